@@ -1,0 +1,184 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism, tmpdir, totalmem } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+import { SessionChainError } from '../contracts/failures.js';
+import { defaultPolicy } from '../contracts/policy.js';
+
+/** Every variable that the product reads for itself: what it means, its shape, its default. The README lists them. */
+export const variables = {
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/ })
+    .optional()
+    .describe('Postgres 15 or newer, as postgres://…'),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/ })
+    .optional()
+    .describe('Redis-protocol cache for the checkpoint; optional, nothing depends on it'),
+  SESSION_CHAIN_TASK_QUEUE: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,200}$/)
+    .default('session-chain')
+    .describe('Task queue of the chains; the agents use the same name with -agents'),
+  SESSION_CHAIN_WORKSPACE_ROOTS: z
+    .string()
+    .default('')
+    .transform((value) =>
+      value
+        .split(delimiter)
+        .filter(Boolean)
+        .map((path) => resolve(path)),
+    )
+    .describe('Folders below which workspaces may lie, separated by ":"; required by worker and start'),
+  SESSION_CHAIN_MAX_AGENTS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(() => Math.max(1, Math.min(2 * availableParallelism(), Math.floor(totalmem() / 512e6))))
+    .describe('Agents that one worker runs at a time; default min(2 x cores, memory / 512 MB)'),
+  SESSION_CHAIN_MODEL: z
+    .string()
+    .optional()
+    .describe("Model that the agent asks for; default: the agent's own"),
+  SESSION_CHAIN_AGENT_PATH: z
+    .string()
+    .optional()
+    .describe('The claude binary; default: the one that comes with the agent SDK'),
+  SESSION_CHAIN_SCRATCH_DIR: z
+    .string()
+    .default(() => join(tmpdir(), 'session-chain'))
+    .describe(
+      "Private home, config and temp folders of running agents; default: session-chain in the system's temp folder",
+    ),
+  SESSION_CHAIN_SEARCH_ATTRIBUTES: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe('Typed search attributes on chains: auto uses them where they are registered, on insists'),
+  SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: milliseconds(defaultPolicy.heartbeatTimeoutMs).describe(
+    'Silence after which a worker counts as lost',
+  ),
+  SESSION_CHAIN_KILL_GRACE_MS: milliseconds(defaultPolicy.killGraceMs).describe(
+    'Time an interrupted agent has to end before it is killed',
+  ),
+  SESSION_CHAIN_SHUTDOWN_GRACE_MS: milliseconds(20_000).describe(
+    'Time a stopping worker gives its running steps',
+  ),
+  SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(defaultPolicy.compactThresholdTokens)
+    .describe('Context size below which compaction is skipped'),
+  SESSION_CHAIN_STATUS_SUCCEEDED: z
+    .string()
+    .default('deployed')
+    .describe('project_versions.status after a good build; empty leaves the column alone'),
+  SESSION_CHAIN_STATUS_FAILED: z
+    .string()
+    .default('failed')
+    .describe('project_versions.status after a failed build; empty leaves the column alone'),
+  SESSION_CHAIN_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe("Level of the worker's log"),
+} as const;
+
+/** Variables that are passed on to the agent as they are: which model service it uses and how it is paid. */
+export const modelVariables = [
+  'ANTHROPIC_API_KEY',
+  'ANTHROPIC_AUTH_TOKEN',
+  'ANTHROPIC_BASE_URL',
+  'ANTHROPIC_CUSTOM_HEADERS',
+  'ANTHROPIC_MODEL',
+  'CLAUDE_CODE_OAUTH_TOKEN',
+  'CLAUDE_CODE_USE_BEDROCK',
+  'AWS_REGION',
+  'AWS_PROFILE',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'AWS_BEARER_TOKEN_BEDROCK',
+  'CLAUDE_CODE_USE_VERTEX',
+  'ANTHROPIC_VERTEX_PROJECT_ID',
+  'CLOUD_ML_REGION',
+  'GOOGLE_APPLICATION_CREDENTIALS',
+  'CLAUDE_CODE_USE_FOUNDRY',
+  'ANTHROPIC_FOUNDRY_API_KEY',
+  'ANTHROPIC_FOUNDRY_RESOURCE',
+  'ANTHROPIC_FOUNDRY_BASE_URL',
+] as const;
+
+/** Any one of these says which model is to be used and how it is paid. */
+const credentialVariables = [
+  'ANTHROPIC_API_KEY',
+  'ANTHROPIC_AUTH_TOKEN',
+  'CLAUDE_CODE_OAUTH_TOKEN',
+  'CLAUDE_CODE_USE_BEDROCK',
+  'CLAUDE_CODE_USE_VERTEX',
+  'CLAUDE_CODE_USE_FOUNDRY',
+] as const;
+
+const schema = z.object(variables);
+
+export interface Config extends z.infer<typeof schema> {
+  /** What the agent needs to reach its model. */
+  modelEnvironment: Record<string, string>;
+  hasModelCredentials: boolean;
+  /** The whole environment, for the standard TEMPORAL_* variables, which Temporal's own library reads. */
+  environment: Record<string, string>;
+}
+
+/** Reads and checks the environment. Throws INVALID_INPUT that names the variable. Empty variables count as unset. */
+export function readConfig(environment: NodeJS.ProcessEnv): Config {
+  const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value)) as Record<
+    string,
+    string
+  >;
+  // An empty status means 'leave the column alone', so that it must survive.
+  for (const name of ['SESSION_CHAIN_STATUS_SUCCEEDED', 'SESSION_CHAIN_STATUS_FAILED']) {
+    if (environment[name] === '') set[name] = '';
+  }
+  const parsed = schema.safeParse(set);
+  if (!parsed.success) {
+    const problems = parsed.error.issues
+      .map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+      .join('; ');
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `The environment is not usable: ${problems}.`,
+      'Correct the named variables; the README lists what each one takes.',
+    );
+  }
+  return {
+    ...parsed.data,
+    modelEnvironment: Object.fromEntries(
+      modelVariables.flatMap((name) => (set[name] === undefined ? [] : [[name, set[name]]])),
+    ),
+    hasModelCredentials: credentialVariables.some((name) => set[name] !== undefined),
+    environment: set,
+  };
+}
+
+/**
+ * The environment of this process, filled up from the file that `npm start` leaves in `.session-chain/env`, so that the
+ * command line finds the running stack. What is set in the environment wins.
+ */
+export function processEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
+  const file = join(folder, '.session-chain', 'env');
+  return existsSync(file) ? { ...parseEnv(readFileSync(file, 'utf8')), ...process.env } : process.env;
+}
+
+/** The value of a variable without which a command cannot work. Throws INVALID_INPUT. */
+export function required<Value>(value: Value | undefined, name: string): Value {
+  if (value !== undefined) return value;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `${name} is not set.`,
+    `Set ${name}, or run npm start and call the command in the same folder, where .session-chain/env supplies it.`,
+  );
+}
+
+function milliseconds(byDefault: number) {
+  return z.coerce.number().int().min(100).default(byDefault);
+}

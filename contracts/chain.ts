@@ -1,0 +1,157 @@
+import type { Failure } from './failures.js';
+import type { AttemptId, ChainId, ChainKey, SessionId } from './ids.js';
+import type { ChainMode, ChainStatus, ClosedChainStatus, StepName } from './steps.js';
+
+/** Tokens by kind, summed over model turns. `inputTokens` were neither read from nor written to the prompt cache. */
+export interface Usage {
+  inputTokens: number;
+  outputTokens: number;
+  cacheReadTokens: number;
+  cacheWriteTokens: number;
+}
+
+/** What one step may take. */
+export interface StepLimits {
+  /** Wall-clock time of one attempt. */
+  timeoutMs: number;
+  /** Model turns of one attempt. */
+  maxTurns: number;
+  /** US dollars of one attempt; no limit when absent. */
+  maxCostUsd?: number;
+  /** Attempts before the step has failed. */
+  maxAttempts: number;
+}
+
+/** The policy of a chain, fixed when it starts, so that a replay sees the same. */
+export interface ChainPolicy {
+  limits: Record<StepName, StepLimits>;
+  heartbeatTimeoutMs: number;
+  /** How long the agent may take to end once it was told to. */
+  killGraceMs: number;
+  /** Below this context size, in tokens, compaction is skipped. */
+  compactThresholdTokens: number;
+  /** `project_versions.status` after the chain; null leaves the column alone. */
+  versionStatus: { succeeded: string | null; failed: string | null };
+  taskQueues: TaskQueues;
+}
+
+export interface TaskQueues {
+  /** Workflows and the short activities that only touch the database. */
+  chains: string;
+  /** The activities that run Claude Code. */
+  agents: string;
+}
+
+/** The workflow's input: ids, counters and labels only; the instruction stays in Postgres and is found by the chain id. */
+export interface ChainInput extends ChainKey {
+  chainId: ChainId;
+  mode: ChainMode;
+  steps: StepName[];
+  policy: ChainPolicy;
+}
+
+/** Where the head stands as far as the chain knows. */
+export interface Head {
+  /** The project's latest session; null for a project that has none. */
+  sessionId: SessionId | null;
+  /** `projects.session_seq`; null before the first transition. */
+  seq: number | null;
+}
+
+export interface OpenInput extends ChainKey {
+  chainId: ChainId;
+  heartbeatTimeoutMs: number;
+  killGraceMs: number;
+}
+
+export interface OpenResult {
+  head: Head;
+  /** The session that the first step forks; null starts a fresh one. */
+  baseSessionId: SessionId | null;
+  /** What the chain presents to prove that it holds the project's turn. */
+  turn: number;
+  warnings: string[];
+}
+
+export interface StepInput extends ChainKey {
+  chainId: ChainId;
+  turn: number;
+  step: StepName;
+  mode: ChainMode;
+  head: Head;
+  baseSessionId: SessionId | null;
+  limits: StepLimits;
+  killGraceMs: number;
+  compactThresholdTokens: number;
+}
+
+/** A committed step: the head moved from `oldSessionId` to `newSessionId`. */
+export interface CommittedStep {
+  outcome: 'committed';
+  step: StepName;
+  attemptId: AttemptId;
+  /** 1 for the first attempt. */
+  attempt: number;
+  oldSessionId: SessionId | null;
+  newSessionId: SessionId;
+  seq: number;
+  turns: number;
+  usage: Usage;
+  costUsd: number;
+  durationMs: number;
+  warnings: string[];
+}
+
+/** A step that had nothing to do; the head stays. */
+export interface SkippedStep {
+  outcome: 'skipped';
+  step: StepName;
+  reason: string;
+}
+
+export type StepResult = CommittedStep | SkippedStep;
+
+export interface StepState {
+  step: StepName;
+  status: 'pending' | 'running' | 'committed' | 'skipped' | 'failed' | 'cancelled';
+  /** Attempts so far; 0 where none was begun or none is known. */
+  attempts: number;
+  oldSessionId: SessionId | null;
+  newSessionId: SessionId | null;
+  turns: number;
+  usage: Usage;
+  costUsd: number;
+  durationMs: number;
+  /** Why the step was skipped. */
+  reason?: string;
+  failure?: Failure;
+}
+
+/** The state of a chain, threaded through the workflow by one reducer and returned by the query `chainState`. */
+export interface ChainState extends ChainKey {
+  mode: ChainMode;
+  status: ChainStatus;
+  head: Head;
+  baseSessionId: SessionId | null;
+  steps: StepState[];
+  warnings: string[];
+  failure?: Failure;
+}
+
+/** How a chain ended; the same shape as its state, in `chains.result` and as the workflow's result. */
+export type ChainResult = ChainState & { status: ClosedChainStatus };
+
+export interface CloseInput extends ChainKey {
+  chainId: ChainId;
+  /** Null for a run that never learnt its turn. */
+  turn: number | null;
+  result: ChainResult;
+  versionStatus: string | null;
+}
+
+/** What a step's activity reports with its heartbeats. */
+export interface StepProgress {
+  turns: number;
+  /** The tool that ran last, with the file it names. */
+  activity: string;
+}

@@ -1,0 +1,43 @@
+import { SessionChainError } from './failures.js';
+
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+export type ProjectId = Branded<'ProjectId'>;
+export type VersionId = Branded<'VersionId'>;
+/** The caller's key for one chain of a version; also names the Redis checkpoint. */
+export type BuildId = Branded<'BuildId'>;
+/** A Claude session: one transcript. A uuid for every session of ours; imported ones may be any id. */
+export type SessionId = Branded<'SessionId'>;
+/** `session_chain.attempts.id`, a bigint written in decimal. */
+export type AttemptId = Branded<'AttemptId'>;
+/** `session_chain.chains.id`, a bigint written in decimal. */
+export type ChainId = Branded<'ChainId'>;
+
+/** What names one chain. */
+export interface ChainKey {
+  projectId: ProjectId;
+  versionId: VersionId;
+  buildId: BuildId;
+}
+
+const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/;
+
+export const parseProjectId = (value: string): ProjectId => parseId('project id', value) as ProjectId;
+export const parseVersionId = (value: string): VersionId => parseId('version id', value) as VersionId;
+export const parseBuildId = (value: string): BuildId => parseId('build id', value) as BuildId;
+export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;
+
+/** The workflow id of a chain. The three parts cannot hold a slash, so the id reads back unambiguously. */
+export function chainWorkflowId({ projectId, versionId, buildId }: ChainKey): string {
+  return `chain/${projectId}/${versionId}/${buildId}`;
+}
+
+function parseId(what: string, value: string): string {
+  if (idPattern.test(value)) return value;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The ${what} ${JSON.stringify(value.slice(0, 300))} is malformed.`,
+    'Use 1 to 255 characters: letters, digits, ".", "_", ":" and "-", starting with a letter or a digit.',
+  );
+}

@@ -1,0 +1,239 @@
+import type { CommittedStep, Usage } from '../contracts/chain.js';
+import { type Failure, SessionChainError } from '../contracts/failures.js';
+import type { AttemptId, ChainId, ChainKey, SessionId } from '../contracts/ids.js';
+import type { StepName, TransitionSource } from '../contracts/steps.js';
+import { type Pool, queryOne, queryRows } from './pool.js';
+
+export interface AttemptRequest extends ChainKey {
+  chainId: ChainId;
+  /** What the chain's opening gave it to prove that it holds the project's turn. */
+  turn: number;
+  step: StepName;
+  baseSessionId: SessionId | null;
+  /** SHA-256 in hex of what the attempt is asked to do. */
+  inputDigest: string;
+  /** When Temporal scheduled this try of the activity, in ms since the epoch. */
+  scheduledAtMs: number;
+  /** Names the worker process, for the reader of the journal. */
+  worker: string;
+}
+
+export interface Attempt extends ChainKey {
+  attemptId: AttemptId;
+  /** 1 for the first attempt of the step. */
+  attempt: number;
+  step: StepName;
+  /** The session that the attempt writes, chosen before anything runs. */
+  sessionId: SessionId;
+  baseSessionId: SessionId | null;
+  /** Fencing token: the commit succeeds only while the project's epoch is this one. */
+  epoch: number;
+}
+
+export type BeginOutcome =
+  { outcome: 'begun'; attempt: Attempt } | { outcome: 'committed'; result: CommittedStep };
+
+/**
+ * Journals a new attempt of a step, sealing every earlier one first; a step that is committed already returns its stored
+ * result. Throws FENCED for a chain that does not hold the turn and for a try older than the journal's newest.
+ */
+export async function beginAttempt(pool: Pool, request: AttemptRequest): Promise<BeginOutcome> {
+  const row = await queryOne<{
+    outcome: 'begun' | 'committed' | 'fenced';
+    attempt_id: AttemptId;
+    attempt: number;
+    session_id: SessionId;
+    epoch: number;
+    result: CommittedStep;
+  }>(pool, {
+    name: 'begin_attempt',
+    text: `SELECT outcome, attempt_id::text, attempt, session_id, epoch, result
+           FROM session_chain.begin_attempt($1, $2, $3, $4, $5, $6, to_timestamp($7 / 1000.0), $8)`,
+    values: [
+      request.projectId,
+      request.chainId,
+      request.turn,
+      request.step,
+      request.baseSessionId,
+      request.inputDigest,
+      request.scheduledAtMs,
+      request.worker,
+    ],
+  });
+  switch (row.outcome) {
+    case 'begun':
+      return {
+        outcome: 'begun',
+        attempt: {
+          projectId: request.projectId,
+          versionId: request.versionId,
+          buildId: request.buildId,
+          step: request.step,
+          attemptId: row.attempt_id,
+          attempt: row.attempt,
+          sessionId: row.session_id,
+          baseSessionId: request.baseSessionId,
+          epoch: row.epoch,
+        },
+      };
+    case 'committed':
+      return { outcome: 'committed', result: row.result };
+    case 'fenced':
+      throw new SessionChainError(
+        'FENCED',
+        `The ${request.step} step of build ${request.buildId} no longer holds the turn of project ${request.projectId}, or a newer try has begun.`,
+      );
+  }
+}
+
+/** What an attempt spent and how long it took; a row of `project_ai_session_metrics`. */
+export interface AttemptMetrics {
+  usage: Usage;
+  costUsd: number;
+  turns: number;
+  durationMs: number;
+  apiDurationMs: number;
+  model: string;
+  agentVersion: string;
+}
+
+export interface Commit {
+  attempt: Attempt;
+  source: TransitionSource;
+  /** The head as the attempt found it. */
+  oldSessionId: SessionId | null;
+  /** The attempt's own session, or the one it adopted. */
+  newSessionId: SessionId;
+  metrics: AttemptMetrics;
+  /** Written to `project_versions.ai_metadata`; absent leaves the column alone. */
+  metadata?: unknown;
+  warnings: string[];
+}
+
+/**
+ * Moves the head: head, version row, transition, journal, metrics and seal change in one statement or not at all. A
+ * commit whose answer was lost may be repeated and returns the stored result. Throws FENCED when the head, the epoch
+ * or the attempt is not what the caller believes, or when the new session's transcript is not in the store.
+ */
+export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedStep> {
+  const { attempt, metrics } = commit;
+  const result: Omit<CommittedStep, 'seq'> = {
+    outcome: 'committed',
+    step: attempt.step,
+    attemptId: attempt.attemptId,
+    attempt: attempt.attempt,
+    oldSessionId: commit.oldSessionId,
+    newSessionId: commit.newSessionId,
+    turns: metrics.turns,
+    usage: metrics.usage,
+    costUsd: metrics.costUsd,
+    durationMs: metrics.durationMs,
+    warnings: commit.warnings,
+  };
+  const [committed] = await queryRows<{ result: CommittedStep }>(pool, {
+    name: 'commit_step',
+    text: commitStatement,
+    values: [
+      attempt.projectId,
+      attempt.versionId,
+      attempt.attemptId,
+      attempt.epoch,
+      commit.oldSessionId,
+      commit.newSessionId,
+      commit.source,
+      attempt.baseSessionId,
+      JSON.stringify(result),
+      commit.metadata === undefined ? null : JSON.stringify(commit.metadata),
+      ...metricValues(metrics),
+    ],
+  });
+  if (committed) return committed.result;
+  // The statement above saw a snapshot from before whatever refused it; what holds now takes another one.
+  const [journal] = await queryRows<{ result: CommittedStep | null }>(pool, {
+    name: 'read_attempt_result',
+    text: 'SELECT result FROM session_chain.attempts WHERE id = $1',
+    values: [attempt.attemptId],
+  });
+  if (journal?.result) return journal.result;
+  throw new SessionChainError(
+    'FENCED',
+    `Attempt ${attempt.attempt} of the ${attempt.step} step of build ${attempt.buildId} may not move the head of project ${attempt.projectId} from ${commit.oldSessionId ?? 'none'}: somebody else has moved it or holds the turn.`,
+  );
+}
+
+// Every sibling hangs on the rows of `head`: where the UPDATE finds no row, nothing is written. The fence stands on the
+// updated row itself, where a concurrent change makes Postgres look again.
+const commitStatement = `
+  WITH head AS (
+    UPDATE projects p SET
+      last_ai_session_id = $6,
+      session_seq = coalesce(p.session_seq, 0) + 1,
+      last_ai_session_updated_at =
+        greatest(clock_timestamp(), p.last_ai_session_updated_at + interval '1 microsecond')
+    FROM session_chain.attempts a
+      JOIN project_versions v ON v.version_id = $2
+    WHERE p.project_id = $1 AND v.project_id = p.project_id
+      AND p.session_epoch = $4
+      AND p.last_ai_session_id IS NOT DISTINCT FROM $5
+      AND a.id = $3 AND a.project_id = $1 AND a.state = 'running' AND $6 IN (a.session_id, a.adopts)
+      AND session_chain.session_is_usable($1, $6)
+    RETURNING p.project_id, v.version_id, p.session_seq, p.last_ai_session_updated_at AS at, a.step, a.build_id, a.session_id
+  ), transition AS (
+    INSERT INTO session_transitions (project_id, version_id, old_session_id, new_session_id, source, created_at, seq, prev_seq,
+      parent_session_id, step, attempt_id)
+    SELECT project_id, version_id, $5, $6, $7, at, session_seq, nullif(session_seq - 1, 0), $8, step, $3 FROM head
+  ), version AS (
+    UPDATE project_versions v SET ai_session_id = $6, ai_session_last_used_at = head.at,
+      ai_metadata = coalesce($10::jsonb, v.ai_metadata)
+    FROM head WHERE v.version_id = head.version_id AND v.project_id = head.project_id
+  ), journal AS (
+    UPDATE session_chain.attempts a SET state = 'committed', ended_at = head.at,
+      result = $9::jsonb || jsonb_build_object('seq', head.session_seq)
+    FROM head WHERE a.id = $3
+    RETURNING a.result
+  ), seal AS (
+    UPDATE session_chain.sessions s SET sealed_at = head.at
+    FROM head WHERE s.project_id = $1 AND s.session_id = $6 AND s.sealed_at IS NULL
+  ), metrics AS (
+    INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome, input_tokens,
+      output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, turns, duration_ms, api_duration_ms, model, agent_version,
+      created_at)
+    SELECT session_id, project_id, version_id, build_id, step, $3, 'committed', $11::bigint, $12::bigint,
+      $13::bigint, $14::bigint, $15::numeric, $16::integer, $17::bigint, $18::bigint, $19, $20, at
+    FROM head
+  )
+  SELECT result FROM journal`;
+
+function metricValues(metrics: AttemptMetrics): unknown[] {
+  return [
+    metrics.usage.inputTokens,
+    metrics.usage.outputTokens,
+    metrics.usage.cacheReadTokens,
+    metrics.usage.cacheWriteTokens,
+    metrics.costUsd,
+    metrics.turns,
+    metrics.durationMs,
+    metrics.apiDurationMs,
+    metrics.model,
+    metrics.agentVersion,
+  ];
+}
+
+/** Records that an attempt failed and seals its session. An attempt that was superseded meanwhile is left as it is. */
+export async function failAttempt(pool: Pool, attempt: Attempt, failure: Failure): Promise<void> {
+  await queryRows(pool, {
+    name: 'fail_attempt',
+    text: `
+      WITH failed AS (
+        UPDATE session_chain.attempts SET state = 'failed', ended_at = clock_timestamp(), failure = $2
+        WHERE id = $1 AND state = 'running'
+        RETURNING id, project_id, version_id, build_id, step, session_id
+      ), seal AS (
+        UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
+        FROM failed f WHERE s.project_id = f.project_id AND s.session_id = f.session_id AND s.sealed_at IS NULL
+      )
+      INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome)
+      SELECT session_id, project_id, version_id, build_id, step, id, 'failed' FROM failed`,
+    values: [attempt.attemptId, JSON.stringify(failure)],
+  });
+}

@@ -1,0 +1,68 @@
+import type { ChainState, CommittedStep, StepState } from '../contracts/chain.js';
+import type { Failure } from '../contracts/failures.js';
+import type { ChainKey } from '../contracts/ids.js';
+import type { StepName } from '../contracts/steps.js';
+import { type ChainRow, requireChain } from './chains.js';
+import { readHead } from './heads.js';
+import { type Pool, queryRows } from './pool.js';
+
+/**
+ * A chain as Postgres knows it, with or without a worker running: how it ended, or how far its journal has come.
+ * Throws CHAIN_NOT_FOUND.
+ */
+export async function readChainState(pool: Pool, key: ChainKey): Promise<ChainState> {
+  const chain = await requireChain(pool, key);
+  const soFar = await stateFromJournal(pool, chain);
+  return chain.result ? { ...soFar, ...chain.result } : soFar;
+}
+
+interface AttemptRow {
+  step: StepName;
+  attempt: number;
+  state: 'running' | 'waiting' | 'failed' | 'committed';
+  baseSessionId: StepState['oldSessionId'];
+  result: CommittedStep | null;
+  failure: Failure | null;
+}
+
+async function stateFromJournal(pool: Pool, chain: ChainRow): Promise<ChainState> {
+  const newest = await queryRows<AttemptRow>(pool, {
+    name: 'newest_attempts',
+    text: `SELECT DISTINCT ON (step) step, attempt, state, base_session_id AS "baseSessionId", result, failure
+           FROM session_chain.attempts WHERE project_id = $1 AND version_id = $2 AND build_id = $3
+           ORDER BY step, attempt DESC`,
+    values: [chain.projectId, chain.versionId, chain.buildId],
+  });
+  return {
+    projectId: chain.projectId,
+    versionId: chain.versionId,
+    buildId: chain.buildId,
+    mode: chain.mode,
+    status: chain.status,
+    head: await readHead(pool, chain.projectId),
+    baseSessionId: chain.baseSessionId,
+    steps: chain.steps.map((step) =>
+      stepState(
+        step,
+        newest.find((attempt) => attempt.step === step),
+      ),
+    ),
+    warnings: [],
+  };
+}
+
+function stepState(step: StepName, attempt: AttemptRow | undefined): StepState {
+  const { result, failure } = attempt ?? {};
+  return {
+    step,
+    status: attempt ? (attempt.state === 'waiting' ? 'running' : attempt.state) : 'pending',
+    attempts: attempt?.attempt ?? 0,
+    oldSessionId: result?.oldSessionId ?? attempt?.baseSessionId ?? null,
+    newSessionId: result?.newSessionId ?? null,
+    turns: result?.turns ?? 0,
+    usage: result?.usage ?? { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+    costUsd: result?.costUsd ?? 0,
+    durationMs: result?.durationMs ?? 0,
+    ...(failure ? { failure } : {}),
+  };
+}
