@@ -219,8 +219,24 @@ function metricValues(metrics: AttemptMetrics): unknown[] {
   ];
 }
 
-/** Records that an attempt failed and seals its session. An attempt that was superseded meanwhile is left as it is. */
-export async function failAttempt(pool: Pool, attempt: Attempt, failure: Failure): Promise<void> {
+/** What a failed attempt is known to have spent; null where nobody can tell. */
+export interface AttemptSpend {
+  usage: Usage;
+  costUsd: number | null;
+  turns: number;
+  durationMs: number;
+}
+
+/**
+ * Records that an attempt failed and what it spent, and seals its session. An attempt that was superseded meanwhile is
+ * left as it is.
+ */
+export async function failAttempt(
+  pool: Pool,
+  attempt: Attempt,
+  failure: Failure,
+  spent: AttemptSpend | null,
+): Promise<void> {
   await queryRows(pool, {
     name: 'fail_attempt',
     text: `
@@ -232,8 +248,21 @@ export async function failAttempt(pool: Pool, attempt: Attempt, failure: Failure
         UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
         FROM failed f WHERE s.project_id = f.project_id AND s.session_id = f.session_id AND s.sealed_at IS NULL
       )
-      INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome)
-      SELECT session_id, project_id, version_id, build_id, step, id, 'failed' FROM failed`,
-    values: [attempt.attemptId, JSON.stringify(failure)],
+      INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, turns, duration_ms)
+      SELECT session_id, project_id, version_id, build_id, step, id, 'failed', $3::bigint, $4::bigint, $5::bigint,
+        $6::bigint, $7::numeric, $8::integer, $9::bigint
+      FROM failed`,
+    values: [
+      attempt.attemptId,
+      JSON.stringify(failure),
+      spent?.usage.inputTokens,
+      spent?.usage.outputTokens,
+      spent?.usage.cacheReadTokens,
+      spent?.usage.cacheWriteTokens,
+      spent?.costUsd,
+      spent?.turns,
+      spent?.durationMs,
+    ],
   });
 }

@@ -26,10 +26,10 @@ export function createPool(url: string, { applicationName, max = 10, log }: Pool
   return pool;
 }
 
-const getTypeParser: typeof pg.types.getTypeParser = ((oid: number, format?: 'text') =>
-  oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC
-    ? Number
-    : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser;
+const numbers = new Set<number>([pg.types.builtins.INT8, pg.types.builtins.NUMERIC]);
+
+const getTypeParser = ((oid: number, format?: 'text') =>
+  numbers.has(oid) ? Number : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser;
 
 /** One statement that returns exactly one row. */
 export async function queryOne<Row extends pg.QueryResultRow>(

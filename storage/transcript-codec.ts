@@ -3,62 +3,57 @@ import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 
 /**
  * Transcript entries as they are stored. A fork appends all entries of its parent again, and these differ from copy to
- * copy in a few members only (seen with Claude Code 2.1.330):
+ * copy in a few top-level members only (seen with Claude Code 2.1.330):
  *
- * - `sessionId`: the id of the session that holds the copy;
- * - `promptId`: one new value per fork, the same on all its entries;
- * - `requestSessionId`: added as the last member when an assistant entry is first copied, and kept from then on;
- * - `slug`: added by a compaction to every entry, gone again in the next fork.
+ * - `sessionId` is the session that holds the copy;
+ * - `promptId` is new in each fork, the same on all its entries; `cwd` and what else is stamped on every entry that is
+ *   written tells of the process that made the copy;
+ * - `requestSessionId` is added as the last member when an assistant entry is first copied, and kept from then on;
+ * - `slug` is added by a compaction to every entry, and is gone again in the next fork.
  *
- * The content holds what the copies have in common, so that it is stored once; the patch of a batch holds the rest.
- * The way back is exact: `JSON.stringify` of a decoded entry equals `JSON.stringify` of the encoded one. A member that
- * does not fit this pattern stays in the content as it is.
+ * The content holds what the copies have in common, so that it is stored once; the patch of a batch holds the rest, and
+ * is mostly the same for many batches. The way back is exact: `JSON.stringify` of a decoded entry equals
+ * `JSON.stringify` of the encoded one. A member that does not fit this pattern stays in the content as it is.
  */
 export interface EncodedBatch {
-  entries: EncodedEntry[];
-  /** What `entryDecoder` needs beside the contents; null for nothing. */
-  patch: string | null;
+  contents: Stored[];
+  /** What the contents lack, as `entryDecoder` takes it; null for nothing. */
+  patch: Stored | null;
   /** How many of the entries are user or assistant messages. */
   messages: number;
   /** The size of the entries as JSON in UTF-8. */
   bytes: number;
 }
 
-export interface EncodedEntry {
-  content: string;
-  /** SHA-256 of the content in UTF-8. */
+/** A text that is stored once per project. */
+export interface Stored {
+  text: string;
+  /** SHA-256 of the text in UTF-8. */
   digest: Buffer;
 }
 
-interface Patch {
-  promptId?: string;
-  slug?: string;
+const stampedMembers = ['promptId', 'userType', 'entrypoint', 'cwd', 'version', 'gitBranch'] as const;
+
+type Patch = Partial<Record<(typeof stampedMembers)[number] | 'slug', string>> & {
   /** One character per entry: where its slug stands, see `SlugPlace`. */
   slugAt?: string;
-}
+};
 
 /** '-': no slug; 'e': at the end; 'r': before a requestSessionId at the end. */
 type SlugPlace = '-' | 'e' | 'r';
 
 // JSON text never holds a raw control character, so these cannot be mistaken for anything in an entry.
 const sessionIdMark = '\u0001';
-const promptIdMark = '\u0002';
+const patchMark = '\u0002';
 
 /** Encodes the entries of one append to the session `sessionId`. */
 export function encodeBatch(sessionId: string, entries: readonly SessionStoreEntry[]): EncodedBatch {
-  const promptId = firstString(entries, 'promptId');
-  const slug = firstString(entries, 'slug');
-  const slugAt = entries.map((entry) => slugPlace(entry, slug)).join('');
-  const patch: Patch = {
-    ...(promptId === undefined ? {} : { promptId }),
-    ...(slug === undefined ? {} : { slug, slugAt }),
-  };
+  const patch = patchFor(entries);
   return {
-    entries: entries.map((entry, index) => {
-      const content = encodeEntry(entry, sessionId, promptId, slugAt[index] !== '-');
-      return { content, digest: createHash('sha256').update(content, 'utf8').digest() };
-    }),
-    patch: Object.keys(patch).length === 0 ? null : JSON.stringify(patch),
+    contents: entries.map((entry, index) =>
+      stored(encodeEntry(entry, sessionId, patch, patch.slugAt?.[index])),
+    ),
+    patch: Object.keys(patch).length === 0 ? null : stored(JSON.stringify(patch)),
     messages: entries.filter(isMessage).length,
     bytes: entries.reduce((sum, entry) => sum + Buffer.byteLength(JSON.stringify(entry)), 0),
   };
@@ -67,28 +62,42 @@ export function encodeBatch(sessionId: string, entries: readonly SessionStoreEnt
 /** Gives back the entries of one batch of the session `sessionId`: the content at each index as it was appended. */
 export function entryDecoder(
   sessionId: string,
-  patch: string | null,
+  patchText: string | null,
 ): (content: string, index: number) => SessionStoreEntry {
-  const { promptId, slug, slugAt } = patch === null ? ({} as Patch) : (JSON.parse(patch) as Patch);
+  const patch = patchText === null ? {} : (JSON.parse(patchText) as Patch);
+  const sessionIdJson = JSON.stringify(sessionId);
   const ownRequest = ownRequestEnding(sessionId);
   return (content, index) => {
     const json = (content.endsWith(ownRequest) ? `${content.slice(0, -ownRequest.length)}}` : content)
-      .replaceAll(sessionIdMark, () => JSON.stringify(sessionId))
-      .replaceAll(promptIdMark, () => JSON.stringify(promptId));
-    return withSlug(JSON.parse(json) as SessionStoreEntry, slug, slugAt?.[index] as SlugPlace | undefined);
+      .replaceAll(sessionIdMark, () => sessionIdJson)
+      .replaceAll(markedMember, (_, key: keyof Patch) => `"${key}":${JSON.stringify(patch[key])}`);
+    return withSlug(JSON.parse(json) as SessionStoreEntry, patch, index);
   };
+}
+
+ 
+const markedMember = /"(\w+)":\u0002/g;
+
+function patchFor(entries: readonly SessionStoreEntry[]): Patch {
+  const patch: Patch = {};
+  for (const key of [...stampedMembers, 'slug'] as const) {
+    const value = entries.map((entry) => entry[key]).find((candidate) => typeof candidate === 'string');
+    if (value !== undefined) patch[key] = value;
+  }
+  if (patch.slug !== undefined) patch.slugAt = entries.map((entry) => slugPlace(entry, patch.slug)).join('');
+  return patch;
 }
 
 function encodeEntry(
   entry: SessionStoreEntry,
   sessionId: string,
-  promptId: string | undefined,
-  omitSlug: boolean,
+  patch: Patch,
+  slugAt: string | undefined,
 ): string {
   const members: string[] = [];
   for (const [key, value] of Object.entries(entry)) {
-    if (key === 'slug' && omitSlug) continue;
-    const json = encodeMember(key, value, sessionId, promptId);
+    if (key === 'slug' && (slugAt === 'e' || slugAt === 'r')) continue;
+    const json = encodeMember(key, value, sessionId, patch);
     if (json !== undefined) members.push(`${JSON.stringify(key)}:${json}`);
   }
   const content = `{${members.join(',')}}`;
@@ -98,16 +107,15 @@ function encodeEntry(
     : content;
 }
 
-function encodeMember(
-  key: string,
-  value: unknown,
-  sessionId: string,
-  promptId: string | undefined,
-): string | undefined {
+function encodeMember(key: string, value: unknown, sessionId: string, patch: Patch): string | undefined {
   // A requestSessionId that is this session's own is marked too: written out it means 'not there yet' (see above).
   if ((key === 'sessionId' || key === 'requestSessionId') && value === sessionId) return sessionIdMark;
-  if (key === 'promptId' && promptId !== undefined && value === promptId) return promptIdMark;
+  if (isStamped(key) && typeof value === 'string' && value === patch[key]) return patchMark;
   return JSON.stringify(value);
+}
+
+function isStamped(key: string): key is (typeof stampedMembers)[number] {
+  return (stampedMembers as readonly string[]).includes(key);
 }
 
 function ownRequestEnding(sessionId: string): string {
@@ -121,11 +129,8 @@ function slugPlace(entry: SessionStoreEntry, slug: string | undefined): SlugPlac
   return beforeLast === 'slug' && last === 'requestSessionId' ? 'r' : '-';
 }
 
-function withSlug(
-  entry: SessionStoreEntry,
-  slug: string | undefined,
-  place: SlugPlace | undefined,
-): SessionStoreEntry {
+function withSlug(entry: SessionStoreEntry, { slug, slugAt }: Patch, index: number): SessionStoreEntry {
+  const place = slugAt?.[index] as SlugPlace | undefined;
   if (place === 'e') return { ...entry, slug };
   if (place === 'r') {
     const { requestSessionId, ...rest } = entry;
@@ -134,8 +139,8 @@ function withSlug(
   return entry;
 }
 
-function firstString(entries: readonly SessionStoreEntry[], key: string): string | undefined {
-  return entries.map((entry) => entry[key]).find((value) => typeof value === 'string');
+function stored(text: string): Stored {
+  return { text, digest: createHash('sha256').update(text, 'utf8').digest() };
 }
 
 function isMessage({ type }: SessionStoreEntry): boolean {

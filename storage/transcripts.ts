@@ -35,56 +35,33 @@ export function createTranscriptStore({
   waitForDatabaseMs = 45_000,
 }: TranscriptStoreOptions): TranscriptStore {
   const appendInOrder = createLanes();
-  // Digests of entries that are in the database: a fork appends what was just loaded, and need not send it again.
-  const stored = new Set<string>();
 
   async function write(
     { sessionId, subpath }: SessionKey,
     batch: EncodedBatch,
     deadlineMs: number,
   ): Promise<void> {
-    const appendId = randomUUID();
-    const append = (timeoutMs: number, withAllContents: boolean) =>
-      pool.query(
-        timed(
-          {
-            name: 'append_entries',
-            text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-            values: [
-              projectId,
-              sessionId,
-              subpath ?? '',
-              appendId,
-              batch.patch,
-              batch.entries.map(({ digest }) => digest),
-              batch.entries.map(({ digest, content }) =>
-                withAllContents || !stored.has(hex(digest)) ? content : null,
-              ),
-              batch.messages,
-              batch.bytes,
-            ],
-          },
-          timeoutMs,
-        ),
-      );
+    const texts = batch.patch === null ? batch.contents : [...batch.contents, batch.patch];
+    const append: QueryConfig = {
+      name: 'append_entries',
+      text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)',
+      values: [
+        projectId,
+        sessionId,
+        subpath ?? '',
+        randomUUID(),
+        texts.map(({ digest }) => digest),
+        texts.map(({ text }) => text).join(textSeparator),
+        batch.patch !== null,
+        batch.messages,
+        batch.bytes,
+      ],
+    };
     try {
-      await untilDatabaseReturns(deadlineMs, async (timeoutMs) => {
-        try {
-          await append(timeoutMs, false);
-        } catch (error) {
-          if (!isSqlError(error, entryNotStored)) throw error;
-          await append(timeoutMs, true);
-        }
-      });
+      await untilDatabaseReturns(deadlineMs, (timeoutMs) => pool.query(timed(append, timeoutMs)));
     } catch (error) {
       if (!isStoredBefore(error)) throw refusal(error, sessionId);
     }
-    remember(batch.entries.map((entry) => entry.digest));
-  }
-
-  function remember(digests: Buffer[]): void {
-    if (stored.size > 200_000) stored.clear();
-    for (const digest of digests) stored.add(hex(digest));
   }
 
   async function read<Row extends QueryResultRow>(query: QueryConfig): Promise<Row[]> {
@@ -104,9 +81,7 @@ export function createTranscriptStore({
     async load({ sessionId, subpath }) {
       const rows = await read<EntryRow>(loadQuery(projectId, sessionId, subpath ?? ''));
       if (rows.length === 0) return null;
-      const entries = decodeRows(sessionId, rows);
-      remember(rows.flatMap(({ digest }) => digest ?? []));
-      return firstOfEachUuid(entries);
+      return firstOfEachUuid(decodeRows(sessionId, rows));
     },
 
     async listSessions() {
@@ -213,11 +188,11 @@ export async function transcriptBytes(
         SELECT sum(28 + pg_column_size(s.id) + pg_column_size(s.project_id) + pg_column_size(s.session_id)
           + coalesce(pg_column_size(s.parent_session_id), 0) + 4 + 8 * 3 + 8 * 3) FROM session s
         UNION ALL
-        SELECT sum(28 + pg_column_size(e.id) + pg_column_size(e.project_id) + pg_column_size(e.digest)
-          + pg_column_size(e.content)) FROM session_chain.transcript_entries e WHERE e.project_id = $1
+        SELECT sum(28 + pg_column_size(t.id) + pg_column_size(t.project_id) + pg_column_size(t.digest)
+          + pg_column_size(t.content)) FROM session_chain.transcript_texts t WHERE t.project_id = $1
         UNION ALL
         SELECT sum(28 + pg_column_size(b.session) + pg_column_size(b.ordinal) + pg_column_size(b.append_id)
-          + pg_column_size(b.subpath) + coalesce(pg_column_size(b.patch), 0) + pg_column_size(b.entry_ids))
+          + coalesce(pg_column_size(b.patch_id), 0) + pg_column_size(b.subpath) + pg_column_size(b.entry_ids))
         FROM session JOIN session_chain.transcript_batches b ON b.session = session.id
       )
       SELECT (SELECT coalesce(sum(appended_bytes), 0) FROM session)::bigint AS appended,
@@ -233,7 +208,6 @@ interface EntryRow {
   patch: string | null;
   /** Null when the batch names an entry that is gone. */
   content: string | null;
-  digest: Buffer | null;
 }
 
 /** The entries of a transcript in append order; the patch of a batch comes with its first entry. */
@@ -241,11 +215,12 @@ function loadQuery(projectId: string, sessionId: string, subpath: string): Query
   return {
     name: 'load_transcript',
     text: `
-      SELECT b.ordinal, (u.n - 1)::integer AS index, CASE WHEN u.n = 1 THEN b.patch END AS patch, e.content, e.digest
+      SELECT b.ordinal, (u.n - 1)::integer AS index, p.content AS patch, t.content
       FROM session_chain.sessions s
       JOIN session_chain.transcript_batches b ON b.session = s.id AND b.subpath = $3
       CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
-      LEFT JOIN session_chain.transcript_entries e ON e.id = u.id
+      LEFT JOIN session_chain.transcript_texts t ON t.id = u.id
+      LEFT JOIN session_chain.transcript_texts p ON p.id = b.patch_id AND u.n = 1
       WHERE s.project_id = $1 AND s.session_id = $2
       ORDER BY b.ordinal, u.n`,
     values: [projectId, sessionId, subpath],
@@ -265,7 +240,7 @@ function holeIn(sessionId: string, ordinal: number, index: number): SessionChain
   return new SessionChainError(
     'SESSION_NOT_IN_STORE',
     `The transcript of session ${sessionId} lacks entry ${index + 1} of its append ${ordinal}.`,
-    'Restore session_chain.transcript_entries from a backup, or go on from an earlier session.',
+    'Restore session_chain.transcript_texts from a backup, or go on from an earlier session.',
   );
 }
 
@@ -290,16 +265,17 @@ async function* entriesNewestFirst(
   for (let offset = 0; ; offset += pageSize) {
     const rows = await queryRows<{ index: number; patch: string | null; content: string }>(pool, {
       text: `
-        SELECT r.index, r.patch, e.content
+        SELECT r.index, p.content AS patch, t.content
         FROM (
-          SELECT b.ordinal, (u.n - 1)::integer AS index, b.patch, u.id
+          SELECT b.ordinal, (u.n - 1)::integer AS index, b.patch_id, u.id
           FROM session_chain.sessions s
           JOIN session_chain.transcript_batches b ON b.session = s.id AND b.subpath = ''
           CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
           WHERE s.project_id = $1 AND s.session_id = $2
           ORDER BY b.ordinal DESC, u.n DESC LIMIT $3 OFFSET $4
         ) r
-        JOIN session_chain.transcript_entries e ON e.id = r.id
+        JOIN session_chain.transcript_texts t ON t.id = r.id
+        LEFT JOIN session_chain.transcript_texts p ON p.id = r.patch_id
         ORDER BY r.ordinal DESC, r.index DESC`,
       values: [projectId, sessionId, pageSize, offset],
     });
@@ -384,9 +360,11 @@ function isTransient(error: unknown): boolean {
   );
 }
 
-/** Our own SQLSTATEs, raised by session_chain.append_entries. */
+/** Between the texts of one append; JSON never holds it raw. */
+const textSeparator = '\u0003';
+
+/** Our own SQLSTATE, raised by session_chain.append_entries. */
 const sessionSealed = 'SC001';
-const entryNotStored = 'SC002';
 
 function isSqlError(error: unknown, state: string): boolean {
   return (error as { code?: unknown } | null)?.code === state;
@@ -412,8 +390,4 @@ function refusal(error: unknown, sessionId: string): SessionChainError {
           cause: error,
         },
       );
-}
-
-function hex(digest: Buffer): string {
-  return digest.toString('hex');
 }

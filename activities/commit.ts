@@ -1,0 +1,24 @@
+import { Context } from '@temporalio/activity';
+import type { CloseInput } from '../contracts/chain.js';
+import { chainWorkflowId } from '../contracts/ids.js';
+import { closeChain } from '../storage/chains.js';
+import type { ActivityDependencies } from './dependencies.js';
+
+/** Writes how the chain ended, the version's final session and status, and hands on the turn. */
+export async function commit(
+  deps: Pick<ActivityDependencies, 'pool' | 'log'>,
+  input: CloseInput,
+): Promise<void> {
+  const outcome = await closeChain(deps.pool, input, {
+    turn: input.turn,
+    runId: Context.current().info.workflowExecution?.runId ?? '',
+    result: input.result,
+    versionStatus: input.versionStatus,
+  });
+  if (outcome === 'fenced') {
+    deps.log.warn(
+      { workflowId: chainWorkflowId(input) },
+      'The chain was taken over; its end changed nothing.',
+    );
+  }
+}

@@ -1,0 +1,33 @@
+import type { Agent } from '../agent/agent.js';
+import type { ProjectId } from '../contracts/ids.js';
+import type { Checkpoint } from '../storage/checkpoint.js';
+import type { Pool } from '../storage/pool.js';
+import type { TranscriptStore } from '../storage/transcripts.js';
+
+/** What the activities are given; wired in workers/. */
+export interface ActivityDependencies {
+  pool: Pool;
+  agent: Agent;
+  createTranscriptStore: (projectId: ProjectId) => TranscriptStore;
+  checkpoint: Checkpoint;
+  /** Absolute paths below which workspaces may lie. */
+  workspaceRoots: readonly string[];
+  /** Model that the agent asks for, as it enters the input digest; absent: the agent's default. */
+  model?: string;
+  closedRuns: ClosedRuns;
+  log: ActivityLog;
+}
+
+/** Looks at Temporal for the activities that must know whether another workflow is over. */
+export interface ClosedRuns {
+  /**
+   * When the run closed, null while it runs. Without a run id: the latest run of that workflow. Rejects when Temporal
+   * does not know, which is not the same as closed.
+   */
+  closedAt(workflowId: string, runId?: string): Promise<Date | null>;
+}
+
+export interface ActivityLog {
+  info(fields: Record<string, unknown>, message: string): void;
+  warn(fields: Record<string, unknown>, message: string): void;
+}

@@ -1,0 +1,49 @@
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { SessionChainError, isRetryable } from '../contracts/failures.js';
+
+/** Extra facts that a step's failure carries to its chain. */
+export class StepError extends Error {
+  constructor(
+    readonly failure: SessionChainError,
+    /** Number of the attempt that failed. */
+    readonly attempt: number,
+  ) {
+    super(failure.message, { cause: failure });
+  }
+}
+
+// Histories hold short labels only.
+const longestMessage = 500;
+
+/**
+ * Runs an activity and turns its errors into what a workflow can read: type = the failure's code, details = [remedy,
+ * number of the attempt]. A cancellation that came from the workflow stays one; a worker that shuts down or lost its
+ * activity reports WORKER_LOST, which Temporal retries elsewhere.
+ */
+export async function reportingFailures<Result>(run: () => Promise<Result>): Promise<Result> {
+  try {
+    return await run();
+  } catch (error) {
+    const { failure, attempt } = error instanceof StepError ? error : { failure: error, attempt: undefined };
+    if (!(failure instanceof SessionChainError)) throw error;
+    if (failure.code === 'CANCELLED') {
+      const cause = Context.current().cancellationDetails;
+      if (cause?.cancelRequested) throw new CancelledFailure(failure.message);
+      throw applicationFailure(
+        new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the step.'),
+        attempt,
+      );
+    }
+    throw applicationFailure(failure, attempt);
+  }
+}
+
+function applicationFailure(failure: SessionChainError, attempt: number | undefined): ApplicationFailure {
+  return ApplicationFailure.create({
+    type: failure.code,
+    message: failure.message.slice(0, longestMessage),
+    nonRetryable: !isRetryable(failure.code),
+    details: [failure.remedy, attempt],
+    ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
+  });
+}

@@ -1,0 +1,54 @@
+import type { HookCallback, HookJSONOutput, Options } from '@anthropic-ai/claude-agent-sdk';
+import type { Progress } from './progress.js';
+import type { ToolGate } from './tool-gate.js';
+import { outsideWorkspace, writtenFile } from './workspace-guard.js';
+
+export interface HookParts {
+  gate: ToolGate;
+  progress: Progress;
+  workspace: string;
+  /** Gets the files that tools wrote, relative to the workspace. */
+  filesTouched: Set<string>;
+  /** Once true no further tool may run. */
+  isStopped: () => boolean;
+}
+
+/** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
+const timeoutSeconds = 24 * 3600;
+
+/** What stands between the model and its tools: the gate, the workspace's bounds, and the notes of what was done. */
+export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
+  const { gate, progress, workspace, filesTouched, isStopped } = parts;
+
+  const beforeTool: HookCallback = async (input) => {
+    if (input.hook_event_name !== 'PreToolUse') return {};
+    progress.onTool(input.tool_name, writtenFile(input.tool_name, input.tool_input, workspace, input.cwd));
+    const outside = await outsideWorkspace(input.tool_name, input.tool_input, workspace, input.cwd);
+    if (outside !== null) return deny(outside);
+    if (!(await gate.admit(input.tool_use_id))) return deny('The transcript cannot be stored; the step ends here.');
+    return isStopped() ? deny('The step is being stopped.') : {};
+  };
+
+  const afterTool: HookCallback = async (input) => {
+    if (input.hook_event_name !== 'PostToolUse') return {};
+    const file = writtenFile(input.tool_name, input.tool_input, workspace, input.cwd);
+    if (file !== null) filesTouched.add(file);
+    return {};
+  };
+
+  return {
+    // 'block': where the hook itself fails, the tool does not run.
+    PreToolUse: [{ hooks: [beforeTool], timeout: timeoutSeconds, onFailure: 'block' }],
+    PostToolUse: [{ hooks: [afterTool] }],
+  };
+}
+
+function deny(reason: string): HookJSONOutput {
+  return {
+    hookSpecificOutput: {
+      hookEventName: 'PreToolUse',
+      permissionDecision: 'deny',
+      permissionDecisionReason: reason,
+    },
+  };
+}

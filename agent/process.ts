@@ -1,0 +1,186 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { stat } from 'node:fs/promises';
+import type { Readable, Writable } from 'node:stream';
+import { promisify } from 'node:util';
+import type { SpawnedProcess } from '@anthropic-ai/claude-agent-sdk';
+import { childrenOf, killMarked, killQuietly } from './marked-processes.js';
+
+/**
+ * How the agent and everything it starts is held together, best first:
+ * - `namespace`: in a process namespace of its own, whose first process is the agent. The kernel kills all of it when
+ *   that one ends; `setpriv --pdeathsig` and `unshare --kill-child` end it with the worker. With a user namespace
+ *   besides, the agent cannot read /proc/<worker>/environ either.
+ * - `marker`: the agent dies with the worker by `setpriv`; what it started is found by a variable in its environment,
+ *   at the step's end by us, after the worker's death by a small shell that waits for it. For containers whose
+ *   seccomp profile refuses namespaces.
+ * - `group`: where there is no /proc (macOS): the process group is killed. A command that made its own session
+ *   survives; best effort.
+ */
+export interface Containment {
+  kind: 'namespace' | 'marker' | 'group';
+  /** Put before the agent's command for a workspace that belongs to this user. */
+  prefix: string[];
+  /** The same for a workspace of another user, which a user namespace would hide behind `nobody`. */
+  foreignPrefix: string[];
+}
+
+export interface AgentProcess {
+  /** For the SDK. Its `kill` always kills everything. */
+  spawned: SpawnedProcess;
+  /** The end of what the agent printed to stderr. */
+  errorTail(): string;
+  /** Settles when the agent and everything it started is dead. Never rejects. */
+  ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** Kills the agent and everything it started; `ended` tells when that is done. */
+  kill(): void;
+}
+
+const dieWithParent = ['setpriv', '--pdeathsig', 'KILL', '--'];
+const ownProcesses = ['--pid', '--fork', '--kill-child=KILL', '--'];
+/** As this user inside, too: Claude Code treats root differently. */
+const asThisUser = ['unshare', '--user', '--map-current-user'];
+const errorTailLength = 4000;
+
+/** Finds out once what this platform can do; starts a few short-lived processes. */
+export async function probeContainment(env: Readonly<Record<string, string | undefined>>): Promise<Containment> {
+  const works = async (prefix: string[]): Promise<boolean> => {
+    const [command = '', ...args] = [...prefix, 'true'];
+    return promisify(execFile)(command, args, { env: { PATH: env.PATH ?? '' }, timeout: 10_000 }).then(
+      () => true,
+      () => false,
+    );
+  };
+  if (process.platform !== 'linux') return { kind: 'group', prefix: [], foreignPrefix: [] };
+  const withUser = [...dieWithParent, ...asThisUser, ...ownProcesses];
+  const withoutUser = [...dieWithParent, 'unshare', ...ownProcesses];
+  const [canWithUser, canWithoutUser] = [await works(withUser), await works(withoutUser)];
+  if (canWithUser) {
+    return { kind: 'namespace', prefix: withUser, foreignPrefix: canWithoutUser ? withoutUser : withUser };
+  }
+  if (canWithoutUser) return { kind: 'namespace', prefix: withoutUser, foreignPrefix: withoutUser };
+  const prefix = (await works(dieWithParent)) ? dieWithParent : [];
+  return { kind: 'marker', prefix, foreignPrefix: prefix };
+}
+
+/** The prefix for a workspace: root keeps its power over other users' files only outside a user namespace. */
+export async function prefixFor(containment: Containment, workspace: string): Promise<string[]> {
+  const owner = (await stat(workspace)).uid;
+  return owner === process.geteuid?.() ? containment.prefix : containment.foreignPrefix;
+}
+
+export interface SpawnAgentOptions {
+  containment: Containment;
+  prefix: string[];
+  command: string;
+  args: string[];
+  cwd: string;
+  env: Record<string, string | undefined>;
+  /** Written to the descriptors 3, 4, … and closed. */
+  descriptors: string[];
+  /** `NAME=value` as it stands in `env`. */
+  marker: string;
+}
+
+/** Starts the agent in a session of its own, so that a terminal's Ctrl-C reaches the worker alone. */
+export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
+  const { containment, descriptors, marker } = options;
+  const [command = '', ...args] = [...options.prefix, options.command, ...options.args];
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env: options.env,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe', ...descriptors.map(() => 'pipe' as const)],
+  });
+  const [stdin, stdout, stderr, ...secrets] = child.stdio as [Writable, Readable, Readable, ...Writable[]];
+  for (const [index, secret] of secrets.entries()) {
+    // The agent may die before it has read its credential; its exit says so.
+    secret.on('error', () => undefined).end(descriptors[index]);
+  }
+  stdin.on('error', () => undefined);
+  let errorTail = '';
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    errorTail = (errorTail + text).slice(-errorTailLength);
+  });
+
+  const guard = containment.kind === 'namespace' ? null : spawnGuard(containment, marker, child);
+  const kill = () => void killAll(containment, child, marker);
+  const ended = exitOf(child).then(async (exit) => {
+    await sweep(containment, child, marker);
+    if (guard !== null) await dismiss(guard);
+    return exit;
+  });
+  // `unshare` ignores SIGTERM while it waits, and the agent has had its chance to end in order with the interrupt that
+  // comes before: whatever signal the SDK wants to send, it kills.
+  const spawned = Object.assign(child, {
+    stdin,
+    stdout,
+    kill: () => {
+      kill();
+      return true;
+    },
+  });
+  return { spawned, errorTail: () => errorTail, ended, kill };
+}
+
+async function killAll(containment: Containment, child: ChildProcess, marker: string): Promise<void> {
+  const { pid } = child;
+  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (containment.kind === 'namespace') {
+    // Not `unshare` itself: it waits for the namespace's first process, and that one's end waits for all others.
+    const firsts = await childrenOf(pid);
+    for (const first of firsts) killQuietly(first, 'SIGKILL');
+    if (firsts.length === 0) killQuietly(pid, 'SIGKILL');
+    return;
+  }
+  killQuietly(-pid, 'SIGKILL');
+  await sweep(containment, child, marker);
+}
+
+/** Ends what outlived the agent. In a namespace nothing can. */
+async function sweep(containment: Containment, child: ChildProcess, marker: string): Promise<void> {
+  if (containment.kind === 'namespace' || child.pid === undefined) return;
+  killQuietly(-child.pid, 'SIGKILL');
+  await killMarked(marker);
+}
+
+/** Waits for the worker's end on a pipe that only the worker holds, then ends what the agent started. */
+function spawnGuard(containment: Containment, marker: string, child: ChildProcess): ChildProcess {
+  const script = containment.kind === 'marker' ? markerGuardScript : groupGuardScript;
+  const guard = spawn('/bin/sh', ['-c', script, 'guard', marker, String(child.pid)], {
+    detached: true,
+    env: { PATH: '/usr/bin:/bin' },
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  guard.on('error', () => undefined);
+  return guard;
+}
+
+const markerGuardScript = `
+read -r _
+for round in 1 2 3 4 5; do
+  for environ in /proc/[0-9]*/environ; do
+    process=\${environ#/proc/}
+    if tr '\\0' '\\n' <"$environ" | grep -qxF "$1"; then kill -KILL "\${process%/environ}"; fi
+  done
+done
+`;
+const groupGuardScript = 'read -r _; kill -KILL -- "-$2"';
+
+async function dismiss(guard: ChildProcess): Promise<void> {
+  const gone = exitOf(guard);
+  guard.kill('SIGKILL');
+  await gone;
+}
+
+function exitOf(child: ChildProcess): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+  if (child.exitCode !== null || child.signalCode !== null) {
+    return Promise.resolve({ code: child.exitCode, signal: child.signalCode });
+  }
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+    // Reported in place of an exit when the program could not be started.
+    child.once('error', () => {
+      if (child.pid === undefined) resolve({ code: null, signal: null });
+    });
+  });
+}

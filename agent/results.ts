@@ -1,0 +1,189 @@
+import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { SessionChainError, type FailureCode } from '../contracts/failures.js';
+import type { Metadata } from '../contracts/metadata.js';
+import type { StepName } from '../contracts/steps.js';
+import { acceptedMetadata, lastStopReason, verifiedCompaction } from './transcript.js';
+
+/** Why we ended a run ourselves. */
+export type StopReason = 'cancelled' | 'timed_out' | 'store_refused' | 'unauthorized';
+
+/** What a run's messages said that its result does not. */
+export interface Observations {
+  result: SDKResultMessage | null;
+  /** What the message iterator threw; after an error result it always throws as well. */
+  thrown: Error | null;
+  compactionError: string | null;
+  refused: boolean;
+  /** Entries that did not reach the store: a dropped batch, or a full disk under the agent. */
+  lostEntries: string | null;
+  /** HTTP status of the last model request that the agent repeated; null for a connection that failed. */
+  lastRetryStatus: number | null;
+  agentVersion: string;
+  model: string;
+}
+
+export function noObservations(): Observations {
+  return {
+    result: null,
+    thrown: null,
+    compactionError: null,
+    refused: false,
+    lostEntries: null,
+    lastRetryStatus: null,
+    agentVersion: '',
+    model: '',
+  };
+}
+
+/** Notes what one message says; pure but for `seen`. */
+export function observe(seen: Observations, message: SDKMessage): void {
+  if (message.type === 'result') {
+    seen.result = message;
+    return;
+  }
+  if (message.type !== 'system') return;
+  if (message.subtype === 'init') {
+    seen.agentVersion = message.claude_code_version;
+    seen.model = message.model;
+  } else if (message.subtype === 'status' && message.compact_result === 'failed') {
+    seen.compactionError = message.compact_error ?? 'no reason given';
+  } else if (message.subtype === 'api_retry') {
+    seen.lastRetryStatus = message.error_status;
+  } else if (message.subtype === 'model_refusal_no_fallback') {
+    seen.refused = true;
+  } else if (message.subtype === 'mirror_error') {
+    seen.lostEntries = message.error;
+  } else if (message.subtype === 'session_writes_lost' && message.lost.includes('transcript')) {
+    seen.lostEntries = `${message.error_code} on the agent's disk`;
+  }
+}
+
+export interface JudgedRun {
+  step: StepName;
+  seen: Observations;
+  /** Why we stopped the run; null when it ended by itself. */
+  stopped: StopReason | null;
+  /** The base session was asked of the store and was not there. */
+  baseMissing: boolean;
+  /** The entries that this run added and the store acknowledged. */
+  own: SessionStoreEntry[];
+  /** Relative to the workspace. */
+  filesTouched: string[];
+  /** Stderr and exit of the agent, for messages. */
+  exit: { code: number | null; signal: string | null; errorTail: string };
+  timeoutMs: number;
+}
+
+export interface Verdict {
+  text: string;
+  metadata?: Metadata;
+  compaction?: { preTokens: number; postTokens: number };
+  warnings: string[];
+}
+
+/**
+ * Whether a run did its step. The result message alone is not believed: it says `success` for API errors, for a
+ * compaction that failed and for a transcript that nobody stored. The transcript as stored decides.
+ * Throws a SessionChainError that names what happened.
+ */
+export function judgeRun(run: JudgedRun): Verdict {
+  const { seen, step } = run;
+  if (run.stopped === 'store_refused' || seen.lostEntries !== null) {
+    throw failure('STORE_REFUSED', `The transcript is not stored to its end: ${seen.lostEntries ?? 'the store refused'}`);
+  }
+  if (run.baseMissing) throw failure('SESSION_NOT_IN_STORE', 'The session to go on from is not in the store.');
+  const result = seen.result;
+  const succeeded = result !== null && result.subtype === 'success' && !result.is_error;
+  if (!succeeded) throw failureOf(run);
+
+  switch (step) {
+    case 'compact': {
+      const compaction = verifiedCompaction(run.own);
+      if (compaction === null) {
+        throw failure(
+          'COMPACTION_FAILED',
+          seen.compactionError ?? (result.result || 'The stored transcript holds no compaction that made it smaller.'),
+        );
+      }
+      return { text: result.result, compaction, warnings: [] };
+    }
+    case 'metadata': {
+      const metadata = acceptedMetadata(run.own);
+      if (metadata === null) {
+        throw failure('METADATA_INVALID', 'The model ended its turn without metadata that fits the schema.');
+      }
+      requireFinishedTurn(run);
+      return { text: result.result, metadata, warnings: [] };
+    }
+    case 'build':
+    case 'docs':
+      requireFinishedTurn(run);
+      return { text: result.result, warnings: step === 'docs' ? docsWarnings(run.filesTouched) : [] };
+  }
+}
+
+/** The failure code for an HTTP status of the model service; null for a connection that failed. */
+export function codeOfStatus(status: number | null): FailureCode {
+  if (status === 401 || status === 403) return 'MODEL_UNAUTHORIZED';
+  if (status === null || status === 408 || status === 429 || status >= 500) return 'MODEL_UNAVAILABLE';
+  return 'MODEL_REJECTED';
+}
+
+function failureOf(run: JudgedRun): SessionChainError {
+  const { seen, stopped } = run;
+  switch (stopped) {
+    case 'cancelled':
+      return failure('CANCELLED', `The step ${run.step} was cancelled.`);
+    case 'timed_out':
+      return failure('STEP_TIMED_OUT', `The step ${run.step} took longer than ${run.timeoutMs} ms.`);
+    case 'unauthorized':
+      return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
+    case 'store_refused':
+    case null:
+  }
+  const result = seen.result;
+  if (result === null) return withoutResult(run);
+  const said = result.subtype === 'success' ? result.result : result.errors.join('; ');
+  if (seen.refused || result.stop_reason === 'refusal') return failure('MODEL_REFUSED', said);
+  switch (result.subtype) {
+    case 'error_max_turns':
+      return failure('BUDGET_EXCEEDED', `The step reached its limit of model turns. ${said}`.trim());
+    case 'error_max_budget_usd':
+      return failure('BUDGET_EXCEEDED', `The step reached its cost limit. ${said}`.trim());
+    case 'success':
+      if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
+      return failure(codeOfStatus(result.api_error_status ?? null), said);
+    case 'error_during_execution':
+    case 'error_max_structured_output_retries':
+      if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
+      if (/No conversation found/.test(said)) return failure('SESSION_NOT_IN_STORE', said);
+      return failure('AGENT_FAILED', said || result.subtype);
+  }
+}
+
+function withoutResult({ seen, exit }: JudgedRun): SessionChainError {
+  const how = exit.signal === null ? `with exit code ${exit.code ?? 'unknown'}` : `by ${exit.signal}`;
+  const said = [seen.thrown?.message, exit.errorTail.trim()].filter(Boolean).join('; ');
+  if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
+  return failure('AGENT_FAILED', `Claude Code ended ${how} and without a result. ${said}`.trim(), seen.thrown);
+}
+
+function requireFinishedTurn(run: JudgedRun): void {
+  const stopReason = lastStopReason(run.own);
+  if (stopReason === 'end_turn') return;
+  throw failure('AGENT_FAILED', `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`);
+}
+
+function docsWarnings(filesTouched: string[]): string[] {
+  const documented = filesTouched.some((file) => /^(readme\.md$|docs\/)/i.test(file));
+  return documented ? [] : ['The docs step wrote neither README.md nor a file in docs/.'];
+}
+
+function isNotLoggedIn(said: string): boolean {
+  return /not logged in|please run \/login/i.test(said);
+}
+
+function failure(code: FailureCode, message: string, cause?: unknown): SessionChainError {
+  // Model services quote requests in their messages; what is stored and sent stays short.
+  return new SessionChainError(code, message.slice(0, 1000), undefined, cause ? { cause } : undefined);
+}

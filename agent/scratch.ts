@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { isRunning, killMarked, processHost, processName } from './marked-processes.js';
+
+/** A run's private folders; HOME, configuration and temporary files of the agent go here and nowhere else. */
+export interface Scratch {
+  home: string;
+  config: string;
+  tmp: string;
+  shellGuardPath: string;
+  /** In the environment of the agent and so of everything it starts. */
+  marker: { name: string; value: string };
+  /** Notes the folder that the SDK made for a resumed transcript, so that a sweep finds it after a kill. */
+  noteResumeFolder(path: string): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export const markerName = 'SESSION_CHAIN_AGENT';
+const resumeNote = 'resume-folder';
+const resumeFolderPattern = /^claude-resume-[0-9a-f-]+$/;
+
+/** Makes the folders of one run below `root`, readable by this user alone. */
+export async function createScratch(root: string): Promise<Scratch> {
+  const name = ['run', await processHost(), await processName(process.pid), randomUUID().slice(0, 8)].join('-');
+  const folder = join(root, name);
+  const scratch = { home: join(folder, 'home'), config: join(folder, 'config'), tmp: join(folder, 'tmp') };
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  for (const path of [folder, ...Object.values(scratch)]) await mkdir(path, { mode: 0o700 });
+  let resumeFolder: string | null = null;
+  return {
+    ...scratch,
+    shellGuardPath: join(folder, 'shell-guard'),
+    marker: { name: markerName, value: name },
+    async noteResumeFolder(path) {
+      if (!isResumeFolder(path)) return;
+      resumeFolder = path;
+      await writeFile(join(folder, resumeNote), path);
+    },
+    async remove() {
+      if (resumeFolder !== null) await removeFolder(resumeFolder);
+      await removeFolder(folder);
+    },
+  };
+}
+
+/**
+ * Ends what dead workers of this host left: their agents' processes, run folders and resumed transcripts. Runs of
+ * living workers and of other hosts and containers that share the folder are not touched. Returns the runs it ended.
+ */
+export async function sweepScratch(root: string): Promise<{ run: string; killed: number }[]> {
+  const host = await processHost();
+  const names = await readdir(root).catch(() => []);
+  const swept: { run: string; killed: number }[] = [];
+  for (const name of names) {
+    const [kind, runHost, owner] = name.split('-');
+    if (kind !== 'run' || runHost !== host || owner === undefined || (await isRunning(owner))) continue;
+    const killed = await killMarked(`${markerName}=${name}`);
+    const resumeFolder = await readFile(join(root, name, resumeNote), 'utf8').catch(() => '');
+    if (isResumeFolder(resumeFolder)) await removeFolder(resumeFolder);
+    await removeFolder(join(root, name));
+    swept.push({ run: name, killed });
+  }
+  return swept;
+}
+
+/** The SDK puts a resumed transcript in the worker's temporary folder and removes it only when it ends in order. */
+function isResumeFolder(path: string): boolean {
+  return dirname(path) === tmpdir() && resumeFolderPattern.test(basename(path));
+}
+
+async function removeFolder(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
+}

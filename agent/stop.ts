@@ -1,0 +1,76 @@
+import type { Query } from '@anthropic-ai/claude-agent-sdk';
+import type { AgentProcess } from './process.js';
+import type { StopReason } from './results.js';
+
+/** Ends a run before its time: in order where there is time for that, and in any case for sure. */
+export interface Stop {
+  /** For the SDK; aborted once the process is to die, so that the messages end too. */
+  abortController: AbortController;
+  attachQuery(messages: Query): void;
+  attachProcess(agentProcess: AgentProcess): void;
+  /** Interrupts the agent, which then stores what it has; kills it when that takes longer than the grace. */
+  orderly(reason: StopReason): void;
+  /** Kills at once. */
+  now(reason: StopReason): void;
+  /** The first reason; null while nothing was stopped. */
+  reason(): StopReason | null;
+  isStopped: () => boolean;
+  /** Returns when the agent and all it started are dead; one that has not ended within the grace is killed. */
+  finish(): Promise<void>;
+}
+
+export function createStop(killGraceMs: number): Stop {
+  const abortController = new AbortController();
+  let messages: Query | null = null;
+  let agentProcess: AgentProcess | null = null;
+  let reason: StopReason | null = null;
+  let killTimer: NodeJS.Timeout | undefined;
+
+  function interrupt(): void {
+    // Before the query is there, and when it has just ended, there is nothing to interrupt; the kill remains.
+    messages?.interrupt().catch(() => undefined);
+  }
+
+  function kill(): void {
+    clearTimeout(killTimer);
+    if (agentProcess === null) {
+      abortController.abort();
+      return;
+    }
+    agentProcess.kill();
+    // Not at once: the SDK answers with 2 s of patience for a process that is dead by then.
+    void agentProcess.ended.then(() => abortController.abort());
+  }
+
+  return {
+    abortController,
+    attachQuery(query) {
+      messages = query;
+      if (reason !== null) interrupt();
+    },
+    attachProcess(started) {
+      agentProcess = started;
+      if (abortController.signal.aborted) started.kill();
+    },
+    orderly(why) {
+      if (reason !== null) return;
+      reason = why;
+      interrupt();
+      killTimer = setTimeout(kill, killGraceMs);
+    },
+    now(why) {
+      reason ??= why;
+      kill();
+    },
+    reason: () => reason,
+    isStopped: () => reason !== null,
+    async finish() {
+      clearTimeout(killTimer);
+      if (agentProcess === null) return;
+      const { ended } = agentProcess;
+      const late = setTimeout(kill, killGraceMs);
+      await ended;
+      clearTimeout(late);
+    },
+  };
+}

@@ -1,0 +1,144 @@
+import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { toolUseIds } from './transcript.js';
+
+/**
+ * The Agent SDK mirrors a transcript to its store in the background and does not hold the agent back: with a store
+ * that hangs, tools went on running for minutes and nobody had stored what they did. The gate sits between the two.
+ * It hands appends on one after the other, and lets a tool run only when the entry with that very tool call is
+ * stored; entries are appended in order, so everything before it is stored too. (Waiting for pending appends is not
+ * enough: the hook was measured to come 25 to 45 ms BEFORE the append of the call's own entry.) After the first
+ * refused append it refuses all that follow, so that a transcript may end early but never has a hole.
+ */
+export interface ToolGate {
+  /** Give this to the SDK in place of the store. */
+  store: SessionStore;
+  /** Settles true when the call may run, false when it must not. */
+  admit(toolUseId: string): Promise<boolean>;
+  /** Why the store refused; null while it has not. */
+  refusal(): Error | null;
+  /** The base session as it was loaded; null where no load of it found anything. */
+  base(): SessionStoreEntry[] | null;
+  /** What was stored under the session's own id, in order. */
+  appended(): SessionStoreEntry[];
+}
+
+export interface ToolGateOptions {
+  store: SessionStore;
+  sessionId: string;
+  baseSessionId: string | null;
+  /** Called once, at the first refusal. */
+  onRefused: (error: Error) => void;
+}
+
+/** The SDK gives an append up after 60 s without telling it; the gate must be the first to give up. */
+const appendTimeoutMs = 50_000;
+/** How long a tool call's own entry may take to be appended while nothing else is pending. */
+const arrivalTicks = 60;
+const tickMs = 1000;
+
+export function createToolGate(options: ToolGateOptions): ToolGate {
+  const { store, sessionId, baseSessionId, onRefused } = options;
+  const appended: SessionStoreEntry[] = [];
+  const storedCalls = new Set<string>();
+  const waiting = new Set<() => void>();
+  let base: SessionStoreEntry[] | null = null;
+  let refusal: Error | null = null;
+  let pending = 0;
+  let tail: Promise<void> = Promise.resolve();
+
+  function wakeAll(): void {
+    for (const wake of [...waiting]) wake();
+  }
+
+  function refuse(error: Error): void {
+    if (refusal !== null) return;
+    refusal = error;
+    onRefused(error);
+    wakeAll();
+  }
+
+  async function appendNext(key: SessionKey, entries: SessionStoreEntry[]): Promise<void> {
+    if (refusal !== null) throw refusal;
+    try {
+      await withTimeout(store.append(key, entries));
+    } catch (cause) {
+      const error = new Error(`The store refused an append: ${messageOf(cause)}`, { cause });
+      refuse(error);
+      throw error;
+    }
+    if (key.subpath !== undefined || key.sessionId !== sessionId) return;
+    appended.push(...entries);
+    for (const id of toolUseIds(entries)) storedCalls.add(id);
+  }
+
+  function append(key: SessionKey, entries: SessionStoreEntry[]): Promise<void> {
+    pending += 1;
+    const done = tail.then(() => appendNext(key, entries));
+    tail = done
+      .catch(() => undefined)
+      .finally(() => {
+        pending -= 1;
+        wakeAll();
+      });
+    return done;
+  }
+
+  async function load(key: SessionKey): Promise<SessionStoreEntry[] | null> {
+    const entries = await store.load(key);
+    if (key.sessionId === baseSessionId && key.subpath === undefined) base = entries;
+    return entries;
+  }
+
+  /** Counts ticks and not time, so that a worker that was frozen for a while does not find all of it gone. */
+  async function admit(toolUseId: string): Promise<boolean> {
+    let ticksLeft = arrivalTicks;
+    while (refusal === null && !storedCalls.has(toolUseId)) {
+      if (pending === 0 && ticksLeft-- === 0) {
+        refuse(new Error(`The transcript entry of the tool call ${toolUseId} never reached the store.`));
+        break;
+      }
+      await nextChange();
+    }
+    return refusal === null;
+  }
+
+  function nextChange(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, tickMs);
+      waiting.add(wake);
+    });
+  }
+
+  return {
+    store: {
+      append,
+      load,
+      ...(store.listSubkeys === undefined ? {} : { listSubkeys: store.listSubkeys.bind(store) }),
+    },
+    admit,
+    refusal: () => refusal,
+    base: () => base,
+    appended: () => appended,
+  };
+}
+
+async function withTimeout(append: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${appendTimeoutMs / 1000} s`)), appendTimeoutMs);
+  });
+  try {
+    await Promise.race([append, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

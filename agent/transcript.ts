@@ -1,0 +1,188 @@
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { z } from 'zod';
+import type { Usage } from '../contracts/chain.js';
+import type { Metadata } from '../contracts/metadata.js';
+import { metadataSchema } from '../contracts/schemas.js';
+import { metadataTool } from './steps.js';
+
+/**
+ * Readers of stored transcript entries. The entry format is Claude Code's own and not published: every reader takes
+ * what it needs by a schema and passes over an entry of another shape.
+ */
+
+const assistantEntry = z.object({
+  type: z.literal('assistant'),
+  isApiErrorMessage: z.boolean().optional(),
+  message: z.object({
+    id: z.string(),
+    model: z.string(),
+    stop_reason: z.string().nullish(),
+    content: z.array(z.looseObject({ type: z.string() })).default([]),
+    usage: z
+      .object({
+        input_tokens: z.number().nullish(),
+        output_tokens: z.number().nullish(),
+        cache_read_input_tokens: z.number().nullish(),
+        cache_creation_input_tokens: z.number().nullish(),
+      })
+      .nullish(),
+  }),
+});
+type AssistantEntry = z.infer<typeof assistantEntry>;
+
+const userEntry = z.object({
+  type: z.literal('user'),
+  message: z.object({ content: z.array(z.looseObject({ type: z.string() })) }),
+});
+const boundaryEntry = z.object({
+  type: z.literal('system'),
+  subtype: z.literal('compact_boundary'),
+  uuid: z.string(),
+  compactMetadata: z.object({ preTokens: z.number(), postTokens: z.number().optional() }),
+});
+const summaryEntry = z.object({
+  type: z.literal('user'),
+  isCompactSummary: z.literal(true),
+  parentUuid: z.string(),
+});
+const costStateEntry = z.object({
+  type: z.literal('cost-state'),
+  totalCostUSD: z.number(),
+  totalAPIDuration: z.number().default(0),
+  modelUsage: z.record(
+    z.string(),
+    z.object({
+      inputTokens: z.number().default(0),
+      outputTokens: z.number().default(0),
+      cacheReadInputTokens: z.number().default(0),
+      cacheCreationInputTokens: z.number().default(0),
+    }),
+  ),
+});
+
+/** Counters as Claude Code keeps them: running totals, see spend.ts. */
+export interface Counters {
+  costUsd: number;
+  apiDurationMs: number;
+  usage: Usage;
+}
+
+/** The entries that a session added itself: those whose uuid its parent does not have. */
+export function ownEntries(entries: SessionStoreEntry[], base: SessionStoreEntry[]): SessionStoreEntry[] {
+  const inherited = new Set(base.map((entry) => entry.uuid).filter((uuid) => uuid !== undefined));
+  return entries.filter((entry) => entry.uuid === undefined || !inherited.has(entry.uuid));
+}
+
+/** The last `cost-state` of a transcript; null where none was written, which is so after a kill. */
+export function lastCounters(entries: SessionStoreEntry[]): Counters | null {
+  const last = parseAll(entries, costStateEntry).at(-1);
+  if (last === undefined) return null;
+  return {
+    costUsd: last.totalCostUSD,
+    apiDurationMs: last.totalAPIDuration,
+    usage: sumUsage(
+      Object.values(last.modelUsage).map((model) => ({
+        inputTokens: model.inputTokens,
+        outputTokens: model.outputTokens,
+        cacheReadTokens: model.cacheReadInputTokens,
+        cacheWriteTokens: model.cacheCreationInputTokens,
+      })),
+    ),
+  };
+}
+
+/**
+ * Usage of the model's turns, counted once per message although a message is stored once per content block. What
+ * Claude Code spends besides (a compaction's summary) is in no entry; the counters have it.
+ */
+export function usageOfTurns(entries: SessionStoreEntry[]): { turns: number; usage: Usage } {
+  const byMessage = new Map(modelTurns(entries).map((entry) => [entry.message.id, usageOf(entry)]));
+  return { turns: byMessage.size, usage: sumUsage([...byMessage.values()]) };
+}
+
+/** How large the context was at the last model turn, in tokens; 0 where there was none. */
+export function contextTokens(entries: SessionStoreEntry[]): number {
+  const last = modelTurns(entries).at(-1);
+  if (last === undefined) return 0;
+  const usage = usageOf(last);
+  return usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
+}
+
+/** The stop reason of the last model turn; null where there was no turn. Synthetic entries are no turns. */
+export function lastStopReason(entries: SessionStoreEntry[]): string | null {
+  return modelTurns(entries).at(-1)?.message.stop_reason ?? null;
+}
+
+/**
+ * The compaction that a session made itself and that can be believed: its boundary has a summary hanging on it and
+ * the context got smaller. Null for anything less.
+ */
+export function verifiedCompaction(own: SessionStoreEntry[]): { preTokens: number; postTokens: number } | null {
+  const boundary = parseAll(own, boundaryEntry).at(-1);
+  if (boundary === undefined) return null;
+  const { preTokens, postTokens } = boundary.compactMetadata;
+  const summarised = parseAll(own, summaryEntry).some((summary) => summary.parentUuid === boundary.uuid);
+  if (!summarised || postTokens === undefined || postTokens >= preTokens) return null;
+  return { preTokens, postTokens };
+}
+
+/** The last metadata that the model submitted and the tool accepted; null where there was none. */
+export function acceptedMetadata(own: SessionStoreEntry[]): Metadata | null {
+  const accepted = new Set(
+    parseAll(own, userEntry)
+      .flatMap((entry) => entry.message.content)
+      .filter((block) => block.type === 'tool_result' && block.is_error !== true)
+      .map((block) => block.tool_use_id),
+  );
+  const submissions = modelTurns(own)
+    .flatMap((entry) => entry.message.content)
+    .filter((block) => block.type === 'tool_use' && block.name === metadataTool && accepted.has(block.id))
+    .map((block) => metadataSchema.safeParse(block.input))
+    .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
+  return submissions.at(-1) ?? null;
+}
+
+/** The ids of the tool calls in these entries. */
+export function toolUseIds(entries: SessionStoreEntry[]): string[] {
+  return parseAll(entries, assistantEntry)
+    .flatMap((entry) => entry.message.content)
+    .flatMap((block) => (block.type === 'tool_use' && typeof block.id === 'string' ? [block.id] : []));
+}
+
+export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+
+export function sumUsage(usages: Usage[]): Usage {
+  return usages.reduce(
+    (sum, usage) => ({
+      inputTokens: sum.inputTokens + usage.inputTokens,
+      outputTokens: sum.outputTokens + usage.outputTokens,
+      cacheReadTokens: sum.cacheReadTokens + usage.cacheReadTokens,
+      cacheWriteTokens: sum.cacheWriteTokens + usage.cacheWriteTokens,
+    }),
+    noUsage,
+  );
+}
+
+/** Assistant entries that a model made: neither API errors nor the ones Claude Code writes itself. */
+function modelTurns(entries: SessionStoreEntry[]): AssistantEntry[] {
+  return parseAll(entries, assistantEntry).filter(
+    (entry) => entry.isApiErrorMessage !== true && entry.message.model !== '<synthetic>',
+  );
+}
+
+function usageOf(entry: AssistantEntry): Usage {
+  const usage = entry.message.usage;
+  return {
+    inputTokens: usage?.input_tokens ?? 0,
+    outputTokens: usage?.output_tokens ?? 0,
+    cacheReadTokens: usage?.cache_read_input_tokens ?? 0,
+    cacheWriteTokens: usage?.cache_creation_input_tokens ?? 0,
+  };
+}
+
+function parseAll<Value>(entries: SessionStoreEntry[], schema: z.ZodType<Value>): Value[] {
+  return entries.flatMap((entry) => {
+    const parsed = schema.safeParse(entry);
+    return parsed.success ? [parsed.data] : [];
+  });
+}

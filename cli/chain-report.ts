@@ -1,0 +1,32 @@
+import type { ChainState } from '../contracts/chain.js';
+import { chainWorkflowId } from '../contracts/ids.js';
+import { type Look, facts, formatStatus, stepTable } from './format.js';
+
+/** A chain as text: where it stands, its steps, what went wrong and what to do about it. */
+export function chainReport(
+  state: ChainState,
+  {
+    colour = false,
+    fullIds = false,
+    more = [],
+  }: Look & { fullIds?: boolean; more?: readonly (readonly [string, string | null])[] } = {},
+): string {
+  const { failure } = state;
+  return [
+    facts([
+      ['chain', chainWorkflowId(state)],
+      ['mode', state.mode],
+      ['status', formatStatus(state.status, { colour })],
+      ['base session', state.baseSessionId ?? '(new)'],
+      ['head', state.head.sessionId ?? '(none)'],
+      ...more,
+    ]),
+    '',
+    stepTable(state.steps, { colour, fullIds }),
+    ...state.steps.flatMap(({ step, reason }) =>
+      reason === undefined ? [] : [`\n${step} was skipped: ${reason}`],
+    ),
+    ...state.warnings.map((warning) => `\nwarning: ${warning}`),
+    ...(failure ? [`\nfailure ${failure.code}: ${failure.message}\nwhat to do: ${failure.remedy}`] : []),
+  ].join('\n');
+}

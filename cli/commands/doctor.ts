@@ -1,0 +1,85 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import { type CheckName, type Finding, checkNames, checks } from '../doctor-checks.js';
+import { type ExitCode, exitCodes } from '../errors.js';
+import { formatStatus } from '../format.js';
+import { type OutputFormat, mayColour, outputOption, print } from '../output.js';
+
+interface DoctorOptions {
+  only: readonly CheckName[];
+  strict?: boolean;
+  output: OutputFormat;
+}
+
+const answerWithinMs = 15_000;
+
+export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
+  return new Command('doctor')
+    .description('Check everything that a chain needs, and say what to do about what is missing.')
+    .addOption(
+      new Option('--only <checks>', `some of the checks, by comma: ${checkNames.join(',')}`)
+        .argParser(parseChecks)
+        .default(checkNames, 'all'),
+    )
+    .option('--strict', 'let a warning count as a problem, too')
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  session-chain doctor\n  session-chain doctor --only worker --strict\n',
+    )
+    .action(async ({ only, strict = false, output }: DoctorOptions) => {
+      const config = readConfig(processEnvironment());
+      const findings = await Promise.all(
+        only.map(async (name) => ({ check: name, ...(await examine(name, config)) })),
+      );
+      print(
+        output,
+        { checks: findings },
+        findings.map((finding) => lines(finding, mayColour(process.stdout))).join('\n'),
+      );
+      const bad = (status: Finding['status']) => status === 'fail' || (strict && status === 'warn');
+      if (findings.some(({ status }) => bad(status))) exitWith(exitCodes.setUp);
+    });
+}
+
+/** A check that cannot be made, or not in time, has failed. */
+async function examine(name: CheckName, config: Config): Promise<Finding> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Finding>((settle) => {
+    timer = setTimeout(
+      () =>
+        settle({
+          status: 'fail',
+          message: `no answer within ${answerWithinMs / 1_000} s`,
+          remedy: 'Check the address and the network in between.',
+        }),
+      answerWithinMs,
+    );
+  });
+  try {
+    return await Promise.race([checks[name](config), late]);
+  } catch (error) {
+    return error instanceof SessionChainError
+      ? { status: 'fail', message: error.message, remedy: error.remedy }
+      : { status: 'fail', message: error instanceof Error ? error.message : String(error) };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function lines({ check, status, message, remedy }: Finding & { check: CheckName }, colour: boolean): string {
+  const first = `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${check.padEnd(18)}  ${message}`;
+  return remedy === undefined ? first : `${first}\n${' '.repeat(26)}${remedy}`;
+}
+
+function parseChecks(value: string): CheckName[] {
+  const names = value.split(',').map((name) => name.trim());
+  const unknown = names.filter((name) => !(checkNames as readonly string[]).includes(name));
+  if (unknown.length > 0) {
+    throw new InvalidArgumentError(
+      `${unknown.map((name) => `"${name}"`).join(', ')} is not one of ${checkNames.join(', ')}.`,
+    );
+  }
+  return names as CheckName[];
+}

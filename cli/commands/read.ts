@@ -1,0 +1,239 @@
+import { Command } from 'commander';
+import { type LiveProgress, readProgress } from '../../client/progress.js';
+import type { ChainState } from '../../contracts/chain.js';
+import { chainWorkflowId, parseProjectId } from '../../contracts/ids.js';
+import { isClosed } from '../../contracts/steps.js';
+import { type ChainRow, listChains, requireChain } from '../../storage/chains.js';
+import { readChainState } from '../../storage/chain-state.js';
+import { getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
+import type { Pool } from '../../storage/pool.js';
+import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
+import { chainReport } from '../chain-report.js';
+import { type CommandContext, connectClient, withContext } from '../context.js';
+import { liveLine } from '../follow.js';
+import { formatDuration, formatStatus, formatTime, shortId, table } from '../format.js';
+import { type OutputFormat, mayColour, note, outputOption, print, wholeNumber } from '../output.js';
+
+/** The commands that only read. The database is enough for them; Temporal adds what a step does just now. */
+
+interface ProjectOptions {
+  project: string;
+  limit: number;
+  output: OutputFormat;
+}
+
+const projectFlags = '-p, --project <id>';
+const projectHelp = 'the project (projects.project_id)';
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description("A project's chains, the newest first; with --version one chain and what it does just now.")
+    .requiredOption(projectFlags, projectHelp)
+    .option('-v, --version <id>', 'only the chain of this version')
+    .option('-b, --build <id>', 'the build, where the chain has a key of its own (default: the version)')
+    .option('-n, --limit <number>', 'chains at most', wholeNumber(1), 20)
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  session-chain status --project shop\n  session-chain status --project shop --version v2\n',
+    )
+    .action(async (options: ProjectOptions & { version?: string; build?: string }) => {
+      const { version } = options;
+      await withContext(async (context) =>
+        version === undefined
+          ? await showChains(context, options)
+          : await showProgress(context, { ...options, version }),
+      );
+    });
+}
+
+async function showChains(
+  { database }: CommandContext,
+  { project, limit, output }: ProjectOptions,
+): Promise<void> {
+  const projectId = parseProjectId(project);
+  const pool = await database();
+  const { sessionId } = await readHead(pool, projectId);
+  const chains = await Promise.all(
+    (await listChains(pool, projectId, limit)).map(async (chain) => ({
+      chain,
+      step: await currentStep(pool, chain),
+    })),
+  );
+  print(
+    output,
+    {
+      projectId,
+      sessionId,
+      chains: chains.map(({ chain: { result, ...chain }, step }) => ({
+        ...chain,
+        step,
+        failure: result?.failure ?? null,
+      })),
+    },
+    chains.length === 0
+      ? `The project ${projectId} has no chains. Its head: ${sessionId ?? '(none)'}`
+      : table(
+          ['version', 'build', 'mode', 'status', 'step', 'age', 'session'],
+          chains.map(({ chain, step }) => [
+            chain.versionId,
+            chain.buildId === (chain.versionId as string) ? '-' : chain.buildId,
+            chain.mode,
+            formatStatus(chain.status, { colour: mayColour(process.stdout) }),
+            step ?? '-',
+            formatDuration(Date.now() - chain.createdAt.getTime()),
+            shortId(chain.result?.head?.sessionId ?? (isClosed(chain.status) ? null : sessionId)),
+          ]),
+        ),
+  );
+}
+
+/** The step that an open chain works on, or the one at which a chain that failed did so. */
+async function currentStep(pool: Pool, chain: ChainRow): Promise<string | null> {
+  const { steps } = await readChainState(pool, chain);
+  const wanted = isClosed(chain.status) ? ['failed', 'cancelled'] : ['running', 'failed'];
+  return steps.find(({ status }) => wanted.includes(status))?.step ?? null;
+}
+
+async function showProgress(
+  context: CommandContext,
+  options: ChainOptions & { output: OutputFormat },
+): Promise<void> {
+  const key = keyOf(options);
+  const pool = await context.database();
+  const state = await readChainState(pool, key);
+  const progress = isClosed(state.status) ? null : await progressOf(context, state);
+  const { createdAt, openedAt, closedAt } = await requireChain(pool, key);
+  print(
+    options.output,
+    { workflowId: chainWorkflowId(key), ...state, progress },
+    chainReport(state, {
+      colour: mayColour(process.stdout),
+      more: [
+        ['age', formatDuration(Date.now() - createdAt.getTime())],
+        ['took', openedAt && closedAt ? formatDuration(closedAt.getTime() - openedAt.getTime()) : null],
+        ['just now', progress ? liveLine(state, progress) : null],
+      ],
+    }),
+  );
+}
+
+/** What a running step does; left out, with a remark, where Temporal does not tell. */
+async function progressOf({ config }: CommandContext, state: ChainState): Promise<LiveProgress | null> {
+  try {
+    const client = await connectClient(config, 3_000);
+    try {
+      return await readProgress(client.workflow.getHandle(chainWorkflowId(state)));
+    } finally {
+      await client.connection.close();
+    }
+  } catch (error) {
+    note(
+      `What the step does just now is not known: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    return null;
+  }
+}
+
+export function headCommand(): Command {
+  return new Command('head')
+    .description("Print the project's latest session id; nothing for a project without a session.")
+    .requiredOption(projectFlags, projectHelp)
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  claude --resume "$(session-chain head --project shop)" --fork-session\n',
+    )
+    .action(async ({ project, output }: ProjectOptions) => {
+      await withContext(async ({ database }) => {
+        const projectId = parseProjectId(project);
+        const head = await readHead(await database(), projectId);
+        print(output, { projectId, ...head }, head.sessionId ?? '');
+        if (head.sessionId === null && output === 'text')
+          note(`The project ${projectId} has no session yet.`);
+      });
+    });
+}
+
+export function chainCommand(): Command {
+  return withChainOptions(new Command('chain'))
+    .description(
+      "Everything about one chain: its steps with full ids, cost and time, and the lineage of the project's head.",
+    )
+    .option('-n, --limit <number>', 'sessions of the lineage at most', wholeNumber(1), 50)
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  session-chain chain --project shop --version v2 -o json\n')
+    .action(async (options: ChainOptions & ProjectOptions) => {
+      const key = keyOf(options);
+      await withContext(async ({ database }) => {
+        const pool = await database();
+        const state = await readChainState(pool, key);
+        const { instruction, workspace, createdAt, openedAt, closedAt } = await requireChain(pool, key);
+        const lineage = (await getSessionChain(pool, key.projectId)).slice(0, options.limit);
+        print(
+          options.output,
+          {
+            workflowId: chainWorkflowId(key),
+            ...state,
+            instruction,
+            workspace,
+            createdAt,
+            openedAt,
+            closedAt,
+            lineage,
+          },
+          [
+            chainReport(state, {
+              colour: mayColour(process.stdout),
+              fullIds: true,
+              more: [
+                ['workspace', workspace],
+                ['created', formatTime(createdAt)],
+                ['opened', openedAt && formatTime(openedAt)],
+                ['closed', closedAt && formatTime(closedAt)],
+              ],
+            }),
+            '',
+            'lineage of the head, the newest first:',
+            ...(lineage.length > 0 ? lineage.map((id) => `  ${id}`) : ['  (none)']),
+          ].join('\n'),
+        );
+      });
+    });
+}
+
+export function transitionsCommand(): Command {
+  return new Command('transitions')
+    .description("The recorded moves of a project's head, the newest first.")
+    .requiredOption(projectFlags, projectHelp)
+    .option('-n, --limit <number>', 'transitions at most', wholeNumber(1), 100)
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  session-chain transitions --project shop --limit 5\n')
+    .action(async ({ project, limit, output }: ProjectOptions) => {
+      await withContext(async ({ database }) => {
+        const projectId = parseProjectId(project);
+        const pool = await database();
+        await readHead(pool, projectId);
+        const transitions = await listTransitions(pool, projectId, limit);
+        print(
+          output,
+          { projectId, transitions },
+          transitions.length === 0
+            ? `The head of the project ${projectId} has not moved yet.`
+            : table(
+                ['seq', 'source', 'version', 'old session', 'new session', 'forked', 'at'],
+                transitions.map((transition) => [
+                  transition.seq === null ? '-' : String(transition.seq),
+                  transition.source,
+                  transition.versionId ?? '-',
+                  shortId(transition.oldSessionId),
+                  shortId(transition.newSessionId),
+                  shortId(transition.parentSessionId),
+                  formatTime(transition.createdAt),
+                ]),
+                { rightAligned: ['seq'] },
+              ),
+        );
+      });
+    });
+}

@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { StartRequest, StartedChain } from '../../client/session-chain.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import { type ChainMode, type StepName, chainModes, stepNames } from '../../contracts/steps.js';
+import { type ChainOptions, keyArguments, withChainOptions } from '../chain-options.js';
+import { type CommandContext, withContext } from '../context.js';
+import type { ExitCode } from '../errors.js';
+import { followChain } from '../follow.js';
+import { facts } from '../format.js';
+import { type OutputFormat, outputOption, print } from '../output.js';
+
+interface StartOptions extends ChainOptions {
+  workspace: string;
+  mode?: ChainMode;
+  prompt?: string;
+  promptFile?: string;
+  steps?: StepName[];
+  maxCostUsd?: number;
+  create?: boolean;
+  wait?: boolean;
+  output: OutputFormat;
+}
+
+export function startCommand(exitWith: (code: ExitCode) => void): Command {
+  return withChainOptions(new Command('start'))
+    .description('Start the chain of a build. Calling it again for the same build starts nothing twice.')
+    .requiredOption(
+      '-w, --workspace <folder>',
+      "the project's files, below one of SESSION_CHAIN_WORKSPACE_ROOTS",
+    )
+    .addOption(
+      new Option(
+        '-m, --mode <mode>',
+        'how to build (default: initial for a project without a session, else update)',
+      ).choices(chainModes),
+    )
+    .addOption(
+      new Option('--prompt <text>', 'what to build; default: a standard instruction of the mode').conflicts(
+        'promptFile',
+      ),
+    )
+    .option('--prompt-file <file>', 'the same from a file')
+    .addOption(
+      new Option(
+        '--steps <names>',
+        `a part of the steps, by comma: ${stepNames.join(',')} (default: all)`,
+      ).argParser(parseSteps),
+    )
+    .addOption(
+      new Option(
+        '--max-cost-usd <dollars>',
+        'what each attempt of a step may cost at most (default: no limit)',
+      ).argParser(parseDollars),
+    )
+    .option('--create', 'insert missing rows of the project and the version, in a database of our own')
+    .option('--wait', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  session-chain start --project shop --version v2 --workspace ./shop --prompt "Add a search field" --wait\n',
+    )
+    .action(async (options: StartOptions) => {
+      const request = await requestOf(options);
+      await withContext(async (context) => {
+        const started = await (await context.sessionChain()).start(request);
+        const exitCode = await tell(context, started, options);
+        if (exitCode !== undefined) exitWith(exitCode);
+      });
+    });
+}
+
+async function tell(
+  context: CommandContext,
+  started: StartedChain,
+  { wait, output }: StartOptions,
+): Promise<ExitCode | undefined> {
+  if (wait) return await followChain(context, started, output);
+  print(
+    output,
+    started,
+    facts([
+      ['chain', started.workflowId],
+      [
+        'status',
+        started.alreadyStarted
+          ? `${started.status}; started before, nothing was started now`
+          : started.status,
+      ],
+      ['session', started.result?.head.sessionId],
+      ['follow it', `session-chain status ${keyArguments(started)}`],
+    ]),
+  );
+  return undefined;
+}
+
+async function requestOf(options: StartOptions): Promise<StartRequest> {
+  const instruction =
+    options.promptFile === undefined ? options.prompt : await promptFrom(options.promptFile);
+  return {
+    projectId: options.project,
+    versionId: options.version,
+    workspace: resolve(options.workspace),
+    createRows: options.create ?? false,
+    ...(options.build === undefined ? {} : { buildId: options.build }),
+    ...(options.mode === undefined ? {} : { mode: options.mode }),
+    ...(instruction === undefined ? {} : { instruction }),
+    ...(options.steps === undefined ? {} : { steps: options.steps }),
+    ...(options.maxCostUsd === undefined ? {} : { limits: costLimits(options.maxCostUsd) }),
+  };
+}
+
+async function promptFrom(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `The prompt cannot be read: ${why}.`,
+      'Pass a readable text file.',
+      { cause },
+    );
+  }
+}
+
+function costLimits(maxCostUsd: number): NonNullable<StartRequest['limits']> {
+  return Object.fromEntries(stepNames.map((step) => [step, { maxCostUsd }]));
+}
+
+function parseSteps(value: string): StepName[] {
+  const names = value.split(',').map((name) => name.trim());
+  const unknown = names.filter((name) => !(stepNames as readonly string[]).includes(name));
+  if (unknown.length > 0) {
+    throw new InvalidArgumentError(
+      `${unknown.map((name) => `"${name}"`).join(', ')} is not one of ${stepNames.join(', ')}.`,
+    );
+  }
+  return names as StepName[];
+}
+
+function parseDollars(value: string): number {
+  const dollars = Number(value);
+  if (value.trim() !== '' && Number.isFinite(dollars) && dollars > 0) return dollars;
+  throw new InvalidArgumentError('It must be an amount above 0, such as 2.50.');
+}

@@ -1,0 +1,107 @@
+import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { type SessionChain, createSessionChain } from '../client/session-chain.js';
+import { type Config, processEnvironment, readConfig, required } from '../config/environment.js';
+import type { ChainPolicy } from '../contracts/chain.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
+import { requireMigrations } from '../storage/migrate.js';
+import { type Pool, createPool } from '../storage/pool.js';
+
+/** What a command works with; each part is made when it is first asked for, and closed with the command. */
+export interface CommandContext {
+  config: Config;
+  /** The migrated database. Throws DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
+  database: () => Promise<Pool>;
+  /** A client of the configured namespace. Throws TEMPORAL_UNAVAILABLE. */
+  temporal: () => Promise<Client>;
+  /** The client API on both. */
+  sessionChain: () => Promise<SessionChain>;
+}
+
+/** Runs a command's work and closes what it opened, so that the process ends by itself. */
+export async function withContext<Result>(
+  work: (context: CommandContext) => Promise<Result>,
+): Promise<Result> {
+  const closing: (() => Promise<void>)[] = [];
+  const config = readConfig(processEnvironment());
+  const database = once(async () => {
+    const pool = openPool(config);
+    closing.push(() => pool.end());
+    await requireMigrations(pool);
+    return pool;
+  });
+  const temporal = once(async () => {
+    const client = await connectClient(config);
+    closing.push(() => client.connection.close());
+    return client;
+  });
+  const sessionChain = once(async () =>
+    createSessionChain({
+      // The database first: it is the one that knows what is wrong with most requests.
+      pool: await database(),
+      temporal: await temporal(),
+      policy: policyOf(config),
+      workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
+      searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
+    }),
+  );
+  try {
+    return await work({ config, database, temporal, sessionChain });
+  } finally {
+    await Promise.allSettled(closing.map((close) => close()));
+  }
+}
+
+/** A pool on DATABASE_URL, for a command's few statements. Throws INVALID_INPUT when it is not set. */
+export function openPool(config: Config): Pool {
+  return createPool(required(config.DATABASE_URL, 'DATABASE_URL'), {
+    applicationName: 'session-chain cli',
+    max: 4,
+  });
+}
+
+/** A client by the standard TEMPORAL_* variables. Throws TEMPORAL_UNAVAILABLE within about `timeoutMs`. */
+export async function connectClient(config: Config, timeoutMs = 5_000): Promise<Client> {
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
+    overrideEnvVars: config.environment,
+  });
+  try {
+    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: timeoutMs });
+    return new Client({ connection, namespace });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SessionChainError(
+      'TEMPORAL_UNAVAILABLE',
+      `Temporal at ${temporalAddressOf(config)} cannot be reached: ${why}`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
+
+/** Where Temporal is looked for. */
+export function temporalAddressOf(config: Config): string {
+  const { connectionOptions } = loadClientConnectConfig({ overrideEnvVars: config.environment });
+  return connectionOptions.address ?? 'localhost:7233';
+}
+
+/** The policy of a chain, from the environment. */
+export function policyOf(config: Config): ChainPolicy {
+  return {
+    ...defaultPolicy,
+    heartbeatTimeoutMs: config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS,
+    killGraceMs: config.SESSION_CHAIN_KILL_GRACE_MS,
+    compactThresholdTokens: config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS,
+    versionStatus: {
+      succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,
+      failed: config.SESSION_CHAIN_STATUS_FAILED || null,
+    },
+    taskQueues: taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE),
+  };
+}
+
+function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
+  let made: Promise<Value> | undefined;
+  return () => (made ??= make());
+}

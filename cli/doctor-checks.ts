@@ -1,0 +1,249 @@
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import type { Client } from '@temporalio/client';
+import { describeAgentBinary } from '../agent/binary.js';
+import { probeContainment } from '../agent/process.js';
+import { missingSearchAttributes, registerCommand } from '../client/search-attributes.js';
+import type { Config } from '../config/environment.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { parseBuildId } from '../contracts/ids.js';
+import { taskQueuesOf } from '../contracts/policy.js';
+import { createCheckpoint } from '../storage/checkpoint.js';
+import { pendingMigrations } from '../storage/migrate.js';
+import { type Pool, queryOne } from '../storage/pool.js';
+import { connectClient, openPool, temporalAddressOf } from './context.js';
+import { pollersOf } from './task-queues.js';
+
+/** What a check found; `remedy` says what to do about it. */
+export interface Finding {
+  status: 'ok' | 'warn' | 'fail';
+  message: string;
+  remedy?: string;
+}
+
+export const checkNames = [
+  'node',
+  'agent',
+  'containment',
+  'credentials',
+  'limits',
+  'workspaces',
+  'database',
+  'migrations',
+  'temporal',
+  'search-attributes',
+  'worker',
+  'redis',
+] as const;
+export type CheckName = (typeof checkNames)[number];
+
+/** Looks at one thing. Rejects where that cannot even be asked. */
+export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
+  node: async () => nodeVersion(process.versions.node),
+  agent: async ({ SESSION_CHAIN_AGENT_PATH }) => {
+    const { path, version } = await describeAgentBinary(SESSION_CHAIN_AGENT_PATH);
+    return ok(`Claude Code ${version} at ${path}`);
+  },
+  containment,
+  credentials: async (config) => credentials(config),
+  limits: async () => ({
+    status: 'warn',
+    message: 'no cost limit is set',
+    remedy: "Pass --max-cost-usd to start, or limits.<step>.maxCostUsd to the client's start.",
+  }),
+  workspaces,
+  database: withPool(async (pool) => databaseVersion(pool)),
+  migrations: withPool(async (pool) => {
+    const pending = await pendingMigrations(pool);
+    return pending.length === 0
+      ? ok('up to date')
+      : { status: 'fail', message: `missing: ${pending.join(', ')}`, remedy: 'Run: session-chain migrate' };
+  }),
+  temporal: withClient(async (client, config) => {
+    const { namespace } = client.options;
+    await client.workflowService.describeNamespace({ namespace });
+    return ok(`${temporalAddressOf(config)}, namespace ${namespace}`);
+  }),
+  'search-attributes': searchAttributes,
+  worker: withClient(worker),
+  redis,
+};
+
+/** Node's version against what package.json asks for. */
+export function nodeVersion(version: string): Finding {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 20 || (major === 20 && minor >= 20)
+    ? ok(`Node ${version}`)
+    : { status: 'fail', message: `Node ${version} is too old`, remedy: 'Install Node 20.20 or newer.' };
+}
+
+async function containment({ environment }: Config): Promise<Finding> {
+  const { kind } = await probeContainment(environment);
+  switch (kind) {
+    case 'namespace':
+      return ok('agents run in a process namespace of their own');
+    case 'marker':
+      return {
+        status: 'warn',
+        message:
+          'this system refuses process namespaces (unshare); what an agent leaves is found by its environment',
+        remedy:
+          'Nothing must be done. To have the kernel do it, allow user namespaces, in Docker by a seccomp profile.',
+      };
+    case 'group':
+      return {
+        status: 'warn',
+        message: 'this system has no process namespaces; a command that detaches itself may outlive its step',
+        remedy: 'Run workers on Linux where that matters.',
+      };
+  }
+}
+
+const credentialNames = [
+  'ANTHROPIC_API_KEY',
+  'ANTHROPIC_AUTH_TOKEN',
+  'CLAUDE_CODE_OAUTH_TOKEN',
+  'CLAUDE_CODE_USE_BEDROCK',
+  'CLAUDE_CODE_USE_VERTEX',
+  'CLAUDE_CODE_USE_FOUNDRY',
+] as const;
+
+function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding {
+  if (!hasModelCredentials) {
+    return {
+      status: 'warn',
+      message: 'no model credential in this environment; a worker does not start without one',
+      remedy:
+        'Set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, or the Bedrock, Vertex or Foundry switches for the worker.',
+    };
+  }
+  const names = credentialNames.filter((name) => modelEnvironment[name] !== undefined);
+  const service = modelEnvironment['ANTHROPIC_BASE_URL'];
+  return ok(`${names.join(', ')}${service === undefined ? '' : `, model service ${service}`}`);
+}
+
+async function workspaces({ SESSION_CHAIN_WORKSPACE_ROOTS: roots }: Config): Promise<Finding> {
+  if (roots.length === 0) {
+    return {
+      status: 'fail',
+      message: 'no workspace root is set, so that every workspace is refused',
+      remedy:
+        "Set SESSION_CHAIN_WORKSPACE_ROOTS to the folders that hold the projects' files, separated by ':'.",
+    };
+  }
+  const troubles = (await Promise.all(roots.map(troubleWithFolder))).filter((trouble) => trouble !== null);
+  return troubles.length === 0
+    ? ok(roots.join(', '))
+    : {
+        status: 'fail',
+        message: troubles.join('; '),
+        remedy: 'Create the folder, or correct SESSION_CHAIN_WORKSPACE_ROOTS.',
+      };
+}
+
+async function troubleWithFolder(path: string): Promise<string | null> {
+  const found = await stat(path).catch(() => null);
+  if (!found) return `${path} does not exist`;
+  if (!found.isDirectory()) return `${path} is not a folder`;
+  const usable = await access(path, constants.R_OK | constants.W_OK | constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+  return usable ? null : `${path} cannot be written by this user`;
+}
+
+async function databaseVersion(pool: Pool): Promise<Finding> {
+  const { number, database } = await queryOne<{ number: string; database: string }>(pool, {
+    text: `SELECT current_setting('server_version_num') AS number, current_database() AS database`,
+  });
+  const major = Math.floor(Number(number) / 10_000);
+  return major >= 15
+    ? ok(`Postgres ${major}, database ${database}`)
+    : { status: 'fail', message: `Postgres ${major} is too old`, remedy: 'Use Postgres 15 or newer.' };
+}
+
+async function searchAttributes(config: Config): Promise<Finding> {
+  const mode = config.SESSION_CHAIN_SEARCH_ATTRIBUTES;
+  if (mode === 'off') return ok('off by SESSION_CHAIN_SEARCH_ATTRIBUTES');
+  return await withClient(async (client) => {
+    const missing = await missingSearchAttributes(client);
+    if (missing.length === 0) return ok('registered');
+    return {
+      status: mode === 'on' ? 'fail' : 'warn',
+      message: `not registered: ${missing.join(', ')}; ${mode === 'on' ? 'no chain starts' : 'chains go without'}`,
+      remedy: `Run: ${registerCommand(client.options.namespace, missing)}`,
+    };
+  })(config);
+}
+
+async function worker(client: Client, config: Config): Promise<Finding> {
+  const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+  const [chains, agents] = await Promise.all([
+    pollersOf(client, queues.chains, 'workflow'),
+    pollersOf(client, queues.agents, 'activity'),
+  ]);
+  const both = chains.filter(({ identity }) => agents.some((agent) => agent.identity === identity));
+  if (both.length === 0) {
+    return {
+      status: 'warn',
+      message: `no worker polls the task queues ${queues.chains} and ${queues.agents}; chains wait`,
+      remedy: 'Run: session-chain worker',
+    };
+  }
+  const here = both.some(({ identity }) => identity.endsWith(`@${hostname()}`));
+  return ok(`${both.map(({ identity }) => identity).join(', ')}${here ? '' : '; none on this host'}`);
+}
+
+async function redis({ REDIS_URL }: Config): Promise<Finding> {
+  if (!REDIS_URL) return ok('not configured; it is optional');
+  let trouble: string | undefined;
+  const checkpoint = createCheckpoint(REDIS_URL, { log: (message) => (trouble ??= message) });
+  try {
+    await checkpoint.read(parseBuildId('doctor'));
+  } finally {
+    checkpoint.close();
+  }
+  return trouble === undefined
+    ? ok('answers')
+    : { status: 'warn', message: trouble, remedy: 'Check REDIS_URL, or unset it: nothing depends on Redis.' };
+}
+
+function withPool(look: (pool: Pool) => Promise<Finding>): (config: Config) => Promise<Finding> {
+  return async (config) => {
+    const pool = openPool(config);
+    try {
+      return await look(pool);
+    } finally {
+      await pool.end();
+    }
+  };
+}
+
+function withClient(
+  look: (client: Client, config: Config) => Promise<Finding>,
+): (config: Config) => Promise<Finding> {
+  return async (config) => {
+    const client = await connectClient(config);
+    try {
+      return await look(client, config);
+    } catch (error) {
+      if (error instanceof SessionChainError) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      throw new SessionChainError(
+        'TEMPORAL_UNAVAILABLE',
+        `Temporal at ${temporalAddressOf(config)} answers: ${why}`,
+        undefined,
+        {
+          cause: error,
+        },
+      );
+    } finally {
+      await client.connection.close();
+    }
+  };
+}
+
+function ok(message: string): Finding {
+  return { status: 'ok', message };
+}

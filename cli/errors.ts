@@ -1,0 +1,114 @@
+import { CommanderError } from 'commander';
+import { type FailureCode, SessionChainError } from '../contracts/failures.js';
+import type { OutputFormat } from './output.js';
+
+/** The exit codes of the command line, as `session-chain --help` lists them. */
+export const exitCodes = {
+  ok: 0,
+  unexpected: 1,
+  badInput: 2,
+  notFound: 3,
+  conflict: 4,
+  endedBadly: 5,
+  unavailable: 6,
+  setUp: 7,
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** What each exit code tells a script. */
+export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
+  ok: 'done; with --wait: the chain completed, possibly with warnings',
+  unexpected: 'an error nobody foresaw',
+  badInput: 'wrong usage, malformed input or environment, workspace not allowed',
+  notFound: 'no such project, version or chain',
+  conflict: 'somebody else holds the project, the session or the folder',
+  endedBadly: 'the chain failed, was cancelled or ran out of budget (with --wait)',
+  unavailable: 'Postgres, Temporal or the model service cannot be reached',
+  setUp: 'something is not set up: migrations, credentials, the agent; doctor found a problem',
+  interrupted: 'interrupted by Ctrl-C',
+};
+
+const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
+  INVALID_INPUT: 'badInput',
+  PROJECT_NOT_FOUND: 'notFound',
+  VERSION_NOT_FOUND: 'notFound',
+  VERSION_OF_ANOTHER_PROJECT: 'badInput',
+  CHAIN_NOT_FOUND: 'notFound',
+  CHAIN_TERMINATED: 'endedBadly',
+  WORKSPACE_NOT_ALLOWED: 'badInput',
+  PROJECT_BUSY: 'conflict',
+  HOLDER_ENDING: 'conflict',
+  SESSION_NOT_IN_STORE: 'conflict',
+  SESSION_IN_USE: 'conflict',
+  FENCED: 'conflict',
+  AGENT_NOT_FOUND: 'setUp',
+  AGENT_FAILED: 'endedBadly',
+  CREDENTIALS_MISSING: 'setUp',
+  MODEL_REJECTED: 'endedBadly',
+  MODEL_UNAUTHORIZED: 'setUp',
+  MODEL_REFUSED: 'endedBadly',
+  MODEL_UNAVAILABLE: 'unavailable',
+  STORE_REFUSED: 'unavailable',
+  METADATA_INVALID: 'endedBadly',
+  COMPACTION_FAILED: 'endedBadly',
+  BUDGET_EXCEEDED: 'endedBadly',
+  STEP_TIMED_OUT: 'endedBadly',
+  WORKER_LOST: 'endedBadly',
+  CANCELLED: 'endedBadly',
+  DATABASE_UNAVAILABLE: 'unavailable',
+  MIGRATIONS_BEHIND: 'setUp',
+  MIGRATION_FAILED: 'setUp',
+  TEMPORAL_UNAVAILABLE: 'unavailable',
+  SEARCH_ATTRIBUTES_NOT_REGISTERED: 'setUp',
+  TEMPORAL_CLI_NOT_FOUND: 'setUp',
+  POSTGRES_NOT_FOUND: 'setUp',
+  SERVER_START_FAILED: 'unavailable',
+  STATE_DIR_BUSY: 'conflict',
+};
+
+/** The exit code of a failure. */
+export function exitCodeOf(code: FailureCode): ExitCode {
+  return exitCodes[exitCodeNames[code]];
+}
+
+/** Tells of an error on stderr, as text or as one JSON document, and returns the exit code. Stdout stays empty. */
+export function reportError(error: unknown, format: OutputFormat, debug: boolean): ExitCode {
+  if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+  const described = describe(error);
+  const { code, message, remedy } = described;
+  console.error(
+    format === 'json'
+      ? JSON.stringify({ error: { code, message, remedy } })
+      : `error ${code}: ${message}\nwhat to do: ${remedy}`,
+  );
+  if (debug) console.error(error);
+  return described.exitCode;
+}
+
+function describe(error: unknown): { code: string; message: string; remedy: string; exitCode: ExitCode } {
+  if (error instanceof SessionChainError) {
+    const { code, message, remedy } = error;
+    return { code, message, remedy, exitCode: exitCodeOf(code) };
+  }
+  if (error instanceof CommanderError) {
+    return {
+      code: 'INVALID_INPUT',
+      message: error.code === 'commander.help' ? 'A command is missing.' : sentence(error.message.replace(/^error: /, '')),
+      remedy: 'Call the command with --help to see what it takes.',
+      exitCode: exitCodes.badInput,
+    };
+  }
+  return {
+    code: 'UNEXPECTED',
+    message: error instanceof Error && error.message !== '' ? error.message : String(error),
+    remedy: 'Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
+    exitCode: exitCodes.unexpected,
+  };
+}
+
+function sentence(text: string): string {
+  const line = text.replace(/\s*\n\s*/g, ' ').trim();
+  return `${line.charAt(0).toUpperCase()}${line.slice(1)}${/[.!?)]$/.test(line) ? '' : '.'}`;
+}

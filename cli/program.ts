@@ -1,0 +1,72 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { cancelCommand } from './commands/cancel.js';
+import { doctorCommand } from './commands/doctor.js';
+import { migrateCommand } from './commands/migrate.js';
+import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
+import { startCommand } from './commands/start.js';
+import { workerCommand } from './commands/worker.js';
+import { type ExitCode, exitCodeMeanings, exitCodes, reportError } from './errors.js';
+import { outputFormatOf } from './output.js';
+
+/** Runs the command line on `argv` (node and script first) and returns the exit code. Never throws. */
+export async function run(argv: readonly string[]): Promise<number> {
+  let exitCode: ExitCode = exitCodes.ok;
+  try {
+    await createProgram((code) => (exitCode = code)).parseAsync([...argv]);
+    return exitCode;
+  } catch (error) {
+    return reportError(error, outputFormatOf(argv), process.env['SESSION_CHAIN_LOG_LEVEL'] === 'debug');
+  }
+}
+
+/** The whole command line. A command that ends well but has more to say than 0 calls `exitWith`. */
+export function createProgram(exitWith: (code: ExitCode) => void): Command {
+  const program = new Command('session-chain')
+    .description('Durable Claude session chains: start them, watch them, read where a project stands.')
+    .version(packageVersion())
+    // `--version` after a command names a project's version.
+    .enablePositionalOptions()
+    .addHelpText('after', helpEnd);
+  for (const command of [
+    migrateCommand(),
+    workerCommand(),
+    startCommand(exitWith),
+    statusCommand(),
+    headCommand(),
+    chainCommand(),
+    transitionsCommand(),
+    cancelCommand(exitWith),
+    doctorCommand(exitWith),
+  ]) {
+    program.addCommand(command);
+  }
+  for (const command of [program, ...program.commands]) {
+    // Errors are told by one place, as text or JSON.
+    command.exitOverride().configureOutput({ outputError: () => undefined });
+  }
+  return program;
+}
+
+function packageVersion(): string {
+  // Beside cli/ in the sources, one level further up from dist/cli/.
+  const [file = ''] = ['../package.json', '../../package.json']
+    .map((path) => join(import.meta.dirname, path))
+    .filter((path) => existsSync(path));
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+const helpEnd = `
+Exit codes:
+${Object.entries(exitCodes)
+  .map(([name, code]) => `  ${String(code).padEnd(4)} ${exitCodeMeanings[name as keyof typeof exitCodes]}`)
+  .join('\n')}
+
+Errors go to stderr, with a code and what to do; with -o json as {"error":{"code","message","remedy"}}, and stdout stays
+empty. The environment (DATABASE_URL, TEMPORAL_ADDRESS, SESSION_CHAIN_*) is filled up from .session-chain/env in the
+current folder, which npm start writes.
+
+Example:
+  session-chain start --project shop --version v2 --workspace ./shop --prompt "Add a search field" --wait
+`;

@@ -1,0 +1,47 @@
+import { operationMark, readConversation, type Conversation } from './conversation.js';
+import type { StepHint } from './headers.js';
+import { blocksOf, say, textOf, type JsonSchema, type MessagesRequest, type Turn } from './messages.js';
+import { buildFirstVersion, buildNextVersion, buildOnRequest } from './plans/build.js';
+import { writeDocs } from './plans/docs.js';
+import { fillSchema } from './plans/fill-schema.js';
+import { submitMetadata } from './plans/metadata.js';
+import { chat, summarize } from './plans/talk.js';
+
+/** The model's next turn. Pure: it follows from the received messages and the step alone, nothing is kept between. */
+export function nextTurn(request: MessagesRequest, hint: StepHint): Turn {
+  const conversation = readConversation(request);
+  if (hint.step === 'compact') return summarize(conversation);
+  if (conversation.tools.size === 0) return answerSideRequest(request);
+  if (hint.step === 'chat') return chat(conversation);
+  return giveUp(conversation) ?? play(conversation, hint);
+}
+
+function play(conversation: Conversation, { step, mode, instruction }: StepHint): Turn {
+  if (step === 'metadata') return submitMetadata(conversation);
+  if (conversation.cwd === undefined) {
+    return say(
+      `I cannot tell which folder I work in, so I change nothing. ${operationMark(conversation.before)}`,
+    );
+  }
+  if (step === 'docs') return writeDocs(conversation);
+  if (instruction === 'free') return buildOnRequest(conversation, mode);
+  return mode === 'initial' ? buildFirstVersion(conversation) : buildNextVersion(conversation);
+}
+
+const failuresInARow = 4;
+
+/** Tools that are refused again and again end the turn: a plan must not ask for ever. */
+function giveUp({ calls, before }: Conversation): Turn | undefined {
+  const last = calls.slice(-failuresInARow);
+  if (last.length < failuresInARow || last.some(({ ok }) => ok)) return undefined;
+  return say(`I could not finish: ${last[0]?.result.slice(0, 300) ?? ''} ${operationMark(before)}`);
+}
+
+/** Requests without tools are the agent's own side questions (a title, a topic): a short answer in the form asked for. */
+function answerSideRequest(request: MessagesRequest): Turn {
+  const outputConfig = request.output_config as { format?: { schema?: JsonSchema } } | undefined;
+  const schema = outputConfig?.format?.schema;
+  const asked = blocksOf(request.messages.at(-1)?.content).map(textOf).join(' ');
+  const title = asked.split(/\s+/).filter(Boolean).slice(0, 6).join(' ') || 'New session';
+  return say(schema ? JSON.stringify(fillSchema(schema, title)) : title);
+}

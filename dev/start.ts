@@ -1,0 +1,192 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { connectClient, policyOf } from '../cli/context.js';
+import { reportError } from '../cli/errors.js';
+import { createSessionChain } from '../client/session-chain.js';
+import { type Config, readConfig } from '../config/environment.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { searchAttributes } from '../contracts/search-attributes.js';
+import { migrate } from '../storage/migrate.js';
+import { createPool } from '../storage/pool.js';
+import { type DemoReport, runDemo, summaryOf } from './demo.js';
+import { type OfflineModel, startOfflineModel } from './offline-model/server.js';
+import { type Stack, startStack } from './stack.js';
+import { type SupervisedWorker, superviseWorker } from './supervised-worker.js';
+
+const usage = `Usage: npm start [-- --once] [-- --json]
+
+Starts Postgres, Temporal with its Web UI, Redis if there is one, and a worker, all on loopback with their state in
+.session-chain/; then runs two chains of a sample project through the real Claude Code.
+
+  --once   stop after the two chains; exit code 0 only if both ended well
+  --json   one JSON document on stdout; everything else on stderr
+
+DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded server. With ANTHROPIC_API_KEY (or another model
+credential) the hosted model is used, else the offline model.`;
+
+const say = (line: string) => console.error(line);
+
+/** `npm start`: the embedded stack, a worker, the demo; stays up until Ctrl-C. */
+async function main(): Promise<number> {
+  const { once, json, help } = parsedArguments();
+  if (help) {
+    console.log(usage);
+    return 0;
+  }
+  const config = readConfig(process.env);
+  const stateDir = resolve('.session-chain');
+  const stopping = stopRequest();
+  const closing: (() => Promise<unknown> | void)[] = [];
+  const start = async () => {
+    const stack = await startStack({
+      stateDir,
+      env: config.environment,
+      namespace: config.environment.TEMPORAL_NAMESPACE ?? 'default',
+      searchAttributes: Object.values(searchAttributes),
+      onProgress: say,
+    });
+    closing.unshift(() => stack.stop());
+    const applied = await migrate(stack.databaseUrl);
+    say(`Database: ${applied.length > 0 ? `applied ${applied.length} migrations` : 'up to date'}`);
+    if (!stack.redisUrl) say('Redis: none found; the checkpoint is off and nothing else changes');
+    const model = config.hasModelCredentials ? null : await startOfflineModel({ maxLoggedRequests: 20 });
+    if (model) closing.unshift(() => model.stop());
+    say(`Model: ${modelLine(config, model)}`);
+    const environment = workerEnvironment(config, stack, model, stateDir);
+    const worker = await superviseWorker({ environment, logFile: join(stateDir, 'logs', 'worker.log'), say });
+    closing.unshift(() => worker.stop());
+    const envFile = join(stateDir, 'env');
+    writeFileSync(envFile, envFileOf(environment), { mode: 0o600 });
+    closing.unshift(() => rmSync(envFile, { force: true }));
+    return { stack, worker, environment, model };
+  };
+
+  try {
+    const { stack, worker, environment, model } = await Promise.race([start(), stopping]);
+    const lost = stack.serverLost.then(({ name, logFile }) => {
+      throw new SessionChainError('SERVER_START_FAILED', `${name} ended unexpectedly.`, `Look into ${logFile}.`);
+    });
+    const report = await Promise.race([demo(readConfig(environment), stack, stateDir, model), worker.failed, lost, stopping]);
+    if (json) console.log(JSON.stringify(report.document, null, 2));
+    else console.log(summaryOf(report, stack.redisUrl));
+    if (once) return report.endedWell ? 0 : 1;
+    say('The stack stays up until Ctrl-C.');
+    await Promise.race([worker.failed, lost, stopping]);
+    return 0;
+  } catch (error) {
+    if (error instanceof StopRequested) return once ? 130 : 0;
+    throw error;
+  } finally {
+    if (closing.length > 0) say('Stopping …');
+    for (const close of closing) await close();
+  }
+}
+
+async function demo(
+  config: Config,
+  stack: Stack,
+  stateDir: string,
+  model: OfflineModel | null,
+): Promise<DemoReport> {
+  const pool = createPool(stack.databaseUrl, { applicationName: 'session-chain demo', max: 4 });
+  const client = await connectClient(config);
+  try {
+    const sessionChain = createSessionChain({
+      pool,
+      temporal: client,
+      // The sample is small, and the demo shows every step.
+      policy: { ...policyOf(config), compactThresholdTokens: 0 },
+      searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
+    });
+    return await runDemo({
+      sessionChain,
+      stack,
+      stateDir,
+      namespace: client.options.namespace,
+      model: model ? 'offline' : (config.SESSION_CHAIN_MODEL ?? 'hosted'),
+      say,
+    });
+  } finally {
+    await Promise.allSettled([pool.end(), client.connection.close()]);
+  }
+}
+
+function parsedArguments(): { once: boolean; json: boolean; help: boolean } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        once: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    return values;
+  } catch (error) {
+    throw new SessionChainError('INVALID_INPUT', (error as Error).message, 'Run npm start -- --help for what it takes.');
+  }
+}
+
+/** Rejects with StopRequested at the first SIGINT or SIGTERM; a second one ends this process at once. */
+function stopRequest(): Promise<never> {
+  const request = new Promise<never>((_, reject) => {
+    let stopping = false;
+    const stop = () => {
+      // Whatever runs is guarded: it ends with this process.
+      if (stopping) process.exit(130);
+      stopping = true;
+      reject(new StopRequested());
+    };
+    process.on('SIGINT', stop).on('SIGTERM', stop);
+  });
+  request.catch(() => undefined);
+  return request;
+}
+
+class StopRequested extends Error {}
+
+function modelLine(config: Config, model: OfflineModel | null): string {
+  if (model) return `offline, at ${model.url} (set ANTHROPIC_API_KEY to use the hosted one)`;
+  return `hosted, as ${Object.keys(config.modelEnvironment).join(', ')} say`;
+}
+
+/** What the worker, and a command line that a reader opens beside it, is given. */
+function workerEnvironment(
+  config: Config,
+  stack: Stack,
+  model: OfflineModel | null,
+  stateDir: string,
+): Record<string, string> {
+  const workspaces = join(stateDir, 'workspaces');
+  mkdirSync(workspaces, { recursive: true });
+  const roots = [workspaces, homedir(), dirname(process.cwd()), tmpdir()];
+  return {
+    ...config.environment,
+    DATABASE_URL: stack.databaseUrl,
+    ...(stack.redisUrl ? { REDIS_URL: stack.redisUrl } : {}),
+    TEMPORAL_ADDRESS: stack.temporal.address,
+    SESSION_CHAIN_WORKSPACE_ROOTS: [workspaces, ...config.SESSION_CHAIN_WORKSPACE_ROOTS, ...roots].join(':'),
+    SESSION_CHAIN_SCRATCH_DIR: join(stateDir, 'scratch'),
+    ...(model ? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'offline' } : {}),
+  };
+}
+
+function envFileOf(environment: Record<string, string>): string {
+  const names = [
+    'DATABASE_URL',
+    'REDIS_URL',
+    'TEMPORAL_ADDRESS',
+    'SESSION_CHAIN_WORKSPACE_ROOTS',
+    'SESSION_CHAIN_SCRATCH_DIR',
+    // A hosted credential stays where its owner put it; the offline model's is not one.
+    ...(environment.ANTHROPIC_API_KEY === 'offline' ? ['ANTHROPIC_BASE_URL', 'ANTHROPIC_API_KEY'] : []),
+  ];
+  return names.flatMap((name) => (environment[name] ? [`${name}=${environment[name]}\n`] : [])).join('');
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.exitCode = reportError(error, 'text', process.env.SESSION_CHAIN_LOG_LEVEL === 'debug');
+}

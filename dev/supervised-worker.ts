@@ -1,0 +1,61 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SessionChainError } from '../contracts/failures.js';
+import { type GuardedServer, startGuarded } from './guard.js';
+
+export interface SupervisedWorker {
+  /** Rejects when the worker cannot be kept running. */
+  failed: Promise<never>;
+  stop(): Promise<void>;
+}
+
+// A worker that dies this often within this time has a cause that another start does not mend.
+const maxDeaths = 5;
+const deathWindowMs = 60_000;
+
+/** Keeps one worker running, in a process of its own that ends with this one, and starts another when it dies. */
+export async function superviseWorker(options: {
+  environment: Record<string, string>;
+  logFile: string;
+  say: (line: string) => void;
+}): Promise<SupervisedWorker> {
+  const { environment, logFile, say } = options;
+  let stopping = false;
+  let worker = await spawn();
+  const failed = keepRunning();
+  failed.catch(() => undefined);
+  return {
+    failed,
+    async stop() {
+      stopping = true;
+      await worker.stop();
+    },
+  };
+
+  async function spawn(): Promise<GuardedServer> {
+    return await startGuarded({
+      name: 'worker',
+      command: process.execPath,
+      args: [join(import.meta.dirname, '../cli/main.js'), 'worker'],
+      cwd: process.cwd(),
+      env: environment,
+      logFile,
+    });
+  }
+
+  async function keepRunning(): Promise<never> {
+    const deaths: number[] = [];
+    for (;;) {
+      const code = await worker.exited;
+      if (stopping) return await new Promise<never>(() => undefined);
+      const now = Date.now();
+      deaths.push(now);
+      if (deaths.filter((at) => now - at < deathWindowMs).length >= maxDeaths) {
+        throw new SessionChainError('WORKER_LOST', `The worker died ${maxDeaths} times within a minute.`, `Look into ${logFile}.`);
+      }
+      say(`Worker: died (exit code ${code ?? 'unknown'}); starting another`);
+      await sleep(500);
+      if (!stopping) worker = await spawn();
+    }
+  }
+}

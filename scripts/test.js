@@ -1,0 +1,121 @@
+// `npm test`: sets up what the tests need, then format, lint, types, unused code and all tests. With arguments only
+// Jest runs, and gets them. The last line is `N passed, N failed`: tests, and each check as one.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { checkNode, ensureBuild, ensureDependencies, root, run, say } from './ensure-dependencies.js';
+
+const jestArgs = process.argv.slice(2);
+const total = { passed: 0, failed: 0 };
+const interruption = forwardSignals();
+
+try {
+  checkNode();
+  heading('set-up');
+  await ensureDependencies();
+  await ensureBuild();
+  await ensureTemporalCli();
+  await ensureRedis();
+  for (const [name, args] of jestArgs.length > 0 ? [] : checks()) await check(name, args);
+  if (!interruption.signal) await runJest();
+} catch (error) {
+  say(error.remedy ? `${error.message} ${error.remedy}` : error.message);
+  total.failed += 1;
+}
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exitCode = interruption.signal ? 130 : total.failed > 0 ? 1 : 0;
+
+/** Each a name and what Node is to run. A check that fails does not keep the next one from running. */
+function checks() {
+  const tool = (...path) => join(root, 'node_modules', ...path);
+  return Object.entries({
+    format: [tool('prettier', 'bin', 'prettier.cjs'), '--check', '.'],
+    lint: [tool('eslint', 'bin', 'eslint.js'), '.'],
+    types: [tool('typescript', 'bin', 'tsc'), '--noEmit'],
+    'unused code': [tool('knip', 'bin', 'knip.js')],
+  });
+}
+
+async function check(name, args) {
+  if (interruption.signal) return;
+  heading(name);
+  const startedAt = Date.now();
+  const outcome = (await node(args)) === 0 ? 'passed' : 'failed';
+  total[outcome] += 1;
+  say(`${name}: ${outcome} after ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
+}
+
+async function runJest() {
+  const results = join(mkdtempSync(join(tmpdir(), 'session-chain-test-')), 'results.json');
+  const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js');
+  heading('tests');
+  const code = await node([
+    ...['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest],
+    ...['--json', `--outputFile=${results}`, ...jestArgs],
+  ]);
+  const counted = existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : undefined;
+  rmSync(join(results, '..'), { recursive: true });
+  const passed = counted?.numPassedTests ?? 0;
+  let failed = (counted?.numFailedTests ?? 0) + (counted?.numRuntimeErrorTestSuites ?? 0);
+  // A skipped test proves nothing; only who asked for a selection gets away with it.
+  if (jestArgs.length === 0) failed += counted?.numPendingTests ?? 0;
+  // Jest itself failed: in its set-up or teardown, or it found no test.
+  if (failed === 0 && code !== 0) failed = 1;
+  total.passed += passed;
+  total.failed += failed;
+}
+
+function heading(name) {
+  say(`\n== ${name} ==`);
+}
+
+/** From here on every look-up of the CLI, in tests too, finds this one at once. */
+async function ensureTemporalCli() {
+  const { findTemporalCli } = await import('../dist/dev/temporal-cli.js');
+  process.env.TEMPORAL_CLI_PATH = await findTemporalCli({ onProgress: say });
+  say(`Temporal CLI: ${process.env.TEMPORAL_CLI_PATH}`);
+}
+
+async function ensureRedis() {
+  const { findOnPath } = await import('../dist/dev/find-on-path.js');
+  if (findOnPath('redis-server') === undefined) {
+    const apt = findOnPath('apt-get');
+    if (process.getuid?.() !== 0 || apt === undefined || !existsSync('/etc/debian_version')) {
+      throw new Error(
+        'The tests need redis-server on PATH: install Redis 7 (Debian: apt-get install redis-server).',
+      );
+    }
+    say('Installing redis-server …');
+    const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+    const code =
+      (await run(apt, ['update'], options)) ||
+      (await run(apt, ['install', '-y', '--no-install-recommends', 'redis-server'], options));
+    if (code !== 0) throw new Error('redis-server could not be installed; see above.');
+  }
+  say(`Redis: ${findOnPath('redis-server')}`);
+}
+
+function node(args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd: root, stdio: 'inherit' });
+    interruption.child = child;
+    child.once('error', reject);
+    child.once('close', (code) => {
+      interruption.child = undefined;
+      resolve(code ?? 1);
+    });
+  });
+}
+
+/** Interrupted, what runs gets to clean up (a terminal's Ctrl-C reaches it by itself), and nothing more is begun. */
+function forwardSignals() {
+  const state = { signal: undefined, child: undefined };
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.on(signal, () => {
+      state.signal = signal;
+      if (signal === 'SIGTERM') state.child?.kill(signal);
+    });
+  }
+  return state;
+}

@@ -1,0 +1,491 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { InMemorySessionStore, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { AgentRunError, createAgent, type AgentRequest, type AgentResult } from '../../agent/agent.js';
+import { describeAgentBinary } from '../../agent/binary.js';
+import type { AgentProgress } from '../../agent/progress.js';
+import { probeContainment } from '../../agent/process.js';
+import { promptFor } from '../../agent/steps.js';
+import { toolUseIds } from '../../agent/transcript.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import type { SessionId } from '../../contracts/ids.js';
+import { processesNaming, type RunnerInput } from '../support/agent-runner.js';
+import { startScriptedModel, toolResults, type ModelReply, type ModelRequest, type ScriptedModel } from '../support/scripted-model.js';
+import { transpileRooms } from '../support/transpile.js';
+
+/** The real Claude Code binary on a model that plays what each case needs. */
+
+const secret = `sk-test-${randomUUID()}`;
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'agent-test-')));
+const scratchRoot = join(folder, 'scratch');
+const plainPath = process.env.PATH ?? '';
+let model: ScriptedModel;
+let reply: (request: ModelRequest, index: number) => ModelReply | Promise<ModelReply> = () => ({ text: 'Done.' });
+let workspace: string;
+let store: InMemorySessionStore;
+
+beforeAll(async () => {
+  model = await startScriptedModel((request, index) => reply(request, index));
+});
+afterAll(async () => {
+  await model.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+afterEach(() => {
+  // Whatever happened: nothing runs on and nothing lies about.
+  expect(processesNaming(scratchRoot)).toEqual([]);
+  expect(existsSync(scratchRoot) ? readdirSync(scratchRoot) : []).toEqual([]);
+});
+
+function newProject(): void {
+  workspace = realpathSync(mkdtempSync(join(folder, 'project-')));
+  store = new InMemorySessionStore();
+}
+
+interface RunOptions extends Partial<AgentRequest> {
+  signal?: AbortSignal;
+  onProgress?: (progress: AgentProgress) => void;
+  modelEnvironment?: Record<string, string>;
+  inheritedEnvironment?: Record<string, string>;
+  binaryPath?: string;
+}
+
+async function run(options: RunOptions = {}): Promise<AgentResult> {
+  const { signal, onProgress, modelEnvironment, inheritedEnvironment, binaryPath, ...request } = options;
+  const agent = createAgent({
+    modelEnvironment: modelEnvironment ?? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
+    inheritedEnvironment: inheritedEnvironment ?? { PATH: plainPath },
+    scratchRoot,
+    log: () => undefined,
+    ...(binaryPath === undefined ? {} : { binaryPath }),
+  });
+  const step = request.step ?? 'build';
+  return agent.run(
+    {
+      step,
+      mode: 'initial',
+      sessionId: newSession(),
+      baseSessionId: null,
+      store,
+      prompt: promptFor(step, 'initial'),
+      instructionKind: 'none',
+      workspace,
+      maxTurns: 20,
+      timeoutMs: 100_000,
+      ...request,
+    },
+    { signal: signal ?? new AbortController().signal, onProgress: onProgress ?? (() => undefined) },
+  );
+}
+
+async function failing(options: RunOptions): Promise<SessionChainError> {
+  const error = await run(options).then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof SessionChainError) return error;
+  throw new Error('The run was expected to fail.', { cause: error });
+}
+
+const newSession = () => randomUUID() as SessionId;
+
+/** A model that makes these tool calls, one a turn, and then says it is done. Each run starts at the first. */
+function playing(...calls: { name: string; input: Record<string, unknown> }[]): void {
+  let next = 0;
+  reply = () => {
+    const call = calls[next++];
+    return call === undefined ? { text: 'Done.' } : { tools: [call] };
+  };
+}
+const bash = (command: string) => ({ name: 'Bash', input: { command } });
+const write = (file: string, content = 'x') => ({
+  name: 'Write',
+  input: { file_path: file.startsWith('/') ? file : join(workspace, file), content },
+});
+
+/** The transcript in the store, whatever project key the SDK made up. */
+function transcript(sessionId: string): SessionStoreEntry[] {
+  const projectKey = workspace.replace(/[^A-Za-z0-9]/g, '-');
+  return store.getEntries({ projectKey, sessionId });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+describe('a step', () => {
+  it('forks its base under the id chosen in advance and leaves the base as it was', async () => {
+    newProject();
+    playing(write('index.html'), bash('echo from a shell > shell.txt'));
+    const seen: AgentProgress[] = [];
+    const build = await run({ onProgress: (progress) => seen.push(progress) });
+    expect(readFileSync(join(workspace, 'index.html'), 'utf8')).toBe('x');
+    expect(build).toMatchObject({ turns: 3, text: 'Done.', filesTouched: ['index.html'], warnings: [], costUsd: 0.015 });
+    expect(build.usage).toEqual({ inputTokens: 3000, outputTokens: 150, cacheReadTokens: 0, cacheWriteTokens: 0 });
+    expect(build.contextTokens).toBe(1050);
+    expect(build.agentVersion).toBe((await describeAgentBinary()).version);
+    expect(seen).toContainEqual({ kind: 'tool', toolName: 'Write', file: 'index.html', turns: 1 });
+    expect(model.requests.at(-1)?.headers['x-api-key']).toBe(secret);
+
+    const before = JSON.stringify(transcript(build.sessionId));
+    playing(write('README.md'));
+    const docs = await run({ step: 'docs', baseSessionId: build.sessionId });
+    expect(JSON.stringify(transcript(build.sessionId))).toBe(before);
+    expect(docs.sessionId).not.toBe(build.sessionId);
+    expect(transcript(docs.sessionId).every((entry) => (entry.sessionId ?? docs.sessionId) === docs.sessionId)).toBe(true);
+    // The counters run on over the fork; what is reported is the fork's own.
+    expect(docs).toMatchObject({ turns: 2, costUsd: 0.01, filesTouched: ['README.md'], warnings: [] });
+    expect(docs.usage).toEqual({ inputTokens: 2000, outputTokens: 100, cacheReadTokens: 0, cacheWriteTokens: 0 });
+  });
+
+  it('sends what the prompt cache needs unchanged, whatever the step', async () => {
+    newProject();
+    reply = () => ({ text: 'Done.' });
+    const first = model.requests.length;
+    const build = await run();
+    const docs = await run({ step: 'docs', baseSessionId: build.sessionId });
+    await failing({ step: 'metadata', baseSessionId: docs.sessionId });
+    const [one, two, three] = model.requests.slice(first);
+    expect(two?.tools).toEqual(one?.tools);
+    expect(two?.system).toEqual(one?.system);
+    expect(three?.tools).toEqual(one?.tools);
+    expect(three?.system).toEqual(one?.system);
+    expect([one, two, three].map((request) => request?.headers['x-session-chain-step'])).toEqual([
+      'build',
+      'docs',
+      'metadata',
+    ]);
+  });
+
+  it('warns when the docs step documented nothing', async () => {
+    newProject();
+    reply = () => ({ text: 'Nothing to do.' });
+    const docs = await run({ step: 'docs' });
+    expect(docs.warnings).toEqual(['The docs step wrote neither README.md nor a file in docs/.']);
+  });
+});
+
+describe('metadata', () => {
+  const valid = { name: 'Tasks', description: 'A list.', tags: ['todo'], recommendations: ['Sort it'] };
+  const submit = (input: Record<string, unknown>) => ({ name: 'mcp__chain__submit_metadata', input });
+
+  it('is what the tool accepted, after a correction too', async () => {
+    newProject();
+    playing(submit({ ...valid, name: '' }), submit(valid));
+    expect((await run({ step: 'metadata' })).metadata).toEqual(valid);
+  });
+
+  it('fails as METADATA_INVALID without an accepted submission, and says what was spent', async () => {
+    newProject();
+    playing(submit({ ...valid, tags: 'todo' }));
+    const error = await failing({ step: 'metadata' });
+    expect(error.code).toBe('METADATA_INVALID');
+    expect((error as AgentRunError).spent).toMatchObject({ turns: 2, costUsd: 0.01 });
+  });
+
+  it('cannot be submitted in another step', async () => {
+    newProject();
+    playing(submit(valid));
+    expect((await run()).metadata).toBeUndefined();
+    expect(toolResults(model.requests.at(-1)!).at(-1)).toMatch(/permission|denied|not allowed/i);
+  });
+});
+
+describe('compaction', () => {
+  const long = { text: 'word '.repeat(2000), outputTokens: 4000 };
+
+  it('is believed when the stored transcript proves it', async () => {
+    newProject();
+    reply = () => long;
+    const build = await run();
+    reply = () => ({ text: '<analysis>a</analysis><summary>What was made.</summary>' });
+    const compact = await run({ step: 'compact', prompt: '/compact', baseSessionId: build.sessionId });
+    expect(compact.compaction!.postTokens).toBeLessThan(compact.compaction!.preTokens);
+    expect(compact.contextTokens).toBe(compact.compaction!.postTokens);
+    // No turn of it is in the transcript; the counters know what it cost.
+    expect(compact).toMatchObject({ turns: 0, costUsd: 0.005, usage: { inputTokens: 1000, outputTokens: 50 } });
+    reply = () => ({ text: 'Done.' });
+    const after = await run({ step: 'docs', baseSessionId: compact.sessionId });
+    expect(JSON.stringify(model.requests.at(-1)!.messages)).toContain('What was made.');
+    expect(after.costUsd).toBe(0.005);
+  });
+
+  it('fails as COMPACTION_FAILED when the summary is empty', async () => {
+    newProject();
+    reply = () => long;
+    const build = await run();
+    reply = () => ({ text: '' });
+    const error = await failing({ step: 'compact', prompt: '/compact', baseSessionId: build.sessionId });
+    expect([error.code, error.message]).toEqual(['COMPACTION_FAILED', expect.stringContaining('empty')]);
+  });
+
+  it('fails as COMPACTION_FAILED when there is nothing to compact', async () => {
+    newProject();
+    expect((await failing({ step: 'compact', prompt: '/compact' })).code).toBe('COMPACTION_FAILED');
+  });
+});
+
+describe('the gate between tools and the store', () => {
+  it('lets no tool run ahead of a slow store', async () => {
+    newProject();
+    const files = ['a.txt', 'b.txt', 'c.txt', 'd.txt'].map((file) => join(workspace, file));
+    reply = (request) => {
+      const done = toolResults(request).length;
+      // Two at once, then one by one.
+      if (done === 0) return { tools: [write(files[0]!), write(files[1]!)] };
+      return done < files.length ? { tools: [write(files[done]!)] } : { text: 'Done.' };
+    };
+    let ranAhead = 0;
+    let checked = 0;
+    const slow: SessionStore = {
+      load: (key) => store.load(key),
+      async append(key, entries) {
+        await new Promise((resolve) => setTimeout(resolve, 150));
+        const calls = toolUseIds(entries);
+        checked += calls.length;
+        const text = JSON.stringify(entries.filter((entry) => entry.type === 'assistant'));
+        ranAhead += files.filter((file) => text.includes(file) && existsSync(file)).length;
+        await store.append(key, entries);
+      },
+    };
+    await run({ store: slow });
+    expect(files.every((file) => existsSync(file))).toBe(true);
+    expect({ checked, ranAhead }).toEqual({ checked: 4, ranAhead: 0 });
+  });
+
+  it('ends the run with the first refused append, runs no tool after it and leaves no hole', async () => {
+    newProject();
+    playing(write('first.txt'), write('second.txt'), write('third.txt'));
+    let refused = false;
+    let appendsAfter = 0;
+    const refusing: SessionStore = {
+      load: (key) => store.load(key),
+      async append(key, entries) {
+        if (refused) appendsAfter += 1;
+        if (JSON.stringify(entries).includes('second.txt')) {
+          refused = true;
+          throw new Error('sealed');
+        }
+        await store.append(key, entries);
+      },
+    };
+    const error = await failing({ store: refusing });
+    expect(error.code).toBe('STORE_REFUSED');
+    expect(readdirSync(workspace)).toEqual(['first.txt']);
+    expect(appendsAfter).toBe(0);
+  });
+});
+
+describe('the workspace', () => {
+  it('is the only place for file tools, through symbolic links too', async () => {
+    newProject();
+    const outside = mkdtempSync(join(folder, 'outside-'));
+    writeFileSync(join(outside, 'private.txt'), 'private');
+    symlinkSync(outside, join(workspace, 'link'));
+    symlinkSync(join(outside, 'made-by-link.txt'), join(workspace, 'dangling.txt'));
+    playing(
+      write(join(outside, 'plain.txt')),
+      write('link/through.txt'),
+      write('dangling.txt'),
+      write('../up.txt'),
+      { name: 'Read', input: { file_path: join(outside, 'private.txt') } },
+      { name: 'Read', input: { file_path: join(workspace, 'link/private.txt') } },
+      { name: 'Glob', input: { pattern: `${outside}/*` } },
+      { name: 'Grep', input: { pattern: 'private', path: outside, output_mode: 'content' } },
+      write('inside/new/file.txt'),
+    );
+    const result = await run();
+    const results = toolResults(model.requests.at(-1)!);
+    expect(results).toHaveLength(9);
+    for (const refusal of results.slice(0, 8)) expect(refusal).toMatch(/outside the project folder/);
+    expect(readdirSync(outside)).toEqual(['private.txt']);
+    expect(existsSync(join(folder, 'up.txt'))).toBe(false);
+    expect(result.filesTouched).toEqual(['inside/new/file.txt']);
+  });
+});
+
+describe('the environment', () => {
+  it('shows the agent’s shell neither the credential nor anything of the worker', async () => {
+    newProject();
+    playing(
+      bash('env; for e in /proc/[0-9]*/environ; do tr "\\0" "\\n" < "$e" 2>/dev/null; done'),
+      bash('cat ~/.claude.json "$CLAUDE_CONFIG_DIR"/.[a-z]* 2>/dev/null; echo end'),
+    );
+    await run({
+      inheritedEnvironment: { PATH: plainPath, TZ: 'UTC', DATABASE_URL: 'postgres://secret-db', TEMPORAL_API_KEY: 'secret-t' },
+    });
+    const [shown = '', files = ''] = toolResults(model.requests.at(-1)!);
+    expect(shown).toContain(`HOME=${scratchRoot}`);
+    expect(shown).toContain('TZ=UTC');
+    expect(shown + files).not.toContain(secret);
+    expect(shown).not.toMatch(/^ANTHROPIC_API_KEY=/m);
+    expect(shown).not.toMatch(/secret-db|secret-t/);
+  });
+
+  it('hides a credential that cannot travel by descriptor from shell commands', async () => {
+    newProject();
+    playing(bash('cd /; env; echo "$0"'), bash('for i in 1 2; do echo "it is $i"; done | tail -1'));
+    await run({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_AUTH_TOKEN: secret } });
+    const [shown = '', loop] = toolResults(model.requests.at(-1)!);
+    expect(model.requests.at(-1)?.headers.authorization).toBe(`Bearer ${secret}`);
+    expect(shown).toContain(`HOME=${scratchRoot}`);
+    expect(shown).not.toContain(secret);
+    expect(loop).toBe('it is 2');
+  });
+
+  it('carries an OAuth token by descriptor', async () => {
+    newProject();
+    playing(bash('env'));
+    await run({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url, CLAUDE_CODE_OAUTH_TOKEN: secret } });
+    expect(model.requests.at(-1)?.headers.authorization).toBe(`Bearer ${secret}`);
+    expect(toolResults(model.requests.at(-1)!).join()).not.toContain(secret);
+  });
+});
+
+/** As on a platform without namespaces: a PATH on which `unshare` is not found. */
+function pathWithoutNamespaces(): string {
+  const bin = join(folder, 'bin');
+  if (existsSync(bin)) return bin;
+  mkdirSync(bin);
+  for (const name of ['setpriv', 'bash', 'sh', 'env', 'sleep', 'setsid', 'cat', 'true', 'ls', 'touch']) {
+    const found = plainPath.split(':').map((part) => join(part, name)).find((path) => existsSync(path));
+    if (found !== undefined) symlinkSync(found, join(bin, name));
+  }
+  return bin;
+}
+
+describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) => {
+  const path = () => (kind === 'namespace' ? plainPath : pathWithoutNamespaces());
+  const detachedSleeps = 'setsid sleep 3600 & (setsid sleep 3600 &) ; touch started; ';
+
+  it('is what this platform is probed as', async () => {
+    expect((await probeContainment({ PATH: path() })).kind).toBe(kind);
+  });
+
+  it('end with the step', async () => {
+    newProject();
+    playing(bash(`${detachedSleeps} echo started`));
+    await run({ inheritedEnvironment: { PATH: path() } });
+    expect(existsSync(join(workspace, 'started'))).toBe(true);
+  });
+
+  it('end when the step is cancelled in the middle of a command', async () => {
+    newProject();
+    playing(bash(`${detachedSleeps} sleep 3600`));
+    const cancel = new AbortController();
+    const ended = failing({ signal: cancel.signal, inheritedEnvironment: { PATH: path() } });
+    await until(() => existsSync(join(workspace, 'started')));
+    expect(processesNaming(scratchRoot).length).toBeGreaterThan(2);
+    cancel.abort();
+    expect((await ended).code).toBe('CANCELLED');
+  });
+
+  it('are killed when a frozen agent does not end within the grace', async () => {
+    newProject();
+    playing(bash(`${detachedSleeps} sleep 3600`));
+    const ended = failing({ timeoutMs: 4000, killGraceMs: 300, inheritedEnvironment: { PATH: path() } });
+    await until(() => existsSync(join(workspace, 'started')));
+    for (const pid of processesNaming(scratchRoot)) process.kill(pid, 'SIGSTOP');
+    expect((await ended).code).toBe('STEP_TIMED_OUT');
+  });
+
+  it('die with a worker that is killed, and the next one clears up', async () => {
+    newProject();
+    playing(bash(`${detachedSleeps} sleep 3600`));
+    const worker = startWorker(path());
+    await until(() => existsSync(join(workspace, 'started')));
+    expect(readdirSync(scratchRoot)).toHaveLength(1);
+    worker.kill('SIGKILL');
+    await until(() => processesNaming(scratchRoot).length === 0);
+    const agent = createAgent({ modelEnvironment: {}, inheritedEnvironment: { PATH: path() }, scratchRoot, log: () => undefined });
+    await agent.recover();
+    expect(readdirSync(scratchRoot)).toEqual([]);
+  });
+});
+
+function startWorker(path: string): ChildProcess {
+  const built = join(folder, 'built');
+  if (!existsSync(built)) transpileRooms(['agent', 'contracts', 'test/support'], built);
+  const input: RunnerInput = {
+    modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
+    inheritedEnvironment: { PATH: path },
+    scratchRoot,
+    workspace,
+    sessionId: randomUUID(),
+  };
+  return spawn(process.execPath, [join(built, 'test/support/agent-runner.js'), JSON.stringify(input)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { PATH: plainPath },
+  });
+}
+
+describe('what goes wrong', () => {
+  it.each([
+    [400, 'invalid_request_error', 'MODEL_REJECTED'],
+    [404, 'not_found_error', 'MODEL_REJECTED'],
+    [403, 'permission_error', 'MODEL_UNAUTHORIZED'],
+    [401, 'authentication_error', 'MODEL_UNAUTHORIZED'],
+  ] as const)('names HTTP %i of the model service', async (status, type, code) => {
+    newProject();
+    reply = () => ({ error: { status, type, message: 'no' } });
+    const error = await failing({});
+    expect([error.code, (error as AgentRunError).spent.turns]).toEqual([code, 0]);
+  });
+
+  it('names a refusal', async () => {
+    newProject();
+    reply = () => ({ text: 'No.', stopReason: 'refusal' });
+    expect((await failing({})).code).toBe('MODEL_REFUSED');
+  });
+
+  it('names the limit of turns and of cost, and what was spent up to it', async () => {
+    newProject();
+    reply = () => ({ tools: [bash('true')] });
+    const turns = await failing({ maxTurns: 2 });
+    expect([turns.code, (turns as AgentRunError).spent]).toEqual([
+      'BUDGET_EXCEEDED',
+      expect.objectContaining({ turns: 2, costUsd: 0.01 }),
+    ]);
+    expect((await failing({ maxCostUsd: 0.01 })).code).toBe('BUDGET_EXCEEDED');
+  });
+
+  it('ends in order when cancelled while the model is silent', async () => {
+    newProject();
+    reply = () => ({ hang: true });
+    const cancel = new AbortController();
+    const asked = model.requests.length;
+    const ended = failing({ signal: cancel.signal });
+    await until(() => model.requests.length > asked);
+    cancel.abort();
+    expect((await ended).code).toBe('CANCELLED');
+    expect((await failing({ signal: cancel.signal })).code).toBe('CANCELLED');
+  });
+
+  it('names a base session that is not in the store, before the model is asked', async () => {
+    newProject();
+    const asked = model.requests.length;
+    expect((await failing({ baseSessionId: newSession() })).code).toBe('SESSION_NOT_IN_STORE');
+    expect(model.requests.length).toBe(asked);
+  });
+
+  it('names missing credentials and a missing binary', async () => {
+    newProject();
+    expect((await failing({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url } })).code).toBe('CREDENTIALS_MISSING');
+    expect((await failing({ binaryPath: join(folder, 'no-claude') })).code).toBe('AGENT_NOT_FOUND');
+    await expect(describeAgentBinary('/etc/hostname')).rejects.toMatchObject({ code: 'AGENT_NOT_FOUND' });
+  });
+});

@@ -1,0 +1,506 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { type ProjectId, parseProjectId, parseSessionId, type SessionId } from '../../contracts/ids.js';
+import { createPool, type Pool } from '../../storage/pool.js';
+import {
+  contextTokens,
+  createTranscriptStore,
+  isSessionUsable,
+  sessionState,
+  transcriptBytes,
+} from '../../storage/transcripts.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { startScriptedModel } from '../support/scripted-model.js';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+
+let database: TestDatabase;
+let projectId: ProjectId;
+let sessionId: SessionId;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+beforeEach(() => {
+  projectId = parseProjectId(randomUUID());
+  sessionId = newSessionId();
+});
+
+describe('a chain of forks by the real agent', () => {
+  it('is loaded as it was appended, from another home and folder each time, and stored in a tenth of its size', async () => {
+    const store = createTranscriptStore({ pool: database.pool, projectId });
+    const appended = new Map<string, string[]>();
+    const recording: SessionStore = {
+      ...store,
+      async append(key, entries) {
+        await store.append(key, entries);
+        appended.set(key.sessionId, [...(appended.get(key.sessionId) ?? []), ...entries.map(json)]);
+      },
+    };
+    const [first, ...others] = await runForks(recording, 20);
+    const conversations = await Promise.all(
+      others.map(async (id) => ({ id, prompts: promptsIn(await load(store, id)) })),
+    );
+    for (const [index, { prompts }] of conversations.entries()) {
+      expect(prompts).toEqual(Array.from({ length: index + 2 }, (_, step) => promptOf(step)));
+    }
+    for (const [id, entries] of appended) expect((await load(store, id)).map(json)).toEqual(entries);
+
+    const { appendedBytes, storedBytes } = await transcriptBytes(database.pool, projectId);
+    const naive = [...appended.values()].flat().reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    expect(appendedBytes).toBe(naive);
+    expect(storedBytes).toBeLessThan(appendedBytes / 10);
+    expect(await isSessionUsable(database.pool, projectId, parseSessionId(first ?? ''))).toBe(true);
+  });
+});
+
+describe('entries', () => {
+  it('keep their bytes: the order of keys, numbers and escapes', async () => {
+    const { append, loaded } = openSession();
+    const text = '{"z":1,"type":"user","a":{"y":[1.5,"\\u0000\\ud800é"],"x":null},"uuid":"u","10":2}';
+    await append([JSON.parse(text) as SessionStoreEntry]);
+    expect((await loaded()).map(json)).toEqual([json(JSON.parse(text))]);
+  });
+
+  it('that two sessions share are stored once', async () => {
+    const store = createTranscriptStore({ pool: database.pool, projectId });
+    const entries = conversation(40);
+    await store.append({ projectKey: '-', sessionId }, entries);
+    const texts = await countTexts();
+    const fork = newSessionId();
+    await store.append({ projectKey: '-', sessionId: fork }, asCopies(entries, fork));
+    expect(await countTexts()).toBe(texts + 1); // the patch with the fork's prompt id
+    expect(await load(store, fork)).toEqual(asCopies(entries, fork));
+  });
+
+  it('that many sessions bring at once, each in its own order, are stored once and without a deadlock', async () => {
+    const entries = conversation(30);
+    const sessions = Array.from({ length: 24 }, (_, index) => ({
+      id: newSessionId(),
+      entries: [...entries.slice(index), ...entries.slice(0, index)],
+    }));
+    const store = createTranscriptStore({ pool: database.pool, projectId });
+    await Promise.all(
+      sessions.map(({ id, entries: own }) => store.append({ projectKey: '-', sessionId: id }, own)),
+    );
+    for (const { id, entries: own } of sessions) expect(await load(store, id)).toEqual(own);
+    expect(await countTexts()).toBe(entries.length + 1);
+  });
+
+  it('keep the order of the calls when nobody waits in between', async () => {
+    const { append, loaded } = openSession();
+    const entries = conversation(60);
+    await Promise.all(entries.map((entry) => append([entry])));
+    expect(await loaded()).toEqual(entries);
+  });
+
+  it('of two writers of one session all arrive, each in its order', async () => {
+    const [one, two] = [openSession(), openSession()];
+    const [ones, twos] = [conversation(20), conversation(20)];
+    await Promise.all([
+      ...ones.map((entry) => one.append([entry])),
+      ...twos.map((entry) => two.append([entry])),
+    ]);
+    const loaded = await one.loaded();
+    expect(loaded).toHaveLength(40);
+    expect(loaded.filter(({ uuid }) => ones.some((entry) => entry.uuid === uuid))).toEqual(ones);
+    expect(loaded.filter(({ uuid }) => twos.some((entry) => entry.uuid === uuid))).toEqual(twos);
+  });
+});
+
+describe('a sealed session', () => {
+  it('takes nothing more and stays readable', async () => {
+    const { append, loaded } = openSession();
+    const entries = conversation(3);
+    await append(entries);
+    await seal();
+    await expect(append(conversation(1))).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(append(conversation(1))).rejects.toMatchObject({ code: 'FENCED' });
+    expect(await loaded()).toEqual(entries);
+    expect(await sessionState(database.pool, projectId, sessionId)).toMatchObject({
+      sealed: true,
+      entries: 3,
+    });
+  });
+
+  it('refuses whoever was on the way when the seal came', async () => {
+    const { append } = openSession();
+    await append(conversation(1));
+    const client = await database.pool.connect();
+    await client.query('BEGIN');
+    await client.query('UPDATE session_chain.sessions SET sealed_at = now() WHERE session_id = $1', [
+      sessionId,
+    ]);
+    const late = append(conversation(1));
+    late.catch(() => undefined);
+    await untilSomebodyWaitsForALock();
+    await client.query('COMMIT');
+    client.release();
+    await expect(late).rejects.toMatchObject({ code: 'FENCED' });
+  });
+
+  it('leaves other sessions of the same store alone', async () => {
+    const store = createTranscriptStore({ pool: database.pool, projectId });
+    await store.append({ projectKey: '-', sessionId }, conversation(1));
+    await seal();
+    await expect(store.append({ projectKey: '-', sessionId }, conversation(1))).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    await store.append({ projectKey: '-', sessionId: newSessionId() }, conversation(1));
+  });
+});
+
+describe('a database that fails', () => {
+  let proxy: TcpProxy;
+  let pool: Pool;
+
+  beforeEach(async () => {
+    proxy = await startTcpProxy(database.url);
+    pool = createPool(proxy.url, { applicationName: 'test behind proxy', max: 2 });
+    await pool.query('SELECT 1');
+  });
+
+  async function closeProxy(): Promise<void> {
+    await pool.end();
+    await proxy.stop();
+  }
+
+  it('is waited for', async () => {
+    const { append, loaded } = openSession({ pool });
+    const entries = conversation(4);
+    await append(entries.slice(0, 1));
+    await proxy.cut();
+    const waiting = entries.slice(1).map((entry) => append([entry]));
+    await expect(pool.query('SELECT 1')).rejects.toThrow();
+    await proxy.restore();
+    await Promise.all(waiting);
+    expect(await loaded()).toEqual(entries);
+    await closeProxy();
+  });
+
+  it('stores an append once whose answer was lost', async () => {
+    const { append, loaded } = openSession({ pool });
+    const entries: SessionStoreEntry[] = [{ type: 'mode', mode: 'normal' }, ...conversation(1)];
+    await append(entries);
+    proxy.loseNextAnswer();
+    await append(entries.slice(0, 1));
+    expect(await loaded()).toEqual([...entries, entries[0]]);
+    expect(await sessionState(database.pool, projectId, sessionId)).toMatchObject({ entries: 3 });
+    await closeProxy();
+  });
+
+  it('that stays away ends the transcript: what follows is refused, so that there is no hole', async () => {
+    const { append, loaded } = openSession({ pool, waitForDatabaseMs: 300 });
+    const [first, lost, next] = conversation(3) as [SessionStoreEntry, SessionStoreEntry, SessionStoreEntry];
+    await append([first]);
+    await proxy.cut();
+    await expect(append([lost])).rejects.toMatchObject({ code: 'STORE_REFUSED' });
+    await proxy.restore();
+    await expect(append([next])).rejects.toMatchObject({ code: 'STORE_REFUSED' });
+    expect(await loaded()).toEqual([first]);
+    await closeProxy();
+  });
+
+  it('that cannot store an entry ends the transcript at once', async () => {
+    const empty = await createTestDatabase({ empty: true });
+    const { append } = openSession({ pool: empty.pool });
+    await expect(append(conversation(1))).rejects.toMatchObject({ code: 'STORE_REFUSED' });
+    await empty.drop();
+    await closeProxy();
+  });
+});
+
+describe('a session', () => {
+  it('is usable once its transcript holds a message, unless it is in quarantine', async () => {
+    const { append } = openSession();
+    const usable = () => isSessionUsable(database.pool, projectId, sessionId);
+    expect(await usable()).toBe(false);
+    await append([{ type: 'mode', mode: 'normal', sessionId }]);
+    expect(await usable()).toBe(false);
+    await append(conversation(1));
+    expect(await usable()).toBe(true);
+    await database.pool.query(
+      `UPDATE session_chain.sessions SET quarantined_at = now(), quarantine_reason = 'test' WHERE session_id = $1`,
+      [sessionId],
+    );
+    expect(await usable()).toBe(false);
+  });
+
+  it('is not usable for what a subagent said', async () => {
+    const store = createTranscriptStore({ pool: database.pool, projectId });
+    await store.append({ projectKey: '-', sessionId, subpath: 'subagents/agent-1' }, conversation(2));
+    expect(await isSessionUsable(database.pool, projectId, sessionId)).toBe(false);
+  });
+
+  it('has a state, also when it was never seen', async () => {
+    const absent = { exists: false, entries: 0, sealed: false, quarantined: false, appendedBytes: 0 };
+    expect(await sessionState(database.pool, projectId, sessionId)).toEqual(absent);
+    const { append } = openSession();
+    const entries = conversation(2);
+    await append(entries);
+    expect(await sessionState(database.pool, projectId, sessionId)).toEqual({
+      ...absent,
+      exists: true,
+      entries: 2,
+      appendedBytes: entries.reduce((sum, entry) => sum + Buffer.byteLength(json(entry)), 0),
+    });
+  });
+});
+
+describe('the size of the context', () => {
+  const tokens = () => contextTokens(database.pool, projectId, sessionId);
+
+  it('is 0 where no request was made', async () => {
+    expect(await tokens()).toBe(0);
+    await openSession().append([{ type: 'user', uuid: 'u' }]);
+    expect(await tokens()).toBe(0);
+  });
+
+  it('is what the last real request read, wrote and answered', async () => {
+    const { append } = openSession();
+    await append([answer({ input_tokens: 1 }), answer({ input_tokens: 1, cache_read_input_tokens: 20 })]);
+    expect(await tokens()).toBe(21);
+    await append([answer({ input_tokens: 4, cache_creation_input_tokens: 300, output_tokens: 5_000 })]);
+    await append([
+      { ...answer({ input_tokens: 9 }), message: { model: '<synthetic>', usage: { input_tokens: 9 } } },
+      { ...answer({ input_tokens: 9 }), isApiErrorMessage: true },
+    ]);
+    expect(await tokens()).toBe(5_304);
+  });
+
+  it('is found behind a long tail of other entries', async () => {
+    const { append } = openSession();
+    await append([
+      answer({ input_tokens: 7 }),
+      ...Array.from({ length: 250 }, (_, n) => ({ type: 'note', n })),
+    ]);
+    expect(await tokens()).toBe(7);
+  });
+
+  it('is what a compaction left, until the next request', async () => {
+    const { append } = openSession();
+    await append([
+      answer({ input_tokens: 90_000 }),
+      {
+        type: 'system',
+        subtype: 'compact_boundary',
+        uuid: randomUUID(),
+        compactMetadata: { postTokens: 1_318 },
+      },
+      { type: 'user', uuid: randomUUID(), isCompactSummary: true },
+    ]);
+    expect(await tokens()).toBe(1_318);
+    await append([answer({ input_tokens: 2_000 })]);
+    expect(await tokens()).toBe(2_000);
+  });
+});
+
+describe('deleting', () => {
+  it('is refused for a session that a transition, a head or a running attempt names', async () => {
+    const { append, loaded, remove } = openSession();
+    const entries = conversation(1);
+    await append(entries);
+    const [other] = [newSessionId()];
+    for (const [refer, release] of [
+      [
+        `INSERT INTO session_transitions (project_id, old_session_id, new_session_id, source) VALUES ($1, $2, '${other}', 'build')`,
+        'DELETE FROM session_transitions WHERE project_id = $1 AND $2 IN (old_session_id, new_session_id)',
+      ],
+      [
+        'INSERT INTO projects (project_id, last_ai_session_id) VALUES ($1, $2)',
+        'DELETE FROM projects WHERE project_id = $1 AND last_ai_session_id = $2',
+      ],
+      [
+        `INSERT INTO session_chain.attempts (project_id, version_id, build_id, step, attempt, session_id, input_digest, epoch,
+           scheduled_at, worker) VALUES ($1, 'v', 'b', 'build', 1, $2, 'd', 1, now(), 'w')`,
+        'DELETE FROM session_chain.attempts WHERE project_id = $1 AND session_id = $2',
+      ],
+    ] as const) {
+      await database.pool.query({
+        text: refer,
+        values: refer.includes('projects') ? [projectId, sessionId] : [projectId, sessionId],
+      });
+      await expect(remove()).rejects.toMatchObject({ code: 'SESSION_IN_USE' });
+      expect(await loaded()).toEqual(entries);
+      await database.pool.query(release, [projectId, sessionId]);
+    }
+    await remove();
+    expect(await loaded()).toEqual([]);
+  });
+
+  it('of a failed attempt leaves its sealed row to the journal', async () => {
+    const { append, loaded, remove } = openSession();
+    await append(conversation(1));
+    await database.pool.query(
+      `INSERT INTO session_chain.attempts (project_id, version_id, build_id, step, attempt, session_id, input_digest, epoch,
+         scheduled_at, worker, state, failure, ended_at)
+       VALUES ($1, 'v', 'b', 'build', 1, $2, 'd', 1, now(), 'w', 'failed', '{}', now())`,
+      [projectId, sessionId],
+    );
+    await remove();
+    expect(await loaded()).toEqual([]);
+    expect(await sessionState(database.pool, projectId, sessionId)).toMatchObject({
+      exists: true,
+      entries: 0,
+      sealed: true,
+    });
+    expect(await isSessionUsable(database.pool, projectId, sessionId)).toBe(false);
+  });
+});
+
+/** The session of this test, through a store of its own. */
+function openSession({ pool = database.pool, waitForDatabaseMs = 30_000 } = {}) {
+  const store = createTranscriptStore({ pool, projectId, waitForDatabaseMs });
+  const key = { projectKey: '-', sessionId };
+  return {
+    append: (entries: SessionStoreEntry[]) => store.append(key, entries),
+    loaded: async () => (await store.load(key)) ?? [],
+    remove: () => store.delete(key),
+  };
+}
+
+function newSessionId(): SessionId {
+  return parseSessionId(randomUUID());
+}
+
+async function load(store: SessionStore, id: string): Promise<SessionStoreEntry[]> {
+  return (await store.load({ projectKey: 'of another folder', sessionId: id })) ?? [];
+}
+
+async function seal(): Promise<void> {
+  await database.pool.query('UPDATE session_chain.sessions SET sealed_at = now() WHERE session_id = $1', [
+    sessionId,
+  ]);
+}
+
+async function untilSomebodyWaitsForALock(): Promise<void> {
+  for (;;) {
+    const { rowCount } = await database.pool.query(
+      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    if (rowCount) return;
+    await database.pool.query('SELECT pg_sleep(0.01)');
+  }
+}
+
+async function countTexts(): Promise<number> {
+  const { rows } = await database.pool.query<{ count: number }>(
+    'SELECT count(*) FROM session_chain.transcript_texts WHERE project_id = $1',
+    [projectId],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** User and assistant entries in turn, shaped as the agent writes them. */
+function conversation(length: number): SessionStoreEntry[] {
+  return Array.from({ length }, (_, index) => ({
+    parentUuid: null,
+    ...(index % 2 === 0 ? { promptId: 'prompt' } : {}),
+    type: index % 2 === 0 ? 'user' : 'assistant',
+    message: { content: `entry ${index}` },
+    uuid: randomUUID(),
+    cwd: '/app',
+    sessionId,
+    version: '2.1.330',
+    gitBranch: 'HEAD',
+  }));
+}
+
+function asCopies(entries: SessionStoreEntry[], fork: SessionId): SessionStoreEntry[] {
+  return entries.map((entry) => ({
+    ...entry,
+    ...('promptId' in entry ? { promptId: 'prompt of the fork' } : {}),
+    sessionId: fork,
+    ...(entry.type === 'assistant' ? { requestSessionId: sessionId } : {}),
+  }));
+}
+
+function answer(usage: Record<string, number>): SessionStoreEntry {
+  return { type: 'assistant', uuid: randomUUID(), message: { id: randomUUID(), model: 'claude', usage } };
+}
+
+function json(value: unknown): string {
+  return JSON.stringify(value);
+}
+
+const promptOf = (step: number) => `Please do step ${step}.`;
+
+function promptsIn(entries: SessionStoreEntry[]): unknown[] {
+  return entries
+    .filter(({ type }) => type === 'user')
+    .map(({ message }) => (message as { content: unknown }).content)
+    .filter((content) => typeof content === 'string');
+}
+
+/**
+ * Runs that many steps, each a fork of the one before under an id chosen here, in a home and a folder of its own. Returns
+ * the session ids.
+ */
+async function runForks(store: SessionStore, steps: number): Promise<string[]> {
+  const root = await mkdtemp(join(tmpdir(), 'transcripts-'));
+  const model = await startScriptedModel(({ messages }) =>
+    isToolResult(messages.at(-1)?.content)
+      ? { text: 'Done, and checked.' }
+      : {
+          tools: [
+            { name: 'Write', input: { file_path: join(root, `${randomUUID()}.txt`), content: sampleText() } },
+          ],
+        },
+  );
+  const ids: string[] = [];
+  try {
+    for (let step = 0; step < steps; step++) {
+      const [home, cwd] = [join(root, `home-${step}`), join(root, `folder-${step}`)];
+      await Promise.all([mkdir(home), mkdir(cwd)]);
+      const parent = ids.at(-1);
+      const id = randomUUID();
+      const run = query({
+        prompt: promptOf(step),
+        options: {
+          cwd,
+          additionalDirectories: [root],
+          sessionId: id,
+          ...(parent === undefined ? {} : { resume: parent, forkSession: true }),
+          sessionStore: store,
+          sessionStoreFlush: 'eager',
+          settingSources: [],
+          strictMcpConfig: true,
+          tools: ['Read', 'Write', 'Edit', 'Bash'],
+          permissionMode: 'dontAsk',
+          allowedTools: ['Write'],
+          env: {
+            PATH: process.env['PATH'],
+            HOME: home,
+            CLAUDE_CONFIG_DIR: join(home, 'claude'),
+            ANTHROPIC_BASE_URL: model.url,
+            ANTHROPIC_API_KEY: 'none',
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+            DISABLE_TELEMETRY: '1',
+            DISABLE_AUTOUPDATER: '1',
+          },
+        },
+      });
+      for await (const message of run) {
+        if (message.type === 'result' && message.is_error) throw new Error(`Step ${step}: ${json(message)}`);
+      }
+      ids.push(id);
+    }
+  } finally {
+    await model.stop();
+    await rm(root, { recursive: true, force: true });
+  }
+  return ids;
+}
+
+function isToolResult(content: unknown): boolean {
+  return Array.isArray(content) && content.some((block: { type?: unknown }) => block.type === 'tool_result');
+}
+
+/** Lines that compress about as badly as code does. */
+function sampleText(): string {
+  return Array.from({ length: 12 }, () => `const part = '${randomUUID()}';\n`).join('');
+}

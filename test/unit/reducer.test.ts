@@ -1,0 +1,129 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { ChainInput, CommittedStep, OpenResult } from '../../contracts/chain.js';
+import type { Failure } from '../../contracts/failures.js';
+import type { AttemptId, SessionId } from '../../contracts/ids.js';
+import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
+import { type StepName, stepNames } from '../../contracts/steps.js';
+import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
+import { newKey } from '../support/chains.js';
+
+const input: ChainInput = {
+  ...newKey('project'),
+  chainId: '1' as ChainInput['chainId'],
+  mode: 'initial',
+  steps: [...stepNames],
+  policy: { ...defaultPolicy, taskQueues: taskQueuesOf('test') },
+};
+
+const session = (name: string) => name as SessionId;
+const failure: Failure = { code: 'AGENT_FAILED', message: 'it broke', remedy: 'look' };
+
+function opened(change: Partial<OpenResult> = {}): ChainEvent {
+  return {
+    type: 'opened',
+    opened: { head: { sessionId: null, seq: null }, baseSessionId: null, turn: 1, warnings: [], ...change },
+  };
+}
+
+function committed(step: StepName, seq: number, old: string | null, change: Partial<CommittedStep> = {}): ChainEvent {
+  return {
+    type: 'stepEnded',
+    result: {
+      outcome: 'committed',
+      step,
+      attemptId: '1' as AttemptId,
+      attempt: 1,
+      oldSessionId: old === null ? null : session(old),
+      newSessionId: session(`s${seq}`),
+      seq,
+      turns: 1,
+      usage: { inputTokens: 1, outputTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0 },
+      costUsd: 0.1,
+      durationMs: 5,
+      warnings: [],
+      ...change,
+    },
+  };
+}
+
+const run = (events: ChainEvent[]) => events.reduce(reduce, initialState(input));
+
+describe('the reducer', () => {
+  it('threads the session id from step to step', () => {
+    const state = run([
+      opened(),
+      committed('build', 1, null),
+      committed('metadata', 2, 's1'),
+      committed('docs', 3, 's2'),
+      committed('compact', 4, 's3'),
+    ]);
+    expect(state.head).toEqual({ sessionId: 's4', seq: 4 });
+    expect(resultOf(state).status).toBe('completed');
+  });
+
+  it('starts from nothing where the chain opened with no base, and from the head once a step is committed', () => {
+    const fresh = run([opened({ head: { sessionId: session('s1'), seq: 1 }, baseSessionId: null })]);
+    expect(baseOf(fresh)).toBeNull();
+    expect(baseOf(reduce(fresh, committed('build', 2, 's1')))).toBe('s2');
+  });
+
+  it('rolls on from the last good step when an optional one fails or is skipped, and says so', () => {
+    const state = run([
+      opened(),
+      committed('build', 1, null),
+      { type: 'stepFailed', step: 'metadata', failure, attempts: 5 },
+      committed('docs', 2, 's1'),
+      { type: 'stepEnded', result: { outcome: 'skipped', step: 'compact', reason: 'small' } },
+    ]);
+    expect(state.head.sessionId).toBe('s2');
+    expect(resultOf(state)).toMatchObject({ status: 'completed_with_warnings', warnings: ['metadata: it broke'] });
+    expect(state.steps.map((step) => step.status)).toEqual(['committed', 'failed', 'committed', 'skipped']);
+  });
+
+  it('fails the chain when the build fails, and keeps the head', () => {
+    const state = run([
+      opened({ head: { sessionId: session('s1'), seq: 1 }, baseSessionId: session('s1') }),
+      { type: 'stepFailed', step: 'build', failure, attempts: 1 },
+    ]);
+    expect(resultOf(state)).toMatchObject({ status: 'failed', failure, head: { sessionId: 's1' } });
+  });
+
+  it('does not go back to a step that a former run committed', () => {
+    const state = run([
+      opened({ head: { sessionId: session('s7'), seq: 7 }, baseSessionId: session('s7') }),
+      committed('build', 3, 's2'),
+    ]);
+    expect(state.head).toEqual({ sessionId: 's7', seq: 7 });
+    expect(baseOf(state)).toBe('s7');
+  });
+
+  it.each([
+    ['CANCELLED', 'cancelled'],
+    ['BUDGET_EXCEEDED', 'budget_exceeded'],
+    ['PROJECT_BUSY', 'failed'],
+  ] as const)('ends %s as %s', (code, status) => {
+    expect(resultOf(run([{ type: 'failed', failure: { ...failure, code } }])).status).toBe(status);
+  });
+
+  it('never moves the head back, whatever happens in whatever order', () => {
+    const anyEvent = fc.oneof(
+      fc
+        .record({ step: fc.constantFrom(...stepNames), seq: fc.integer({ min: 1, max: 20 }) })
+        .map(({ step, seq }) => committed(step, seq, null)),
+      fc.constantFrom(...stepNames).map((step): ChainEvent => ({ type: 'stepFailed', step, failure, attempts: 1 })),
+      fc.constantFrom(...stepNames).map((step): ChainEvent => ({ type: 'stepStarted', step })),
+    );
+    fc.assert(
+      fc.property(fc.array(anyEvent), (events) => {
+        let state = initialState(input);
+        for (const event of events) {
+          const before = state.head.seq ?? 0;
+          state = reduce(state, event);
+          expect(state.head.seq ?? 0).toBeGreaterThanOrEqual(before);
+          expect(state.steps.map(({ step }) => step)).toEqual([...stepNames]);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client } from '@temporalio/client';
+import { type NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createAgentActivities, createChainActivities } from '../activities/create-activities.js';
+import type { ActivityDependencies, ClosedRuns } from '../activities/dependencies.js';
+import { createAgent } from '../agent/agent.js';
+import { type Config, required } from '../config/environment.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { taskQueuesOf } from '../contracts/policy.js';
+import { createCheckpoint } from '../storage/checkpoint.js';
+import { requireMigrations } from '../storage/migrate.js';
+import { createPool } from '../storage/pool.js';
+import { createTranscriptStore } from '../storage/transcripts.js';
+import { connectTemporal } from './connection.js';
+
+export interface RunningWorker {
+  /** Resolves when the worker has stopped and everything is closed; rejects when it broke. */
+  finished: Promise<void>;
+  /** Stops polling and interrupts running steps, which another worker then goes on with. */
+  shutdown(): void;
+}
+
+/**
+ * Starts the worker: one for chains and their short database activities, one for the agents, on one connection. Throws
+ * what a person must mend first: missing variables, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE,
+ * CREDENTIALS_MISSING.
+ */
+export async function startWorker(config: Config, log: Logger): Promise<RunningWorker> {
+  if (!config.hasModelCredentials) {
+    throw new SessionChainError(
+      'CREDENTIALS_MISSING',
+      'No model credential is in the environment of the worker.',
+    );
+  }
+  const pool = createPool(required(config.DATABASE_URL, 'DATABASE_URL'), {
+    applicationName: 'session-chain worker',
+    max: 10 + config.SESSION_CHAIN_MAX_AGENTS,
+    log: (message) => log.warn(message),
+  });
+  try {
+    await requireMigrations(pool);
+    const { connection, namespace } = await connectTemporal(config);
+    const checkpoint = createCheckpoint(config.REDIS_URL ?? null, { log: (message) => log.warn(message) });
+    const model = config.SESSION_CHAIN_MODEL ? { model: config.SESSION_CHAIN_MODEL } : {};
+    const agent = createAgent({
+      modelEnvironment: config.modelEnvironment,
+      inheritedEnvironment: config.environment,
+      scratchRoot: config.SESSION_CHAIN_SCRATCH_DIR,
+      ...(config.SESSION_CHAIN_AGENT_PATH ? { binaryPath: config.SESSION_CHAIN_AGENT_PATH } : {}),
+      ...model,
+      log: (event) => log.info(event),
+    });
+    await agent.recover();
+    const deps: ActivityDependencies = {
+      pool,
+      agent,
+      createTranscriptStore: (projectId) => createTranscriptStore({ pool, projectId }),
+      checkpoint,
+      workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
+      ...model,
+      closedRuns: createClosedRuns(connection, namespace),
+      log,
+    };
+    const workers = await createWorkers(config, deps, connection, namespace);
+    log.info(
+      { namespace, taskQueue: config.SESSION_CHAIN_TASK_QUEUE, maxAgents: config.SESSION_CHAIN_MAX_AGENTS },
+      'The worker is ready.',
+    );
+    const running = workers.map((worker) => worker.run());
+    const shutdown = () =>
+      workers.filter((worker) => worker.getState() === 'RUNNING').forEach((worker) => worker.shutdown());
+    // When one of the two breaks, the other must not go on alone.
+    running.forEach((run) => void run.catch(shutdown));
+    const finished = Promise.allSettled(running).then(async (ends) => {
+      await Promise.allSettled([connection.close(), pool.end(), checkpoint.close()]);
+      const broken = ends.find((end) => end.status === 'rejected');
+      if (broken) throw broken.reason;
+    });
+    return { finished, shutdown };
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+}
+
+async function createWorkers(
+  config: Config,
+  deps: ActivityDependencies,
+  connection: NativeConnection,
+  namespace: string,
+): Promise<Worker[]> {
+  const taskQueues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+  const shared: Pick<WorkerOptions, 'connection' | 'namespace' | 'shutdownGraceTime' | 'shutdownForceTime'> =
+    {
+      connection,
+      namespace,
+      // Running steps are told at once: an agent that is interrupted early leaves a transcript to go on from, one that is
+      // killed at the end of a grace time does not.
+      shutdownGraceTime: 0,
+      shutdownForceTime: config.SESSION_CHAIN_SHUTDOWN_GRACE_MS,
+    };
+  return await Promise.all([
+    Worker.create({
+      ...shared,
+      taskQueue: taskQueues.chains,
+      workflowBundle: { codePath: workflowBundlePath() },
+      workflowThreadPoolSize: 1,
+      activities: createChainActivities(deps),
+    }),
+    Worker.create({
+      ...shared,
+      taskQueue: taskQueues.agents,
+      activities: createAgentActivities(deps),
+      maxConcurrentActivityTaskExecutions: config.SESSION_CHAIN_MAX_AGENTS,
+      // A cancellation reaches an activity with its next heartbeat only.
+      maxHeartbeatThrottleInterval: Math.min(10_000, config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3),
+    }),
+  ]);
+}
+
+/** The bundle that `npm run build` made of workflows/, beside the compiled workers. */
+function workflowBundlePath(): string {
+  const path = join(import.meta.dirname, 'workflow-bundle.js');
+  readFileSync(path); // a missing bundle is an error of the build, to be told at start
+  return path;
+}
+
+function createClosedRuns(connection: NativeConnection, namespace: string): ClosedRuns {
+  const client = new Client({ connection, namespace });
+  return {
+    async closedAt(workflowId, runId) {
+      const description = await client.workflow.getHandle(workflowId, runId).describe();
+      return description.status.name === 'RUNNING' ? null : (description.closeTime ?? null);
+    },
+  };
+}

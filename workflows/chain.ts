@@ -1,0 +1,189 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  defineQuery,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  TimeoutFailure,
+} from '@temporalio/workflow';
+import type { ChainActivities } from '../contracts/activities.js';
+import type { ChainInput, ChainResult, ChainState, StepInput, StepLimits } from '../contracts/chain.js';
+import { type Failure, isFailureCode, remedyFor } from '../contracts/failures.js';
+import { type StepName, isCritical } from '../contracts/steps.js';
+import { chainDetails } from './details.js';
+import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
+
+/** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
+export const chainState = defineQuery<ChainState>('chainState');
+
+/**
+ * The chain of one build: open -> build -> metadata -> docs -> compact -> commit. The state threads the session id from
+ * step to step; each step commits its own transition before it returns, and the last activity hands the turn on.
+ * A failed chain fails the workflow with the failure's code as its type; a cancelled one cancels it.
+ */
+export async function chain(input: ChainInput): Promise<ChainResult> {
+  let state = initialState(input);
+  let turn: number | null = null;
+  const apply = (event: ChainEvent): void => {
+    state = reduce(state, event);
+    setCurrentDetails(chainDetails(state));
+  };
+  setHandler(chainState, () => state, {
+    description: 'The chain so far: head, base session and every step with its ids, cost and time.',
+  });
+
+  try {
+    const opened = await databaseActivities(input).open({
+      ...keyOf(input),
+      heartbeatTimeoutMs: input.policy.heartbeatTimeoutMs,
+      killGraceMs: input.policy.killGraceMs,
+    });
+    turn = opened.turn;
+    apply({ type: 'opened', opened });
+    for (const step of input.steps) {
+      apply({ type: 'stepStarted', step });
+      const ended = await runStep(step, input, state, turn);
+      apply(ended);
+      if (ended.type === 'stepCancelled') apply({ type: 'failed', failure: cancelled });
+      if (state.failure) break;
+    }
+  } catch (error) {
+    apply({ type: 'failed', failure: isCancellation(error) ? cancelled : failureOf(error) });
+  }
+
+  const result = resultOf(state);
+  await CancellationScope.nonCancellable(() =>
+    databaseActivities(input).commit({
+      ...keyOf(input),
+      turn,
+      result,
+      versionStatus: input.steps.some(isCritical) ? versionStatusOf(input, result) : null,
+    }),
+  );
+  setCurrentDetails(chainDetails(result));
+  if (result.status === 'cancelled') throw new CancelledFailure(cancelled.message);
+  if (result.failure) {
+    throw ApplicationFailure.create({
+      type: result.failure.code,
+      message: `${result.failure.message} ${result.failure.remedy}`,
+      nonRetryable: true,
+    });
+  }
+  return result;
+}
+
+const cancelled: Failure = {
+  code: 'CANCELLED',
+  message: 'The chain was cancelled; the head is the last committed session.',
+  remedy: remedyFor('CANCELLED'),
+};
+
+async function runStep(
+  step: StepName,
+  input: ChainInput,
+  state: ChainState,
+  turn: number,
+): Promise<ChainEvent> {
+  const stepInput: StepInput = {
+    ...keyOf(input),
+    turn,
+    step,
+    mode: input.mode,
+    head: state.head,
+    baseSessionId: baseOf(state),
+    limits: input.policy.limits[step],
+    killGraceMs: input.policy.killGraceMs,
+    compactThresholdTokens: input.policy.compactThresholdTokens,
+  };
+  try {
+    const result = await agentActivities(input, input.policy.limits[step], summaryOf(step, state))[step](
+      stepInput,
+    );
+    return { type: 'stepEnded', result };
+  } catch (error) {
+    if (isCancellation(error)) return { type: 'stepCancelled', step };
+    const failure = failureOf(error);
+    // A fenced step belongs to a chain that somebody took over: it has no right to go on, optional or not.
+    if (failure.code === 'FENCED') throw error;
+    return { type: 'stepFailed', step, failure, attempts: attemptsOf(error) };
+  }
+}
+
+// Database activities take milliseconds and must succeed in the end: a chain that cannot reach Postgres waits visibly
+// at `open` or `commit`. 1 s doubling to 1 min, without end.
+function databaseActivities({ policy }: ChainInput): ChainActivities {
+  return proxyActivities<ChainActivities>({
+    taskQueue: policy.taskQueues.chains,
+    startToCloseTimeout: '30 s',
+    retry: { initialInterval: '1 s', maximumInterval: '1 min' },
+  });
+}
+
+// A step runs for minutes. Its worker beats; silence of one heartbeat timeout means that it is lost. The first retry
+// waits at least the kill grace, so that a lost worker's agent is dead before the next one starts; 5 attempts wait
+// 5 + 10 + 20 + 40 s between them. The agent keeps its own time limit; the activity's adds room to start and to end.
+function agentActivities({ policy }: ChainInput, limits: StepLimits, summary: string): ChainActivities {
+  return proxyActivities<ChainActivities>({
+    taskQueue: policy.taskQueues.agents,
+    startToCloseTimeout: limits.timeoutMs + policy.killGraceMs + 120_000,
+    heartbeatTimeout: policy.heartbeatTimeoutMs,
+    retry: {
+      initialInterval: Math.max(5_000, policy.killGraceMs),
+      maximumInterval: '5 min',
+      maximumAttempts: limits.maxAttempts,
+    },
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+    summary,
+  });
+}
+
+function summaryOf(step: StepName, state: ChainState): string {
+  const base = baseOf(state);
+  return base ? `${step} from ${base.slice(0, 8)}` : `${step} from a fresh session`;
+}
+
+function keyOf({ projectId, versionId, buildId, chainId }: ChainInput) {
+  return { projectId, versionId, buildId, chainId };
+}
+
+function versionStatusOf({ policy }: ChainInput, result: ChainResult): string | null {
+  return result.steps.some((step) => step.step === 'build' && step.status === 'committed')
+    ? policy.versionStatus.succeeded
+    : policy.versionStatus.failed;
+}
+
+/** What went wrong, from the error in which Temporal wraps it. */
+function failureOf(error: unknown): Failure {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  if (cause instanceof ApplicationFailure && isFailureCode(cause.type)) {
+    const remedy = cause.details?.[0];
+    return {
+      code: cause.type,
+      message: cause.message,
+      remedy: typeof remedy === 'string' ? remedy : remedyFor(cause.type),
+    };
+  }
+  if (cause instanceof TimeoutFailure) {
+    return {
+      code: 'WORKER_LOST',
+      message: `No worker finished the step in time (${cause.timeoutType}).`,
+      remedy: remedyFor('WORKER_LOST'),
+    };
+  }
+  return {
+    code: 'AGENT_FAILED',
+    message: cause instanceof Error ? cause.message : String(cause),
+    remedy: remedyFor('AGENT_FAILED'),
+  };
+}
+
+/** How many attempts a failed step took, where its last failure tells. */
+function attemptsOf(error: unknown): number {
+  const cause = error instanceof ActivityFailure ? error.cause : undefined;
+  const attempts = cause instanceof ApplicationFailure ? cause.details?.[1] : undefined;
+  return typeof attempts === 'number' ? attempts : 0;
+}

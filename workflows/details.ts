@@ -1,0 +1,24 @@
+import type { ChainState, StepState } from '../contracts/chain.js';
+
+/** The chain as markdown, for the details that Temporal's Web UI shows of a running workflow. */
+export function chainDetails(state: ChainState): string {
+  return [
+    `**${state.status}** · head ${code(state.head.sessionId)} · base ${code(state.baseSessionId)}`,
+    '',
+    '| step | status | old session | new session | turns | cost |',
+    '|---|---|---|---|---:|---:|',
+    ...state.steps.map(stepRow),
+    ...state.warnings.map((warning) => `\n⚠ ${warning}`),
+    ...(state.failure
+      ? [`\n**${state.failure.code}**: ${state.failure.message} ${state.failure.remedy}`]
+      : []),
+  ].join('\n');
+}
+
+function stepRow(step: StepState): string {
+  return `| ${step.step} | ${step.status} | ${code(step.oldSessionId)} | ${code(step.newSessionId)} | ${step.turns} | $${step.costUsd.toFixed(4)} |`;
+}
+
+function code(sessionId: string | null): string {
+  return sessionId ? `\`${sessionId}\`` : 'none';
+}

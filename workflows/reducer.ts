@@ -1,0 +1,126 @@
+import type {
+  ChainInput,
+  ChainResult,
+  ChainState,
+  OpenResult,
+  StepResult,
+  StepState,
+} from '../contracts/chain.js';
+import { assertNever } from '../contracts/assert-never.js';
+import type { Failure } from '../contracts/failures.js';
+import { type ClosedChainStatus, type StepName, isCritical } from '../contracts/steps.js';
+
+/** What can happen to a chain. */
+export type ChainEvent =
+  | { type: 'opened'; opened: OpenResult }
+  | { type: 'stepStarted'; step: StepName }
+  | { type: 'stepEnded'; result: StepResult }
+  | { type: 'stepFailed'; step: StepName; failure: Failure; attempts: number }
+  | { type: 'stepCancelled'; step: StepName }
+  | { type: 'failed'; failure: Failure };
+
+export function initialState({ projectId, versionId, buildId, mode, steps }: ChainInput): ChainState {
+  return {
+    projectId,
+    versionId,
+    buildId,
+    mode,
+    status: 'queued',
+    head: { sessionId: null, seq: null },
+    baseSessionId: null,
+    steps: steps.map((step) => ({
+      step,
+      status: 'pending',
+      attempts: 0,
+      oldSessionId: null,
+      newSessionId: null,
+      turns: 0,
+      usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+      costUsd: 0,
+      durationMs: 0,
+    })),
+    warnings: [],
+  };
+}
+
+/** The state after an event. The only place where the rolling session id is threaded from step to step. */
+export function reduce(state: ChainState, event: ChainEvent): ChainState {
+  switch (event.type) {
+    case 'opened':
+      return {
+        ...state,
+        status: 'running',
+        head: event.opened.head,
+        baseSessionId: event.opened.baseSessionId,
+        warnings: [...state.warnings, ...event.opened.warnings],
+      };
+    case 'stepStarted':
+      return withStep(state, event.step, { status: 'running' });
+    case 'stepEnded':
+      return stepEnded(state, event.result);
+    case 'stepFailed': {
+      const failed = withStep(state, event.step, {
+        status: 'failed',
+        failure: event.failure,
+        attempts: event.attempts,
+      });
+      return isCritical(event.step)
+        ? { ...failed, failure: event.failure }
+        : { ...failed, warnings: [...failed.warnings, `${event.step}: ${event.failure.message}`] };
+    }
+    case 'stepCancelled':
+      return withStep(state, event.step, { status: 'cancelled' });
+    case 'failed':
+      return { ...state, failure: event.failure };
+    default:
+      return assertNever(event);
+  }
+}
+
+/** How the chain ended, once nothing more will happen to it. */
+export function resultOf(state: ChainState): ChainResult {
+  return { ...state, status: closedStatusOf(state) };
+}
+
+/** What the next step forks: the head, or nothing for the first step of a chain that starts afresh. */
+export function baseOf(state: ChainState): ChainState['baseSessionId'] {
+  return state.steps.some((step) => step.status === 'committed') ? state.head.sessionId : state.baseSessionId;
+}
+
+function stepEnded(state: ChainState, result: StepResult): ChainState {
+  if (result.outcome === 'skipped') {
+    return withStep(state, result.step, { status: 'skipped', reason: result.reason });
+  }
+  const moved = withStep(state, result.step, {
+    status: 'committed',
+    attempts: result.attempt,
+    oldSessionId: result.oldSessionId,
+    newSessionId: result.newSessionId,
+    turns: result.turns,
+    usage: result.usage,
+    costUsd: result.costUsd,
+    durationMs: result.durationMs,
+  });
+  const warnings = [...moved.warnings, ...result.warnings.map((warning) => `${result.step}: ${warning}`)];
+  // A step that a former run of this chain committed lies behind the head that this run opened with.
+  return result.seq <= (state.head.seq ?? 0)
+    ? { ...moved, warnings }
+    : { ...moved, warnings, head: { sessionId: result.newSessionId, seq: result.seq } };
+}
+
+function withStep(state: ChainState, name: StepName, change: Partial<StepState>): ChainState {
+  return { ...state, steps: state.steps.map((step) => (step.step === name ? { ...step, ...change } : step)) };
+}
+
+function closedStatusOf({ failure, warnings }: ChainState): ClosedChainStatus {
+  switch (failure?.code) {
+    case undefined:
+      return warnings.length > 0 ? 'completed_with_warnings' : 'completed';
+    case 'CANCELLED':
+      return 'cancelled';
+    case 'BUDGET_EXCEEDED':
+      return 'budget_exceeded';
+    default:
+      return 'failed';
+  }
+}
