@@ -177,7 +177,7 @@ async function runStep(run: StepRun): Promise<AgentResult> {
   });
   const progress = createProgress(context.onProgress);
   const filesTouched = new Set<string>();
-  const hooks = agentHooks({ gate, progress, workspace: request.workspace, filesTouched, isStopped: stop.isStopped });
+  const hooks = agentHooks({ gate, progress, workspace: request.workspace, filesTouched, stop });
 
   const onAbort = () => stop.orderly('cancelled');
   context.signal.addEventListener('abort', onAbort, { once: true });

@@ -1,5 +1,6 @@
 import type { HookCallback, HookJSONOutput, Options } from '@anthropic-ai/claude-agent-sdk';
 import type { Progress } from './progress.js';
+import type { Stop } from './stop.js';
 import type { ToolGate } from './tool-gate.js';
 import { outsideWorkspace, writtenFile } from './workspace-guard.js';
 
@@ -9,8 +10,7 @@ export interface HookParts {
   workspace: string;
   /** Gets the files that tools wrote, relative to the workspace. */
   filesTouched: Set<string>;
-  /** Once true no further tool may run. */
-  isStopped: () => boolean;
+  stop: Stop;
 }
 
 /** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
@@ -18,15 +18,19 @@ const timeoutSeconds = 24 * 3600;
 
 /** What stands between the model and its tools: the gate, the workspace's bounds, and the notes of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
-  const { gate, progress, workspace, filesTouched, isStopped } = parts;
+  const { gate, progress, workspace, filesTouched, stop } = parts;
 
   const beforeTool: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PreToolUse') return {};
     progress.onTool(input.tool_name, writtenFile(input.tool_name, input.tool_input, workspace, input.cwd));
     const outside = await outsideWorkspace(input.tool_name, input.tool_input, workspace, input.cwd);
     if (outside !== null) return deny(outside);
-    if (!(await gate.admit(input.tool_use_id))) return deny('The transcript cannot be stored; the step ends here.');
-    return isStopped() ? deny('The step is being stopped.') : {};
+    if (!(await gate.admit(input.tool_use_id))) {
+      // The agent is being killed. An answer before that would only make it ask the model once more.
+      await stop.killed();
+      return deny('The transcript cannot be stored; the step ends here.');
+    }
+    return stop.reason() === null ? {} : deny('The step is being stopped.');
   };
 
   const afterTool: HookCallback = async (input) => {

@@ -129,7 +129,8 @@ async function killAll(containment: Containment, child: ChildProcess, marker: st
     // Not `unshare` itself: it waits for the namespace's first process, and that one's end waits for all others.
     const firsts = await childrenOf(pid);
     for (const first of firsts) killQuietly(first, 'SIGKILL');
-    if (firsts.length === 0) killQuietly(pid, 'SIGKILL');
+    // Where it was stopped, it must go on to notice the end.
+    killQuietly(pid, firsts.length === 0 ? 'SIGKILL' : 'SIGCONT');
     return;
   }
   killQuietly(-pid, 'SIGKILL');

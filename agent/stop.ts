@@ -14,7 +14,8 @@ export interface Stop {
   now(reason: StopReason): void;
   /** The first reason; null while nothing was stopped. */
   reason(): StopReason | null;
-  isStopped: () => boolean;
+  /** Returns when the process that was killed is dead. */
+  killed(): Promise<void>;
   /** Returns when the agent and all it started are dead; one that has not ended within the grace is killed. */
   finish(): Promise<void>;
 }
@@ -63,7 +64,9 @@ export function createStop(killGraceMs: number): Stop {
       kill();
     },
     reason: () => reason,
-    isStopped: () => reason !== null,
+    async killed() {
+      await agentProcess?.ended;
+    },
     async finish() {
       clearTimeout(killTimer);
       if (agentProcess === null) return;

@@ -5,11 +5,7 @@ import { type Look, facts, formatStatus, stepTable } from './format.js';
 /** A chain as text: where it stands, its steps, what went wrong and what to do about it. */
 export function chainReport(
   state: ChainState,
-  {
-    colour = false,
-    fullIds = false,
-    more = [],
-  }: Look & { fullIds?: boolean; more?: readonly (readonly [string, string | null])[] } = {},
+  { colour = false, more = [] }: Look & { more?: readonly (readonly [string, string | null])[] } = {},
 ): string {
   const { failure } = state;
   return [
@@ -22,7 +18,7 @@ export function chainReport(
       ...more,
     ]),
     '',
-    stepTable(state.steps, { colour, fullIds }),
+    stepTable(state.steps, { colour }),
     ...state.steps.flatMap(({ step, reason }) =>
       reason === undefined ? [] : [`\n${step} was skipped: ${reason}`],
     ),

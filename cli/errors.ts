@@ -95,7 +95,10 @@ function describe(error: unknown): { code: string; message: string; remedy: stri
   if (error instanceof CommanderError) {
     return {
       code: 'INVALID_INPUT',
-      message: error.code === 'commander.help' ? 'A command is missing.' : sentence(error.message.replace(/^error: /, '')),
+      message:
+        error.code === 'commander.help'
+          ? 'A command is missing.'
+          : sentence(error.message.replace(/^error: /, '')),
       remedy: 'Call the command with --help to see what it takes.',
       exitCode: exitCodes.badInput,
     };

@@ -48,16 +48,8 @@ export function inputTokensOf({ inputTokens, cacheReadTokens, cacheWriteTokens }
   return inputTokens + cacheReadTokens + cacheWriteTokens;
 }
 
-/** The steps of a chain and their sum: old id -> new id, turns, tokens, cost, time. `fullIds` does not shorten ids. */
-export function stepTable(
-  steps: readonly StepState[],
-  { fullIds = false, colour = false }: Look & { fullIds?: boolean } = {},
-): string {
-  const id = fullIds ? (sessionId: string | null) => sessionId ?? '-' : shortId;
-  const session = ({ oldSessionId, newSessionId }: StepState) =>
-    newSessionId === null
-      ? '-'
-      : `${oldSessionId === null ? '(new)' : id(oldSessionId)} -> ${id(newSessionId)}`;
+/** The steps of a chain and their sum: old id -> new id, turns, tokens, cost, time. Ids are shortened. */
+export function stepTable(steps: readonly StepState[], { colour = false }: Look = {}): string {
   const sum = (of: (step: StepState) => number) => steps.reduce((total, step) => total + of(step), 0);
   return table(
     ['step', 'status', 'session', 'attempts', 'turns', 'tokens in', 'cached', 'out', 'cost', 'time'],
@@ -65,7 +57,7 @@ export function stepTable(
       ...steps.map((step) => [
         step.step,
         formatStatus(step.status, { colour }),
-        session(step),
+        step.newSessionId === null ? '-' : sessionMove(step, shortId),
         String(step.attempts),
         ...figures(step.turns, step.usage, step.costUsd, step.durationMs),
       ]),
@@ -102,13 +94,21 @@ function figures(turns: number, usage: Usage, costUsd: number, durationMs: numbe
   ];
 }
 
+/** `old -> new` of a committed step. */
+export function sessionMove(
+  { oldSessionId, newSessionId }: Pick<StepState, 'oldSessionId' | 'newSessionId'>,
+  write: (id: string | null) => string = (id) => id ?? '-',
+): string {
+  return `${oldSessionId === null ? '(new)' : write(oldSessionId)} -> ${write(newSessionId)}`;
+}
+
 /** One line of a step that has come to its end. */
 export function stepLine(step: StepState): string {
   const name = step.step.padEnd(8);
   switch (step.status) {
     case 'committed':
       return [
-        `${name}  ${step.oldSessionId === null ? '(new)   ' : shortId(step.oldSessionId)} -> ${shortId(step.newSessionId)}`,
+        `${name}  ${sessionMove(step, shortId).padStart(20)}`,
         `${step.turns} ${step.turns === 1 ? 'turn' : 'turns'}`,
         `${formatTokens(inputTokensOf(step.usage))} tokens in (${formatTokens(step.usage.cacheReadTokens)} cached), ${formatTokens(step.usage.outputTokens)} out`,
         formatCost(step.costUsd),

@@ -9,7 +9,7 @@ export interface Poller {
 
 const taskQueueTypes = { workflow: 1, activity: 2 } as const;
 /** A poll is held open for a minute at most. Temporal itself remembers pollers for five. */
-const pollsWithinMs = 120_000;
+const pollsWithinMs = 90_000;
 
 /** The workers that ask a task queue for work now, as Temporal knows them. */
 export async function pollersOf(

@@ -80,7 +80,7 @@ async function startServers(options: StackOptions, unlock: () => void): Promise<
   const serverLost = new Promise<StackServer>((lost) => {
     for (const server of servers) {
       void server.exited.then(() => {
-        if (stopping === undefined) lost(server);
+        if (stopping === undefined) lost({ name: server.name, pid: server.pid, logFile: server.logFile });
       });
     }
   });
@@ -98,7 +98,7 @@ async function startServers(options: StackOptions, unlock: () => void): Promise<
       databaseUrl: database.at,
       redisUrl: checkpoint.at,
       temporal: orchestrator.at,
-      servers,
+      servers: servers.map(({ name, pid, logFile }) => ({ name, pid, logFile })),
       serverLost,
       stop,
     };
@@ -129,8 +129,12 @@ async function postgres(
     logFile,
     durable,
   });
+  const at = await ensureDatabase(server.url, 'session_chain').catch(async (error: unknown) => {
+    await server.stop();
+    throw error;
+  });
   return {
-    at: await ensureDatabase(server.url, 'session_chain'),
+    at,
     server: { ...server, name: 'Postgres', logFile },
     ports: { postgres: server.port },
   };

@@ -66,9 +66,18 @@ async function main(): Promise<number> {
   try {
     const { stack, worker, environment, model } = await Promise.race([start(), stopping]);
     const lost = stack.serverLost.then(({ name, logFile }) => {
-      throw new SessionChainError('SERVER_START_FAILED', `${name} ended unexpectedly.`, `Look into ${logFile}.`);
+      throw new SessionChainError(
+        'SERVER_START_FAILED',
+        `${name} ended unexpectedly.`,
+        `Look into ${logFile}.`,
+      );
     });
-    const report = await Promise.race([demo(readConfig(environment), stack, stateDir, model), worker.failed, lost, stopping]);
+    const report = await Promise.race([
+      demo(readConfig(environment), stack, stateDir, model),
+      worker.failed,
+      lost,
+      stopping,
+    ]);
     if (json) console.log(JSON.stringify(report.document, null, 2));
     else console.log(summaryOf(report, stack.redisUrl));
     if (once) return report.endedWell ? 0 : 1;
@@ -124,7 +133,11 @@ function parsedArguments(): { once: boolean; json: boolean; help: boolean } {
     });
     return values;
   } catch (error) {
-    throw new SessionChainError('INVALID_INPUT', (error as Error).message, 'Run npm start -- --help for what it takes.');
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      (error as Error).message,
+      'Run npm start -- --help for what it takes.',
+    );
   }
 }
 

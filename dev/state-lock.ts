@@ -10,7 +10,8 @@ interface Holder {
 }
 
 /**
- * Claims the state folder for this process; returns the function that gives it back. A claim of a process that is no
+ * Claims the state folder for this process; returns the function that gives it back (once; later calls do nothing).
+ * A claim of a process that is no
  * longer there is taken over. Claims are the files lock.1, lock.2, … of which the highest counts: a name is never used
  * twice while a higher one exists, so that two processes that take over the same dead claim cannot both succeed.
  * @throws SessionChainError STATE_DIR_BUSY, naming the process
@@ -35,7 +36,10 @@ export function lockStateDir(stateDir: string): () => void {
     }
     for (const older of claims(stateDir))
       if (older < mine) rmSync(claimFile(stateDir, older), { force: true });
+    let held = true;
     return () => {
+      if (!held) return;
+      held = false;
       const released = join(stateDir, `lock-${process.pid}.tmp`);
       writeFileSync(released, '{}');
       renameSync(released, claimFile(stateDir, mine));

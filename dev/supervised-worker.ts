@@ -51,7 +51,11 @@ export async function superviseWorker(options: {
       const now = Date.now();
       deaths.push(now);
       if (deaths.filter((at) => now - at < deathWindowMs).length >= maxDeaths) {
-        throw new SessionChainError('WORKER_LOST', `The worker died ${maxDeaths} times within a minute.`, `Look into ${logFile}.`);
+        throw new SessionChainError(
+          'WORKER_LOST',
+          `The worker died ${maxDeaths} times within a minute.`,
+          `Look into ${logFile}.`,
+        );
       }
       say(`Worker: died (exit code ${code ?? 'unknown'}); starting another`);
       await sleep(500);

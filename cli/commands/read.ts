@@ -11,7 +11,7 @@ import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js'
 import { chainReport } from '../chain-report.js';
 import { type CommandContext, connectClient, withContext } from '../context.js';
 import { liveLine } from '../follow.js';
-import { formatDuration, formatStatus, formatTime, shortId, table } from '../format.js';
+import { formatDuration, formatStatus, formatTime, sessionMove, shortId, table } from '../format.js';
 import { type OutputFormat, mayColour, note, outputOption, print, wholeNumber } from '../output.js';
 
 /** The commands that only read. The database is enough for them; Temporal adds what a step does just now. */
@@ -185,14 +185,19 @@ export function chainCommand(): Command {
           [
             chainReport(state, {
               colour: mayColour(process.stdout),
-              fullIds: true,
               more: [
                 ['workspace', workspace],
+                ['instruction', instruction && firstLine(instruction)],
                 ['created', formatTime(createdAt)],
                 ['opened', openedAt && formatTime(openedAt)],
                 ['closed', closedAt && formatTime(closedAt)],
               ],
             }),
+            '',
+            'sessions:',
+            ...state.steps
+              .filter((step) => step.newSessionId !== null)
+              .map((step) => `  ${step.step.padEnd(8)}  ${sessionMove(step)}`),
             '',
             'lineage of the head, the newest first:',
             ...(lineage.length > 0 ? lineage.map((id) => `  ${id}`) : ['  (none)']),
@@ -200,6 +205,11 @@ export function chainCommand(): Command {
         );
       });
     });
+}
+
+function firstLine(text: string): string {
+  const [line = ''] = text.trim().split('\n');
+  return line.length > 72 || line !== text.trim() ? `${line.slice(0, 72)}…` : line;
 }
 
 export function transitionsCommand(): Command {

@@ -12,11 +12,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { InMemorySessionStore, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { AgentRunError, createAgent, type AgentRequest, type AgentResult } from '../../agent/agent.js';
 import { describeAgentBinary } from '../../agent/binary.js';
+import { killQuietly } from '../../agent/marked-processes.js';
 import type { AgentProgress } from '../../agent/progress.js';
 import { probeContainment } from '../../agent/process.js';
 import { promptFor } from '../../agent/steps.js';
@@ -31,11 +32,12 @@ import { transpileRooms } from '../support/transpile.js';
 
 const secret = `sk-test-${randomUUID()}`;
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'agent-test-')));
-const scratchRoot = join(folder, 'scratch');
 const plainPath = process.env.PATH ?? '';
 let model: ScriptedModel;
 let reply: (request: ModelRequest, index: number) => ModelReply | Promise<ModelReply> = () => ({ text: 'Done.' });
 let workspace: string;
+let scratchRoot: string;
+let worker: ChildProcess | undefined;
 let store: InMemorySessionStore;
 
 beforeAll(async () => {
@@ -46,6 +48,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 afterEach(() => {
+  worker?.kill('SIGKILL');
   // Whatever happened: nothing runs on and nothing lies about.
   expect(processesNaming(scratchRoot)).toEqual([]);
   expect(existsSync(scratchRoot) ? readdirSync(scratchRoot) : []).toEqual([]);
@@ -53,6 +56,7 @@ afterEach(() => {
 
 function newProject(): void {
   workspace = realpathSync(mkdtempSync(join(folder, 'project-')));
+  scratchRoot = join(folder, `scratch-of-${basename(workspace)}`);
   store = new InMemorySessionStore();
 }
 
@@ -399,14 +403,14 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
     playing(bash(`${detachedSleeps} sleep 3600`));
     const ended = failing({ timeoutMs: 4000, killGraceMs: 300, inheritedEnvironment: { PATH: path() } });
     await until(() => existsSync(join(workspace, 'started')));
-    for (const pid of processesNaming(scratchRoot)) process.kill(pid, 'SIGSTOP');
+    for (const pid of processesNaming(scratchRoot)) killQuietly(pid, 'SIGSTOP');
     expect((await ended).code).toBe('STEP_TIMED_OUT');
   });
 
   it('die with a worker that is killed, and the next one clears up', async () => {
     newProject();
     playing(bash(`${detachedSleeps} sleep 3600`));
-    const worker = startWorker(path());
+    worker = startWorker(path());
     await until(() => existsSync(join(workspace, 'started')));
     expect(readdirSync(scratchRoot)).toHaveLength(1);
     worker.kill('SIGKILL');

@@ -1,0 +1,246 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { chainKey } from '../../client/session-chain.js';
+import type { ChainResult, ChainState } from '../../contracts/chain.js';
+import { chainWorkflowId } from '../../contracts/ids.js';
+import { searchAttributes } from '../../contracts/search-attributes.js';
+import { stepNames } from '../../contracts/steps.js';
+import { answers } from '../../dev/offline-model/injections.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+
+let stack: ChainStack;
+let worker: TestWorker;
+beforeAll(async () => {
+  stack = await startChainStack('chain');
+  worker = await stack.startWorker();
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+const idsOf = ({ steps }: ChainState) => steps.map((step) => [step.oldSessionId, step.newSessionId]);
+
+async function rows<Row extends object>(text: string, ...values: unknown[]): Promise<Row[]> {
+  return (await stack.database.pool.query<Row>(text, values)).rows;
+}
+
+describe('a chain', () => {
+  let request: ReturnType<ChainStack['request']>;
+  let result: ChainResult;
+  beforeAll(async () => {
+    request = stack.request();
+    result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+  });
+
+  it('runs its four steps, each from the session that the one before it ended on', () => {
+    expect(result).toMatchObject({ status: 'completed', mode: 'initial', baseSessionId: null, warnings: [] });
+    expect(result.steps.map(({ step, status }) => [step, status])).toEqual(
+      stepNames.map((step) => [step, 'committed']),
+    );
+    const ids = idsOf(result);
+    expect(ids[0]?.[0]).toBeNull();
+    expect(ids.slice(1).map(([old]) => old)).toEqual(ids.slice(0, -1).map(([, next]) => next));
+    expect(new Set(ids.map(([, next]) => next)).size).toBe(4);
+  });
+
+  it('ends on the compacted session, which is the head, the version\'s and the last transition\'s', async () => {
+    const compacted = result.steps.at(-1)?.newSessionId;
+    expect(await stack.sessionChain.head(request.projectId)).toEqual({ sessionId: compacted, seq: 4 });
+    const transitions = await stack.sessionChain.transitions(request.projectId);
+    expect(transitions.map(({ source }) => source)).toEqual(['compact', 'docs', 'metadata', 'build']);
+    expect(transitions[0]?.newSessionId).toBe(compacted);
+    for (const { oldSessionId, newSessionId } of transitions) expect(oldSessionId).not.toBe(newSessionId);
+    const [version] = await rows<{ ai_session_id: string; status: string; ai_metadata: { name: string } }>(
+      'SELECT ai_session_id, status, ai_metadata FROM project_versions WHERE version_id = $1',
+      request.versionId,
+    );
+    expect(version).toMatchObject({ ai_session_id: compacted, status: 'deployed' });
+    expect(version?.ai_metadata).toMatchObject({ name: expect.any(String), recommendations: expect.any(Array) });
+  });
+
+  it('leaves the app and its documentation in the workspace', () => {
+    const html = readFileSync(join(request.workspace, 'index.html'), 'utf8');
+    expect(html).toContain('<!doctype html>');
+    expect(existsSync(join(request.workspace, 'README.md'))).toBe(true);
+  });
+
+  it('writes a row of metrics for every step', async () => {
+    const metrics = await rows<{ step: string; cost_usd: number; input_tokens: number; outcome: string }>(
+      'SELECT step, outcome, cost_usd, input_tokens FROM project_ai_session_metrics WHERE project_id = $1 ORDER BY id',
+      request.projectId,
+    );
+    expect(metrics.map(({ step, outcome }) => [step, outcome])).toEqual(stepNames.map((step) => [step, 'committed']));
+    for (const { cost_usd } of metrics) expect(cost_usd).toBeGreaterThan(0);
+  });
+
+  it('shows itself in Temporal: search attributes, the query, at most 46 events and nothing of the prompts', async () => {
+    const handle = stack.temporal.workflow.getHandle(chainWorkflowId(chainKey(request)));
+    const described = await handle.describe();
+    expect(described.typedSearchAttributes.get(searchAttributes.projectId)).toBe(request.projectId);
+    expect(described.typedSearchAttributes.get(searchAttributes.buildId)).toBe(request.versionId);
+    const state = await handle.query<ChainState>('chainState');
+    expect(idsOf(state)).toEqual(idsOf(result));
+    const history = await handle.fetchHistory();
+    expect(history.events?.length).toBeLessThanOrEqual(46);
+    expect(JSON.stringify(history)).not.toContain('submit_metadata');
+  });
+
+  it('leaves a checkpoint in Redis that names the last session', async () => {
+    const redis = new Redis(process.env['TEST_REDIS_URL'] ?? '');
+    const checkpoint = JSON.parse((await redis.get(`claude:session:${request.versionId}`)) ?? '{}') as object;
+    expect(checkpoint).toMatchObject({
+      sessionId: result.head.sessionId,
+      buildId: request.versionId,
+      projectPath: request.workspace,
+    });
+    expect(await redis.ttl(`claude:session:${request.versionId}`)).toBeGreaterThan(3_500);
+    await redis.quit();
+  });
+
+  it('that is started again returns its result and pays nothing', async () => {
+    const requests = stack.model.requests.length;
+    const again = await stack.sessionChain.start(request);
+    expect(again).toMatchObject({ alreadyStarted: true, status: 'completed' });
+    expect(again.result && idsOf(again.result)).toEqual(idsOf(result));
+    expect(stack.model.requests).toHaveLength(requests);
+  });
+
+  it('of the next version goes on from the final session and remembers what was built', async () => {
+    const next = stack.request(request.projectId);
+    const update = await stack.sessionChain.wait(await stack.sessionChain.start(next));
+    expect(update).toMatchObject({ status: 'completed', mode: 'update', baseSessionId: result.head.sessionId });
+    const [first] = stack.model.requests.filter(({ step, mode }) => step === 'build' && mode === 'update');
+    expect(first?.bodyText).toContain('index.html');
+    expect(readFileSync(join(request.workspace, 'index.html'), 'utf8')).toContain('Version 2');
+    expect(await stack.sessionChain.lineage(request.projectId)).toHaveLength(8);
+  });
+
+  it('of some steps only runs these', async () => {
+    const next = { ...stack.request(request.projectId), steps: ['metadata' as const] };
+    const only = await stack.sessionChain.wait(await stack.sessionChain.start(next));
+    expect(only.steps.map(({ step, status }) => [step, status])).toEqual([['metadata', 'committed']]);
+  });
+
+  it('below the threshold skips compaction and says why', async () => {
+    const { createSessionChain } = await import('../../client/session-chain.js');
+    const thrifty = createSessionChain({
+      pool: stack.database.pool,
+      temporal: stack.temporal,
+      policy: { ...stack.policy, compactThresholdTokens: 1_000_000 },
+    });
+    const next = { ...stack.request(request.projectId), steps: ['compact' as const] };
+    const ended = await thrifty.wait(await thrifty.start(next));
+    expect(ended).toMatchObject({
+      status: 'completed',
+      steps: [{ step: 'compact', status: 'skipped', reason: expect.stringContaining('threshold') }],
+    });
+  });
+});
+
+describe('a step that fails', () => {
+  it('leaves a good chain when it is optional: the id rolls on from the last good step', async () => {
+    const request = { ...stack.request(), limits: { metadata: { maxAttempts: 1 } } };
+    const injected = stack.model.inject({
+      when: ({ step }) => step === 'metadata',
+      times: Infinity,
+      answer: answers.textOnly,
+    });
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+    injected.remove();
+    expect(result).toMatchObject({ status: 'completed_with_warnings', warnings: [expect.stringContaining('metadata')] });
+    const [build, metadata, docs] = result.steps;
+    expect(metadata).toMatchObject({ status: 'failed', attempts: 1, failure: { code: 'METADATA_INVALID' } });
+    expect(docs?.oldSessionId).toBe(build?.newSessionId);
+    expect(result.head.sessionId).toBe(result.steps.at(-1)?.newSessionId);
+  });
+
+  it.each([
+    [400, 'MODEL_REJECTED'],
+    [401, 'MODEL_UNAUTHORIZED'],
+  ] as const)('fails the chain when it is the build: %i is %s, with a remedy, and the head stays', async (status, code) => {
+    const request = stack.request();
+    const injected = stack.model.inject({ times: Infinity, fail: { status } });
+    const started = await stack.sessionChain.start(request);
+    const result = await stack.sessionChain.wait(started);
+    injected.remove();
+    expect(result).toMatchObject({
+      status: 'failed',
+      failure: { code, remedy: expect.any(String) },
+      head: { sessionId: null, seq: null },
+    });
+    const [version] = await rows('SELECT status FROM project_versions WHERE version_id = $1', request.versionId);
+    expect(version).toEqual({ status: 'failed' });
+    const handle = stack.temporal.workflow.getHandle(started.workflowId);
+    expect((await handle.describe()).status.name).toBe('FAILED');
+
+    const again = await stack.sessionChain.start(request);
+    expect(again.alreadyStarted).toBe(false);
+    expect(await stack.sessionChain.wait(again)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+  });
+});
+
+describe('a project on which a chain works', () => {
+  it('refuses a second chain before money is spent, naming the holder; the first is not disturbed', async () => {
+    const first = stack.request();
+    const build = stack.model.holdNext(({ step }) => step === 'build');
+    const holder = await stack.sessionChain.start(first);
+    await build.reached;
+    const requests = stack.model.requests.length;
+    const second = await stack.sessionChain.start(stack.request(first.projectId));
+    expect(await stack.sessionChain.wait(second)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'PROJECT_BUSY', message: expect.stringContaining(holder.workflowId) },
+    });
+    expect(stack.model.requests).toHaveLength(requests);
+    expect(await stack.sessionChain.start(first)).toMatchObject({ alreadyStarted: true, status: 'running' });
+    build.release();
+    expect(await stack.sessionChain.wait(holder)).toMatchObject({ status: 'completed' });
+  });
+
+  it('is free again after a cancellation, which ends the agent and keeps the last committed head', async () => {
+    const request = stack.request();
+    const docs = stack.model.holdNext(({ step }) => step === 'docs');
+    const started = await stack.sessionChain.start(request);
+    await docs.reached;
+    expect(worker.agentProcesses()).not.toEqual([]);
+    await stack.sessionChain.cancel(started);
+    const result = await stack.sessionChain.wait(started);
+    docs.remove();
+    expect(result).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
+    expect(result.steps.map(({ status }) => status)).toEqual(['committed', 'committed', 'cancelled', 'pending']);
+    expect(result.head.sessionId).toBe(result.steps[1]?.newSessionId);
+    const handle = stack.temporal.workflow.getHandle(started.workflowId);
+    expect((await handle.describe()).status.name).toBe('CANCELLED');
+    await until(() => worker.agentProcesses().length === 0);
+
+    // Started again, the committed steps are returned and not repeated.
+    const requests = stack.model.requests.length;
+    const resumed = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+    expect(resumed).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    expect(idsOf(resumed).slice(0, 2)).toEqual(idsOf(result).slice(0, 2));
+    const repeated = stack.model.requests.slice(requests).filter(({ step }) => step === 'build' || step === 'metadata');
+    expect(repeated).toEqual([]);
+  });
+});
+
+describe('a head whose transcript is not in the store', () => {
+  it('fails the chain with SESSION_NOT_IN_STORE and stays', async () => {
+    const request = stack.request();
+    await rows(`INSERT INTO projects (project_id, last_ai_session_id) VALUES ($1, 'elsewhere')`, request.projectId);
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+    expect(result).toMatchObject({ status: 'failed', failure: { code: 'SESSION_NOT_IN_STORE' } });
+    expect((await stack.sessionChain.head(request.projectId)).sessionId).toBe('elsewhere');
+  });
+});
+
+describe('a workspace', () => {
+  it('outside of the roots is refused by the worker before money is spent', async () => {
+    const requests = stack.model.requests.length;
+    const request = { ...stack.request(), workspace: '/etc' };
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+    expect(result).toMatchObject({ status: 'failed', failure: { code: 'WORKSPACE_NOT_ALLOWED' } });
+    expect(stack.model.requests).toHaveLength(requests);
+  });
+});

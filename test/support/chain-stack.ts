@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection } from '@temporalio/client';
+import { type SessionChain, type StartRequest, createSessionChain } from '../../client/session-chain.js';
+import type { ChainPolicy } from '../../contracts/chain.js';
+import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
+import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
+import { processesNaming } from './agent-runner.js';
+import { newKey } from './chains.js';
+import { type TestDatabase, createTestDatabase } from './database.js';
+
+/** Everything that a chain needs, real: a database and a task queue of its own, the offline model, workers as processes. */
+export interface ChainStack {
+  database: TestDatabase;
+  model: OfflineModel;
+  temporal: Client;
+  sessionChain: SessionChain;
+  policy: ChainPolicy;
+  /** Workspaces lie below it. */
+  root: string;
+  /** A request for a new version, of a new project unless one is given. */
+  request(projectId?: string): StartRequest & { versionId: string };
+  startWorker(environment?: Record<string, string>): Promise<TestWorker>;
+  /** Stops the workers and checks that nothing of them is left. */
+  stop(): Promise<void>;
+}
+
+export interface TestWorker {
+  process: ChildProcess;
+  /** Agents and what they started: processes whose environment names this worker's scratch folder. */
+  agentProcesses(): number[];
+  output(): string;
+  kill(signal: NodeJS.Signals): Promise<void>;
+}
+
+export async function startChainStack(name: string): Promise<ChainStack> {
+  const database = await createTestDatabase();
+  const model = await startOfflineModel();
+  const address = process.env['TEST_TEMPORAL_ADDRESS'] ?? '';
+  const connection = await Connection.connect({ address });
+  const temporal = new Client({ connection });
+  const taskQueue = `${name}-${process.pid}`;
+  const root = realpathSync(mkdtempSync(join(tmpdir(), `session-chain-${name}-`)));
+  const policy: ChainPolicy = {
+    ...defaultPolicy,
+    heartbeatTimeoutMs: 3_000,
+    killGraceMs: 1_000,
+    compactThresholdTokens: 0,
+    taskQueues: taskQueuesOf(taskQueue),
+  };
+  const workers: TestWorker[] = [];
+  return {
+    database,
+    model,
+    temporal,
+    policy,
+    root,
+    sessionChain: createSessionChain({ pool: database.pool, temporal, policy, searchAttributes: 'on' }),
+    request(projectId) {
+      const key = newKey(projectId);
+      const workspace = join(root, key.projectId);
+      mkdirSync(workspace, { recursive: true });
+      return { projectId: key.projectId, versionId: key.versionId, workspace, createRows: true };
+    },
+    async startWorker(environment = {}) {
+      const worker = await startWorkerProcess(join(root, `scratch-${workers.length}`), {
+        DATABASE_URL: database.url,
+        REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
+        TEMPORAL_ADDRESS: address,
+        SESSION_CHAIN_TASK_QUEUE: taskQueue,
+        SESSION_CHAIN_WORKSPACE_ROOTS: root,
+        SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+        SESSION_CHAIN_KILL_GRACE_MS: '1000',
+        ANTHROPIC_BASE_URL: model.url,
+        ANTHROPIC_API_KEY: 'test-credential',
+        ...environment,
+      });
+      workers.push(worker);
+      return worker;
+    },
+    async stop() {
+      await Promise.all(workers.map((worker) => worker.kill('SIGTERM')));
+      await connection.close();
+      await model.stop();
+      const orphans = workers.flatMap((worker) => worker.agentProcesses());
+      await database.drop();
+      rmSync(root, { recursive: true, force: true });
+      if (orphans.length > 0) throw new Error(`Processes were left behind: ${orphans.join(', ')}.`);
+    },
+  };
+}
+
+/** The compiled worker as a process, once it polls. */
+async function startWorkerProcess(scratch: string, environment: Record<string, string>): Promise<TestWorker> {
+  const main = join(import.meta.dirname, '../../dist/cli/main.js');
+  const child = spawn(process.execPath, [main, 'worker'], {
+    cwd: '/',
+    env: { PATH: process.env['PATH'], SESSION_CHAIN_SCRATCH_DIR: scratch, ...environment },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let output = '';
+  child.stderr.on('data', (data: Buffer) => (output += data.toString()));
+  const exited = once(child, 'exit');
+  const worker: TestWorker = {
+    process: child,
+    // The worker itself names the folder, too.
+    agentProcesses: () => processesNaming(scratch).filter((pid) => pid !== child.pid),
+    output: () => output,
+    async kill(signal) {
+      child.kill(signal);
+      if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
+      await exited;
+    },
+  };
+  await until(() => {
+    if (child.exitCode !== null) throw new Error(`The worker did not start: ${output}`);
+    return output.includes('The worker is ready.');
+  });
+  return worker;
+}
+
+/** Waits for a condition, with a look every 50 ms. */
+export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`It did not come true within ${timeoutMs} ms: ${condition.toString()}`);
+    await sleep(50);
+  }
+}
