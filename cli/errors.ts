@@ -19,12 +19,12 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** What each exit code tells a script. */
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
-  ok: 'done; with --wait: the chain completed, possibly with warnings',
+  ok: 'done; start --wait: the chain completed, possibly with warnings',
   unexpected: 'an error nobody foresaw',
   badInput: 'wrong usage, malformed input or environment, workspace not allowed',
   notFound: 'no such project, version or chain',
   conflict: 'somebody else holds the project, the session or the folder',
-  endedBadly: 'the chain failed, was cancelled or ran out of budget (with --wait)',
+  endedBadly: 'the chain failed, was cancelled or ran out of budget (start --wait)',
   unavailable: 'Postgres, Temporal or the model service cannot be reached',
   setUp: 'something is not set up: migrations, credentials, the agent; doctor found a problem',
   interrupted: 'interrupted by Ctrl-C',

@@ -5,10 +5,10 @@ import type { ChainResult, ChainState } from '../contracts/chain.js';
 import { type ChainKey, chainWorkflowId } from '../contracts/ids.js';
 import { isClosed } from '../contracts/steps.js';
 import { taskQueuesOf } from '../contracts/policy.js';
+import { readChainState } from '../storage/chain-state.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
-import { type ExitCode, exitCodes } from './errors.js';
 import { formatDuration, stepLine } from './format.js';
 import { type OutputFormat, mayColour, note, print } from './output.js';
 import { pollersOf } from './task-queues.js';
@@ -17,69 +17,73 @@ const lookEveryMs = 500;
 /** A chain that nobody picked up for so long makes one wonder whether a worker runs. */
 const pickedUpWithinMs = 10_000;
 
+/** Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs just now. */
+export async function showUntilEnded(sessionChain: SessionChain, key: ChainKey): Promise<ChainResult> {
+  const view = createView(process.stderr);
+  const over = new AbortController();
+  const watched = watch(sessionChain, key, view, over.signal);
+  try {
+    const result = await sessionChain.wait(key);
+    over.abort();
+    await watched;
+    view.finish(result);
+    return result;
+  } finally {
+    over.abort();
+    await watched;
+    view.clear();
+  }
+}
+
 /**
- * Follows a chain until it ends: a line per finished step and what runs just now on stderr, the final state on stdout.
- * Ctrl-C stops following; the chain goes on.
+ * Follows a chain until it ends, and prints its final state on stdout. Ctrl-C stops following, not the chain; the result
+ * is null then.
  */
 export async function followChain(
   context: CommandContext,
   key: ChainKey,
   output: OutputFormat,
-): Promise<ExitCode> {
-  const sessionChain = await context.sessionChain();
+): Promise<ChainResult | null> {
+  const [sessionChain, temporal] = [await context.sessionChain(), await context.temporal()];
   const stopped = new AbortController();
-  const onSignal = () => stopped.abort();
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
-  const watching = new AbortController();
-  const view = createView(process.stderr);
-  const ended = sessionChain.wait(key);
-  const stop = AbortSignal.any([watching.signal, stopped.signal]);
-  const watched = watch(sessionChain, key, view, stop, () => tellOfMissingWorker(context, view));
+  const stop = () => stopped.abort();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  const warned = warnOfMissingWorker(context, key, stopped.signal);
   try {
-    const result = await Promise.race([ended, aborted(stopped.signal)]);
-    watching.abort();
-    await watched;
-    view.clear();
-    if (result === null) {
-      ended.catch(() => undefined); // its connection is about to be closed
-      note(`No longer following; the chain goes on. See it: session-chain status ${keyArguments(key)}`);
-      note(`Stop it: session-chain cancel ${keyArguments(key)}`);
-      return exitCodes.interrupted;
-    }
-    view.finish(result);
+    // A call that is not aborted would keep the process until its long poll ends.
+    const result = await temporal.withAbortSignal(stopped.signal, () => showUntilEnded(sessionChain, key));
     print(
       output,
       { workflowId: chainWorkflowId(key), ...result },
       chainReport(result, { colour: mayColour(process.stdout) }),
     );
-    return endedWell(result) ? exitCodes.ok : exitCodes.endedBadly;
+    return result;
+  } catch (error) {
+    if (!stopped.signal.aborted) throw error;
+    note(`No longer following; the chain goes on. See it: session-chain status ${keyArguments(key)}`);
+    note(`Stop it: session-chain cancel ${keyArguments(key)}`);
+    return null;
   } finally {
-    watching.abort();
-    await watched;
-    view.clear();
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    stopped.abort();
+    await warned;
+    process.off('SIGINT', stop).off('SIGTERM', stop);
   }
 }
 
-function endedWell({ status }: ChainResult): boolean {
-  return status === 'completed' || status === 'completed_with_warnings';
-}
-
-/** Shows a chain on stderr until it has ended, as {@link followChain} does, and returns how. */
-export async function showUntilEnded(sessionChain: SessionChain, key: ChainKey): Promise<ChainResult> {
-  const view = createView(process.stderr);
-  const ended = new AbortController();
-  const watched = watch(sessionChain, key, view, ended.signal);
+/** Says so when a chain is not picked up and no worker asks for it. */
+async function warnOfMissingWorker(
+  { config, database, temporal }: CommandContext,
+  key: ChainKey,
+  stop: AbortSignal,
+): Promise<void> {
   try {
-    const result = await sessionChain.wait(key);
-    ended.abort();
-    await watched;
-    view.clear();
-    view.finish(result);
-    return result;
-  } finally {
-    ended.abort();
-    await watched;
+    await delay(pickedUpWithinMs, undefined, { signal: stop });
+    const { status } = await readChainState(await database(), key);
+    const { chains } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+    if (status !== 'queued' || (await pollersOf(await temporal(), chains, 'workflow')).length > 0) return;
+    note(`\nNo worker polls the task queue ${chains}; the chain waits. Run: session-chain worker`);
+  } catch {
+    // Stopped before, or not known: only a remark is lost.
   }
 }
 
@@ -89,36 +93,21 @@ async function watch(
   key: ChainKey,
   view: View,
   stop: AbortSignal,
-  notPickedUp: () => Promise<void> = async () => undefined,
 ): Promise<void> {
-  const begun = Date.now();
-  let told = false;
   while (!stop.aborted) {
     const [state, progress] = await Promise.all([
       sessionChain.state(key).catch(() => null),
       sessionChain.progress(key).catch(() => null),
     ]);
-    if (stop.aborted) return;
-    if (state) view.show(state, progress);
-    if (state?.status === 'queued' && !told && Date.now() - begun > pickedUpWithinMs) {
-      told = true;
-      await notPickedUp().catch(() => undefined);
-    }
+    if (state && !stop.aborted) view.show(state, progress);
     await delay(lookEveryMs, undefined, { signal: stop }).catch(() => undefined);
   }
-}
-
-async function tellOfMissingWorker({ config, temporal }: CommandContext, view: View): Promise<void> {
-  const { chains } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
-  const pollers = await pollersOf(await temporal(), chains, 'workflow');
-  if (pollers.length === 0) view.say(`No worker polls the task queue ${chains}. Run: session-chain worker`);
 }
 
 interface View {
   show(state: ChainState, progress: LiveProgress | null): void;
   /** What has not been shown yet of a chain that is over. */
   finish(state: ChainState): void;
-  say(line: string): void;
   clear(): void;
 }
 
@@ -145,7 +134,6 @@ function createView(stream: NodeJS.WriteStream): View {
   };
   return {
     clear,
-    say,
     finish,
     show(state, progress) {
       finish(state);
@@ -180,8 +168,4 @@ export function liveLine(state: ChainState, progress: LiveProgress | null, elaps
     ...(lastFailure === undefined ? [] : [`after: ${lastFailure}`]),
     ...elapsed,
   ].join('  ');
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  return new Promise((settle) => signal.addEventListener('abort', () => settle(null), { once: true }));
 }

@@ -58,8 +58,9 @@ export function stepTable(steps: readonly StepState[], { colour = false }: Look 
         step.step,
         formatStatus(step.status, { colour }),
         step.newSessionId === null ? '-' : sessionMove(step, shortId),
-        String(step.attempts),
-        ...figures(step.turns, step.usage, step.costUsd, step.durationMs),
+        ...(isCounted(step)
+          ? [String(step.attempts), ...figures(step.turns, step.usage, step.costUsd, step.durationMs)]
+          : [step.attempts > 0 ? String(step.attempts) : '-', '-', '-', '-', '-', '-', '-']),
       ]),
       [
         'total',
@@ -81,6 +82,11 @@ export function stepTable(steps: readonly StepState[], { colour = false }: Look 
     ],
     { rightAligned: ['attempts', 'turns', 'tokens in', 'cached', 'out', 'cost', 'time'] },
   );
+}
+
+/** Whether anything is known of what the step took. */
+function isCounted({ newSessionId, costUsd, turns }: StepState): boolean {
+  return newSessionId !== null || costUsd > 0 || turns > 0;
 }
 
 function figures(turns: number, usage: Usage, costUsd: number, durationMs: number): string[] {

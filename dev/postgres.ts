@@ -26,7 +26,7 @@ import pg from 'pg';
 import { SessionChainError } from '../contracts/failures.js';
 import { startServer } from './server.js';
 
-export interface PostgresBinaries {
+interface PostgresBinaries {
   initdb: string;
   postgres: string;
 }
@@ -111,7 +111,7 @@ export async function ensureDatabase(url: string, name: string): Promise<string>
  * of another user's reach), the system's versioned folders (newest first), PATH.
  * @throws SessionChainError POSTGRES_NOT_FOUND
  */
-export function findPostgresBinaries(runAs: RunAs = {}): PostgresBinaries {
+function findPostgresBinaries(runAs: RunAs = {}): PostgresBinaries {
   const chosen = process.env['PG_BIN_DIR'];
   const works = (binDir: string) =>
     canRun(join(binDir, 'postgres'), runAs) && canRun(join(binDir, 'initdb'), runAs);

@@ -10,10 +10,10 @@ interface Holder {
 }
 
 /**
- * Claims the state folder for this process; returns the function that gives it back (once; later calls do nothing).
- * A claim of a process that is no
- * longer there is taken over. Claims are the files lock.1, lock.2, … of which the highest counts: a name is never used
- * twice while a higher one exists, so that two processes that take over the same dead claim cannot both succeed.
+ * Claims the state folder for this process; returns the function that gives it back (later calls of it do nothing).
+ * A claim of a process that is no longer there is taken over. Claims are the files lock.1, lock.2, … of which the
+ * highest counts: a name is never used twice while a higher one exists, so that two processes that take over the same
+ * dead claim cannot both succeed.
  * @throws SessionChainError STATE_DIR_BUSY, naming the process
  */
 export function lockStateDir(stateDir: string): () => void {
@@ -34,8 +34,9 @@ export function lockStateDir(stateDir: string): () => void {
       rmSync(claimFile(stateDir, mine), { force: true }); // Someone has claimed, and tidied up, in the meantime.
       continue;
     }
-    for (const older of claims(stateDir))
-      if (older < mine) rmSync(claimFile(stateDir, older), { force: true });
+    for (const older of claims(stateDir).filter((generation) => generation < mine)) {
+      rmSync(claimFile(stateDir, older), { force: true });
+    }
     let held = true;
     return () => {
       if (!held) return;
@@ -62,12 +63,16 @@ function writeClaim(stateDir: string, generation: number, holder: Holder): boole
   }
 }
 
-/** Undefined when it was given back, or does not exist. */
+/** Undefined when it was given back, does not exist (any more), or was cut off by a loss of power. */
 function readClaim(stateDir: string, generation: number): Holder | undefined {
-  const file = claimFile(stateDir, generation);
-  if (!existsSync(file)) return undefined;
-  const { pid, startedAt } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Holder>;
-  return pid === undefined || startedAt === undefined ? undefined : { pid, startedAt };
+  try {
+    const { pid, startedAt } = JSON.parse(
+      readFileSync(claimFile(stateDir, generation), 'utf8'),
+    ) as Partial<Holder>;
+    return pid === undefined || startedAt === undefined ? undefined : { pid, startedAt };
+  } catch {
+    return undefined;
+  }
 }
 
 function latestClaim(stateDir: string): number {

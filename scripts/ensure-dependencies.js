@@ -68,7 +68,12 @@ function dependenciesAreInstalled() {
   const record = join(root, 'node_modules', '.package-lock.json');
   if (!existsSync(record)) return false;
   const wanted = packagesOf(join(root, 'package-lock.json'));
-  const installed = packagesOf(record);
+  let installed;
+  try {
+    installed = packagesOf(record);
+  } catch {
+    return false; // Cut off, so the installation was.
+  }
   return Object.entries(wanted).every(([path, { version, optional }]) => {
     if (path === '') return true;
     const found = installed[path];

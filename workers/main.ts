@@ -1,3 +1,4 @@
+import { DefaultLogger, Runtime } from '@temporalio/worker';
 import pino from 'pino';
 import { readConfig } from '../config/environment.js';
 import { startWorker } from './worker.js';
@@ -6,6 +7,10 @@ import { startWorker } from './worker.js';
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);
   const log = pino({ level: config.SESSION_CHAIN_LOG_LEVEL }, pino.destination(2));
+  const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) =>
+    log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
+  );
+  Runtime.install({ logger: sdkLogger, telemetryOptions: { logging: { filter: 'ERROR', forward: {} } } });
   const worker = await startWorker(config, log);
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {

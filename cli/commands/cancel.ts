@@ -4,7 +4,7 @@ import { isClosed } from '../../contracts/steps.js';
 import { readChainState } from '../../storage/chain-state.js';
 import { type ChainOptions, keyArguments, keyOf, withChainOptions } from '../chain-options.js';
 import { withContext } from '../context.js';
-import type { ExitCode } from '../errors.js';
+import { type ExitCode, exitCodes } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
@@ -28,7 +28,11 @@ export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
         const { status } = await readChainState(await context.database(), key);
         const over = isClosed(status);
         if (!over) await (await context.sessionChain()).cancel(key);
-        if (!over && options.wait) return await followChain(context, key, options.output);
+        if (!over && options.wait) {
+          // However it ended: it works no more, which is what was asked for.
+          const result = await followChain(context, key, options.output);
+          return result === null ? exitCodes.interrupted : exitCodes.ok;
+        }
         print(
           options.output,
           { workflowId: chainWorkflowId(key), ...key, status, cancelRequested: !over },

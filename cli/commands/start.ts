@@ -2,11 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { StartRequest, StartedChain } from '../../client/session-chain.js';
+import type { ChainResult } from '../../contracts/chain.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import { type ChainMode, type StepName, chainModes, stepNames } from '../../contracts/steps.js';
 import { type ChainOptions, keyArguments, withChainOptions } from '../chain-options.js';
 import { type CommandContext, withContext } from '../context.js';
-import type { ExitCode } from '../errors.js';
+import { type ExitCode, exitCodes } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
@@ -76,7 +77,7 @@ async function tell(
   started: StartedChain,
   { wait, output }: StartOptions,
 ): Promise<ExitCode | undefined> {
-  if (wait) return await followChain(context, started, output);
+  if (wait) return exitCodeOfResult(await followChain(context, started, output));
   print(
     output,
     started,
@@ -93,6 +94,20 @@ async function tell(
     ]),
   );
   return undefined;
+}
+
+function exitCodeOfResult(result: ChainResult | null): ExitCode {
+  switch (result?.status) {
+    case undefined:
+      return exitCodes.interrupted;
+    case 'completed':
+    case 'completed_with_warnings':
+      return exitCodes.ok;
+    case 'failed':
+    case 'cancelled':
+    case 'budget_exceeded':
+      return exitCodes.endedBadly;
+  }
 }
 
 async function requestOf(options: StartOptions): Promise<StartRequest> {

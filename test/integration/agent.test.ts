@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { InMemorySessionStore, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { AgentRunError, createAgent, type AgentRequest, type AgentResult } from '../../agent/agent.js';
+import { createAgent, type AgentRequest, type AgentResult, type AgentRunError } from '../../agent/agent.js';
 import { describeAgentBinary } from '../../agent/binary.js';
 import { killQuietly } from '../../agent/marked-processes.js';
 import type { AgentProgress } from '../../agent/progress.js';

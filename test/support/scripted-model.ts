@@ -107,7 +107,7 @@ export function toolResults(request: ModelRequest): string[] {
       typeof block.content === 'string'
         ? block.content
         : blocksOf(block.content)
-            .map((part) => String(part.text ?? ''))
+            .map((part) => (typeof part.text === 'string' ? part.text : ''))
             .join(''),
     );
 }
