@@ -3,10 +3,11 @@ import type { CloseInput } from '../contracts/chain.js';
 import { chainWorkflowId } from '../contracts/ids.js';
 import { closeChain } from '../storage/chains.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { settleLedger } from './ledger.js';
 
 /** Writes how the chain ended, the version's final session and status, and hands on the turn. */
 export async function commit(
-  deps: Pick<ActivityDependencies, 'pool' | 'log'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'log'>,
   input: CloseInput,
 ): Promise<void> {
   const outcome = await closeChain(deps.pool, input, {
@@ -21,4 +22,5 @@ export async function commit(
       'The chain was taken over; its end changed nothing.',
     );
   }
+  await settleLedger(deps, input.projectId);
 }

@@ -2,6 +2,7 @@ import type { Agent } from '../agent/agent.js';
 import type { ProjectId } from '../contracts/ids.js';
 import type { Checkpoint } from '../storage/checkpoint.js';
 import type { Pool } from '../storage/pool.js';
+import type { StopRequests } from '../storage/stop-requests.js';
 import type { TranscriptStore } from '../storage/transcripts.js';
 
 /** What the activities are given; wired in workers/. */
@@ -15,16 +16,17 @@ export interface ActivityDependencies {
   /** Model that the agent asks for, as it enters the input digest; absent: the agent's default. */
   model?: string;
   closedRuns: ClosedRuns;
+  stopRequests: StopRequests;
   log: ActivityLog;
 }
 
 /** Looks at Temporal for the activities that must know whether another workflow is over. */
 export interface ClosedRuns {
   /**
-   * When the run closed, null while it runs. Without a run id: the latest run of that workflow. Rejects when Temporal
-   * does not know, which is not the same as closed.
+   * Whether the run is over. Without a run id: the latest run of that workflow. Rejects when Temporal does not know,
+   * which is not the same as over.
    */
-  closedAt(workflowId: string, runId?: string): Promise<Date | null>;
+  isClosed(workflowId: string, runId?: string): Promise<boolean>;
 }
 
 export interface ActivityLog {

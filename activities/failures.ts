@@ -17,8 +17,7 @@ const longestMessage = 500;
 
 /**
  * Runs an activity and turns its errors into what a workflow can read: type = the failure's code, details = [remedy,
- * number of the attempt]. A cancellation that came from the workflow stays one; a worker that shuts down or lost its
- * activity reports WORKER_LOST, which Temporal retries elsewhere.
+ * number of the attempt]. A cancellation that Temporal asked for stays one.
  */
 export async function reportingFailures<Result>(run: () => Promise<Result>): Promise<Result> {
   try {
@@ -26,24 +25,15 @@ export async function reportingFailures<Result>(run: () => Promise<Result>): Pro
   } catch (error) {
     const { failure, attempt } = error instanceof StepError ? error : { failure: error, attempt: undefined };
     if (!(failure instanceof SessionChainError)) throw error;
-    if (failure.code === 'CANCELLED') {
-      const cause = Context.current().cancellationDetails;
-      if (cause?.cancelRequested) throw new CancelledFailure(failure.message);
-      throw applicationFailure(
-        new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the step.'),
-        attempt,
-      );
+    if (failure.code === 'CANCELLED' && Context.current().cancellationDetails?.cancelRequested) {
+      throw new CancelledFailure(failure.message);
     }
-    throw applicationFailure(failure, attempt);
+    throw ApplicationFailure.create({
+      type: failure.code,
+      message: failure.message.slice(0, longestMessage),
+      nonRetryable: !isRetryable(failure.code),
+      details: [failure.remedy, attempt],
+      ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
+    });
   }
-}
-
-function applicationFailure(failure: SessionChainError, attempt: number | undefined): ApplicationFailure {
-  return ApplicationFailure.create({
-    type: failure.code,
-    message: failure.message.slice(0, longestMessage),
-    nonRetryable: !isRetryable(failure.code),
-    details: [failure.remedy, attempt],
-    ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
-  });
 }

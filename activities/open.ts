@@ -5,9 +5,8 @@ import { type Holder, openChain } from '../storage/chains.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /**
- * Takes the project's turn. A project that another chain works on is PROJECT_BUSY. A holder whose workflow is closed
- * counts as gone once its agent is surely dead: after its heartbeat timeout plus the kill grace; until then `open`
- * asks Temporal to be tried again.
+ * Takes the project's turn. A project that another chain works on is PROJECT_BUSY. A holder whose workflow is closed is
+ * gone, but its agent may live on for a moment: until it is surely dead, `open` asks Temporal to be tried again.
  */
 export async function open(
   deps: Pick<ActivityDependencies, 'pool' | 'closedRuns'>,
@@ -17,44 +16,41 @@ export async function open(
   if (!workflowExecution) throw new Error('The activity open belongs to a workflow.');
   const { workflowId, runId } = workflowExecution;
 
-  const first = await openChain(deps.pool, input, runId, null);
-  if (first.outcome === 'opened') return resultOf(first);
-  await requireGone(deps, first.holder, workflowId, input.heartbeatTimeoutMs + input.killGraceMs);
-  const second = await openChain(deps.pool, input, runId, first.holder.runId);
-  if (second.outcome === 'opened') return resultOf(second);
-  throw busy(second.holder);
-}
-
-function resultOf({ head, baseSessionId, turn, warnings }: OpenResult): OpenResult {
-  return { head, baseSessionId, turn, warnings };
-}
-
-async function requireGone(
-  { closedRuns }: Pick<ActivityDependencies, 'closedRuns'>,
-  holder: Holder,
-  ownWorkflowId: string,
-  agentDeadAfterMs: number,
-): Promise<void> {
-  // Of another workflow the latest run counts: a reset run goes on under the turn that a former one took. Of our own,
-  // the latest run is this one.
-  const closedAt = await closedRuns
-    .closedAt(holder.workflowId, holder.workflowId === ownWorkflowId ? holder.runId : undefined)
-    .catch(() => null);
-  if (!closedAt) throw busy(holder);
-  const waitMs = closedAt.getTime() + agentDeadAfterMs - Date.now();
-  if (waitMs > 0) {
-    throw new SessionChainError(
-      'HOLDER_ENDING',
-      `The chain ${holder.workflowId} closed without handing on its turn; its agent counts as dead in ${Math.ceil(waitMs / 1000)} s.`,
-      undefined,
-      { retryAfterMs: waitMs },
-    );
+  let opened = await openChain(deps.pool, input, runId, null);
+  if (opened.outcome === 'busy' && (await isGone(deps, opened.holder, workflowId))) {
+    opened = await openChain(deps.pool, input, runId, opened.holder.runId);
+  }
+  switch (opened.outcome) {
+    case 'opened': {
+      const { head, baseSessionId, turn, warnings } = opened;
+      return { head, baseSessionId, turn, warnings };
+    }
+    case 'busy':
+      throw new SessionChainError(
+        'PROJECT_BUSY',
+        `The chain ${opened.holder.workflowId} (run ${opened.holder.runId}) works on this project.`,
+      );
+    case 'former_agent_alive':
+      throw new SessionChainError(
+        'HOLDER_ENDING',
+        `The chain ${opened.holder.workflowId} closed without handing on its turn; its agent counts as dead in ${opened.waitMs} ms.`,
+        undefined,
+        // Its worker was told to stop, and may say sooner that it has.
+        { retryAfterMs: Math.min(opened.waitMs, 1_000) },
+      );
   }
 }
 
-function busy(holder: Holder): SessionChainError {
-  return new SessionChainError(
-    'PROJECT_BUSY',
-    `The chain ${holder.workflowId} (run ${holder.runId}) works on this project.`,
-  );
+/**
+ * Of another workflow the latest run counts: a reset run goes on under the turn that a former one took. Of our own, the
+ * latest run is this one. Where Temporal does not know, the holder is not gone.
+ */
+async function isGone(
+  { closedRuns }: Pick<ActivityDependencies, 'closedRuns'>,
+  { workflowId, runId }: Holder,
+  ownWorkflowId: string,
+): Promise<boolean> {
+  return await closedRuns
+    .isClosed(workflowId, workflowId === ownWorkflowId ? runId : undefined)
+    .catch(() => false);
 }

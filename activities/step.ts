@@ -4,20 +4,34 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { AgentRunError, type AgentResult } from '../agent/agent.js';
 import type { AgentProgress } from '../agent/progress.js';
-import { agentTools, allowedTools, houseRules, promptFor } from '../agent/steps.js';
-import type { CommittedStep, StepInput, StepProgress, StepResult } from '../contracts/chain.js';
+import { agentTools, allowedTools, continuePrompt, houseRules, promptFor } from '../agent/steps.js';
+import type { CommittedStep, StepInput, StepProgress, StepResult, WaitingStep } from '../contracts/chain.js';
 import { SessionChainError, toFailure, toSessionChainError } from '../contracts/failures.js';
 import type { StepName } from '../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep, failAttempt } from '../storage/attempts.js';
+import {
+  type Attempt,
+  type AttemptMetrics,
+  adoptSession,
+  beginAttempt,
+  commitStep,
+  countWaits,
+  endAttempt,
+  journalFork,
+} from '../storage/attempts.js';
 import { type ChainRow, requireChain } from '../storage/chains.js';
 import { contextTokens } from '../storage/transcripts.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
+import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { type EarlierWork, findEarlierWork } from './evidence.js';
 import { StepError } from './failures.js';
+import { type Hold, holdAttempt } from './hold.js';
+import { settleLedger } from './ledger.js';
 
 /**
- * One step: begin an attempt, run Claude Code under the session id that the journal chose, commit the new session as
- * the head. A step that is committed already returns its stored result and costs nothing.
+ * One step: begin an attempt, see what earlier ones left in the store, let Claude Code do what is missing under the
+ * session id that the journal chose, commit the new session as the head. A step that is committed already returns its
+ * stored result, and one that an earlier attempt finished is adopted; neither costs anything.
  */
 export async function runStep(deps: ActivityDependencies, input: StepInput): Promise<StepResult> {
   const context = Context.current();
@@ -28,40 +42,103 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     if (skipped) return { outcome: 'skipped', step: input.step, reason: skipped };
     const workspace = await resolveWorkspace(chain.workspace, deps.workspaceRoots);
     const prompt = promptFor(input.step, input.mode, chain.instruction ?? undefined);
-    const begun = await beginAttempt(deps.pool, {
-      ...input,
-      inputDigest: digestOf(input.step, prompt, deps.model),
-      scheduledAtMs: context.info.currentAttemptScheduledTimestampMs,
-      worker: `${process.pid}@${hostname()}`,
-    });
+    const leaseMs = (context.info.heartbeatTimeoutMs ?? 30_000) + input.killGraceMs;
+    const begun = await beginOnceAlone(deps, input, digestOf(input.step, prompt, deps.model), leaseMs);
     if (begun.outcome === 'committed') return begun.result;
-    return await runAttempt(deps, input, {
-      chain,
-      attempt: begun.attempt,
-      prompt,
-      workspace,
-      beat,
-    });
+    const { attempt } = begun;
+    const hold = holdAttempt(deps, attempt, { chainId: input.chainId, leaseMs });
+    try {
+      const earlier = await findEarlierWork(deps, attempt, begun.earlier);
+      return await finishAttempt(deps, input, { chain, attempt, earlier, prompt, workspace, beat, hold });
+    } catch (error) {
+      return await endedWithout(deps, input, attempt, hold, error);
+    } finally {
+      hold.release();
+    }
   } finally {
     beat.stop();
+  }
+}
+
+/** Begins an attempt as soon as no earlier attempt's agent can be alive. */
+async function beginOnceAlone(
+  deps: ActivityDependencies,
+  input: StepInput,
+  inputDigest: string,
+  leaseMs: number,
+) {
+  const { cancellationSignal, info } = Context.current();
+  for (;;) {
+    const begun = await beginAttempt(deps.pool, {
+      ...input,
+      inputDigest,
+      leaseMs,
+      scheduledAtMs: info.currentAttemptScheduledTimestampMs,
+      worker: `${process.pid}@${hostname()}`,
+    });
+    if (begun.outcome !== 'former_agent_alive') return begun;
+    // Its worker was told to stop and may say at any moment that it has.
+    await delay(Math.min(begun.waitMs, 500), undefined, { signal: cancellationSignal }).catch(() => {
+      throw new SessionChainError('CANCELLED', 'Cancelled before the step began.');
+    });
   }
 }
 
 interface AttemptContext {
   chain: ChainRow;
   attempt: Attempt;
+  earlier: EarlierWork | null;
   prompt: string;
   /** Real path. */
   workspace: string;
   beat: Heartbeat;
+  hold: Hold;
 }
 
-async function runAttempt(
+async function finishAttempt(
   deps: ActivityDependencies,
   input: StepInput,
-  { chain, attempt, prompt, workspace, beat }: AttemptContext,
+  context: AttemptContext,
 ): Promise<CommittedStep> {
-  const { cancellationSignal } = Context.current();
+  const { attempt, earlier } = context;
+  if (attempt.attempt > 1) await settleLedger(deps, input.projectId);
+  if (earlier?.evidence.kind === 'finished') return await adopt(deps, input, context, earlier);
+  const limits = await remainingLimits(deps.pool, input);
+  const result = await runAgent(deps, input, context, limits);
+  const { usage, costUsd, turns, durationMs, apiDurationMs, model, agentVersion } = result;
+  return await commit(deps, input, context, {
+    newSessionId: result.sessionId,
+    parentSessionId: earlier?.sessionId ?? attempt.baseSessionId,
+    metrics: { usage, costUsd, turns, durationMs, apiDurationMs, model, agentVersion },
+    ...(result.metadata === undefined ? {} : { metadata: result.metadata }),
+    warnings: result.warnings,
+  });
+}
+
+/** Commits what an earlier attempt finished; it was paid then, and accounted for in that attempt's own row. */
+async function adopt(
+  deps: ActivityDependencies,
+  input: StepInput,
+  context: AttemptContext,
+  { sessionId, evidence }: EarlierWork,
+): Promise<CommittedStep> {
+  await adoptSession(deps.pool, context.attempt, sessionId);
+  const metadata = evidence.kind === 'finished' ? evidence.metadata : undefined;
+  return await commit(deps, input, context, {
+    newSessionId: sessionId,
+    parentSessionId: context.attempt.baseSessionId,
+    metrics: nothingSpent,
+    ...(metadata === undefined ? {} : { metadata }),
+    warnings: [],
+  });
+}
+
+async function runAgent(
+  deps: ActivityDependencies,
+  input: StepInput,
+  { chain, attempt, earlier, prompt, workspace, beat, hold }: AttemptContext,
+  limits: Awaited<ReturnType<typeof remainingLimits>>,
+): Promise<AgentResult> {
   const checkpoint = (filesCreated: string[]) =>
     deps.checkpoint.write({
       buildId: input.buildId,
@@ -69,55 +146,40 @@ async function runAttempt(
       projectPath: workspace,
       filesCreated,
     });
-  try {
-    checkpoint([]);
-    const result = await deps.agent.run(
-      {
-        step: input.step,
-        mode: input.mode,
-        sessionId: attempt.sessionId,
-        baseSessionId: attempt.baseSessionId,
-        store: deps.createTranscriptStore(input.projectId),
-        prompt,
-        instructionKind: chain.instruction === null ? 'none' : 'free',
-        workspace,
-        ...limitsOf(input),
-      },
-      { signal: cancellationSignal, onProgress: (progress) => beat.report(progress) },
-    );
-    checkpoint(result.filesTouched);
-    return await whenDatabaseAnswers(cancellationSignal, () =>
-      commitStep(deps.pool, {
-        attempt,
-        source: input.step,
-        oldSessionId: input.head.sessionId,
-        newSessionId: result.sessionId,
-        metrics: metricsOf(result),
-        ...(result.metadata === undefined ? {} : { metadata: result.metadata }),
-        warnings: result.warnings,
-      }),
-    );
-  } catch (error) {
-    const failure = toSessionChainError(error);
-    const spent = error instanceof AgentRunError ? error.spent : null;
-    await failAttempt(deps.pool, attempt, toFailure(failure), spent).catch((cause: unknown) => {
-      // The next begin_attempt ends what is recorded as running.
-      deps.log.warn(
-        { err: cause, attemptId: attempt.attemptId },
-        'The failed attempt could not be recorded.',
-      );
-    });
-    throw new StepError(failure, attempt.attempt);
-  }
+  if (earlier) await journalFork(deps.pool, attempt, earlier.sessionId);
+  checkpoint([]);
+  const result = await deps.agent.run(
+    {
+      step: input.step,
+      mode: input.mode,
+      sessionId: attempt.sessionId,
+      baseSessionId: earlier?.sessionId ?? attempt.baseSessionId,
+      store: deps.createTranscriptStore(input.projectId),
+      prompt: earlier ? continuePrompt(input.step) : prompt,
+      earlierEntries: earlier?.own ?? [],
+      instructionKind: chain.instruction === null ? 'none' : 'free',
+      workspace,
+      killGraceMs: input.killGraceMs,
+      ...limits,
+    },
+    { signal: hold.signal, onProgress: (progress) => beat.report(progress) },
+  );
+  checkpoint(result.filesTouched);
+  return result;
 }
 
-/** Why there is nothing to do: so far only a context too small to be worth compacting. */
-async function reasonToSkip(deps: ActivityDependencies, input: StepInput): Promise<string | null> {
-  if (input.step !== 'compact') return null;
-  if (!input.baseSessionId) return 'There is no session to compact.';
-  const tokens = await contextTokens(deps.pool, input.projectId, input.baseSessionId);
-  if (tokens >= input.compactThresholdTokens) return null;
-  return `The context holds ${tokens} tokens, fewer than the threshold of ${input.compactThresholdTokens}.`;
+async function commit(
+  deps: ActivityDependencies,
+  input: StepInput,
+  { attempt, hold }: AttemptContext,
+  outcome: Pick<
+    Parameters<typeof commitStep>[1],
+    'newSessionId' | 'parentSessionId' | 'metrics' | 'metadata' | 'warnings'
+  >,
+): Promise<CommittedStep> {
+  return await whenDatabaseAnswers(hold.signal, () =>
+    commitStep(deps.pool, { attempt, source: input.step, oldSessionId: input.head.sessionId, ...outcome }),
+  );
 }
 
 // The agent's work is done and paid: a database that is away for a while must not waste it.
@@ -134,6 +196,58 @@ async function whenDatabaseAnswers<Result>(
       await delay(waitMs);
     }
   }
+}
+
+/** Records how an attempt ended that committed nothing, and tells the chain: to wait, or that it failed. */
+async function endedWithout(
+  deps: ActivityDependencies,
+  input: StepInput,
+  attempt: Attempt,
+  hold: Hold,
+  error: unknown,
+): Promise<WaitingStep> {
+  const failure = classify(toSessionChainError(error), hold);
+  const spent = error instanceof AgentRunError ? error.spent : null;
+  const end = { failure: toFailure(failure), spent };
+  if (failure.code === 'MODEL_UNAVAILABLE') {
+    const waitMs = failure.retryAfterMs ?? backOffMs(await countWaits(deps.pool, attempt));
+    await endAttempt(deps.pool, attempt, { ...end, waitMs });
+    return {
+      outcome: 'waiting',
+      step: input.step,
+      attempt: attempt.attempt,
+      waitMs,
+      reason: failure.message,
+    };
+  }
+  await endAttempt(deps.pool, attempt, end).catch((cause: unknown) => {
+    // The next begin_attempt ends what is recorded as running.
+    deps.log.warn(
+      { err: cause, attemptId: attempt.attemptId },
+      'The end of the attempt could not be recorded.',
+    );
+  });
+  throw new StepError(failure, attempt.attempt);
+}
+
+/** A run that was stopped is cancelled only if its chain was; else this worker lost it, and another goes on with it. */
+function classify(failure: SessionChainError, hold: Hold): SessionChainError {
+  if (failure.code !== 'CANCELLED' || hold.isCancelled()) return failure;
+  return new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the step.');
+}
+
+// 15 s, doubling to 10 min: an overload lasts minutes, and every look costs a request.
+function backOffMs(waitsBefore: number): number {
+  return Math.min(15_000 * 2 ** waitsBefore, 600_000);
+}
+
+/** Why there is nothing to do: so far only a context too small to be worth compacting. */
+async function reasonToSkip(deps: ActivityDependencies, input: StepInput): Promise<string | null> {
+  if (input.step !== 'compact') return null;
+  if (!input.baseSessionId) return 'There is no session to compact.';
+  const tokens = await contextTokens(deps.pool, input.projectId, input.baseSessionId);
+  if (tokens >= input.compactThresholdTokens) return null;
+  return `The context holds ${tokens} tokens, fewer than the threshold of ${input.compactThresholdTokens}.`;
 }
 
 interface Heartbeat {
@@ -156,17 +270,24 @@ function heartbeat(context: Context): Heartbeat {
   };
 }
 
-function limitsOf({ limits, killGraceMs }: StepInput) {
-  const { timeoutMs, maxTurns, maxCostUsd } = limits;
-  return { timeoutMs, maxTurns, killGraceMs, ...(maxCostUsd === undefined ? {} : { maxCostUsd }) };
-}
-
-function metricsOf({ usage, costUsd, turns, durationMs, apiDurationMs, model, agentVersion }: AgentResult) {
-  return { usage, costUsd, turns, durationMs, apiDurationMs, model, agentVersion };
-}
+const nothingSpent: AttemptMetrics = {
+  usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+  costUsd: 0,
+  turns: 0,
+  durationMs: 0,
+  apiDurationMs: 0,
+  model: '',
+  agentVersion: '',
+};
 
 /** Names what an attempt is asked to do: evidence of another attempt counts only for the same. */
 function digestOf(step: StepName, prompt: string, model: string | undefined): string {
-  const asked = { prompt, houseRules, tools: agentTools, allowedTools: allowedTools(step), model: model ?? null };
+  const asked = {
+    prompt,
+    houseRules,
+    tools: agentTools,
+    allowedTools: allowedTools(step),
+    model: model ?? null,
+  };
   return createHash('sha256').update(JSON.stringify(asked)).digest('hex');
 }

@@ -1,23 +1,22 @@
-import { writeFile } from 'node:fs/promises';
-import { query, type Options, type Query, type SDKMessage, type SessionStore } from '@anthropic-ai/claude-agent-sdk';
+import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { Usage } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { Metadata } from '../contracts/metadata.js';
 import type { ChainMode, StepName } from '../contracts/steps.js';
 import { findAgentBinary } from './binary.js';
-import { agentEnvironment, requireCredentials, shellGuard } from './environment.js';
+import { requireCredentials } from './environment.js';
 import { agentHooks } from './hooks.js';
-import { createMetadataServer } from './metadata-server.js';
-import { prefixFor, probeContainment, spawnAgent, type AgentProcess, type Containment } from './process.js';
+import { probeContainment, type AgentProcess, type Containment } from './process.js';
 import { createProgress, type AgentProgress } from './progress.js';
-import { judgeRun, noObservations, observe, type Observations } from './results.js';
+import { queryOptions } from './query-options.js';
+import { readToTheEnd } from './read-messages.js';
+import { judgeRun, noObservations, type Observations } from './results.js';
 import { createScratch, sweepScratch, type Scratch } from './scratch.js';
-import { ownSpend } from './spend.js';
-import { agentTools, allowedTools, houseRules, metadataServerName } from './steps.js';
+import { ownSpend, runningTotals } from './spend.js';
 import { createStop, type Stop } from './stop.js';
 import { createToolGate, type ToolGate } from './tool-gate.js';
-import { contextTokens, lastCounters, ownEntries, usageOfTurns, type Counters } from './transcript.js';
+import { contextTokens, lastCounters, ownEntries, usageOfTurns } from './transcript.js';
 
 export interface AgentDependencies {
   /** What reaches the model: credentials, base URL, provider switches. */
@@ -37,6 +36,7 @@ export interface AgentDependencies {
 export type AgentEvent =
   | { event: 'agent.containment'; kind: Containment['kind'] }
   | { event: 'agent.swept'; run: string; killed: number }
+  | { event: 'agent.scratch_left'; sessionId: string; error: string }
   | { event: 'agent.started'; sessionId: string; step: StepName }
   | { event: 'agent.ended'; sessionId: string; step: StepName; outcome: string; durationMs: number };
 
@@ -49,8 +49,10 @@ export interface AgentRequest {
   baseSessionId: SessionId | null;
   /** The project's transcripts. */
   store: SessionStore;
-  /** The user message, see `promptFor` in steps.ts. */
+  /** The user message, see `promptFor` and `continuePrompt` in steps.ts. */
   prompt: string;
+  /** What earlier attempts added to the step, where their last session is forked; counts for the result, not for the spend. */
+  earlierEntries?: SessionStoreEntry[];
   instructionKind: 'none' | 'free';
   /** The real path of the project's folder. */
   workspace: string;
@@ -97,7 +99,11 @@ export class AgentRunError extends SessionChainError {
   readonly spent: AgentSpend;
 
   constructor(error: SessionChainError, spent: AgentSpend) {
-    super(error.code, error.message, error.remedy, { cause: error.cause });
+    const { cause, retryAfterMs } = error;
+    super(error.code, error.message, error.remedy, {
+      cause,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
     this.spent = spent;
   }
 }
@@ -128,12 +134,21 @@ export function createAgent(dependencies: AgentDependencies): Agent {
     return containment;
   }
 
+  function prepareOnce(): Promise<Containment> {
+    prepared ??= prepare().catch((error: unknown) => {
+      prepared = undefined;
+      throw error;
+    });
+    return prepared;
+  }
+
   return {
     async run(request, context) {
-      if (context.signal.aborted) throw new SessionChainError('CANCELLED', 'Cancelled before the agent was started.');
+      if (context.signal.aborted)
+        throw new SessionChainError('CANCELLED', 'Cancelled before the agent was started.');
       requireCredentials(dependencies.modelEnvironment);
       const binary = await findAgentBinary(dependencies.binaryPath);
-      const containment = await (prepared ??= prepare());
+      const containment = await prepareOnce();
       const scratch = await createScratch(scratchRoot);
       log({ event: 'agent.started', sessionId: request.sessionId, step: request.step });
       const startedAt = performance.now();
@@ -144,18 +159,22 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         outcome = error instanceof SessionChainError ? error.code : String(error);
         throw error;
       } finally {
-        await scratch.remove();
+        // What was paid for is not lost over a folder; the next start sweeps it.
+        await scratch.remove().catch((error: unknown) => {
+          log({ event: 'agent.scratch_left', sessionId: request.sessionId, error: String(error) });
+        });
         const durationMs = Math.round(performance.now() - startedAt);
         log({ event: 'agent.ended', sessionId: request.sessionId, step: request.step, outcome, durationMs });
       }
     },
     async recover() {
-      await (prepared ??= prepare());
+      await prepareOnce();
     },
   };
 }
 
-interface StepRun {
+/** What one run works with. */
+export interface StepRun {
   dependencies: AgentDependencies;
   request: AgentRequest;
   context: { signal: AbortSignal; onProgress: (progress: AgentProgress) => void };
@@ -181,18 +200,20 @@ async function runStep(run: StepRun): Promise<AgentResult> {
 
   const onAbort = () => stop.orderly('cancelled');
   context.signal.addEventListener('abort', onAbort, { once: true });
+  if (context.signal.aborted) onAbort();
   const deadline = setTimeout(() => stop.orderly('timed_out'), request.timeoutMs);
   const seen = noObservations();
   let agentProcess: AgentProcess | null = null;
   try {
-    const prefix = await prefixFor(run.containment, request.workspace);
-    const { options, start } = await queryOptions(run, gate, hooks, prefix);
-    options.spawnClaudeCodeProcess = (spawnOptions) => {
-      agentProcess = start(spawnOptions);
-      stop.attachProcess(agentProcess);
-      return agentProcess.spawned;
-    };
-    options.abortController = stop.abortController;
+    const options = await queryOptions(run, {
+      store: gate.store,
+      hooks,
+      abortController: stop.abortController,
+      onStarted: (started) => {
+        agentProcess = started;
+        stop.attachProcess(started);
+      },
+    });
     const messages = query({ prompt: request.prompt, options });
     stop.attachQuery(messages);
     await readToTheEnd(messages, seen, progress, stop);
@@ -204,92 +225,6 @@ async function runStep(run: StepRun): Promise<AgentResult> {
   }
   return resultOf(run, gate, seen, stop, [...filesTouched], await exitOf(agentProcess));
 }
-
-/**
- * Reads the messages to the end of the iterator and not only to the result: the agent's counters are appended to the
- * store in between.
- */
-async function readToTheEnd(
-  messages: Query,
-  seen: Observations,
-  progress: ReturnType<typeof createProgress>,
-  stop: Stop,
-): Promise<void> {
-  try {
-    for await (const message of messages) {
-      observe(seen, message);
-      progress.onMessage(message);
-      if (isHopelessRetry(message)) stop.orderly('unauthorized');
-    }
-  } catch (error) {
-    seen.thrown = error instanceof Error ? error : new Error(String(error));
-  }
-}
-
-/** Claude Code asks ten times over three minutes with a credential that was refused; twice is enough. */
-function isHopelessRetry(message: SDKMessage): boolean {
-  if (message.type !== 'system' || message.subtype !== 'api_retry') return false;
-  return (message.error_status === 401 || message.error_status === 403) && message.attempt >= 2;
-}
-
-async function queryOptions(
-  run: StepRun,
-  gate: ToolGate,
-  hooks: NonNullable<Options['hooks']>,
-  prefix: string[],
-): Promise<{ options: Options; start: (spawn: SpawnRequest) => AgentProcess }> {
-  const { request, dependencies, scratch } = run;
-  const environment = agentEnvironment({
-    inherited: dependencies.inheritedEnvironment,
-    model: dependencies.modelEnvironment,
-    ...scratch,
-    step: request.step,
-    mode: request.mode,
-    instructionKind: request.instructionKind,
-  });
-  if (environment.hidden.length > 0) {
-    await writeFile(scratch.shellGuardPath, shellGuard(environment.hidden), { mode: 0o700 });
-  }
-  const options: Options = {
-    pathToClaudeCodeExecutable: run.binary,
-    cwd: request.workspace,
-    env: environment.env,
-    sessionId: request.sessionId,
-    ...(request.baseSessionId === null ? {} : { resume: request.baseSessionId, forkSession: true }),
-    sessionStore: gate.store,
-    // Entry by entry, so that a killed worker has lost as little as possible.
-    sessionStoreFlush: 'eager',
-    maxTurns: request.maxTurns,
-    ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
-    ...(dependencies.model === undefined ? {} : { model: dependencies.model }),
-    // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
-    settingSources: [],
-    tools: [...agentTools],
-    strictMcpConfig: true,
-    mcpServers: { [metadataServerName]: createMetadataServer() },
-    systemPrompt: { type: 'preset', preset: 'claude_code', append: houseRules, excludeDynamicSections: true },
-    permissionMode: 'dontAsk',
-    allowedTools: allowedTools(request.step),
-    hooks,
-  };
-  const start = (spawn: SpawnRequest) => {
-    const config = spawn.env.CLAUDE_CONFIG_DIR;
-    if (config !== undefined && config !== scratch.config) void scratch.noteResumeFolder(config);
-    return spawnAgent({
-      containment: run.containment,
-      prefix,
-      command: spawn.command,
-      args: spawn.args,
-      cwd: request.workspace,
-      env: spawn.env,
-      descriptors: environment.descriptors,
-      marker: `${scratch.marker.name}=${scratch.marker.value}`,
-    });
-  };
-  return { options, start };
-}
-
-type SpawnRequest = Parameters<NonNullable<Options['spawnClaudeCodeProcess']>>[0];
 
 async function exitOf(agentProcess: AgentProcess | null) {
   if (agentProcess === null) return { code: null, signal: null, errorTail: '' };
@@ -306,10 +241,10 @@ function resultOf(
 ): AgentResult {
   const { request } = run;
   const base = gate.base();
-  const own = ownEntries(gate.appended(), base ?? []);
+  const own = ownEntries(gate.appended(), base);
   const { turns, usage } = usageOfTurns(own);
-  const counters = countersOf(seen, gate);
-  const spent = counters === null ? null : ownSpend(counters, lastCounters(base ?? []), usage);
+  const counters = runningTotals(seen.result, gate.appended());
+  const spent = counters === null ? null : ownSpend(counters, lastCounters(base), usage);
   const spend: AgentSpend = {
     usage: spent?.usage ?? usage,
     costUsd: spent?.costUsd ?? null,
@@ -321,11 +256,12 @@ function resultOf(
       step: request.step,
       seen,
       stopped: stop.reason(),
-      baseMissing: request.baseSessionId !== null && base === null,
-      own,
+      baseFailure: gate.baseFailure(),
+      own: [...(request.earlierEntries ?? []), ...own],
       filesTouched,
       exit,
       timeoutMs: request.timeoutMs,
+      nowMs: Date.now(),
     });
     return {
       ...spend,
@@ -341,22 +277,4 @@ function resultOf(
   } catch (error) {
     throw error instanceof SessionChainError ? new AgentRunError(error, spend) : error;
   }
-}
-
-/** The agent's running totals: from the result, or from the counters that it stored at its end. */
-function countersOf({ result }: Observations, gate: ToolGate): Counters | null {
-  if (result === null) return lastCounters(gate.appended());
-  const models = Object.values(result.modelUsage);
-  const sum = (valueOf: (model: (typeof models)[number]) => number) =>
-    models.reduce((total, model) => total + valueOf(model), 0);
-  return {
-    costUsd: result.total_cost_usd,
-    apiDurationMs: result.duration_api_ms,
-    usage: {
-      inputTokens: sum((model) => model.inputTokens),
-      outputTokens: sum((model) => model.outputTokens),
-      cacheReadTokens: sum((model) => model.cacheReadInputTokens),
-      cacheWriteTokens: sum((model) => model.cacheCreationInputTokens),
-    },
-  };
 }

@@ -44,8 +44,12 @@ export async function describeAgentBinary(binaryPath?: string): Promise<{ path: 
 function packagedBinary(): string {
   const name = `@anthropic-ai/claude-agent-sdk-${process.platform}-${process.arch}`;
   try {
-    return createRequire(import.meta.url).resolve(`${name}/${process.platform === 'win32' ? 'claude.exe' : 'claude'}`);
+    return createRequire(import.meta.url).resolve(
+      `${name}/${process.platform === 'win32' ? 'claude.exe' : 'claude'}`,
+    );
   } catch (cause) {
-    throw new SessionChainError('AGENT_NOT_FOUND', `The package ${name} is not installed.`, undefined, { cause });
+    throw new SessionChainError('AGENT_NOT_FOUND', `The package ${name} is not installed.`, undefined, {
+      cause,
+    });
   }
 }

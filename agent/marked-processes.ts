@@ -58,7 +58,10 @@ export async function processHost(): Promise<string> {
     readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => ''),
     readlink('/proc/self/ns/pid').catch(() => ''),
   ]);
-  return createHash('sha256').update([hostname(), ...parts].join('\n')).digest('hex').slice(0, 12);
+  return createHash('sha256')
+    .update([hostname(), ...parts].join('\n'))
+    .digest('hex')
+    .slice(0, 12);
 }
 
 /** False when there is no such process (any more), or it is not ours. */

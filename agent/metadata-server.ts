@@ -1,4 +1,8 @@
-import { createSdkMcpServer, tool, type McpSdkServerConfigWithInstance } from '@anthropic-ai/claude-agent-sdk';
+import {
+  createSdkMcpServer,
+  tool,
+  type McpSdkServerConfigWithInstance,
+} from '@anthropic-ai/claude-agent-sdk';
 import { metadataFields } from '../contracts/schemas.js';
 import { metadataServerName, metadataToolName } from './steps.js';
 

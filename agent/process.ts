@@ -42,7 +42,9 @@ const asThisUser = ['unshare', '--user', '--map-current-user'];
 const errorTailLength = 4000;
 
 /** Finds out once what this platform can do; starts a few short-lived processes. */
-export async function probeContainment(env: Readonly<Record<string, string | undefined>>): Promise<Containment> {
+export async function probeContainment(
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Containment> {
   const works = async (prefix: string[]): Promise<boolean> => {
     const [command = '', ...args] = [...prefix, 'true'];
     return promisify(execFile)(command, args, { env: { PATH: env.PATH ?? '' }, timeout: 10_000 }).then(

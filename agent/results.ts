@@ -4,6 +4,9 @@ import type { Metadata } from '../contracts/metadata.js';
 import type { StepName } from '../contracts/steps.js';
 import { acceptedMetadata, lastStopReason, verifiedCompaction } from './transcript.js';
 
+/** Model services quote requests in their messages; what is stored and sent stays short. */
+const messageLength = 1000;
+
 /** Why we ended a run ourselves. */
 export type StopReason = 'cancelled' | 'timed_out' | 'store_refused' | 'unauthorized';
 
@@ -18,6 +21,8 @@ export interface Observations {
   lostEntries: string | null;
   /** HTTP status of the last model request that the agent repeated; null for a connection that failed. */
   lastRetryStatus: number | null;
+  /** When a rate limit that stopped the run ends, in ms since 1970. */
+  rateLimitEndsAtMs: number | null;
   agentVersion: string;
   model: string;
 }
@@ -30,6 +35,7 @@ export function noObservations(): Observations {
     refused: false,
     lostEntries: null,
     lastRetryStatus: null,
+    rateLimitEndsAtMs: null,
     agentVersion: '',
     model: '',
   };
@@ -40,6 +46,11 @@ export function observe(seen: Observations, message: SDKMessage): void {
   if (message.type === 'result') {
     seen.result = message;
     return;
+  }
+  if (message.type === 'rate_limit_event') {
+    const { status, resetsAt } = message.rate_limit_info;
+    // Seconds since 1970.
+    seen.rateLimitEndsAtMs = status === 'rejected' && resetsAt !== undefined ? resetsAt * 1000 : null;
   }
   if (message.type !== 'system') return;
   if (message.subtype === 'init') {
@@ -63,8 +74,8 @@ export interface JudgedRun {
   seen: Observations;
   /** Why we stopped the run; null when it ended by itself. */
   stopped: StopReason | null;
-  /** The base session was asked of the store and was not there. */
-  baseMissing: boolean;
+  /** Why the base session could not be had: `missing` from the store, or the error of its load. */
+  baseFailure: 'missing' | Error | null;
   /** The entries that this run added and the store acknowledged. */
   own: SessionStoreEntry[];
   /** Relative to the workspace. */
@@ -72,6 +83,8 @@ export interface JudgedRun {
   /** Stderr and exit of the agent, for messages. */
   exit: { code: number | null; signal: string | null; errorTail: string };
   timeoutMs: number;
+  /** Since 1970. */
+  nowMs: number;
 }
 
 export interface Verdict {
@@ -89,9 +102,15 @@ export interface Verdict {
 export function judgeRun(run: JudgedRun): Verdict {
   const { seen, step } = run;
   if (run.stopped === 'store_refused' || seen.lostEntries !== null) {
-    throw failure('STORE_REFUSED', `The transcript is not stored to its end: ${seen.lostEntries ?? 'the store refused'}`);
+    throw failure(
+      'STORE_REFUSED',
+      `The transcript is not stored to its end: ${seen.lostEntries ?? 'the store refused'}`,
+    );
   }
-  if (run.baseMissing) throw failure('SESSION_NOT_IN_STORE', 'The session to go on from is not in the store.');
+  if (run.baseFailure === 'missing') {
+    throw failure('SESSION_NOT_IN_STORE', 'The session to go on from is not in the store.');
+  }
+  if (run.baseFailure instanceof SessionChainError) throw run.baseFailure;
   const result = seen.result;
   const succeeded = result !== null && result.subtype === 'success' && !result.is_error;
   if (!succeeded) throw failureOf(run);
@@ -102,7 +121,8 @@ export function judgeRun(run: JudgedRun): Verdict {
       if (compaction === null) {
         throw failure(
           'COMPACTION_FAILED',
-          seen.compactionError ?? (result.result || 'The stored transcript holds no compaction that made it smaller.'),
+          seen.compactionError ??
+            (result.result || 'The stored transcript holds no compaction that made it smaller.'),
         );
       }
       return { text: result.result, compaction, warnings: [] };
@@ -152,7 +172,7 @@ function failureOf(run: JudgedRun): SessionChainError {
       return failure('BUDGET_EXCEEDED', `The step reached its cost limit. ${said}`.trim());
     case 'success':
       if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
-      return failure(codeOfStatus(result.api_error_status ?? null), said);
+      return modelFailure(run, result.api_error_status ?? null, said);
     case 'error_during_execution':
     case 'error_max_structured_output_retries':
       if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
@@ -161,17 +181,31 @@ function failureOf(run: JudgedRun): SessionChainError {
   }
 }
 
+function modelFailure({ seen, nowMs }: JudgedRun, status: number | null, said: string): SessionChainError {
+  const code = codeOfStatus(status);
+  if (code !== 'MODEL_UNAVAILABLE' || seen.rateLimitEndsAtMs === null) return failure(code, said);
+  const retryAfterMs = Math.max(0, seen.rateLimitEndsAtMs - nowMs);
+  return new SessionChainError(code, said.slice(0, messageLength), undefined, { retryAfterMs });
+}
+
 function withoutResult({ seen, exit }: JudgedRun): SessionChainError {
   const how = exit.signal === null ? `with exit code ${exit.code ?? 'unknown'}` : `by ${exit.signal}`;
   const said = [seen.thrown?.message, exit.errorTail.trim()].filter(Boolean).join('; ');
   if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
-  return failure('AGENT_FAILED', `Claude Code ended ${how} and without a result. ${said}`.trim(), seen.thrown);
+  return failure(
+    'AGENT_FAILED',
+    `Claude Code ended ${how} and without a result. ${said}`.trim(),
+    seen.thrown,
+  );
 }
 
 function requireFinishedTurn(run: JudgedRun): void {
   const stopReason = lastStopReason(run.own);
   if (stopReason === 'end_turn') return;
-  throw failure('AGENT_FAILED', `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`);
+  throw failure(
+    'AGENT_FAILED',
+    `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`,
+  );
 }
 
 function docsWarnings(filesTouched: string[]): string[] {
@@ -184,6 +218,10 @@ function isNotLoggedIn(said: string): boolean {
 }
 
 function failure(code: FailureCode, message: string, cause?: unknown): SessionChainError {
-  // Model services quote requests in their messages; what is stored and sent stays short.
-  return new SessionChainError(code, message.slice(0, 1000), undefined, cause ? { cause } : undefined);
+  return new SessionChainError(
+    code,
+    message.slice(0, messageLength),
+    undefined,
+    cause ? { cause } : undefined,
+  );
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { isRunning, killMarked, processHost, processName } from './marked-processes.js';
 
 /** A run's private folders; HOME, configuration and temporary files of the agent go here and nowhere else. */
@@ -13,7 +13,7 @@ export interface Scratch {
   /** In the environment of the agent and so of everything it starts. */
   marker: { name: string; value: string };
   /** Notes the folder that the SDK made for a resumed transcript, so that a sweep finds it after a kill. */
-  noteResumeFolder(path: string): Promise<void>;
+  noteResumeFolder(path: string): void;
   remove(): Promise<void>;
 }
 
@@ -23,7 +23,9 @@ const resumeFolderPattern = /^claude-resume-[0-9a-f-]+$/;
 
 /** Makes the folders of one run below `root`, readable by this user alone. */
 export async function createScratch(root: string): Promise<Scratch> {
-  const name = ['run', await processHost(), await processName(process.pid), randomUUID().slice(0, 8)].join('-');
+  const name = ['run', await processHost(), await processName(process.pid), randomUUID().slice(0, 8)].join(
+    '-',
+  );
   const folder = join(root, name);
   const scratch = { home: join(folder, 'home'), config: join(folder, 'config'), tmp: join(folder, 'tmp') };
   await mkdir(root, { recursive: true, mode: 0o700 });
@@ -33,10 +35,10 @@ export async function createScratch(root: string): Promise<Scratch> {
     ...scratch,
     shellGuardPath: join(folder, 'shell-guard'),
     marker: { name: markerName, value: name },
-    async noteResumeFolder(path) {
+    noteResumeFolder(path) {
       if (!isResumeFolder(path)) return;
       resumeFolder = path;
-      await writeFile(join(folder, resumeNote), path);
+      writeFileSync(join(folder, resumeNote), path);
     },
     async remove() {
       if (resumeFolder !== null) await removeFolder(resumeFolder);
@@ -67,7 +69,7 @@ export async function sweepScratch(root: string): Promise<{ run: string; killed:
 
 /** The SDK puts a resumed transcript in the worker's temporary folder and removes it only when it ends in order. */
 function isResumeFolder(path: string): boolean {
-  return dirname(path) === tmpdir() && resumeFolderPattern.test(basename(path));
+  return resumeFolderPattern.test(basename(path));
 }
 
 async function removeFolder(path: string): Promise<void> {

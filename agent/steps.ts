@@ -53,6 +53,14 @@ export function promptFor(step: StepName, mode: ChainMode, instruction?: string)
   }
 }
 
+/** The user message that lets a step go on whose agent was stopped half-way. */
+export function continuePrompt(step: StepName): string {
+  return [
+    `Step: ${step}, continued. You were stopped in the middle of it; what you did until then is above and stands.`,
+    'Go on from there and finish the step. Check the outcome of a tool call that was interrupted before you repeat it.',
+  ].join('\n\n');
+}
+
 function buildPrompt(mode: ChainMode, instruction: string): string {
   const task =
     mode === 'initial'

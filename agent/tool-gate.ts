@@ -16,8 +16,10 @@ export interface ToolGate {
   admit(toolUseId: string): Promise<boolean>;
   /** Why the store refused; null while it has not. */
   refusal(): Error | null;
-  /** The base session as it was loaded; null where no load of it found anything. */
-  base(): SessionStoreEntry[] | null;
+  /** The base session as it was loaded; empty before that, and where there is none. */
+  base(): SessionStoreEntry[];
+  /** Why the base session could not be had: `missing` from the store, or the error of its load. */
+  baseFailure(): 'missing' | Error | null;
   /** What was stored under the session's own id, in order. */
   appended(): SessionStoreEntry[];
 }
@@ -41,7 +43,8 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
   const appended: SessionStoreEntry[] = [];
   const storedCalls = new Set<string>();
   const waiting = new Set<() => void>();
-  let base: SessionStoreEntry[] | null = null;
+  let base: SessionStoreEntry[] = [];
+  let baseFailure: 'missing' | Error | null = null;
   let refusal: Error | null = null;
   let pending = 0;
   let tail: Promise<void> = Promise.resolve();
@@ -84,9 +87,16 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
   }
 
   async function load(key: SessionKey): Promise<SessionStoreEntry[] | null> {
-    const entries = await store.load(key);
-    if (key.sessionId === baseSessionId && key.subpath === undefined) base = entries;
-    return entries;
+    const isBase = key.sessionId === baseSessionId && key.subpath === undefined;
+    try {
+      const entries = await store.load(key);
+      if (isBase) base = entries ?? [];
+      if (isBase && base.length === 0) baseFailure = 'missing';
+      return entries;
+    } catch (cause) {
+      if (isBase) baseFailure = cause instanceof Error ? cause : new Error(String(cause));
+      throw cause;
+    }
   }
 
   /** Counts ticks and not time, so that a worker that was frozen for a while does not find all of it gone. */
@@ -123,6 +133,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
     admit,
     refusal: () => refusal,
     base: () => base,
+    baseFailure: () => baseFailure,
     appended: () => appended,
   };
 }
@@ -130,7 +141,10 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
 async function withTimeout(append: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${appendTimeoutMs / 1000} s`)), appendTimeoutMs);
+    timer = setTimeout(
+      () => reject(new Error(`no answer within ${appendTimeoutMs / 1000} s`)),
+      appendTimeoutMs,
+    );
   });
   try {
     await Promise.race([append, expired]);

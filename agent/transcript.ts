@@ -108,16 +108,32 @@ export function contextTokens(entries: SessionStoreEntry[]): number {
   return usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
 }
 
+/** The model of the last turn; null where there was no turn. */
+export function lastModel(entries: SessionStoreEntry[]): string | null {
+  return modelTurns(entries).at(-1)?.message.model ?? null;
+}
+
 /** The stop reason of the last model turn; null where there was no turn. Synthetic entries are no turns. */
 export function lastStopReason(entries: SessionStoreEntry[]): string | null {
   return modelTurns(entries).at(-1)?.message.stop_reason ?? null;
 }
 
 /**
+ * Whether the conversation ends with a message of the model that ended its turn: nothing of the user, such as a tool
+ * result, comes after it.
+ */
+export function endsWithFinishedTurn(own: SessionStoreEntry[]): boolean {
+  const last = own.filter(({ type }) => type === 'user' || type === 'assistant').at(-1);
+  return last !== undefined && lastStopReason([last]) === 'end_turn';
+}
+
+/**
  * The compaction that a session made itself and that can be believed: its boundary has a summary hanging on it and
  * the context got smaller. Null for anything less.
  */
-export function verifiedCompaction(own: SessionStoreEntry[]): { preTokens: number; postTokens: number } | null {
+export function verifiedCompaction(
+  own: SessionStoreEntry[],
+): { preTokens: number; postTokens: number } | null {
   const boundary = parseAll(own, boundaryEntry).at(-1);
   if (boundary === undefined) return null;
   const { preTokens, postTokens } = boundary.compactMetadata;

@@ -48,7 +48,12 @@ export async function outsideWorkspace(
 }
 
 /** The file that a tool writes, relative to the workspace; null for other tools and other places. */
-export function writtenFile(toolName: string, toolInput: unknown, workspace: string, cwd: string): string | null {
+export function writtenFile(
+  toolName: string,
+  toolInput: unknown,
+  workspace: string,
+  cwd: string,
+): string | null {
   if (!writingTools.has(toolName)) return null;
   const [path] = stringsOf(toolInput, placesOfTool[toolName]?.paths ?? []);
   if (path === undefined) return null;

@@ -1,6 +1,6 @@
 import type { ChainState } from '../contracts/chain.js';
 import { chainWorkflowId } from '../contracts/ids.js';
-import { type Look, facts, formatStatus, stepTable } from './format.js';
+import { type Look, facts, formatStatus, formatTime, stepLine, stepTable } from './format.js';
 
 /** A chain as text: where it stands, its steps, what went wrong and what to do about it. */
 export function chainReport(
@@ -13,15 +13,14 @@ export function chainReport(
       ['chain', chainWorkflowId(state)],
       ['mode', state.mode],
       ['status', formatStatus(state.status, { colour })],
+      ['waits until', state.waitingUntil && formatTime(new Date(state.waitingUntil))],
       ['base session', state.baseSessionId ?? '(new)'],
       ['head', state.head.sessionId ?? '(none)'],
       ...more,
     ]),
     '',
     stepTable(state.steps, { colour }),
-    ...state.steps.flatMap(({ step, reason }) =>
-      reason === undefined ? [] : [`\n${step} was skipped: ${reason}`],
-    ),
+    ...state.steps.flatMap((step) => (step.reason === undefined ? [] : [`\n${stepLine(step)}`])),
     ...state.warnings.map((warning) => `\nwarning: ${warning}`),
     ...(failure ? [`\nfailure ${failure.code}: ${failure.message}\nwhat to do: ${failure.remedy}`] : []),
   ].join('\n');

@@ -36,7 +36,9 @@ export const checkNames = [
   'worker',
   'redis',
 ] as const;
-export type CheckName = (typeof checkNames)[number];
+/** Asked for by name only: the health of a worker's container. */
+export const extraCheckNames = ['worker-here'] as const;
+export type CheckName = (typeof checkNames)[number] | (typeof extraCheckNames)[number];
 
 /** Looks at one thing. Rejects where that cannot even be asked. */
 export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
@@ -67,6 +69,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
   }),
   'search-attributes': searchAttributes,
   worker: withClient(worker),
+  'worker-here': withClient(workerHere),
   redis,
 };
 
@@ -178,21 +181,37 @@ async function searchAttributes(config: Config): Promise<Finding> {
 }
 
 async function worker(client: Client, config: Config): Promise<Finding> {
+  const identities = await workersOf(client, config);
+  return identities.length > 0
+    ? ok(`polling: ${identities.join(', ')}`)
+    : {
+        status: 'warn',
+        message: `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait`,
+        remedy: 'Run: session-chain worker',
+      };
+}
+
+async function workerHere(client: Client, config: Config): Promise<Finding> {
+  const here = (await workersOf(client, config)).filter((identity) => identity.endsWith(`@${hostname()}`));
+  return here.length > 0
+    ? ok(`polling: ${here.join(', ')}`)
+    : {
+        status: 'fail',
+        message: `no worker of ${hostname()} polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}`,
+        remedy: "Look at the worker's log, and restart it.",
+      };
+}
+
+/** The identities, `pid@host`, of the workers that ask for both chains and steps. */
+async function workersOf(client: Client, config: Config): Promise<string[]> {
   const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
   const [chains, agents] = await Promise.all([
     pollersOf(client, queues.chains, 'workflow'),
     pollersOf(client, queues.agents, 'activity'),
   ]);
-  const both = chains.filter(({ identity }) => agents.some((agent) => agent.identity === identity));
-  if (both.length === 0) {
-    return {
-      status: 'warn',
-      message: `no worker polls the task queues ${queues.chains} and ${queues.agents}; chains wait`,
-      remedy: 'Run: session-chain worker',
-    };
-  }
-  const here = both.some(({ identity }) => identity.endsWith(`@${hostname()}`));
-  return ok(`${both.map(({ identity }) => identity).join(', ')}${here ? '' : '; none on this host'}`);
+  return chains
+    .map(({ identity }) => identity)
+    .filter((identity) => agents.some((agent) => agent.identity === identity));
 }
 
 async function redis({ REDIS_URL }: Config): Promise<Finding> {
@@ -230,10 +249,13 @@ function withClient(
     } catch (error) {
       if (error instanceof SessionChainError) throw error;
       const why = error instanceof Error ? error.message : String(error);
+      const remedy = /namespace .* not found/i.test(why)
+        ? `Create it: temporal operator namespace create --namespace ${client.options.namespace}; or correct TEMPORAL_NAMESPACE.`
+        : undefined;
       throw new SessionChainError(
         'TEMPORAL_UNAVAILABLE',
         `Temporal at ${temporalAddressOf(config)} answers: ${why}`,
-        undefined,
+        remedy,
         {
           cause: error,
         },

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveProgress } from '../client/progress.js';
 import type { SessionChain } from '../client/session-chain.js';
@@ -46,12 +47,20 @@ export async function followChain(
 ): Promise<ChainResult | null> {
   const [sessionChain, temporal] = [await context.sessionChain(), await context.temporal()];
   const stopped = new AbortController();
+  setMaxListeners(0, stopped.signal); // every poll adds one
   const stop = () => stopped.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const warned = warnOfMissingWorker(context, key, stopped.signal);
   try {
-    // A call that is not aborted would keep the process until its long poll ends.
-    const result = await temporal.withAbortSignal(stopped.signal, () => showUntilEnded(sessionChain, key));
+    const result = await showUntilEnded(
+      {
+        ...sessionChain,
+        // A long poll that is not aborted would keep the process until it ends.
+        wait: async (waited) =>
+          await temporal.withAbortSignal(stopped.signal, () => sessionChain.wait(waited)),
+      },
+      key,
+    );
     print(
       output,
       { workflowId: chainWorkflowId(key), ...result },
@@ -125,7 +134,7 @@ function createView(stream: NodeJS.WriteStream): View {
   };
   const finish = (state: ChainState) => {
     for (const step of state.steps) {
-      if (shown.has(step.step) || step.status === 'pending' || step.status === 'running') continue;
+      if (shown.has(step.step) || ['pending', 'running', 'waiting'].includes(step.status)) continue;
       // The journal says `failed` of an attempt that is going to be repeated.
       if (step.status === 'failed' && !isClosed(state.status)) continue;
       shown.add(step.step);
@@ -158,7 +167,10 @@ function createView(stream: NodeJS.WriteStream): View {
 /** `build     12 turns  Write src/app.ts  1 min 05 s`, as of the last heartbeat. */
 export function liveLine(state: ChainState, progress: LiveProgress | null, elapsedMs?: number): string {
   const elapsed = elapsedMs === undefined ? [] : [formatDuration(elapsedMs)];
-  if (!progress) return [state.status, ...elapsed].join('  ');
+  if (!progress) {
+    const waiting = state.steps.find(({ status }) => status === 'waiting');
+    return [waiting ? stepLine(waiting) : state.status, ...elapsed].join('  ');
+  }
   const { step, turns, activity, tries, lastFailure } = progress;
   return [
     step.padEnd(8),

@@ -123,22 +123,27 @@ export function stepLine(step: StepState): string {
     case 'failed':
       return `${name}  failed${step.failure ? `  ${step.failure.code}: ${step.failure.message}` : ''}`;
     case 'skipped':
-      return `${name}  skipped${step.reason === undefined ? '' : `  ${step.reason}`}`;
+    case 'waiting':
+      return `${name}  ${step.status}${step.reason === undefined ? '' : `  ${step.reason}`}`;
     case 'cancelled':
     case 'pending':
     case 'running':
-      return `${name}  ${step.status}`;
+      return `${name}  ${step.status}${step.reason === undefined ? '' : `  ${step.reason}`}`;
   }
 }
 
 /** A state of a chain, a step or a check, coloured by what it means. */
 export function formatStatus(status: string, { colour = false }: Look = {}): string {
   if (!colour) return status;
-  if (/^(committed|completed|ok)$/.test(status)) return styleText('green', status);
-  if (/^(failed|fail|cancelled|budget_exceeded)$/.test(status)) return styleText('red', status);
-  if (/^(running|waiting|queued|warn|completed_with_warnings)$/.test(status))
-    return styleText('yellow', status);
+  if (/^(committed|completed|ok)$/.test(status)) return paint('green', status);
+  if (/^(failed|fail|cancelled|budget_exceeded)$/.test(status)) return paint('red', status);
+  if (/^(running|waiting|queued|warn|completed_with_warnings)$/.test(status)) return paint('yellow', status);
   return status;
+}
+
+// Whether colours are wanted was decided by whoever asked; no look at this process's own streams.
+function paint(name: 'green' | 'red' | 'yellow', text: string): string {
+  return styleText(name, text, { validateStream: false });
 }
 
 const noLines = {

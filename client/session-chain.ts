@@ -6,6 +6,7 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import type {
+  ChainBudget,
   ChainInput,
   ChainPolicy,
   ChainResult,
@@ -24,9 +25,10 @@ import {
 } from '../contracts/ids.js';
 import { type ChainMode, type ChainStatus, type StepName, isClosed, stepNames } from '../contracts/steps.js';
 import { readChainState } from '../storage/chain-state.js';
-import { registerChain } from '../storage/chains.js';
+import { registerChain, requireChain } from '../storage/chains.js';
 import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads.js';
 import type { Pool } from '../storage/pool.js';
+import { requestStop } from '../storage/stop-requests.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type SearchAttributeMode, createSearchAttributes } from './search-attributes.js';
@@ -57,6 +59,8 @@ export interface StartRequest {
   /** A part of the steps, in their order. Default: all. */
   steps?: StepName[];
   limits?: Partial<Record<StepName, Partial<StepLimits>>>;
+  /** What the whole chain may take; over it, the chain ends as `budget_exceeded` and may be started again with more. */
+  budget?: ChainBudget;
   /** Insert missing rows of projects and project_versions; only where the migrations created these tables. */
   createRows?: boolean;
 }
@@ -116,7 +120,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     state: async (key) => await readChainState(pool, key),
     progress: async (key) => await readProgress(handleOf(key)),
     wait: async (key) => await wait(pool, handleOf(key), key),
-    cancel: async (key) => await cancel(handleOf(key), key),
+    cancel: async (key) => await cancel(pool, handleOf(key), key),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
     transitions: async (projectId, { limit = 100 } = {}) =>
       await listTransitions(pool, await existing(pool, projectId), limit),
@@ -164,7 +168,11 @@ async function start(
     chainId: chain.chainId,
     mode: chain.mode,
     steps,
-    policy: { ...policy, limits: mergedLimits(policy, request.limits) },
+    policy: {
+      ...policy,
+      limits: mergedLimits(policy, request.limits),
+      budget: { ...policy.budget, ...request.budget },
+    },
   };
   try {
     await temporal.workflow.start('chain', {
@@ -214,9 +222,12 @@ async function resultOf(pool: Pool, key: ChainKey): Promise<ChainResult | null> 
   return isClosed(state.status) ? { ...state, status: state.status } : null;
 }
 
-async function cancel(handle: WorkflowHandle, key: ChainKey): Promise<void> {
+async function cancel(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<void> {
+  const { chainId } = await requireChain(pool, key);
   try {
     await handle.cancel();
+    // Temporal tells the running step with its next heartbeat; this tells it now.
+    await requestStop(pool, `chain:${chainId}`);
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) {
       throw new SessionChainError('CHAIN_NOT_FOUND', `No chain ${chainWorkflowId(key)} is running.`);

@@ -19,6 +19,13 @@ const schema = z.strictObject({
   instruction: z.string().trim().min(1, 'must not be empty').max(100_000).optional(),
   steps: z.array(z.enum(stepNames)).min(1, 'must name at least one step').optional(),
   limits: z.partialRecord(z.enum(stepNames), limits).optional(),
+  budget: z
+    .strictObject({
+      maxCostUsd: z.number().positive().optional(),
+      maxTurns: z.number().int().min(1).optional(),
+      timeoutMs: z.number().int().min(1_000).optional(),
+    })
+    .optional(),
   createRows: z.boolean().optional(),
 });
 

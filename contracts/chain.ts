@@ -14,17 +14,27 @@ export interface Usage {
 export interface StepLimits {
   /** Wall-clock time of one attempt. */
   timeoutMs: number;
-  /** Model turns of one attempt. */
+  /** Model turns of all its attempts together. */
   maxTurns: number;
-  /** US dollars of one attempt; no limit when absent. */
+  /** US dollars of all its attempts together; no limit when absent. */
   maxCostUsd?: number;
   /** Attempts before the step has failed. */
   maxAttempts: number;
 }
 
+/** What a whole chain may take, over all its attempts; no limit where a field is absent. */
+export interface ChainBudget {
+  maxCostUsd?: number;
+  /** Model turns. */
+  maxTurns?: number;
+  /** Wall-clock time since the chain took its turn. */
+  timeoutMs?: number;
+}
+
 /** The policy of a chain, fixed when it starts, so that a replay sees the same. */
 export interface ChainPolicy {
   limits: Record<StepName, StepLimits>;
+  budget: ChainBudget;
   heartbeatTimeoutMs: number;
   /** How long the agent may take to end once it was told to. */
   killGraceMs: number;
@@ -60,8 +70,6 @@ export interface Head {
 
 export interface OpenInput extends ChainKey {
   chainId: ChainId;
-  heartbeatTimeoutMs: number;
-  killGraceMs: number;
 }
 
 export interface OpenResult {
@@ -81,6 +89,7 @@ export interface StepInput extends ChainKey {
   head: Head;
   baseSessionId: SessionId | null;
   limits: StepLimits;
+  budget: ChainBudget;
   killGraceMs: number;
   compactThresholdTokens: number;
 }
@@ -109,11 +118,20 @@ export interface SkippedStep {
   reason: string;
 }
 
-export type StepResult = CommittedStep | SkippedStep;
+/** A step that goes on later, without having failed: the model service is overloaded or limits the rate. */
+export interface WaitingStep {
+  outcome: 'waiting';
+  step: StepName;
+  attempt: number;
+  waitMs: number;
+  reason: string;
+}
+
+export type StepResult = CommittedStep | SkippedStep | WaitingStep;
 
 export interface StepState {
   step: StepName;
-  status: 'pending' | 'running' | 'committed' | 'skipped' | 'failed' | 'cancelled';
+  status: 'pending' | 'running' | 'waiting' | 'committed' | 'skipped' | 'failed' | 'cancelled';
   /** Attempts so far; 0 where none was begun or none is known. */
   attempts: number;
   oldSessionId: SessionId | null;
@@ -122,7 +140,7 @@ export interface StepState {
   usage: Usage;
   costUsd: number;
   durationMs: number;
-  /** Why the step was skipped. */
+  /** Why the step was skipped, or what it waits for. */
   reason?: string;
   failure?: Failure;
 }
@@ -135,6 +153,8 @@ export interface ChainState extends ChainKey {
   baseSessionId: SessionId | null;
   steps: StepState[];
   warnings: string[];
+  /** ISO 8601; until when the chain waits. Known to the database only, for a workflow has no clock. */
+  waitingUntil?: string;
   failure?: Failure;
 }
 

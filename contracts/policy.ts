@@ -13,6 +13,7 @@ const defaultLimits: Record<StepName, StepLimits> = {
 
 export const defaultPolicy: Omit<ChainPolicy, 'taskQueues'> = {
   limits: defaultLimits,
+  budget: {},
   heartbeatTimeoutMs: 30_000,
   killGraceMs: 5_000,
   compactThresholdTokens: 20_000,

@@ -105,9 +105,17 @@ function chainDocument(result: ChainResult): DemoDocument['chains'][number] {
 }
 
 /** What a reader is told after the demo: the chains, where to look at them, and how to run one of his own. */
-export function summaryOf({ document, results, workspace, links }: DemoReport, redisUrl: string | null): string {
+export function summaryOf(
+  { document, results, workspace, links }: DemoReport,
+  redisUrl: string | null,
+): string {
   return [
-    ...results.flatMap((result) => ['', `${chainWorkflowId(result)}: ${result.status}`, '', stepTable(result.steps)]),
+    ...results.flatMap((result) => [
+      '',
+      `${chainWorkflowId(result)}: ${result.status}`,
+      '',
+      stepTable(result.steps),
+    ]),
     '',
     facts([
       ...links.map(({ workflowId, url }) => [`Web UI, ${workflowId.split('/')[2]}`, url] as const),

@@ -49,6 +49,7 @@ ALTER TABLE project_ai_session_metrics
   ADD COLUMN IF NOT EXISTS step varchar(50),
   ADD COLUMN IF NOT EXISTS attempt_id bigint,
   ADD COLUMN IF NOT EXISTS outcome varchar(50),
+  ADD COLUMN IF NOT EXISTS turn_in_flight_unknown boolean NOT NULL DEFAULT false,
   ADD COLUMN IF NOT EXISTS model varchar(255),
   ADD COLUMN IF NOT EXISTS agent_version varchar(50),
   ADD COLUMN IF NOT EXISTS input_tokens bigint,
@@ -60,6 +61,7 @@ ALTER TABLE project_ai_session_metrics
   ADD COLUMN IF NOT EXISTS duration_ms bigint,
   ADD COLUMN IF NOT EXISTS api_duration_ms bigint,
   ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now();
+COMMENT ON COLUMN project_ai_session_metrics.turn_in_flight_unknown IS 'The attempt died; a model turn that was under way then is in no transcript and in no figure here';
 CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_session ON project_ai_session_metrics (session_id);
 
@@ -139,13 +141,15 @@ CREATE TABLE session_chain.chains (
   status text NOT NULL CHECK (status IN
     ('queued', 'running', 'waiting', 'completed', 'completed_with_warnings', 'failed', 'cancelled', 'budget_exceeded')),
   base_session_id text,
+  waiting_until timestamptz,
   result jsonb,
   created_at timestamptz NOT NULL DEFAULT now(),
   opened_at timestamptz,
   closed_at timestamptz,
   UNIQUE (project_id, version_id, build_id),
   CHECK ((status IN ('queued', 'running', 'waiting')) = (closed_at IS NULL)),
-  CHECK ((closed_at IS NULL) = (result IS NULL))
+  CHECK ((closed_at IS NULL) = (result IS NULL)),
+  CHECK ((status = 'waiting') = (waiting_until IS NOT NULL))
 );
 -- At most one chain works on a project at a time.
 CREATE UNIQUE INDEX chains_one_holder ON session_chain.chains (project_id) WHERE status IN ('running', 'waiting');

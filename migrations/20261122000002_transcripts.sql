@@ -134,7 +134,7 @@ BEGIN
      OR EXISTS (SELECT FROM session_transitions t WHERE t.project_id::text = p_project
        AND p_session IN (t.old_session_id::text, t.new_session_id::text, t.parent_session_id::text))
      OR EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = p_project AND a.state <> 'failed'
-       AND p_session IN (a.session_id, a.base_session_id)) THEN
+       AND p_session IN (a.session_id, a.base_session_id, a.adopts)) THEN
     RETURN 'referenced';
   END IF;
 

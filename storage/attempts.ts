@@ -1,6 +1,6 @@
 import type { CommittedStep, Usage } from '../contracts/chain.js';
 import { type Failure, SessionChainError } from '../contracts/failures.js';
-import type { AttemptId, ChainId, ChainKey, SessionId } from '../contracts/ids.js';
+import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId } from '../contracts/ids.js';
 import type { StepName, TransitionSource } from '../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from './pool.js';
 
@@ -16,6 +16,8 @@ export interface AttemptRequest extends ChainKey {
   scheduledAtMs: number;
   /** Names the worker process, for the reader of the journal. */
   worker: string;
+  /** After so much silence of the worker its agent is surely dead. */
+  leaseMs: number;
 }
 
 export interface Attempt extends ChainKey {
@@ -31,7 +33,11 @@ export interface Attempt extends ChainKey {
 }
 
 export type BeginOutcome =
-  { outcome: 'begun'; attempt: Attempt } | { outcome: 'committed'; result: CommittedStep };
+  /** `earlier`: sessions of attempts that were asked the same of the same base, sealed by now, the newest first. */
+  | { outcome: 'begun'; attempt: Attempt; earlier: SessionId[] }
+  | { outcome: 'committed'; result: CommittedStep }
+  /** An earlier attempt's agent is not surely dead; its worker was told to stop. Ask again after `waitMs` or sooner. */
+  | { outcome: 'former_agent_alive'; waitMs: number };
 
 /**
  * Journals a new attempt of a step, sealing every earlier one first; a step that is committed already returns its stored
@@ -39,16 +45,18 @@ export type BeginOutcome =
  */
 export async function beginAttempt(pool: Pool, request: AttemptRequest): Promise<BeginOutcome> {
   const row = await queryOne<{
-    outcome: 'begun' | 'committed' | 'fenced';
+    outcome: BeginOutcome['outcome'] | 'fenced';
     attempt_id: AttemptId;
     attempt: number;
     session_id: SessionId;
     epoch: number;
     result: CommittedStep;
+    wait_ms: number;
+    earlier_session_ids: SessionId[];
   }>(pool, {
     name: 'begin_attempt',
-    text: `SELECT outcome, attempt_id::text, attempt, session_id, epoch, result
-           FROM session_chain.begin_attempt($1, $2, $3, $4, $5, $6, to_timestamp($7 / 1000.0), $8)`,
+    text: `SELECT outcome, attempt_id::text, attempt, session_id, epoch, result, wait_ms, earlier_session_ids
+           FROM session_chain.begin_attempt($1, $2, $3, $4, $5, $6, to_timestamp($7 / 1000.0), $8, $9)`,
     values: [
       request.projectId,
       request.chainId,
@@ -58,6 +66,7 @@ export async function beginAttempt(pool: Pool, request: AttemptRequest): Promise
       request.inputDigest,
       request.scheduledAtMs,
       request.worker,
+      request.leaseMs,
     ],
   });
   switch (row.outcome) {
@@ -75,15 +84,83 @@ export async function beginAttempt(pool: Pool, request: AttemptRequest): Promise
           baseSessionId: request.baseSessionId,
           epoch: row.epoch,
         },
+        earlier: row.earlier_session_ids,
       };
     case 'committed':
       return { outcome: 'committed', result: row.result };
+    case 'former_agent_alive':
+      return { outcome: 'former_agent_alive', waitMs: row.wait_ms };
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
         `The ${request.step} step of build ${request.buildId} no longer holds the turn of project ${request.projectId}, or a newer try has begun.`,
       );
   }
+}
+
+/**
+ * Tells that the attempt's worker is alive and holds it. False when the attempt is no longer the worker's: somebody has
+ * taken over, and its agent must stop.
+ */
+export async function renewLease(pool: Pool, { attemptId }: Attempt): Promise<boolean> {
+  const held = await queryRows(pool, {
+    name: 'renew_lease',
+    text: `UPDATE session_chain.attempts a SET seen_at = clock_timestamp()
+           FROM session_chain.sessions s
+           WHERE a.id = $1 AND a.state = 'running' AND s.project_id = a.project_id AND s.session_id = a.session_id
+             AND s.sealed_at IS NULL
+           RETURNING a.id`,
+    values: [attemptId],
+  });
+  return held.length > 0;
+}
+
+/** Journals that an attempt commits the finished session of an earlier one in place of its own. */
+export async function adoptSession(pool: Pool, { attemptId }: Attempt, sessionId: SessionId): Promise<void> {
+  await queryRows(pool, {
+    name: 'adopt_session',
+    text: `UPDATE session_chain.attempts SET adopts = $2 WHERE id = $1 AND state = 'running'`,
+    values: [attemptId, sessionId],
+  });
+}
+
+/** Journals that an attempt's session forks an earlier attempt's partial one instead of the base. */
+export async function journalFork(pool: Pool, attempt: Attempt, parentSessionId: SessionId): Promise<void> {
+  await queryRows(pool, {
+    name: 'journal_fork',
+    text: `UPDATE session_chain.sessions SET parent_session_id = $3 WHERE project_id = $1 AND session_id = $2`,
+    values: [attempt.projectId, attempt.sessionId, parentSessionId],
+  });
+}
+
+/** How many attempts of the same step waited for the model service, one after the other, just before this one. */
+export async function countWaits(pool: Pool, attempt: Attempt): Promise<number> {
+  const { waits } = await queryOne<{ waits: number }>(pool, {
+    name: 'count_waits',
+    text: `SELECT count(*)::integer AS waits FROM session_chain.attempts a
+           WHERE a.project_id = $1 AND a.version_id = $2 AND a.build_id = $3 AND a.step = $4 AND a.attempt < $5
+             AND a.failure ->> 'code' = 'MODEL_UNAVAILABLE' AND NOT EXISTS (
+               SELECT FROM session_chain.attempts b
+               WHERE b.project_id = $1 AND b.version_id = $2 AND b.build_id = $3 AND b.step = $4
+                 AND b.attempt > a.attempt AND b.attempt < $5 AND b.failure ->> 'code' <> 'MODEL_UNAVAILABLE')`,
+    values: [attempt.projectId, attempt.versionId, attempt.buildId, attempt.step, attempt.attempt],
+  });
+  return waits;
+}
+
+/** Takes a session out of use: no step goes on from it. */
+export async function quarantineSession(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+  reason: string,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'quarantine_session',
+    text: `UPDATE session_chain.sessions SET quarantined_at = clock_timestamp(), quarantine_reason = $3
+           WHERE project_id = $1 AND session_id = $2 AND quarantined_at IS NULL`,
+    values: [projectId, sessionId, reason],
+  });
 }
 
 /** What an attempt spent and how long it took; a row of `project_ai_session_metrics`. */
@@ -104,6 +181,8 @@ export interface Commit {
   oldSessionId: SessionId | null;
   /** The attempt's own session, or the one it adopted. */
   newSessionId: SessionId;
+  /** What the new session forked; null for a fresh one. */
+  parentSessionId: SessionId | null;
   metrics: AttemptMetrics;
   /** Written to `project_versions.ai_metadata`; absent leaves the column alone. */
   metadata?: unknown;
@@ -141,7 +220,7 @@ export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedS
       commit.oldSessionId,
       commit.newSessionId,
       commit.source,
-      attempt.baseSessionId,
+      commit.parentSessionId,
       JSON.stringify(result),
       commit.metadata === undefined ? null : JSON.stringify(commit.metadata),
       ...metricValues(metrics),
@@ -228,31 +307,38 @@ export interface AttemptSpend {
 }
 
 /**
- * Records that an attempt failed and what it spent, and seals its session. An attempt that was superseded meanwhile is
+ * Records how an attempt that committed nothing ended and what it spent, and seals its session. With `waitMs` it is
+ * `waiting`, and so is its chain: the next attempt begins after so long. An attempt that was superseded meanwhile is
  * left as it is.
  */
-export async function failAttempt(
+export async function endAttempt(
   pool: Pool,
   attempt: Attempt,
-  failure: Failure,
-  spent: AttemptSpend | null,
+  end: { failure: Failure; spent: AttemptSpend | null; waitMs?: number },
 ): Promise<void> {
+  const { failure, spent, waitMs } = end;
   await queryRows(pool, {
-    name: 'fail_attempt',
+    name: 'end_attempt',
     text: `
-      WITH failed AS (
-        UPDATE session_chain.attempts SET state = 'failed', ended_at = clock_timestamp(), failure = $2
+      WITH ended AS (
+        UPDATE session_chain.attempts SET failure = $2,
+          state = CASE WHEN $10::integer IS NULL THEN 'failed' ELSE 'waiting' END,
+          ended_at = CASE WHEN $10::integer IS NULL THEN clock_timestamp() END
         WHERE id = $1 AND state = 'running'
-        RETURNING id, project_id, version_id, build_id, step, session_id
+        RETURNING id, project_id, version_id, build_id, step, session_id, state
       ), seal AS (
         UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
-        FROM failed f WHERE s.project_id = f.project_id AND s.session_id = f.session_id AND s.sealed_at IS NULL
+        FROM ended e WHERE s.project_id = e.project_id AND s.session_id = e.session_id AND s.sealed_at IS NULL
+      ), wait AS (
+        UPDATE session_chain.chains c SET status = 'waiting', waiting_until = clock_timestamp() + $10 * interval '1 ms'
+        FROM ended e WHERE c.project_id = e.project_id AND c.version_id = e.version_id AND c.build_id = e.build_id
+          AND e.state = 'waiting' AND c.status = 'running'
       )
       INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
         input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, turns, duration_ms)
-      SELECT session_id, project_id, version_id, build_id, step, id, 'failed', $3::bigint, $4::bigint, $5::bigint,
+      SELECT session_id, project_id, version_id, build_id, step, id, state, $3::bigint, $4::bigint, $5::bigint,
         $6::bigint, $7::numeric, $8::integer, $9::bigint
-      FROM failed`,
+      FROM ended`,
     values: [
       attempt.attemptId,
       JSON.stringify(failure),
@@ -263,6 +349,7 @@ export async function failAttempt(
       spent?.costUsd,
       spent?.turns,
       spent?.durationMs,
+      waitMs === undefined ? null : Math.ceil(waitMs),
     ],
   });
 }

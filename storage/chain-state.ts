@@ -48,6 +48,7 @@ async function stateFromJournal(pool: Pool, chain: ChainRow): Promise<ChainState
       ),
     ),
     warnings: [],
+    ...(chain.waitingUntil ? { waitingUntil: chain.waitingUntil.toISOString() } : {}),
   };
 }
 
@@ -55,7 +56,7 @@ function stepState(step: StepName, attempt: AttemptRow | undefined): StepState {
   const { result, failure } = attempt ?? {};
   return {
     step,
-    status: attempt ? (attempt.state === 'waiting' ? 'running' : attempt.state) : 'pending',
+    status: attempt?.state ?? 'pending',
     attempts: attempt?.attempt ?? 0,
     oldSessionId: result?.oldSessionId ?? attempt?.baseSessionId ?? null,
     newSessionId: result?.newSessionId ?? null,
@@ -63,6 +64,7 @@ function stepState(step: StepName, attempt: AttemptRow | undefined): StepState {
     usage: result?.usage ?? { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
     costUsd: result?.costUsd ?? 0,
     durationMs: result?.durationMs ?? 0,
-    ...(failure ? { failure } : {}),
+    ...(attempt?.state === 'waiting' && failure ? { reason: failure.message } : {}),
+    ...(attempt?.state === 'failed' && failure ? { failure } : {}),
   };
 }

@@ -80,10 +80,14 @@ export interface Holder {
   runId: string;
 }
 
-export type OpenOutcome = ({ outcome: 'opened' } & OpenResult) | { outcome: 'busy'; holder: Holder };
+export type OpenOutcome =
+  | ({ outcome: 'opened' } & OpenResult)
+  | { outcome: 'busy'; holder: Holder }
+  /** The holder is gone, but its agent is not surely dead; ask again after `waitMs`. */
+  | { outcome: 'former_agent_alive'; holder: Holder; waitMs: number };
 
 /**
- * Takes the project's turn for a chain. `goneRun` names a holder that the caller saw closed, its agent surely dead.
+ * Takes the project's turn for a chain. `goneRun` names a holder that the caller saw closed.
  * Throws SESSION_NOT_IN_STORE for a head that cannot be forked and FENCED for a chain that was closed meanwhile.
  */
 export async function openChain(
@@ -93,7 +97,8 @@ export async function openChain(
   goneRun: string | null,
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
-    outcome: 'opened' | 'busy' | 'fenced' | 'project_not_found' | 'session_not_in_store';
+    outcome:
+      'opened' | 'busy' | 'former_agent_alive' | 'fenced' | 'project_not_found' | 'session_not_in_store';
     head_session_id: SessionId | null;
     base_session_id: SessionId | null;
     seq: number | null;
@@ -102,11 +107,13 @@ export async function openChain(
     turn: number;
     holder_workflow_id: string;
     holder_run_id: string;
+    wait_ms: number;
   }>(pool, {
     name: 'open_chain',
     text: 'SELECT * FROM session_chain.open_chain($1, $2, $3, $4)',
     values: [chain.projectId, chain.chainId, runId, goneRun],
   });
+  const holder = { workflowId: row.holder_workflow_id, runId: row.holder_run_id };
   switch (row.outcome) {
     case 'opened':
       return {
@@ -117,7 +124,9 @@ export async function openChain(
         warnings: openWarnings(row.adopted_session_id, row.head_was_cleared),
       };
     case 'busy':
-      return { outcome: 'busy', holder: { workflowId: row.holder_workflow_id, runId: row.holder_run_id } };
+      return { outcome: 'busy', holder };
+    case 'former_agent_alive':
+      return { outcome: 'former_agent_alive', holder, waitMs: row.wait_ms };
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
@@ -175,6 +184,8 @@ export interface ChainRow extends ChainKey {
   instruction: string | null;
   workspace: string;
   baseSessionId: SessionId | null;
+  /** Until when the chain waits for the model service; null when it does not. */
+  waitingUntil: Date | null;
   /** How the chain ended; null while it is open. A chain whose holder vanished has only its status and failure. */
   result: (Partial<ChainResult> & Pick<ChainResult, 'status'>) | null;
   createdAt: Date;
@@ -183,7 +194,7 @@ export interface ChainRow extends ChainKey {
 }
 
 const chainColumns = `id::text AS "chainId", project_id AS "projectId", version_id AS "versionId", build_id AS "buildId",
-  workflow_id AS "workflowId", mode, steps, status, instruction, workspace, base_session_id AS "baseSessionId", result,
+  workflow_id AS "workflowId", mode, steps, status, instruction, workspace, base_session_id AS "baseSessionId", waiting_until AS "waitingUntil", result,
   created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt"`;
 
 export async function readChain(pool: Pool, key: ChainKey): Promise<ChainRow | null> {

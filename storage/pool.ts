@@ -29,7 +29,9 @@ export function createPool(url: string, { applicationName, max = 10, log }: Pool
 const numbers = new Set<number>([pg.types.builtins.INT8, pg.types.builtins.NUMERIC]);
 
 const getTypeParser = ((oid: number, format?: 'text') =>
-  numbers.has(oid) ? Number : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser;
+  numbers.has(oid)
+    ? Number
+    : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser;
 
 /** One statement that returns exactly one row. */
 export async function queryOne<Row extends pg.QueryResultRow>(

@@ -75,7 +75,6 @@ export function entryDecoder(
   };
 }
 
- 
 const markedMember = /"(\w+)":\u0002/g;
 
 function patchFor(entries: readonly SessionStoreEntry[]): Patch {
@@ -134,7 +133,7 @@ function withSlug(entry: SessionStoreEntry, { slug, slugAt }: Patch, index: numb
   if (place === 'e') return { ...entry, slug };
   if (place === 'r') {
     const { requestSessionId, ...rest } = entry;
-    return { ...(rest), slug, requestSessionId };
+    return { ...rest, slug, requestSessionId };
   }
   return entry;
 }

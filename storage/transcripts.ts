@@ -4,7 +4,7 @@ import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/
 import type { QueryConfig, QueryResultRow } from 'pg';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
-import { isConnectionError, type Pool, queryRows } from './pool.js';
+import { type Pool, queryRows } from './pool.js';
 import { encodeBatch, type EncodedBatch, entryDecoder } from './transcript-codec.js';
 
 export interface TranscriptStoreOptions {
@@ -349,16 +349,20 @@ function timed(query: QueryConfig, timeoutMs: number): QueryConfig {
   return { ...query, query_timeout: timeoutMs } as QueryConfig;
 }
 
+/** Whether the database may answer the same statement a moment later. */
 function isTransient(error: unknown): boolean {
-  if (error instanceof SessionChainError)
-    return error.code === 'DATABASE_UNAVAILABLE' || isTransient(error.cause);
-  return (
-    isConnectionError(error) ||
-    (error instanceof Error && error.message === 'Query read timeout') ||
-    // serialization failure, deadlock, read-only during a fail-over, lock not available
-    ['40001', '40P01', '25006', '55P03'].some((state) => isSqlError(error, state))
-  );
+  if (error instanceof SessionChainError) return error.code === 'DATABASE_UNAVAILABLE';
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return typeof code === 'string' ? transientCodes.test(code) : transientMessages.test(String(message));
 }
+
+// Connection lost or refused; server shutting down, starting or full; a read-only server during a fail-over; a conflict
+// with another transaction.
+const transientCodes =
+  /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH|08\w{3}|57P0[1-3]|53300|25006|40001|40P01|55P03)$/;
+// What node-postgres says without a code: a connection that ended, could not be had or did not answer in time.
+const transientMessages =
+  /Connection terminated|connection error|timeout exceeded when trying to connect|Query read timeout/;
 
 /** Between the texts of one append; JSON never holds it raw. */
 const textSeparator = '\u0003';
@@ -379,7 +383,7 @@ function isStoredBefore(error: unknown): boolean {
 }
 
 function refusal(error: unknown, sessionId: string): SessionChainError {
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = String((error as { message?: unknown }).message);
   return isSqlError(error, sessionSealed)
     ? new SessionChainError('FENCED', `Session ${sessionId} is sealed.`, undefined, { cause: error })
     : new SessionChainError(

@@ -12,6 +12,7 @@ import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { requireMigrations } from '../storage/migrate.js';
 import { createPool } from '../storage/pool.js';
+import { listenForStopRequests } from '../storage/stop-requests.js';
 import { createTranscriptStore } from '../storage/transcripts.js';
 import { connectTemporal } from './connection.js';
 
@@ -34,7 +35,8 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       'No model credential is in the environment of the worker.',
     );
   }
-  const pool = createPool(required(config.DATABASE_URL, 'DATABASE_URL'), {
+  const databaseUrl = required(config.DATABASE_URL, 'DATABASE_URL');
+  const pool = createPool(databaseUrl, {
     applicationName: 'session-chain worker',
     max: 10 + config.SESSION_CHAIN_MAX_AGENTS,
     log: (message) => log.warn(message),
@@ -53,6 +55,7 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       log: (event) => log.info(event),
     });
     await agent.recover();
+    const stopRequests = listenForStopRequests(databaseUrl, (message) => log.warn(message));
     const deps: ActivityDependencies = {
       pool,
       agent,
@@ -61,6 +64,7 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
       ...model,
       closedRuns: createClosedRuns(connection, namespace),
+      stopRequests,
       log,
     };
     const workers = await createWorkers(config, deps, connection, namespace);
@@ -74,7 +78,7 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
     // When one of the two breaks, the other must not go on alone.
     running.forEach((run) => void run.catch(shutdown));
     const finished = Promise.allSettled(running).then(async (ends) => {
-      await Promise.allSettled([connection.close(), pool.end(), checkpoint.close()]);
+      await Promise.allSettled([connection.close(), pool.end(), checkpoint.close(), stopRequests.close()]);
       const broken = ends.find((end) => end.status === 'rejected');
       if (broken) throw broken.reason;
     });
@@ -130,9 +134,8 @@ function workflowBundlePath(): string {
 function createClosedRuns(connection: NativeConnection, namespace: string): ClosedRuns {
   const client = new Client({ connection, namespace });
   return {
-    async closedAt(workflowId, runId) {
-      const description = await client.workflow.getHandle(workflowId, runId).describe();
-      return description.status.name === 'RUNNING' ? null : (description.closeTime ?? null);
+    async isClosed(workflowId, runId) {
+      return (await client.workflow.getHandle(workflowId, runId).describe()).status.name !== 'RUNNING';
     },
   };
 }

@@ -8,6 +8,7 @@ import {
   proxyActivities,
   setCurrentDetails,
   setHandler,
+  sleep,
   TimeoutFailure,
 } from '@temporalio/workflow';
 import type { ChainActivities } from '../contracts/activities.js';
@@ -37,17 +38,17 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   });
 
   try {
-    const opened = await databaseActivities(input).open({
-      ...keyOf(input),
-      heartbeatTimeoutMs: input.policy.heartbeatTimeoutMs,
-      killGraceMs: input.policy.killGraceMs,
-    });
+    const opened = await databaseActivities(input).open(keyOf(input));
     turn = opened.turn;
     apply({ type: 'opened', opened });
     for (const step of input.steps) {
-      apply({ type: 'stepStarted', step });
-      const ended = await runStep(step, input, state, turn);
-      apply(ended);
+      let ended: ChainEvent;
+      do {
+        apply({ type: 'stepStarted', step });
+        ended = await runStep(step, input, state, turn);
+        apply(ended);
+        if (ended.type === 'stepWaits') await sleep(ended.waiting.waitMs);
+      } while (ended.type === 'stepWaits');
       if (ended.type === 'stepCancelled') apply({ type: 'failed', failure: cancelled });
       if (state.failure) break;
     }
@@ -96,6 +97,7 @@ async function runStep(
     head: state.head,
     baseSessionId: baseOf(state),
     limits: input.policy.limits[step],
+    budget: input.policy.budget,
     killGraceMs: input.policy.killGraceMs,
     compactThresholdTokens: input.policy.compactThresholdTokens,
   };
@@ -103,10 +105,12 @@ async function runStep(
     const result = await agentActivities(input, input.policy.limits[step], summaryOf(step, state))[step](
       stepInput,
     );
-    return { type: 'stepEnded', result };
+    return result.outcome === 'waiting'
+      ? { type: 'stepWaits', waiting: result }
+      : { type: 'stepEnded', result };
   } catch (error) {
-    if (isCancellation(error)) return { type: 'stepCancelled', step };
     const failure = failureOf(error);
+    if (isCancellation(error) || failure.code === 'CANCELLED') return { type: 'stepCancelled', step };
     // A fenced step belongs to a chain that somebody took over: it has no right to go on, optional or not.
     if (failure.code === 'FENCED') throw error;
     return { type: 'stepFailed', step, failure, attempts: attemptsOf(error) };

@@ -2,9 +2,11 @@ import type {
   ChainInput,
   ChainResult,
   ChainState,
+  CommittedStep,
   OpenResult,
-  StepResult,
+  SkippedStep,
   StepState,
+  WaitingStep,
 } from '../contracts/chain.js';
 import { assertNever } from '../contracts/assert-never.js';
 import type { Failure } from '../contracts/failures.js';
@@ -14,7 +16,8 @@ import { type ClosedChainStatus, type StepName, isCritical } from '../contracts/
 export type ChainEvent =
   | { type: 'opened'; opened: OpenResult }
   | { type: 'stepStarted'; step: StepName }
-  | { type: 'stepEnded'; result: StepResult }
+  | { type: 'stepWaits'; waiting: WaitingStep }
+  | { type: 'stepEnded'; result: CommittedStep | SkippedStep }
   | { type: 'stepFailed'; step: StepName; failure: Failure; attempts: number }
   | { type: 'stepCancelled'; step: StepName }
   | { type: 'failed'; failure: Failure };
@@ -55,7 +58,15 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
         warnings: [...state.warnings, ...event.opened.warnings],
       };
     case 'stepStarted':
-      return withStep(state, event.step, { status: 'running' });
+      return withStep({ ...state, status: 'running' }, event.step, { status: 'running' });
+    case 'stepWaits': {
+      const { step, attempt, reason } = event.waiting;
+      return withStep({ ...state, status: 'waiting' }, step, {
+        status: 'waiting',
+        attempts: attempt,
+        reason,
+      });
+    }
     case 'stepEnded':
       return stepEnded(state, event.result);
     case 'stepFailed': {
@@ -64,7 +75,7 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
         failure: event.failure,
         attempts: event.attempts,
       });
-      return isCritical(event.step)
+      return isCritical(event.step) || isOverBudget(event.failure)
         ? { ...failed, failure: event.failure }
         : { ...failed, warnings: [...failed.warnings, `${event.step}: ${event.failure.message}`] };
     }
@@ -87,7 +98,7 @@ export function baseOf(state: ChainState): ChainState['baseSessionId'] {
   return state.steps.some((step) => step.status === 'committed') ? state.head.sessionId : state.baseSessionId;
 }
 
-function stepEnded(state: ChainState, result: StepResult): ChainState {
+function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): ChainState {
   if (result.outcome === 'skipped') {
     return withStep(state, result.step, { status: 'skipped', reason: result.reason });
   }
@@ -112,15 +123,13 @@ function withStep(state: ChainState, name: StepName, change: Partial<StepState>)
   return { ...state, steps: state.steps.map((step) => (step.step === name ? { ...step, ...change } : step)) };
 }
 
+// Over budget is over for any step: a chain that is started again with more goes on from there.
+function isOverBudget({ code }: Failure): boolean {
+  return code === 'BUDGET_EXCEEDED' || code === 'STEP_TIMED_OUT';
+}
+
 function closedStatusOf({ failure, warnings }: ChainState): ClosedChainStatus {
-  switch (failure?.code) {
-    case undefined:
-      return warnings.length > 0 ? 'completed_with_warnings' : 'completed';
-    case 'CANCELLED':
-      return 'cancelled';
-    case 'BUDGET_EXCEEDED':
-      return 'budget_exceeded';
-    default:
-      return 'failed';
-  }
+  if (!failure) return warnings.length > 0 ? 'completed_with_warnings' : 'completed';
+  if (failure.code === 'CANCELLED') return 'cancelled';
+  return isOverBudget(failure) ? 'budget_exceeded' : 'failed';
 }

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import { type CheckName, type Finding, checkNames, checks } from '../doctor-checks.js';
+import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { formatStatus } from '../format.js';
 import { type OutputFormat, mayColour, outputOption, print } from '../output.js';
@@ -13,14 +13,15 @@ interface DoctorOptions {
 }
 
 const answerWithinMs = 15_000;
+const allNames: readonly CheckName[] = [...checkNames, ...extraCheckNames];
 
 export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
   return new Command('doctor')
     .description('Check everything that a chain needs, and say what to do about what is missing.')
     .addOption(
-      new Option('--only <checks>', `some of the checks, by comma: ${checkNames.join(',')}`)
+      new Option('--only <checks>', `some of the checks, by comma: ${allNames.join(',')}`)
         .argParser(parseChecks)
-        .default(checkNames, 'all'),
+        .default(checkNames, 'all but worker-here'),
     )
     .option('--strict', 'let a warning count as a problem, too')
     .addOption(outputOption())
@@ -36,7 +37,7 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
       print(
         output,
         { checks: findings },
-        findings.map((finding) => lines(finding, mayColour(process.stdout))).join('\n'),
+        findings.map((finding) => lines(finding, findings, mayColour(process.stdout))).join('\n'),
       );
       const bad = (status: Finding['status']) => status === 'fail' || (strict && status === 'warn');
       if (findings.some(({ status }) => bad(status))) exitWith(exitCodes.setUp);
@@ -68,17 +69,23 @@ async function examine(name: CheckName, config: Config): Promise<Finding> {
   }
 }
 
-function lines({ check, status, message, remedy }: Finding & { check: CheckName }, colour: boolean): string {
-  const first = `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${check.padEnd(18)}  ${message}`;
-  return remedy === undefined ? first : `${first}\n${' '.repeat(26)}${remedy}`;
+type NamedFinding = Finding & { check: CheckName };
+
+function lines(finding: NamedFinding, all: readonly NamedFinding[], colour: boolean): string {
+  const { check, status, message, remedy } = finding;
+  const start = `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${check.padEnd(18)}  `;
+  // What is out of reach fails several checks; it is told once.
+  const same = all.find((other) => other.message === message);
+  if (same && same !== finding) return `${start}not known, see ${same.check}`;
+  return remedy === undefined ? `${start}${message}` : `${start}${message}\n${' '.repeat(26)}${remedy}`;
 }
 
 function parseChecks(value: string): CheckName[] {
   const names = value.split(',').map((name) => name.trim());
-  const unknown = names.filter((name) => !(checkNames as readonly string[]).includes(name));
+  const unknown = names.filter((name) => !(allNames as readonly string[]).includes(name));
   if (unknown.length > 0) {
     throw new InvalidArgumentError(
-      `${unknown.map((name) => `"${name}"`).join(', ')} is not one of ${checkNames.join(', ')}.`,
+      `${unknown.map((name) => `"${name}"`).join(', ')} is not one of ${allNames.join(', ')}.`,
     );
   }
   return names as CheckName[];

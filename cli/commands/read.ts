@@ -91,7 +91,7 @@ async function showChains(
 /** The step that an open chain works on, or the one at which a chain that failed did so. */
 async function currentStep(pool: Pool, chain: ChainRow): Promise<string | null> {
   const { steps } = await readChainState(pool, chain);
-  const wanted = isClosed(chain.status) ? ['failed', 'cancelled'] : ['running', 'failed'];
+  const wanted = isClosed(chain.status) ? ['failed', 'cancelled'] : ['running', 'waiting', 'failed'];
   return steps.find(({ status }) => wanted.includes(status))?.step ?? null;
 }
 

@@ -13,35 +13,40 @@ afterAll(async () => {
 });
 
 describe('a worker that is killed in mid-build', () => {
-  it.each(['SIGKILL', 'SIGTERM'] as const)('%s: its agent dies with it and another worker ends the chain', async (signal) => {
-    const request = stack.request();
-    const first = await stack.startWorker();
-    // The second model turn: the agent has written a file and waits for the model.
-    const build = stack.model.holdNext(({ step, bodyText }) => step === 'build' && bodyText.includes('tool_result'));
-    const started = await stack.sessionChain.start(request);
-    await build.reached;
-    expect(first.agentProcesses()).not.toEqual([]);
-    await first.kill(signal);
-    await until(() => first.agentProcesses().length === 0);
-    build.remove();
+  it.each(['SIGKILL', 'SIGTERM'] as const)(
+    '%s: its agent dies with it and another worker ends the chain',
+    async (signal) => {
+      const request = stack.request();
+      const first = await stack.startWorker();
+      // The second model turn: the agent has written a file and waits for the model.
+      const build = stack.model.holdNext(
+        ({ step, bodyText }) => step === 'build' && bodyText.includes('tool_result'),
+      );
+      const started = await stack.sessionChain.start(request);
+      await build.reached;
+      expect(first.agentProcesses()).not.toEqual([]);
+      await first.kill(signal);
+      await until(() => first.agentProcesses().length === 0);
+      build.remove();
 
-    const second = await stack.startWorker();
-    const result = await stack.sessionChain.wait(started);
-    expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
-    expect(result.steps[0]).toMatchObject({ step: 'build', attempts: 2 });
-    expect(existsSync(join(request.workspace, 'index.html'))).toBe(true);
-    const { rows } = await stack.database.pool.query<{ state: string; sealed: boolean }>(
-      `SELECT a.state, s.sealed_at IS NOT NULL AS sealed FROM session_chain.attempts a
+      const second = await stack.startWorker();
+      const result = await stack.sessionChain.wait(started);
+      expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
+      expect(result.steps[0]).toMatchObject({ step: 'build', attempts: 2 });
+      expect(existsSync(join(request.workspace, 'index.html'))).toBe(true);
+      const { rows } = await stack.database.pool.query<{ state: string; sealed: boolean }>(
+        `SELECT a.state, s.sealed_at IS NOT NULL AS sealed FROM session_chain.attempts a
        JOIN session_chain.sessions s USING (project_id, session_id)
        WHERE project_id = $1 AND step = 'build' ORDER BY attempt`,
-      [request.projectId],
-    );
-    expect(rows).toEqual([
-      { state: 'failed', sealed: true },
-      { state: 'committed', sealed: true },
-    ]);
-    await second.kill('SIGTERM');
-  });
+        [request.projectId],
+      );
+      expect(rows).toEqual([
+        { state: 'failed', sealed: true },
+        { state: 'committed', sealed: true },
+      ]);
+      await second.kill('SIGTERM');
+    },
+  );
 });
 
 describe('a holder that was terminated', () => {
@@ -58,7 +63,10 @@ describe('a holder that was terminated', () => {
     const result = await stack.sessionChain.wait(next);
     build.remove();
     expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
-    expect(await stack.sessionChain.state(holder)).toMatchObject({ status: 'failed', failure: { code: 'FENCED' } });
+    expect(await stack.sessionChain.state(holder)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'FENCED' },
+    });
     await worker.kill('SIGTERM');
   });
 });
@@ -78,7 +86,12 @@ describe('Redis', () => {
     const worker = await stack.startWorker();
     const request = stack.request();
     const redis = new Redis(process.env['TEST_REDIS_URL'] ?? '');
-    const stale = { sessionId: 'stale', buildId: request.versionId, projectPath: '/elsewhere', filesCreated: [] };
+    const stale = {
+      sessionId: 'stale',
+      buildId: request.versionId,
+      projectPath: '/elsewhere',
+      filesCreated: [],
+    };
     await redis.set(`claude:session:${request.versionId}`, JSON.stringify(stale));
     const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     expect(result).toMatchObject({ status: 'completed', baseSessionId: null, head: { seq: 4 } });

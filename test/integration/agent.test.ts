@@ -13,7 +13,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { InMemorySessionStore, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import {
+  InMemorySessionStore,
+  type SessionStore,
+  type SessionStoreEntry,
+} from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createAgent, type AgentRequest, type AgentResult, type AgentRunError } from '../../agent/agent.js';
 import { describeAgentBinary } from '../../agent/binary.js';
@@ -25,7 +29,13 @@ import { toolUseIds } from '../../agent/transcript.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { processesNaming, type RunnerInput } from '../support/agent-runner.js';
-import { startScriptedModel, toolResults, type ModelReply, type ModelRequest, type ScriptedModel } from '../support/scripted-model.js';
+import {
+  startScriptedModel,
+  toolResults,
+  type ModelReply,
+  type ModelRequest,
+  type ScriptedModel,
+} from '../support/scripted-model.js';
 import { transpileRooms } from '../support/transpile.js';
 
 /** The real Claude Code binary on a model that plays what each case needs. */
@@ -34,7 +44,9 @@ const secret = `sk-test-${randomUUID()}`;
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'agent-test-')));
 const plainPath = process.env.PATH ?? '';
 let model: ScriptedModel;
-let reply: (request: ModelRequest, index: number) => ModelReply | Promise<ModelReply> = () => ({ text: 'Done.' });
+let reply: (request: ModelRequest, index: number) => ModelReply | Promise<ModelReply> = () => ({
+  text: 'Done.',
+});
 let workspace: string;
 let scratchRoot: string;
 let worker: ChildProcess | undefined;
@@ -47,8 +59,12 @@ afterAll(async () => {
   await model.stop();
   rmSync(folder, { recursive: true, force: true });
 });
-afterEach(() => {
-  worker?.kill('SIGKILL');
+afterEach(async () => {
+  if (worker !== undefined) {
+    worker.kill('SIGKILL');
+    worker = undefined;
+    await until(() => processesNaming(scratchRoot).length === 0);
+  }
   // Whatever happened: nothing runs on and nothing lies about.
   expect(processesNaming(scratchRoot)).toEqual([]);
   expect(existsSync(scratchRoot) ? readdirSync(scratchRoot) : []).toEqual([]);
@@ -138,8 +154,19 @@ describe('a step', () => {
     const seen: AgentProgress[] = [];
     const build = await run({ onProgress: (progress) => seen.push(progress) });
     expect(readFileSync(join(workspace, 'index.html'), 'utf8')).toBe('x');
-    expect(build).toMatchObject({ turns: 3, text: 'Done.', filesTouched: ['index.html'], warnings: [], costUsd: 0.015 });
-    expect(build.usage).toEqual({ inputTokens: 3000, outputTokens: 150, cacheReadTokens: 0, cacheWriteTokens: 0 });
+    expect(build).toMatchObject({
+      turns: 3,
+      text: 'Done.',
+      filesTouched: ['index.html'],
+      warnings: [],
+      costUsd: 0.015,
+    });
+    expect(build.usage).toEqual({
+      inputTokens: 3000,
+      outputTokens: 150,
+      cacheReadTokens: 0,
+      cacheWriteTokens: 0,
+    });
     expect(build.contextTokens).toBe(1050);
     expect(build.agentVersion).toBe((await describeAgentBinary()).version);
     expect(seen).toContainEqual({ kind: 'tool', toolName: 'Write', file: 'index.html', turns: 1 });
@@ -150,10 +177,17 @@ describe('a step', () => {
     const docs = await run({ step: 'docs', baseSessionId: build.sessionId });
     expect(JSON.stringify(transcript(build.sessionId))).toBe(before);
     expect(docs.sessionId).not.toBe(build.sessionId);
-    expect(transcript(docs.sessionId).every((entry) => (entry.sessionId ?? docs.sessionId) === docs.sessionId)).toBe(true);
+    expect(
+      transcript(docs.sessionId).every((entry) => (entry.sessionId ?? docs.sessionId) === docs.sessionId),
+    ).toBe(true);
     // The counters run on over the fork; what is reported is the fork's own.
     expect(docs).toMatchObject({ turns: 2, costUsd: 0.01, filesTouched: ['README.md'], warnings: [] });
-    expect(docs.usage).toEqual({ inputTokens: 2000, outputTokens: 100, cacheReadTokens: 0, cacheWriteTokens: 0 });
+    expect(docs.usage).toEqual({
+      inputTokens: 2000,
+      outputTokens: 100,
+      cacheReadTokens: 0,
+      cacheWriteTokens: 0,
+    });
   });
 
   it('sends what the prompt cache needs unchanged, whatever the step', async () => {
@@ -220,8 +254,13 @@ describe('compaction', () => {
     const compact = await run({ step: 'compact', prompt: '/compact', baseSessionId: build.sessionId });
     expect(compact.compaction!.postTokens).toBeLessThan(compact.compaction!.preTokens);
     expect(compact.contextTokens).toBe(compact.compaction!.postTokens);
+    expect(compact.apiDurationMs).toBeGreaterThan(0);
     // No turn of it is in the transcript; the counters know what it cost.
-    expect(compact).toMatchObject({ turns: 0, costUsd: 0.005, usage: { inputTokens: 1000, outputTokens: 50 } });
+    expect(compact).toMatchObject({
+      turns: 0,
+      costUsd: 0.005,
+      usage: { inputTokens: 1000, outputTokens: 50 },
+    });
     reply = () => ({ text: 'Done.' });
     const after = await run({ step: 'docs', baseSessionId: compact.sessionId });
     expect(JSON.stringify(model.requests.at(-1)!.messages)).toContain('What was made.');
@@ -330,7 +369,12 @@ describe('the environment', () => {
       bash('cat ~/.claude.json "$CLAUDE_CONFIG_DIR"/.[a-z]* 2>/dev/null; echo end'),
     );
     await run({
-      inheritedEnvironment: { PATH: plainPath, TZ: 'UTC', DATABASE_URL: 'postgres://secret-db', TEMPORAL_API_KEY: 'secret-t' },
+      inheritedEnvironment: {
+        PATH: plainPath,
+        TZ: 'UTC',
+        DATABASE_URL: 'postgres://secret-db',
+        TEMPORAL_API_KEY: 'secret-t',
+      },
     });
     const [shown = '', files = ''] = toolResults(model.requests.at(-1)!);
     expect(shown).toContain(`HOME=${scratchRoot}`);
@@ -366,7 +410,10 @@ function pathWithoutNamespaces(): string {
   if (existsSync(bin)) return bin;
   mkdirSync(bin);
   for (const name of ['setpriv', 'bash', 'sh', 'env', 'sleep', 'setsid', 'cat', 'true', 'ls', 'touch']) {
-    const found = plainPath.split(':').map((part) => join(part, name)).find((path) => existsSync(path));
+    const found = plainPath
+      .split(':')
+      .map((part) => join(part, name))
+      .find((path) => existsSync(path));
     if (found !== undefined) symlinkSync(found, join(bin, name));
   }
   return bin;
@@ -409,19 +456,47 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
 
   it('die with a worker that is killed, and the next one clears up', async () => {
     newProject();
-    playing(bash(`${detachedSleeps} sleep 3600`));
-    worker = startWorker(path());
+    const commands = [bash(`${detachedSleeps} sleep 3600`)];
+    reply = (_request, index) => (index === firstRequest ? { text: 'Done.' } : { tools: commands });
+    const firstRequest = model.requests.length;
+    const tmp = mkdtempSync(join(folder, 'tmp-'));
+    worker = startWorker(path(), { TMPDIR: tmp });
     await until(() => existsSync(join(workspace, 'started')));
     expect(readdirSync(scratchRoot)).toHaveLength(1);
+    // The transcript of the session that was forked, put there by the SDK.
+    expect(readdirSync(tmp)).toEqual([expect.stringMatching(/^claude-resume-/)]);
     worker.kill('SIGKILL');
     await until(() => processesNaming(scratchRoot).length === 0);
-    const agent = createAgent({ modelEnvironment: {}, inheritedEnvironment: { PATH: path() }, scratchRoot, log: () => undefined });
+    worker = undefined;
+    const agent = createAgent({
+      modelEnvironment: {},
+      inheritedEnvironment: { PATH: path() },
+      scratchRoot,
+      log: () => undefined,
+    });
     await agent.recover();
     expect(readdirSync(scratchRoot)).toEqual([]);
+    expect(readdirSync(tmp)).toEqual([]);
   });
 });
 
-function startWorker(path: string): ChildProcess {
+it('in a namespace the agent cannot read the worker’s environment', async () => {
+  newProject();
+  reply = () => ({
+    tools: [bash('cat "/proc/$(cat worker)/environ" > shown 2>&1; touch started; sleep 3600')],
+  });
+  worker = startWorker(plainPath, { DATABASE_URL: 'postgres://of-the-worker' });
+  writeFileSync(join(workspace, 'worker'), String(worker.pid));
+  await until(() => existsSync(join(workspace, 'started')));
+  expect(readFileSync(`/proc/${worker.pid}/environ`, 'utf8')).toContain('postgres://of-the-worker');
+  expect(readFileSync(join(workspace, 'shown'), 'utf8')).toMatch(/permission denied/i);
+  worker.kill('SIGKILL');
+  await until(() => processesNaming(scratchRoot).length === 0);
+  worker = undefined;
+  rmSync(scratchRoot, { recursive: true });
+});
+
+function startWorker(path: string, env: Record<string, string>): ChildProcess {
   const built = join(folder, 'built');
   if (!existsSync(built)) transpileRooms(['agent', 'contracts', 'test/support'], built);
   const input: RunnerInput = {
@@ -429,11 +504,11 @@ function startWorker(path: string): ChildProcess {
     inheritedEnvironment: { PATH: path },
     scratchRoot,
     workspace,
-    sessionId: randomUUID(),
+    sessionIds: [newSession(), newSession()],
   };
   return spawn(process.execPath, [join(built, 'test/support/agent-runner.js'), JSON.stringify(input)], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { PATH: plainPath },
+    env: { PATH: plainPath, ...env },
   });
 }
 
@@ -486,9 +561,18 @@ describe('what goes wrong', () => {
     expect(model.requests.length).toBe(asked);
   });
 
+  it('passes on why the store could not give the base session', async () => {
+    newProject();
+    const down = new SessionChainError('DATABASE_UNAVAILABLE', 'The database is down.');
+    const store = { load: () => Promise.reject(down), append: async () => undefined };
+    expect((await failing({ baseSessionId: newSession(), store })).code).toBe('DATABASE_UNAVAILABLE');
+  });
+
   it('names missing credentials and a missing binary', async () => {
     newProject();
-    expect((await failing({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url } })).code).toBe('CREDENTIALS_MISSING');
+    expect((await failing({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url } })).code).toBe(
+      'CREDENTIALS_MISSING',
+    );
     expect((await failing({ binaryPath: join(folder, 'no-claude') })).code).toBe('AGENT_NOT_FOUND');
     await expect(describeAgentBinary('/etc/hostname')).rejects.toMatchObject({ code: 'AGENT_NOT_FOUND' });
   });

@@ -45,7 +45,7 @@ describe('a chain', () => {
     expect(new Set(ids.map(([, next]) => next)).size).toBe(4);
   });
 
-  it('ends on the compacted session, which is the head, the version\'s and the last transition\'s', async () => {
+  it("ends on the compacted session, which is the head, the version's and the last transition's", async () => {
     const compacted = result.steps.at(-1)?.newSessionId;
     expect(await stack.sessionChain.head(request.projectId)).toEqual({ sessionId: compacted, seq: 4 });
     const transitions = await stack.sessionChain.transitions(request.projectId);
@@ -57,7 +57,10 @@ describe('a chain', () => {
       request.versionId,
     );
     expect(version).toMatchObject({ ai_session_id: compacted, status: 'deployed' });
-    expect(version?.ai_metadata).toMatchObject({ name: expect.any(String), recommendations: expect.any(Array) });
+    expect(version?.ai_metadata).toMatchObject({
+      name: expect.any(String),
+      recommendations: expect.any(Array),
+    });
   });
 
   it('leaves the app and its documentation in the workspace', () => {
@@ -71,7 +74,9 @@ describe('a chain', () => {
       'SELECT step, outcome, cost_usd, input_tokens FROM project_ai_session_metrics WHERE project_id = $1 ORDER BY id',
       request.projectId,
     );
-    expect(metrics.map(({ step, outcome }) => [step, outcome])).toEqual(stepNames.map((step) => [step, 'committed']));
+    expect(metrics.map(({ step, outcome }) => [step, outcome])).toEqual(
+      stepNames.map((step) => [step, 'committed']),
+    );
     for (const { cost_usd } of metrics) expect(cost_usd).toBeGreaterThan(0);
   });
 
@@ -110,7 +115,11 @@ describe('a chain', () => {
   it('of the next version goes on from the final session and remembers what was built', async () => {
     const next = stack.request(request.projectId);
     const update = await stack.sessionChain.wait(await stack.sessionChain.start(next));
-    expect(update).toMatchObject({ status: 'completed', mode: 'update', baseSessionId: result.head.sessionId });
+    expect(update).toMatchObject({
+      status: 'completed',
+      mode: 'update',
+      baseSessionId: result.head.sessionId,
+    });
     const [first] = stack.model.requests.filter(({ step, mode }) => step === 'build' && mode === 'update');
     expect(first?.bodyText).toContain('index.html');
     expect(readFileSync(join(request.workspace, 'index.html'), 'utf8')).toContain('Version 2');
@@ -149,7 +158,10 @@ describe('a step that fails', () => {
     });
     const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     injected.remove();
-    expect(result).toMatchObject({ status: 'completed_with_warnings', warnings: [expect.stringContaining('metadata')] });
+    expect(result).toMatchObject({
+      status: 'completed_with_warnings',
+      warnings: [expect.stringContaining('metadata')],
+    });
     const [build, metadata, docs] = result.steps;
     expect(metadata).toMatchObject({ status: 'failed', attempts: 1, failure: { code: 'METADATA_INVALID' } });
     expect(docs?.oldSessionId).toBe(build?.newSessionId);
@@ -159,26 +171,32 @@ describe('a step that fails', () => {
   it.each([
     [400, 'MODEL_REJECTED'],
     [401, 'MODEL_UNAUTHORIZED'],
-  ] as const)('fails the chain when it is the build: %i is %s, with a remedy, and the head stays', async (status, code) => {
-    const request = stack.request();
-    const injected = stack.model.inject({ times: Infinity, fail: { status } });
-    const started = await stack.sessionChain.start(request);
-    const result = await stack.sessionChain.wait(started);
-    injected.remove();
-    expect(result).toMatchObject({
-      status: 'failed',
-      failure: { code, remedy: expect.any(String) },
-      head: { sessionId: null, seq: null },
-    });
-    const [version] = await rows('SELECT status FROM project_versions WHERE version_id = $1', request.versionId);
-    expect(version).toEqual({ status: 'failed' });
-    const handle = stack.temporal.workflow.getHandle(started.workflowId);
-    expect((await handle.describe()).status.name).toBe('FAILED');
+  ] as const)(
+    'fails the chain when it is the build: %i is %s, with a remedy, and the head stays',
+    async (status, code) => {
+      const request = stack.request();
+      const injected = stack.model.inject({ times: Infinity, fail: { status } });
+      const started = await stack.sessionChain.start(request);
+      const result = await stack.sessionChain.wait(started);
+      injected.remove();
+      expect(result).toMatchObject({
+        status: 'failed',
+        failure: { code, remedy: expect.any(String) },
+        head: { sessionId: null, seq: null },
+      });
+      const [version] = await rows(
+        'SELECT status FROM project_versions WHERE version_id = $1',
+        request.versionId,
+      );
+      expect(version).toEqual({ status: 'failed' });
+      const handle = stack.temporal.workflow.getHandle(started.workflowId);
+      expect((await handle.describe()).status.name).toBe('FAILED');
 
-    const again = await stack.sessionChain.start(request);
-    expect(again.alreadyStarted).toBe(false);
-    expect(await stack.sessionChain.wait(again)).toMatchObject({ status: 'completed', head: { seq: 4 } });
-  });
+      const again = await stack.sessionChain.start(request);
+      expect(again.alreadyStarted).toBe(false);
+      expect(await stack.sessionChain.wait(again)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    },
+  );
 });
 
 describe('a project on which a chain works', () => {
@@ -209,7 +227,12 @@ describe('a project on which a chain works', () => {
     const result = await stack.sessionChain.wait(started);
     docs.remove();
     expect(result).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
-    expect(result.steps.map(({ status }) => status)).toEqual(['committed', 'committed', 'cancelled', 'pending']);
+    expect(result.steps.map(({ status }) => status)).toEqual([
+      'committed',
+      'committed',
+      'cancelled',
+      'pending',
+    ]);
     expect(result.head.sessionId).toBe(result.steps[1]?.newSessionId);
     const handle = stack.temporal.workflow.getHandle(started.workflowId);
     expect((await handle.describe()).status.name).toBe('CANCELLED');
@@ -220,7 +243,9 @@ describe('a project on which a chain works', () => {
     const resumed = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     expect(resumed).toMatchObject({ status: 'completed', head: { seq: 4 } });
     expect(idsOf(resumed).slice(0, 2)).toEqual(idsOf(result).slice(0, 2));
-    const repeated = stack.model.requests.slice(requests).filter(({ step }) => step === 'build' || step === 'metadata');
+    const repeated = stack.model.requests
+      .slice(requests)
+      .filter(({ step }) => step === 'build' || step === 'metadata');
     expect(repeated).toEqual([]);
   });
 });
@@ -228,7 +253,10 @@ describe('a project on which a chain works', () => {
 describe('a head whose transcript is not in the store', () => {
   it('fails the chain with SESSION_NOT_IN_STORE and stays', async () => {
     const request = stack.request();
-    await rows(`INSERT INTO projects (project_id, last_ai_session_id) VALUES ($1, 'elsewhere')`, request.projectId);
+    await rows(
+      `INSERT INTO projects (project_id, last_ai_session_id) VALUES ($1, 'elsewhere')`,
+      request.projectId,
+    );
     const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     expect(result).toMatchObject({ status: 'failed', failure: { code: 'SESSION_NOT_IN_STORE' } });
     expect((await stack.sessionChain.head(request.projectId)).sessionId).toBe('elsewhere');

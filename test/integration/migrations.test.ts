@@ -51,8 +51,12 @@ describe('migrate', () => {
   it("adds to a host's tables and keeps its rows", async () => {
     await database.pool.query(hostTables);
     await migrate(database.url);
-    const { rows } = await database.pool.query('SELECT project_id, name, last_ai_session_id, session_seq FROM projects');
-    expect(rows).toEqual([{ project_id: 'host', name: 'Host', last_ai_session_id: 'abc', session_seq: null }]);
+    const { rows } = await database.pool.query(
+      'SELECT project_id, name, last_ai_session_id, session_seq FROM projects',
+    );
+    expect(rows).toEqual([
+      { project_id: 'host', name: 'Host', last_ai_session_id: 'abc', session_seq: null },
+    ]);
     // The host's old writers may still move the head as they always did.
     await database.pool.query(`UPDATE projects SET last_ai_session_id = 'def'`);
   });

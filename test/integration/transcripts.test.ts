@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { type ProjectId, parseProjectId, parseSessionId, type SessionId } from '../../contracts/ids.js';
 import { createPool, type Pool } from '../../storage/pool.js';
@@ -14,7 +14,7 @@ import {
   transcriptBytes,
 } from '../../storage/transcripts.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { startScriptedModel } from '../support/scripted-model.js';
+import { startScriptedModel, toolResults } from '../support/scripted-model.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
 let database: TestDatabase;
@@ -31,30 +31,30 @@ beforeEach(() => {
 });
 
 describe('a chain of forks by the real agent', () => {
-  it('is loaded as it was appended, from another home and folder each time, and stored in a tenth of its size', async () => {
-    const store = createTranscriptStore({ pool: database.pool, projectId });
-    const appended = new Map<string, string[]>();
-    const recording: SessionStore = {
-      ...store,
-      async append(key, entries) {
-        await store.append(key, entries);
-        appended.set(key.sessionId, [...(appended.get(key.sessionId) ?? []), ...entries.map(json)]);
-      },
-    };
-    const [first, ...others] = await runForks(recording, 20);
-    const conversations = await Promise.all(
-      others.map(async (id) => ({ id, prompts: promptsIn(await load(store, id)) })),
-    );
-    for (const [index, { prompts }] of conversations.entries()) {
-      expect(prompts).toEqual(Array.from({ length: index + 2 }, (_, step) => promptOf(step)));
+  it('is loaded as it was appended, from another home and folder, and each entry of it is stored once', async () => {
+    const { store, appended } = recordingStore();
+    const prompts = Array.from({ length: 12 }, (_, step) => `Please do step ${step}.`);
+    const sessions = await runForks(store, prompts);
+    for (const [index, id] of sessions.entries()) {
+      const transcript = await load(store, id);
+      expect(transcript.map(json)).toEqual(appended.get(id));
+      expect(promptsIn(transcript.filter(({ type }) => type === 'user'))).toEqual(
+        prompts.slice(0, index + 1),
+      );
     }
-    for (const [id, entries] of appended) expect((await load(store, id)).map(json)).toEqual(entries);
+    await expectStoredOnce([...appended.values()].flat());
+  });
 
-    const { appendedBytes, storedBytes } = await transcriptBytes(database.pool, projectId);
-    const naive = [...appended.values()].flat().reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    expect(appendedBytes).toBe(naive);
-    expect(storedBytes).toBeLessThan(appendedBytes / 10);
-    expect(await isSessionUsable(database.pool, projectId, parseSessionId(first ?? ''))).toBe(true);
+  it('with a compaction in it too', async () => {
+    const { store, appended } = recordingStore();
+    const prompts = ['Please do step 0.', 'Please do step 1.', '/compact', 'Please do step 3.'];
+    const sessions = await runForks(store, prompts);
+    for (const id of sessions) expect((await load(store, id)).map(json)).toEqual(appended.get(id));
+    const boundaries = (await load(store, sessions[2] ?? '')).filter(
+      (entry) => entry.subtype === 'compact_boundary',
+    );
+    expect(boundaries).toHaveLength(1);
+    await expectStoredOnce([...appended.values()].flat());
   });
 });
 
@@ -79,10 +79,10 @@ describe('entries', () => {
 
   it('that many sessions bring at once, each in its own order, are stored once and without a deadlock', async () => {
     const entries = conversation(30);
-    const sessions = Array.from({ length: 24 }, (_, index) => ({
-      id: newSessionId(),
-      entries: [...entries.slice(index), ...entries.slice(0, index)],
-    }));
+    const sessions = Array.from({ length: 24 }, (_, index) => {
+      const id = newSessionId();
+      return { id, entries: asCopies([...entries.slice(index), ...entries.slice(0, index)], id) };
+    });
     const store = createTranscriptStore({ pool: database.pool, projectId });
     await Promise.all(
       sessions.map(({ id, entries: own }) => store.append({ projectKey: '-', sessionId: id }, own)),
@@ -164,10 +164,10 @@ describe('a database that fails', () => {
     await pool.query('SELECT 1');
   });
 
-  async function closeProxy(): Promise<void> {
+  afterEach(async () => {
     await pool.end();
     await proxy.stop();
-  }
+  });
 
   it('is waited for', async () => {
     const { append, loaded } = openSession({ pool });
@@ -179,7 +179,6 @@ describe('a database that fails', () => {
     await proxy.restore();
     await Promise.all(waiting);
     expect(await loaded()).toEqual(entries);
-    await closeProxy();
   });
 
   it('stores an append once whose answer was lost', async () => {
@@ -190,7 +189,6 @@ describe('a database that fails', () => {
     await append(entries.slice(0, 1));
     expect(await loaded()).toEqual([...entries, entries[0]]);
     expect(await sessionState(database.pool, projectId, sessionId)).toMatchObject({ entries: 3 });
-    await closeProxy();
   });
 
   it('that stays away ends the transcript: what follows is refused, so that there is no hole', async () => {
@@ -202,7 +200,6 @@ describe('a database that fails', () => {
     await proxy.restore();
     await expect(append([next])).rejects.toMatchObject({ code: 'STORE_REFUSED' });
     expect(await loaded()).toEqual([first]);
-    await closeProxy();
   });
 
   it('that cannot store an entry ends the transcript at once', async () => {
@@ -210,7 +207,6 @@ describe('a database that fails', () => {
     const { append } = openSession({ pool: empty.pool });
     await expect(append(conversation(1))).rejects.toMatchObject({ code: 'STORE_REFUSED' });
     await empty.drop();
-    await closeProxy();
   });
 });
 
@@ -246,7 +242,7 @@ describe('a session', () => {
       ...absent,
       exists: true,
       entries: 2,
-      appendedBytes: entries.reduce((sum, entry) => sum + Buffer.byteLength(json(entry)), 0),
+      appendedBytes: sizeOf(entries.map(json)),
     });
   });
 });
@@ -276,7 +272,7 @@ describe('the size of the context', () => {
     const { append } = openSession();
     await append([
       answer({ input_tokens: 7 }),
-      ...Array.from({ length: 250 }, (_, n) => ({ type: 'note', n })),
+      ...Array.from({ length: 150 }, (_, n) => ({ type: 'note', n })),
     ]);
     expect(await tokens()).toBe(7);
   });
@@ -304,11 +300,10 @@ describe('deleting', () => {
     const { append, loaded, remove } = openSession();
     const entries = conversation(1);
     await append(entries);
-    const [other] = [newSessionId()];
-    for (const [refer, release] of [
+    const references = [
       [
-        `INSERT INTO session_transitions (project_id, old_session_id, new_session_id, source) VALUES ($1, $2, '${other}', 'build')`,
-        'DELETE FROM session_transitions WHERE project_id = $1 AND $2 IN (old_session_id, new_session_id)',
+        `INSERT INTO session_transitions (project_id, old_session_id, new_session_id, source) VALUES ($1, $2, 'x', 'build')`,
+        'DELETE FROM session_transitions WHERE project_id = $1 AND old_session_id = $2',
       ],
       [
         'INSERT INTO projects (project_id, last_ai_session_id) VALUES ($1, $2)',
@@ -316,14 +311,12 @@ describe('deleting', () => {
       ],
       [
         `INSERT INTO session_chain.attempts (project_id, version_id, build_id, step, attempt, session_id, input_digest, epoch,
-           scheduled_at, worker) VALUES ($1, 'v', 'b', 'build', 1, $2, 'd', 1, now(), 'w')`,
+           scheduled_at, worker, lease_ms) VALUES ($1, 'v', 'b', 'build', 1, $2, 'd', 1, now(), 'w', 1)`,
         'DELETE FROM session_chain.attempts WHERE project_id = $1 AND session_id = $2',
       ],
-    ] as const) {
-      await database.pool.query({
-        text: refer,
-        values: refer.includes('projects') ? [projectId, sessionId] : [projectId, sessionId],
-      });
+    ] as const;
+    for (const [refer, release] of references) {
+      await database.pool.query(refer, [projectId, sessionId]);
       await expect(remove()).rejects.toMatchObject({ code: 'SESSION_IN_USE' });
       expect(await loaded()).toEqual(entries);
       await database.pool.query(release, [projectId, sessionId]);
@@ -337,8 +330,8 @@ describe('deleting', () => {
     await append(conversation(1));
     await database.pool.query(
       `INSERT INTO session_chain.attempts (project_id, version_id, build_id, step, attempt, session_id, input_digest, epoch,
-         scheduled_at, worker, state, failure, ended_at)
-       VALUES ($1, 'v', 'b', 'build', 1, $2, 'd', 1, now(), 'w', 'failed', '{}', now())`,
+         scheduled_at, worker, lease_ms, state, failure, ended_at)
+       VALUES ($1, 'v', 'b', 'build', 1, $2, 'd', 1, now(), 'w', 1, 'failed', '{}', now())`,
       [projectId, sessionId],
     );
     await remove();
@@ -423,43 +416,71 @@ function answer(usage: Record<string, number>): SessionStoreEntry {
   return { type: 'assistant', uuid: randomUUID(), message: { id: randomUUID(), model: 'claude', usage } };
 }
 
+function sizeOf(texts: Iterable<string>): number {
+  return [...texts].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+}
+
 function json(value: unknown): string {
   return JSON.stringify(value);
 }
 
-const promptOf = (step: number) => `Please do step ${step}.`;
+/** A store of this test's project that remembers, as JSON, what each main transcript was given. */
+function recordingStore(): { store: SessionStore; appended: Map<string, string[]> } {
+  const store = createTranscriptStore({ pool: database.pool, projectId });
+  const appended = new Map<string, string[]>();
+  return {
+    appended,
+    store: {
+      ...store,
+      async append(key, entries) {
+        await store.append(key, entries);
+        if (key.subpath !== undefined) return;
+        appended.set(key.sessionId, [...(appended.get(key.sessionId) ?? []), ...entries.map(json)]);
+      },
+    },
+  };
+}
 
-function promptsIn(entries: SessionStoreEntry[]): unknown[] {
-  return entries
-    .filter(({ type }) => type === 'user')
-    .map(({ message }) => (message as { content: unknown }).content)
-    .filter((content) => typeof content === 'string');
+/** The database holds little more than one copy of every entry, the overhead of its rows included. */
+async function expectStoredOnce(entries: string[]): Promise<void> {
+  const once = new Map(entries.map((text) => [(JSON.parse(text) as SessionStoreEntry).uuid ?? text, text]));
+  const { appendedBytes, storedBytes } = await transcriptBytes(database.pool, projectId);
+  expect(appendedBytes).toBe(sizeOf(entries));
+  expect(storedBytes).toBeLessThan(1.2 * sizeOf(once.values()));
+}
+
+/** The prompts of `runForks` that a transcript or a request holds. */
+function promptsIn(messages: unknown[]): string[] {
+  return json(messages).match(/Please do step \d+\./g) ?? [];
 }
 
 /**
- * Runs that many steps, each a fork of the one before under an id chosen here, in a home and a folder of its own. Returns
- * the session ids.
+ * Runs the prompts, each in a fork of the session before under an id chosen here, each in a home of its own, the second
+ * half in another folder. Returns the session ids. The model answers a prompt with two tool calls and a text.
  */
-async function runForks(store: SessionStore, steps: number): Promise<string[]> {
+async function runForks(store: SessionStore, prompts: string[]): Promise<string[]> {
   const root = await mkdtemp(join(tmpdir(), 'transcripts-'));
-  const model = await startScriptedModel(({ messages }) =>
-    isToolResult(messages.at(-1)?.content)
-      ? { text: 'Done, and checked.' }
-      : {
+  const model = await startScriptedModel((request) =>
+    toolResults(request).length < 2 * promptsIn(request.messages).length
+      ? {
           tools: [
-            { name: 'Write', input: { file_path: join(root, `${randomUUID()}.txt`), content: sampleText() } },
+            { name: 'Write', input: { file_path: join(root, `${randomUUID()}.html`), content: page() } },
           ],
-        },
+        }
+      : { text: '<analysis>As asked.</analysis><summary>The pages were written and checked.</summary>' },
   );
   const ids: string[] = [];
   try {
-    for (let step = 0; step < steps; step++) {
-      const [home, cwd] = [join(root, `home-${step}`), join(root, `folder-${step}`)];
-      await Promise.all([mkdir(home), mkdir(cwd)]);
+    for (const [step, prompt] of prompts.entries()) {
+      const [home, cwd] = [
+        join(root, `home-${step}`),
+        join(root, step < prompts.length / 2 ? 'here' : 'there'),
+      ];
+      for (const folder of [home, cwd]) await mkdir(folder, { recursive: true });
       const parent = ids.at(-1);
       const id = randomUUID();
       const run = query({
-        prompt: promptOf(step),
+        prompt,
         options: {
           cwd,
           additionalDirectories: [root],
@@ -468,6 +489,7 @@ async function runForks(store: SessionStore, steps: number): Promise<string[]> {
           sessionStore: store,
           sessionStoreFlush: 'eager',
           settingSources: [],
+          systemPrompt: { type: 'preset', preset: 'claude_code', excludeDynamicSections: true },
           strictMcpConfig: true,
           tools: ['Read', 'Write', 'Edit', 'Bash'],
           permissionMode: 'dontAsk',
@@ -496,11 +518,7 @@ async function runForks(store: SessionStore, steps: number): Promise<string[]> {
   return ids;
 }
 
-function isToolResult(content: unknown): boolean {
-  return Array.isArray(content) && content.some((block: { type?: unknown }) => block.type === 'tool_result');
-}
-
-/** Lines that compress about as badly as code does. */
-function sampleText(): string {
-  return Array.from({ length: 12 }, () => `const part = '${randomUUID()}';\n`).join('');
+function page(): string {
+  const items = Array.from({ length: 5 }, (_, line) => `    <li id="${randomUUID()}">Item ${line}</li>\n`);
+  return `<!doctype html>\n<html>\n<body>\n  <ul>\n${items.join('')}  </ul>\n</body>\n</html>\n`;
 }

@@ -21,7 +21,9 @@ describe('the recorded histories', () => {
       logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
     });
     const completed = recordedHistories().find(([name]) => name === 'completed.json');
-    await expect(Worker.runReplayHistory({ workflowBundle }, completed?.[1])).rejects.toThrow(DeterminismViolationError);
+    await expect(Worker.runReplayHistory({ workflowBundle }, completed?.[1])).rejects.toThrow(
+      DeterminismViolationError,
+    );
   });
 });
 

@@ -3,16 +3,14 @@ import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
 import type { SessionId } from '../../contracts/ids.js';
 
-/**
- * A worker in small, for tests that kill one: `node agent-runner.js <JSON>` runs one build step and never returns by
- * itself where the model keeps it busy.
- */
+/** A worker in small, for tests that kill one: `node agent-runner.js <JSON>` runs build steps. */
 export interface RunnerInput {
   modelEnvironment: Record<string, string>;
   inheritedEnvironment: Record<string, string>;
   scratchRoot: string;
   workspace: string;
-  sessionId: string;
+  /** One step each, every one a fork of the one before. */
+  sessionIds: string[];
 }
 
 /** The processes whose environment names a folder; how a test finds the agent and all it started. */
@@ -30,6 +28,7 @@ export function processesNaming(folder: string): number[] {
     .filter((pid) => pid !== process.pid);
 }
 
+/** A step that ends at once, then one that goes on from it. */
 async function main(input: RunnerInput): Promise<void> {
   const agent = createAgent({
     modelEnvironment: input.modelEnvironment,
@@ -37,21 +36,26 @@ async function main(input: RunnerInput): Promise<void> {
     scratchRoot: input.scratchRoot,
     log: (event) => console.log(JSON.stringify(event)),
   });
-  await agent.run(
-    {
-      step: 'build',
-      mode: 'initial',
-      sessionId: input.sessionId as SessionId,
-      baseSessionId: null,
-      store: new InMemorySessionStore(),
-      prompt: 'build',
-      instructionKind: 'none',
-      workspace: input.workspace,
-      maxTurns: 10,
-      timeoutMs: 600_000,
-    },
-    { signal: new AbortController().signal, onProgress: () => undefined },
-  );
+  const store = new InMemorySessionStore();
+  let baseSessionId: SessionId | null = null;
+  for (const sessionId of input.sessionIds as SessionId[]) {
+    await agent.run(
+      {
+        step: 'build',
+        mode: 'initial',
+        sessionId,
+        baseSessionId,
+        store,
+        prompt: 'build',
+        instructionKind: 'none',
+        workspace: input.workspace,
+        maxTurns: 10,
+        timeoutMs: 600_000,
+      },
+      { signal: new AbortController().signal, onProgress: () => undefined },
+    );
+    baseSessionId = sessionId;
+  }
 }
 
 if (process.argv[1]?.endsWith('agent-runner.js')) {

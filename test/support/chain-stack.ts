@@ -127,7 +127,8 @@ async function startWorkerProcess(scratch: string, environment: Record<string, s
 export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`It did not come true within ${timeoutMs} ms: ${condition.toString()}`);
+    if (Date.now() > deadline)
+      throw new Error(`It did not come true within ${timeoutMs} ms: ${condition.toString()}`);
     await sleep(50);
   }
 }

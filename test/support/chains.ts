@@ -53,6 +53,8 @@ export async function begin(
     inputDigest: 'digest',
     scheduledAtMs: options.scheduledAtMs ?? Date.now(),
     worker: 'test',
+    // These attempts have no agent that could be alive.
+    leaseMs: 0,
   });
 }
 
@@ -84,6 +86,7 @@ export async function commitAttempt(
     source: stepNames.find((step) => step === attempt.step) ?? 'build',
     oldSessionId: old,
     newSessionId: attempt.sessionId,
+    parentSessionId: attempt.baseSessionId,
     metrics: someMetrics,
     warnings: [],
   });

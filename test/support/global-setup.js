@@ -1,6 +1,6 @@
 // Starts the servers that all test files share and makes the database template. Plain JavaScript on the compiled dist/,
 // for Jest neither maps nor transforms what a global set-up imports.
-import { mkdtempSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -15,6 +15,8 @@ export const templateName = 'session_chain_template';
 
 export default async function globalSetup() {
   const folder = mkdtempSync(join(tmpdir(), 'session-chain-test-'));
+  // Under root another user runs Postgres and must reach its data.
+  chmodSync(folder, 0o711);
   const logFile = (name) => join(folder, `${name}.log`);
   const [postgres, temporal, redis] = await Promise.all([
     startPostgres({ dataDir: join(folder, 'postgres'), logFile: logFile('postgres'), durable: false }),
@@ -33,7 +35,10 @@ export default async function globalSetup() {
   process.env.TEST_POSTGRES_URL = postgres.url;
   process.env.TEST_TEMPORAL_ADDRESS = temporal.address;
   process.env.TEST_REDIS_URL = redis.url;
-  globalThis.stopTestServers = () => Promise.all([postgres.stop(), temporal.stop(), redis.stop()]);
+  globalThis.stopTestServers = async () => {
+    await Promise.all([postgres.stop(), temporal.stop(), redis.stop()]);
+    rmSync(folder, { recursive: true, force: true });
+  };
 }
 
 async function createTemplate(url) {

@@ -14,8 +14,12 @@ export async function dumpSchema(pool: Pool): Promise<string> {
   return [...parts, 'functions', ...functions.map(({ signature }) => `  ${signature}`), ''].join('\n');
 }
 
-async function dumpTable(pool: Pool, { oid, name, comment }: { oid: number; name: string; comment: string | null }) {
-  const lines = async (query: string) => (await pool.query<{ line: string }>(query, [oid])).rows.map(({ line }) => `  ${line}`);
+async function dumpTable(
+  pool: Pool,
+  { oid, name, comment }: { oid: number; name: string; comment: string | null },
+) {
+  const lines = async (query: string) =>
+    (await pool.query<{ line: string }>(query, [oid])).rows.map(({ line }) => `  ${line}`);
   return [
     `table ${name}${comment ? ` -- ${comment}` : ''}`,
     ...(await lines(`

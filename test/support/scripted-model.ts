@@ -88,16 +88,6 @@ export async function startScriptedModel(
   };
 }
 
-/** The text of the last thing a user (not a tool) said in the request. */
-export function lastUserText(request: ModelRequest): string {
-  const texts = request.messages
-    .filter((message) => message.role === 'user')
-    .flatMap((message) => blocksOf(message.content))
-    .filter((block) => block.type === 'text')
-    .map((block) => String(block.text));
-  return texts.at(-1) ?? '';
-}
-
 /** The contents of all tool results in the request, as text, oldest first. */
 export function toolResults(request: ModelRequest): string[] {
   return request.messages

@@ -26,7 +26,12 @@ function opened(change: Partial<OpenResult> = {}): ChainEvent {
   };
 }
 
-function committed(step: StepName, seq: number, old: string | null, change: Partial<CommittedStep> = {}): ChainEvent {
+function committed(
+  step: StepName,
+  seq: number,
+  old: string | null,
+  change: Partial<CommittedStep> = {},
+): ChainEvent {
   return {
     type: 'stepEnded',
     result: {
@@ -77,7 +82,10 @@ describe('the reducer', () => {
       { type: 'stepEnded', result: { outcome: 'skipped', step: 'compact', reason: 'small' } },
     ]);
     expect(state.head.sessionId).toBe('s2');
-    expect(resultOf(state)).toMatchObject({ status: 'completed_with_warnings', warnings: ['metadata: it broke'] });
+    expect(resultOf(state)).toMatchObject({
+      status: 'completed_with_warnings',
+      warnings: ['metadata: it broke'],
+    });
     expect(state.steps.map((step) => step.status)).toEqual(['committed', 'failed', 'committed', 'skipped']);
   });
 
@@ -111,7 +119,9 @@ describe('the reducer', () => {
       fc
         .record({ step: fc.constantFrom(...stepNames), seq: fc.integer({ min: 1, max: 20 }) })
         .map(({ step, seq }) => committed(step, seq, null)),
-      fc.constantFrom(...stepNames).map((step): ChainEvent => ({ type: 'stepFailed', step, failure, attempts: 1 })),
+      fc
+        .constantFrom(...stepNames)
+        .map((step): ChainEvent => ({ type: 'stepFailed', step, failure, attempts: 1 })),
       fc.constantFrom(...stepNames).map((step): ChainEvent => ({ type: 'stepStarted', step })),
     );
     fc.assert(

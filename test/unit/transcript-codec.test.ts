@@ -23,9 +23,10 @@ describe('a fork', () => {
       ...entry,
       slug: 'a-b-c',
     }));
-    const secondCopy = firstCopy.map(({ slug, requestSessionId, ...entry }) =>
-      requestSessionId === undefined ? { ...entry, slug } : { ...entry, slug, requestSessionId },
-    );
+    const secondCopy = firstCopy.map((entry) => {
+      const { slug, requestSessionId, ...rest } = entry as SessionStoreEntry;
+      return requestSessionId === undefined ? entry : { ...rest, slug, requestSessionId };
+    });
     expect(contents(child, firstCopy)).toEqual(contents(parent, own));
     expect(contents(child, secondCopy)).toEqual(contents(parent, own));
     expectRoundTrip(child, [...firstCopy, ...own]);
@@ -63,6 +64,10 @@ describe('the way back', () => {
       { type: 'x', slug: 't', requestSessionId: 3 },
       { type: 'x', promptId: null, cwd: 7, slug: { slug: 's' } },
     ]);
+  });
+
+  it('is exact for ids that mean something to a replacement', () => {
+    expectRoundTrip('$&', [{ type: 'x', sessionId: '$&', promptId: '$`', slug: "$'" }]);
   });
 
   it('is exact for any JSON', () => {

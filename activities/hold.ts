@@ -1,0 +1,49 @@
+import { Context } from '@temporalio/activity';
+import type { ChainId } from '../contracts/ids.js';
+import { type Attempt, renewLease } from '../storage/attempts.js';
+import type { ActivityDependencies } from './dependencies.js';
+
+/** A worker's hold on an attempt: aborts when anybody wants it to stop. */
+export interface Hold {
+  signal: AbortSignal;
+  /** Whether the chain was cancelled, as opposed to this worker or this attempt losing it. */
+  isCancelled(): boolean;
+  release(): void;
+}
+
+/**
+ * Keeps the attempt's lease and listens for whatever ends it: Temporal (cancellation, shutdown, reset, pause, a lost
+ * heartbeat), a stop request for the chain or the attempt, and the lease itself, when somebody has taken over while
+ * this worker was frozen.
+ */
+export function holdAttempt(
+  { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
+  attempt: Attempt,
+  { chainId, leaseMs }: { chainId: ChainId; leaseMs: number },
+): Hold {
+  const context = Context.current();
+  const stopped = new AbortController();
+  let chainStopped = false;
+  const forgetChain = stopRequests.onStop(`chain:${chainId}`, () => {
+    chainStopped = true;
+    stopped.abort();
+  });
+  const forgetAttempt = stopRequests.onStop(`attempt:${attempt.attemptId}`, () => stopped.abort());
+  const renewal = setInterval(() => {
+    renewLease(pool, attempt).then(
+      (held) => held || stopped.abort(),
+      // A database that is away is no reason to stop; who takes over waits for the lease.
+      (error: unknown) =>
+        log.warn({ err: error, attemptId: attempt.attemptId }, 'The lease could not be renewed.'),
+    );
+  }, leaseMs / 3);
+  return {
+    signal: AbortSignal.any([context.cancellationSignal, stopped.signal]),
+    isCancelled: () => chainStopped || (context.cancellationDetails?.cancelRequested ?? false),
+    release() {
+      clearInterval(renewal);
+      forgetChain();
+      forgetAttempt();
+    },
+  };
+}

@@ -1,0 +1,71 @@
+import { writeFile } from 'node:fs/promises';
+import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
+import type { StepRun } from './agent.js';
+import { agentEnvironment, shellGuard } from './environment.js';
+import { createMetadataServer } from './metadata-server.js';
+import { type AgentProcess, prefixFor, spawnAgent } from './process.js';
+import { agentTools, allowedTools, houseRules, metadataServerName } from './steps.js';
+
+export interface QueryParts {
+  store: SessionStore;
+  hooks: NonNullable<Options['hooks']>;
+  abortController: AbortController;
+  /** Gets the agent's process as soon as there is one. */
+  onStarted: (agentProcess: AgentProcess) => void;
+}
+
+/** What the Agent SDK is told for one run. */
+export async function queryOptions(run: StepRun, parts: QueryParts): Promise<Options> {
+  const { request, dependencies, scratch } = run;
+  const environment = agentEnvironment({
+    inherited: dependencies.inheritedEnvironment,
+    model: dependencies.modelEnvironment,
+    ...scratch,
+    step: request.step,
+    mode: request.mode,
+    instructionKind: request.instructionKind,
+  });
+  if (environment.hidden.length > 0) {
+    await writeFile(scratch.shellGuardPath, shellGuard(environment.hidden), { mode: 0o700 });
+  }
+  const prefix = await prefixFor(run.containment, request.workspace);
+  return {
+    pathToClaudeCodeExecutable: run.binary,
+    cwd: request.workspace,
+    env: environment.env,
+    abortController: parts.abortController,
+    spawnClaudeCodeProcess: (spawn) => {
+      const config = spawn.env.CLAUDE_CONFIG_DIR;
+      if (config !== undefined && config !== scratch.config) scratch.noteResumeFolder(config);
+      const agentProcess = spawnAgent({
+        containment: run.containment,
+        prefix,
+        command: spawn.command,
+        args: spawn.args,
+        cwd: request.workspace,
+        env: spawn.env,
+        descriptors: environment.descriptors,
+        marker: `${scratch.marker.name}=${scratch.marker.value}`,
+      });
+      parts.onStarted(agentProcess);
+      return agentProcess.spawned;
+    },
+    sessionId: request.sessionId,
+    ...(request.baseSessionId === null ? {} : { resume: request.baseSessionId, forkSession: true }),
+    sessionStore: parts.store,
+    // Entry by entry, so that a killed worker has lost as little as possible.
+    sessionStoreFlush: 'eager',
+    maxTurns: request.maxTurns,
+    ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
+    ...(dependencies.model === undefined ? {} : { model: dependencies.model }),
+    // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
+    settingSources: [],
+    tools: [...agentTools],
+    strictMcpConfig: true,
+    mcpServers: { [metadataServerName]: createMetadataServer() },
+    systemPrompt: { type: 'preset', preset: 'claude_code', append: houseRules, excludeDynamicSections: true },
+    permissionMode: 'dontAsk',
+    allowedTools: allowedTools(request.step),
+    hooks: parts.hooks,
+  };
+}

@@ -1,0 +1,548 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { ChainResult } from '../../contracts/chain.js';
+import type { FailureCode } from '../../contracts/failures.js';
+import { stepNames } from '../../contracts/steps.js';
+import { exitCodes } from '../../cli/errors.js';
+import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { createTestDatabase } from '../support/database.js';
+
+/** The compiled command line as real processes, on real servers. */
+
+const main = join(import.meta.dirname, '../../dist/cli/main.js');
+/** Nobody listens there. */
+const nowhere = '127.0.0.1:1';
+
+let stack: ChainStack;
+beforeAll(async () => {
+  stack = await startChainStack('cli');
+  await stack.startWorker();
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function environment(changes: Record<string, string> = {}): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env['PATH'],
+    DATABASE_URL: stack.database.url,
+    TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+    SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
+    SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
+    SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS: '0',
+    SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+    SESSION_CHAIN_KILL_GRACE_MS: '1000',
+    ...changes,
+  };
+}
+
+function spawnCli(
+  args: string[],
+  changes?: Record<string, string>,
+  cwd = '/',
+): [ChildProcess, Promise<Ended>] {
+  const child = spawn(process.execPath, [main, ...args], {
+    cwd,
+    env: environment(changes),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const out = { stdout: '', stderr: '' };
+  child.stdout.on('data', (data: Buffer) => (out.stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (out.stderr += data.toString()));
+  return [child, once(child, 'close').then(([code]) => ({ code: code as number | null, ...out }))];
+}
+
+async function cli(args: string[], changes?: Record<string, string>, cwd?: string): Promise<Ended> {
+  return await spawnCli(args, changes, cwd)[1];
+}
+
+async function json<Document>(args: string[], changes?: Record<string, string>): Promise<Document> {
+  const { stdout, stderr, code } = await cli([...args, '-o', 'json'], changes);
+  if (code !== 0) throw new Error(`Exit code ${code}: ${stderr}`);
+  return JSON.parse(stdout) as Document;
+}
+
+/** The options that name a chain of a new version. */
+function newChain(projectId?: string) {
+  const { projectId: project, versionId: version, workspace } = stack.request(projectId);
+  return { project, version, workspace, named: ['--project', project, '--version', version] };
+}
+
+describe('a chain on the command line', () => {
+  const chain = { project: '', version: '', workspace: '', named: [] as string[] };
+  let ended: Ended;
+  let result: ChainResult & { workflowId: string };
+  beforeAll(async () => {
+    Object.assign(chain, newChain());
+    const start = [
+      'start',
+      ...chain.named,
+      '--workspace',
+      chain.workspace,
+      '--create',
+      '--prompt',
+      'A list of books',
+    ];
+    ended = await cli([...start, '--wait', '-o', 'json']);
+    result = JSON.parse(ended.stdout) as typeof result;
+  });
+
+  it('start --wait follows it on stderr and prints how it ended as one document', () => {
+    expect(ended.code).toBe(exitCodes.ok);
+    expect(result).toMatchObject({
+      workflowId: `chain/${chain.project}/${chain.version}/${chain.version}`,
+      status: 'completed',
+      mode: 'initial',
+    });
+    for (const { step, newSessionId } of result.steps) {
+      expect(ended.stderr).toMatch(new RegExp(`^${step} .*-> ${newSessionId?.slice(0, 8)}  .*turns?`, 'm'));
+    }
+    expect(result.steps.map(({ step }) => step)).toEqual([...stepNames]);
+  });
+
+  it('start again starts nothing', async () => {
+    const again = await json<object>(['start', ...chain.named, '--workspace', chain.workspace]);
+    expect(again).toMatchObject({ alreadyStarted: true, status: 'completed', result: { head: result.head } });
+    const text = await cli(['start', ...chain.named, '--workspace', chain.workspace]);
+    expect(text).toMatchObject({ code: 0, stderr: '' });
+    expect(text.stdout).toContain('nothing was started now');
+  });
+
+  it('head prints the session id and nothing else', async () => {
+    const { sessionId } = result.head;
+    expect(await cli(['head', '--project', chain.project])).toEqual({
+      code: 0,
+      stdout: `${sessionId}\n`,
+      stderr: '',
+    });
+    expect(await json(['head', '-p', chain.project])).toEqual({ projectId: chain.project, ...result.head });
+  });
+
+  it('status lists the chains of the project, or shows one', async () => {
+    const listed = await cli(['status', '--project', chain.project]);
+    expect(listed.stdout).toMatch(
+      new RegExp(`${chain.version} +- +initial +completed .*${result.head.sessionId?.slice(0, 8)}`),
+    );
+    expect(await json(['status', '--project', chain.project])).toMatchObject({
+      chains: [{ versionId: chain.version, status: 'completed', step: null, failure: null }],
+    });
+    expect(await json(['status', ...chain.named])).toMatchObject({ status: 'completed', progress: null });
+  });
+
+  it('chain shows everything, with full ids and the lineage', async () => {
+    const { stdout } = await cli(['chain', ...chain.named]);
+    const ids = result.steps.map(({ newSessionId }) => newSessionId);
+    for (const id of ids) expect(stdout).toContain(String(id));
+    expect(stdout).toContain('A list of books');
+    expect(await json(['chain', ...chain.named])).toMatchObject({
+      instruction: 'A list of books',
+      workspace: chain.workspace,
+      lineage: ids.reverse(),
+    });
+  });
+
+  it('transitions lists the moves of the head, the newest first', async () => {
+    const { stdout } = await cli(['transitions', '--project', chain.project]);
+    expect(
+      stdout
+        .split('\n')
+        .slice(1, 5)
+        .map((line) => line.trim().split(/ +/)[1]),
+    ).toEqual([...stepNames].reverse());
+    const { transitions } = await json<{ transitions: object[] }>([
+      'transitions',
+      '-p',
+      chain.project,
+      '--limit',
+      '1',
+    ]);
+    expect(transitions).toEqual([expect.objectContaining({ seq: 4, newSessionId: result.head.sessionId })]);
+  });
+
+  it('cancel of a chain that is over says so and changes nothing', async () => {
+    expect(await json(['cancel', ...chain.named])).toMatchObject({
+      cancelRequested: false,
+      status: 'completed',
+    });
+  });
+
+  it('head, status, chain and transitions work while Temporal is down', async () => {
+    const down = { TEMPORAL_ADDRESS: nowhere };
+    expect(await json(['head', '-p', chain.project], down)).toMatchObject(result.head);
+    expect(await json(['status', '-p', chain.project], down)).toMatchObject({
+      sessionId: result.head.sessionId,
+    });
+    expect(await json(['chain', ...chain.named], down)).toMatchObject({ status: 'completed' });
+    expect(await json(['transitions', '-p', chain.project], down)).toMatchObject({
+      projectId: chain.project,
+    });
+  });
+
+  it('finds the running stack by .session-chain/env in the current folder', async () => {
+    const folder = join(stack.root, 'elsewhere');
+    mkdirSync(join(folder, '.session-chain'), { recursive: true });
+    writeFileSync(join(folder, '.session-chain', 'env'), `DATABASE_URL=${stack.database.url}\n`);
+    const child = spawn(process.execPath, [main, 'head', '-p', chain.project], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'] },
+      stdio: 'ignore',
+    });
+    expect(await once(child, 'close')).toEqual([0, null]);
+  });
+});
+
+describe('a chain that is at work', () => {
+  it('is shown live, goes on when following stops, and is cancelled', async () => {
+    const chain = newChain();
+    const held = stack.model.holdNext(({ step }) => step === 'build');
+    const start = ['start', ...chain.named, '--workspace', chain.workspace, '--create', '--wait'];
+    const [following, followed] = spawnCli(start);
+    await held.reached;
+    following.kill('SIGINT');
+    const left = await followed;
+    expect(left.code).toBe(exitCodes.interrupted);
+    expect(left.stdout).toBe('');
+    expect(left.stderr).toContain(`the chain goes on. See it: session-chain status ${chain.named.join(' ')}`);
+
+    await until(async () => {
+      const { progress } = await json<{ progress: { step: string } | null }>(['status', ...chain.named]);
+      return progress?.step === 'build';
+    });
+    const listed = await cli(['status', '-p', chain.project]);
+    expect(listed.stdout).toMatch(/ running +build /);
+    // Without Temporal only what runs just now is missing.
+    const offline = await cli(['status', ...chain.named, '-o', 'json'], { TEMPORAL_ADDRESS: nowhere });
+    expect(JSON.parse(offline.stdout)).toMatchObject({ status: 'running', progress: null });
+    expect(offline).toMatchObject({ code: 0, stderr: expect.stringContaining('is not known: Temporal at') });
+
+    const cancelled = await json<ChainResult>(['cancel', ...chain.named, '--wait']);
+    held.remove();
+    expect(cancelled).toMatchObject({ status: 'cancelled', head: { sessionId: null, seq: null } });
+    const head = await cli(['head', '-p', chain.project]);
+    expect(head).toMatchObject({ code: 0, stdout: '' });
+    expect(head.stderr).toContain('has no session yet');
+  });
+
+  it('ends start --wait with an exit code of its own when it fails', async () => {
+    const chain = newChain();
+    const refused = stack.model.inject({
+      when: ({ step }) => step === 'build',
+      fail: { status: 400, message: 'no' },
+    });
+    const start = ['start', ...chain.named, '--workspace', chain.workspace, '--create', '--wait'];
+    const ended = await cli(start);
+    refused.remove();
+    expect(ended.code).toBe(exitCodes.endedBadly);
+    expect(ended.stdout).toMatch(/^failure MODEL_REJECTED: .*\nwhat to do: /m);
+  });
+});
+
+describe('bad input', () => {
+  const known = { project: '', version: '', workspace: '', named: [] as string[] };
+  beforeAll(async () => {
+    Object.assign(known, newChain());
+    await stack.database.pool.query('INSERT INTO projects (project_id) VALUES ($1), ($2)', [
+      known.project,
+      'other',
+    ]);
+    await stack.database.pool.query(
+      `INSERT INTO project_versions (version_id, project_id) VALUES ($1, $2), ('of-other', 'other')`,
+      [known.version, known.project],
+    );
+    writeFileSync(join(stack.root, 'a-file'), 'not a folder');
+  });
+
+  const start = (project: string, version: string, workspace: string, ...more: string[]) => [
+    ...['start', '--project', project, '--version', version, '--workspace', workspace],
+    ...more,
+  ];
+  const { badInput, notFound, unavailable, setUp } = exitCodes;
+  const cases: [string, FailureCode, number, () => string[], Record<string, string>?][] = [
+    [
+      'an unknown project',
+      'PROJECT_NOT_FOUND',
+      notFound,
+      () => start('nobody', known.version, known.workspace),
+    ],
+    [
+      'an unknown version',
+      'VERSION_NOT_FOUND',
+      notFound,
+      () => start(known.project, 'v-none', known.workspace),
+    ],
+    [
+      'a version of another project',
+      'VERSION_OF_ANOTHER_PROJECT',
+      badInput,
+      () => start(known.project, 'of-other', known.workspace),
+    ],
+    ['a malformed project id', 'INVALID_INPUT', badInput, () => start('a/b', known.version, known.workspace)],
+    ['a malformed version id', 'INVALID_INPUT', badInput, () => start(known.project, 'v 1', known.workspace)],
+    [
+      'a malformed build id',
+      'INVALID_INPUT',
+      badInput,
+      () => start(known.project, known.version, known.workspace, '--build', '.hidden'),
+    ],
+    [
+      'a workspace outside of the roots',
+      'WORKSPACE_NOT_ALLOWED',
+      badInput,
+      () => start(known.project, known.version, '/usr'),
+    ],
+    [
+      'a workspace that is not there',
+      'WORKSPACE_NOT_ALLOWED',
+      badInput,
+      () => start(known.project, known.version, join(stack.root, 'missing')),
+    ],
+    [
+      'a workspace that is a file',
+      'WORKSPACE_NOT_ALLOWED',
+      badInput,
+      () => start(known.project, known.version, join(stack.root, 'a-file')),
+    ],
+    [
+      'no workspace roots',
+      'WORKSPACE_NOT_ALLOWED',
+      badInput,
+      () => start(known.project, known.version, known.workspace),
+      { SESSION_CHAIN_WORKSPACE_ROOTS: '' },
+    ],
+    [
+      'an empty prompt',
+      'INVALID_INPUT',
+      badInput,
+      () => start(known.project, known.version, known.workspace, '--prompt', ' '),
+    ],
+    [
+      'a prompt file that is not there',
+      'INVALID_INPUT',
+      badInput,
+      () => start(known.project, known.version, known.workspace, '--prompt-file', '/nowhere'),
+    ],
+    [
+      'an unknown step',
+      'INVALID_INPUT',
+      badInput,
+      () => start(known.project, known.version, known.workspace, '--steps', 'build,deploy'),
+    ],
+    [
+      'an unknown mode',
+      'INVALID_INPUT',
+      badInput,
+      () => start(known.project, known.version, known.workspace, '--mode', 'again'),
+    ],
+    ['a missing option', 'INVALID_INPUT', badInput, () => ['head']],
+    ['an unknown option', 'INVALID_INPUT', badInput, () => ['head', '--project', known.project, '--bogus']],
+    ['an unknown command', 'INVALID_INPUT', badInput, () => ['begin']],
+    [
+      'a limit that is no number',
+      'INVALID_INPUT',
+      badInput,
+      () => ['transitions', '-p', known.project, '-n', '0x1'],
+    ],
+    ['the head of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['head', '-p', 'nobody']],
+    ['the chains of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['status', '-p', 'nobody']],
+    [
+      'the transitions of an unknown project',
+      'PROJECT_NOT_FOUND',
+      notFound,
+      () => ['transitions', '-p', 'nobody'],
+    ],
+    ['a chain that was never started', 'CHAIN_NOT_FOUND', notFound, () => ['status', ...known.named]],
+    [
+      'cancelling a chain that was never started',
+      'CHAIN_NOT_FOUND',
+      notFound,
+      () => ['cancel', ...known.named],
+    ],
+    [
+      'an environment that makes no sense',
+      'INVALID_INPUT',
+      badInput,
+      () => ['head', '-p', known.project],
+      { SESSION_CHAIN_MAX_AGENTS: 'many' },
+    ],
+    ['no DATABASE_URL', 'INVALID_INPUT', badInput, () => ['head', '-p', known.project], { DATABASE_URL: '' }],
+    [
+      'a database that is down',
+      'DATABASE_UNAVAILABLE',
+      unavailable,
+      () => start(known.project, known.version, known.workspace),
+      { DATABASE_URL: `postgres://${nowhere}/none` },
+    ],
+    [
+      'a worker whose database is down',
+      'DATABASE_UNAVAILABLE',
+      unavailable,
+      () => ['worker'],
+      { DATABASE_URL: `postgres://${nowhere}/none`, ANTHROPIC_API_KEY: 'some' },
+    ],
+    [
+      'Temporal that is down',
+      'TEMPORAL_UNAVAILABLE',
+      unavailable,
+      () => start(known.project, known.version, known.workspace),
+      { TEMPORAL_ADDRESS: nowhere },
+    ],
+    [
+      'a namespace without the search attributes that are insisted on',
+      'SEARCH_ATTRIBUTES_NOT_REGISTERED',
+      setUp,
+      () => start(known.project, known.version, known.workspace),
+      { SESSION_CHAIN_SEARCH_ATTRIBUTES: 'on', TEMPORAL_NAMESPACE: 'temporal-system' },
+    ],
+    ['a worker without a model credential', 'CREDENTIALS_MISSING', setUp, () => ['worker']],
+  ];
+
+  it.each(cases)(
+    '%s: %s, exit code %d, one clear error, nothing changed',
+    async (_, code, exitCode, args, changes) => {
+      const before = await everything();
+      const ended = await cli(args(), changes);
+      expect(ended).toMatchObject({ code: exitCode, stdout: '' });
+      const lines = ended.stderr.trimEnd().split('\n');
+      expect(lines).toHaveLength(2);
+      expect(lines[0]).toMatch(new RegExp(`^error ${code}: .{8,}[.:)]?`));
+      expect(lines[1]).toMatch(/^what to do: .{8,}/);
+      expect(await everything()).toEqual(before);
+    },
+  );
+
+  it('is one JSON document on stderr with -o json, and stdout stays empty', async () => {
+    for (const args of [start('nobody', 'v1', known.workspace), ['head', '--bogus']]) {
+      const ended = await cli([...args, '-o', 'json']);
+      expect(ended.stdout).toBe('');
+      expect(JSON.parse(ended.stderr)).toEqual({
+        error: { code: expect.any(String), message: expect.any(String), remedy: expect.any(String) },
+      });
+    }
+  });
+
+  /** All that a refused call might have changed in the database. */
+  async function everything(): Promise<unknown> {
+    const { rows } = await stack.database.pool.query(
+      `SELECT (SELECT json_agg(p ORDER BY project_id) FROM projects p) AS projects,
+         (SELECT json_agg(v ORDER BY id) FROM project_versions v) AS versions,
+         (SELECT json_agg(c ORDER BY id) FROM session_chain.chains c) AS chains`,
+    );
+    return rows;
+  }
+});
+
+describe('migrate', () => {
+  it('says what is missing, applies it, and has nothing to do the second time', async () => {
+    const database = await createTestDatabase({ empty: true });
+    try {
+      const changes = { DATABASE_URL: database.url };
+      const behind = await cli(['head', '-p', 'any'], changes);
+      expect(behind).toMatchObject({ code: exitCodes.setUp, stdout: '' });
+      expect(behind.stderr).toMatch(
+        /^error MIGRATIONS_BEHIND: .*\nwhat to do: Run: session-chain migrate\n$/,
+      );
+      expect(await cli(['doctor', '--only', 'migrations'], changes)).toMatchObject({ code: exitCodes.setUp });
+
+      const { pending } = await json<{ pending: string[] }>(['migrate', '--dry-run'], changes);
+      expect(pending.length).toBeGreaterThan(0);
+      // Two at once: one applies, the other waits and finds everything done.
+      const [one, other] = await Promise.all(
+        [1, 2].map(() => json<{ applied: string[] }>(['migrate'], changes)),
+      );
+      expect([...(one?.applied ?? []), ...(other?.applied ?? [])]).toEqual(pending);
+      expect((await cli(['migrate'], changes)).stdout).toBe('The database is up to date.\n');
+      expect(await json(['doctor', '--only', 'migrations'], changes)).toMatchObject({
+        checks: [{ status: 'ok' }],
+      });
+    } finally {
+      await database.drop();
+    }
+  });
+});
+
+describe('doctor', () => {
+  const byName = ({ stdout }: Ended) => {
+    const { checks } = JSON.parse(stdout) as {
+      checks: { check: string; status: string; message: string; remedy?: string }[];
+    };
+    return Object.fromEntries(checks.map(({ check, ...finding }) => [check, finding]));
+  };
+
+  it('finds everything in order, and warns of a cost without limit', async () => {
+    const ended = await cli(['doctor', '-o', 'json'], {
+      ANTHROPIC_API_KEY: 'some',
+      REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
+    });
+    const { limits, ...others } = byName(ended);
+    expect(ended.code).toBe(0);
+    expect(limits).toMatchObject({ status: 'warn', message: 'no cost limit is set' });
+    for (const [check, { status }] of Object.entries(others)) expect([check, status]).toEqual([check, 'ok']);
+    expect(others).toMatchObject({ agent: { message: expect.stringMatching(/^Claude Code \d+\.\d+\.\d+/) } });
+  });
+
+  it('makes every check though some fail, and says what to do about each', async () => {
+    const ended = await cli(['doctor', '-o', 'json'], {
+      DATABASE_URL: `postgres://${nowhere}/none`,
+      TEMPORAL_ADDRESS: nowhere,
+      REDIS_URL: `redis://${nowhere}`,
+      SESSION_CHAIN_WORKSPACE_ROOTS: join(stack.root, 'missing'),
+      SESSION_CHAIN_AGENT_PATH: '/usr/bin/nobody',
+    });
+    expect(ended.code).toBe(exitCodes.setUp);
+    const found = byName(ended);
+    const failed = [
+      'agent',
+      'workspaces',
+      'database',
+      'migrations',
+      'temporal',
+      'search-attributes',
+      'worker',
+    ];
+    for (const name of failed)
+      expect([name, found[name]]).toEqual([name, expect.objectContaining({ status: 'fail' })]);
+    for (const name of ['credentials', 'redis']) expect(found[name]?.status).toBe('warn');
+    expect(found['node']?.status).toBe('ok');
+    for (const finding of Object.values(found)) {
+      if (finding.status !== 'ok') expect(finding.remedy).toMatch(/\w{3}/);
+    }
+  });
+
+  it('counts a warning as a problem with --strict', async () => {
+    expect((await cli(['doctor', '--only', 'credentials'])).code).toBe(0);
+    expect((await cli(['doctor', '--only', 'credentials', '--strict'])).code).toBe(exitCodes.setUp);
+  });
+
+  it('tells the health of a worker on this host', async () => {
+    expect((await cli(['doctor', '--only', 'database,worker-here'])).code).toBe(0);
+    const nobody = { SESSION_CHAIN_TASK_QUEUE: 'nobody-polls-this' };
+    expect((await cli(['doctor', '--only', 'worker-here'], nobody)).code).toBe(exitCodes.setUp);
+  });
+});
+
+describe('help', () => {
+  it.each(['migrate', 'worker', 'start', 'status', 'head', 'chain', 'transitions', 'cancel', 'doctor'])(
+    '%s explains itself, with an example and -o',
+    async (command) => {
+      const { code, stdout } = await cli([command, '--help']);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(new RegExp(`\\nExample:\\n.*session-chain ${command}`));
+      expect(stdout).toContain('-o, --output <format>');
+    },
+  );
+
+  it('lists the exit codes', async () => {
+    const { stdout } = await cli(['--help']);
+    for (const code of Object.values(exitCodes)) expect(stdout).toMatch(new RegExp(`^  ${code} +\\w`, 'm'));
+    expect(stdout).toContain('\nExample:\n');
+  });
+});

@@ -1,0 +1,207 @@
+import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { describe, expect, it } from '@jest/globals';
+import { codeOfStatus, judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
+import { metadataTool } from '../../agent/steps.js';
+import { SessionChainError } from '../../contracts/failures.js';
+
+const usage = {
+  input_tokens: 1,
+  output_tokens: 1,
+  cache_read_input_tokens: 0,
+  cache_creation_input_tokens: 0,
+};
+
+function assistant(content: unknown[], stopReason = 'end_turn', extra: object = {}): SessionStoreEntry {
+  const message = { id: 'msg_1', model: 'claude', stop_reason: stopReason, content, usage, ...extra };
+  return { type: 'assistant', uuid: crypto.randomUUID(), message };
+}
+const finished = assistant([{ type: 'text', text: 'Done.' }]);
+
+function result(over: object = {}): SDKResultMessage {
+  return {
+    type: 'result',
+    subtype: 'success',
+    is_error: false,
+    result: 'Done.',
+    stop_reason: 'end_turn',
+    ...over,
+  } as unknown as SDKResultMessage;
+}
+
+function judged(over: Partial<JudgedRun> = {}, messages: object[] = [result()]): JudgedRun {
+  const seen = noObservations();
+  for (const message of messages) observe(seen, message as SDKMessage);
+  return {
+    step: 'build',
+    seen,
+    stopped: null,
+    baseFailure: null,
+    own: [finished],
+    filesTouched: [],
+    exit: { code: 0, signal: null, errorTail: '' },
+    timeoutMs: 1000,
+    nowMs: 1_000_000,
+    ...over,
+  };
+}
+
+function failureOf(run: JudgedRun): SessionChainError {
+  try {
+    judgeRun(run);
+  } catch (error) {
+    if (error instanceof SessionChainError) return error;
+    throw error;
+  }
+  throw new Error('The run was expected to be judged a failure.');
+}
+const codeOf = (run: JudgedRun) => failureOf(run).code;
+const system = (subtype: string, over: object = {}) => ({ type: 'system', subtype, ...over });
+const apiError = (status: number | null) =>
+  result({ is_error: true, api_error_status: status, result: 'no' });
+
+describe('judgeRun', () => {
+  it('takes a success that the stored transcript bears out', () => {
+    expect(judgeRun(judged())).toEqual({ text: 'Done.', warnings: [] });
+  });
+
+  it('does not believe a success without a finished turn in the store', () => {
+    expect(codeOf(judged({ own: [] }))).toBe('AGENT_FAILED');
+    expect(codeOf(judged({ own: [assistant([], 'tool_use')] }))).toBe('AGENT_FAILED');
+    expect(codeOf(judged({ own: [{ ...finished, isApiErrorMessage: true }] }))).toBe('AGENT_FAILED');
+    expect(codeOf(judged({ own: [assistant([], 'end_turn', { model: '<synthetic>' })] }))).toBe(
+      'AGENT_FAILED',
+    );
+  });
+
+  it('does not believe a success whose transcript was not stored', () => {
+    expect(codeOf(judged({}, [system('mirror_error', { error: 'late' }), result()]))).toBe('STORE_REFUSED');
+    const lost = system('session_writes_lost', { error_code: 'ENOSPC', lost: ['transcript'] });
+    expect(codeOf(judged({}, [lost, result()]))).toBe('STORE_REFUSED');
+    const elsewhere = system('session_writes_lost', { error_code: 'ENOSPC', lost: ['global_config'] });
+    expect(judgeRun(judged({}, [elsewhere, result()])).text).toBe('Done.');
+    expect(codeOf(judged({ stopped: 'store_refused' }, []))).toBe('STORE_REFUSED');
+  });
+
+  it('reads an API error out of a success', () => {
+    expect(codeOf(judged({}, [apiError(400)]))).toBe('MODEL_REJECTED');
+    expect(codeOf(judged({}, [apiError(401)]))).toBe('MODEL_UNAUTHORIZED');
+    expect(codeOf(judged({}, [apiError(529)]))).toBe('MODEL_UNAVAILABLE');
+    expect(codeOf(judged({}, [apiError(null)]))).toBe('MODEL_UNAVAILABLE');
+  });
+
+  it('says when a rate limit ends', () => {
+    const limit = { type: 'rate_limit_event', rate_limit_info: { status: 'rejected', resetsAt: 1060 } };
+    expect(failureOf(judged({}, [limit, apiError(429)])).retryAfterMs).toBe(60_000);
+    expect(failureOf(judged({}, [apiError(429)])).retryAfterMs).toBeUndefined();
+  });
+
+  it('names refusals, limits and missing logins', () => {
+    expect(codeOf(judged({}, [result({ is_error: true, stop_reason: 'refusal' })]))).toBe('MODEL_REFUSED');
+    expect(codeOf(judged({}, [system('model_refusal_no_fallback'), apiError(null)]))).toBe('MODEL_REFUSED');
+    const ended = (subtype: string, error = 'why') => result({ subtype, is_error: true, errors: [error] });
+    expect(codeOf(judged({}, [ended('error_max_turns')]))).toBe('BUDGET_EXCEEDED');
+    expect(codeOf(judged({}, [ended('error_max_budget_usd')]))).toBe('BUDGET_EXCEEDED');
+    expect(codeOf(judged({}, [ended('error_during_execution')]))).toBe('AGENT_FAILED');
+    expect(
+      codeOf(judged({}, [ended('error_during_execution', 'No conversation found with session ID: x')])),
+    ).toBe('SESSION_NOT_IN_STORE');
+    expect(codeOf(judged({ baseFailure: 'missing' }))).toBe('SESSION_NOT_IN_STORE');
+    const down = new SessionChainError('DATABASE_UNAVAILABLE', 'The database is down.');
+    expect(failureOf(judged({ baseFailure: down }, []))).toBe(down);
+    expect(codeOf(judged({ baseFailure: new Error('odd'), stopped: 'cancelled' }, []))).toBe('CANCELLED');
+    expect(
+      codeOf(judged({}, [result({ is_error: true, result: 'Not logged in · Please run /login' })])),
+    ).toBe('CREDENTIALS_MISSING');
+  });
+
+  it('names why it was stopped, unless it had finished all the same', () => {
+    expect(codeOf(judged({ stopped: 'cancelled' }, []))).toBe('CANCELLED');
+    expect(codeOf(judged({ stopped: 'timed_out' }, []))).toBe('STEP_TIMED_OUT');
+    expect(codeOf(judged({ stopped: 'unauthorized' }, []))).toBe('MODEL_UNAUTHORIZED');
+    expect(judgeRun(judged({ stopped: 'cancelled' })).text).toBe('Done.');
+  });
+
+  it('tells how an agent without a result ended', () => {
+    const exit = { code: null, signal: 'SIGKILL', errorTail: 'out of memory' };
+    expect(failureOf(judged({ exit }, [])).message).toMatch(/by SIGKILL.*out of memory/);
+  });
+
+  it('keeps messages short', () => {
+    const said = result({ is_error: true, api_error_status: 400, result: 'x'.repeat(50_000) });
+    expect(failureOf(judged({}, [said])).message.length).toBeLessThanOrEqual(1000);
+  });
+
+  it('asks the docs step for documents', () => {
+    expect(judgeRun(judged({ step: 'docs', filesTouched: ['README.md'] })).warnings).toEqual([]);
+    expect(judgeRun(judged({ step: 'docs', filesTouched: ['docs/use.md'] })).warnings).toEqual([]);
+    expect(judgeRun(judged({ step: 'docs', filesTouched: ['src/docs.ts'] })).warnings).toHaveLength(1);
+  });
+});
+
+describe('judgeRun of metadata', () => {
+  const valid = { name: 'Tasks', description: 'A list.', tags: ['todo'], recommendations: ['Sort it'] };
+  const call = (id: string, input: object, name = metadataTool) =>
+    assistant([{ type: 'tool_use', id, name, input }], 'tool_use');
+  const answer = (id: string, isError?: boolean): SessionStoreEntry => ({
+    type: 'user',
+    message: { content: [{ type: 'tool_result', tool_use_id: id, ...(isError ? { is_error: true } : {}) }] },
+  });
+  const judge = (own: SessionStoreEntry[]) => judged({ step: 'metadata', own });
+
+  it('takes the last accepted submission', () => {
+    const own = [call('a', { ...valid, name: 'Old' }), answer('a'), call('b', valid), answer('b'), finished];
+    expect(judgeRun(judge(own)).metadata).toEqual(valid);
+  });
+
+  it('takes nothing that was refused, unanswered, of another tool or not finished', () => {
+    expect(codeOf(judge([finished]))).toBe('METADATA_INVALID');
+    expect(codeOf(judge([call('a', valid), answer('a', true), finished]))).toBe('METADATA_INVALID');
+    expect(codeOf(judge([call('a', valid), finished]))).toBe('METADATA_INVALID');
+    expect(codeOf(judge([call('a', valid, 'Write'), answer('a'), finished]))).toBe('METADATA_INVALID');
+    expect(codeOf(judge([call('a', { ...valid, tags: [] }), answer('a'), finished]))).toBe(
+      'METADATA_INVALID',
+    );
+    expect(codeOf(judge([call('a', valid), answer('a')]))).toBe('AGENT_FAILED');
+  });
+});
+
+describe('judgeRun of a compaction', () => {
+  const boundary = (postTokens?: number): SessionStoreEntry => ({
+    type: 'system',
+    subtype: 'compact_boundary',
+    uuid: 'boundary',
+    compactMetadata: { preTokens: 2500, ...(postTokens === undefined ? {} : { postTokens }) },
+  });
+  const summary = (parentUuid: string): SessionStoreEntry => ({
+    type: 'user',
+    isCompactSummary: true,
+    parentUuid,
+  });
+  const judge = (own: SessionStoreEntry[], messages?: object[]) => judged({ step: 'compact', own }, messages);
+
+  it('believes boundary, summary and fewer tokens together', () => {
+    expect(judgeRun(judge([boundary(400), summary('boundary')])).compaction).toEqual({
+      preTokens: 2500,
+      postTokens: 400,
+    });
+  });
+
+  it('believes nothing less', () => {
+    expect(codeOf(judge([]))).toBe('COMPACTION_FAILED');
+    expect(codeOf(judge([boundary(400)]))).toBe('COMPACTION_FAILED');
+    expect(codeOf(judge([boundary(400), summary('another')]))).toBe('COMPACTION_FAILED');
+    expect(codeOf(judge([boundary(2500), summary('boundary')]))).toBe('COMPACTION_FAILED');
+    expect(codeOf(judge([boundary(), summary('boundary')]))).toBe('COMPACTION_FAILED');
+  });
+
+  it('says what Claude Code says of a failure', () => {
+    const failed = system('status', { compact_result: 'failed', compact_error: 'empty response' });
+    expect(failureOf(judge([], [failed, result()])).message).toBe('empty response');
+  });
+});
+
+it('codeOfStatus tells what is worth another try', () => {
+  expect([400, 404, 413, 422].map(codeOfStatus)).toEqual(Array(4).fill('MODEL_REJECTED'));
+  expect([401, 403].map(codeOfStatus)).toEqual(Array(2).fill('MODEL_UNAUTHORIZED'));
+  expect([null, 408, 429, 500, 503, 529].map(codeOfStatus)).toEqual(Array(6).fill('MODEL_UNAVAILABLE'));
+});

@@ -1,0 +1,90 @@
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { describe, expect, it } from '@jest/globals';
+import { ownSpend } from '../../agent/spend.js';
+import {
+  contextTokens,
+  type Counters,
+  lastCounters,
+  noUsage,
+  ownEntries,
+  usageOfTurns,
+} from '../../agent/transcript.js';
+
+const counters = (costUsd: number, inputTokens: number, apiDurationMs = 0): Counters => ({
+  costUsd,
+  apiDurationMs,
+  usage: { ...noUsage, inputTokens },
+});
+const turns = (inputTokens: number) => ({ ...noUsage, inputTokens });
+
+describe('ownSpend', () => {
+  it('takes off the totals that the fork carried on', () => {
+    expect(ownSpend(counters(0.044, 3000, 90), counters(0.034, 1000, 40), turns(2000))).toEqual(
+      counters(0.01, 2000, 50),
+    );
+  });
+
+  it('takes off nothing where the totals started again', () => {
+    expect(ownSpend(counters(0.01, 2000), counters(0.034, 1000), turns(2000))).toEqual(counters(0.01, 2000));
+    // Larger than the base's by itself: only the run's own turns give it away.
+    expect(ownSpend(counters(0.05, 5000), counters(0.034, 1000), turns(5000))).toEqual(counters(0.05, 5000));
+  });
+
+  it('takes off nothing where the base left no totals', () => {
+    expect(ownSpend(counters(0.01, 2000), null, turns(2000))).toEqual(counters(0.01, 2000));
+  });
+
+  it('takes off the base though the last turn was cut off and is in no total', () => {
+    expect(ownSpend(counters(0.039, 2000), counters(0.034, 1000), turns(1400))).toEqual(
+      counters(0.005, 1000),
+    );
+  });
+
+  it('counts what no stored turn shows, as in a compaction', () => {
+    expect(ownSpend(counters(0.039, 2000), counters(0.034, 1000), noUsage)).toEqual(counters(0.005, 1000));
+  });
+});
+
+describe('the readers of a transcript', () => {
+  const turn = (id: string, outputTokens: number, model = 'claude'): SessionStoreEntry => ({
+    type: 'assistant',
+    uuid: `${id}-${outputTokens}`,
+    message: { id, model, content: [], usage: { input_tokens: 10, output_tokens: outputTokens } },
+  });
+
+  it('count a message once though it is stored once per content block', () => {
+    const entries = [
+      turn('a', 5),
+      { ...turn('a', 5), uuid: 'second block' },
+      turn('b', 7),
+      turn('c', 9, '<synthetic>'),
+    ];
+    expect(usageOfTurns(entries)).toEqual({
+      turns: 2,
+      usage: { ...noUsage, inputTokens: 20, outputTokens: 12 },
+    });
+    expect(contextTokens(entries)).toBe(17);
+  });
+
+  it('tell a session’s own entries from those of its parent', () => {
+    const base = [turn('a', 5), { type: 'mode' }];
+    const fork = [{ type: 'mode' }, { ...turn('a', 5), sessionId: 'fork' }, turn('b', 7)];
+    expect(ownEntries(fork, base).map((entry) => entry.uuid)).toEqual([undefined, 'b-7']);
+  });
+
+  it('find the last totals and pass over entries of another shape', () => {
+    const state = (totalCostUSD: number): SessionStoreEntry => ({
+      type: 'cost-state',
+      totalCostUSD,
+      totalAPIDuration: 20,
+      modelUsage: { one: { inputTokens: 1 }, two: { inputTokens: 2, outputTokens: 3 } },
+    });
+    const entries = [state(0.1), state(0.2), { type: 'cost-state' }, { type: 'assistant', message: 'odd' }];
+    expect(lastCounters(entries)).toEqual({
+      costUsd: 0.2,
+      apiDurationMs: 20,
+      usage: { ...noUsage, inputTokens: 3, outputTokens: 3 },
+    });
+    expect(lastCounters([])).toBeNull();
+  });
+});

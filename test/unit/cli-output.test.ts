@@ -1,0 +1,242 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { exitCodeMeanings, exitCodeOf, exitCodes, reportError } from '../../cli/errors.js';
+import {
+  facts,
+  formatCost,
+  formatDuration,
+  formatStatus,
+  formatTokens,
+  shortId,
+  stepLine,
+  stepTable,
+  table,
+} from '../../cli/format.js';
+import { chainReport } from '../../cli/chain-report.js';
+import { nodeVersion } from '../../cli/doctor-checks.js';
+import { outputFormatOf } from '../../cli/output.js';
+import type { ChainState, StepState } from '../../contracts/chain.js';
+import { SessionChainError, failureCodes, remedyFor } from '../../contracts/failures.js';
+import { parseBuildId, parseProjectId, parseSessionId, parseVersionId } from '../../contracts/ids.js';
+
+const first = parseSessionId('11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa');
+const second = parseSessionId('22222222-bbbb-4bbb-8bbb-bbbbbbbbbbbb');
+
+const build: StepState = {
+  step: 'build',
+  status: 'committed',
+  attempts: 1,
+  oldSessionId: null,
+  newSessionId: first,
+  turns: 4,
+  usage: { inputTokens: 100, outputTokens: 1_500, cacheReadTokens: 20_000, cacheWriteTokens: 2_000 },
+  costUsd: 0.25,
+  durationMs: 61_000,
+};
+const metadata: StepState = {
+  ...build,
+  step: 'metadata',
+  attempts: 2,
+  oldSessionId: first,
+  newSessionId: second,
+  turns: 1,
+  costUsd: 1.5,
+  durationMs: 900,
+};
+const nothing = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+const docs: StepState = {
+  ...build,
+  step: 'docs',
+  status: 'pending',
+  attempts: 0,
+  newSessionId: null,
+  turns: 0,
+  usage: nothing,
+  costUsd: 0,
+  durationMs: 0,
+};
+
+describe('figures', () => {
+  it.each([
+    [0, '0 ms'],
+    [999, '999 ms'],
+    [1_000, '1.0 s'],
+    [59_949, '59.9 s'],
+    [59_950, '1 min 00 s'],
+    [65_400, '1 min 05 s'],
+    [3_600_000, '1 h 00 min'],
+    [7_380_000, '2 h 03 min'],
+    [100 * 3_600_000, '4 d 04 h'],
+  ])('%d ms is %s', (durationMs, text) => expect(formatDuration(durationMs)).toBe(text));
+
+  it.each([
+    [0, '$0.00'],
+    [0.0001, '$0.0001'],
+    [0.25, '$0.2500'],
+    [12.345, '$12.35'],
+  ])('%d US dollars are %s', (costUsd, text) => expect(formatCost(costUsd)).toBe(text));
+
+  it.each([
+    [0, '0'],
+    [999, '999'],
+    [12_345, '12.3k'],
+    [999_949, '999.9k'],
+    [999_950, '1.00M'],
+  ])('%d tokens are %s', (tokens, text) => expect(formatTokens(tokens)).toBe(text));
+
+  it('shortens ids to what tells them apart', () => {
+    expect(shortId(first)).toBe('11111111');
+    expect(shortId(null)).toBe('-');
+  });
+});
+
+describe('tables', () => {
+  it('show the steps with old id -> new id and their sum, and nothing for what has not run', () => {
+    expect(stepTable([build, metadata, docs]).split('\n')).toEqual([
+      'step      status     session               attempts  turns  tokens in  cached   out     cost        time',
+      'build     committed  (new) -> 11111111            1      4      22.1k   20.0k  1.5k  $0.2500  1 min 01 s',
+      'metadata  committed  11111111 -> 22222222         2      1      22.1k   20.0k  1.5k    $1.50      900 ms',
+      'docs      pending    -                            -      -          -       -     -        -           -',
+      'total                                             3      5      44.2k   40.0k  3.0k    $1.75  1 min 02 s',
+    ]);
+  });
+
+  it('keep their columns when states are coloured', () => {
+    const plain = stepTable([build, docs]);
+    const coloured = stepTable([build, docs], { colour: true });
+    expect(coloured).not.toBe(plain);
+    expect(coloured.replace(/\x1b\[\d+m/g, '')).toBe(plain);
+  });
+
+  it('have neither lines nor trailing spaces', () => {
+    expect(
+      table(
+        ['a', 'b'],
+        [
+          ['1', ''],
+          ['long', '2'],
+        ],
+      ),
+    ).toBe('a     b\n1\nlong  2');
+  });
+
+  it('list facts, and leave out what is not known', () => {
+    expect(
+      facts([
+        ['a', '1'],
+        ['bcd', null],
+        ['ef', '2'],
+      ]),
+    ).toBe('a   1\nef  2');
+  });
+});
+
+describe('a step in one line', () => {
+  it('names the move of the session, what it took and what it cost', () => {
+    expect(stepLine(metadata)).toBe(
+      'metadata  11111111 -> 22222222  1 turn  22.1k tokens in (20.0k cached), 1.5k out  $1.50  900 ms',
+    );
+  });
+  it('says why it failed or was skipped', () => {
+    const failure = { code: 'MODEL_REFUSED', message: 'No.', remedy: 'Ask otherwise.' } as const;
+    expect(stepLine({ ...docs, status: 'failed', failure })).toBe('docs      failed  MODEL_REFUSED: No.');
+    expect(stepLine({ ...docs, status: 'skipped', reason: 'Too small.' })).toBe(
+      'docs      skipped  Too small.',
+    );
+  });
+});
+
+describe('a chain as text', () => {
+  const state: ChainState = {
+    projectId: parseProjectId('shop'),
+    versionId: parseVersionId('v1'),
+    buildId: parseBuildId('b1'),
+    mode: 'initial',
+    status: 'failed',
+    head: { sessionId: first, seq: 1 },
+    baseSessionId: null,
+    steps: [build],
+    warnings: ['docs: README.md was not touched'],
+    failure: { code: 'MODEL_REFUSED', message: 'No.', remedy: 'Ask otherwise.' },
+  };
+  it('tells where it stands, what went wrong and what to do', () => {
+    const text = chainReport(state);
+    expect(text).toContain('chain         chain/shop/v1/b1\n');
+    expect(text).toContain(`head          ${first}\n`);
+    expect(text).toContain('\nwarning: docs: README.md was not touched\n');
+    expect(text).toContain('\nfailure MODEL_REFUSED: No.\nwhat to do: Ask otherwise.');
+  });
+});
+
+describe('states', () => {
+  it('are coloured on demand only', () => {
+    expect(formatStatus('failed')).toBe('failed');
+    expect(formatStatus('failed', { colour: true })).toBe('\x1b[31mfailed\x1b[39m');
+    expect(formatStatus('pending', { colour: true })).toBe('pending');
+  });
+});
+
+describe('exit codes', () => {
+  it('are distinct, explained, and there is one for every failure', () => {
+    const codes = Object.values(exitCodes);
+    expect(new Set(codes).size).toBe(codes.length);
+    expect(Object.keys(exitCodeMeanings)).toEqual(Object.keys(exitCodes));
+    for (const code of failureCodes) {
+      expect([2, 3, 4, 5, 6, 7]).toContain(exitCodeOf(code));
+    }
+  });
+});
+
+describe('errors', () => {
+  let printed: string[];
+  beforeEach(() => {
+    printed = [];
+    jest.spyOn(console, 'error').mockImplementation((line: unknown) => void printed.push(String(line)));
+  });
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  const error = new SessionChainError('PROJECT_BUSY', 'Somebody works.');
+
+  it('are one block of text with code and remedy', () => {
+    expect(reportError(error, 'text', false)).toBe(exitCodes.conflict);
+    expect(printed).toEqual([
+      `error PROJECT_BUSY: Somebody works.\nwhat to do: ${remedyFor('PROJECT_BUSY')}`,
+    ]);
+  });
+  it('are one document with -o json', () => {
+    reportError(error, 'json', false);
+    expect(printed.map((line) => JSON.parse(line) as unknown)).toEqual([
+      { error: { code: 'PROJECT_BUSY', message: 'Somebody works.', remedy: remedyFor('PROJECT_BUSY') } },
+    ]);
+  });
+  it('show no stack, not even unforeseen ones, unless debugging', () => {
+    expect(reportError(new TypeError('x is not a function'), 'text', false)).toBe(exitCodes.unexpected);
+    expect(printed).toEqual([
+      'error UNEXPECTED: x is not a function\nwhat to do: Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
+    ]);
+    reportError(new TypeError('x is not a function'), 'text', true);
+    expect(printed).toHaveLength(3);
+  });
+});
+
+describe('the output format', () => {
+  it.each([
+    [['head', '-o', 'json'], 'json'],
+    [['head', '--output=json'], 'json'],
+    [['head', '--output', 'json', '--bogus'], 'json'],
+    [['head', '-o', 'text'], 'text'],
+    [['head', '--project', 'json'], 'text'],
+  ])('of %j is %s, before the options are parsed', (args, format) =>
+    expect(outputFormatOf(args)).toBe(format),
+  );
+});
+
+describe('the check of Node', () => {
+  it.each([
+    ['18.20.4', 'fail'],
+    ['20.19.9', 'fail'],
+    ['20.20.0', 'ok'],
+    ['22.0.0', 'ok'],
+  ])('%s: %s', (version, status) => expect(nodeVersion(version).status).toBe(status));
+});

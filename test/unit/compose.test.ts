@@ -1,0 +1,178 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { parse } from 'yaml';
+import { createProgram } from '../../cli/program.js';
+import { readConfig } from '../../config/environment.js';
+import { searchAttributes } from '../../contracts/search-attributes.js';
+
+interface Service {
+  image?: string;
+  build?: string;
+  restart?: string;
+  entrypoint?: string[];
+  command?: string[];
+  depends_on?: Record<string, { condition: string }>;
+  environment?: Record<string, string>;
+  ports?: string[];
+  volumes?: string[];
+  healthcheck?: { test: string[] };
+  stop_grace_period?: string;
+  init?: boolean;
+}
+
+const root = join(import.meta.dirname, '../..');
+const text = (file: string) => readFileSync(join(root, file), 'utf8');
+const compose = parse(text('docker-compose.yml'), { merge: true }) as {
+  services: Record<string, Service>;
+  volumes: Record<string, unknown>;
+};
+const services = Object.entries(compose.services);
+const service = (name: string) => compose.services[name] ?? {};
+
+describe('docker-compose.yml', () => {
+  it('is a valid compose file', () => {
+    const linter = join(root, 'node_modules/dclint/bin/dclint.cjs');
+    const { stdout, status } = spawnSync(process.execPath, [linter, '--quiet', 'docker-compose.yml'], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    expect(stdout.trim()).toBe('');
+    expect(status).toBe(0);
+  });
+
+  it('has the servers, the migration job and the worker', () => {
+    expect(Object.keys(compose.services)).toEqual(
+      expect.arrayContaining([
+        'temporal',
+        'temporal-ui',
+        'temporal-db',
+        'app-db',
+        'cache',
+        'migrate',
+        'worker',
+      ]),
+    );
+  });
+
+  it.each(services)('%s pins its image to a version', (_, { image }) => {
+    expect(image).toMatch(/^[a-z0-9/-]+:v?\d+\.\d+[A-Za-z0-9.-]*$/);
+  });
+
+  it.each(services)(
+    '%s waits only for services that exist, and for what they can tell',
+    (_, { depends_on = {} }) => {
+      for (const [name, { condition }] of Object.entries(depends_on)) {
+        const other = service(name);
+        expect(Object.keys(compose.services)).toContain(name);
+        expect(condition).toBe(other.healthcheck ? 'service_healthy' : 'service_completed_successfully');
+      }
+    },
+  );
+
+  it.each(services)(
+    '%s either runs on and has a health check, or ends and stays ended',
+    (_, { restart, healthcheck }) => {
+      expect(restart).toBe(healthcheck ? 'unless-stopped' : 'no');
+    },
+  );
+
+  it.each(services)('%s publishes nothing beyond this machine', (_, { ports = [] }) => {
+    for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/);
+  });
+
+  it.each(services)('%s uses declared volumes', (_, { volumes = [] }) => {
+    for (const volume of volumes) {
+      const [source = ''] = withDefaults(volume).split(':');
+      expect(Object.keys(compose.volumes)).toContain(source);
+    }
+  });
+
+  it('keeps secrets out of the file and names every required variable in .env.example', () => {
+    const required = [...text('docker-compose.yml').matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name);
+    expect(new Set(required)).toEqual(new Set(['TEMPORAL_DB_PASSWORD', 'APP_DB_PASSWORD']));
+    for (const name of required) expect(text('.env.example')).toContain(`\n${name}=\n`);
+    for (const [, { environment = {} }] of services) {
+      for (const [name, value] of Object.entries(environment)) {
+        if (/PASSWORD|PWD|KEY|TOKEN|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:[-?]/);
+      }
+    }
+  });
+
+  it.each(services.filter(([, { build }]) => build))(
+    '%s calls a command that there is',
+    (_, { command = [], healthcheck }) => {
+      const names = createProgram(() => undefined).commands.map((command) => command.name());
+      expect([...names, '--help']).toContain(command[0]);
+      if (healthcheck) expect(healthcheck.test.slice(0, 3)).toEqual(['CMD', 'session-chain', 'doctor']);
+    },
+  );
+
+  it('gives the worker more time to stop than the worker gives its steps', () => {
+    const { SESSION_CHAIN_SHUTDOWN_GRACE_MS: graceMs } = readConfig({});
+    const [, minutes = '0'] = /^(\d+)m$/.exec(service('worker').stop_grace_period ?? '') ?? [];
+    expect(Number(minutes) * 60_000).toBeGreaterThan(graceMs + 10_000);
+    expect(service('worker').init).toBe(true);
+  });
+
+  it('configures the worker by variables that are read, with values that are accepted', () => {
+    const environment = Object.fromEntries(
+      Object.entries(service('worker').environment ?? {}).map(([name, value]) => [name, withDefaults(value)]),
+    );
+    const config = readConfig(environment);
+    expect(config).toMatchObject({
+      SESSION_CHAIN_WORKSPACE_ROOTS: ['/workspaces'],
+      hasModelCredentials: false,
+    });
+    expect(service('worker').volumes?.map((volume) => withDefaults(volume))).toEqual([
+      'workspaces:/workspaces',
+    ]);
+  });
+
+  it('registers the search attributes of chains', () => {
+    const script = service('temporal-namespace').command?.[0];
+    for (const { name } of Object.values(searchAttributes)) expect(script).toContain(name);
+  });
+
+  it.each(['temporal-schema', 'temporal-namespace'])('%s runs a script that the shell can read', (name) => {
+    const { entrypoint, command } = service(name);
+    expect(entrypoint).toEqual(['/bin/sh', '-euc']);
+    const script = (command?.[0] ?? '').replaceAll('$$', '$');
+    expect(spawnSync('/bin/sh', ['-nc', script], { encoding: 'utf8' })).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
+  });
+});
+
+describe('the image', () => {
+  const dockerfile = text('Dockerfile');
+
+  it('is the version that the package has', () => {
+    const { version } = JSON.parse(text('package.json')) as { version: string };
+    expect(service('worker').image).toBe(`session-chain:${version}`);
+  });
+
+  it('starts from pinned images and does not run as root', () => {
+    const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base);
+    for (const base of bases) expect(base).toMatch(/^node:22\.\d+\.\d+-bookworm-slim$/);
+    expect(dockerfile.match(/^USER .*$/gm)).toEqual(['USER node']);
+  });
+
+  it('is built from every room', () => {
+    const allowed = text('.dockerignore');
+    const rooms = readdirSync(root)
+      .filter((name) => !/^(\.|node_modules$|dist$|test$|bench$)/.test(name))
+      .filter((name) => statSync(join(root, name)).isDirectory())
+      .filter((name) =>
+        readdirSync(join(root, name)).some((file) => file.endsWith('.ts') || file.endsWith('.sql')),
+      );
+    for (const room of rooms) expect(allowed).toContain(`\n!${room}/\n`);
+  });
+});
+
+/** What compose makes of a value when nothing is set; required variables get a stand-in. */
+function withDefaults(value: string): string {
+  return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1').replace(/\$\{\w+:\?[^}]*\}/g, 'secret');
+}
