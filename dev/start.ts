@@ -173,7 +173,8 @@ function workerEnvironment(
 ): Record<string, string> {
   const workspaces = join(stateDir, 'workspaces');
   mkdirSync(workspaces, { recursive: true });
-  const roots = [workspaces, homedir(), dirname(process.cwd()), tmpdir()];
+  // On the reader's own machine his own folders may be worked on.
+  const roots = [homedir(), dirname(process.cwd()), tmpdir()];
   return {
     ...config.environment,
     DATABASE_URL: stack.databaseUrl,

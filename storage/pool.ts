@@ -82,8 +82,8 @@ export function classified(error: unknown): unknown {
 
 /** Whether the statement may not have reached a working server: worth waiting and asking again. */
 export function isConnectionError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = (error as { code?: unknown }).code;
+  if (typeof error !== 'object' || error === null) return false;
+  const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code === 'string') {
     return (
       /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(code) ||
@@ -93,7 +93,7 @@ export function isConnectionError(error: unknown): boolean {
     );
   }
   return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
-    error.message,
+    String(message),
   );
 }
 

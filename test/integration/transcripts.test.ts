@@ -77,19 +77,58 @@ describe('entries', () => {
     expect(await load(store, fork)).toEqual(asCopies(entries, fork));
   });
 
-  it('that many sessions bring at once, each in its own order, are stored once and without a deadlock', async () => {
-    const entries = conversation(30);
-    const sessions = Array.from({ length: 24 }, (_, index) => {
-      const id = newSessionId();
-      return { id, entries: asCopies([...entries.slice(index), ...entries.slice(0, index)], id) };
-    });
+  it('that many sessions bring at once are stored once', async () => {
+    const entries = conversation(100);
+    const sessions = Array.from({ length: 24 }, () => newSessionId());
     const store = createTranscriptStore({ pool: database.pool, projectId });
+    await Promise.all(sessions.map(() => database.pool.query('SELECT pg_sleep(0.1)'))); // opens the connections
     await Promise.all(
-      sessions.map(({ id, entries: own }) => store.append({ projectKey: '-', sessionId: id }, own)),
+      sessions.map((id) => store.append({ projectKey: '-', sessionId: id }, asCopies(entries, id))),
     );
-    for (const { id, entries: own } of sessions) expect(await load(store, id)).toEqual(own);
+    for (const id of sessions) expect(await load(store, id)).toEqual(asCopies(entries, id));
     expect(await countTexts()).toBe(entries.length + 1);
   });
+
+  it('that two sessions bring in opposite orders cause no deadlock', async () => {
+    // A time limit of 0: a deadlock is not healed by trying again.
+    const store = createTranscriptStore({ pool: database.pool, projectId, waitForDatabaseMs: 0 });
+    const [one, two, third] = [newSessionId(), newSessionId(), newSessionId()];
+    const entries = conversation(9);
+    const client = await database.pool.connect();
+    await client.query('BEGIN');
+    const middle = createTranscriptStore({ pool: client as unknown as Pool, projectId });
+    await middle.append({ projectKey: '-', sessionId: third }, asCopies(entries.slice(4, 5), third));
+    const both = Promise.all([
+      store.append({ projectKey: '-', sessionId: one }, asCopies(entries, one)),
+      store.append({ projectKey: '-', sessionId: two }, asCopies(entries.toReversed(), two)),
+    ]);
+    await untilSomebodyWaitsForALock(2);
+    await client.query('ROLLBACK');
+    client.release();
+    await both;
+    expect(await load(store, two)).toEqual(asCopies(entries.toReversed(), two));
+  });
+
+  it.each(['COMMIT', 'ROLLBACK'])(
+    'that another session is just storing are waited for until its %s',
+    async (end) => {
+      const store = createTranscriptStore({ pool: database.pool, projectId });
+      const [one, two] = [newSessionId(), newSessionId()];
+      const entries = conversation(4);
+      const client = await database.pool.connect();
+      await client.query('BEGIN');
+      const first = createTranscriptStore({ pool: client as unknown as Pool, projectId });
+      await first.append({ projectKey: '-', sessionId: one }, asCopies(entries, one));
+      const second = store.append({ projectKey: '-', sessionId: two }, asCopies(entries, two));
+      await untilSomebodyWaitsForALock();
+      await client.query(end);
+      client.release();
+      await second;
+      expect(await load(store, one)).toEqual(end === 'COMMIT' ? asCopies(entries, one) : []);
+      expect(await load(store, two)).toEqual(asCopies(entries, two));
+      expect(await countTexts()).toBe(entries.length + 1);
+    },
+  );
 
   it('keep the order of the calls when nobody waits in between', async () => {
     const { append, loaded } = openSession();
@@ -370,12 +409,12 @@ async function seal(): Promise<void> {
   ]);
 }
 
-async function untilSomebodyWaitsForALock(): Promise<void> {
+async function untilSomebodyWaitsForALock(waiters = 1): Promise<void> {
   for (;;) {
     const { rowCount } = await database.pool.query(
       `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
     );
-    if (rowCount) return;
+    if (rowCount !== null && rowCount >= waiters) return;
     await database.pool.query('SELECT pg_sleep(0.01)');
   }
 }

@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { DemoDocument } from '../../dev/demo.js';
+import { processesNaming } from '../support/agent-runner.js';
+import { until } from '../support/chain-stack.js';
+
+const launcher = join(import.meta.dirname, '../../dist/dev/start.js');
+
+let folder: string;
+let started: ChildProcess | undefined;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'session-chain-start-'));
+  chmodSync(folder, 0o711);
+});
+afterEach(() => {
+  started?.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The launcher of `npm start` in a folder of its own, with what it prints. */
+function start(...args: string[]) {
+  const child = spawn(process.execPath, [launcher, ...args], {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], TEMPORAL_CLI_PATH: process.env['TEMPORAL_CLI_PATH'], HOME: folder },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  started = child;
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
+  return { child, exited: once(child, 'exit'), stdout: () => stdout, stderr: () => stderr };
+}
+
+/** The workers of this folder's stack: the processes that were given its scratch folder and have no parent agent. */
+function workers(): number[] {
+  return processesNaming(join(folder, '.session-chain/scratch')).filter((pid) => {
+    const command = existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
+    return command.startsWith(process.execPath);
+  });
+}
+
+describe('npm start', () => {
+  it('--once --json runs both chains, prints one document and leaves nothing running', async () => {
+    const run = start('--once', '--json');
+    expect(await run.exited).toEqual([0, null]);
+    const document = JSON.parse(run.stdout()) as DemoDocument;
+    const [first, second] = document.chains;
+    expect(document).toMatchObject({
+      model: 'offline',
+      temporal: { address: expect.any(String), ui: expect.any(String) },
+      stateDir: join(folder, '.session-chain'),
+      head: { sessionId: second?.finalSessionId },
+    });
+    expect(document.chains.map(({ status }) => status)).toEqual(['completed', 'completed']);
+    expect(second?.baseSessionId).toBe(first?.finalSessionId);
+    expect(first?.steps.map(({ step, status }) => [step, status])).toEqual([
+      ['build', 'committed'],
+      ['metadata', 'committed'],
+      ['docs', 'committed'],
+      ['compact', 'committed'],
+    ]);
+    expect(run.stderr()).toContain('Model: offline');
+    await until(() => processesNaming(folder).length === 0);
+  });
+
+  it('starts another worker when one dies, and stops with everything at Ctrl-C', async () => {
+    const run = start();
+    await until(() => run.stderr().includes('stays up until Ctrl-C'));
+    expect(run.stdout()).toContain('npx session-chain start');
+    expect(readFileSync(join(folder, '.session-chain/env'), 'utf8')).toContain('DATABASE_URL=postgres://');
+    const [worker] = workers();
+    process.kill(worker ?? 0, 'SIGKILL');
+    await until(() => workers().some((pid) => pid !== worker));
+    expect(run.stderr()).toContain('Worker: died');
+
+    run.child.kill('SIGINT');
+    expect(await run.exited).toEqual([0, null]);
+    expect(existsSync(join(folder, '.session-chain/env'))).toBe(false);
+    await until(() => processesNaming(folder).length === 0);
+  });
+
+  it('says what is wrong with an argument it does not know', async () => {
+    const run = start('--onec');
+    expect(await run.exited).toEqual([2, null]);
+    expect(run.stderr()).toContain('error INVALID_INPUT');
+    expect(run.stderr()).toContain('--help');
+  });
+});
