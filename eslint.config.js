@@ -118,7 +118,15 @@ export default tseslint.config(
   },
   { files: ['**/*.js'], ...tseslint.configs.disableTypeChecked },
   {
-    files: ['scripts/**', 'cli/**', 'bench/**', 'test/support/**', 'dev/**', 'workers/build-bundle.ts'],
+    files: [
+      'scripts/**',
+      'cli/**',
+      'bench/**',
+      'test/support/**',
+      'dev/**',
+      'test/fault/main.ts',
+      'workers/build-bundle.ts',
+    ],
     rules: { 'no-console': 'off' },
   },
 );

@@ -1,6 +1,6 @@
 import type { StepInput, StepLimits } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { type Spent, spentSoFar } from '../storage/ledger.js';
+import { type ChainSpend, type Spent, chainElapsedMs, chainSpend } from '../storage/ledger.js';
 import type { Pool } from '../storage/pool.js';
 
 /**
@@ -12,36 +12,50 @@ export async function remainingLimits(
   input: StepInput,
 ): Promise<Omit<StepLimits, 'maxAttempts'>> {
   const { limits, budget, step } = input;
-  const spent = await spentSoFar(pool, input, step);
-  const least = (what: string, left: (number | undefined)[]): number | undefined => {
-    const given = left.filter((value) => value !== undefined);
-    const value = given.length > 0 ? Math.min(...given) : undefined;
-    if (value === undefined || value > 0) return value;
+  const spent = await chainSpend(pool, input);
+  const spentByStep = spent.steps.find((one) => one.step === step) ?? nothing;
+  const elapsedMs = await chainElapsedMs(pool, input);
+  const left = {
+    cost: [less(limits.maxCostUsd, spentByStep.costUsd), less(budget.maxCostUsd, spent.costUsd)],
+    turns: [less(limits.maxTurns, spentByStep.turns), less(budget.maxTurns, spent.turns)],
+    time: [limits.timeoutMs, less(budget.timeoutMs, elapsedMs)],
+  };
+  const least = (what: keyof typeof left): number | undefined => {
+    const [ofStep, ofChain] = left[what];
+    const least = Math.min(ofStep ?? Infinity, ofChain ?? Infinity);
+    if (least > 0) return least === Infinity ? undefined : least;
+    const whose = least === ofChain ? 'chain' : `${step} step`;
     throw new SessionChainError(
       'BUDGET_EXCEEDED',
-      `The ${what} of the ${step} step, or of its chain, is used up (${describe(spent)}).`,
+      `The ${limitNames[what]} of the ${whose} is used up: ${describe(spent, spentByStep, step, elapsedMs)}.`,
     );
   };
-  const maxCostUsd = least('cost limit', [
-    less(limits.maxCostUsd, spent.step.costUsd),
-    less(budget.maxCostUsd, spent.chain.costUsd),
-  ]);
-  const maxTurns = least('limit of model turns', [
-    less(limits.maxTurns, spent.step.turns),
-    less(budget.maxTurns, spent.chain.turns),
-  ]);
-  const timeoutMs = least('time limit', [limits.timeoutMs, less(budget.timeoutMs, spent.chainElapsedMs)]);
+  const maxCostUsd = least('cost');
   return {
-    maxTurns: maxTurns ?? limits.maxTurns,
-    timeoutMs: timeoutMs ?? limits.timeoutMs,
+    maxTurns: least('turns') ?? limits.maxTurns,
+    timeoutMs: Math.ceil(least('time') ?? limits.timeoutMs),
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
   };
 }
+
+const nothing = { costUsd: 0, turns: 0, attemptsOfUnknownCost: 0 };
+const limitNames = { cost: 'cost limit', turns: 'limit of model turns', time: 'time limit' };
 
 function less(limit: number | undefined, spent: number): number | undefined {
   return limit === undefined ? undefined : limit - spent;
 }
 
-function describe({ chain, step }: { chain: Spent; step: Spent }): string {
-  return `spent: step $${step.costUsd.toFixed(4)} in ${step.turns} turns, chain $${chain.costUsd.toFixed(4)} in ${chain.turns} turns`;
+function describe(
+  chain: ChainSpend,
+  byStep: Pick<Spent, 'costUsd' | 'turns'>,
+  step: string,
+  elapsedMs: number,
+): string {
+  return [
+    `the ${step} step took $${byStep.costUsd.toFixed(4)} and ${byStep.turns} turns`,
+    `the chain $${chain.costUsd.toFixed(4)}, ${chain.turns} turns and ${Math.round(elapsedMs / 1000)} s`,
+    ...(chain.attemptsOfUnknownCost > 0
+      ? [`${chain.attemptsOfUnknownCost} attempts of unknown cost aside`]
+      : []),
+  ].join('; ');
 }

@@ -1,6 +1,7 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { type Evidence, findHole, judgeEvidence } from '../agent/evidence.js';
 import { ownEntries } from '../agent/transcript.js';
+import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { Attempt } from '../storage/attempts.js';
 import { quarantineSession } from '../storage/attempts.js';
@@ -28,16 +29,10 @@ export async function findEarlierWork(
   const load = async (sessionId: SessionId) => (await store.load({ projectKey: '', sessionId })) ?? [];
   const base = attempt.baseSessionId ? await load(attempt.baseSessionId) : [];
   for (const sessionId of earlier) {
-    const entries = await load(sessionId);
-    const hole = findHole(entries);
-    if (hole !== null) {
-      await quarantineSession(
-        deps.pool,
-        attempt.projectId,
-        sessionId,
-        `The entry ${hole} follows one that is missing.`,
-      );
-      deps.log.warn({ sessionId, hole }, 'A transcript with a hole was quarantined.');
+    const entries = await loadWhole(load, sessionId);
+    if (typeof entries === 'string') {
+      await quarantineSession(deps.pool, attempt.projectId, sessionId, entries);
+      deps.log.warn({ sessionId, reason: entries }, 'A transcript with a hole was quarantined.');
       continue;
     }
     const own = ownEntries(entries, base);
@@ -46,4 +41,19 @@ export async function findEarlierWork(
     if (evidence.kind !== 'nothing') return { sessionId, evidence, own };
   }
   return null;
+}
+
+/** The entries of a session, or why they cannot be used: one is missing, from the store or from the line. */
+async function loadWhole(
+  load: (sessionId: SessionId) => Promise<SessionStoreEntry[]>,
+  sessionId: SessionId,
+): Promise<SessionStoreEntry[] | string> {
+  try {
+    const entries = await load(sessionId);
+    const hole = findHole(entries);
+    return hole === null ? entries : `The entry ${hole} follows one that is missing.`;
+  } catch (error) {
+    if (error instanceof SessionChainError && error.code === 'SESSION_NOT_IN_STORE') return error.message;
+    throw error;
+  }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
-import { AgentRunError, type AgentResult } from '../agent/agent.js';
+import { AgentRunError, type AgentResult, type AgentSpend } from '../agent/agent.js';
 import type { AgentProgress } from '../agent/progress.js';
 import { agentTools, allowedTools, continuePrompt, houseRules, promptFor } from '../agent/steps.js';
 import type { CommittedStep, StepInput, StepProgress, StepResult, WaitingStep } from '../contracts/chain.js';
@@ -10,15 +10,17 @@ import { SessionChainError, toFailure, toSessionChainError } from '../contracts/
 import type { StepName } from '../contracts/steps.js';
 import {
   type Attempt,
-  type AttemptMetrics,
   adoptSession,
   beginAttempt,
   commitStep,
   countWaits,
   endAttempt,
   journalFork,
+  quarantineSession,
 } from '../storage/attempts.js';
 import { type ChainRow, requireChain } from '../storage/chains.js';
+import { chainSpend } from '../storage/ledger.js';
+import { type AttemptMetrics, nothingSpent } from '../storage/metrics.js';
 import { contextTokens } from '../storage/transcripts.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { remainingLimits } from './budget.js';
@@ -47,11 +49,21 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     if (begun.outcome === 'committed') return begun.result;
     const { attempt } = begun;
     const hold = holdAttempt(deps, attempt, { chainId: input.chainId, leaseMs });
+    const ledger = { spent: nothingSpent };
     try {
       const earlier = await findEarlierWork(deps, attempt, begun.earlier);
-      return await finishAttempt(deps, input, { chain, attempt, earlier, prompt, workspace, beat, hold });
+      return await finishAttempt(deps, input, {
+        chain,
+        attempt,
+        earlier,
+        prompt,
+        workspace,
+        beat,
+        hold,
+        ledger,
+      });
     } catch (error) {
-      return await endedWithout(deps, input, attempt, hold, error);
+      return await endedWithout(deps, input, { attempt, hold, ledger }, error);
     } finally {
       hold.release();
     }
@@ -93,6 +105,8 @@ interface AttemptContext {
   workspace: string;
   beat: Heartbeat;
   hold: Hold;
+  /** What the attempt has spent so far, whether it comes to a commit or not. */
+  ledger: { spent: AttemptMetrics };
 }
 
 async function finishAttempt(
@@ -100,16 +114,15 @@ async function finishAttempt(
   input: StepInput,
   context: AttemptContext,
 ): Promise<CommittedStep> {
-  const { attempt, earlier } = context;
-  if (attempt.attempt > 1) await settleLedger(deps, input.projectId);
+  const { attempt, earlier, ledger } = context;
+  if (attempt.attempt > 1 || input.budget.maxCostUsd !== undefined) await settleLedger(deps, input.projectId);
   if (earlier?.evidence.kind === 'finished') return await adopt(deps, input, context, earlier);
   const limits = await remainingLimits(deps.pool, input);
   const result = await runAgent(deps, input, context, limits);
-  const { usage, costUsd, turns, durationMs, apiDurationMs, model, agentVersion } = result;
+  ledger.spent = metricsOf(result);
   return await commit(deps, input, context, {
     newSessionId: result.sessionId,
     parentSessionId: earlier?.sessionId ?? attempt.baseSessionId,
-    metrics: { usage, costUsd, turns, durationMs, apiDurationMs, model, agentVersion },
     ...(result.metadata === undefined ? {} : { metadata: result.metadata }),
     warnings: result.warnings,
   });
@@ -127,7 +140,6 @@ async function adopt(
   return await commit(deps, input, context, {
     newSessionId: sessionId,
     parentSessionId: context.attempt.baseSessionId,
-    metrics: nothingSpent,
     ...(metadata === undefined ? {} : { metadata }),
     warnings: [],
   });
@@ -147,7 +159,7 @@ async function runAgent(
       filesCreated,
     });
   if (earlier) await journalFork(deps.pool, attempt, earlier.sessionId);
-  checkpoint([]);
+  void checkpoint([]);
   const result = await deps.agent.run(
     {
       step: input.step,
@@ -164,22 +176,33 @@ async function runAgent(
     },
     { signal: hold.signal, onProgress: (progress) => beat.report(progress) },
   );
-  checkpoint(result.filesTouched);
+  void checkpoint(result.filesTouched);
   return result;
 }
 
 async function commit(
   deps: ActivityDependencies,
   input: StepInput,
-  { attempt, hold }: AttemptContext,
+  { attempt, hold, ledger }: AttemptContext,
   outcome: Pick<
     Parameters<typeof commitStep>[1],
-    'newSessionId' | 'parentSessionId' | 'metrics' | 'metadata' | 'warnings'
+    'newSessionId' | 'parentSessionId' | 'metadata' | 'warnings'
   >,
 ): Promise<CommittedStep> {
-  return await whenDatabaseAnswers(hold.signal, () =>
-    commitStep(deps.pool, { attempt, source: input.step, oldSessionId: input.head.sessionId, ...outcome }),
-  );
+  return await whenDatabaseAnswers(hold.signal, async () => {
+    // This run tells the prices that those of a killed one are worked out from.
+    if (attempt.attempt > 1) await settleLedger(deps, input.projectId, ledger.spent.byModel);
+    const before = attempt.attempt > 1 ? await chainSpend(deps.pool, input) : null;
+    const earlier = before?.steps.find(({ step }) => step === input.step);
+    return await commitStep(deps.pool, {
+      attempt,
+      source: input.step,
+      oldSessionId: input.head.sessionId,
+      metrics: ledger.spent,
+      ...(earlier ? { earlier } : {}),
+      ...outcome,
+    });
+  });
 }
 
 // The agent's work is done and paid: a database that is away for a while must not waste it.
@@ -202,15 +225,14 @@ async function whenDatabaseAnswers<Result>(
 async function endedWithout(
   deps: ActivityDependencies,
   input: StepInput,
-  attempt: Attempt,
-  hold: Hold,
+  { attempt, hold, ledger }: Pick<AttemptContext, 'attempt' | 'hold' | 'ledger'>,
   error: unknown,
 ): Promise<WaitingStep> {
   const failure = classify(toSessionChainError(error), hold);
-  const spent = error instanceof AgentRunError ? error.spent : null;
+  const spent = error instanceof AgentRunError ? metricsOf(error.spent) : ledger.spent;
   const end = { failure: toFailure(failure), spent };
   if (failure.code === 'MODEL_UNAVAILABLE') {
-    const waitMs = failure.retryAfterMs ?? backOffMs(await countWaits(deps.pool, attempt));
+    const waitMs = failure.retryAfterMs ?? backOffMs(input, await countWaits(deps.pool, attempt));
     await endAttempt(deps.pool, attempt, { ...end, waitMs });
     return {
       outcome: 'waiting',
@@ -220,7 +242,7 @@ async function endedWithout(
       reason: failure.message,
     };
   }
-  await endAttempt(deps.pool, attempt, end).catch((cause: unknown) => {
+  await recordEnd(deps, attempt, end).catch((cause: unknown) => {
     // The next begin_attempt ends what is recorded as running.
     deps.log.warn(
       { err: cause, attemptId: attempt.attemptId },
@@ -230,15 +252,43 @@ async function endedWithout(
   throw new StepError(failure, attempt.attempt);
 }
 
+async function recordEnd(
+  { pool }: ActivityDependencies,
+  attempt: Attempt,
+  end: Parameters<typeof endAttempt>[2],
+): Promise<void> {
+  await endAttempt(pool, attempt, end);
+  // What could not be loaded now must not be handed out again.
+  if (end.failure.code === 'SESSION_NOT_IN_STORE' && attempt.baseSessionId) {
+    await quarantineSession(pool, attempt.projectId, attempt.baseSessionId, end.failure.message);
+  }
+}
+
+function metricsOf(spent: AgentSpend): AttemptMetrics {
+  const { usage, byModel, costUsd, turns, durationMs, apiDurationMs, model, agentVersion } = spent;
+  const { turnInFlightUnknown } = spent;
+  return {
+    usage,
+    byModel,
+    // Of no turn there is nothing to work out later.
+    costUsd: costUsd ?? (turns === 0 ? 0 : null),
+    turns,
+    durationMs,
+    apiDurationMs,
+    model,
+    agentVersion,
+    turnInFlightUnknown,
+  };
+}
+
 /** A run that was stopped is cancelled only if its chain was; else this worker lost it, and another goes on with it. */
 function classify(failure: SessionChainError, hold: Hold): SessionChainError {
   if (failure.code !== 'CANCELLED' || hold.isCancelled()) return failure;
   return new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the step.');
 }
 
-// 15 s, doubling to 10 min: an overload lasts minutes, and every look costs a request.
-function backOffMs(waitsBefore: number): number {
-  return Math.min(15_000 * 2 ** waitsBefore, 600_000);
+function backOffMs({ waitMs }: StepInput, waitsBefore: number): number {
+  return Math.min(waitMs.initial * 2 ** waitsBefore, waitMs.max);
 }
 
 /** Why there is nothing to do: so far only a context too small to be worth compacting. */
@@ -269,16 +319,6 @@ function heartbeat(context: Context): Heartbeat {
     stop: () => clearInterval(timer),
   };
 }
-
-const nothingSpent: AttemptMetrics = {
-  usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
-  costUsd: 0,
-  turns: 0,
-  durationMs: 0,
-  apiDurationMs: 0,
-  model: '',
-  agentVersion: '',
-};
 
 /** Names what an attempt is asked to do: evidence of another attempt counts only for the same. */
 function digestOf(step: StepName, prompt: string, model: string | undefined): string {

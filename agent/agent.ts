@@ -1,5 +1,5 @@
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import type { Usage } from '../contracts/chain.js';
+import type { ModelUsage, Usage } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { Metadata } from '../contracts/metadata.js';
@@ -16,7 +16,17 @@ import { createScratch, sweepScratch, type Scratch } from './scratch.js';
 import { ownSpend, runningTotals } from './spend.js';
 import { createStop, type Stop } from './stop.js';
 import { createToolGate, type ToolGate } from './tool-gate.js';
-import { contextTokens, lastCounters, ownEntries, usageOfTurns } from './transcript.js';
+import {
+  acceptedCalls,
+  agentVersion,
+  contextTokens,
+  lastCounters,
+  lastModel,
+  ownEntries,
+  usageOfTurns,
+  withUnknownCost,
+} from './transcript.js';
+import { writtenFile } from './workspace-guard.js';
 
 export interface AgentDependencies {
   /** What reaches the model: credentials, base URL, provider switches. */
@@ -69,15 +79,22 @@ export interface AgentSpend {
   usage: Usage;
   /** US dollars by Claude Code's price list; null when the agent was killed before it could say. */
   costUsd: number | null;
+  /** The same by model; the cost of each is null where that of the whole is. */
+  byModel: Record<string, ModelUsage>;
   /** Model turns that are in the transcript. */
   turns: number;
   durationMs: number;
+  /** The part of the duration spent waiting for the model; null where the agent was killed before it could say. */
+  apiDurationMs: number | null;
+  agentVersion: string | null;
+  model: string | null;
+  /** The run did not end by itself: a model turn that was under way then is in no figure. */
+  turnInFlightUnknown: boolean;
 }
 
 export interface AgentResult extends AgentSpend {
   sessionId: SessionId;
   costUsd: number;
-  /** The part of the duration spent waiting for the model. */
   apiDurationMs: number;
   /** Relative to the workspace; what the file tools wrote, not what shell commands wrote. */
   filesTouched: string[];
@@ -89,8 +106,6 @@ export interface AgentResult extends AgentSpend {
   compaction?: { preTokens: number; postTokens: number };
   /** Size of the context that the next step starts with. */
   contextTokens: number;
-  agentVersion: string;
-  model: string;
   warnings: string[];
 }
 
@@ -195,7 +210,7 @@ async function runStep(run: StepRun): Promise<AgentResult> {
     onRefused: () => stop.now('store_refused'),
   });
   const progress = createProgress(context.onProgress);
-  const filesTouched = new Set<string>();
+  const filesTouched = new Set<string>(writtenBefore(request));
   const hooks = agentHooks({ gate, progress, workspace: request.workspace, filesTouched, stop });
 
   const onAbort = () => stop.orderly('cancelled');
@@ -226,6 +241,13 @@ async function runStep(run: StepRun): Promise<AgentResult> {
   return resultOf(run, gate, seen, stop, [...filesTouched], await exitOf(agentProcess));
 }
 
+/** What earlier attempts of the step wrote counts for its result. */
+function writtenBefore({ earlierEntries, workspace }: AgentRequest): string[] {
+  return acceptedCalls(earlierEntries ?? []).flatMap(
+    ({ name, input }) => writtenFile(name, input, workspace, workspace) ?? [],
+  );
+}
+
 async function exitOf(agentProcess: AgentProcess | null) {
   if (agentProcess === null) return { code: null, signal: null, errorTail: '' };
   return { ...(await agentProcess.ended), errorTail: agentProcess.errorTail() };
@@ -242,14 +264,19 @@ function resultOf(
   const { request } = run;
   const base = gate.base();
   const own = ownEntries(gate.appended(), base);
-  const { turns, usage } = usageOfTurns(own);
+  const turns = usageOfTurns(own);
   const counters = runningTotals(seen.result, gate.appended());
-  const spent = counters === null ? null : ownSpend(counters, lastCounters(base), usage);
+  const spent = counters === null ? null : ownSpend(counters, lastCounters(base), turns.usage);
   const spend: AgentSpend = {
-    usage: spent?.usage ?? usage,
+    usage: spent?.usage ?? turns.usage,
+    byModel: spent?.byModel ?? withUnknownCost(turns.byModel),
     costUsd: spent?.costUsd ?? null,
-    turns,
+    turns: turns.turns,
     durationMs: Math.round(performance.now() - run.startedAt),
+    apiDurationMs: spent === null ? null : Math.round(spent.apiDurationMs),
+    agentVersion: seen.agentVersion || agentVersion(own),
+    model: seen.model || lastModel(own),
+    turnInFlightUnknown: seen.result === null || stop.reason() !== null,
   };
   try {
     const verdict = judgeRun({
@@ -257,6 +284,7 @@ function resultOf(
       seen,
       stopped: stop.reason(),
       baseFailure: gate.baseFailure(),
+      refusal: gate.refusal(),
       own: [...(request.earlierEntries ?? []), ...own],
       filesTouched,
       exit,
@@ -268,11 +296,9 @@ function resultOf(
       ...verdict,
       sessionId: request.sessionId,
       costUsd: spend.costUsd ?? 0,
-      apiDurationMs: Math.round(spent?.apiDurationMs ?? 0),
+      apiDurationMs: spend.apiDurationMs ?? 0,
       filesTouched,
       contextTokens: verdict.compaction?.postTokens ?? contextTokens(own),
-      agentVersion: seen.agentVersion,
-      model: seen.model,
     };
   } catch (error) {
     throw error instanceof SessionChainError ? new AgentRunError(error, spend) : error;

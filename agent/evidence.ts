@@ -43,14 +43,11 @@ export function judgeEvidence(step: StepName, own: SessionStoreEntry[]): Evidenc
 }
 
 /**
- * The first entry whose predecessor is neither in these entries nor before them in the list; null for a transcript
- * without a hole. What follows a hole was said to a model that had seen more than is stored.
+ * The first entry whose predecessor is not there; null for a transcript without a hole. What follows a hole was said to
+ * a model that had seen more than is stored. The order does not matter: a store may give entries in any.
  */
-export function findHole(entries: SessionStoreEntry[]): string | null {
-  const seen = new Set<string>();
-  for (const { uuid, parentUuid } of entries) {
-    if (typeof parentUuid === 'string' && !seen.has(parentUuid)) return uuid ?? parentUuid;
-    if (uuid !== undefined) seen.add(uuid);
-  }
-  return null;
+export function findHole(entries: readonly SessionStoreEntry[]): string | null {
+  const there = new Set(entries.map(({ uuid }) => uuid));
+  const orphan = entries.find(({ parentUuid }) => typeof parentUuid === 'string' && !there.has(parentUuid));
+  return orphan === undefined ? null : (orphan.uuid ?? String(orphan.parentUuid));
 }

@@ -1,6 +1,6 @@
 import type { Query, SDKMessage } from '@anthropic-ai/claude-agent-sdk';
 import type { Progress } from './progress.js';
-import { observe, type Observations } from './results.js';
+import { observe, type Observations, type StopReason } from './results.js';
 import type { Stop } from './stop.js';
 
 /**
@@ -17,15 +17,24 @@ export async function readToTheEnd(
     for await (const message of messages) {
       observe(seen, message);
       progress.onMessage(message);
-      if (isHopelessRetry(message)) stop.orderly('unauthorized');
+      const reason = reasonNotToRetry(message);
+      if (reason !== null) stop.orderly(reason);
     }
   } catch (error) {
     seen.thrown = error instanceof Error ? error : new Error(String(error));
   }
 }
 
-/** Claude Code asks ten times over three minutes with a credential that was refused; twice is enough. */
-function isHopelessRetry(message: SDKMessage): boolean {
-  if (message.type !== 'system' || message.subtype !== 'api_retry') return false;
-  return (message.error_status === 401 || message.error_status === 403) && message.attempt >= 2;
+/**
+ * Claude Code repeats a failed request by itself. With a credential that was refused it would ask ten times over three
+ * minutes: twice is enough. And it sits through whatever pause the service asks for, with its process: the chain waits
+ * for that without one.
+ */
+function reasonNotToRetry(message: SDKMessage): StopReason | null {
+  if (message.type !== 'system' || message.subtype !== 'api_retry') return null;
+  const refused = message.error_status === 401 || message.error_status === 403;
+  if (refused && message.attempt >= 2) return 'unauthorized';
+  return !refused && message.retry_delay_ms > longestPauseMs ? 'unavailable' : null;
 }
+
+const longestPauseMs = 5_000;

@@ -8,7 +8,7 @@ import { acceptedMetadata, lastStopReason, verifiedCompaction } from './transcri
 const messageLength = 1000;
 
 /** Why we ended a run ourselves. */
-export type StopReason = 'cancelled' | 'timed_out' | 'store_refused' | 'unauthorized';
+export type StopReason = 'cancelled' | 'timed_out' | 'store_refused' | 'unauthorized' | 'unavailable';
 
 /** What a run's messages said that its result does not. */
 export interface Observations {
@@ -21,6 +21,8 @@ export interface Observations {
   lostEntries: string | null;
   /** HTTP status of the last model request that the agent repeated; null for a connection that failed. */
   lastRetryStatus: number | null;
+  /** How long the agent was going to wait before it repeated that request. */
+  lastRetryDelayMs: number | null;
   /** When a rate limit that stopped the run ends, in ms since 1970. */
   rateLimitEndsAtMs: number | null;
   agentVersion: string;
@@ -35,6 +37,7 @@ export function noObservations(): Observations {
     refused: false,
     lostEntries: null,
     lastRetryStatus: null,
+    lastRetryDelayMs: null,
     rateLimitEndsAtMs: null,
     agentVersion: '',
     model: '',
@@ -60,6 +63,7 @@ export function observe(seen: Observations, message: SDKMessage): void {
     seen.compactionError = message.compact_error ?? 'no reason given';
   } else if (message.subtype === 'api_retry') {
     seen.lastRetryStatus = message.error_status;
+    seen.lastRetryDelayMs = message.retry_delay_ms;
   } else if (message.subtype === 'model_refusal_no_fallback') {
     seen.refused = true;
   } else if (message.subtype === 'mirror_error') {
@@ -76,6 +80,8 @@ export interface JudgedRun {
   stopped: StopReason | null;
   /** Why the base session could not be had: `missing` from the store, or the error of its load. */
   baseFailure: 'missing' | Error | null;
+  /** Why the store refused an append; null while it has not. */
+  refusal: Error | null;
   /** The entries that this run added and the store acknowledged. */
   own: SessionStoreEntry[];
   /** Relative to the workspace. */
@@ -101,12 +107,8 @@ export interface Verdict {
  */
 export function judgeRun(run: JudgedRun): Verdict {
   const { seen, step } = run;
-  if (run.stopped === 'store_refused' || seen.lostEntries !== null) {
-    throw failure(
-      'STORE_REFUSED',
-      `The transcript is not stored to its end: ${seen.lostEntries ?? 'the store refused'}`,
-    );
-  }
+  const refused = run.stopped === 'store_refused' || (run.stopped === null && run.refusal !== null);
+  if (refused || seen.lostEntries !== null) throw storeFailure(run);
   if (run.baseFailure === 'missing') {
     throw failure('SESSION_NOT_IN_STORE', 'The session to go on from is not in the store.');
   }
@@ -149,6 +151,16 @@ export function codeOfStatus(status: number | null): FailureCode {
   return 'MODEL_REJECTED';
 }
 
+/** A session that somebody sealed refuses, too: then another attempt has taken over, and the store is well. */
+function storeFailure({ refusal, seen }: JudgedRun): SessionChainError {
+  if (refusal?.cause instanceof SessionChainError && refusal.cause.code === 'FENCED') return refusal.cause;
+  return failure(
+    'STORE_REFUSED',
+    `The transcript is not stored to its end: ${seen.lostEntries ?? refusal?.message ?? 'the store refused'}`,
+    refusal,
+  );
+}
+
 function failureOf(run: JudgedRun): SessionChainError {
   const { seen, stopped } = run;
   switch (stopped) {
@@ -158,6 +170,13 @@ function failureOf(run: JudgedRun): SessionChainError {
       return failure('STEP_TIMED_OUT', `The step ${run.step} took longer than ${run.timeoutMs} ms.`);
     case 'unauthorized':
       return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
+    case 'unavailable':
+      return new SessionChainError(
+        'MODEL_UNAVAILABLE',
+        `The model service answered ${seen.lastRetryStatus ?? 'nothing'} and asks for a pause.`,
+        undefined,
+        { retryAfterMs: seen.lastRetryDelayMs ?? 0 },
+      );
     case 'store_refused':
     case null:
   }
@@ -172,6 +191,8 @@ function failureOf(run: JudgedRun): SessionChainError {
       return failure('BUDGET_EXCEEDED', `The step reached its cost limit. ${said}`.trim());
     case 'success':
       if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
+      // Claude Code has asked it three times to go on by then; the next attempt asks again.
+      if (lastStopReason(run.own) === 'max_tokens') return failure('AGENT_FAILED', said);
       return modelFailure(run, result.api_error_status ?? null, said);
     case 'error_during_execution':
     case 'error_max_structured_output_retries':

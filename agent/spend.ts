@@ -1,6 +1,13 @@
 import type { SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { Usage } from '../contracts/chain.js';
-import { lastCounters, noUsage, type Counters } from './transcript.js';
+import {
+  countersByModel,
+  lastCounters,
+  noUsage,
+  sumUsage,
+  type Counters,
+  type ModelCounters,
+} from './transcript.js';
 
 const usageFields = Object.keys(noUsage) as (keyof Usage)[];
 
@@ -11,13 +18,22 @@ const usageFields = Object.keys(noUsage) as (keyof Usage)[];
  * than to the own turns alone. Never negative.
  */
 export function ownSpend(total: Counters, base: Counters | null, ownTurns: Usage): Counters {
-  if (base === null || !carriesOn(total, base, ownTurns)) {
-    return { ...total, costUsd: toNanoDollars(total.costUsd) };
-  }
+  const taken = base !== null && carriesOn(total, base, ownTurns) ? base : null;
+  const byModel = Object.entries(total.byModel).map(([model, counters]): [string, ModelCounters] => {
+    const before = taken?.byModel[model];
+    return [
+      model,
+      {
+        ...mapUsage((field) => counters[field] - (before?.[field] ?? 0)),
+        costUsd: toNanoDollars(counters.costUsd - (before?.costUsd ?? 0)),
+      },
+    ];
+  });
   return {
-    costUsd: Math.max(0, toNanoDollars(total.costUsd - base.costUsd)),
-    apiDurationMs: Math.max(0, total.apiDurationMs - base.apiDurationMs),
-    usage: mapUsage((field) => total.usage[field] - base.usage[field]),
+    costUsd: toNanoDollars(total.costUsd - (taken?.costUsd ?? 0)),
+    apiDurationMs: Math.max(0, total.apiDurationMs - (taken?.apiDurationMs ?? 0)),
+    usage: mapUsage((field) => total.usage[field] - (taken?.usage[field] ?? 0)),
+    byModel: Object.fromEntries(byModel.filter(([, own]) => usageFields.some((field) => own[field] > 0))),
   };
 }
 
@@ -31,19 +47,13 @@ export function runningTotals(
 ): Counters | null {
   const stored = lastCounters(appended);
   if (result === null) return stored;
-  const models = Object.values(result.modelUsage);
-  const sum = (valueOf: (model: (typeof models)[number]) => number) =>
-    models.reduce((total, model) => total + valueOf(model), 0);
+  const byModel = countersByModel(result.modelUsage);
   return {
     costUsd: result.total_cost_usd,
     // The result of a compaction says 0; the counters stored after it know better.
     apiDurationMs: Math.max(result.duration_api_ms, stored?.apiDurationMs ?? 0),
-    usage: {
-      inputTokens: sum((model) => model.inputTokens),
-      outputTokens: sum((model) => model.outputTokens),
-      cacheReadTokens: sum((model) => model.cacheReadInputTokens),
-      cacheWriteTokens: sum((model) => model.cacheCreationInputTokens),
-    },
+    usage: sumUsage(Object.values(byModel)),
+    byModel,
   };
 }
 
@@ -56,16 +66,16 @@ function carriesOn(total: Counters, base: Counters, ownTurns: Usage): boolean {
   return holdsBase && total.costUsd >= base.costUsd - 1e-9 && carried <= startedAgain;
 }
 
-/** Sums of binary fractions: keeps 0.044 - 0.034 from being stored as 0.009999999999999995. */
+/** Sums of binary fractions: keeps 0.044 - 0.034 from being stored as 0.009999999999999995. Never negative. */
 function toNanoDollars(costUsd: number): number {
-  return Math.round(costUsd * 1e9) / 1e9;
+  return Math.max(0, Math.round(costUsd * 1e9) / 1e9);
 }
 
 function mapUsage(valueOf: (field: keyof Usage) => number): Usage {
   return {
-    inputTokens: valueOf('inputTokens'),
-    outputTokens: valueOf('outputTokens'),
-    cacheReadTokens: valueOf('cacheReadTokens'),
-    cacheWriteTokens: valueOf('cacheWriteTokens'),
+    inputTokens: Math.max(0, valueOf('inputTokens')),
+    outputTokens: Math.max(0, valueOf('outputTokens')),
+    cacheReadTokens: Math.max(0, valueOf('cacheReadTokens')),
+    cacheWriteTokens: Math.max(0, valueOf('cacheWriteTokens')),
   };
 }

@@ -1,4 +1,6 @@
 import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { SessionChainError } from '../contracts/failures.js';
+import { findHole } from './evidence.js';
 import { toolUseIds } from './transcript.js';
 
 /**
@@ -90,8 +92,17 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
     const isBase = key.sessionId === baseSessionId && key.subpath === undefined;
     try {
       const entries = await store.load(key);
-      if (isBase) base = entries ?? [];
-      if (isBase && base.length === 0) baseFailure = 'missing';
+      if (!isBase) return entries;
+      base = entries ?? [];
+      if (base.length === 0) baseFailure = 'missing';
+      const hole = findHole(base);
+      if (hole !== null) {
+        // Claude Code would go on from what comes after the hole, and not say so.
+        throw new SessionChainError(
+          'SESSION_NOT_IN_STORE',
+          `The transcript of session ${key.sessionId} has a hole before its entry ${hole}.`,
+        );
+      }
       return entries;
     } catch (cause) {
       if (isBase) baseFailure = cause instanceof Error ? cause : new Error(String(cause));

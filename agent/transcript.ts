@@ -1,6 +1,6 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { z } from 'zod';
-import type { Usage } from '../contracts/chain.js';
+import type { ModelUsage, Usage } from '../contracts/chain.js';
 import type { Metadata } from '../contracts/metadata.js';
 import { metadataSchema } from '../contracts/schemas.js';
 import { metadataTool } from './steps.js';
@@ -56,6 +56,7 @@ const costStateEntry = z.object({
       outputTokens: z.number().default(0),
       cacheReadInputTokens: z.number().default(0),
       cacheCreationInputTokens: z.number().default(0),
+      costUSD: z.number().default(0),
     }),
   ),
 });
@@ -65,6 +66,11 @@ export interface Counters {
   costUsd: number;
   apiDurationMs: number;
   usage: Usage;
+  byModel: Record<string, ModelCounters>;
+}
+
+export interface ModelCounters extends Usage {
+  costUsd: number;
 }
 
 /** The entries that a session added itself: those whose uuid its parent does not have. */
@@ -73,31 +79,74 @@ export function ownEntries(entries: SessionStoreEntry[], base: SessionStoreEntry
   return entries.filter((entry) => entry.uuid === undefined || !inherited.has(entry.uuid));
 }
 
-/** The last `cost-state` of a transcript; null where none was written, which is so after a kill. */
+/** The last `cost-state` of a transcript; null where none was written, which is so after a kill. No fork copies it. */
 export function lastCounters(entries: SessionStoreEntry[]): Counters | null {
   const last = parseAll(entries, costStateEntry).at(-1);
   if (last === undefined) return null;
+  const byModel = countersByModel(last.modelUsage);
   return {
     costUsd: last.totalCostUSD,
     apiDurationMs: last.totalAPIDuration,
-    usage: sumUsage(
-      Object.values(last.modelUsage).map((model) => ({
-        inputTokens: model.inputTokens,
-        outputTokens: model.outputTokens,
-        cacheReadTokens: model.cacheReadInputTokens,
-        cacheWriteTokens: model.cacheCreationInputTokens,
-      })),
-    ),
+    usage: sumUsage(Object.values(byModel)),
+    byModel,
   };
+}
+
+/** Claude Code's own words for the counters of each model, in ours. */
+export function countersByModel(
+  modelUsage: Record<
+    string,
+    {
+      inputTokens: number;
+      outputTokens: number;
+      cacheReadInputTokens: number;
+      cacheCreationInputTokens: number;
+      costUSD: number;
+    }
+  >,
+): Record<string, ModelCounters> {
+  return Object.fromEntries(
+    Object.entries(modelUsage).map(([model, counters]) => [
+      model,
+      {
+        inputTokens: counters.inputTokens,
+        outputTokens: counters.outputTokens,
+        cacheReadTokens: counters.cacheReadInputTokens,
+        cacheWriteTokens: counters.cacheCreationInputTokens,
+        costUsd: counters.costUSD,
+      },
+    ]),
+  );
 }
 
 /**
  * Usage of the model's turns, counted once per message although a message is stored once per content block. What
  * Claude Code spends besides (a compaction's summary) is in no entry; the counters have it.
  */
-export function usageOfTurns(entries: SessionStoreEntry[]): { turns: number; usage: Usage } {
-  const byMessage = new Map(modelTurns(entries).map((entry) => [entry.message.id, usageOf(entry)]));
-  return { turns: byMessage.size, usage: sumUsage([...byMessage.values()]) };
+export function usageOfTurns(entries: SessionStoreEntry[]): {
+  turns: number;
+  usage: Usage;
+  byModel: Record<string, Usage>;
+} {
+  const messages = [...new Map(modelTurns(entries).map((entry) => [entry.message.id, entry])).values()];
+  const models = [...new Set(messages.map((entry) => entry.message.model))];
+  return {
+    turns: messages.length,
+    usage: sumUsage(messages.map(usageOf)),
+    byModel: Object.fromEntries(
+      models.map((model) => [
+        model,
+        sumUsage(messages.filter((entry) => entry.message.model === model).map(usageOf)),
+      ]),
+    ),
+  };
+}
+
+/** Tokens that nobody has put a price on yet. */
+export function withUnknownCost(byModel: Record<string, Usage>): Record<string, ModelUsage> {
+  return Object.fromEntries(
+    Object.entries(byModel).map(([model, usage]) => [model, { ...usage, costUsd: null }]),
+  );
 }
 
 /** How large the context was at the last model turn, in tokens; 0 where there was none. */
@@ -111,6 +160,12 @@ export function contextTokens(entries: SessionStoreEntry[]): number {
 /** The model of the last turn; null where there was no turn. */
 export function lastModel(entries: SessionStoreEntry[]): string | null {
   return modelTurns(entries).at(-1)?.message.model ?? null;
+}
+
+/** The version of Claude Code that wrote the last entry that names one; null where none does. */
+export function agentVersion(entries: SessionStoreEntry[]): string | null {
+  const versions = entries.map((entry) => entry.version).filter((version) => typeof version === 'string');
+  return versions.at(-1) ?? null;
 }
 
 /** The stop reason of the last model turn; null where there was no turn. Synthetic entries are no turns. */
@@ -144,18 +199,25 @@ export function verifiedCompaction(
 
 /** The last metadata that the model submitted and the tool accepted; null where there was none. */
 export function acceptedMetadata(own: SessionStoreEntry[]): Metadata | null {
+  const submissions = acceptedCalls(own)
+    .filter(({ name }) => name === metadataTool)
+    .map(({ input }) => metadataSchema.safeParse(input))
+    .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
+  return submissions.at(-1) ?? null;
+}
+
+/** The model's tool calls that were answered without an error, in order. */
+export function acceptedCalls(own: SessionStoreEntry[]): { name: string; input: unknown }[] {
   const accepted = new Set(
     parseAll(own, userEntry)
       .flatMap((entry) => entry.message.content)
       .filter((block) => block.type === 'tool_result' && block.is_error !== true)
       .map((block) => block.tool_use_id),
   );
-  const submissions = modelTurns(own)
+  return modelTurns(own)
     .flatMap((entry) => entry.message.content)
-    .filter((block) => block.type === 'tool_use' && block.name === metadataTool && accepted.has(block.id))
-    .map((block) => metadataSchema.safeParse(block.input))
-    .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
-  return submissions.at(-1) ?? null;
+    .filter((block) => block.type === 'tool_use' && accepted.has(block.id))
+    .map(({ name, input }) => ({ name: String(name), input }));
 }
 
 /** The ids of the tool calls in these entries. */
@@ -167,7 +229,7 @@ export function toolUseIds(entries: SessionStoreEntry[]): string[] {
 
 export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
 
-export function sumUsage(usages: Usage[]): Usage {
+export function sumUsage(usages: readonly Usage[]): Usage {
   return usages.reduce(
     (sum, usage) => ({
       inputTokens: sum.inputTokens + usage.inputTokens,

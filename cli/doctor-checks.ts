@@ -52,7 +52,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
   limits: async () => ({
     status: 'warn',
     message: 'no cost limit is set',
-    remedy: "Pass --max-cost-usd to start, or limits.<step>.maxCostUsd to the client's start.",
+    remedy: "Pass --max-cost-usd to start, or budget.maxCostUsd to the client's start.",
   }),
   workspaces,
   database: withPool(async (pool) => databaseVersion(pool)),

@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
 import type { StepState, Usage } from '../contracts/chain.js';
+import { cacheShare, inputTokensOf } from '../contracts/usage.js';
 
 /** What a person reads: durations, money, tokens, ids and tables. Pure; colours only where they are asked for. */
 
@@ -41,11 +42,6 @@ export function shortId(id: string | null): string {
 /** A point in time to the second, in UTC. */
 export function formatTime(time: Date): string {
   return `${time.toISOString().slice(0, 19).replace('T', ' ')}Z`;
-}
-
-/** Everything that was sent to the model, whether it was read from the cache or not. */
-export function inputTokensOf({ inputTokens, cacheReadTokens, cacheWriteTokens }: Usage): number {
-  return inputTokens + cacheReadTokens + cacheWriteTokens;
 }
 
 /** The steps of a chain and their sum: old id -> new id, turns, tokens, cost, time. Ids are shortened. */
@@ -93,7 +89,7 @@ function figures(turns: number, usage: Usage, costUsd: number, durationMs: numbe
   return [
     String(turns),
     formatTokens(inputTokensOf(usage)),
-    formatTokens(usage.cacheReadTokens),
+    [formatTokens(usage.cacheReadTokens), cacheShare(usage)].filter(Boolean).join(', '),
     formatTokens(usage.outputTokens),
     formatCost(costUsd),
     formatDuration(durationMs),
@@ -128,7 +124,7 @@ export function stepLine(step: StepState): string {
     case 'cancelled':
     case 'pending':
     case 'running':
-      return `${name}  ${step.status}${step.reason === undefined ? '' : `  ${step.reason}`}`;
+      return `${name}  ${step.status}`;
   }
 }
 

@@ -27,6 +27,7 @@ import { type ChainMode, type ChainStatus, type StepName, isClosed, stepNames } 
 import { readChainState } from '../storage/chain-state.js';
 import { registerChain, requireChain } from '../storage/chains.js';
 import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads.js';
+import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger.js';
 import type { Pool } from '../storage/pool.js';
 import { requestStop } from '../storage/stop-requests.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
@@ -88,10 +89,17 @@ export interface SessionChain {
   progress(key: ChainKey): Promise<LiveProgress | null>;
   /** How the chain ended, once it has; a failed chain is a result, too. Throws CHAIN_NOT_FOUND, CHAIN_TERMINATED. */
   wait(key: ChainKey): Promise<ChainResult>;
-  /** Asks the chain to stop; the head stays at the last committed session. Throws CHAIN_NOT_FOUND. */
+  /**
+   * Asks the chain to stop; the head stays at the last committed session. A running agent is told at once, through the
+   * database. Throws CHAIN_NOT_FOUND, also for a chain that is over.
+   */
   cancel(key: ChainKey): Promise<void>;
   /** The project's latest session. Throws PROJECT_NOT_FOUND. */
   head(projectId: string): Promise<Head>;
+  /** What a project has spent, failed and interrupted attempts included. Throws PROJECT_NOT_FOUND. */
+  spend(projectId: string): Promise<Spent>;
+  /** What a chain has spent over all its runs, by step. Throws CHAIN_NOT_FOUND. */
+  chainSpend(key: ChainKey): Promise<ChainSpend>;
   /** The moves of the head, the newest first. */
   transitions(projectId: string, options?: { limit?: number }): Promise<Transition[]>;
   /** The lineage of the head, the newest session first. */
@@ -122,6 +130,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     wait: async (key) => await wait(pool, handleOf(key), key),
     cancel: async (key) => await cancel(pool, handleOf(key), key),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
+    spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
+    chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, key)),
     transitions: async (projectId, { limit = 100 } = {}) =>
       await listTransitions(pool, await existing(pool, projectId), limit),
     lineage: async (projectId) => await getSessionChain(pool, await existing(pool, projectId)),
@@ -223,15 +233,20 @@ async function resultOf(pool: Pool, key: ChainKey): Promise<ChainResult | null> 
 }
 
 async function cancel(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<void> {
-  const { chainId } = await requireChain(pool, key);
+  const { chainId, status } = await requireChain(pool, key);
+  const over = (how: string) =>
+    new SessionChainError(
+      'CHAIN_NOT_FOUND',
+      `The chain ${chainWorkflowId(key)} is over (${how}); there is nothing to cancel.`,
+      'Nothing: it works no more.',
+    );
+  if (isClosed(status)) throw over(status);
   try {
     await handle.cancel();
     // Temporal tells the running step with its next heartbeat; this tells it now.
     await requestStop(pool, `chain:${chainId}`);
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) {
-      throw new SessionChainError('CHAIN_NOT_FOUND', `No chain ${chainWorkflowId(key)} is running.`);
-    }
+    if (error instanceof WorkflowNotFoundError) throw over('its workflow is closed');
     throw temporalError(error);
   }
 }

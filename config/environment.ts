@@ -58,6 +58,9 @@ export const variables = {
   SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: milliseconds(defaultPolicy.heartbeatTimeoutMs).describe(
     'Silence after which a worker counts as lost',
   ),
+  SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: milliseconds(10_000).describe(
+    'Heartbeats reach Temporal this often at most, and its cancellations the agent; at most a third of the timeout',
+  ),
   SESSION_CHAIN_KILL_GRACE_MS: milliseconds(defaultPolicy.killGraceMs).describe(
     'Time an interrupted agent has to end before it is killed',
   ),

@@ -10,6 +10,11 @@ export interface Usage {
   cacheWriteTokens: number;
 }
 
+/** Tokens of one model and what they cost; the cost is null where nobody can tell. */
+export interface ModelUsage extends Usage {
+  costUsd: number | null;
+}
+
 /** What one step may take. */
 export interface StepLimits {
   /** Wall-clock time of one attempt. */
@@ -40,9 +45,16 @@ export interface ChainPolicy {
   killGraceMs: number;
   /** Below this context size, in tokens, compaction is skipped. */
   compactThresholdTokens: number;
+  /** How long a chain waits for a model service that does not say until when: doubling from wait to wait. */
+  waitMs: WaitPolicy;
   /** `project_versions.status` after the chain; null leaves the column alone. */
   versionStatus: { succeeded: string | null; failed: string | null };
   taskQueues: TaskQueues;
+}
+
+export interface WaitPolicy {
+  initial: number;
+  max: number;
 }
 
 export interface TaskQueues {
@@ -91,10 +103,14 @@ export interface StepInput extends ChainKey {
   limits: StepLimits;
   budget: ChainBudget;
   killGraceMs: number;
+  waitMs: WaitPolicy;
   compactThresholdTokens: number;
 }
 
-/** A committed step: the head moved from `oldSessionId` to `newSessionId`. */
+/**
+ * A committed step: the head moved from `oldSessionId` to `newSessionId`. Turns, usage, cost and duration are those of
+ * all its attempts together, as far as they were known when it was committed; a cost that nobody could tell counts as 0.
+ */
 export interface CommittedStep {
   outcome: 'committed';
   step: StepName;
@@ -129,6 +145,7 @@ export interface WaitingStep {
 
 export type StepResult = CommittedStep | SkippedStep | WaitingStep;
 
+/** Where a step stands. Turns, usage, cost and duration are those of all its attempts so far, failed ones included. */
 export interface StepState {
   step: StepName;
   status: 'pending' | 'running' | 'waiting' | 'committed' | 'skipped' | 'failed' | 'cancelled';

@@ -17,6 +17,8 @@ export const defaultPolicy: Omit<ChainPolicy, 'taskQueues'> = {
   heartbeatTimeoutMs: 30_000,
   killGraceMs: 5_000,
   compactThresholdTokens: 20_000,
+  // An overload lasts minutes, and every look costs a request.
+  waitMs: { initial: 15_000, max: 10 * minutes },
   versionStatus: { succeeded: 'deployed', failed: 'failed' },
 };
 

@@ -127,6 +127,7 @@ export function summaryOf(
     '',
     'These are in .session-chain/env too, where the command line finds them. A chain on a folder of your own:',
     '',
+    '  mkdir -p ../my-app',
     '  npx session-chain start --project my-app --version v1 --create --workspace ../my-app --prompt "Add a dark mode" --wait',
     '',
   ].join('\n');

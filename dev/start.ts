@@ -13,7 +13,7 @@ import { createPool } from '../storage/pool.js';
 import { type DemoReport, runDemo, summaryOf } from './demo.js';
 import { type OfflineModel, startOfflineModel } from './offline-model/server.js';
 import { type Stack, startStack } from './stack.js';
-import { type SupervisedWorker, superviseWorker } from './supervised-worker.js';
+import { superviseWorker } from './supervised-worker.js';
 
 const usage = `Usage: npm start [-- --once] [-- --json]
 

@@ -56,14 +56,22 @@ ALTER TABLE project_ai_session_metrics
   ADD COLUMN IF NOT EXISTS output_tokens bigint,
   ADD COLUMN IF NOT EXISTS cache_read_tokens bigint,
   ADD COLUMN IF NOT EXISTS cache_write_tokens bigint,
-  ADD COLUMN IF NOT EXISTS cost_usd numeric(14, 6),
+  ADD COLUMN IF NOT EXISTS usage_by_model jsonb,
+  ADD COLUMN IF NOT EXISTS cost_usd numeric(16, 9),
+  ADD COLUMN IF NOT EXISTS cost_derived boolean NOT NULL DEFAULT false,
   ADD COLUMN IF NOT EXISTS turns integer,
   ADD COLUMN IF NOT EXISTS duration_ms bigint,
   ADD COLUMN IF NOT EXISTS api_duration_ms bigint,
   ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now();
-COMMENT ON COLUMN project_ai_session_metrics.turn_in_flight_unknown IS 'The attempt died; a model turn that was under way then is in no transcript and in no figure here';
+COMMENT ON TABLE project_ai_session_metrics IS 'What every attempt spent itself, one row per attempt; nothing is in two rows, so that sums are right';
+COMMENT ON COLUMN project_ai_session_metrics.outcome IS 'committed; adopted (it committed what an earlier attempt finished and spent nothing); failed; waiting (for the model service); interrupted (it was stopped or died)';
+COMMENT ON COLUMN project_ai_session_metrics.turn_in_flight_unknown IS 'The attempt was stopped or died; a model turn that was under way then is in no transcript and in no figure here';
+COMMENT ON COLUMN project_ai_session_metrics.usage_by_model IS 'Tokens and cost by model, as {model: {inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costUsd}}';
+COMMENT ON COLUMN project_ai_session_metrics.cost_usd IS 'By the agent''s price list; null where the agent was killed before it could say and no other run tells the prices';
+COMMENT ON COLUMN project_ai_session_metrics.cost_derived IS 'The cost was worked out from the tokens, by the prices that the agent reckoned with in other runs of the same model';
 CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_session ON project_ai_session_metrics (session_id);
+CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_chain ON project_ai_session_metrics (project_id, version_id, build_id);
 
 CREATE TABLE IF NOT EXISTS chat_plan_sessions (
   session_id varchar(255) PRIMARY KEY,

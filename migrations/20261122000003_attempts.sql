@@ -42,7 +42,7 @@ COMMENT ON COLUMN session_chain.attempts.seen_at IS 'When the worker last said t
 COMMENT ON COLUMN session_chain.attempts.lease_ms IS 'After so much silence the attempt''s agent is surely dead: heartbeat timeout plus kill grace';
 
 -- Registers what a caller wants done, before any workflow exists. An open or completed chain is returned as it is; a
--- failed, cancelled or over-budget one is queued again with the present request.
+-- failed, cancelled or over-budget one is queued again with the present request. A refused request changes nothing.
 CREATE FUNCTION session_chain.register_chain(
   p_project text, p_version text, p_build text, p_mode text, p_steps text[], p_instruction text, p_workspace text,
   p_create_rows boolean)
@@ -56,21 +56,19 @@ DECLARE
   v_chain session_chain.chains;
   v_may_create boolean := p_create_rows AND (SELECT i.owns_host_tables FROM session_chain.installation i);
 BEGIN
-  IF v_may_create THEN
-    INSERT INTO projects (project_id) VALUES (v_project) ON CONFLICT DO NOTHING;
-  END IF;
-  SELECT p.last_ai_session_id INTO v_head FROM projects p WHERE p.project_id = v_project FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    RETURN QUERY SELECT 'project_not_found', NULL::bigint, NULL::text, NULL::text;
+  SELECT v.project_id::text INTO v_owner FROM project_versions v WHERE v.version_id = p_version
+    ORDER BY (v.project_id = v_project) DESC LIMIT 1;
+  IF v_owner <> p_project THEN
+    RETURN QUERY SELECT 'version_of_another_project', NULL::bigint, NULL::text, NULL::text;
     RETURN;
   END IF;
   IF v_may_create THEN
+    INSERT INTO projects (project_id) VALUES (v_project) ON CONFLICT DO NOTHING;
     INSERT INTO project_versions (version_id, project_id) VALUES (p_version, v_project) ON CONFLICT DO NOTHING;
   END IF;
-  SELECT v.project_id::text INTO v_owner FROM project_versions v WHERE v.version_id = p_version
-    ORDER BY (v.project_id = v_project) DESC LIMIT 1;
-  IF v_owner IS DISTINCT FROM p_project THEN
-    RETURN QUERY SELECT CASE WHEN v_owner IS NULL THEN 'version_not_found' ELSE 'version_of_another_project' END,
+  SELECT p.last_ai_session_id INTO v_head FROM projects p WHERE p.project_id = v_project FOR NO KEY UPDATE;
+  IF NOT FOUND OR (v_owner IS NULL AND NOT v_may_create) THEN
+    RETURN QUERY SELECT CASE WHEN FOUND THEN 'version_not_found' ELSE 'project_not_found' END,
       NULL::bigint, NULL::text, NULL::text;
     RETURN;
   END IF;

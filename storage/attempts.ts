@@ -1,7 +1,14 @@
-import type { CommittedStep, Usage } from '../contracts/chain.js';
+import type { CommittedStep } from '../contracts/chain.js';
 import { type Failure, SessionChainError } from '../contracts/failures.js';
 import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId } from '../contracts/ids.js';
 import type { StepName, TransitionSource } from '../contracts/steps.js';
+import {
+  type AttemptMetrics,
+  metricColumns,
+  metricParameters,
+  metricUpdates,
+  metricValues,
+} from './metrics.js';
 import { type Pool, queryOne, queryRows } from './pool.js';
 
 export interface AttemptRequest extends ChainKey {
@@ -163,17 +170,6 @@ export async function quarantineSession(
   });
 }
 
-/** What an attempt spent and how long it took; a row of `project_ai_session_metrics`. */
-export interface AttemptMetrics {
-  usage: Usage;
-  costUsd: number;
-  turns: number;
-  durationMs: number;
-  apiDurationMs: number;
-  model: string;
-  agentVersion: string;
-}
-
 export interface Commit {
   attempt: Attempt;
   source: TransitionSource;
@@ -184,6 +180,8 @@ export interface Commit {
   /** What the new session forked; null for a fresh one. */
   parentSessionId: SessionId | null;
   metrics: AttemptMetrics;
+  /** What earlier attempts of the step spent, which the result counts as well; absent for a first attempt. */
+  earlier?: Pick<CommittedStep, 'turns' | 'usage' | 'costUsd' | 'durationMs'>;
   /** Written to `project_versions.ai_metadata`; absent leaves the column alone. */
   metadata?: unknown;
   warnings: string[];
@@ -195,7 +193,7 @@ export interface Commit {
  * or the attempt is not what the caller believes, or when the new session's transcript is not in the store.
  */
 export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedStep> {
-  const { attempt, metrics } = commit;
+  const { attempt, metrics, earlier } = commit;
   const result: Omit<CommittedStep, 'seq'> = {
     outcome: 'committed',
     step: attempt.step,
@@ -203,10 +201,15 @@ export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedS
     attempt: attempt.attempt,
     oldSessionId: commit.oldSessionId,
     newSessionId: commit.newSessionId,
-    turns: metrics.turns,
-    usage: metrics.usage,
-    costUsd: metrics.costUsd,
-    durationMs: metrics.durationMs,
+    turns: metrics.turns + (earlier?.turns ?? 0),
+    usage: {
+      inputTokens: metrics.usage.inputTokens + (earlier?.usage.inputTokens ?? 0),
+      outputTokens: metrics.usage.outputTokens + (earlier?.usage.outputTokens ?? 0),
+      cacheReadTokens: metrics.usage.cacheReadTokens + (earlier?.usage.cacheReadTokens ?? 0),
+      cacheWriteTokens: metrics.usage.cacheWriteTokens + (earlier?.usage.cacheWriteTokens ?? 0),
+    },
+    costUsd: (metrics.costUsd ?? 0) + (earlier?.costUsd ?? 0),
+    durationMs: metrics.durationMs + (earlier?.durationMs ?? 0),
     warnings: commit.warnings,
   };
   const [committed] = await queryRows<{ result: CommittedStep }>(pool, {
@@ -272,49 +275,25 @@ const commitStatement = `
     RETURNING a.result
   ), seal AS (
     UPDATE session_chain.sessions s SET sealed_at = head.at
-    FROM head WHERE s.project_id = $1 AND s.session_id = $6 AND s.sealed_at IS NULL
+    FROM head WHERE s.project_id = $1 AND s.session_id IN ($6, head.session_id) AND s.sealed_at IS NULL
   ), metrics AS (
-    INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome, input_tokens,
-      output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, turns, duration_ms, api_duration_ms, model, agent_version,
-      created_at)
-    SELECT session_id, project_id, version_id, build_id, step, $3, 'committed', $11::bigint, $12::bigint,
-      $13::bigint, $14::bigint, $15::numeric, $16::integer, $17::bigint, $18::bigint, $19, $20, at
+    INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome, created_at,
+      ${metricColumns})
+    SELECT session_id, project_id, version_id, build_id, step, $3, CASE WHEN $6 = session_id THEN 'committed' ELSE 'adopted' END,
+      at, ${metricParameters(11)}
     FROM head
   )
   SELECT result FROM journal`;
 
-function metricValues(metrics: AttemptMetrics): unknown[] {
-  return [
-    metrics.usage.inputTokens,
-    metrics.usage.outputTokens,
-    metrics.usage.cacheReadTokens,
-    metrics.usage.cacheWriteTokens,
-    metrics.costUsd,
-    metrics.turns,
-    metrics.durationMs,
-    metrics.apiDurationMs,
-    metrics.model,
-    metrics.agentVersion,
-  ];
-}
-
-/** What a failed attempt is known to have spent; null where nobody can tell. */
-export interface AttemptSpend {
-  usage: Usage;
-  costUsd: number | null;
-  turns: number;
-  durationMs: number;
-}
-
 /**
  * Records how an attempt that committed nothing ended and what it spent, and seals its session. With `waitMs` it is
- * `waiting`, and so is its chain: the next attempt begins after so long. An attempt that was superseded meanwhile is
- * left as it is.
+ * `waiting`, and so is its chain: the next attempt begins after so long. An attempt that was superseded meanwhile stays
+ * as it is, but for what it spent: its own counters know more than the transcript from which it was accounted for.
  */
 export async function endAttempt(
   pool: Pool,
   attempt: Attempt,
-  end: { failure: Failure; spent: AttemptSpend | null; waitMs?: number },
+  end: { failure: Failure; spent: AttemptMetrics; waitMs?: number },
 ): Promise<void> {
   const { failure, spent, waitMs } = end;
   await queryRows(pool, {
@@ -322,34 +301,31 @@ export async function endAttempt(
     text: `
       WITH ended AS (
         UPDATE session_chain.attempts SET failure = $2,
-          state = CASE WHEN $10::integer IS NULL THEN 'failed' ELSE 'waiting' END,
-          ended_at = CASE WHEN $10::integer IS NULL THEN clock_timestamp() END
+          state = CASE WHEN $3::integer IS NULL THEN 'failed' ELSE 'waiting' END,
+          ended_at = CASE WHEN $3::integer IS NULL THEN clock_timestamp() END
         WHERE id = $1 AND state = 'running'
         RETURNING id, project_id, version_id, build_id, step, session_id, state
       ), seal AS (
         UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
         FROM ended e WHERE s.project_id = e.project_id AND s.session_id = e.session_id AND s.sealed_at IS NULL
       ), wait AS (
-        UPDATE session_chain.chains c SET status = 'waiting', waiting_until = clock_timestamp() + $10 * interval '1 ms'
+        UPDATE session_chain.chains c SET status = 'waiting', waiting_until = clock_timestamp() + $3 * interval '1 ms'
         FROM ended e WHERE c.project_id = e.project_id AND c.version_id = e.version_id AND c.build_id = e.build_id
           AND e.state = 'waiting' AND c.status = 'running'
       )
-      INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
-        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, turns, duration_ms)
-      SELECT session_id, project_id, version_id, build_id, step, id, state, $3::bigint, $4::bigint, $5::bigint,
-        $6::bigint, $7::numeric, $8::integer, $9::bigint
-      FROM ended`,
+      INSERT INTO project_ai_session_metrics AS m (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
+        ${metricColumns})
+      SELECT a.session_id, a.project_id, a.version_id, a.build_id, a.step, a.id, coalesce(
+          CASE WHEN $4 THEN 'interrupted' ELSE (SELECT state FROM ended) END, 'interrupted'), ${metricParameters(5)}
+      FROM session_chain.attempts a WHERE a.id = $1 AND a.state IN ('running', 'failed')
+      ON CONFLICT (attempt_id) DO UPDATE SET ${metricUpdates}, cost_derived = false
+        WHERE m.outcome = 'interrupted' AND m.turns <= excluded.turns AND excluded.cost_usd IS NOT NULL`,
     values: [
       attempt.attemptId,
       JSON.stringify(failure),
-      spent?.usage.inputTokens,
-      spent?.usage.outputTokens,
-      spent?.usage.cacheReadTokens,
-      spent?.usage.cacheWriteTokens,
-      spent?.costUsd,
-      spent?.turns,
-      spent?.durationMs,
       waitMs === undefined ? null : Math.ceil(waitMs),
+      failure.code === 'CANCELLED' || failure.code === 'WORKER_LOST',
+      ...metricValues(spent),
     ],
   });
 }

@@ -1,9 +1,10 @@
 import type { ChainState, CommittedStep, StepState } from '../contracts/chain.js';
-import type { Failure } from '../contracts/failures.js';
+import { type Failure, remedyFor } from '../contracts/failures.js';
 import type { ChainKey } from '../contracts/ids.js';
 import type { StepName } from '../contracts/steps.js';
 import { type ChainRow, requireChain } from './chains.js';
 import { readHead } from './heads.js';
+import { type ChainSpend, chainSpend } from './ledger.js';
 import { type Pool, queryRows } from './pool.js';
 
 /**
@@ -12,8 +13,27 @@ import { type Pool, queryRows } from './pool.js';
  */
 export async function readChainState(pool: Pool, key: ChainKey): Promise<ChainState> {
   const chain = await requireChain(pool, key);
-  const soFar = await stateFromJournal(pool, chain);
-  return chain.result ? { ...soFar, ...chain.result } : soFar;
+  const [soFar, spent] = await Promise.all([stateFromJournal(pool, chain), chainSpend(pool, key)]);
+  const state = chain.result ? { ...soFar, ...chain.result } : soFar;
+  const failure = state.failure && withRemedy(state.failure);
+  return {
+    ...state,
+    ...(failure ? { failure } : {}),
+    steps: state.steps.map((step) => withSpend(step, spent)),
+  };
+}
+
+/** A failure that SQL wrote (a chain that was taken over, an attempt nobody saw end) has no remedy of its own. */
+function withRemedy(failure: Failure): Failure {
+  return { ...failure, remedy: failure.remedy || remedyFor(failure.code) };
+}
+
+/** The ledger knows what failed attempts took, too, and costs that came to light after the step had ended. */
+function withSpend(step: StepState, { steps }: ChainSpend): StepState {
+  const spent = steps.find((one) => one.step === step.step);
+  if (!spent) return step;
+  const { turns, usage, costUsd, durationMs } = spent;
+  return { ...step, turns, usage, costUsd, durationMs, attempts: Math.max(step.attempts, spent.attempts) };
 }
 
 interface AttemptRow {
@@ -65,6 +85,6 @@ function stepState(step: StepName, attempt: AttemptRow | undefined): StepState {
     costUsd: result?.costUsd ?? 0,
     durationMs: result?.durationMs ?? 0,
     ...(attempt?.state === 'waiting' && failure ? { reason: failure.message } : {}),
-    ...(attempt?.state === 'failed' && failure ? { failure } : {}),
+    ...(attempt?.state === 'failed' && failure ? { failure: withRemedy(failure) } : {}),
   };
 }

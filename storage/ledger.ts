@@ -1,43 +1,119 @@
-import type { Usage } from '../contracts/chain.js';
+import type { ModelUsage, Usage } from '../contracts/chain.js';
 import type { AttemptId, ChainKey, ProjectId, SessionId } from '../contracts/ids.js';
 import type { StepName } from '../contracts/steps.js';
+import { type AttemptMetrics, metricColumns, metricParameters, metricValues } from './metrics.js';
 import { type Pool, queryOne, queryRows } from './pool.js';
 
-/** What was spent so far, over all attempts that ended; what nobody can tell is not in it. */
+/** What attempts spent themselves, failed and interrupted ones included. Nothing is counted twice. */
 export interface Spent {
-  costUsd: number;
+  attempts: number;
   turns: number;
+  usage: Usage;
+  /** US dollars, as far as they are known. */
+  costUsd: number;
+  /** Sum of the attempts' times, not counting what lies between them. */
+  durationMs: number;
+  /** The same tokens by model; a cost is null as soon as one attempt's is not known. */
+  byModel: Record<string, ModelUsage>;
+  /** Attempts whose cost nobody can tell: their tokens are counted, their cost is not. */
+  attemptsOfUnknownCost: number;
+  /** Attempts that were stopped or died; a model turn that was under way then is in no figure. */
+  turnsInFlightUnknown: number;
 }
 
-/** What a chain and one step of it have spent, and how long the chain has held its turn. */
-export async function spentSoFar(
-  pool: Pool,
-  key: ChainKey,
-  step: StepName,
-): Promise<{ chain: Spent; step: Spent; chainElapsedMs: number }> {
-  const row = await queryOne<{
-    cost: number;
-    turns: number;
-    step_cost: number;
-    step_turns: number;
-    elapsed_ms: number;
-  }>(pool, {
-    name: 'spent_so_far',
-    text: `SELECT coalesce(sum(m.cost_usd), 0) AS cost, coalesce(sum(m.turns), 0) AS turns,
-             coalesce(sum(m.cost_usd) FILTER (WHERE m.step = $4), 0) AS step_cost,
-             coalesce(sum(m.turns) FILTER (WHERE m.step = $4), 0) AS step_turns,
-             extract(epoch FROM clock_timestamp() - max(c.opened_at)) * 1000 AS elapsed_ms
-           FROM session_chain.chains c
-           LEFT JOIN project_ai_session_metrics m
-             ON m.project_id = c.project_id AND m.version_id = c.version_id AND m.build_id = c.build_id
-           WHERE c.project_id = $1 AND c.version_id = $2 AND c.build_id = $3`,
-    values: [key.projectId, key.versionId, key.buildId, step],
+export interface ChainSpend extends Spent {
+  /** Steps without an attempt are left out. */
+  steps: ({ step: StepName } & Spent)[];
+}
+
+/** What a chain has spent over all its runs. */
+export async function chainSpend(pool: Pool, key: ChainKey): Promise<ChainSpend> {
+  const rows = await queryRows<LedgerRow & { step: StepName }>(pool, {
+    name: 'chain_spend',
+    text: `SELECT step, ${ledgerColumns} FROM project_ai_session_metrics
+           WHERE project_id = $1 AND version_id = $2 AND build_id = $3 AND attempt_id IS NOT NULL ORDER BY id`,
+    values: [key.projectId, key.versionId, key.buildId],
   });
+  const steps = [...new Set(rows.map(({ step }) => step))].map((step) => ({
+    step,
+    ...totalOf(rows.filter((row) => row.step === step)),
+  }));
+  return { ...totalOf(rows), steps };
+}
+
+/** What a project has spent over all its chains. */
+export async function projectSpend(pool: Pool, projectId: ProjectId): Promise<Spent> {
+  const rows = await queryRows<LedgerRow>(pool, {
+    name: 'project_spend',
+    text: `SELECT ${ledgerColumns} FROM project_ai_session_metrics WHERE project_id = $1 AND attempt_id IS NOT NULL`,
+    values: [projectId],
+  });
+  return totalOf(rows);
+}
+
+interface LedgerRow extends Usage {
+  turns: number;
+  costUsd: number | null;
+  durationMs: number;
+  byModel: Record<string, ModelUsage>;
+  turnInFlightUnknown: boolean;
+}
+
+const ledgerColumns = `coalesce(turns, 0) AS turns, coalesce(input_tokens, 0) AS "inputTokens",
+  coalesce(output_tokens, 0) AS "outputTokens", coalesce(cache_read_tokens, 0) AS "cacheReadTokens",
+  coalesce(cache_write_tokens, 0) AS "cacheWriteTokens", cost_usd AS "costUsd", coalesce(duration_ms, 0) AS "durationMs",
+  coalesce(usage_by_model, '{}') AS "byModel", turn_in_flight_unknown AS "turnInFlightUnknown"`;
+
+function totalOf(rows: readonly LedgerRow[]): Spent {
+  const sum = (of: (row: LedgerRow) => number) => rows.reduce((total, row) => total + of(row), 0);
   return {
-    chain: { costUsd: row.cost, turns: row.turns },
-    step: { costUsd: row.step_cost, turns: row.step_turns },
-    chainElapsedMs: row.elapsed_ms,
+    attempts: rows.length,
+    turns: sum((row) => row.turns),
+    usage: usageOf(rows),
+    costUsd: toNanoDollars(sum((row) => row.costUsd ?? 0)),
+    durationMs: sum((row) => row.durationMs),
+    byModel: modelTotals(rows.map((row) => row.byModel)),
+    attemptsOfUnknownCost: rows.filter((row) => row.costUsd === null).length,
+    turnsInFlightUnknown: rows.filter((row) => row.turnInFlightUnknown).length,
   };
+}
+
+function modelTotals(rows: readonly Record<string, ModelUsage>[]): Record<string, ModelUsage> {
+  const models = [...new Set(rows.flatMap((byModel) => Object.keys(byModel)))];
+  return Object.fromEntries(
+    models.map((model) => {
+      const usages = rows.flatMap((byModel) => byModel[model] ?? []);
+      const known = usages.every(({ costUsd }) => costUsd !== null);
+      const costUsd = known ? usages.reduce((total, usage) => total + (usage.costUsd ?? 0), 0) : null;
+      return [model, { ...usageOf(usages), costUsd: costUsd === null ? null : toNanoDollars(costUsd) }];
+    }),
+  );
+}
+
+function usageOf(rows: readonly Usage[]): Usage {
+  const sum = (of: (row: Usage) => number) => rows.reduce((total, row) => total + of(row), 0);
+  return {
+    inputTokens: sum((row) => row.inputTokens),
+    outputTokens: sum((row) => row.outputTokens),
+    cacheReadTokens: sum((row) => row.cacheReadTokens),
+    cacheWriteTokens: sum((row) => row.cacheWriteTokens),
+  };
+}
+
+/** The columns hold nano-dollars; what is finer comes from adding binary fractions. */
+function toNanoDollars(costUsd: number): number {
+  return Math.round(costUsd * 1e9) / 1e9;
+}
+
+/** How long a chain has held its turn, in ms. */
+export async function chainElapsedMs(pool: Pool, key: ChainKey): Promise<number> {
+  const { elapsed } = await queryOne<{ elapsed: number }>(pool, {
+    name: 'chain_elapsed',
+    text: `SELECT extract(epoch FROM clock_timestamp() - opened_at) * 1000 AS elapsed FROM session_chain.chains
+           WHERE project_id = $1 AND version_id = $2 AND build_id = $3`,
+    values: [key.projectId, key.versionId, key.buildId],
+  });
+  return elapsed;
 }
 
 /** An attempt that ended without a row of metrics: its worker died before it could write one. */
@@ -46,12 +122,15 @@ export interface UnaccountedAttempt {
   sessionId: SessionId;
   /** What the session forked; null for a fresh one. */
   parentSessionId: SessionId | null;
+  /** From its start to the last that was heard of it: the worker's last sign of life, or the last append. */
+  durationMs: number;
 }
 
 export async function unaccountedAttempts(pool: Pool, projectId: ProjectId): Promise<UnaccountedAttempt[]> {
   return await queryRows<UnaccountedAttempt>(pool, {
     name: 'unaccounted_attempts',
-    text: `SELECT a.id::text AS "attemptId", a.session_id AS "sessionId", s.parent_session_id AS "parentSessionId"
+    text: `SELECT a.id::text AS "attemptId", a.session_id AS "sessionId", s.parent_session_id AS "parentSessionId",
+             floor(extract(epoch FROM greatest(a.seen_at, s.appended_at) - a.started_at) * 1000)::bigint AS "durationMs"
            FROM session_chain.attempts a
            JOIN session_chain.sessions s ON s.project_id = a.project_id AND s.session_id = a.session_id
            WHERE a.project_id = $1 AND a.state = 'failed'
@@ -61,37 +140,68 @@ export async function unaccountedAttempts(pool: Pool, projectId: ProjectId): Pro
   });
 }
 
-/** What a transcript proves that an attempt spent. The model turn that was under way when it died is in no transcript. */
-export interface InterruptedSpend {
-  usage: Usage;
-  turns: number;
-  /** Null where the agent was killed before it could write its counters. */
-  costUsd: number | null;
-  model: string | null;
-}
-
 /** Writes the row of an attempt that died; one that is there already stays. */
 export async function accountInterrupted(
   pool: Pool,
   attemptId: AttemptId,
-  spent: InterruptedSpend,
+  spent: AttemptMetrics,
 ): Promise<void> {
   await queryRows(pool, {
     name: 'account_interrupted',
     text: `INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
-             turn_in_flight_unknown, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, turns, model)
-           SELECT session_id, project_id, version_id, build_id, step, id, 'interrupted', true, $2, $3, $4, $5, $6, $7, $8
+             ${metricColumns})
+           SELECT session_id, project_id, version_id, build_id, step, id, 'interrupted', ${metricParameters(2)}
            FROM session_chain.attempts WHERE id = $1
            ON CONFLICT (attempt_id) DO NOTHING`,
-    values: [
-      attemptId,
-      spent.usage.inputTokens,
-      spent.usage.outputTokens,
-      spent.usage.cacheReadTokens,
-      spent.usage.cacheWriteTokens,
-      spent.costUsd,
-      spent.turns,
-      spent.model,
-    ],
+    values: [attemptId, ...metricValues(spent)],
+  });
+}
+
+/** A row whose tokens are known and whose cost is not. */
+export interface UncostedAttempt {
+  attemptId: AttemptId;
+  byModel: Record<string, ModelUsage>;
+}
+
+export async function uncostedAttempts(pool: Pool, projectId: ProjectId): Promise<UncostedAttempt[]> {
+  return await queryRows<UncostedAttempt>(pool, {
+    name: 'uncosted_attempts',
+    text: `SELECT attempt_id::text AS "attemptId", usage_by_model AS "byModel" FROM project_ai_session_metrics
+           WHERE project_id = $1 AND cost_usd IS NULL AND usage_by_model IS NOT NULL AND attempt_id IS NOT NULL`,
+    values: [projectId],
+  });
+}
+
+/** What other runs spent by the agent's own counters: the newest of the project, else the newest of all. */
+export async function countedUsage(pool: Pool, projectId: ProjectId): Promise<Record<string, ModelUsage>[]> {
+  const rows = await queryRows<{ byModel: Record<string, ModelUsage> }>(pool, {
+    name: 'counted_usage',
+    text: `WITH own AS (
+             SELECT id, usage_by_model FROM project_ai_session_metrics
+             WHERE project_id = $1 AND cost_usd > 0 AND NOT cost_derived AND usage_by_model IS NOT NULL
+             ORDER BY id DESC LIMIT 20
+           ), other AS (
+             SELECT id, usage_by_model FROM project_ai_session_metrics
+             WHERE NOT EXISTS (SELECT FROM own) AND cost_usd > 0 AND NOT cost_derived AND usage_by_model IS NOT NULL
+             ORDER BY id DESC LIMIT 20
+           )
+           SELECT usage_by_model AS "byModel" FROM own UNION ALL SELECT usage_by_model FROM other`,
+    values: [projectId],
+  });
+  return rows.map(({ byModel }) => byModel);
+}
+
+/** Writes a cost that was worked out afterwards. */
+export async function writeDerivedCost(
+  pool: Pool,
+  attemptId: AttemptId,
+  byModel: Record<string, ModelUsage>,
+  costUsd: number,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'write_derived_cost',
+    text: `UPDATE project_ai_session_metrics SET cost_usd = $2, usage_by_model = $3, cost_derived = true
+           WHERE attempt_id = $1 AND cost_usd IS NULL`,
+    values: [attemptId, costUsd, JSON.stringify(byModel)],
   });
 }

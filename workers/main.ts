@@ -3,7 +3,13 @@ import pino from 'pino';
 import { readConfig } from '../config/environment.js';
 import { startWorker } from './worker.js';
 
-/** The worker's process: runs until SIGTERM or SIGINT; a second one ends it at once. Exit code 0 after an orderly stop. */
+/** After the grace time: what is done is reported, connections are closed. */
+const closingMs = 2_000;
+
+/**
+ * The worker's process: runs until SIGTERM or SIGINT; a second one, or the end of the grace time, ends it at once, and its
+ * agents with it. Exit code 0 after an orderly stop, else 1.
+ */
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);
   const log = pino({ level: config.SESSION_CHAIN_LOG_LEVEL }, pino.destination(2));
@@ -11,13 +17,19 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
     log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
   );
   Runtime.install({ logger: sdkLogger, telemetryOptions: { logging: { filter: 'ERROR', forward: {} } } });
-  const worker = await startWorker(config, log);
+  const worker = await startWorker(config, log).catch(async (error: unknown) => {
+    // Without a worker nobody else closes the runtime, which would keep the process and swallow its signals.
+    await Runtime.instance().shutdown();
+    throw error;
+  });
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(1);
     stopping = true;
     log.info({ signal }, 'The worker stops: running steps are interrupted and go on elsewhere.');
     worker.shutdown();
+    // A database that does not answer would hold the last statement, and with it the process, for ever.
+    setTimeout(() => process.exit(1), config.SESSION_CHAIN_SHUTDOWN_GRACE_MS + closingMs).unref();
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
   await worker.finished;

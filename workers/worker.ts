@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { createAgentActivities, createChainActivities } from '../activities/create-activities.js';
 import type { ActivityDependencies, ClosedRuns } from '../activities/dependencies.js';
 import { createAgent } from '../agent/agent.js';
+import { findAgentBinary } from '../agent/binary.js';
 import { type Config, required } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../contracts/policy.js';
@@ -26,7 +27,7 @@ export interface RunningWorker {
 /**
  * Starts the worker: one for chains and their short database activities, one for the agents, on one connection. Throws
  * what a person must mend first: missing variables, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE,
- * CREDENTIALS_MISSING.
+ * CREDENTIALS_MISSING, AGENT_NOT_FOUND.
  */
 export async function startWorker(config: Config, log: Logger): Promise<RunningWorker> {
   if (!config.hasModelCredentials) {
@@ -35,6 +36,7 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       'No model credential is in the environment of the worker.',
     );
   }
+  await findAgentBinary(config.SESSION_CHAIN_AGENT_PATH);
   const databaseUrl = required(config.DATABASE_URL, 'DATABASE_URL');
   const pool = createPool(databaseUrl, {
     applicationName: 'session-chain worker',
@@ -78,7 +80,8 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
     // When one of the two breaks, the other must not go on alone.
     running.forEach((run) => void run.catch(shutdown));
     const finished = Promise.allSettled(running).then(async (ends) => {
-      await Promise.allSettled([connection.close(), pool.end(), checkpoint.close(), stopRequests.close()]);
+      checkpoint.close();
+      await Promise.allSettled([connection.close(), pool.end(), stopRequests.close()]);
       const broken = ends.find((end) => end.status === 'rejected');
       if (broken) throw broken.reason;
     });
@@ -118,8 +121,11 @@ async function createWorkers(
       taskQueue: taskQueues.agents,
       activities: createAgentActivities(deps),
       maxConcurrentActivityTaskExecutions: config.SESSION_CHAIN_MAX_AGENTS,
-      // A cancellation reaches an activity with its next heartbeat only.
-      maxHeartbeatThrottleInterval: Math.min(10_000, config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3),
+      // A cancellation that does not come through our client reaches an activity with its next heartbeat only.
+      maxHeartbeatThrottleInterval: Math.min(
+        config.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS,
+        config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3,
+      ),
     }),
   ]);
 }

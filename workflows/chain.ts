@@ -99,6 +99,7 @@ async function runStep(
     limits: input.policy.limits[step],
     budget: input.policy.budget,
     killGraceMs: input.policy.killGraceMs,
+    waitMs: input.policy.waitMs,
     compactThresholdTokens: input.policy.compactThresholdTokens,
   };
   try {
@@ -127,9 +128,9 @@ function databaseActivities({ policy }: ChainInput): ChainActivities {
   });
 }
 
-// A step runs for minutes. Its worker beats; silence of one heartbeat timeout means that it is lost. The first retry
-// waits at least the kill grace, so that a lost worker's agent is dead before the next one starts; 5 attempts wait
-// 5 + 10 + 20 + 40 s between them. The agent keeps its own time limit; the activity's adds room to start and to end.
+// A step runs for minutes. Its worker beats; silence of one heartbeat timeout means that it is lost. 5 attempts wait
+// 5 + 10 + 20 + 40 s between them (the lease in the journal, not this, keeps two agents apart). The agent keeps its own
+// time limit; the activity's adds room to start, to wait for a former agent's end, and to commit.
 function agentActivities({ policy }: ChainInput, limits: StepLimits, summary: string): ChainActivities {
   return proxyActivities<ChainActivities>({
     taskQueue: policy.taskQueues.agents,

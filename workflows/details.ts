@@ -1,13 +1,17 @@
 import type { ChainState, StepState } from '../contracts/chain.js';
+import { cacheShare } from '../contracts/usage.js';
 
 /** The chain as markdown, for the details that Temporal's Web UI shows of a running workflow. */
 export function chainDetails(state: ChainState): string {
   return [
     `**${state.status}** · head ${code(state.head.sessionId)} · base ${code(state.baseSessionId)}`,
     '',
-    '| step | status | old session | new session | turns | cost |',
-    '|---|---|---|---|---:|---:|',
+    '| step | status | old session | new session | turns | from the cache | cost |',
+    '|---|---|---|---|---:|---:|---:|',
     ...state.steps.map(stepRow),
+    ...state.steps.flatMap(({ step, status, reason }) =>
+      status === 'waiting' && reason ? [`\n⏳ ${step}: ${reason}`] : [],
+    ),
     ...state.warnings.map((warning) => `\n⚠ ${warning}`),
     ...(state.failure
       ? [`\n**${state.failure.code}**: ${state.failure.message} ${state.failure.remedy}`]
@@ -16,7 +20,7 @@ export function chainDetails(state: ChainState): string {
 }
 
 function stepRow(step: StepState): string {
-  return `| ${step.step} | ${step.status} | ${code(step.oldSessionId)} | ${code(step.newSessionId)} | ${step.turns} | $${step.costUsd.toFixed(4)} |`;
+  return `| ${step.step} | ${step.status} | ${code(step.oldSessionId)} | ${code(step.newSessionId)} | ${step.turns} | ${cacheShare(step.usage)} | $${step.costUsd.toFixed(4)} |`;
 }
 
 function code(sessionId: string | null): string {

@@ -60,11 +60,11 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
     case 'stepStarted':
       return withStep({ ...state, status: 'running' }, event.step, { status: 'running' });
     case 'stepWaits': {
-      const { step, attempt, reason } = event.waiting;
+      const { step, attempt, reason, waitMs } = event.waiting;
       return withStep({ ...state, status: 'waiting' }, step, {
         status: 'waiting',
         attempts: attempt,
-        reason,
+        reason: `Waits ${Math.ceil(waitMs / 1000)} s. ${reason}`,
       });
     }
     case 'stepEnded':

@@ -6,12 +6,21 @@ import { isClosed } from '../../contracts/steps.js';
 import { type ChainRow, listChains, requireChain } from '../../storage/chains.js';
 import { readChainState } from '../../storage/chain-state.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
+import { type Spent, chainSpend } from '../../storage/ledger.js';
 import type { Pool } from '../../storage/pool.js';
 import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
 import { chainReport } from '../chain-report.js';
 import { type CommandContext, connectClient, withContext } from '../context.js';
 import { liveLine } from '../follow.js';
-import { formatDuration, formatStatus, formatTime, sessionMove, shortId, table } from '../format.js';
+import {
+  formatCost,
+  formatDuration,
+  formatStatus,
+  formatTime,
+  sessionMove,
+  shortId,
+  table,
+} from '../format.js';
 import { type OutputFormat, mayColour, note, outputOption, print, wholeNumber } from '../output.js';
 
 /** The commands that only read. The database is enough for them; Temporal adds what a step does just now. */
@@ -169,6 +178,7 @@ export function chainCommand(): Command {
         const pool = await database();
         const state = await readChainState(pool, key);
         const { instruction, workspace, createdAt, openedAt, closedAt } = await requireChain(pool, key);
+        const spent = await chainSpend(pool, key);
         const lineage = (await getSessionChain(pool, key.projectId)).slice(0, options.limit);
         print(
           options.output,
@@ -180,6 +190,7 @@ export function chainCommand(): Command {
             createdAt,
             openedAt,
             closedAt,
+            spent,
             lineage,
           },
           [
@@ -191,6 +202,7 @@ export function chainCommand(): Command {
                 ['created', formatTime(createdAt)],
                 ['opened', openedAt && formatTime(openedAt)],
                 ['closed', closedAt && formatTime(closedAt)],
+                ['spent', spentLine(spent)],
               ],
             }),
             '',
@@ -205,6 +217,16 @@ export function chainCommand(): Command {
         );
       });
     });
+}
+
+/** All attempts together, with what is not known of them. */
+function spentLine(spent: Spent): string {
+  const { attempts, turns, costUsd, attemptsOfUnknownCost, turnsInFlightUnknown } = spent;
+  return [
+    `${formatCost(costUsd)} in ${turns} turns of ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`,
+    ...(attemptsOfUnknownCost > 0 ? [`the cost of ${attemptsOfUnknownCost} of them not known`] : []),
+    ...(turnsInFlightUnknown > 0 ? [`${turnsInFlightUnknown} cut off, perhaps in mid-turn`] : []),
+  ].join('; ');
 }
 
 function firstLine(text: string): string {

@@ -10,7 +10,7 @@ import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
-import { type OutputFormat, outputOption, print } from '../output.js';
+import { type OutputFormat, outputOption, print, wholeNumber } from '../output.js';
 
 interface StartOptions extends ChainOptions {
   workspace: string;
@@ -19,6 +19,8 @@ interface StartOptions extends ChainOptions {
   promptFile?: string;
   steps?: StepName[];
   maxCostUsd?: number;
+  maxTurns?: number;
+  maxTime?: number;
   create?: boolean;
   wait?: boolean;
   output: OutputFormat;
@@ -52,8 +54,14 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
     .addOption(
       new Option(
         '--max-cost-usd <dollars>',
-        'what each attempt of a step may cost at most (default: no limit)',
+        'what the chain may cost at most, over all its attempts (default: no limit)',
       ).argParser(parseDollars),
+    )
+    .option('--max-turns <number>', 'model turns that the chain may take at most', wholeNumber(1))
+    .addOption(
+      new Option('--max-time <duration>', 'how long the chain may work, such as 90s, 45m or 2h').argParser(
+        parseDuration,
+      ),
     )
     .option('--create', 'insert missing rows of the project and the version, in a database of our own')
     .option('--wait', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
@@ -122,7 +130,11 @@ async function requestOf(options: StartOptions): Promise<StartRequest> {
     ...(options.mode === undefined ? {} : { mode: options.mode }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(options.steps === undefined ? {} : { steps: options.steps }),
-    ...(options.maxCostUsd === undefined ? {} : { limits: costLimits(options.maxCostUsd) }),
+    budget: {
+      ...(options.maxCostUsd === undefined ? {} : { maxCostUsd: options.maxCostUsd }),
+      ...(options.maxTurns === undefined ? {} : { maxTurns: options.maxTurns }),
+      ...(options.maxTime === undefined ? {} : { timeoutMs: options.maxTime }),
+    },
   };
 }
 
@@ -140,10 +152,6 @@ async function promptFrom(file: string): Promise<string> {
   }
 }
 
-function costLimits(maxCostUsd: number): NonNullable<StartRequest['limits']> {
-  return Object.fromEntries(stepNames.map((step) => [step, { maxCostUsd }]));
-}
-
 function parseSteps(value: string): StepName[] {
   const names = value.split(',').map((name) => name.trim());
   const unknown = names.filter((name) => !(stepNames as readonly string[]).includes(name));
@@ -159,4 +167,12 @@ function parseDollars(value: string): number {
   const dollars = Number(value);
   if (value.trim() !== '' && Number.isFinite(dollars) && dollars > 0) return dollars;
   throw new InvalidArgumentError('It must be an amount above 0, such as 2.50.');
+}
+
+/** In milliseconds. */
+function parseDuration(value: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(s|m|h)$/.exec(value.trim()) ?? [];
+  const durationMs = Number(number) * { s: 1_000, m: 60_000, h: 3_600_000 }[unit as 's' | 'm' | 'h'];
+  if (durationMs >= 1_000) return Math.round(durationMs);
+  throw new InvalidArgumentError('It must be a duration of at least 1s, such as 90s, 45m or 2h.');
 }

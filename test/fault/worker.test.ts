@@ -1,8 +1,6 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
@@ -10,43 +8,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await stack.stop();
-});
-
-describe('a worker that is killed in mid-build', () => {
-  it.each(['SIGKILL', 'SIGTERM'] as const)(
-    '%s: its agent dies with it and another worker ends the chain',
-    async (signal) => {
-      const request = stack.request();
-      const first = await stack.startWorker();
-      // The second model turn: the agent has written a file and waits for the model.
-      const build = stack.model.holdNext(
-        ({ step, bodyText }) => step === 'build' && bodyText.includes('tool_result'),
-      );
-      const started = await stack.sessionChain.start(request);
-      await build.reached;
-      expect(first.agentProcesses()).not.toEqual([]);
-      await first.kill(signal);
-      await until(() => first.agentProcesses().length === 0);
-      build.remove();
-
-      const second = await stack.startWorker();
-      const result = await stack.sessionChain.wait(started);
-      expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
-      expect(result.steps[0]).toMatchObject({ step: 'build', attempts: 2 });
-      expect(existsSync(join(request.workspace, 'index.html'))).toBe(true);
-      const { rows } = await stack.database.pool.query<{ state: string; sealed: boolean }>(
-        `SELECT a.state, s.sealed_at IS NOT NULL AS sealed FROM session_chain.attempts a
-       JOIN session_chain.sessions s USING (project_id, session_id)
-       WHERE project_id = $1 AND step = 'build' ORDER BY attempt`,
-        [request.projectId],
-      );
-      expect(rows).toEqual([
-        { state: 'failed', sealed: true },
-        { state: 'committed', sealed: true },
-      ]);
-      await second.kill('SIGTERM');
-    },
-  );
 });
 
 describe('a holder that was terminated', () => {

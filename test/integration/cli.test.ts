@@ -7,6 +7,7 @@ import type { ChainResult } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
 import { stepNames } from '../../contracts/steps.js';
 import { exitCodes } from '../../cli/errors.js';
+import { createProgram } from '../../cli/program.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { createTestDatabase } from '../support/database.js';
 
@@ -237,6 +238,7 @@ describe('a chain that is at work', () => {
     const refused = stack.model.inject({
       when: ({ step }) => step === 'build',
       fail: { status: 400, message: 'no' },
+      times: Number.MAX_SAFE_INTEGER,
     });
     const start = ['start', ...chain.named, '--workspace', chain.workspace, '--create', '--wait'];
     const ended = await cli(start);
@@ -266,7 +268,14 @@ describe('bad input', () => {
     ...more,
   ];
   const { badInput, notFound, unavailable, setUp } = exitCodes;
-  const cases: [string, FailureCode, number, () => string[], Record<string, string>?][] = [
+  type Case = [
+    name: string,
+    code: FailureCode,
+    exitCode: number,
+    args: () => string[],
+    changes?: Record<string, string>,
+  ];
+  const cases: Case[] = [
     [
       'an unknown project',
       'PROJECT_NOT_FOUND',
@@ -407,7 +416,7 @@ describe('bad input', () => {
 
   it.each(cases)(
     '%s: %s, exit code %d, one clear error, nothing changed',
-    async (_, code, exitCode, args, changes) => {
+    async (...[, code, exitCode, args, changes]: Case) => {
       const before = await everything();
       const ended = await cli(args(), changes);
       expect(ended).toMatchObject({ code: exitCode, stdout: '' });
@@ -530,19 +539,21 @@ describe('doctor', () => {
 });
 
 describe('help', () => {
-  it.each(['migrate', 'worker', 'start', 'status', 'head', 'chain', 'transitions', 'cancel', 'doctor'])(
+  it.each(createProgram(() => undefined).commands.map((command) => [command.name(), command] as const))(
     '%s explains itself, with an example and -o',
-    async (command) => {
-      const { code, stdout } = await cli([command, '--help']);
-      expect(code).toBe(0);
-      expect(stdout).toMatch(new RegExp(`\\nExample:\\n.*session-chain ${command}`));
-      expect(stdout).toContain('-o, --output <format>');
+    (name, command) => {
+      let help = '';
+      command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+      expect(help).toMatch(new RegExp(`\\nExample:\\n.*session-chain ${name}`));
+      expect(help).toContain('-o, --output <format>');
     },
   );
 
   it('lists the exit codes', async () => {
-    const { stdout } = await cli(['--help']);
-    for (const code of Object.values(exitCodes)) expect(stdout).toMatch(new RegExp(`^  ${code} +\\w`, 'm'));
+    const { code, stdout } = await cli(['--help']);
+    expect(code).toBe(0);
+    for (const exitCode of Object.values(exitCodes))
+      expect(stdout).toMatch(new RegExp(`^  ${exitCode} +\\w`, 'm'));
     expect(stdout).toContain('\nExample:\n');
   });
 });

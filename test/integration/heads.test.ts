@@ -142,6 +142,16 @@ describe('the head', () => {
   });
 });
 
+describe('a chain that is refused', () => {
+  it('for a version of another project leaves nothing behind', async () => {
+    const other = newKey();
+    await register(database.pool, other);
+    const key = { ...newKey(), versionId: other.versionId };
+    await expect(register(database.pool, key)).rejects.toMatchObject({ code: 'VERSION_OF_ANOTHER_PROJECT' });
+    await expect(readHead(database.pool, key.projectId)).rejects.toMatchObject({ code: 'PROJECT_NOT_FOUND' });
+  });
+});
+
 describe('a step', () => {
   it('that is committed twice is committed once and returns the stored result', async () => {
     const chain = await openNew(database.pool);
@@ -202,7 +212,7 @@ describe('a step', () => {
     expect(await close(zombie)).toBe('fenced');
     expect(await readChainState(database.pool, zombie)).toMatchObject({
       status: 'failed',
-      failure: { code: 'FENCED' },
+      failure: { code: 'FENCED', remedy: expect.any(String) },
     });
   });
 });

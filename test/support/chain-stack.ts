@@ -95,8 +95,11 @@ export async function startChainStack(name: string): Promise<ChainStack> {
 }
 
 /** The compiled worker as a process, once it polls. */
-async function startWorkerProcess(scratch: string, environment: Record<string, string>): Promise<TestWorker> {
-  const main = join(import.meta.dirname, '../../dist/cli/main.js');
+export async function startWorkerProcess(
+  scratch: string,
+  environment: Record<string, string>,
+): Promise<TestWorker> {
+  const main = join(process.cwd(), 'dist/cli/main.js');
   const child = spawn(process.execPath, [main, 'worker'], {
     cwd: '/',
     env: { PATH: process.env['PATH'], SESSION_CHAIN_SCRATCH_DIR: scratch, ...environment },
@@ -116,10 +119,15 @@ async function startWorkerProcess(scratch: string, environment: Record<string, s
       await exited;
     },
   };
-  await until(() => {
-    if (child.exitCode !== null) throw new Error(`The worker did not start: ${output}`);
-    return output.includes('The worker is ready.');
-  });
+  try {
+    await until(() => {
+      if (child.exitCode !== null) throw new Error(`The worker did not start: ${output}`);
+      return output.includes('The worker is ready.');
+    });
+  } catch (error) {
+    await worker.kill('SIGKILL');
+    throw error;
+  }
   return worker;
 }
 

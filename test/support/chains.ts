@@ -9,8 +9,9 @@ import {
   parseVersionId,
 } from '../../contracts/ids.js';
 import { type StepName, stepNames } from '../../contracts/steps.js';
-import { type Attempt, type AttemptMetrics, beginAttempt, commitStep } from '../../storage/attempts.js';
+import { type Attempt, beginAttempt, commitStep } from '../../storage/attempts.js';
 import { openChain, registerChain } from '../../storage/chains.js';
+import type { AttemptMetrics } from '../../storage/metrics.js';
 import type { Pool } from '../../storage/pool.js';
 import { createTranscriptStore } from '../../storage/transcripts.js';
 
@@ -107,6 +108,8 @@ export const someMetrics: AttemptMetrics = {
   turns: 1,
   durationMs: 10,
   apiDurationMs: 5,
+  byModel: { model: { ...usage, costUsd: 0.5 } },
   model: 'model',
   agentVersion: '1.0.0',
+  turnInFlightUnknown: false,
 };

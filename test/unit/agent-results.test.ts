@@ -36,6 +36,7 @@ function judged(over: Partial<JudgedRun> = {}, messages: object[] = [result()]):
     seen,
     stopped: null,
     baseFailure: null,
+    refusal: null,
     own: [finished],
     filesTouched: [],
     exit: { code: 0, signal: null, errorTail: '' },

@@ -14,6 +14,7 @@ const counters = (costUsd: number, inputTokens: number, apiDurationMs = 0): Coun
   costUsd,
   apiDurationMs,
   usage: { ...noUsage, inputTokens },
+  byModel: { model: { ...noUsage, inputTokens, costUsd } },
 });
 const turns = (inputTokens: number) => ({ ...noUsage, inputTokens });
 
@@ -40,6 +41,22 @@ describe('ownSpend', () => {
     );
   });
 
+  it('tells the models apart, also one that the base never asked', () => {
+    const base = counters(0.034, 1000);
+    const total: Counters = {
+      costUsd: 0.044,
+      apiDurationMs: 0,
+      usage: { ...noUsage, inputTokens: 3000 },
+      byModel: {
+        model: { ...noUsage, inputTokens: 1000, costUsd: 0.034 },
+        small: { ...noUsage, inputTokens: 2000, costUsd: 0.01 },
+      },
+    };
+    expect(ownSpend(total, base, turns(2000)).byModel).toEqual({
+      small: { ...noUsage, inputTokens: 2000, costUsd: 0.01 },
+    });
+  });
+
   it('counts what no stored turn shows, as in a compaction', () => {
     expect(ownSpend(counters(0.039, 2000), counters(0.034, 1000), noUsage)).toEqual(counters(0.005, 1000));
   });
@@ -62,6 +79,7 @@ describe('the readers of a transcript', () => {
     expect(usageOfTurns(entries)).toEqual({
       turns: 2,
       usage: { ...noUsage, inputTokens: 20, outputTokens: 12 },
+      byModel: { claude: { ...noUsage, inputTokens: 20, outputTokens: 12 } },
     });
     expect(contextTokens(entries)).toBe(17);
   });
@@ -84,6 +102,10 @@ describe('the readers of a transcript', () => {
       costUsd: 0.2,
       apiDurationMs: 20,
       usage: { ...noUsage, inputTokens: 3, outputTokens: 3 },
+      byModel: {
+        one: { ...noUsage, inputTokens: 1, costUsd: 0 },
+        two: { ...noUsage, inputTokens: 2, outputTokens: 3, costUsd: 0 },
+      },
     });
     expect(lastCounters([])).toBeNull();
   });

@@ -92,11 +92,11 @@ describe('figures', () => {
 describe('tables', () => {
   it('show the steps with old id -> new id and their sum, and nothing for what has not run', () => {
     expect(stepTable([build, metadata, docs]).split('\n')).toEqual([
-      'step      status     session               attempts  turns  tokens in  cached   out     cost        time',
-      'build     committed  (new) -> 11111111            1      4      22.1k   20.0k  1.5k  $0.2500  1 min 01 s',
-      'metadata  committed  11111111 -> 22222222         2      1      22.1k   20.0k  1.5k    $1.50      900 ms',
-      'docs      pending    -                            -      -          -       -     -        -           -',
-      'total                                             3      5      44.2k   40.0k  3.0k    $1.75  1 min 02 s',
+      'step      status     session               attempts  turns  tokens in       cached   out     cost        time',
+      'build     committed  (new) -> 11111111            1      4      22.1k  20.0k, 90 %  1.5k  $0.2500  1 min 01 s',
+      'metadata  committed  11111111 -> 22222222         2      1      22.1k  20.0k, 90 %  1.5k    $1.50      900 ms',
+      'docs      pending    -                            -      -          -            -     -        -           -',
+      'total                                             3      5      44.2k  40.0k, 90 %  3.0k    $1.75  1 min 02 s',
     ]);
   });
 

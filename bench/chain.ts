@@ -1,0 +1,278 @@
+import type { ChainResult, Usage } from '../contracts/chain.js';
+import { chainWorkflowId } from '../contracts/ids.js';
+import { inputTokensOf } from '../contracts/usage.js';
+import { type OfflineRequest, repeatedPart } from '../dev/offline-model/request-log.js';
+import { transcriptBytes } from '../storage/transcripts.js';
+import { type Row, row } from './report.js';
+import { type ShellChain, prepareShellChain } from './shell-chain.js';
+import type { BenchStack } from './stack.js';
+
+/**
+ * Whole chains with the real agent and the offline model, in turns with a bare shell script that makes the same calls:
+ * time, the part of it outside the agent, events, the gaps between steps, the prompt cache, and what is stored.
+ */
+export async function measureChain(stack: BenchStack, runs: number): Promise<Row[]> {
+  const shell = await prepareShellChain(stack.folder, stack.model.url);
+  try {
+    // The first of each warms caches and connections.
+    await inTurns(stack, shell, 1);
+    const { chains, scripts } = await inTurns(stack, shell, runs);
+    const paced = await withPacedModel(stack, () => inTurns(stack, shell, Math.min(runs, 3)));
+    return [
+      ...timeRows(chains, scripts),
+      pacedRow(paced),
+      await eventsRow(stack, chains),
+      await commitToRequestRow(stack, chains),
+      ...gapRows(stack, chains, scripts),
+      betweenRequestsRow(stack, chains, scripts),
+      ...(await continuityRows(stack, chains)),
+      await bytesRow(stack, chains),
+    ];
+  } finally {
+    await shell.stop();
+  }
+}
+
+/** A chain, a script, a chain, … */
+async function inTurns(stack: BenchStack, shell: ShellChain, runs: number): Promise<Runs> {
+  const [chains, scripts]: [ChainRun[], ShellRun[]] = [[], []];
+  for (let run = 0; run < runs; run++) {
+    chains.push(await timedChain(stack));
+    const startedAt = performance.now();
+    const sessionIds = await shell.run();
+    scripts.push({ wallMs: performance.now() - startedAt, sessionIds });
+  }
+  return { chains, scripts };
+}
+
+/** The offline model answers within milliseconds, which makes every fixed cost look large. A real one takes seconds. */
+const pacedAnswerMs = 1_000;
+
+async function withPacedModel<Result>(stack: BenchStack, measure: () => Promise<Result>): Promise<Result> {
+  const pace = stack.model.inject({ delayMs: pacedAnswerMs, times: Infinity });
+  return await measure().finally(() => pace.remove());
+}
+
+interface Runs {
+  chains: ChainRun[];
+  scripts: ShellRun[];
+}
+
+interface ChainRun {
+  wallMs: number;
+  result: ChainResult;
+}
+
+interface ShellRun {
+  wallMs: number;
+  sessionIds: string[];
+}
+
+const part = 'chain';
+
+async function timedChain(stack: BenchStack): Promise<ChainRun> {
+  const startedAt = performance.now();
+  const result = await stack.runChain({ mode: 'initial' });
+  return { wallMs: performance.now() - startedAt, result };
+}
+
+function timeRows(chains: ChainRun[], scripts: ShellRun[]): Row[] {
+  const wall = chains.map(({ wallMs }) => wallMs);
+  const outside = chains.map(
+    ({ wallMs, result }) => wallMs - result.steps.reduce((sum, step) => sum + step.durationMs, 0),
+  );
+  return [
+    row({
+      part,
+      name: 'whole chain, from start to result',
+      unit: 'ms',
+      values: wall,
+      peer: { name: 'shell script, same calls', values: scripts.map(({ wallMs }) => wallMs) },
+      goal: chainGoal,
+    }),
+    row({
+      part,
+      name: 'of that outside the agent',
+      unit: 'ms',
+      values: outside,
+      peer: { name: 'the whole chain', values: wall },
+    }),
+  ];
+}
+
+function pacedRow({ chains, scripts }: Runs): Row {
+  return row({
+    part,
+    name: `whole chain, with a model that takes ${pacedAnswerMs / 1000} s for an answer`,
+    unit: 'ms',
+    values: chains.map(({ wallMs }) => wallMs),
+    peer: { name: 'shell script, same calls', values: scripts.map(({ wallMs }) => wallMs) },
+    goal: chainGoal,
+  });
+}
+
+const chainGoal = { text: '<= 1.1', met: (ratio: number) => ratio <= 1.1 };
+
+async function eventsRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
+  const events = await Promise.all(
+    chains.map(async ({ result }) => {
+      const handle = stack.temporal.workflow.getHandle(chainWorkflowId(result));
+      return (await handle.fetchHistory()).events?.length ?? 0;
+    }),
+  );
+  const goal = { text: '<= 46', met: (count: number) => count <= 46 };
+  return row({ part, name: 'events per chain', unit: 'events', values: events, goal });
+}
+
+/** From the moment at which a step's result is durable to the next step's first request, over all boundaries. */
+async function commitToRequestRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
+  const waits = chains.map(async ({ result }) => {
+    const moves = await stack.sessionChain.transitions(result.projectId);
+    return boundariesOf(stack, sessionsOf(result)).map(({ last, first }) => {
+      const commit = moves.find(({ newSessionId }) => newSessionId === last.sessionId);
+      if (!commit) throw new Error(`No transition leads to ${last.sessionId}.`);
+      return Date.parse(first.at) - commit.createdAt.getTime();
+    });
+  });
+  return row({
+    part,
+    name: "commit of a step to the next one's first request",
+    unit: 'ms',
+    values: (await Promise.all(waits)).flat(),
+  });
+}
+
+/** From a step's last request to the next one's first: the agent's end, the commit, the hand-over, the agent's start. */
+function gapRows(stack: BenchStack, chains: ChainRun[], scripts: ShellRun[]): Row[] {
+  const ours = chains.map(({ result }) => boundariesOf(stack, sessionsOf(result)));
+  const theirs = scripts.map(({ sessionIds }) => boundariesOf(stack, sessionIds));
+  return boundaryNames.map((name, index) =>
+    row({
+      part,
+      name: `last request of a step to the first of the next, ${name}`,
+      unit: 'ms',
+      values: gapsAt(ours, index),
+      peer: { name: 'shell script', values: gapsAt(theirs, index) },
+    }),
+  );
+}
+
+const boundaryNames = ['build to metadata', 'metadata to docs', 'docs to compact'];
+
+function gapsAt(runs: Boundary[][], index: number): number[] {
+  return runs.flatMap((boundaries) => {
+    const boundary = boundaries[index];
+    return boundary ? [Date.parse(boundary.first.at) - Date.parse(boundary.last.at)] : [];
+  });
+}
+
+/** Between two requests of one step: the answer, its tools, and the transcript that must be stored before a tool may run. */
+function betweenRequestsRow(stack: BenchStack, chains: ChainRun[], scripts: ShellRun[]): Row {
+  const within = (sessionIds: string[]) =>
+    sessionIds.flatMap((id) => {
+      const times = requestsOf(stack, id).map(({ at }) => Date.parse(at));
+      return times.slice(1).map((time, index) => time - (times[index] ?? time));
+    });
+  return row({
+    part,
+    name: 'one request of a step to the next, a tool call between',
+    unit: 'ms',
+    values: chains.flatMap(({ result }) => within(sessionsOf(result))),
+    peer: { name: 'shell script', values: scripts.flatMap(({ sessionIds }) => within(sessionIds)) },
+  });
+}
+
+/** How much of the request before a boundary the request after it repeats, and so finds in the prompt cache. */
+async function continuityRows(stack: BenchStack, chains: ChainRun[]): Promise<Row[]> {
+  const goal = { text: '>= 99', met: (share: number) => share >= 99 };
+  const share = ({ last, first }: Boundary) => 100 * repeatedPart(last, first);
+  const within = boundaryNames.map((name, index) =>
+    row({
+      part,
+      name: `repeated of the request before, ${name}`,
+      unit: '%',
+      values: chains.flatMap(({ result }) => {
+        const boundary = boundariesOf(stack, sessionsOf(result))[index];
+        return boundary ? [share(boundary)] : [];
+      }),
+      goal,
+    }),
+  );
+  return [
+    ...within,
+    await afterCompactionRow(stack, chains),
+    row({
+      part,
+      name: 'input tokens of a chain that were read from the cache',
+      unit: '%',
+      values: chains.map(({ result: { steps } }) => cachedPercent(steps.map(({ usage }) => usage))),
+    }),
+  ];
+}
+
+/** A compaction replaces the messages; tools and system prompt stay, and with them what the cache holds of these. */
+async function afterCompactionRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
+  const values: number[] = [];
+  for (const { result } of chains.slice(0, 1)) {
+    const next = await stack.runChain({ projectId: result.projectId, steps: ['build'], mode: 'update' });
+    const [first] = sessionsOf(next).flatMap((id) => requestsOf(stack, id));
+    if (first?.usage) values.push(cachedPercent([usageOf(first.usage)]));
+  }
+  return row({
+    part,
+    name: 'read from the cache by the first request after a compaction',
+    unit: '%',
+    values,
+  });
+}
+
+function usageOf(usage: NonNullable<OfflineRequest['usage']>): Usage {
+  return {
+    inputTokens: usage.input_tokens,
+    outputTokens: usage.output_tokens,
+    cacheReadTokens: usage.cache_read_input_tokens,
+    cacheWriteTokens: usage.cache_creation_input_tokens,
+  };
+}
+
+function cachedPercent(usages: Usage[]): number {
+  const sum = (of: (usage: Usage) => number) => usages.reduce((total, usage) => total + of(usage), 0);
+  return (100 * sum(({ cacheReadTokens }) => cacheReadTokens)) / sum(inputTokensOf);
+}
+
+async function bytesRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
+  // The first project has another chain by now.
+  const bytes = await Promise.all(
+    chains.slice(1).map(({ result }) => transcriptBytes(stack.pool, result.projectId)),
+  );
+  return row({
+    part,
+    name: 'transcripts of a chain, stored',
+    unit: 'kB',
+    values: bytes.map(({ storedBytes }) => storedBytes / 1000),
+    peer: { name: 'appended by the agent', values: bytes.map(({ appendedBytes }) => appendedBytes / 1000) },
+  });
+}
+
+interface Boundary {
+  last: OfflineRequest;
+  first: OfflineRequest;
+}
+
+function sessionsOf({ steps }: ChainResult): string[] {
+  return steps.flatMap(({ newSessionId }) => newSessionId ?? []);
+}
+
+/** Between each session and the next, by what the model received. */
+function boundariesOf(stack: BenchStack, sessionIds: string[]): Boundary[] {
+  return sessionIds.slice(1).map((id, index) => {
+    const last = requestsOf(stack, sessionIds[index] ?? '').at(-1);
+    const [first] = requestsOf(stack, id);
+    if (!last || !first) throw new Error(`The model has no request of session ${id} or of its parent.`);
+    return { last, first };
+  });
+}
+
+function requestsOf({ model }: BenchStack, id: string): OfflineRequest[] {
+  return model.requests.filter(({ sessionId }) => sessionId === id);
+}

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { Client } from '@temporalio/client';
+import { NativeConnection, Runtime, DefaultLogger, Worker } from '@temporalio/worker';
+import type { ChainActivities } from '../contracts/activities.js';
+import type { ChainInput, StepInput, StepResult } from '../contracts/chain.js';
+import {
+  type AttemptId,
+  type ChainId,
+  chainWorkflowId,
+  parseBuildId,
+  parseProjectId,
+  parseSessionId,
+  parseVersionId,
+} from '../contracts/ids.js';
+import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
+import { stepNames } from '../contracts/steps.js';
+
+/** A process of its own, so that its CPU can be told apart. Gets `{chains, atOnce}` from its parent and answers with an EmptyRun. */
+
+export interface EmptyWorkerOptions {
+  address: string;
+  /** The worker's settings: ours, or those that the SDK comes with. */
+  tuned: boolean;
+}
+
+export interface EmptyRun {
+  wallMs: number;
+  /** Of this process: the worker and the client. */
+  workerCpuMs: number;
+}
+
+const taskQueues = taskQueuesOf('empty');
+
+async function main({ address, tuned }: EmptyWorkerOptions): Promise<void> {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  const connection = await NativeConnection.connect(
+    tuned ? { address, grpcCompression: { codec: 'none' } } : { address },
+  );
+  const workers = await Promise.all([
+    Worker.create({
+      connection,
+      taskQueue: taskQueues.chains,
+      workflowBundle: { codePath: join(import.meta.dirname, '../workers/workflow-bundle.js') },
+      ...(tuned ? { workflowThreadPoolSize: 1 } : {}),
+      activities: emptyActivities,
+    }),
+    Worker.create({ connection, taskQueue: taskQueues.agents, activities: emptyActivities }),
+  ]);
+  const running = workers.map((worker) => worker.run());
+  const client = new Client({ connection });
+  process.on('message', (order: { chains: number; atOnce: number }) => {
+    void runChains(client, order).then((run) => process.send?.(run));
+  });
+  process.once('disconnect', () => {
+    for (const worker of workers) worker.shutdown();
+  });
+  process.send?.('ready');
+  await Promise.all(running);
+  await connection.close();
+}
+
+async function runChains(
+  client: Client,
+  { chains, atOnce }: { chains: number; atOnce: number },
+): Promise<EmptyRun> {
+  const cpu = process.cpuUsage();
+  const startedAt = performance.now();
+  let left = chains;
+  const lane = async () => {
+    while (left-- > 0) await runChain(client);
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+  const wallMs = performance.now() - startedAt;
+  const { user, system } = process.cpuUsage(cpu);
+  return { wallMs, workerCpuMs: (user + system) / 1000 };
+}
+
+async function runChain(client: Client): Promise<void> {
+  const id = `empty-${randomUUID()}`;
+  const key = { projectId: parseProjectId(id), versionId: parseVersionId(id), buildId: parseBuildId(id) };
+  const input: ChainInput = {
+    ...key,
+    chainId: '1' as ChainId,
+    mode: 'initial',
+    steps: [...stepNames],
+    policy: { ...defaultPolicy, taskQueues },
+  };
+  await client.workflow.execute('chain', {
+    workflowId: chainWorkflowId(key),
+    taskQueue: taskQueues.chains,
+    args: [input],
+  });
+}
+
+const step = async ({ step, head }: StepInput): Promise<StepResult> => ({
+  outcome: 'committed',
+  step,
+  attemptId: '1' as AttemptId,
+  attempt: 1,
+  oldSessionId: head.sessionId,
+  newSessionId: parseSessionId(randomUUID()),
+  seq: (head.seq ?? 0) + 1,
+  turns: 0,
+  usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+  costUsd: 0,
+  durationMs: 0,
+  warnings: [],
+});
+
+/** The chain's own activity types, which do nothing. */
+const emptyActivities: ChainActivities = {
+  open: async () => ({ head: { sessionId: null, seq: null }, baseSessionId: null, turn: 1, warnings: [] }),
+  build: step,
+  metadata: step,
+  docs: step,
+  compact: step,
+  commit: async () => undefined,
+};
+
+await main(JSON.parse(process.argv[2] ?? '{}') as EmptyWorkerOptions);

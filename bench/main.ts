@@ -1,0 +1,114 @@
+import { writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { reportError } from '../cli/errors.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { measureChain } from './chain.js';
+import { measureEmptyChains } from './empty.js';
+import { measureForks } from './forks.js';
+import { type Row, reportTable } from './report.js';
+import { startBenchStack } from './stack.js';
+
+const parts = ['chain', 'forks', 'empty'] as const;
+type Part = (typeof parts)[number];
+
+const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--json] [--out FILE]
+
+Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints one table.
+
+  --only PART   chain  whole chains, in turns with a bare shell script that makes the same four calls
+                forks  what the transcripts of twenty forks take in the database
+                empty  chains of empty steps, in turns with the stock Temporal dev server
+                May be given several times; default: all.
+  --runs N      counted runs of what is timed; default 5
+  --json        one JSON document on stdout instead of the table
+  --out FILE    the same document to a file
+
+Times depend on the machine and on what else it does: compare ratios of one run.`;
+
+const say = (line: string) => console.error(line);
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string', multiple: true },
+      runs: { type: 'string', default: '5' },
+      json: { type: 'boolean', default: false },
+      out: { type: 'string' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return;
+  }
+  const runs = Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1)
+    throw new SessionChainError('INVALID_INPUT', '--runs takes a whole number of at least 1.');
+  const wanted = (values.only ?? parts).map(parsePart);
+
+  const startedAt = new Date();
+  const loadBefore = loadavg()[0];
+  const rows = await measure(new Set(wanted), runs);
+  const document = JSON.stringify(
+    {
+      startedAt: startedAt.toISOString(),
+      durationMs: Date.now() - startedAt.getTime(),
+      node: process.versions.node,
+      cores: cpus().length,
+      loadBefore,
+      rows,
+    },
+    null,
+    2,
+  );
+  if (values.out !== undefined) writeFileSync(values.out, `${document}\n`);
+  if (!values.json) {
+    console.log(reportTable(rows));
+    console.log(
+      `\n${cpus().length} cores, load before the run ${loadBefore?.toFixed(1)}; medians (lowest–highest).`,
+    );
+  } else console.log(document);
+}
+
+async function measure(wanted: ReadonlySet<Part>, runs: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  if (wanted.has('chain') || wanted.has('forks')) {
+    say('Starting a stack …');
+    const stack = await startBenchStack(say);
+    try {
+      if (wanted.has('chain')) {
+        say('Whole chains, in turns with a shell script …');
+        rows.push(...(await measureChain(stack, runs)));
+      }
+      if (wanted.has('forks')) {
+        say('Twenty forks …');
+        rows.push(...(await measureForks(stack)));
+      }
+    } finally {
+      await stack.stop();
+    }
+  }
+  if (wanted.has('empty')) {
+    say('Chains of empty steps, in turns with the stock dev server …');
+    rows.push(...(await measureEmptyChains(3 * runs)));
+  }
+  return rows;
+}
+
+function parsePart(name: string): Part {
+  const part = parts.find((known) => known === name);
+  if (part) return part;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `--only takes ${parts.join(', ')}; ${JSON.stringify(name)} is none of them.`,
+  );
+}
+
+try {
+  await main();
+} catch (error) {
+  process.exitCode = reportError(error, 'text', !(error instanceof SessionChainError));
+}
+// A client that still tries to reach a stopped server must not keep the process.
+process.exit();

@@ -1,0 +1,111 @@
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { Client, Connection } from '@temporalio/client';
+import { type SessionChain, type StartRequest, createSessionChain } from '../client/session-chain.js';
+import type { ChainPolicy, ChainResult } from '../contracts/chain.js';
+import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
+import { searchAttributes } from '../contracts/search-attributes.js';
+import { type OfflineModel, startOfflineModel } from '../dev/offline-model/server.js';
+import { startStack } from '../dev/stack.js';
+import { superviseWorker } from '../dev/supervised-worker.js';
+import { migrate } from '../storage/migrate.js';
+import { type Pool, createPool } from '../storage/pool.js';
+
+/** A throw-away copy of what `npm start` runs: durable servers, the offline model, one worker in its own process. */
+export interface BenchStack {
+  pool: Pool;
+  temporal: Client;
+  model: OfflineModel;
+  sessionChain: SessionChain;
+  policy: ChainPolicy;
+  /** Everything lies below it; real path. */
+  folder: string;
+  /** Runs a chain to its end; a new version, of a new project unless one is given. Throws unless it completed. */
+  runChain(request?: Partial<StartRequest>): Promise<ChainResult>;
+  stop(): Promise<void>;
+}
+
+export async function startBenchStack(say: (line: string) => void): Promise<BenchStack> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'session-chain-bench-')));
+  // Under root another user runs Postgres and must reach its data.
+  chmodSync(folder, 0o711);
+  const closing: (() => Promise<unknown> | void)[] = [
+    () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }),
+  ];
+  const stop = async () => {
+    for (const close of closing.splice(0)) await close();
+  };
+  try {
+    const stack = await startStack({
+      stateDir: join(folder, 'state'),
+      env: {},
+      namespace: 'default',
+      searchAttributes: Object.values(searchAttributes),
+    });
+    closing.unshift(() => stack.stop());
+    await migrate(stack.databaseUrl);
+    const model = await startOfflineModel();
+    closing.unshift(() => model.stop());
+    const taskQueue = 'bench';
+    const worker = await superviseWorker({
+      environment: {
+        PATH: process.env['PATH'] ?? '',
+        DATABASE_URL: stack.databaseUrl,
+        ...(stack.redisUrl ? { REDIS_URL: stack.redisUrl } : {}),
+        TEMPORAL_ADDRESS: stack.temporal.address,
+        SESSION_CHAIN_TASK_QUEUE: taskQueue,
+        SESSION_CHAIN_WORKSPACE_ROOTS: folder,
+        SESSION_CHAIN_SCRATCH_DIR: join(folder, 'scratch'),
+        ANTHROPIC_BASE_URL: model.url,
+        ANTHROPIC_API_KEY: 'offline',
+      },
+      logFile: join(folder, 'worker.log'),
+      say,
+    });
+    closing.unshift(() => worker.stop());
+    const pool = createPool(stack.databaseUrl, { applicationName: 'session-chain bench', max: 4 });
+    closing.unshift(() => pool.end());
+    const connection = await Connection.connect({ address: stack.temporal.address });
+    // Last of all: a call that is still being tried again when its connection closes ends the process.
+    closing.push(() => connection.close());
+    const temporal = new Client({ connection });
+    const policy: ChainPolicy = {
+      ...defaultPolicy,
+      compactThresholdTokens: 0,
+      taskQueues: taskQueuesOf(taskQueue),
+    };
+    const sessionChain = createSessionChain({ pool, temporal, policy });
+    return {
+      pool,
+      temporal,
+      model,
+      sessionChain,
+      policy,
+      folder,
+      async runChain(request = {}) {
+        const { projectId = `bench-${randomUUID().slice(0, 8)}` } = request;
+        const workspace = join(folder, 'workspaces', projectId);
+        mkdirSync(workspace, { recursive: true });
+        const versionId = `${projectId}-${randomUUID().slice(0, 8)}`;
+        const started = await sessionChain.start({
+          projectId,
+          versionId,
+          workspace,
+          createRows: true,
+          ...request,
+        });
+        const result = await Promise.race([sessionChain.wait(started), worker.failed]);
+        if (result.status === 'completed') return result;
+        throw new Error(
+          `The chain ended as ${result.status}: ${result.failure?.message ?? result.warnings.join(' ')}`,
+        );
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,118 @@
+import { createSessionChain } from '../../client/session-chain.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import { parseBuildId, parseProjectId, parseVersionId } from '../../contracts/ids.js';
+import { isClosed } from '../../contracts/steps.js';
+import { startOfflineModel } from '../../dev/offline-model/server.js';
+import { readChainState } from '../../storage/chain-state.js';
+import { createPool } from '../../storage/pool.js';
+import { processesNaming } from '../support/agent-runner.js';
+import { type TestWorker, until } from '../support/chain-stack.js';
+import { strike } from './faults.js';
+import { type Lane, policyFor, projectId } from './lane.js';
+import type { Cell } from './matrix.js';
+import { hold } from './moments.js';
+import { startStatementProxy } from './statement-proxy.js';
+import { createWitness } from './witness.js';
+
+export interface CellResult {
+  /** What went wrong; empty for a cell that passed. */
+  problems: string[];
+  attempts: number;
+  /** Answered requests that asked for a model turn which an earlier attempt had stored. */
+  paidTwice: number;
+  /** Answered turns that no transcript holds: those in flight. */
+  lost: number;
+  durationMs: number;
+}
+
+/** Runs the step of a cell on a prepared base, strikes at the moment, and judges what became of it. */
+export async function runCell(
+  lane: Lane,
+  { moment, step, fault }: Cell,
+  options: { stallMs: number },
+): Promise<CellResult> {
+  const startedAt = performance.now();
+  const name = `${step}_${moment}_${fault}`.replaceAll('-', '_');
+  const { databaseUrl, workspace } = await lane.createBase(step, name);
+  const versionId = parseVersionId('version');
+  const key = { projectId: parseProjectId(projectId), versionId, buildId: parseBuildId(versionId) };
+  const pool = createPool(databaseUrl, { applicationName: 'test' });
+  const proxy = await startStatementProxy(databaseUrl);
+  const model = await startOfflineModel();
+  const witness = createWitness({ ...key, pool, model, step, workspace });
+  const workers: TestWorker[] = [];
+  const startWorker = async () => {
+    const worker = await lane.startWorker({
+      name: `${name}/worker-${workers.length + 1}`,
+      databaseUrl: proxy.url,
+      model,
+      taskQueue: name,
+    });
+    workers.push(worker);
+    return worker;
+  };
+  const whenAnswered = async <Value>(read: () => Promise<Value>, otherwise: Value): Promise<Value> =>
+    await read().catch((error: unknown) => {
+      if (isAway(error)) return otherwise;
+      throw error;
+    });
+  const isChainClosed = async () =>
+    await whenAnswered(async () => isClosed((await readChainState(pool, key)).status), false);
+  const problems: string[] = [];
+  let attempts = 0;
+  let turns = { paidTwice: 0, lost: 0 };
+  try {
+    const barrier = hold(moment, { step, workspace, model, proxy, witness });
+    const worker = await startWorker();
+    const chains = createSessionChain({
+      pool,
+      temporal: lane.client,
+      policy: policyFor(name),
+      searchAttributes: 'off',
+    });
+    const { workflowId } = await chains.start({ ...key, steps: [step], workspace, createRows: true });
+    await until(async () => {
+      if (await isChainClosed()) throw new Error(`The chain ended before its moment: ${worker.output()}`);
+      return await barrier.isReached();
+    });
+    await strike(fault, { lane, worker, barrier, model, witness, startWorker, isChainClosed, ...options });
+    await until(isChainClosed, 150_000);
+    const { status, warnings, failure } = await readChainState(pool, key);
+    if (status !== 'completed')
+      problems.push(`The chain is ${status}: ${[...warnings, failure?.message].join(' ')}`);
+    await until(async () => {
+      const described = await lane.client.workflow
+        .getHandle(workflowId)
+        .describe()
+        .catch(() => undefined);
+      return (
+        described?.status.name === 'COMPLETED' ||
+        (described?.status.name === 'FAILED' && status !== 'completed')
+      );
+    });
+    problems.push(...(await witness.problems()));
+    attempts = (await witness.attempts()).length;
+    turns = await witness.turns();
+    if (turns.paidTwice > 0) problems.push(`${turns.paidTwice} stored turns were paid again.`);
+    if (turns.lost > 1) problems.push(`${turns.lost} turns were lost, more than the one in flight.`);
+  } catch (error) {
+    problems.push(error instanceof Error ? error.message : String(error));
+  } finally {
+    for (const worker of workers) worker.process.kill('SIGCONT');
+    await Promise.all(workers.map((worker) => worker.kill('SIGTERM')));
+    const orphans = processesNaming(`${lane.folder}/${name}`);
+    if (orphans.length > 0) problems.push(`Processes were left behind: ${orphans.join(', ')}.`);
+    await proxy.stop();
+    await model.stop();
+    await pool.end();
+    if (fault === 'stop-redis') await lane.restartRedis();
+    await lane.dropBase(name);
+  }
+  if (problems.length > 0)
+    problems.push(...workers.map((worker, index) => `worker ${index + 1}: ${worker.output()}`));
+  return { problems, attempts, ...turns, durationMs: performance.now() - startedAt };
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof SessionChainError && error.code === 'DATABASE_UNAVAILABLE';
+}

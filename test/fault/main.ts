@@ -1,0 +1,145 @@
+import { parseArgs } from 'node:util';
+import { type StepName, stepNames } from '../../contracts/steps.js';
+import { type CellResult, runCell } from './cell.js';
+import { prepareBase, startLane } from './lane.js';
+import {
+  type Cell,
+  type FaultName,
+  type MomentName,
+  allCells,
+  faultNames,
+  faults,
+  momentNames,
+  moments,
+  nameOf,
+  notApplicable,
+} from './matrix.js';
+
+const usage = `npm run fault -- [--step <step>] [--fault <fault>] [--moment <moment>] [--lanes 6] [--stall-ms 60000]
+  steps: ${stepNames.join(', ')}
+  faults: ${faultNames.join(', ')}
+  moments: ${momentNames.join(', ')}`;
+
+const { values } = parseArgs({
+  options: {
+    step: { type: 'string', multiple: true },
+    fault: { type: 'string', multiple: true },
+    moment: { type: 'string', multiple: true },
+    lanes: { type: 'string', default: '6' },
+    'stall-ms': { type: 'string', default: '60000' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const chosen = <Name extends string>(all: readonly Name[], given: string[] | undefined): readonly Name[] => {
+  const unknown = (given ?? []).filter((name) => !(all as readonly string[]).includes(name));
+  if (unknown.length > 0 || values.help) {
+    console.log(unknown.length > 0 ? `Unknown: ${unknown.join(', ')}\n${usage}` : usage);
+    process.exit(values.help ? 0 : 2);
+  }
+  return given ? all.filter((name) => given.includes(name)) : all;
+};
+const [steps, someFaults, someMoments] = [
+  chosen<StepName>(stepNames, values.step),
+  chosen<FaultName>(faultNames, values.fault),
+  chosen<MomentName>(momentNames, values.moment),
+];
+const cells = allCells().filter(
+  ({ step, fault, moment }) =>
+    steps.includes(step) && someFaults.includes(fault) && someMoments.includes(moment),
+);
+
+const results = new Map<Cell, CellResult>();
+const startedAt = performance.now();
+// Cells that take long come first, so that no lane ends with one alone.
+const queue = cells
+  .filter((cell) => notApplicable(cell) === null)
+  .sort((a, b) => Number(b.fault === 'stall-postgres') - Number(a.fault === 'stall-postgres'));
+const total = queue.length;
+console.log(`${total} cells; preparing …`);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    console.log('Interrupted: no further cell is begun.');
+    queue.length = 0;
+  });
+}
+const watch = noteStandstills();
+const base = await prepareBase();
+try {
+  await Promise.all(Array.from({ length: Math.min(Number(values.lanes), total) }, runLane));
+} finally {
+  clearInterval(watch);
+  base.remove();
+}
+printTable();
+
+async function runLane(): Promise<void> {
+  let lane = await startLane(base);
+  for (let cell = queue.shift(); cell; cell = queue.shift()) {
+    const result = await runCell(lane, cell, { stallMs: Number(values['stall-ms']) }).catch(brokenLane);
+    results.set(cell, result);
+    const mark = result.problems.length === 0 ? '✓' : '✗';
+    const seconds = (result.durationMs / 1000).toFixed(1);
+    console.log(`${mark} ${String(results.size).padStart(3)}/${total} ${nameOf(cell)} (${seconds} s)`);
+    for (const problem of result.problems) console.log(`    ${problem.trim().replaceAll('\n', '\n    ')}`);
+    if (result.problems.length > 0) {
+      // Whatever broke may have broken the servers, too.
+      await lane.stop().catch((error: unknown) => console.log(error));
+      lane = await startLane(base);
+    }
+  }
+  await lane.stop();
+}
+
+/** A machine that is paused for a minute makes every deadline pass: whoever reads the failures must know. */
+function noteStandstills(): NodeJS.Timeout {
+  let last = performance.now();
+  return setInterval(() => {
+    const lateMs = performance.now() - last - 1_000;
+    last += lateMs + 1_000;
+    if (lateMs > 5_000)
+      console.log(`  … the machine or this process stood still for ${(lateMs / 1000).toFixed(0)} s`);
+  }, 1_000);
+}
+
+function brokenLane(error: unknown): CellResult {
+  const problem = `The cell could not be cleaned up: ${error instanceof Error ? error.message : String(error)}`;
+  return { problems: [problem], attempts: 0, paidTwice: 0, lost: 0, durationMs: 0 };
+}
+
+/** One row per fault and step, one column per moment: the mark, attempts, stored turns that were paid again. */
+function printTable(): void {
+  console.log('\n✓ attempts / stored turns paid twice; – = n/a\n');
+  someMoments.forEach((moment, index) => console.log(`  ${index + 1}  ${moments[moment]}`));
+  const width = 9;
+  const head = someMoments.map((_, index) => String(index + 1).padEnd(width)).join('');
+  console.log(`\n  ${''.padEnd(18)}${'step'.padEnd(10)}${head}`);
+  for (const fault of someFaults) {
+    for (const step of steps) {
+      const row = someMoments.map((moment) => {
+        const cell = cells.find((one) => one.fault === fault && one.step === step && one.moment === moment);
+        const result = cell && results.get(cell);
+        if (!result) return '–'.padEnd(width);
+        const mark = result.problems.length === 0 ? '✓' : '✗';
+        return `${mark} ${result.attempts}/${result.paidTwice}`.padEnd(width);
+      });
+      console.log(`  ${fault.padEnd(18)}${step.padEnd(10)}${row.join('')}`);
+    }
+  }
+  const reasons = new Map(cells.map((cell) => [cell, notApplicable(cell)] as const));
+  const grouped = new Set(
+    [...reasons].flatMap(([{ moment, step, fault }, reason]) =>
+      reason === null
+        ? []
+        : [`  n/a: ${moments[moment]}, ${reason.includes('agent') ? faults[fault] : step}: ${reason}`],
+    ),
+  );
+  console.log(['', ...grouped].join('\n'));
+  const failed = [...results.values()].filter(({ problems }) => problems.length > 0).length;
+  const lost = [...results.values()].reduce((sum, result) => sum + result.lost, 0);
+  const paidTwice = [...results.values()].reduce((sum, result) => sum + result.paidTwice, 0);
+  const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
+  console.log(`\n  turns paid twice: ${paidTwice}; turns in flight that were lost: ${lost}; ${minutes} min`);
+  console.log(`${results.size - failed} passed, ${failed} failed`);
+  process.exitCode = failed > 0 ? 1 : 0;
+}

@@ -1,0 +1,39 @@
+import { readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { findAgentBinary } from '../../agent/binary.js';
+import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+
+let stack: ChainStack;
+beforeAll(async () => {
+  stack = await startChainStack('bad-worker');
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+describe('a worker', () => {
+  it.each([
+    ['no agent binary', { SESSION_CHAIN_AGENT_PATH: '/nowhere/claude' }, 'AGENT_NOT_FOUND'],
+    ['no model credential', { ANTHROPIC_API_KEY: '' }, 'CREDENTIALS_MISSING'],
+    ['an environment that is not usable', { SESSION_CHAIN_MAX_AGENTS: 'many' }, 'SESSION_CHAIN_MAX_AGENTS'],
+  ])('with %s does not start and says what to do', async (_what, environment, said) => {
+    await expect(stack.startWorker(environment)).rejects.toThrow(new RegExp(`${said}[^]*what to do`));
+  });
+
+  it('whose agent binary vanished fails the chain with AGENT_NOT_FOUND; head and files stay as they were', async () => {
+    const binary = join(stack.root, 'claude');
+    symlinkSync(await findAgentBinary(), binary);
+    const worker = await stack.startWorker({ SESSION_CHAIN_AGENT_PATH: binary });
+    rmSync(binary);
+    const request = stack.request();
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+    expect(result).toMatchObject({
+      status: 'failed',
+      failure: { code: 'AGENT_NOT_FOUND', remedy: expect.stringContaining('SESSION_CHAIN_AGENT_PATH') },
+      head: { sessionId: null, seq: null },
+    });
+    expect(readdirSync(request.workspace)).toEqual([]);
+    await worker.kill('SIGTERM');
+  });
+});

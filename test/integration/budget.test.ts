@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { StartRequest } from '../../client/session-chain.js';
+import type { ChainResult } from '../../contracts/chain.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
+
+let stack: ChainStack;
+let worker: TestWorker;
+beforeAll(async () => {
+  stack = await startChainStack('budget');
+  worker = await stack.startWorker();
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+const run = async (request: StartRequest): Promise<ChainResult> =>
+  await stack.sessionChain.wait(await stack.sessionChain.start(request));
+const buildOnly = () => ({ ...stack.request(), steps: ['build' as const] });
+/** A build's requests from the second on: the first tool call has run and is stored. */
+const afterFirstTool = (projectId: string) => {
+  const hold = stack.model.holdNext(
+    ({ step, bodyText }) =>
+      step === 'build' && bodyText.includes(projectId) && bodyText.includes('tool_result'),
+  );
+  return hold;
+};
+
+/** The model turns that an undisturbed build takes; one more would mean that a stored one was asked for again. */
+const turnsOfBuild = 4;
+
+async function expectGoneOnFrom(
+  projectId: string,
+  partialSessionId: string,
+  turns = turnsOfBuild,
+): Promise<void> {
+  const requests = answered(await requestsOf(stack, projectId));
+  expect(requests).toHaveLength(turns);
+  const next = requests.find(({ sessionId }) => sessionId !== partialSessionId);
+  const stored = await storedToolCalls(stack, projectId, partialSessionId);
+  expect(stored).not.toEqual([]);
+  for (const call of stored) expect(next?.bodyText).toContain(call);
+}
+
+// A cost limit stops the agent between a turn and the tool that it calls: the model has to call that one again.
+describe.each([
+  ['cost of the chain', { budget: { maxCostUsd: 0.004 } }, { budget: { maxCostUsd: 5 } }, turnsOfBuild + 1],
+  ['turns of the chain', { budget: { maxTurns: 2 } }, { budget: { maxTurns: 20 } }, turnsOfBuild],
+  ['cost of the step', { limits: { build: { maxCostUsd: 0.004 } } }, {}, turnsOfBuild + 1],
+  [
+    'turns of the step',
+    { limits: { build: { maxTurns: 2 } } },
+    { limits: { build: { maxTurns: 9 } } },
+    turnsOfBuild,
+  ],
+])('a budget for the %s', (_what, small, large, turns) => {
+  it('stops a chain while it spends, before it spends when nothing is left, and lets it go on when raised', async () => {
+    const request = buildOnly();
+    const stopped = await run({ ...request, ...small });
+    expect(stopped).toMatchObject({
+      status: 'budget_exceeded',
+      failure: { code: 'BUDGET_EXCEEDED', remedy: expect.any(String) },
+      head: { sessionId: null },
+      steps: [{ status: 'failed', attempts: 1 }],
+    });
+    // What was spent is shown although the step came to nothing.
+    expect(stopped.steps[0]?.turns).toBeGreaterThan(0);
+    expect(stopped.steps[0]?.costUsd).toBeGreaterThan(0);
+    const spentOn = (await requestsOf(stack, request.projectId)).length;
+
+    const again = await run({ ...request, ...small });
+    expect(again).toMatchObject({ status: 'budget_exceeded', failure: { code: 'BUDGET_EXCEEDED' } });
+    expect(again.failure?.message).toContain('used up');
+    expect(await requestsOf(stack, request.projectId)).toHaveLength(spentOn);
+
+    const result = await run({ ...request, ...large });
+    expect(result).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    const [partial] = await attemptsOf(stack, request.projectId);
+    await expectGoneOnFrom(request.projectId, partial?.sessionId ?? '', turns);
+    expect(result.steps[0]).toMatchObject({ attempts: 3, turns });
+  });
+});
+
+describe.each([
+  ['a step', { limits: { build: { timeoutMs: 2_000 } } }, 'STEP_TIMED_OUT'],
+  ['a chain', { budget: { timeoutMs: 2_000 } }, 'STEP_TIMED_OUT'],
+])('a time limit for %s', (_what, small, code) => {
+  it('stops it resumable: started again with more time, it goes on', async () => {
+    const request = buildOnly();
+    const build = afterFirstTool(request.projectId);
+    const stopped = await run({ ...request, ...small });
+    build.remove();
+    expect(stopped).toMatchObject({
+      status: 'budget_exceeded',
+      failure: { code },
+      head: { sessionId: null },
+    });
+    await until(() => worker.agentProcesses().length === 0);
+
+    expect(await run(request)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    const [partial] = await attemptsOf(stack, request.projectId);
+    await expectGoneOnFrom(request.projectId, partial?.sessionId ?? '');
+  });
+});
+
+describe('a budget of the whole chain', () => {
+  it('ends it after a step that used it up, with the head at the last committed session', async () => {
+    const request = stack.request();
+    const stopped = await run({ ...request, budget: { maxTurns: 5 } });
+    expect(stopped).toMatchObject({ status: 'budget_exceeded', head: { seq: 1 } });
+    expect(stopped.steps.map(({ status }) => status)).toEqual(['committed', 'failed', 'pending', 'pending']);
+    const result = await run({ ...request, budget: { maxTurns: 50 } });
+    expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    expect(result.steps[0]?.newSessionId).toBe(stopped.steps[0]?.newSessionId);
+  });
+});

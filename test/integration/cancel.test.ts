@@ -1,0 +1,156 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { createSessionChain } from '../../client/session-chain.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { attemptsOf, requestsOf } from '../support/project-facts.js';
+
+let stack: ChainStack;
+let worker: TestWorker | undefined;
+beforeAll(async () => {
+  stack = await startChainStack('cancel');
+});
+afterEach(async () => {
+  await worker?.kill('SIGTERM');
+  worker = undefined;
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+/** A client and a worker between which Temporal carries nothing for minutes: what comes through came past it. */
+async function withRareHeartbeats() {
+  worker = await stack.startWorker({
+    SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '900000',
+    SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: '300000',
+  });
+  return createSessionChain({
+    pool: stack.database.pool,
+    temporal: stack.temporal,
+    policy: { ...stack.policy, heartbeatTimeoutMs: 900_000 },
+  });
+}
+
+const docsOf = (projectId: string) => (request: { step: string | undefined; bodyText: string }) =>
+  request.step === 'docs' && request.bodyText.includes(projectId);
+
+async function stopListeners(): Promise<void> {
+  const listeners = async () =>
+    (
+      await stack.database.pool.query<{ pid: number }>(
+        `SELECT pid FROM pg_stat_activity WHERE application_name = 'session-chain stop requests'
+           AND datname = current_database() AND query LIKE 'LISTEN%'`,
+      )
+    ).rows.map(({ pid }) => pid);
+  const before = await listeners();
+  expect(before).toHaveLength(1);
+  await stack.database.pool.query('SELECT pg_terminate_backend($1)', before);
+  await until(async () => {
+    const now = await listeners();
+    return now.length === 1 && now[0] !== before[0];
+  });
+}
+
+describe('a cancellation through the client', () => {
+  it('reaches the agent past Temporal’s heartbeats, leaves no process and keeps the last committed head', async () => {
+    const sessionChain = await withRareHeartbeats();
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await sessionChain.start(request);
+    await docs.reached;
+    const askedAt = performance.now();
+    await sessionChain.cancel(started);
+    await until(() => worker?.agentProcesses().length === 0);
+    const goneAfterMs = Math.round(performance.now() - askedAt);
+    const result = await sessionChain.wait(started);
+    process.stderr.write(
+      `cancel: agent gone after ${goneAfterMs} ms, chain closed after ${Math.round(performance.now() - askedAt)} ms\n`,
+    );
+    docs.remove();
+    expect(result).toMatchObject({
+      status: 'cancelled',
+      failure: { code: 'CANCELLED' },
+      head: { seq: 2, sessionId: result.steps[1]?.newSessionId },
+    });
+    expect(await sessionChain.head(request.projectId)).toEqual(result.head);
+    expect((await attemptsOf(stack, request.projectId)).at(-1)).toMatchObject({
+      step: 'docs',
+      state: 'failed',
+      outcome: 'interrupted',
+      turnInFlightUnknown: true,
+    });
+    // The turn is handed on: the next chain of the project starts.
+    const next = await sessionChain.start({ ...stack.request(request.projectId), steps: ['metadata'] });
+    expect(await sessionChain.wait(next)).toMatchObject({ status: 'completed', head: { seq: 3 } });
+  });
+
+  it('reaches it also when the listener’s connection had been lost meanwhile', async () => {
+    const sessionChain = await withRareHeartbeats();
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await sessionChain.start(request);
+    await docs.reached;
+    await stopListeners();
+    await sessionChain.cancel(started);
+    expect(await sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
+    docs.remove();
+  });
+
+  it('may be asked for twice, and of a chain that is over says so', async () => {
+    worker = await stack.startWorker();
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await stack.sessionChain.start(request);
+    await docs.reached;
+    await Promise.all([stack.sessionChain.cancel(started), stack.sessionChain.cancel(started)]);
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
+    docs.remove();
+    await expect(stack.sessionChain.cancel(started)).rejects.toMatchObject({
+      code: 'CHAIN_NOT_FOUND',
+      message: expect.stringContaining('is over (cancelled)'),
+    });
+    await expect(
+      stack.sessionChain.cancel({ ...started, buildId: 'never' as typeof started.buildId }),
+    ).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND', message: expect.stringContaining('ever started') });
+  });
+
+  it('of a chain that nobody has picked up yet costs nothing', async () => {
+    const request = stack.request();
+    const started = await stack.sessionChain.start(request);
+    expect(await stack.sessionChain.state(started)).toMatchObject({ status: 'queued' });
+    await stack.sessionChain.cancel(started);
+    worker = await stack.startWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({
+      status: 'cancelled',
+      head: { sessionId: null },
+    });
+    expect(await requestsOf(stack, request.projectId)).toEqual([]);
+  });
+
+  it('in the moment in which the agent starts leaves nothing running', async () => {
+    worker = await stack.startWorker();
+    const request = stack.request();
+    const started = await stack.sessionChain.start(request);
+    await until(() => worker?.agentProcesses().length !== 0);
+    await stack.sessionChain.cancel(started);
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
+    expect(worker.agentProcesses()).toEqual([]);
+    // What it leaves can be gone on from.
+    expect(await stack.sessionChain.wait(await stack.sessionChain.start(request))).toMatchObject({
+      status: 'completed',
+      head: { seq: 4 },
+    });
+  });
+});
+
+describe('a cancellation from Temporal’s side', () => {
+  it('reaches the agent with a heartbeat', async () => {
+    worker = await stack.startWorker();
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await stack.sessionChain.start(request);
+    await docs.reached;
+    await stack.temporal.workflow.getHandle(started.workflowId).cancel();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
+    docs.remove();
+    expect(worker.agentProcesses()).toEqual([]);
+  });
+});

@@ -1,0 +1,179 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { StartRequest } from '../../client/session-chain.js';
+import type { ChainResult } from '../../contracts/chain.js';
+import { answers } from '../../dev/offline-model/injections.js';
+import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';
+import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
+
+/** What the next attempt makes of what an earlier one left. A chain that failed is started again, for it waits for no retry. */
+let stack: ChainStack;
+let worker: TestWorker;
+beforeAll(async () => {
+  stack = await startChainStack('evidence');
+  worker = await stack.startWorker();
+});
+afterEach(() => {
+  expect(worker.agentProcesses()).toEqual([]);
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+const run = async (request: StartRequest): Promise<ChainResult> =>
+  await stack.sessionChain.wait(await stack.sessionChain.start(request));
+const sql = async (text: string, ...values: unknown[]) =>
+  (await stack.database.pool.query(text, values)).rows as Record<string, unknown>[];
+const buildOnce = (projectId?: string) => ({
+  ...stack.request(projectId),
+  steps: ['build' as const],
+  limits: { build: { maxAttempts: 1 } },
+});
+const afterFirstTool = (projectId: string) => (request: { bodyText: string }) =>
+  request.bodyText.includes(projectId) && request.bodyText.includes('tool_result');
+
+describe('a turn that did not end the work', () => {
+  it.each([
+    ['max_tokens', answers.maxTokens, 'output token maximum'],
+    ['pause_turn', answers.pauseTurn, 'pause_turn'],
+  ])('%s: the attempt failed, the next one goes on from what it left', async (_ending, answer, says) => {
+    const request = buildOnce();
+    const injected = stack.model.inject({ when: afterFirstTool(request.projectId), times: Infinity, answer });
+    const failed = await run(request);
+    injected.remove();
+    expect(failed).toMatchObject({
+      status: 'failed',
+      failure: { code: 'AGENT_FAILED', message: expect.stringContaining(says) },
+      head: { sessionId: null },
+    });
+    const before = answered(await requestsOf(stack, request.projectId)).length;
+    expect(await run(request)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    const [left] = await attemptsOf(stack, request.projectId);
+    const next = answered(await requestsOf(stack, request.projectId))[before];
+    const calls = await storedToolCalls(stack, request.projectId, left?.sessionId ?? '');
+    expect(calls).toHaveLength(1);
+    expect(next?.bodyText).toContain(calls[0]);
+  });
+
+  it('refusal: the attempt failed, and nothing goes on from it', async () => {
+    const request = buildOnce();
+    const injected = stack.model.inject({
+      when: afterFirstTool(request.projectId),
+      times: Infinity,
+      answer: answers.refusal,
+    });
+    expect(await run(request)).toMatchObject({ status: 'failed', failure: { code: 'MODEL_REFUSED' } });
+    injected.remove();
+    expect(await run(request)).toMatchObject({ status: 'completed' });
+    const [refused] = await attemptsOf(stack, request.projectId);
+    const [call = ''] = await storedToolCalls(stack, request.projectId, refused?.sessionId ?? '');
+    const later = (await requestsOf(stack, request.projectId)).filter(
+      ({ sessionId }) => sessionId !== refused?.sessionId,
+    );
+    expect(later.some(({ bodyText }) => bodyText.includes(call))).toBe(false);
+  });
+});
+
+describe('a transcript that is broken', () => {
+  /** Takes the last tool result, or another entry of a kind, out of a session's stored transcript. */
+  const breakTranscript = async (projectId: string, sessionId: string | undefined, like: string) =>
+    await sql(
+      `WITH broken AS (
+         SELECT b.session, b.ordinal, t.id FROM session_chain.sessions s
+         JOIN session_chain.transcript_batches b ON b.session = s.id
+         JOIN session_chain.transcript_texts t ON t.id = ANY (b.entry_ids)
+         WHERE s.project_id = $1 AND s.session_id = $2 AND t.content LIKE $3 ORDER BY b.ordinal, t.id LIMIT 1)
+       UPDATE session_chain.transcript_batches b SET entry_ids = array_replace(b.entry_ids, broken.id,
+         CASE WHEN $4 THEN -1 ELSE (SELECT min(t.id) FROM session_chain.transcript_texts t WHERE t.content LIKE '%"type":"queue-operation"%') END)
+       FROM broken WHERE b.session = broken.session AND b.ordinal = broken.ordinal RETURNING b.session`,
+      projectId,
+      sessionId,
+      like,
+      false,
+    );
+
+  it('is quarantined and gone past: the next attempt starts from the base', async () => {
+    const request = buildOnce();
+    const injected = stack.model.inject({
+      when: afterFirstTool(request.projectId),
+      times: Infinity,
+      answer: answers.pauseTurn,
+    });
+    await run(request);
+    injected.remove();
+    const [left] = await attemptsOf(stack, request.projectId);
+    const [call = ''] = await storedToolCalls(stack, request.projectId, left?.sessionId ?? '');
+    expect(await breakTranscript(request.projectId, left?.sessionId, '%"tool_result"%')).toHaveLength(1);
+
+    expect(await run(request)).toMatchObject({ status: 'completed' });
+    const [session] = await sql(
+      'SELECT quarantine_reason FROM session_chain.sessions WHERE project_id = $1 AND session_id = $2',
+      request.projectId,
+      left?.sessionId,
+    );
+    expect(session?.['quarantine_reason']).toMatch(/missing/);
+    const later = (await requestsOf(stack, request.projectId)).filter(
+      ({ sessionId }) => sessionId !== left?.sessionId,
+    );
+    expect(later.some(({ bodyText }) => bodyText.includes(call))).toBe(false);
+  });
+
+  it('as the head is SESSION_NOT_IN_STORE before money is spent, now and from then on; the head stays', async () => {
+    const first = buildOnce();
+    const { head } = await run(first);
+    expect(await breakTranscript(first.projectId, head.sessionId ?? '', '%"tool_result"%')).toHaveLength(1);
+    const asked = stack.model.requests.length;
+    for (const next of [buildOnce(first.projectId), buildOnce(first.projectId)]) {
+      expect(await run(next)).toMatchObject({
+        status: 'failed',
+        failure: { code: 'SESSION_NOT_IN_STORE', remedy: expect.any(String) },
+      });
+    }
+    expect(stack.model.requests).toHaveLength(asked);
+    expect(await stack.sessionChain.head(first.projectId)).toEqual(head);
+    const { rows } = await stack.database.pool.query(
+      'SELECT FROM session_chain.sessions WHERE session_id = $1 AND quarantined_at IS NOT NULL',
+      [head.sessionId],
+    );
+    expect(rows).toHaveLength(1);
+  });
+
+  it('that was deleted under a head is SESSION_NOT_IN_STORE; the head stays', async () => {
+    const first = buildOnce();
+    const { head } = await run(first);
+    await sql(
+      `WITH gone AS (DELETE FROM session_chain.transcript_batches b USING session_chain.sessions s
+         WHERE s.id = b.session AND s.session_id = $1 RETURNING s.id)
+       UPDATE session_chain.sessions SET messages = 0, entries = 0 WHERE id IN (SELECT id FROM gone)`,
+      head.sessionId,
+    );
+    const asked = stack.model.requests.length;
+    expect(await run(buildOnce(first.projectId))).toMatchObject({
+      status: 'failed',
+      failure: { code: 'SESSION_NOT_IN_STORE' },
+    });
+    expect(stack.model.requests).toHaveLength(asked);
+    expect(await stack.sessionChain.head(first.projectId)).toEqual(head);
+  });
+});
+
+describe('a store that refuses in mid-run', () => {
+  it('stops the agent with STORE_REFUSED; what was stored is gone on from once it accepts again', async () => {
+    const request = buildOnce();
+    await sql(`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF NEW.ordinal > 6 THEN RAISE EXCEPTION 'no space left for this test'; END IF;
+        RETURN NEW;
+      END $$`);
+    await sql(`CREATE TRIGGER refuse BEFORE INSERT ON session_chain.transcript_batches
+      FOR EACH ROW EXECUTE FUNCTION refuse()`);
+    const refused = await run(request);
+    await sql('DROP FUNCTION refuse CASCADE');
+    expect(refused).toMatchObject({
+      status: 'failed',
+      failure: { code: 'STORE_REFUSED', message: expect.stringContaining('no space left') },
+      head: { sessionId: null },
+    });
+    expect(await run(request)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+  });
+});
