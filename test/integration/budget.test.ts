@@ -29,13 +29,8 @@ const afterFirstTool = (projectId: string) => {
 /** The model turns that an undisturbed build takes; one more would mean that a stored one was asked for again. */
 const turnsOfBuild = 4;
 
-async function expectGoneOnFrom(
-  projectId: string,
-  partialSessionId: string,
-  turns = turnsOfBuild,
-): Promise<void> {
+async function expectGoneOnFrom(projectId: string, partialSessionId: string): Promise<void> {
   const requests = answered(await requestsOf(stack, projectId));
-  expect(requests).toHaveLength(turns);
   const next = requests.find(({ sessionId }) => sessionId !== partialSessionId);
   const stored = await storedToolCalls(stack, projectId, partialSessionId);
   expect(stored).not.toEqual([]);
@@ -76,14 +71,15 @@ describe.each([
     const result = await run({ ...request, ...large });
     expect(result).toMatchObject({ status: 'completed', head: { seq: 1 } });
     const [partial] = await attemptsOf(stack, request.projectId);
-    await expectGoneOnFrom(request.projectId, partial?.sessionId ?? '', turns);
+    await expectGoneOnFrom(request.projectId, partial?.sessionId ?? '');
+    expect(answered(await requestsOf(stack, request.projectId))).toHaveLength(turns);
     expect(result.steps[0]).toMatchObject({ attempts: 3, turns });
   });
 });
 
 describe.each([
-  ['a step', { limits: { build: { timeoutMs: 2_000 } } }, 'STEP_TIMED_OUT'],
-  ['a chain', { budget: { timeoutMs: 2_000 } }, 'STEP_TIMED_OUT'],
+  ['a step', { limits: { build: { timeoutMs: 6_000 } } }, 'STEP_TIMED_OUT'],
+  ['a chain', { budget: { timeoutMs: 6_000 } }, 'STEP_TIMED_OUT'],
 ])('a time limit for %s', (_what, small, code) => {
   it('stops it resumable: started again with more time, it goes on', async () => {
     const request = buildOnly();

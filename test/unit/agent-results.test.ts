@@ -83,6 +83,30 @@ describe('judgeRun', () => {
     expect(codeOf(judged({ stopped: 'store_refused' }, []))).toBe('STORE_REFUSED');
   });
 
+  it('tells a session that somebody sealed from a store that is ill', () => {
+    const sealed = new SessionChainError('FENCED', 'Session s is sealed.');
+    const refusal = new Error('The store refused an append', { cause: sealed });
+    expect(codeOf(judged({ stopped: 'store_refused', refusal }, []))).toBe('FENCED');
+    expect(codeOf(judged({ stopped: 'store_refused', refusal: new Error('disk full') }, []))).toBe(
+      'STORE_REFUSED',
+    );
+    // What is refused while the agent is being stopped is no reason of its own.
+    expect(codeOf(judged({ stopped: 'cancelled', refusal }, []))).toBe('CANCELLED');
+  });
+
+  it('waits as long as the service asks for, where the agent would have sat it out', () => {
+    const retry = system('api_retry', { error_status: 429, retry_delay_ms: 40_000, attempt: 1 });
+    expect(failureOf(judged({ stopped: 'unavailable' }, [retry]))).toMatchObject({
+      code: 'MODEL_UNAVAILABLE',
+      retryAfterMs: 40_000,
+    });
+  });
+
+  it('does not take an answer that was cut off for a service that is away', () => {
+    const own = [assistant([{ type: 'text', text: 'I begin' }], 'max_tokens')];
+    expect(codeOf(judged({ own }, [apiError(null)]))).toBe('AGENT_FAILED');
+  });
+
   it('reads an API error out of a success', () => {
     expect(codeOf(judged({}, [apiError(400)]))).toBe('MODEL_REJECTED');
     expect(codeOf(judged({}, [apiError(401)]))).toBe('MODEL_UNAUTHORIZED');
