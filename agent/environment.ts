@@ -1,4 +1,5 @@
 import { SessionChainError } from '../contracts/failures.js';
+import { modelCredentials } from '../contracts/model-credentials.js';
 import type { ChainMode, StepName } from '../contracts/steps.js';
 
 /** Names that pass from the worker's environment to the agent; everything else, DATABASE_URL first, stays behind. */
@@ -56,16 +57,6 @@ const openNames = new Set([
   'CLOUD_ML_REGION',
 ]);
 
-/** Any one of these is enough to talk to a model. */
-const credentialNames = [
-  'ANTHROPIC_API_KEY',
-  'ANTHROPIC_AUTH_TOKEN',
-  'CLAUDE_CODE_OAUTH_TOKEN',
-  'CLAUDE_CODE_USE_BEDROCK',
-  'CLAUDE_CODE_USE_VERTEX',
-  'CLAUDE_CODE_USE_FOUNDRY',
-] as const;
-
 const firstDescriptor = 3;
 
 export interface EnvironmentParts {
@@ -95,7 +86,7 @@ export interface AgentEnvironment {
 
 /** Throws CREDENTIALS_MISSING when nothing in the model's environment can authenticate. */
 export function requireCredentials(model: Readonly<Record<string, string>>): void {
-  if (credentialNames.some((name) => model[name])) return;
+  if (modelCredentials.some((name) => model[name])) return;
   throw new SessionChainError('CREDENTIALS_MISSING', 'No model credential is configured.');
 }
 

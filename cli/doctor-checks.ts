@@ -7,6 +7,7 @@ import { probeContainment } from '../agent/process.js';
 import { missingSearchAttributes, registerCommand } from '../client/search-attributes.js';
 import type { Config } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
+import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
 import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
@@ -103,15 +104,6 @@ async function containment({ environment }: Config): Promise<Finding> {
   }
 }
 
-const credentialNames = [
-  'ANTHROPIC_API_KEY',
-  'ANTHROPIC_AUTH_TOKEN',
-  'CLAUDE_CODE_OAUTH_TOKEN',
-  'CLAUDE_CODE_USE_BEDROCK',
-  'CLAUDE_CODE_USE_VERTEX',
-  'CLAUDE_CODE_USE_FOUNDRY',
-] as const;
-
 function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding {
   if (!hasModelCredentials) {
     return {
@@ -121,7 +113,7 @@ function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding
         'Set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, or the Bedrock, Vertex or Foundry switches for the worker.',
     };
   }
-  const names = credentialNames.filter((name) => modelEnvironment[name] !== undefined);
+  const names = modelCredentials.filter((name) => modelEnvironment[name] !== undefined);
   const service = modelEnvironment['ANTHROPIC_BASE_URL'];
   return ok(`${names.join(', ')}${service === undefined ? '' : `, model service ${service}`}`);
 }

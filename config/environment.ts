@@ -4,6 +4,7 @@ import { delimiter, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
+import { modelCredentials } from '../contracts/model-credentials.js';
 import { defaultPolicy } from '../contracts/policy.js';
 
 /** Every variable that the product reads for itself: what it means, its shape, its default. The README lists them. */
@@ -112,16 +113,6 @@ export const modelVariables = [
   'ANTHROPIC_FOUNDRY_BASE_URL',
 ] as const;
 
-/** Any one of these says which model is to be used and how it is paid. */
-const credentialVariables = [
-  'ANTHROPIC_API_KEY',
-  'ANTHROPIC_AUTH_TOKEN',
-  'CLAUDE_CODE_OAUTH_TOKEN',
-  'CLAUDE_CODE_USE_BEDROCK',
-  'CLAUDE_CODE_USE_VERTEX',
-  'CLAUDE_CODE_USE_FOUNDRY',
-] as const;
-
 const schema = z.object(variables);
 
 export interface Config extends z.infer<typeof schema> {
@@ -158,7 +149,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     modelEnvironment: Object.fromEntries(
       modelVariables.flatMap((name) => (set[name] === undefined ? [] : [[name, set[name]]])),
     ),
-    hasModelCredentials: credentialVariables.some((name) => set[name] !== undefined),
+    hasModelCredentials: modelCredentials.some((name) => set[name] !== undefined),
     environment: set,
   };
 }
