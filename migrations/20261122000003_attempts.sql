@@ -56,10 +56,15 @@ DECLARE
   v_chain session_chain.chains;
   v_may_create boolean := p_create_rows AND (SELECT i.owns_host_tables FROM session_chain.installation i);
 BEGIN
+  IF NOT v_may_create AND NOT EXISTS (SELECT FROM projects p WHERE p.project_id = v_project) THEN
+    RETURN QUERY SELECT 'project_not_found', NULL::bigint, NULL::text, NULL::text;
+    RETURN;
+  END IF;
   SELECT v.project_id::text INTO v_owner FROM project_versions v WHERE v.version_id = p_version
     ORDER BY (v.project_id = v_project) DESC LIMIT 1;
-  IF v_owner <> p_project THEN
-    RETURN QUERY SELECT 'version_of_another_project', NULL::bigint, NULL::text, NULL::text;
+  IF v_owner <> p_project OR (v_owner IS NULL AND NOT v_may_create) THEN
+    RETURN QUERY SELECT CASE WHEN v_owner IS NULL THEN 'version_not_found' ELSE 'version_of_another_project' END,
+      NULL::bigint, NULL::text, NULL::text;
     RETURN;
   END IF;
   IF v_may_create THEN
@@ -67,11 +72,6 @@ BEGIN
     INSERT INTO project_versions (version_id, project_id) VALUES (p_version, v_project) ON CONFLICT DO NOTHING;
   END IF;
   SELECT p.last_ai_session_id INTO v_head FROM projects p WHERE p.project_id = v_project FOR NO KEY UPDATE;
-  IF NOT FOUND OR (v_owner IS NULL AND NOT v_may_create) THEN
-    RETURN QUERY SELECT CASE WHEN FOUND THEN 'version_not_found' ELSE 'project_not_found' END,
-      NULL::bigint, NULL::text, NULL::text;
-    RETURN;
-  END IF;
 
   SELECT * INTO v_chain FROM session_chain.chains c
     WHERE c.project_id = p_project AND c.version_id = p_version AND c.build_id = p_build;
