@@ -15,6 +15,7 @@ import {
   commitStep,
   countWaits,
   endAttempt,
+  isCommitted,
   journalFork,
   quarantineSession,
 } from '../storage/attempts.js';
@@ -297,6 +298,8 @@ async function reasonToSkip(deps: ActivityDependencies, input: StepInput): Promi
   if (!input.baseSessionId) return 'There is no session to compact.';
   const tokens = await contextTokens(deps.pool, input.projectId, input.baseSessionId);
   if (tokens >= input.compactThresholdTokens) return null;
+  // What made it so small may be this very step, in a former run of the chain; then its stored result counts.
+  if (await isCommitted(deps.pool, input, input.step)) return null;
   return `The context holds ${tokens} tokens, fewer than the threshold of ${input.compactThresholdTokens}.`;
 }
 

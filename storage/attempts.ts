@@ -155,6 +155,17 @@ export async function countWaits(pool: Pool, attempt: Attempt): Promise<number> 
   return waits;
 }
 
+/** Whether a step of a chain is committed. */
+export async function isCommitted(pool: Pool, key: ChainKey, step: StepName): Promise<boolean> {
+  const committed = await queryRows(pool, {
+    name: 'is_committed',
+    text: `SELECT id FROM session_chain.attempts
+           WHERE project_id = $1 AND version_id = $2 AND build_id = $3 AND step = $4 AND state = 'committed'`,
+    values: [key.projectId, key.versionId, key.buildId, step],
+  });
+  return committed.length > 0;
+}
+
 /** Takes a session out of use: no step goes on from it. */
 export async function quarantineSession(
   pool: Pool,

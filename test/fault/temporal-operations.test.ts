@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { StartedChain } from '../../client/session-chain.js';
+import { type StartedChain, createSessionChain } from '../../client/session-chain.js';
 import { type StepName, stepNames } from '../../contracts/steps.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { type Barrier, holdWithStoredResult } from './moments.js';
@@ -46,6 +46,39 @@ describe('a chain that was terminated', () => {
     await until(() => worker.agentProcesses().length === 0);
     barrier.release();
     await endsWell(started, witness);
+  });
+});
+
+describe('a chain that was terminated between its compaction and its end', () => {
+  it('returns the compaction when it is started again, though there is nothing left to compact', async () => {
+    const { pool } = stack.database;
+    const policy = { ...stack.policy, compactThresholdTokens: 5_000 };
+    const thrifty = createSessionChain({ pool, temporal: stack.temporal, policy });
+    const request = stack.request();
+    const started = await thrifty.start(request);
+    await until(async () => (await thrifty.state(started)).status === 'running');
+    // The chain's row stands still: every step may commit, the chain cannot close.
+    const holder = await pool.connect();
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM session_chain.chains WHERE workflow_id = $1 FOR UPDATE', [
+      started.workflowId,
+    ]);
+    const blocked = `FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    await until(async () => (await pool.query(`SELECT ${blocked}`)).rowCount === 1);
+    const head = await thrifty.head(started.projectId);
+    await stack.temporal.workflow.getHandle(started.workflowId).terminate('by a test');
+    await pool.query(`SELECT pg_cancel_backend(pid) ${blocked}`);
+    await holder.query('ROLLBACK');
+    holder.release();
+
+    expect(await thrifty.start(request)).toMatchObject({ alreadyStarted: false });
+    const result = await thrifty.wait(started);
+    expect(result).toMatchObject({ status: 'completed', head });
+    expect(result.steps.at(-1)).toMatchObject({
+      step: 'compact',
+      status: 'committed',
+      newSessionId: head.sessionId,
+    });
   });
 });
 

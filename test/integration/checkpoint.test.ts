@@ -11,7 +11,7 @@ const buildId = parseBuildId('build-1');
 const value: CheckpointValue = {
   buildId,
   sessionId: parseSessionId('c75a033a-bfbb-49e2-a33f-a7c2a0a73038'),
-  projectPath: '/work/app',
+  projectPath: '/srv/app',
   filesCreated: ['index.html', 'docs/é.md'],
 };
 
