@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { wantsNoColour } from '../config/environment.js';
 
 export type OutputFormat = 'text' | 'json';
 
@@ -36,7 +37,7 @@ export function note(message: string): void {
 
 /** Whether text on this stream may be coloured. */
 export function mayColour(stream: NodeJS.WriteStream): boolean {
-  return stream.isTTY && !process.env['NO_COLOR'];
+  return stream.isTTY && !wantsNoColour();
 }
 
 /** A whole number of at least `min`, as an option's value. */

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { showsStackTraces } from '../config/environment.js';
 import { cancelCommand } from './commands/cancel.js';
 import { doctorCommand } from './commands/doctor.js';
 import { migrateCommand } from './commands/migrate.js';
@@ -17,7 +18,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     await createProgram((code) => (exitCode = code)).parseAsync([...argv]);
     return exitCode;
   } catch (error) {
-    return reportError(error, outputFormatOf(argv), process.env['SESSION_CHAIN_LOG_LEVEL'] === 'debug');
+    return reportError(error, outputFormatOf(argv), showsStackTraces());
   }
 }
 

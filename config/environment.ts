@@ -176,3 +176,13 @@ export function required<Value>(value: Value | undefined, name: string): Value {
 function milliseconds(byDefault: number) {
   return z.coerce.number().int().min(100).default(byDefault);
 }
+
+/** Whether an unexpected error shows where it comes from; read without the rest, for that may be what is wrong. */
+export function showsStackTraces(): boolean {
+  return process.env['SESSION_CHAIN_LOG_LEVEL'] === 'debug';
+}
+
+/** Whether the person at the terminal wants text without colours (https://no-color.org). */
+export function wantsNoColour(): boolean {
+  return Boolean(process.env['NO_COLOR']);
+}

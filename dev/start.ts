@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { connectClient, policyOf } from '../cli/context.js';
 import { reportError } from '../cli/errors.js';
 import { createSessionChain } from '../client/session-chain.js';
-import { type Config, readConfig } from '../config/environment.js';
+import { type Config, readConfig, showsStackTraces } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { searchAttributes } from '../contracts/search-attributes.js';
 import { migrate } from '../storage/migrate.js';
@@ -202,5 +202,5 @@ function envFileOf(environment: Record<string, string>): string {
 try {
   process.exitCode = await main();
 } catch (error) {
-  process.exitCode = reportError(error, 'text', process.env.SESSION_CHAIN_LOG_LEVEL === 'debug');
+  process.exitCode = reportError(error, 'text', showsStackTraces());
 }
