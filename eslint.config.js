@@ -12,7 +12,7 @@ const rooms = {
   workspace: ['contracts'],
   storage: ['contracts'],
   activities: ['contracts', 'agent', 'storage', 'workspace'],
-  workers: ['contracts', 'config', 'workflows', 'activities', 'agent', 'storage', 'workspace'],
+  workers: ['contracts', 'config', 'workflows', 'activities', 'agent', 'storage', 'workspace', 'client'],
   client: ['contracts', 'storage', 'workspace'],
   cli: ['contracts', 'config', 'client', 'storage', 'workspace', 'agent', 'workers'],
   dev: ['contracts', 'config', 'client', 'storage', 'cli', 'workers'],

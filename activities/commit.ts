@@ -2,15 +2,16 @@ import { Context } from '@temporalio/activity';
 import type { CloseInput } from '../contracts/chain.js';
 import { chainWorkflowId } from '../contracts/ids.js';
 import { closeChain } from '../storage/chains.js';
+import { wakeNext } from '../storage/line.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { settleLedger } from './ledger.js';
 
-/** Writes how the chain ended, the version's final session and status, and hands on the turn. */
+/** Writes how the chain ended, the version's final session and status, hands on the turn and wakes the next in line. */
 export async function commit(
-  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'log'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'log'>,
   input: CloseInput,
 ): Promise<void> {
-  const outcome = await closeChain(deps.pool, input, {
+  const { outcome, next } = await closeChain(deps.pool, input, {
     turn: input.turn,
     runId: Context.current().info.workflowExecution?.runId ?? '',
     result: input.result,
@@ -22,5 +23,6 @@ export async function commit(
       'The chain was taken over; its end changed nothing.',
     );
   }
+  await wakeNext(deps.pool, deps.chainRuns, input.projectId, next);
   await settleLedger(deps, input.projectId);
 }

@@ -7,7 +7,7 @@ import { runStep } from './step.js';
 
 /** The short activities of a chain, which touch only the database; for the task queue of the chains. */
 export function createChainActivities(
-  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'closedRuns' | 'log'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'log'>,
 ): Pick<ChainActivities, 'open' | 'commit'> {
   return {
     open: (input) => reportingFailures(() => open(deps, input)),

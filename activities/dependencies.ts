@@ -1,4 +1,5 @@
 import type { Agent } from '../agent/agent.js';
+import type { ChainRuns } from '../contracts/chain-runs.js';
 import type { ProjectId } from '../contracts/ids.js';
 import type { Checkpoint } from '../storage/checkpoint.js';
 import type { Pool } from '../storage/pool.js';
@@ -15,18 +16,9 @@ export interface ActivityDependencies {
   workspaceRoots: readonly string[];
   /** Model that the agent asks for, as it enters the input digest; absent: the agent's default. */
   model?: string;
-  closedRuns: ClosedRuns;
+  chainRuns: ChainRuns;
   stopRequests: StopRequests;
   log: ActivityLog;
-}
-
-/** Looks at Temporal for the activities that must know whether another workflow is over. */
-export interface ClosedRuns {
-  /**
-   * Whether the run is over. Without a run id: the latest run of that workflow. Rejects when Temporal does not know,
-   * which is not the same as over.
-   */
-  isClosed(workflowId: string, runId?: string): Promise<boolean>;
 }
 
 export interface ActivityLog {

@@ -18,7 +18,7 @@ export interface Hold {
  */
 export function holdAttempt(
   { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
-  attempt: Attempt,
+  attempt: Pick<Attempt, 'attemptId'>,
   { chainId, leaseMs }: { chainId: ChainId; leaseMs: number },
 ): Hold {
   const context = Context.current();

@@ -25,12 +25,10 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     progress.onTool(input.tool_name, writtenFile(input.tool_name, input.tool_input, workspace, input.cwd));
     const outside = await outsideWorkspace(input.tool_name, input.tool_input, workspace, input.cwd);
     if (outside !== null) return deny(outside);
-    if (!(await gate.admit(input.tool_use_id))) {
-      // The agent is being killed. An answer before that would only make it ask the model once more.
-      await stop.killed();
-      return deny('The transcript cannot be stored; the step ends here.');
-    }
-    return stop.reason() === null ? {} : deny('The step is being stopped.');
+    if ((await gate.admit(input.tool_use_id)) && stop.reason() === null) return {};
+    // The agent is being stopped. An answer before its end would only make it ask the model once more.
+    await stop.killed();
+    return deny('The step ends here.');
   };
 
   const afterTool: HookCallback = async (input) => {

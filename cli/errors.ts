@@ -42,6 +42,7 @@ const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   HOLDER_ENDING: 'conflict',
   SESSION_NOT_IN_STORE: 'conflict',
   SESSION_IN_USE: 'conflict',
+  SESSION_ALREADY_KNOWN: 'conflict',
   FENCED: 'conflict',
   AGENT_NOT_FOUND: 'setUp',
   AGENT_FAILED: 'endedBadly',

@@ -5,12 +5,12 @@ import type { CloseInput, OpenInput, OpenResult, StepInput, StepResult } from '.
  * every step has one of its own. Failures arrive as ApplicationFailure whose type is a FailureCode.
  */
 export interface ChainActivities {
-  /** Takes the project's turn and says where the head is. */
+  /** Takes the project's turn and says where the head is, or takes a place in the line and says who is in the way. */
   open(input: OpenInput): Promise<OpenResult>;
   build(input: StepInput): Promise<StepResult>;
   metadata(input: StepInput): Promise<StepResult>;
   docs(input: StepInput): Promise<StepResult>;
   compact(input: StepInput): Promise<StepResult>;
-  /** Closes the chain and hands on the turn. Writes nothing when the chain is no longer this run's. */
+  /** Closes the chain, hands on the turn and wakes the next in line. Writes nothing when the chain is no longer this run's. */
   commit(input: CloseInput): Promise<void>;
 }

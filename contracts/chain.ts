@@ -47,6 +47,8 @@ export interface ChainPolicy {
   compactThresholdTokens: number;
   /** How long a chain waits for a model service that does not say until when: doubling from wait to wait. */
   waitMs: WaitPolicy;
+  /** How long a chain in line waits for a hint before it asks by itself, doubling; default 30 s to 10 min. */
+  turnWaitMs?: WaitPolicy;
   /** `project_versions.status` after the chain; null leaves the column alone. */
   versionStatus: { succeeded: string | null; failed: string | null };
   taskQueues: TaskQueues;
@@ -82,9 +84,12 @@ export interface Head {
 
 export interface OpenInput extends ChainKey {
   chainId: ChainId;
+  /** The number that the chain drew when it asked before; null when it has none. */
+  turn: number | null;
 }
 
-export interface OpenResult {
+/** The chain works from now on. */
+export interface OpenedChain {
   head: Head;
   /** The session that the first step forks; null starts a fresh one. */
   baseSessionId: SessionId | null;
@@ -92,6 +97,22 @@ export interface OpenResult {
   turn: number;
   warnings: string[];
 }
+
+/** Somebody else works on the project, or is to work before this chain. */
+export interface QueuedChain {
+  outcome: 'queued';
+  /** The number that the chain drew and asks again with; null while an earlier run of it is in the way. */
+  turn: number | null;
+  place: number;
+  /** Workflow id of who is in the way. */
+  waitsFor: string;
+}
+
+/** An opened chain has no `outcome`: histories from before there was a line hold it so. */
+export type OpenResult = (OpenedChain & { outcome?: never }) | QueuedChain;
+
+/** The place of a chain in its project's line: 1 is the next to work. */
+export type PlaceInLine = Pick<QueuedChain, 'place' | 'waitsFor'>;
 
 export interface StepInput extends ChainKey {
   chainId: ChainId;
@@ -170,6 +191,8 @@ export interface ChainState extends ChainKey {
   baseSessionId: SessionId | null;
   steps: StepState[];
   warnings: string[];
+  /** For a chain that waits for its turn; in the workflow as of its last question, in the database as of now. */
+  line?: PlaceInLine;
   /** ISO 8601; until when the chain waits. Known to the database only, for a workflow has no clock. */
   waitingUntil?: string;
   failure?: Failure;
@@ -180,7 +203,7 @@ export type ChainResult = ChainState & { status: ClosedChainStatus };
 
 export interface CloseInput extends ChainKey {
   chainId: ChainId;
-  /** Null for a run that never learnt its turn. */
+  /** Null for a run that never learnt its number. */
   turn: number | null;
   result: ChainResult;
   versionStatus: string | null;

@@ -38,6 +38,10 @@ const failures = {
     retryable: false,
     remedy: 'Nothing: a head, a version or an attempt needs this transcript.',
   },
+  SESSION_ALREADY_KNOWN: {
+    retryable: false,
+    remedy: 'Record every Claude operation once, under the session id on which it ended.',
+  },
   FENCED: {
     retryable: false,
     remedy: 'Nothing: a newer attempt or chain has taken over and this one changed nothing.',

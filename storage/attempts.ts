@@ -1,6 +1,6 @@
 import type { CommittedStep } from '../contracts/chain.js';
 import { type Failure, SessionChainError } from '../contracts/failures.js';
-import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId } from '../contracts/ids.js';
+import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId, VersionId } from '../contracts/ids.js';
 import type { StepName, TransitionSource } from '../contracts/steps.js';
 import {
   type AttemptMetrics,
@@ -109,7 +109,7 @@ export async function beginAttempt(pool: Pool, request: AttemptRequest): Promise
  * Tells that the attempt's worker is alive and holds it. False when the attempt is no longer the worker's: somebody has
  * taken over, and its agent must stop.
  */
-export async function renewLease(pool: Pool, { attemptId }: Attempt): Promise<boolean> {
+export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<boolean> {
   const held = await queryRows(pool, {
     name: 'renew_lease',
     text: `UPDATE session_chain.attempts a SET seen_at = clock_timestamp()
@@ -123,7 +123,11 @@ export async function renewLease(pool: Pool, { attemptId }: Attempt): Promise<bo
 }
 
 /** Journals that an attempt commits the finished session of an earlier one in place of its own. */
-export async function adoptSession(pool: Pool, { attemptId }: Attempt, sessionId: SessionId): Promise<void> {
+export async function adoptSession(
+  pool: Pool,
+  { attemptId }: Pick<Attempt, 'attemptId'>,
+  sessionId: SessionId,
+): Promise<void> {
   await queryRows(pool, {
     name: 'adopt_session',
     text: `UPDATE session_chain.attempts SET adopts = $2 WHERE id = $1 AND state = 'running'`,
@@ -132,10 +136,15 @@ export async function adoptSession(pool: Pool, { attemptId }: Attempt, sessionId
 }
 
 /** Journals that an attempt's session forks an earlier attempt's partial one instead of the base. */
-export async function journalFork(pool: Pool, attempt: Attempt, parentSessionId: SessionId): Promise<void> {
+export async function journalFork(
+  pool: Pool,
+  attempt: Pick<Attempt, 'projectId' | 'sessionId'>,
+  parentSessionId: SessionId,
+): Promise<void> {
   await queryRows(pool, {
     name: 'journal_fork',
-    text: `UPDATE session_chain.sessions SET parent_session_id = $3 WHERE project_id = $1 AND session_id = $2`,
+    text: `UPDATE session_chain.sessions SET parent_session_id = $3
+           WHERE project_id = $1 AND session_id = $2 AND sealed_at IS NULL`,
     values: [attempt.projectId, attempt.sessionId, parentSessionId],
   });
 }
@@ -223,26 +232,53 @@ export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedS
     durationMs: metrics.durationMs + (earlier?.durationMs ?? 0),
     warnings: commit.warnings,
   };
-  const [committed] = await queryRows<{ result: CommittedStep }>(pool, {
-    name: 'commit_step',
+  return await moveHead<CommittedStep>(pool, { ...commit, result, requireTranscript: true });
+}
+
+/** A move of the head that an attempt has earned, of a step or outside a chain. */
+export interface HeadMove {
+  attempt: Pick<Attempt, 'projectId' | 'attemptId' | 'attempt'> & {
+    buildId: string;
+    versionId: VersionId | null;
+    step: string;
+    epoch: number | null;
+  };
+  source: TransitionSource;
+  oldSessionId: SessionId | null;
+  newSessionId: SessionId;
+  parentSessionId: SessionId | null;
+  metrics: AttemptMetrics;
+  /** False for a session whose transcript lies elsewhere; then no step can go on from it before it is imported. */
+  requireTranscript: boolean;
+  metadata?: unknown;
+  /** The journal's result, to which the statement adds `seq`. */
+  result: object;
+}
+
+/** Sends the commit statement; the journal's result, also of a commit whose answer was lost. Throws FENCED. */
+export async function moveHead<Result>(pool: Pool, move: HeadMove): Promise<Result> {
+  const { attempt } = move;
+  const [committed] = await queryRows<{ result: Result }>(pool, {
+    name: 'move_head',
     text: commitStatement,
     values: [
       attempt.projectId,
       attempt.versionId,
       attempt.attemptId,
       attempt.epoch,
-      commit.oldSessionId,
-      commit.newSessionId,
-      commit.source,
-      commit.parentSessionId,
-      JSON.stringify(result),
-      commit.metadata === undefined ? null : JSON.stringify(commit.metadata),
-      ...metricValues(metrics),
+      move.oldSessionId,
+      move.newSessionId,
+      move.source,
+      move.parentSessionId,
+      JSON.stringify(move.result),
+      move.metadata === undefined ? null : JSON.stringify(move.metadata),
+      move.requireTranscript,
+      ...metricValues(move.metrics),
     ],
   });
   if (committed) return committed.result;
   // The statement above saw a snapshot from before whatever refused it; what holds now takes another one.
-  const [journal] = await queryRows<{ result: CommittedStep | null }>(pool, {
+  const [journal] = await queryRows<{ result: Result | null }>(pool, {
     name: 'read_attempt_result',
     text: 'SELECT result FROM session_chain.attempts WHERE id = $1',
     values: [attempt.attemptId],
@@ -250,7 +286,7 @@ export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedS
   if (journal?.result) return journal.result;
   throw new SessionChainError(
     'FENCED',
-    `Attempt ${attempt.attempt} of the ${attempt.step} step of build ${attempt.buildId} may not move the head of project ${attempt.projectId} from ${commit.oldSessionId ?? 'none'}: somebody else has moved it or holds the turn.`,
+    `Attempt ${attempt.attempt} of ${attempt.step} (build ${attempt.buildId}) may not move the head of project ${attempt.projectId} from ${move.oldSessionId ?? 'none'}: somebody else has moved it or holds the turn.`,
   );
 }
 
@@ -264,12 +300,12 @@ const commitStatement = `
       last_ai_session_updated_at =
         greatest(clock_timestamp(), p.last_ai_session_updated_at + interval '1 microsecond')
     FROM session_chain.attempts a
-      JOIN project_versions v ON v.version_id = $2
-    WHERE p.project_id = $1 AND v.project_id = p.project_id
+      LEFT JOIN project_versions v ON v.version_id = $2
+    WHERE p.project_id = $1 AND (v.project_id = p.project_id OR a.version_id IS NULL)
       AND p.session_epoch = $4
       AND p.last_ai_session_id IS NOT DISTINCT FROM $5
       AND a.id = $3 AND a.project_id = $1 AND a.state = 'running' AND $6 IN (a.session_id, a.adopts)
-      AND session_chain.session_is_usable($1, $6)
+      AND (NOT $11 OR session_chain.session_is_usable($1, $6))
     RETURNING p.project_id, v.version_id, p.session_seq, p.last_ai_session_updated_at AS at, a.step, a.build_id, a.session_id
   ), transition AS (
     INSERT INTO session_transitions (project_id, version_id, old_session_id, new_session_id, source, created_at, seq, prev_seq,
@@ -287,11 +323,13 @@ const commitStatement = `
   ), seal AS (
     UPDATE session_chain.sessions s SET sealed_at = head.at
     FROM head WHERE s.project_id = $1 AND s.session_id IN ($6, head.session_id) AND s.sealed_at IS NULL
+      -- A recorded session without a transcript is open for its import.
+      AND (s.messages > 0 OR s.session_id <> $6)
   ), metrics AS (
     INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome, created_at,
       ${metricColumns})
     SELECT session_id, project_id, version_id, build_id, step, $3, CASE WHEN $6 = session_id THEN 'committed' ELSE 'adopted' END,
-      at, ${metricParameters(11)}
+      at, ${metricParameters(12)}
     FROM head
   )
   SELECT result FROM journal`;
@@ -303,7 +341,7 @@ const commitStatement = `
  */
 export async function endAttempt(
   pool: Pool,
-  attempt: Attempt,
+  attempt: Pick<Attempt, 'attemptId'>,
   end: { failure: Failure; spent: AttemptMetrics; waitMs?: number },
 ): Promise<void> {
   const { failure, spent, waitMs } = end;

@@ -68,6 +68,9 @@ async function stateFromJournal(pool: Pool, chain: ChainRow): Promise<ChainState
       ),
     ),
     warnings: [],
+    ...(chain.place !== null && chain.waitsFor !== null
+      ? { line: { place: chain.place, waitsFor: chain.waitsFor } }
+      : {}),
     ...(chain.waitingUntil ? { waitingUntil: chain.waitingUntil.toISOString() } : {}),
   };
 }

@@ -1,6 +1,13 @@
-import type { ChainResult, OpenResult } from '../contracts/chain.js';
+import type { ChainRun } from '../contracts/chain-runs.js';
+import type { ChainResult, OpenedChain } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { type ChainId, type ChainKey, type SessionId, chainWorkflowId } from '../contracts/ids.js';
+import {
+  type ChainId,
+  type ChainKey,
+  type ProjectId,
+  type SessionId,
+  chainWorkflowId,
+} from '../contracts/ids.js';
 import type { ChainMode, ChainStatus, StepName } from '../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from './pool.js';
 
@@ -74,46 +81,51 @@ export async function registerChain(pool: Pool, request: ChainRequest): Promise<
   }
 }
 
-/** The run that holds a project's turn. */
-export interface Holder {
-  workflowId: string;
+export type OpenOutcome =
+  | ({ outcome: 'opened' } & OpenedChain)
+  /** `turn` is null while an earlier run of this very chain is in the way. `holds`: it works, as opposed to waiting. */
+  | { outcome: 'queued'; turn: number | null; place: number; blocker: ChainRun; holds: boolean }
+  /** The run in the way is gone, but its agent is not surely dead; ask again after `waitMs`. */
+  | { outcome: 'former_agent_alive'; blocker: ChainRun; waitMs: number };
+
+/** Who asks for a project's turn. */
+export interface Opener {
   runId: string;
+  home: string;
+  /** The number that the run drew before; null when it knows of none. */
+  turn: number | null;
 }
 
-export type OpenOutcome =
-  | ({ outcome: 'opened' } & OpenResult)
-  | { outcome: 'busy'; holder: Holder }
-  /** The holder is gone, but its agent is not surely dead; ask again after `waitMs`. */
-  | { outcome: 'former_agent_alive'; holder: Holder; waitMs: number };
-
 /**
- * Takes the project's turn for a chain. `goneRun` names a holder that the caller saw closed.
- * Throws SESSION_NOT_IN_STORE for a head that cannot be forked and FENCED for a chain that was closed meanwhile.
+ * Takes the project's turn for a chain, or a place in the line. `goneRunId` names the run in the way that the caller saw
+ * closed. Throws SESSION_NOT_IN_STORE for a head that cannot be forked and FENCED for a chain that was closed meanwhile.
  */
 export async function openChain(
   pool: Pool,
   chain: ChainKey & { chainId: ChainId },
-  runId: string,
-  goneRun: string | null,
+  { runId, home, turn }: Opener,
+  goneRunId: string | null,
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
-    outcome:
-      'opened' | 'busy' | 'former_agent_alive' | 'fenced' | 'project_not_found' | 'session_not_in_store';
+    outcome: OpenOutcome['outcome'] | 'fenced' | 'project_not_found' | 'session_not_in_store';
     head_session_id: SessionId | null;
     base_session_id: SessionId | null;
     seq: number | null;
     adopted_session_id: SessionId | null;
     head_was_cleared: boolean;
     turn: number;
-    holder_workflow_id: string;
-    holder_run_id: string;
+    place: number;
+    blocker_workflow_id: string;
+    blocker_run_id: string;
+    blocker_home: string | null;
+    blocker_holds: boolean;
     wait_ms: number;
   }>(pool, {
     name: 'open_chain',
-    text: 'SELECT * FROM session_chain.open_chain($1, $2, $3, $4)',
-    values: [chain.projectId, chain.chainId, runId, goneRun],
+    text: 'SELECT * FROM session_chain.open_chain($1, $2, $3, $4, $5, $6)',
+    values: [chain.projectId, chain.chainId, runId, turn, home, goneRunId],
   });
-  const holder = { workflowId: row.holder_workflow_id, runId: row.holder_run_id };
+  const blocker = { workflowId: row.blocker_workflow_id, runId: row.blocker_run_id, home: row.blocker_home };
   switch (row.outcome) {
     case 'opened':
       return {
@@ -123,14 +135,14 @@ export async function openChain(
         turn: row.turn,
         warnings: openWarnings(row.adopted_session_id, row.head_was_cleared),
       };
-    case 'busy':
-      return { outcome: 'busy', holder };
+    case 'queued':
+      return { outcome: 'queued', turn: row.turn, place: row.place, blocker, holds: row.blocker_holds };
     case 'former_agent_alive':
-      return { outcome: 'former_agent_alive', holder, waitMs: row.wait_ms };
+      return { outcome: 'former_agent_alive', blocker, waitMs: row.wait_ms };
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
-        `The chain ${chainWorkflowId(chain)} was closed before it could open.`,
+        `The chain ${chainWorkflowId(chain)} was closed before it could open, or another run has its place.`,
       );
     case 'project_not_found':
       throw new SessionChainError(
@@ -152,15 +164,30 @@ function openWarnings(adopted: SessionId | null, headWasCleared: boolean): strin
   ];
 }
 
-/** Closes a chain and hands on the turn; `fenced` when the chain has another holder by now and nothing was changed. */
+interface NextRow {
+  next_workflow_id: string | null;
+  next_run_id: string;
+  next_home: string | null;
+}
+
+function nextOf(row: NextRow): ChainRun | null {
+  return row.next_workflow_id === null
+    ? null
+    : { workflowId: row.next_workflow_id, runId: row.next_run_id, home: row.next_home };
+}
+
+/**
+ * Closes a chain, and hands on the turn or leaves the line. `fenced` when somebody else has the chain's turn by now and
+ * nothing was changed. `next` may work now; nobody knows yet that it does.
+ */
 export async function closeChain(
   pool: Pool,
   chain: ChainKey & { chainId: ChainId },
   close: { turn: number | null; runId: string; result: ChainResult; versionStatus: string | null },
-): Promise<'closed' | 'fenced'> {
-  const { outcome } = await queryOne<{ outcome: 'closed' | 'fenced' }>(pool, {
+): Promise<{ outcome: 'closed' | 'fenced'; next: ChainRun | null }> {
+  const row = await queryOne<NextRow & { outcome: 'closed' | 'fenced' }>(pool, {
     name: 'close_chain',
-    text: 'SELECT outcome FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7)',
+    text: 'SELECT * FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7)',
     values: [
       chain.projectId,
       chain.chainId,
@@ -171,7 +198,34 @@ export async function closeChain(
       close.versionStatus,
     ],
   });
-  return outcome;
+  return { outcome: row.outcome, next: nextOf(row) };
+}
+
+export type ReleaseOutcome =
+  /** `not_open`: somebody else has closed the chain, or it has another run. */
+  | { outcome: 'released' | 'not_open'; next: ChainRun | null }
+  | { outcome: 'former_agent_alive'; waitMs: number };
+
+/** Closes a chain whose run the caller saw closed, and fences whoever still works for it. */
+export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainRun): Promise<ReleaseOutcome> {
+  const row = await queryOne<NextRow & { outcome: ReleaseOutcome['outcome']; wait_ms: number }>(pool, {
+    name: 'release_chain',
+    text: 'SELECT * FROM session_chain.release_chain($1, $2, $3)',
+    values: [projectId, run.workflowId, run.runId],
+  });
+  return row.outcome === 'former_agent_alive'
+    ? { outcome: row.outcome, waitMs: row.wait_ms }
+    : { outcome: row.outcome, next: nextOf(row) };
+}
+
+/** The runs of a project's open chains: first the one that holds the turn, then the line in its order. */
+export async function listOpenRuns(pool: Pool, projectId: ProjectId): Promise<ChainRun[]> {
+  return await queryRows<ChainRun>(pool, {
+    name: 'open_runs',
+    text: `SELECT workflow_id AS "workflowId", run_id AS "runId", home FROM session_chain.chains
+           WHERE project_id = $1 AND closed_at IS NULL AND turn IS NOT NULL ORDER BY status = 'queued', turn`,
+    values: [projectId],
+  });
 }
 
 /** A row of `session_chain.chains`. */
@@ -186,6 +240,10 @@ export interface ChainRow extends ChainKey {
   baseSessionId: SessionId | null;
   /** Until when the chain waits for the model service; null when it does not. */
   waitingUntil: Date | null;
+  /** For a chain in line: 1 is the next to work. Null for any other, and for one whose workflow has not asked yet. */
+  place: number | null;
+  /** For a chain in line: the workflow that works on the project, or else the first in line. */
+  waitsFor: string | null;
   /** How the chain ended; null while it is open. A chain whose holder vanished has only its status and failure. */
   result: (Partial<ChainResult> & Pick<ChainResult, 'status'>) | null;
   createdAt: Date;
@@ -195,12 +253,17 @@ export interface ChainRow extends ChainKey {
 
 const chainColumns = `id::text AS "chainId", project_id AS "projectId", version_id AS "versionId", build_id AS "buildId",
   workflow_id AS "workflowId", mode, steps, status, instruction, workspace, base_session_id AS "baseSessionId", waiting_until AS "waitingUntil", result,
-  created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt"`;
+  created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt",
+  CASE WHEN status = 'queued' AND turn IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
+    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.turn <= c.turn) END AS place,
+  CASE WHEN status = 'queued' AND turn IS NOT NULL THEN (SELECT o.workflow_id FROM session_chain.chains o
+    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.id <> c.id AND (o.status <> 'queued' OR o.turn < c.turn)
+    ORDER BY o.status = 'queued', o.turn LIMIT 1) END AS "waitsFor"`;
 
 export async function readChain(pool: Pool, key: ChainKey): Promise<ChainRow | null> {
   const [row] = await queryRows<ChainRow>(pool, {
     name: 'read_chain',
-    text: `SELECT ${chainColumns} FROM session_chain.chains WHERE project_id = $1 AND version_id = $2 AND build_id = $3`,
+    text: `SELECT ${chainColumns} FROM session_chain.chains c WHERE project_id = $1 AND version_id = $2 AND build_id = $3`,
     values: [key.projectId, key.versionId, key.buildId],
   });
   return row ?? null;
@@ -217,7 +280,7 @@ export async function requireChain(pool: Pool, key: ChainKey): Promise<ChainRow>
 export async function listChains(pool: Pool, projectId: string, limit: number): Promise<ChainRow[]> {
   return await queryRows<ChainRow>(pool, {
     name: 'list_chains',
-    text: `SELECT ${chainColumns} FROM session_chain.chains WHERE project_id = $1 ORDER BY id DESC LIMIT $2`,
+    text: `SELECT ${chainColumns} FROM session_chain.chains c WHERE project_id = $1 ORDER BY id DESC LIMIT $2`,
     values: [projectId, limit],
   });
 }

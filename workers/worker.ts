@@ -4,9 +4,10 @@ import { Client } from '@temporalio/client';
 import { type NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createAgentActivities, createChainActivities } from '../activities/create-activities.js';
-import type { ActivityDependencies, ClosedRuns } from '../activities/dependencies.js';
+import type { ActivityDependencies } from '../activities/dependencies.js';
 import { createAgent } from '../agent/agent.js';
 import { findAgentBinary } from '../agent/binary.js';
+import { createChainRuns } from '../client/chain-runs.js';
 import { type Config, required } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../contracts/policy.js';
@@ -65,7 +66,7 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       checkpoint,
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
       ...model,
-      closedRuns: createClosedRuns(connection, namespace),
+      chainRuns: createChainRuns(new Client({ connection, namespace })),
       stopRequests,
       log,
     };
@@ -135,13 +136,4 @@ function workflowBundlePath(): string {
   const path = join(import.meta.dirname, 'workflow-bundle.js');
   readFileSync(path); // a missing bundle is an error of the build, to be told at start
   return path;
-}
-
-function createClosedRuns(connection: NativeConnection, namespace: string): ClosedRuns {
-  const client = new Client({ connection, namespace });
-  return {
-    async isClosed(workflowId, runId) {
-      return (await client.workflow.getHandle(workflowId, runId).describe()).status.name !== 'RUNNING';
-    },
-  };
 }

@@ -3,7 +3,9 @@ import {
   ApplicationFailure,
   CancellationScope,
   CancelledFailure,
+  condition,
   defineQuery,
+  defineSignal,
   isCancellation,
   proxyActivities,
   setCurrentDetails,
@@ -12,7 +14,17 @@ import {
   TimeoutFailure,
 } from '@temporalio/workflow';
 import type { ChainActivities } from '../contracts/activities.js';
-import type { ChainInput, ChainResult, ChainState, StepInput, StepLimits } from '../contracts/chain.js';
+import { turnFreeSignal } from '../contracts/chain-runs.js';
+import type {
+  ChainInput,
+  ChainResult,
+  ChainState,
+  Head,
+  OpenedChain,
+  QueuedChain,
+  StepInput,
+  StepLimits,
+} from '../contracts/chain.js';
 import { type Failure, isFailureCode, remedyFor } from '../contracts/failures.js';
 import { type StepName, isCritical } from '../contracts/steps.js';
 import { chainDetails } from './details.js';
@@ -20,6 +32,12 @@ import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reduc
 
 /** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
 export const chainState = defineQuery<ChainState>('chainState');
+
+/** The head as the chain knows it: a moment behind the database while a step commits. `seq` tells which of two is newer. */
+export const sessionNow = defineQuery<Head>('sessionNow');
+
+/** An empty hint that the project may be free: the chain asks again. */
+export const turnFree = defineSignal(turnFreeSignal);
 
 /**
  * The chain of one build: open -> build -> metadata -> docs -> compact -> commit. The state threads the session id from
@@ -37,8 +55,15 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     description: 'The chain so far: head, base session and every step with its ids, cost and time.',
   });
 
+  setHandler(sessionNow, () => state.head, {
+    description: 'The head of the project as this chain knows it, with its number.',
+  });
+
   try {
-    const opened = await databaseActivities(input).open(keyOf(input));
+    const opened = await takeTurn(input, (queued) => {
+      turn = queued.turn;
+      apply({ type: 'queued', queued });
+    });
     turn = opened.turn;
     apply({ type: 'opened', opened });
     for (const step of input.steps) {
@@ -75,6 +100,24 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     });
   }
   return result;
+}
+
+/** Asks for the project's turn until it is ours: at every hint, and ever more seldom without one. */
+async function takeTurn(input: ChainInput, onQueued: (queued: QueuedChain) => void): Promise<OpenedChain> {
+  let hinted = false;
+  setHandler(turnFree, () => void (hinted = true), {
+    description: 'A hint that the project may be free; the chain asks again.',
+  });
+  let turn: number | null = null;
+  const { initial, max } = input.policy.turnWaitMs ?? { initial: 30_000, max: 600_000 };
+  for (let waitMs = initial; ; waitMs = Math.min(2 * waitMs, max)) {
+    hinted = false;
+    const answer = await databaseActivities(input).open({ ...keyOf(input), turn });
+    if (answer.outcome !== 'queued') return answer;
+    turn = answer.turn;
+    onQueued(answer);
+    await condition(() => hinted, waitMs);
+  }
 }
 
 const cancelled: Failure = {

@@ -5,6 +5,7 @@ import { cacheShare } from '../contracts/usage.js';
 export function chainDetails(state: ChainState): string {
   return [
     `**${state.status}** · head ${code(state.head.sessionId)} · base ${code(state.baseSessionId)}`,
+    ...(state.line ? [`\n⏳ Place ${state.line.place} in line, behind ${code(state.line.waitsFor)}.`] : []),
     '',
     '| step | status | old session | new session | turns | from the cache | cost |',
     '|---|---|---|---|---:|---:|---:|',

@@ -3,7 +3,8 @@ import type {
   ChainResult,
   ChainState,
   CommittedStep,
-  OpenResult,
+  OpenedChain,
+  QueuedChain,
   SkippedStep,
   StepState,
   WaitingStep,
@@ -14,7 +15,8 @@ import { type ClosedChainStatus, type StepName, isCritical } from '../contracts/
 
 /** What can happen to a chain. */
 export type ChainEvent =
-  | { type: 'opened'; opened: OpenResult }
+  | { type: 'queued'; queued: QueuedChain }
+  | { type: 'opened'; opened: OpenedChain }
   | { type: 'stepStarted'; step: StepName }
   | { type: 'stepWaits'; waiting: WaitingStep }
   | { type: 'stepEnded'; result: CommittedStep | SkippedStep }
@@ -49,9 +51,13 @@ export function initialState({ projectId, versionId, buildId, mode, steps }: Cha
 /** The state after an event. The only place where the rolling session id is threaded from step to step. */
 export function reduce(state: ChainState, event: ChainEvent): ChainState {
   switch (event.type) {
+    case 'queued': {
+      const { place, waitsFor } = event.queued;
+      return { ...state, line: { place, waitsFor } };
+    }
     case 'opened':
       return {
-        ...state,
+        ...withoutLine(state),
         status: 'running',
         head: event.opened.head,
         baseSessionId: event.opened.baseSessionId,
@@ -90,7 +96,11 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
 
 /** How the chain ended, once nothing more will happen to it. */
 export function resultOf(state: ChainState): ChainResult {
-  return { ...state, status: closedStatusOf(state) };
+  return { ...withoutLine(state), status: closedStatusOf(state) };
+}
+
+function withoutLine({ line: _, ...state }: ChainState): ChainState {
+  return state;
 }
 
 /** What the next step forks: the head, or nothing for the first step of a chain that starts afresh. */

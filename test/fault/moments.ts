@@ -114,7 +114,7 @@ function isNthTurn(model: OfflineModel, request: OfflineRequest, step: StepName)
 }
 
 function isCommit(bytes: string): boolean {
-  return bytes.includes('commit_step');
+  return bytes.includes('move_head');
 }
 
 /** The ids of the tool calls that the last message of a request answers. */

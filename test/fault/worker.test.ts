@@ -26,7 +26,7 @@ describe('a holder that was terminated', () => {
     expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
     expect(await stack.sessionChain.state(holder)).toMatchObject({
       status: 'failed',
-      failure: { code: 'FENCED' },
+      failure: { code: 'CHAIN_TERMINATED' },
     });
     await worker.kill('SIGTERM');
   });

@@ -200,23 +200,6 @@ describe('a step that fails', () => {
 });
 
 describe('a project on which a chain works', () => {
-  it('refuses a second chain before money is spent, naming the holder; the first is not disturbed', async () => {
-    const first = stack.request();
-    const build = stack.model.holdNext(({ step }) => step === 'build');
-    const holder = await stack.sessionChain.start(first);
-    await build.reached;
-    const requests = stack.model.requests.length;
-    const second = await stack.sessionChain.start(stack.request(first.projectId));
-    expect(await stack.sessionChain.wait(second)).toMatchObject({
-      status: 'failed',
-      failure: { code: 'PROJECT_BUSY', message: expect.stringContaining(holder.workflowId) },
-    });
-    expect(stack.model.requests).toHaveLength(requests);
-    expect(await stack.sessionChain.start(first)).toMatchObject({ alreadyStarted: true, status: 'running' });
-    build.release();
-    expect(await stack.sessionChain.wait(holder)).toMatchObject({ status: 'completed' });
-  });
-
   it('is free again after a cancellation, which ends the agent and keeps the last committed head', async () => {
     const request = stack.request();
     const docs = stack.model.holdNext(({ step }) => step === 'docs');

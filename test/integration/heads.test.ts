@@ -12,6 +12,7 @@ import {
   commitAttempt,
   newKey,
   openNew,
+  openerOf,
   register,
   runStep,
   storeMessage,
@@ -44,12 +45,13 @@ async function syncStatus(projectId: string): Promise<string | undefined> {
 
 async function close(chain: OpenedChain, status: 'completed' | 'failed' = 'completed') {
   const state = await readChainState(database.pool, chain);
-  return await closeChain(database.pool, chain, {
+  const { outcome } = await closeChain(database.pool, chain, {
     turn: chain.turn,
     runId: chain.runId,
     result: { ...state, status },
     versionStatus: status === 'completed' ? 'deployed' : 'failed',
   });
+  return outcome;
 }
 
 describe('the head', () => {
@@ -117,7 +119,7 @@ describe('the head', () => {
     await database.pool.query(`UPDATE projects SET last_ai_session_id = 'elsewhere' WHERE project_id = $1`, [
       key.projectId,
     ]);
-    await expect(openChain(database.pool, { ...key, chainId }, 'run', null)).rejects.toMatchObject({
+    await expect(openChain(database.pool, { ...key, chainId }, openerOf('run'), null)).rejects.toMatchObject({
       code: 'SESSION_NOT_IN_STORE',
     });
     expect((await readHead(database.pool, key.projectId)).sessionId).toBe('elsewhere');
@@ -132,7 +134,7 @@ describe('the head', () => {
     ]);
     const key = newKey(first.projectId);
     const { chainId } = await register(database.pool, key);
-    const opened = await openChain(database.pool, { ...key, chainId }, 'run', null);
+    const opened = await openChain(database.pool, { ...key, chainId }, openerOf('run'), null);
     expect(opened).toMatchObject({
       outcome: 'opened',
       head: { sessionId: built.newSessionId, seq: 1 },
@@ -199,20 +201,23 @@ describe('a step', () => {
     const key = newKey(zombie.projectId);
     const { chainId } = await register(database.pool, key);
     const other = { ...key, chainId };
-    expect(await openChain(database.pool, other, 'other', null)).toMatchObject({
-      outcome: 'busy',
-      holder: { runId: zombie.runId },
+    const opener = openerOf('other');
+    expect(await openChain(database.pool, other, opener, null)).toMatchObject({
+      outcome: 'queued',
+      place: 1,
+      holds: true,
+      blocker: { runId: zombie.runId },
     });
-    expect(await openChain(database.pool, other, 'other', 'some other run')).toMatchObject({
-      outcome: 'busy',
+    expect(await openChain(database.pool, other, opener, 'some other run')).toMatchObject({
+      outcome: 'queued',
     });
-    expect(await openChain(database.pool, other, 'other', zombie.runId)).toMatchObject({ outcome: 'opened' });
+    expect(await openChain(database.pool, other, opener, zombie.runId)).toMatchObject({ outcome: 'opened' });
     await expect(commitAttempt(database.pool, attempt, null)).rejects.toMatchObject({ code: 'FENCED' });
     await expect(begin(database.pool, zombie, 'metadata')).rejects.toMatchObject({ code: 'FENCED' });
     expect(await close(zombie)).toBe('fenced');
     expect(await readChainState(database.pool, zombie)).toMatchObject({
       status: 'failed',
-      failure: { code: 'FENCED', remedy: expect.any(String) },
+      failure: { code: 'CHAIN_TERMINATED', remedy: expect.any(String) },
     });
   });
 });
@@ -237,14 +242,13 @@ describe('48 writers on one project, with takeovers and triple delivery', () => 
     const takeOver = async () => {
       const key = newKey(first.projectId);
       const { chainId } = await register(database.pool, key);
-      const opened = await openChain(database.pool, { ...key, chainId }, randomUUID(), holder.runId);
+      const runId = randomUUID();
+      const opened = await openChain(database.pool, { ...key, chainId }, openerOf(runId), holder.runId);
       if (opened.outcome === 'opened') {
-        holder = { ...key, chainId, runId: '', turn: opened.turn, head: opened.head.sessionId };
-        const { rows } = await database.pool.query<{ run_id: string }>(
-          'SELECT run_id FROM session_chain.chains WHERE id = $1',
-          [chainId],
-        );
-        holder.runId = rows[0]?.run_id ?? '';
+        holder = { ...key, chainId, runId, turn: opened.turn, head: opened.head.sessionId };
+      } else if (opened.outcome === 'queued') {
+        // Somebody else took over meanwhile: this one leaves the line again.
+        await close({ ...key, chainId, runId, turn: opened.turn ?? 0, head: null }, 'failed');
       }
     };
     const writer = async (index: number) => {
@@ -319,7 +323,10 @@ describe('the constraints refuse', () => {
     const key = newKey(chain.projectId);
     const { chainId } = await register(database.pool, key);
     await expect(
-      database.pool.query(`UPDATE session_chain.chains SET status = 'running' WHERE id = $1`, [chainId]),
+      database.pool.query(
+        `UPDATE session_chain.chains SET status = 'running', turn = 0, run_id = 'second' WHERE id = $1`,
+        [chainId],
+      ),
     ).rejects.toMatchObject({ constraint: 'chains_one_holder' });
   });
 

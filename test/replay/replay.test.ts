@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { DefaultLogger, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker';
 import { answers } from '../../dev/offline-model/injections.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import type { StartedChain } from '../../client/session-chain.js';
+import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { historyOf, recordedHistories } from '../support/histories.js';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -75,17 +76,27 @@ describe('a chain that ran just now', () => {
     await replay(started.workflowId, 'build-failed');
   });
 
-  it('replays: cancelled in mid-build, and refused as busy meanwhile', async () => {
+  it('replays: cancelled in mid-build; in line, and woken by that; in line, and cancelled there', async () => {
     const request = stack.request();
     const build = stack.model.holdNext();
-    const started = await stack.sessionChain.start(request);
+    const first = await stack.sessionChain.start(request);
     await build.reached;
-    const busy = await stack.sessionChain.start(stack.request(request.projectId));
-    await stack.sessionChain.wait(busy);
-    await stack.sessionChain.cancel(started);
-    await stack.sessionChain.wait(started);
+    const waiter = await stack.sessionChain.start(stack.request(request.projectId));
+    await inLine(waiter);
+    const leaver = await stack.sessionChain.start(stack.request(request.projectId));
+    await inLine(leaver);
+    await stack.sessionChain.cancel(leaver);
+    await stack.sessionChain.wait(leaver);
+    await stack.sessionChain.cancel(first);
+    await stack.sessionChain.wait(first);
     build.remove();
-    await replay(started.workflowId, 'cancelled');
-    await replay(busy.workflowId, 'busy');
+    await stack.sessionChain.wait(waiter);
+    await replay(first.workflowId, 'cancelled');
+    await replay(waiter.workflowId, 'queued');
+    await replay(leaver.workflowId, 'queued-cancelled');
   });
+
+  async function inLine(chain: StartedChain): Promise<void> {
+    await until(async () => (await stack.sessionChain.state(chain)).line !== undefined);
+  }
 });

@@ -117,6 +117,8 @@ export async function startWorkerProcess(
       child.kill(signal);
       if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
       await exited;
+      // Its agents end with it, a moment later; until then a request that a test holds might still be answered.
+      await until(() => worker.agentProcesses().length === 0);
     },
   };
   try {

@@ -10,7 +10,7 @@ import {
 } from '../../contracts/ids.js';
 import { type StepName, stepNames } from '../../contracts/steps.js';
 import { type Attempt, beginAttempt, commitStep } from '../../storage/attempts.js';
-import { openChain, registerChain } from '../../storage/chains.js';
+import { type Opener, openChain, registerChain } from '../../storage/chains.js';
 import type { AttemptMetrics } from '../../storage/metrics.js';
 import type { Pool } from '../../storage/pool.js';
 import { createTranscriptStore } from '../../storage/transcripts.js';
@@ -33,10 +33,15 @@ export async function register(pool: Pool, key: ChainKey, steps: StepName[] = [.
   return await registerChain(pool, { ...key, steps, workspace: '/nowhere', createRows: true });
 }
 
+/** A run that has no number yet, in the one home of these tests. */
+export function openerOf(runId: string, turn: number | null = null): Opener {
+  return { runId, turn, home: 'test' };
+}
+
 export async function openNew(pool: Pool, key = newKey()): Promise<OpenedChain> {
   const { chainId } = await register(pool, key);
   const runId = randomUUID();
-  const opened = await openChain(pool, { ...key, chainId }, runId, null);
+  const opened = await openChain(pool, { ...key, chainId }, openerOf(runId), null);
   if (opened.outcome !== 'opened') throw new Error(`Not opened: ${opened.outcome}.`);
   return { ...key, chainId, runId, turn: opened.turn, head: opened.head.sessionId };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { ChainInput, CommittedStep, OpenResult } from '../../contracts/chain.js';
+import type { ChainInput, CommittedStep, OpenedChain } from '../../contracts/chain.js';
 import type { Failure } from '../../contracts/failures.js';
 import type { AttemptId, SessionId } from '../../contracts/ids.js';
 import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
@@ -19,7 +19,7 @@ const input: ChainInput = {
 const session = (name: string) => name as SessionId;
 const failure: Failure = { code: 'AGENT_FAILED', message: 'it broke', remedy: 'look' };
 
-function opened(change: Partial<OpenResult> = {}): ChainEvent {
+function opened(change: Partial<OpenedChain> = {}): ChainEvent {
   return {
     type: 'opened',
     opened: { head: { sessionId: null, seq: null }, baseSessionId: null, turn: 1, warnings: [], ...change },
@@ -109,7 +109,7 @@ describe('the reducer', () => {
   it.each([
     ['CANCELLED', 'cancelled'],
     ['BUDGET_EXCEEDED', 'budget_exceeded'],
-    ['PROJECT_BUSY', 'failed'],
+    ['SESSION_NOT_IN_STORE', 'failed'],
   ] as const)('ends %s as %s', (code, status) => {
     expect(resultOf(run([{ type: 'failed', failure: { ...failure, code } }])).status).toBe(status);
   });

@@ -1,0 +1,43 @@
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { type ChainRun, type ChainRuns, turnFreeSignal } from '../contracts/chain-runs.js';
+
+/** Looks at runs, and wakes them, through a client of their namespace. */
+export function createChainRuns(client: Client): ChainRuns {
+  let home: Promise<string> | undefined;
+  const homeOf = () => {
+    home ??= findHome(client);
+    home.catch(() => (home = undefined));
+    return home;
+  };
+  const livesElsewhere = async (run: ChainRun) => run.home !== null && run.home !== (await homeOf());
+  return {
+    home: homeOf,
+    async isGone(run, ownWorkflowId) {
+      try {
+        if (await livesElsewhere(run)) return false;
+        const runId = run.workflowId === ownWorkflowId ? run.runId : undefined;
+        const { status } = await client.workflow.getHandle(run.workflowId, runId).describe();
+        return status.name !== 'RUNNING' && status.name !== 'PAUSED';
+      } catch (error) {
+        return error instanceof WorkflowNotFoundError;
+      }
+    },
+    async wake(run) {
+      try {
+        if (await livesElsewhere(run)) return true;
+        await client.workflow.getHandle(run.workflowId).signal(turnFreeSignal);
+        return true;
+      } catch (error) {
+        return !(error instanceof WorkflowNotFoundError);
+      }
+    },
+  };
+}
+
+async function findHome(client: Client): Promise<string> {
+  const { namespace } = client.options;
+  const { namespaceInfo } = await client.workflowService.describeNamespace({ namespace });
+  // A hosted Temporal may keep its cluster to itself; the namespace's own id is unique enough then.
+  const cluster = await client.workflowService.getClusterInfo({}).catch(() => null);
+  return `${cluster?.clusterId ?? ''}/${namespaceInfo?.id ?? namespace}`;
+}

@@ -1,0 +1,24 @@
+/** A Temporal run that holds a turn or waits for one, as the database knows it. */
+export interface ChainRun {
+  workflowId: string;
+  runId: string;
+  /** Temporal cluster and namespace in which the run lives; null for one that nobody wrote down. */
+  home: string | null;
+}
+
+/** What only Temporal knows of the runs of other chains. */
+export interface ChainRuns {
+  /** Names the cluster and namespace that this process talks to. */
+  home(): Promise<string>;
+  /**
+   * Whether nobody works for the chain any more: the latest run of its workflow is over, or its history is gone. Of a
+   * workflow id that equals `ownWorkflowId` that very run counts, for the latest one is the caller. False for a run that
+   * lives elsewhere and where Temporal does not answer.
+   */
+  isGone(run: ChainRun, ownWorkflowId?: string): Promise<boolean>;
+  /** Hints to a waiting chain that it may be its turn; false when its workflow is over. A hint that got lost is no error. */
+  wake(run: ChainRun): Promise<boolean>;
+}
+
+/** The signal that says so; it carries nothing. */
+export const turnFreeSignal = 'turnFree';

@@ -1,0 +1,222 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createChainRuns } from '../../client/chain-runs.js';
+import { type SessionChain, type StartedChain, createSessionChain } from '../../client/session-chain.js';
+import { taskQueuesOf } from '../../contracts/policy.js';
+import { reconcile } from '../../storage/line.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { attemptsOf } from '../support/project-facts.js';
+
+let stack: ChainStack;
+let worker: TestWorker;
+beforeAll(async () => {
+  stack = await startChainStack('turns');
+  worker = await stack.startWorker();
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+/** A chain of one step whose build stands still until it is released. */
+async function heldChain(projectId?: string) {
+  const request = { ...stack.request(projectId), steps: ['build' as const] };
+  const build = stack.model.holdNext(({ step }) => step === 'build');
+  const chain = await stack.sessionChain.start(request);
+  const { sessionId } = await build.reached;
+  return { chain, build, request, sessionId };
+}
+
+/** Starts a chain and waits until it stands in line. */
+async function startInLine(projectId: string, sessionChain: SessionChain = stack.sessionChain) {
+  const chain = await sessionChain.start({ ...stack.request(projectId), steps: ['build'] });
+  await until(async () => (await sessionChain.state(chain)).line !== undefined);
+  return chain;
+}
+
+const lineOf = async (chain: StartedChain) => (await stack.sessionChain.state(chain)).line;
+const handleOf = ({ workflowId }: StartedChain) => stack.temporal.workflow.getHandle(workflowId);
+
+/** The current details, as Temporal's Web UI asks for them. */
+async function detailsOf(chain: StartedChain): Promise<string | undefined> {
+  const { currentDetails } = await handleOf(chain).query<{ currentDetails?: string }>(
+    '__temporal_workflow_metadata',
+  );
+  return currentDetails;
+}
+
+/** How often a workflow fired a timer, was signalled, and asked for its turn. */
+async function eventsOf(chain: StartedChain) {
+  const { events } = await handleOf(chain).fetchHistory();
+  const count = (has: (event: NonNullable<typeof events>[number]) => unknown) =>
+    (events ?? []).filter((event) => Boolean(has(event))).length;
+  return {
+    timers: count((event) => event.timerFiredEventAttributes),
+    signals: count((event) => event.workflowExecutionSignaledEventAttributes),
+    asked: count((event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'open'),
+  };
+}
+
+describe('chains that want a project on which another one works', () => {
+  it('wait in line, see where they stand, and go on in order from each other’s heads, woken by a hint', async () => {
+    const { chain: first, build } = await heldChain();
+    const second = await startInLine(first.projectId);
+    const third = await startInLine(first.projectId);
+    expect(await lineOf(second)).toEqual({ place: 1, waitsFor: first.workflowId });
+    expect(await lineOf(third)).toEqual({ place: 2, waitsFor: first.workflowId });
+    expect((await stack.sessionChain.state(third)).status).toBe('queued');
+    expect(await detailsOf(third)).toContain(`Place 2 in line, behind \`${first.workflowId}\``);
+    expect(await attemptsOf(stack, first.projectId)).toHaveLength(1);
+
+    build.release();
+    const results = await Promise.all([first, second, third].map((chain) => stack.sessionChain.wait(chain)));
+    expect(results.map(({ status, head }) => [status, head.seq])).toEqual([
+      ['completed', 1],
+      ['completed', 2],
+      ['completed', 3],
+    ]);
+    expect(results[1]?.baseSessionId).toBe(results[0]?.head.sessionId);
+    expect(results[2]?.baseSessionId).toBe(results[1]?.head.sessionId);
+    expect(await eventsOf(second)).toEqual({ timers: 0, signals: 1, asked: 2 });
+    expect(await eventsOf(third)).toEqual({ timers: 0, signals: 1, asked: 2 });
+  });
+
+  it('leave the line when they are cancelled; the others move up', async () => {
+    const { chain: first, build } = await heldChain();
+    const second = await startInLine(first.projectId);
+    const third = await startInLine(first.projectId);
+    await stack.sessionChain.cancel(second);
+    expect(await stack.sessionChain.wait(second)).toMatchObject({
+      status: 'cancelled',
+      steps: [{ attempts: 0 }],
+    });
+    expect(await lineOf(third)).toEqual({ place: 1, waitsFor: first.workflowId });
+    build.release();
+    expect(await stack.sessionChain.wait(third)).toMatchObject({ status: 'completed', head: { seq: 2 } });
+  });
+
+  it('pass over one that was terminated in line', async () => {
+    const { chain: first, build } = await heldChain();
+    const second = await startInLine(first.projectId);
+    const third = await startInLine(first.projectId);
+    await handleOf(second).terminate();
+    build.release();
+    expect(await stack.sessionChain.wait(third)).toMatchObject({ status: 'completed', head: { seq: 2 } });
+    expect(await stack.sessionChain.state(second)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'CHAIN_TERMINATED' },
+    });
+    expect((await eventsOf(third)).timers).toBe(0);
+  });
+});
+
+describe('a holder that is gone without a word', () => {
+  it('is found by the next in line, which asks by itself, and fenced; its agent is stopped first', async () => {
+    const { policy, temporal, database } = stack;
+    const impatient = createSessionChain({
+      pool: database.pool,
+      temporal,
+      policy: { ...policy, turnWaitMs: { initial: 500, max: 1_000 } },
+    });
+    const { chain: first, build, sessionId } = await heldChain();
+    const second = await startInLine(first.projectId, impatient);
+    await handleOf(first).terminate();
+    const next = stack.model.holdNext((request) => request.sessionId !== sessionId);
+    await next.reached;
+    // The former agent never got its answer, and none is alive but the new one's.
+    expect(stack.model.requests.filter((request) => request.sessionId === sessionId)).toHaveLength(1);
+    next.release();
+    expect(await stack.sessionChain.wait(second)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    build.remove();
+    expect((await eventsOf(second)).timers).toBeGreaterThan(0);
+    expect(await stack.sessionChain.state(first)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'CHAIN_TERMINATED' },
+    });
+    expect((await attemptsOf(stack, first.projectId))[0]).toMatchObject({ state: 'failed' });
+  });
+
+  it('is reconciled by who only looks, also when its history is deleted; who waits is woken', async () => {
+    const { chain: first, build } = await heldChain();
+    const second = await startInLine(first.projectId);
+    const { runId } = await handleOf(first).describe();
+    await handleOf(first).terminate();
+    await stack.temporal.workflowService.deleteWorkflowExecution({
+      namespace: 'default',
+      workflowExecution: { workflowId: first.workflowId, runId },
+    });
+    const runs = createChainRuns(stack.temporal);
+    const run = { workflowId: first.workflowId, runId, home: await runs.home() };
+    await until(() => runs.isGone(run));
+    let released: string[] = [];
+    await until(async () => {
+      released = (await reconcile(stack.database.pool, runs, first.projectId)).released;
+      return released.length > 0;
+    });
+    expect(released).toEqual([first.workflowId]);
+    expect(await stack.sessionChain.wait(second)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    build.remove();
+    expect((await eventsOf(second)).timers).toBe(0);
+  });
+
+  it('counts as alive for who talks to another cluster, and when Temporal does not answer', async () => {
+    const { chain, build } = await heldChain();
+    const runs = createChainRuns(stack.temporal);
+    const { runId } = await handleOf(chain).describe();
+    await handleOf(chain).terminate();
+    await until(() => runs.isGone({ ...chain, runId, home: null }));
+    expect(await runs.isGone({ ...chain, runId, home: 'another/cluster' })).toBe(false);
+    const deaf = createChainRuns(stack.temporal);
+    await stack.temporal.withDeadline(Date.now() - 1, async () => {
+      expect(await deaf.isGone({ ...chain, runId, home: null })).toBe(false);
+    });
+    // Nobody wants the project: its agent ends when its worker hears of the end by a heartbeat.
+    await until(() => worker.agentProcesses().length === 0);
+    build.remove();
+  });
+});
+
+describe('a worker that is frozen while another chain takes its project over', () => {
+  it('changes nothing when it wakes up; its agent runs no further tool and is stopped', async () => {
+    const { chain: first, build, sessionId } = await heldChain();
+    const frozen = worker;
+    await frozen.kill('SIGSTOP');
+    await handleOf(first).terminate();
+    // On a queue of its own: what the frozen worker polls for would have to time out first.
+    const queue = `${stack.policy.taskQueues.chains}-other`;
+    worker = await stack.startWorker({ SESSION_CHAIN_TASK_QUEUE: queue });
+    const elsewhere = createSessionChain({
+      pool: stack.database.pool,
+      temporal: stack.temporal,
+      policy: {
+        ...stack.policy,
+        taskQueues: taskQueuesOf(queue),
+        turnWaitMs: { initial: 500, max: 1_000 },
+      },
+    });
+    const second = await elsewhere.start({ ...stack.request(first.projectId), steps: ['build'] });
+    const result = await stack.sessionChain.wait(second);
+    expect(result).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    const before = await factsOf(first.projectId);
+
+    await frozen.kill('SIGCONT');
+    // The model's answer asks for a tool; the agent that gets it belongs to nobody.
+    build.release();
+    await until(() => frozen.agentProcesses().length === 0);
+    await frozen.kill('SIGTERM');
+    expect(await factsOf(first.projectId)).toEqual(before);
+    expect(stack.model.requests.filter((request) => request.sessionId === sessionId)).toHaveLength(1);
+  });
+
+  /** All that a zombie could change, but for what its own attempt really spent. */
+  async function factsOf(projectId: string) {
+    const { pool } = stack.database;
+    const [{ rows: head }, { rows: transitions }, { rows: attempts }, { rows: sessions }] = await Promise.all(
+      [
+        pool.query('SELECT * FROM projects WHERE project_id = $1', [projectId]),
+        pool.query('SELECT * FROM session_transitions WHERE project_id = $1 ORDER BY id', [projectId]),
+        pool.query('SELECT * FROM session_chain.attempts WHERE project_id = $1 ORDER BY id', [projectId]),
+        pool.query('SELECT * FROM session_chain.sessions WHERE project_id = $1 ORDER BY id', [projectId]),
+      ],
+    );
+    return { head, transitions, attempts, sessions };
+  }
+});
