@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,11 +7,10 @@ import { Connection } from '@temporalio/client';
 import { startServer } from '../dev/server.js';
 import { findTemporalCli } from '../dev/temporal-cli.js';
 import { startTemporal } from '../dev/temporal.js';
+import { cpuMsOf } from './cpu.js';
 import type { EmptyRun, EmptyWorkerOptions } from './empty-worker.js';
 import { type Row, row } from './report.js';
 
-/** Clock ticks a second of /proc/<pid>/stat, on every Linux. */
-const ticksPerSecond = 100;
 const chainsAtOnce = 8;
 const chainsPerBatch = 40;
 
@@ -158,14 +156,4 @@ async function startStockServer(cliPath: string, logFile: string) {
     },
   });
   return { pid: server.pid, address: `127.0.0.1:${ports.port}`, stop: () => server.stop() };
-}
-
-/** User and system time of a process so far; 0 where there is no /proc. */
-function cpuMsOf(pid: number): number {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-    return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond;
-  } catch {
-    return 0;
-  }
 }

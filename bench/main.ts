@@ -6,10 +6,12 @@ import { SessionChainError } from '../contracts/failures.js';
 import { measureChain } from './chain.js';
 import { measureEmptyChains } from './empty.js';
 import { measureForks } from './forks.js';
+import { measureHeads } from './heads.js';
+import { measureLine } from './line.js';
 import { type Row, reportTable } from './report.js';
 import { startBenchStack } from './stack.js';
 
-const parts = ['chain', 'forks', 'empty'] as const;
+const parts = ['chain', 'forks', 'heads', 'line', 'empty'] as const;
 type Part = (typeof parts)[number];
 
 const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--json] [--out FILE]
@@ -18,6 +20,8 @@ Measures on a throw-away stack of its own, with the real Claude Code and the off
 
   --only PART   chain  whole chains, in turns with a bare shell script that makes the same four calls
                 forks  what the transcripts of twenty forks take in the database
+                heads  commits, reads and turns of heads beside the same bare statements; a large database
+                line   the wake-up of the next chain in line; what 1,000 waiting chains take
                 empty  chains of empty steps, in turns with the stock Temporal dev server
                 May be given several times; default: all.
   --runs N      counted runs of what is timed; default 5
@@ -73,7 +77,7 @@ async function main(): Promise<void> {
 
 async function measure(wanted: ReadonlySet<Part>, runs: number): Promise<Row[]> {
   const rows: Row[] = [];
-  if (wanted.has('chain') || wanted.has('forks')) {
+  if (['chain', 'forks', 'heads', 'line'].some((part) => wanted.has(part as Part))) {
     say('Starting a stack …');
     const stack = await startBenchStack(say);
     try {
@@ -84,6 +88,14 @@ async function measure(wanted: ReadonlySet<Part>, runs: number): Promise<Row[]> 
       if (wanted.has('forks')) {
         say('Twenty forks …');
         rows.push(...(await measureForks(stack)));
+      }
+      if (wanted.has('heads')) {
+        say('Heads, in turns with bare statements …');
+        rows.push(...(await measureHeads(stack, runs)));
+      }
+      if (wanted.has('line')) {
+        say('Chains in line …');
+        rows.push(...(await measureLine(stack, runs)));
       }
     } finally {
       await stack.stop();

@@ -15,6 +15,8 @@ import { type Pool, createPool } from '../storage/pool.js';
 
 /** A throw-away copy of what `npm start` runs: durable servers, the offline model, one worker in its own process. */
 export interface BenchStack {
+  databaseUrl: string;
+  pids: Record<'postgres' | 'temporal' | 'worker', number>;
   pool: Pool;
   temporal: Client;
   model: OfflineModel;
@@ -77,7 +79,10 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
       taskQueues: taskQueuesOf(taskQueue),
     };
     const sessionChain = createSessionChain({ pool, temporal, policy });
+    const pidOf = (server: string) => stack.servers.find(({ name }) => name.startsWith(server))?.pid ?? 0;
     return {
+      databaseUrl: stack.databaseUrl,
+      pids: { postgres: pidOf('Postgres'), temporal: pidOf('Temporal'), worker: worker.pid() },
       pool,
       temporal,
       model,

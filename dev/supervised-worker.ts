@@ -4,6 +4,8 @@ import { SessionChainError } from '../contracts/failures.js';
 import { type GuardedServer, startGuarded } from './guard.js';
 
 export interface SupervisedWorker {
+  /** Of the worker that runs now. */
+  pid(): number;
   /** Rejects when the worker cannot be kept running. */
   failed: Promise<never>;
   stop(): Promise<void>;
@@ -25,6 +27,7 @@ export async function superviseWorker(options: {
   const failed = keepRunning();
   failed.catch(() => undefined);
   return {
+    pid: () => worker.pid,
     failed,
     async stop() {
       stopping = true;
