@@ -2,9 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import type { StepRun } from './agent.js';
 import { agentEnvironment, shellGuard } from './environment.js';
-import { createMetadataServer } from './metadata-server.js';
 import { type AgentProcess, prefixFor, spawnAgent } from './process.js';
-import { agentTools, allowedTools, houseRules, metadataServerName } from './steps.js';
+import { allowedTools, modelOf, serversOf } from './steps.js';
 
 export interface QueryParts {
   store: SessionStore;
@@ -17,6 +16,8 @@ export interface QueryParts {
 /** What the Agent SDK is told for one run. */
 export async function queryOptions(run: StepRun, parts: QueryParts): Promise<Options> {
   const { request, dependencies, scratch } = run;
+  const { definition } = dependencies;
+  const model = modelOf(definition, request.step, request.model);
   const environment = agentEnvironment({
     inherited: dependencies.inheritedEnvironment,
     model: dependencies.modelEnvironment,
@@ -56,16 +57,26 @@ export async function queryOptions(run: StepRun, parts: QueryParts): Promise<Opt
     // Entry by entry, so that a killed worker has lost as little as possible.
     sessionStoreFlush: 'eager',
     maxTurns: request.maxTurns,
+    ...(run.context.onText === undefined ? {} : { includePartialMessages: true }),
     ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
-    ...(dependencies.model === undefined ? {} : { model: dependencies.model }),
+    ...(model === undefined ? {} : { model }),
     // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
-    settingSources: [],
-    tools: [...agentTools],
+    settingSources: [...definition.settingSources],
+    tools: [...definition.tools],
     strictMcpConfig: true,
-    mcpServers: { [metadataServerName]: createMetadataServer() },
-    systemPrompt: { type: 'preset', preset: 'claude_code', append: houseRules, excludeDynamicSections: true },
+    mcpServers: serversOf(definition),
+    // Off the command line, where every user of the machine could read their secrets; an older binary cannot do it.
+    ...(Object.values(definition.mcpServers).every((server) => typeof server === 'function')
+      ? {}
+      : { mcpServersDelivery: 'initialize' as const }),
+    systemPrompt: {
+      type: 'preset',
+      preset: 'claude_code',
+      append: definition.houseRules,
+      excludeDynamicSections: true,
+    },
     permissionMode: 'dontAsk',
-    allowedTools: allowedTools(request.step),
+    allowedTools: [...allowedTools(definition, request.step)],
     hooks: parts.hooks,
   };
 }

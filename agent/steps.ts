@@ -1,56 +1,56 @@
-import { assertNever } from '../contracts/assert-never.js';
-import type { ChainMode, StepName } from '../contracts/steps.js';
+import { createHash } from 'node:crypto';
+import type { McpServerConfig } from '@anthropic-ai/claude-agent-sdk';
+import { z } from 'zod';
+import type { ChainDefinition, PromptContext } from '../contracts/definition.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { metadataServerName } from '../contracts/metadata.js';
+import type { AgentTask, StepName } from '../contracts/steps.js';
+import { createMetadataServer } from './metadata-server.js';
+
+const promptWithinMs = 60_000;
+const longestPrompt = 1_000_000;
 
 /**
- * The tools of every step. The list never changes from step to step, because another list would cost the prompt
- * cache; what a step may not use it is not allowed (see {@link allowedTools}). No subagents: their transcripts are
- * not copied into a fork.
+ * The user message that starts a step, from the definition's own function. Throws PROMPT_FAILED when that throws, gives
+ * no usable text or does not return within a minute.
  */
-export const agentTools = ['Bash', 'Edit', 'Glob', 'Grep', 'NotebookEdit', 'Read', 'Write'] as const;
-
-export const metadataServerName = 'chain';
-export const metadataToolName = 'submit_metadata';
-export const metadataTool = `mcp__${metadataServerName}__${metadataToolName}`;
-
-/** Appended to Claude Code's own system prompt, the same in every step. */
-export const houseRules = [
-  'You work unattended on one project, in a chain of steps: build, metadata, docs, compact.',
-  'Each message from the user is one step. Do what it asks, completely, and nothing beyond it.',
-  'Nobody can answer questions: decide yourself, and say in your last message what you decided.',
-  'Work inside the project folder only. Do not start programs that keep running after a command.',
-  `Call ${metadataTool} only in a step that asks for it.`,
-].join('\n');
-
-/** The tools that a step may use without being asked. */
-export function allowedTools(step: StepName): string[] {
-  switch (step) {
-    case 'build':
-      return [...agentTools];
-    case 'metadata':
-      return ['Glob', 'Grep', 'Read', metadataTool];
-    case 'docs':
-      return ['Edit', 'Glob', 'Grep', 'Read', 'Write'];
-    case 'compact':
-      return [];
-    default:
-      return assertNever(step);
-  }
-}
-
-/** The user message that starts a step. `instruction` is the caller's own text and only a build has one. */
-export function promptFor(step: StepName, mode: ChainMode, instruction?: string): string {
-  switch (step) {
-    case 'build':
-      return buildPrompt(mode, instruction?.trim() ?? '');
-    case 'metadata':
-      return metadataPrompt;
-    case 'docs':
-      return docsPrompt;
-    case 'compact':
-      return '/compact';
-    default:
-      return assertNever(step);
-  }
+export async function promptFor(
+  definition: ChainDefinition,
+  context: Omit<PromptContext, 'step'> & { step: StepName },
+): Promise<string> {
+  const { step } = context;
+  if (step === 'compact')
+    return ['/compact', definition.steps.compact.instructions].filter(Boolean).join(' ');
+  const failed = (why: string, cause?: unknown) =>
+    new SessionChainError(
+      'PROMPT_FAILED',
+      `${definition.file ?? 'The definition'}: steps.${step}.prompt ${why}.`,
+      undefined,
+      { cause },
+    );
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`it did not return within ${promptWithinMs / 1000} s`)),
+      promptWithinMs,
+    );
+  });
+  const prompt: unknown = await Promise.race([
+    Promise.resolve({ ...context, step }).then((given) => definition.steps[step].prompt(given)),
+    late,
+  ])
+    .catch((cause: unknown) => {
+      throw failed(`failed: ${messageOf(cause)}`, cause);
+    })
+    .finally(() => clearTimeout(timer));
+  if (typeof prompt !== 'string')
+    throw failed(`gave ${prompt === null ? 'null' : typeof prompt}, not a text`);
+  if (prompt.trim() === '') throw failed('gave an empty text');
+  if (prompt.length > longestPrompt) throw failed(`gave more than ${longestPrompt} characters`);
+  // An instruction that a user typed must not become one.
+  if (prompt.trimStart().startsWith('/'))
+    throw failed('gave a text that starts with "/", a command of Claude Code');
+  return prompt;
 }
 
 /** The user message that lets a step go on whose agent was stopped half-way. */
@@ -61,28 +61,63 @@ export function continuePrompt(step: StepName): string {
   ].join('\n\n');
 }
 
-function buildPrompt(mode: ChainMode, instruction: string): string {
-  const task =
-    mode === 'initial'
-      ? 'Step: build. Make the first working version of this project in the current folder.'
-      : 'Step: build. Update the project in the current folder; keep what works and change what is asked.';
-  const wanted =
-    instruction !== ''
-      ? `What is wanted:\n\n${instruction}`
-      : mode === 'initial'
-        ? 'Nothing more is specified: choose a small, complete web app that opens in a browser without a build.'
-        : 'Nothing more is specified: make one improvement that a user of the project would notice.';
-  return [task, wanted, 'End with a short summary of what you made and which files hold it.'].join('\n\n');
+/** The tools that a step may use without being asked. */
+export function allowedTools({ steps, tools }: ChainDefinition, task: AgentTask): readonly string[] {
+  // A chat reads and never writes, whatever the definition lets a step do.
+  if (task === 'chat_plan') return ['Glob', 'Grep', 'Read'].filter((tool) => tools.includes(tool));
+  return task === 'compact' ? [] : steps[task].allowedTools;
 }
 
-const metadataPrompt = [
-  'Step: metadata. Describe the project as it is now.',
-  `Call the tool ${metadataTool} once with its name, a description, tags and recommendations for what to do next. ` +
-    'If it is not accepted, correct what the answer names and call it again. Change no files.',
-].join('\n\n');
+/** What the caller of the chain named, else what the step names, else the chain; undefined leaves it to Claude Code. */
+export function modelOf(
+  { model, steps }: ChainDefinition,
+  task: AgentTask,
+  ofTheStart: string | undefined,
+): string | undefined {
+  const ofTheStep = task === 'compact' || task === 'chat_plan' ? undefined : steps[task].model;
+  return ofTheStart ?? ofTheStep ?? model;
+}
 
-const docsPrompt = [
-  'Step: docs. Bring the documentation up to date with the project as it is now.',
-  'Write README.md: what the project is, how to run it, which file holds what. ' +
-    'Longer texts go in the folder docs/. Change no other files.',
-].join('\n\n');
+/** The servers of every step, the chain's own among them, made anew for each run. Throws INVALID_CONFIG. */
+export function serversOf({ file, mcpServers, steps }: ChainDefinition): Record<string, McpServerConfig> {
+  const own = Object.entries(mcpServers).map(([name, server]): [string, McpServerConfig] => {
+    // Connected before the first request: a list of tools that grows later is another prompt.
+    if (typeof server !== 'function') return [name, { ...server, alwaysLoad: true }];
+    try {
+      return [name, server()];
+    } catch (cause) {
+      const message = `${file ?? 'The definition'}: mcpServers.${name} failed: ${messageOf(cause)}.`;
+      throw new SessionChainError('INVALID_CONFIG', message, undefined, { cause });
+    }
+  });
+  return {
+    ...Object.fromEntries(own),
+    [metadataServerName]: createMetadataServer(steps.metadata.schema),
+  };
+}
+
+/**
+ * Names what an attempt is asked to do: evidence of another attempt counts only for the same. Budgets and time limits
+ * are left out, for they change nothing of what was done; of servers the names count, for the rest may hold secrets.
+ */
+export function digestOf(
+  definition: ChainDefinition,
+  asked: { step: AgentTask; prompt: string; model: string | undefined },
+): string {
+  const { houseRules, tools, settingSources, mcpServers, steps } = definition;
+  const given = {
+    prompt: asked.prompt,
+    houseRules,
+    tools,
+    allowedTools: allowedTools(definition, asked.step),
+    model: asked.model ?? null,
+    settingSources,
+    mcpServers: Object.keys(mcpServers).sort(),
+    schema: z.toJSONSchema(steps.metadata.schema),
+  };
+  return createHash('sha256').update(JSON.stringify(given)).digest('hex');
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

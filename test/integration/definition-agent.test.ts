@@ -1,0 +1,238 @@
+import { randomUUID } from 'node:crypto';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { InMemorySessionStore, createSdkMcpServer, tool } from '@anthropic-ai/claude-agent-sdk';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { z } from 'zod';
+import { type Agent, type AgentResult, createAgent } from '../../agent/agent.js';
+import { promptFor } from '../../agent/steps.js';
+import { completeDefinition } from '../../config/complete-definition.js';
+import type { ChainDefinition, ChainDefinitionInput } from '../../contracts/definition.js';
+import type { SessionId } from '../../contracts/ids.js';
+import { metadataTool } from '../../contracts/metadata.js';
+import { type StepName, stepNames } from '../../contracts/steps.js';
+import { type OfflineRequest, repeatedPart } from '../../dev/offline-model/request-log.js';
+import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
+import { newKey } from '../support/chains.js';
+
+/** The real Claude Code binary with the tools, servers, settings and schemas of a definition of the host's own. */
+
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'definition-agent-')));
+/** A server of the Model Context Protocol in small, with the tool `find`. */
+const program = join(folder, 'server.mjs');
+let model: OfflineModel;
+beforeAll(async () => {
+  model = await startOfflineModel();
+  writeFileSync(
+    program,
+    `import { createInterface } from 'node:readline';
+    const answers = {
+      initialize: ({ protocolVersion }) => ({
+        protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'search', version: '1' },
+      }),
+      'tools/list': () => ({
+        tools: [{ name: 'find', description: 'Finds.', inputSchema: { type: 'object', properties: {} } }],
+      }),
+    };
+    for await (const line of createInterface({ input: process.stdin })) {
+      const { id, method, params } = JSON.parse(line);
+      if (id === undefined) continue;
+      const result = answers[method]?.(params) ?? {};
+      process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\\n');
+    }`,
+  );
+});
+afterAll(async () => {
+  await model.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Project {
+  workspace: string;
+  definition: ChainDefinition;
+  /** Runs a step on the session of the one before it. */
+  run(step: StepName): Promise<AgentResult>;
+}
+
+function newProject(input: ChainDefinitionInput): Project {
+  const { definition } = completeDefinition(input);
+  const workspace = join(folder, randomUUID());
+  mkdirSync(workspace);
+  const store = new InMemorySessionStore();
+  const agent: Agent = createAgent({
+    modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'test-credential' },
+    inheritedEnvironment: { PATH: process.env.PATH },
+    scratchRoot: join(folder, 'scratch'),
+    definition,
+    log: () => undefined,
+  });
+  let baseSessionId: SessionId | null = null;
+  return {
+    workspace,
+    definition,
+    async run(step) {
+      const context = { ...newKey(), mode: 'initial', instruction: null, workspace } as const;
+      const result = await agent.run(
+        {
+          step,
+          mode: 'initial',
+          sessionId: randomUUID() as SessionId,
+          baseSessionId,
+          store,
+          prompt: await promptFor(definition, { ...context, step }),
+          instructionKind: 'none',
+          workspace,
+          maxTurns: 20,
+          timeoutMs: 100_000,
+        },
+        { signal: new AbortController().signal, onProgress: () => undefined },
+      );
+      baseSessionId = result.sessionId;
+      return result;
+    },
+  };
+}
+
+const requestsOf = ({ sessionId }: AgentResult) =>
+  model.requests.filter((request) => request.sessionId === sessionId);
+const firstOf = (result: AgentResult): OfflineRequest => {
+  const [first] = requestsOf(result);
+  if (!first) throw new Error(`The model was not asked in ${result.sessionId}.`);
+  return first;
+};
+const toolsOf = ({ bodyText }: OfflineRequest) =>
+  (JSON.parse(bodyText) as { tools: { name: string }[] }).tools.map(({ name }) => name);
+
+/** The share of each session's last request that the first one of the next repeats. */
+function repeatedAt(results: AgentResult[]): number[] {
+  return results.slice(1).map((result, index) => {
+    const before = requestsOf(results[index] as AgentResult).at(-1);
+    return before ? repeatedPart(before, firstOf(result)) : 0;
+  });
+}
+
+async function chainOf(project: Project): Promise<AgentResult[]> {
+  const results: AgentResult[] = [];
+  for (const step of stepNames) results.push(await project.run(step));
+  return results;
+}
+
+describe('CLAUDE.md of a repository', () => {
+  const rules = '# House of the repository\nUse tabs.\n';
+  const write = ({ workspace }: Project, text: string) => writeFileSync(join(workspace, 'CLAUDE.md'), text);
+
+  it('is not read by the shipped definition', async () => {
+    const project = newProject({});
+    write(project, rules);
+    expect(firstOf(await project.run('build')).bodyText).not.toContain('House of the repository');
+  });
+
+  it('counts in every step with the source project, and keeps the prompt cache', async () => {
+    const project = newProject({ settingSources: ['project'] });
+    write(project, rules);
+    const results = await chainOf(project);
+    for (const result of results) expect(firstOf(result).bodyText).toContain('House of the repository');
+    for (const share of repeatedAt(results)) expect(share).toBe(1);
+  });
+
+  it('that changes between two steps is told anew, and keeps the prompt cache', async () => {
+    const project = newProject({ settingSources: ['project'] });
+    write(project, rules);
+    const before = await project.run('build');
+    write(project, rules.replace('tabs', 'spaces'));
+    const after = await project.run('docs');
+    expect(firstOf(after).bodyText).toContain('Use spaces.');
+    expect(repeatedAt([before, after])).toEqual([1]);
+  });
+});
+
+describe('a server of the host', () => {
+  const command = { command: process.execPath, args: [program] };
+  const inProcess = () =>
+    createSdkMcpServer({
+      name: 'search',
+      tools: [tool('find', 'Finds.', { what: z.string() }, async () => ({ content: [] }))],
+    });
+
+  it.each<[string, ChainDefinitionInput['mcpServers']]>([
+    ['a program', { search: command }],
+    ['a function', { search: inProcess }],
+  ])(
+    'that is %s is there in every step, allowed or not, and keeps the prompt cache',
+    async (_kind, mcpServers) => {
+      const project = newProject({
+        mcpServers: mcpServers ?? {},
+        steps: { docs: { allowedTools: ['Read', 'Write', 'Edit', 'mcp__search__find'] } },
+      });
+      const results = await chainOf(project);
+      for (const result of results) {
+        expect(toolsOf(firstOf(result))).toEqual(expect.arrayContaining(['mcp__search__find', metadataTool]));
+        expect(result.warnings).toEqual([]);
+      }
+      for (const share of repeatedAt(results)) expect(share).toBe(1);
+    },
+  );
+
+  it('keeps its secrets off the command line, where every user of the machine could read them', async () => {
+    const secret = randomUUID();
+    const project = newProject({ mcpServers: { search: { ...command, env: { TOKEN: secret } } } });
+    const held = model.holdNext();
+    const running = project.run('docs');
+    await held.reached;
+    const commandLines = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => readOrNothing(`/proc/${pid}/cmdline`));
+    held.remove();
+    await running;
+    expect(commandLines.some((line) => line.includes(program))).toBe(true);
+    expect(commandLines.filter((line) => line.includes(secret))).toEqual([]);
+  });
+
+  it('that does not start is told, and the step goes on without it', async () => {
+    const { warnings } = await newProject({ mcpServers: { search: { command: '/nowhere/search' } } }).run(
+      'build',
+    );
+    expect(warnings).toEqual(['The MCP server search (failed) was not there; its tools were missing.']);
+  });
+});
+
+describe('metadata by a schema of the host', () => {
+  const title = z.object({ title: z.string().min(3).describe('What it is called') });
+
+  it.each<[string, NonNullable<NonNullable<ChainDefinitionInput['steps']>['metadata']>['schema']]>([
+    ['zod', title],
+    ['JSON schema', { type: 'object', properties: { title: { type: 'string' } }, required: ['title'] }],
+  ])('comes as the schema says, given as %s', async (_form, schema) => {
+    const project = newProject({ steps: { metadata: { ...(schema ? { schema } : {}) } } });
+    await project.run('build');
+    const { metadata } = await project.run('metadata');
+    expect(metadata).toEqual({ title: expect.stringMatching(/./) });
+  });
+
+  it('is sent back where the fields are right and do not go together', async () => {
+    const schema = title.refine(() => false, 'There is a project of this title already.');
+    const project = newProject({ steps: { metadata: { schema } } });
+    await project.run('build');
+    await expect(project.run('metadata')).rejects.toMatchObject({ code: 'METADATA_INVALID' });
+    const last = model.requests.at(-1)?.bodyText;
+    expect(last).toContain('There is a project of this title already.');
+  });
+});
+
+/** Processes come and go while one looks. */
+function readOrNothing(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
