@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { SessionChainError } from '../contracts/failures.js';
+import { parseProjectId, parseSessionId, parseVersionId } from '../contracts/ids.js';
+import { type TransitionSource, transitionSources } from '../contracts/steps.js';
+import { type RecordRequest, unknownSpend } from '../storage/record.js';
+
+/** What an operation took, as far as its caller knows. What is left out counts as 0, the cost as not known. */
+export interface RecordedMetrics {
+  inputTokens?: number;
+  outputTokens?: number;
+  cacheReadTokens?: number;
+  cacheWriteTokens?: number;
+  /** US dollars. */
+  costUsd?: number;
+  turns?: number;
+  durationMs?: number;
+  /** With it, a cost that is left out is worked out from the tokens, once other runs of the model tell its prices. */
+  model?: string;
+}
+
+/** A Claude operation that ran outside a chain. */
+export interface RecordSessionRequest {
+  projectId: string;
+  /** Default: the newest version of the project. */
+  versionId?: string;
+  /** The session on which the operation ended. */
+  sessionId: string;
+  source: TransitionSource | 'metadata_generation';
+  metrics?: RecordedMetrics;
+}
+
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional();
+const metricsSchema = z
+  .strictObject({
+    inputTokens: count,
+    outputTokens: count,
+    cacheReadTokens: count,
+    cacheWriteTokens: count,
+    costUsd: z.number().min(0).max(1_000_000).optional(),
+    turns: z.number().int().min(0).max(1_000_000).optional(),
+    durationMs: count,
+    model: z.string().min(1).max(255).optional(),
+  })
+  .optional();
+const sourceSchema = z.enum([...transitionSources, 'metadata_generation']);
+
+/** Checks a request at the door. Throws INVALID_INPUT. */
+export function parseRecordRequest(request: RecordSessionRequest): RecordRequest {
+  const { projectId, versionId, sessionId } = request;
+  const source = checked(sourceSchema, 'source', request.source);
+  const metrics = checked(metricsSchema, 'metrics', request.metrics);
+  return {
+    projectId: parseProjectId(projectId),
+    versionId: versionId === undefined ? null : parseVersionId(versionId),
+    sessionId: parseSessionId(sessionId),
+    source: source === 'metadata_generation' ? 'metadata' : source,
+    metrics: metrics ? attemptMetrics(metrics) : unknownSpend,
+  };
+}
+
+function attemptMetrics(metrics: z.infer<typeof metricsSchema> & object): RecordRequest['metrics'] {
+  const { inputTokens = 0, outputTokens = 0, cacheReadTokens = 0, cacheWriteTokens = 0 } = metrics;
+  const { costUsd = null, turns = 0, durationMs = 0, model = null } = metrics;
+  const usage = { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens };
+  const byModel = model === null ? {} : { [model]: { ...usage, costUsd } };
+  return { ...unknownSpend, usage, byModel, costUsd, turns, durationMs, model };
+}
+
+function checked<Value>(schema: z.ZodType<Value>, what: string, value: unknown): Value {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${[what, ...issue.path].join('.')}: ${issue.message}`);
+  throw new SessionChainError('INVALID_INPUT', `The session cannot be recorded so: ${problems.join('; ')}.`);
+}
