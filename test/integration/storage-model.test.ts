@@ -1,0 +1,442 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { SessionChainError } from '../../contracts/failures.js';
+import { type ChainId, type ChainKey, type SessionId, chainWorkflowId } from '../../contracts/ids.js';
+import { type StepName, stepNames } from '../../contracts/steps.js';
+import { type Attempt, beginAttempt, commitStep } from '../../storage/attempts.js';
+import { closeChain, listOpenRuns, openChain, readChain, releaseChain } from '../../storage/chains.js';
+import { getSessionChain, readHead } from '../../storage/heads.js';
+import { type Move, beginMove, commitMove } from '../../storage/moves.js';
+import { newKey, openerOf, register, someMetrics, storeMessage } from '../support/chains.js';
+import { type TestDatabase, createTestDatabase } from '../support/database.js';
+
+/**
+ * The storage functions against a model of them in memory: whatever is asked in whatever order, by whom it may be, the
+ * answers and the head are those of the model.
+ */
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(async () => {
+  await database.drop();
+});
+
+interface ModelChain {
+  key: ChainKey;
+  chainId: ChainId | null;
+  status: 'new' | 'queued' | 'working' | 'closed';
+  /** The runs that ever worked for it, the latest last, each with the number that it knows it drew. */
+  runs: { runId: string; turn: number | null }[];
+  /** The number by which it stands in line or works, and the run that drew it. */
+  turn: number | null;
+  runId: string | null;
+  committed: Map<StepName, SessionId>;
+  newestTry: Map<StepName, { atMs: number; turn: number; attempt: number }>;
+}
+
+/** An attempt of a step or a move, which may commit as long as it is alive and epoch and head are its own. */
+interface ModelAttempt {
+  of: { chain: ModelChain; step: StepName; attempt: Attempt } | { move: Move };
+  isAlive: boolean;
+  epoch: number | null;
+  old: SessionId | null;
+  committedAs: { seq: number } | null;
+}
+
+/** One project. */
+interface Model {
+  chains: ModelChain[];
+  attempts: ModelAttempt[];
+  lineage: SessionId[];
+  /** Raised whenever what was begun before may no longer commit. */
+  epoch: number;
+  clockMs: number;
+}
+
+type Command = fc.AsyncCommand<Model, undefined>;
+
+const headOf = ({ lineage }: Model) => lineage.at(-1) ?? null;
+const holderOf = ({ chains }: Model) => chains.find(({ status }) => status === 'working');
+const lineOf = ({ chains }: Model) =>
+  chains
+    .filter(({ status, turn }) => status === 'queued' && turn !== null)
+    .sort((a, b) => (a.turn ?? 0) - (b.turn ?? 0));
+const runsOf = (chain: ModelChain) => {
+  const run = chain.runs.at(-1);
+  if (!run) throw new Error('The chain has no run.');
+  return run;
+};
+
+function endAttemptsOf(model: Model, chain: ModelChain): void {
+  for (const attempt of model.attempts) {
+    if ('chain' in attempt.of && attempt.of.chain === chain) attempt.isAlive = false;
+  }
+}
+
+function closeIn(model: Model, chain: ModelChain): void {
+  if (chain.status === 'working') {
+    endAttemptsOf(model, chain);
+    model.epoch++;
+  }
+  chain.status = 'closed';
+}
+
+/** The chain is closed for a run that is gone; whoever presents its number later is nobody. */
+function releaseIn(model: Model, chain: ModelChain): void {
+  closeIn(model, chain);
+  chain.turn = null;
+}
+
+/** What every command leaves true. */
+async function expectSameHead(model: Model): Promise<void> {
+  const { projectId } = chainAt(model, 0).key;
+  if (model.chains.every(({ status }) => status === 'new') && model.attempts.length === 0) return;
+  expect(await readHead(database.pool, projectId)).toEqual({
+    sessionId: headOf(model),
+    seq: model.lineage.length || null,
+  });
+  expect((await listOpenRuns(database.pool, projectId)).map(({ runId }) => runId)).toEqual(
+    [holderOf(model), ...lineOf(model)].flatMap((chain) => chain?.runId ?? []),
+  );
+}
+
+function chainAt({ chains }: Model, index: number): ModelChain {
+  const chain = chains[index % chains.length];
+  if (!chain) throw new Error('The model has no chain.');
+  return chain;
+}
+
+/** A command that is always possible: what cannot be done now must be refused, and change nothing. */
+function command(name: string, act: (model: Model) => Promise<void>): Command {
+  return {
+    check: () => true,
+    async run(model) {
+      await act(model);
+      await expectSameHead(model);
+    },
+    toString: () => name,
+  };
+}
+
+async function refusal(promise: Promise<unknown>): Promise<string> {
+  const error: unknown = await promise.then(
+    () => new Error('It was not refused.'),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof SessionChainError) return error.code;
+  throw error;
+}
+
+/** Starts the chain where it is not open, and its latest run asks for the turn. `gone`: having seen closed who was in the way. */
+const open = (index: number, { gone }: { gone: boolean }) =>
+  command(`open(${index}${gone ? ', gone' : ''})`, async (model) => {
+    const chain = chainAt(model, index);
+    if (chain.status === 'new' || chain.status === 'closed') {
+      const registered = await register(database.pool, chain.key);
+      expect(registered.isNew).toBe(true);
+      chain.chainId = registered.chainId;
+      Object.assign(chain, { status: 'queued', turn: null, runId: null });
+      chain.runs.push({ runId: randomUUID(), turn: null });
+    }
+    await ask(model, chain, gone);
+  });
+
+/** A run that knows nothing of the one before it asks for the turn of an open chain. */
+const openAgain = (index: number, { gone }: { gone: boolean }) =>
+  command(`openAgain(${index}${gone ? ', gone' : ''})`, async (model) => {
+    const chain = chainAt(model, index);
+    if (chain.status !== 'queued' && chain.status !== 'working') return;
+    chain.runs.push({ runId: randomUUID(), turn: null });
+    await ask(model, chain, gone);
+  });
+
+async function ask(model: Model, chain: ModelChain, gone: boolean): Promise<void> {
+  const run = runsOf(chain);
+  const isReplaced = chain.turn !== null && run.turn === null && chain.runId !== run.runId;
+  const firstInTheWay = isReplaced ? chain : inTheWayOf(model, chain);
+  const goneRunId = gone ? (firstInTheWay?.runId ?? 'nobody') : null;
+  const asking = openChain(
+    database.pool,
+    { ...chain.key, chainId: idOf(chain) },
+    openerOf(run.runId, run.turn),
+    goneRunId,
+  );
+  if (run.turn !== null && run.turn !== chain.turn) {
+    expect(await refusal(asking)).toBe('FENCED');
+    return;
+  }
+  const answer = await asking;
+
+  if (gone && firstInTheWay === chain) {
+    endAttemptsOf(model, chain);
+    Object.assign(chain, { status: 'queued', turn: null });
+  } else if (gone && firstInTheWay) {
+    releaseIn(model, firstInTheWay);
+  }
+  if (isReplaced && !gone) {
+    expect(answer).toMatchObject({ outcome: 'queued', turn: null, blocker: { runId: chain.runId } });
+    return;
+  }
+  if (answer.outcome === 'former_agent_alive') throw new Error('No agent is alive here.');
+  if (chain.turn === null) {
+    // Whatever the number is, it is higher than all that were drawn before.
+    const drawn = model.chains.flatMap(({ runs }) => runs.flatMap(({ turn }) => turn ?? []));
+    expect(answer.turn).toBeGreaterThan(Math.max(0, ...drawn));
+    Object.assign(chain, { turn: answer.turn, runId: run.runId });
+  }
+  run.turn = chain.turn;
+  const blocker = inTheWayOf(model, chain);
+  if (blocker) {
+    expect(answer).toMatchObject({
+      outcome: 'queued',
+      turn: chain.turn,
+      place: 1 + lineOf(model).indexOf(chain),
+      blocker: { runId: blocker.runId, workflowId: chainWorkflowId(blocker.key) },
+      holds: blocker.status === 'working',
+    });
+    return;
+  }
+  chain.status = 'working';
+  model.epoch++;
+  expect(answer).toMatchObject({
+    outcome: 'opened',
+    head: { sessionId: headOf(model), seq: model.lineage.length || null },
+    baseSessionId: headOf(model),
+    turn: chain.turn,
+    warnings: [],
+  });
+}
+
+/** Who works, else the first in line before it; nobody for a chain that works. */
+function inTheWayOf(model: Model, chain: ModelChain): ModelChain | undefined {
+  if (chain.status === 'working') return undefined;
+  const before = lineOf(model).filter(({ turn }) => (turn ?? 0) < (chain.turn ?? Infinity));
+  return holderOf(model) ?? before[0];
+}
+
+function idOf({ chainId }: ModelChain): ChainId {
+  if (chainId === null) throw new Error('The chain was not registered.');
+  return chainId;
+}
+
+/** Begins a step under the number of any of the chain's runs. `late`: a try that was scheduled before the newest one. */
+const begin = (index: number, step: StepName, { former, late }: { former: boolean; late: boolean }) =>
+  command(`begin(${index}, ${step}${former ? ', former run' : ''}${late ? ', late' : ''})`, async (model) => {
+    const chain = chainAt(model, index);
+    if (chain.chainId === null) return;
+    const run = former ? chain.runs[0] : chain.runs.at(-1);
+    const turn = run?.turn ?? 0;
+    const newest = chain.newestTry.get(step);
+    const scheduledAtMs = late && newest ? newest.atMs - 1 : ++model.clockMs;
+    const asking = beginAttempt(database.pool, {
+      ...chain.key,
+      chainId: chain.chainId,
+      turn,
+      step,
+      baseSessionId: headOf(model),
+      inputDigest: 'digest',
+      scheduledAtMs,
+      worker: 'test',
+      leaseMs: 0,
+    });
+    const done = chain.committed.get(step);
+    if (done) {
+      expect(await asking).toMatchObject({ outcome: 'committed', result: { step, newSessionId: done } });
+      return;
+    }
+    const isLate = late && newest?.turn === turn;
+    if (chain.status !== 'working' || chain.turn !== turn || isLate) {
+      expect(await refusal(asking)).toBe('FENCED');
+      return;
+    }
+    const begun = await asking;
+    if (begun.outcome !== 'begun') throw new Error(`It should have begun: ${begun.outcome}.`);
+    const { attempt } = begun;
+    expect(attempt.attempt).toBe((newest?.attempt ?? 0) + 1);
+    endAttemptsOf(model, chain);
+    model.epoch++;
+    chain.newestTry.set(step, { atMs: scheduledAtMs, turn, attempt: attempt.attempt });
+    model.attempts.push({
+      of: { chain, step, attempt },
+      isAlive: true,
+      epoch: model.epoch,
+      old: headOf(model),
+      committedAs: null,
+    });
+    await storeMessage(database.pool, chain.key.projectId, attempt.sessionId);
+  });
+
+const record = () =>
+  command('beginMove', async (model) => {
+    const { key } = chainAt(model, 0);
+    const asking = beginMove(database.pool, {
+      projectId: key.projectId,
+      versionId: null,
+      buildId: `record:${randomUUID()}`,
+      source: 'import',
+      sessionId: null,
+      inputDigest: 'digest',
+      worker: 'test',
+      leaseMs: 0,
+    });
+    if (model.chains.every(({ chainId }) => chainId === null)) {
+      expect(await refusal(asking)).toBe('PROJECT_NOT_FOUND');
+      return;
+    }
+    const begun = await asking;
+    if (begun.outcome !== 'begun') throw new Error(`It should have begun: ${begun.outcome}.`);
+    const { move } = begun;
+    const holder = holderOf(model);
+    expect(move.head).toEqual({ sessionId: headOf(model), seq: model.lineage.length || null });
+    expect(move.holder?.runId ?? null).toBe(holder?.runId ?? null);
+    expect(move.epoch === null).toBe(holder !== undefined);
+    await storeMessage(database.pool, key.projectId, move.sessionId);
+    model.attempts.push({
+      of: { move },
+      isAlive: true,
+      epoch: holder ? null : model.epoch,
+      old: headOf(model),
+      committedAs: null,
+    });
+  });
+
+/** Any attempt that ever began tries to commit, as often as it likes. */
+const commit = (index: number) =>
+  command(`commit(${index})`, async (model) => {
+    const attempt = model.attempts[model.attempts.length - 1 - (index % (model.attempts.length || 1))];
+    if (!attempt) return;
+    const { of } = attempt;
+    const parts = { metrics: someMetrics, warnings: [] };
+    const committing: Promise<{ seq: number; newSessionId: SessionId }> =
+      'move' in of
+        ? commitMove(database.pool, {
+            ...parts,
+            move: of.move,
+            newSessionId: of.move.sessionId,
+            parentSessionId: of.move.baseSessionId,
+            requireTranscript: true,
+          })
+        : commitStep(database.pool, {
+            ...parts,
+            attempt: of.attempt,
+            source: of.step,
+            oldSessionId: attempt.old,
+            newSessionId: of.attempt.sessionId,
+            parentSessionId: of.attempt.baseSessionId,
+          });
+    const { sessionId } = 'move' in of ? of.move : of.attempt;
+    const mayCommit = attempt.isAlive && attempt.epoch === model.epoch && attempt.old === headOf(model);
+    if (!attempt.committedAs && !mayCommit) {
+      expect(await refusal(committing)).toBe('FENCED');
+      return;
+    }
+    if (!attempt.committedAs) {
+      model.lineage.push(sessionId);
+      attempt.committedAs = { seq: model.lineage.length };
+      attempt.isAlive = false;
+      if ('chain' in of) of.chain.committed.set(of.step, sessionId);
+    }
+    expect(await committing).toMatchObject({ ...attempt.committedAs, newSessionId: sessionId });
+  });
+
+/** Any run of the chain closes it; only the one whose number the chain has changes something. */
+const close = (index: number, { former }: { former: boolean }) =>
+  command(`close(${index}${former ? ', former run' : ''})`, async (model) => {
+    const chain = chainAt(model, index);
+    const run = former ? chain.runs[0] : chain.runs.at(-1);
+    if (!run || run.turn === null) return;
+    const { outcome, next } = await closeChain(
+      database.pool,
+      { ...chain.key, chainId: idOf(chain) },
+      { turn: run.turn, runId: run.runId, result: { status: 'cancelled' } as never, versionStatus: null },
+    );
+    const isIts = chain.turn === run.turn;
+    expect(outcome).toBe(isIts ? 'closed' : 'fenced');
+    if (isIts && chain.status !== 'closed') closeIn(model, chain);
+    expectNext(model, next);
+  });
+
+const release = (index: number, { former }: { former: boolean }) =>
+  command(`release(${index}${former ? ', former run' : ''})`, async (model) => {
+    const chain = chainAt(model, index);
+    const run = former ? chain.runs[0] : chain.runs.at(-1);
+    if (!run) return;
+    const workflowId = chainWorkflowId(chain.key);
+    const answer = await releaseChain(database.pool, chain.key.projectId, {
+      workflowId,
+      runId: run.runId,
+      home: 'test',
+    });
+    if (answer.outcome === 'former_agent_alive') throw new Error('No agent is alive here.');
+    const isIts = chain.status !== 'closed' && chain.turn !== null && chain.runId === run.runId;
+    expect(answer.outcome).toBe(isIts ? 'released' : 'not_open');
+    if (isIts) {
+      releaseIn(model, chain);
+      expect(await readChain(database.pool, chain.key)).toMatchObject({
+        status: 'failed',
+        result: { failure: { code: 'CHAIN_TERMINATED' } },
+      });
+    }
+    expectNext(model, answer.next);
+  });
+
+/** Whoever leaves learns who may work now: nobody while one works. */
+function expectNext(model: Model, next: { runId: string } | null): void {
+  expect(next?.runId ?? null).toBe(holderOf(model) ? null : (lineOf(model)[0]?.runId ?? null));
+}
+
+const chainIndex = fc.nat({ max: 2 });
+const seldom = fc.integer({ min: 0, max: 4 }).map((dice) => dice === 0);
+const step = fc.constantFrom(...stepNames.slice(0, 2));
+const commands = fc.commands(
+  [
+    fc.tuple(chainIndex, seldom).map(([index, gone]) => open(index, { gone })),
+    fc.tuple(chainIndex, fc.boolean()).map(([index, gone]) => openAgain(index, { gone })),
+    fc
+      .tuple(chainIndex, step, seldom, seldom)
+      .map(([index, name, former, late]) => begin(index, name, { former, late })),
+    fc.tuple(chainIndex, step).map(([index, name]) => begin(index, name, { former: false, late: false })),
+    fc.nat({ max: 3 }).map(commit),
+    fc.constant(0).map(commit),
+    fc.constant(null).map(record),
+    fc.tuple(chainIndex, seldom).map(([index, former]) => close(index, { former })),
+    fc.tuple(chainIndex, seldom).map(([index, former]) => release(index, { former })),
+  ],
+  { maxCommands: 60, size: 'max' },
+);
+
+describe('whatever is asked of the storage functions, in whatever order', () => {
+  it('is answered as by the model of them, and the lineage is the one of the model', async () => {
+    let transitions = 0;
+    await fc.assert(
+      fc.asyncProperty(commands, async (given) => {
+        const { projectId } = newKey();
+        const model: Model = {
+          chains: [1, 2, 3].map(() => ({
+            key: newKey(projectId),
+            chainId: null,
+            status: 'new',
+            runs: [],
+            turn: null,
+            runId: null,
+            committed: new Map(),
+            newestTry: new Map(),
+          })),
+          attempts: [],
+          lineage: [],
+          epoch: 0,
+          clockMs: 0,
+        };
+        await fc.asyncModelRun(() => ({ model, real: undefined }), given);
+        transitions += model.lineage.length;
+        expect(await getSessionChain(database.pool, projectId)).toEqual([...model.lineage].reverse());
+      }),
+      { numRuns: 100 },
+    );
+    // Chance decides how many, but none would mean that nothing was tried.
+    expect(transitions).toBeGreaterThan(20);
+  });
+});

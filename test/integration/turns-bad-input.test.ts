@@ -1,0 +1,400 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { chainKey } from '../../client/session-chain.js';
+import { chainWorkflowId } from '../../contracts/ids.js';
+import { closeChain, openChain, readChain, releaseChain } from '../../storage/chains.js';
+import { getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
+import { nothingSpent } from '../../storage/metrics.js';
+import { type MoveRequest, beginMove, commitMove } from '../../storage/moves.js';
+import { type Pool, createPool } from '../../storage/pool.js';
+import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import {
+  type OpenedChain,
+  begin,
+  beginWithTranscript,
+  commitAttempt,
+  newKey,
+  openNew,
+  openerOf,
+  register,
+  runStep,
+  storeMessage,
+} from '../support/chains.js';
+import { type TcpProxy, startTcpProxy } from '../support/tcp-proxy.js';
+
+/** What a caller may get wrong about a project's turn, and what a network may do to it: typed answers, nothing half done. */
+
+let stack: ChainStack;
+let pool: Pool;
+beforeAll(async () => {
+  stack = await startChainStack('bad-input');
+  ({ pool } = stack.database);
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+const closing = (chain: { turn: number | null; runId: string }) => ({
+  turn: chain.turn,
+  runId: chain.runId,
+  result: { status: 'cancelled' } as never,
+  versionStatus: null,
+});
+
+/** Everything that the database says about a project, to see that nothing changed. */
+async function everythingOf(projectId: string): Promise<unknown> {
+  const tables = [
+    'projects',
+    'project_versions',
+    'session_transitions',
+    'project_ai_session_metrics',
+    'session_chain.chains',
+    'session_chain.attempts',
+    'session_chain.sessions',
+  ];
+  return await Promise.all(
+    tables.map(async (table) => {
+      const { rows } = await pool.query<{ row: string }>(
+        `SELECT t::text AS row FROM ${table} t WHERE project_id = $1 ORDER BY 1`,
+        [projectId],
+      );
+      return [table, ...rows.map(({ row }) => row)];
+    }),
+  );
+}
+
+/** A chain that waits behind another one of the same project. */
+async function waiterBehind(holder: OpenedChain): Promise<OpenedChain> {
+  const key = newKey(holder.projectId);
+  const { chainId } = await register(pool, key);
+  const runId = randomUUID();
+  const answer = await openChain(pool, { ...key, chainId }, openerOf(runId), null);
+  if (answer.outcome !== 'queued' || answer.turn === null) throw new Error(`Not queued: ${answer.outcome}.`);
+  return { ...key, chainId, runId, turn: answer.turn, head: null };
+}
+
+describe('starts of one build id at once', () => {
+  it('start one chain, and all but one are told that it was there', async () => {
+    const request = stack.request();
+    const started = await Promise.all(Array.from({ length: 8 }, () => stack.sessionChain.start(request)));
+    expect(started.filter(({ alreadyStarted }) => !alreadyStarted)).toHaveLength(1);
+    expect(new Set(started.map(({ workflowId }) => workflowId)).size).toBe(1);
+    const { rows } = await pool.query('SELECT id FROM session_chain.chains WHERE project_id = $1', [
+      request.projectId,
+    ]);
+    expect(rows).toHaveLength(1);
+    await stack.temporal.workflow.getHandle(started[0]?.workflowId ?? '').terminate();
+  });
+
+  it('that ask for the turn as two runs give it to one; the other learns who is in the way, and draws no number', async () => {
+    const key = newKey();
+    const { chainId } = await register(pool, key);
+    const runs = [randomUUID(), randomUUID()];
+    const answers = await Promise.all(
+      runs.map((runId) => openChain(pool, { ...key, chainId }, openerOf(runId), null)),
+    );
+    const [winner] = answers.flatMap(({ outcome }, index) => (outcome === 'opened' ? [runs[index]] : []));
+    expect(answers).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ outcome: 'opened' }),
+        expect.objectContaining({
+          outcome: 'queued',
+          turn: null,
+          blocker: { workflowId: chainWorkflowId(key), runId: winner, home: 'test' },
+        }),
+      ]),
+    );
+  });
+});
+
+describe('ids of another project', () => {
+  it('are refused by the client, which changes nothing', async () => {
+    const other = await openNew(pool);
+    const mine = await openNew(pool);
+    const before = [await everythingOf(other.projectId), await everythingOf(mine.projectId)];
+    const mixed = { ...stack.request(mine.projectId), versionId: other.versionId };
+    await expect(stack.sessionChain.start(mixed)).rejects.toMatchObject({
+      code: 'VERSION_OF_ANOTHER_PROJECT',
+    });
+    const key = chainKey({ projectId: mine.projectId, versionId: other.versionId });
+    for (const asked of [
+      stack.sessionChain.state(key),
+      stack.sessionChain.cancel(key),
+      stack.sessionChain.wait(key),
+    ]) {
+      await expect(asked).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
+    }
+    expect([await everythingOf(other.projectId), await everythingOf(mine.projectId)]).toEqual(before);
+  });
+
+  it('move no head: not with a step of another chain, nor with a session or a version of another project', async () => {
+    const other = await openNew(pool);
+    const mine = await openNew(pool);
+    const foreign = await beginWithTranscript(pool, other, 'build');
+    const own = await beginWithTranscript(pool, mine, 'build');
+    const before = [await everythingOf(other.projectId), await everythingOf(mine.projectId)];
+    await expect(begin(pool, { ...mine, chainId: other.chainId }, 'build')).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    for (const attempt of [
+      { ...foreign, projectId: mine.projectId },
+      { ...own, projectId: other.projectId },
+      { ...own, attemptId: foreign.attemptId },
+      { ...own, sessionId: foreign.sessionId },
+      { ...own, versionId: other.versionId },
+    ]) {
+      await expect(commitAttempt(pool, attempt, null)).rejects.toMatchObject({ code: 'FENCED' });
+    }
+    await expect(beginMove(pool, { ...moveOf(mine), versionId: other.versionId })).rejects.toMatchObject({
+      code: 'VERSION_OF_ANOTHER_PROJECT',
+    });
+    await expect(beginMove(pool, { ...moveOf(mine), versionId: newKey().versionId })).rejects.toMatchObject({
+      code: 'VERSION_NOT_FOUND',
+    });
+    await expect(beginMove(pool, moveOf(newKey()))).rejects.toMatchObject({ code: 'PROJECT_NOT_FOUND' });
+    expect(await releaseChain(pool, mine.projectId, runOf(other))).toMatchObject({
+      outcome: 'not_open',
+    });
+    expect([await everythingOf(other.projectId), await everythingOf(mine.projectId)]).toEqual(before);
+  });
+
+  it('neither open nor close a chain', async () => {
+    const other = await openNew(pool);
+    const mine = await openNew(pool);
+    const before = [await everythingOf(other.projectId), await everythingOf(mine.projectId)];
+    const mixed = { ...mine, chainId: other.chainId };
+    await expect(openChain(pool, mixed, openerOf(randomUUID()), null)).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    expect(await closeChain(pool, mixed, closing(other))).toMatchObject({ outcome: 'fenced' });
+    const nowhere = { ...mine, ...newKey() };
+    await expect(openChain(pool, nowhere, openerOf(randomUUID()), null)).rejects.toMatchObject({
+      code: 'PROJECT_NOT_FOUND',
+    });
+    expect(await closeChain(pool, nowhere, closing(mine))).toMatchObject({ outcome: 'fenced' });
+    expect([await everythingOf(other.projectId), await everythingOf(mine.projectId)]).toEqual(before);
+  });
+});
+
+describe('a close by someone who does not hold the turn', () => {
+  it('changes nothing: under a wrong number, without one, under the number of a waiter', async () => {
+    const holder = await openNew(pool);
+    const attempt = await beginWithTranscript(pool, holder, 'build');
+    const waiter = await waiterBehind(holder);
+    const before = await everythingOf(holder.projectId);
+    for (const wrong of [
+      { turn: holder.turn + 1_000, runId: holder.runId },
+      { turn: waiter.turn, runId: waiter.runId },
+      { turn: null, runId: waiter.runId },
+      { turn: null, runId: 'nobody' },
+    ]) {
+      expect(await closeChain(pool, holder, closing(wrong))).toEqual({ outcome: 'fenced', next: null });
+    }
+    expect(await everythingOf(holder.projectId)).toEqual(before);
+    expect(await commitAttempt(pool, attempt, null)).toMatchObject({ seq: 1 });
+  });
+
+  it('of a waiter leaves the line and no more', async () => {
+    const holder = await openNew(pool);
+    const attempt = await beginWithTranscript(pool, holder, 'build');
+    const [first, second] = [await waiterBehind(holder), await waiterBehind(holder)];
+    expect(await closeChain(pool, first, closing(first))).toEqual({ outcome: 'closed', next: null });
+    expect(await readChain(pool, second)).toMatchObject({ place: 1, waitsFor: chainWorkflowId(holder) });
+    expect(await commitAttempt(pool, attempt, null)).toMatchObject({ seq: 1 });
+    expect(await closeChain(pool, holder, closing(holder))).toMatchObject({
+      outcome: 'closed',
+      next: runOf(second),
+    });
+  });
+
+  it('of a former run changes nothing of the run that came after it', async () => {
+    const former = await openNew(pool);
+    await closeChain(pool, former, closing(former));
+    const again = await openNew(pool, former);
+    const before = await everythingOf(former.projectId);
+    for (const turn of [former.turn, null]) {
+      expect(await closeChain(pool, former, closing({ turn, runId: former.runId }))).toMatchObject({
+        outcome: 'fenced',
+      });
+    }
+    expect(await everythingOf(former.projectId)).toEqual(before);
+    expect((await runStep(pool, again, 'build')).seq).toBe(1);
+  });
+});
+
+describe('a clock that jumps back', () => {
+  it('between two tries of a step lets the newer one be, and says so', async () => {
+    const chain = await openNew(pool);
+    const attempt = await beginWithTranscript(pool, chain, 'build');
+    const before = await everythingOf(chain.projectId);
+    await expect(begin(pool, chain, 'build', { scheduledAtMs: Date.now() - 60_000 })).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    expect(await everythingOf(chain.projectId)).toEqual(before);
+    expect(await commitAttempt(pool, attempt, null)).toMatchObject({ seq: 1 });
+  });
+
+  it('between two turns keeps nobody from working', async () => {
+    const first = await openNew(pool);
+    await begin(pool, first, 'build', { scheduledAtMs: Date.now() + 3_600_000 });
+    await closeChain(pool, first, closing(first));
+    const again = await openNew(pool, first);
+    expect(await begin(pool, again, 'build')).toMatchObject({ outcome: 'begun', attempt: { attempt: 2 } });
+  });
+
+  it('at the database leaves the transitions in their order, by their times too', async () => {
+    const chain = await openNew(pool);
+    await runStep(pool, chain, 'build');
+    await pool.query(
+      `UPDATE projects SET last_ai_session_updated_at = now() + interval '1 hour' WHERE project_id = $1`,
+      [chain.projectId],
+    );
+    await runStep(pool, chain, 'metadata');
+    await runStep(pool, chain, 'docs');
+    const { rows } = await pool.query<{ new_session_id: string }>(
+      `SELECT source, old_session_id, new_session_id, created_at FROM session_transitions
+       WHERE project_id = $1 ORDER BY created_at DESC`,
+      [chain.projectId],
+    );
+    expect(rows.map((row) => row.new_session_id)).toEqual(await getSessionChain(pool, chain.projectId));
+  });
+});
+
+describe('a connection that breaks between a question and its answer', () => {
+  let proxy: TcpProxy;
+  let distant: Pool;
+  beforeAll(async () => {
+    proxy = await startTcpProxy(stack.database.url);
+    distant = createPool(proxy.url, { applicationName: 'test', max: 1 });
+  });
+  afterAll(async () => {
+    await distant.end();
+    await proxy.stop();
+  });
+
+  /** Asks twice: the first answer is lost on the way, and before it the question itself was. */
+  async function askedAgain<Answer>(
+    projectId: string,
+    ask: (pool: Pool) => Promise<Answer>,
+  ): Promise<Answer> {
+    const before = await everythingOf(projectId);
+    await proxy.cut();
+    await expect(ask(distant)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    await proxy.restore();
+    expect(await everythingOf(projectId)).toEqual(before);
+
+    // A connection that is ready, so that it is this answer that gets lost.
+    await distant.query('SELECT 1');
+    proxy.loseNextAnswer();
+    await expect(ask(distant)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    expect(await everythingOf(projectId)).not.toEqual(before);
+    return await ask(distant);
+  }
+
+  it('leaves a chain that asked for its turn with one number, and it opens', async () => {
+    const key = newKey();
+    const { chainId } = await register(pool, key);
+    const opener = openerOf(randomUUID());
+    const opened = await askedAgain(key.projectId, (to) => openChain(to, { ...key, chainId }, opener, null));
+    if (opened.outcome !== 'opened') throw new Error(`Not opened: ${opened.outcome}.`);
+    const chain: OpenedChain = { ...key, chainId, runId: opener.runId, turn: opened.turn, head: null };
+    expect((await runStep(pool, chain, 'build')).seq).toBe(1);
+  });
+
+  it('leaves a waiter with one number and its place', async () => {
+    const holder = await openNew(pool);
+    const key = newKey(holder.projectId);
+    const { chainId } = await register(pool, key);
+    const opener = openerOf(randomUUID());
+    const queued = await askedAgain(key.projectId, (to) => openChain(to, { ...key, chainId }, opener, null));
+    expect(queued).toMatchObject({ outcome: 'queued', place: 1, holds: true });
+    const behind = await waiterBehind(holder);
+    expect(queued).toMatchObject({ turn: behind.turn - 1 });
+  });
+
+  it('leaves a step with a second attempt, and the first one can do nothing any more', async () => {
+    const chain = await openNew(pool);
+    const begun = await askedAgain(chain.projectId, (to) => begin(to, chain, 'build'));
+    if (begun.outcome !== 'begun') throw new Error(`Not begun: ${begun.outcome}.`);
+    expect(begun.attempt.attempt).toBe(2);
+    const { rows } = await pool.query<{ session_id: string; state: string; sealed: boolean }>(
+      `SELECT a.session_id, a.state, s.sealed_at IS NOT NULL AS sealed
+       FROM session_chain.attempts a JOIN session_chain.sessions s USING (project_id, session_id)
+       WHERE a.project_id = $1 ORDER BY a.attempt`,
+      [chain.projectId],
+    );
+    expect(rows).toMatchObject([
+      { state: 'failed', sealed: true },
+      { state: 'running', sealed: false },
+    ]);
+    await storeMessage(pool, chain.projectId, begun.attempt.sessionId);
+    expect(await commitAttempt(pool, begun.attempt, null)).toMatchObject({ seq: 1, attempt: 2 });
+  });
+
+  it('leaves a commit with one transition, and the repeated one is told which', async () => {
+    const chain = await openNew(pool);
+    const attempt = await beginWithTranscript(pool, chain, 'build');
+    const result = await askedAgain(chain.projectId, (to) => commitAttempt(to, attempt, null));
+    expect(result).toMatchObject({ seq: 1, oldSessionId: null, newSessionId: attempt.sessionId });
+    expect(await listTransitions(pool, chain.projectId, 10)).toHaveLength(1);
+    expect(await readHead(pool, chain.projectId)).toEqual({ sessionId: attempt.sessionId, seq: 1 });
+  });
+
+  it('leaves a chain closed, and the repeated close is told who may work next', async () => {
+    const chain = await openNew(pool);
+    const waiter = await waiterBehind(chain);
+    const closed = await askedAgain(chain.projectId, (to) => closeChain(to, chain, closing(chain)));
+    expect(closed).toMatchObject({ outcome: 'closed', next: runOf(waiter) });
+  });
+
+  it('leaves a dead holder released, and the repeated question is told who may work next', async () => {
+    const chain = await openNew(pool);
+    const waiter = await waiterBehind(chain);
+    const released = await askedAgain(chain.projectId, (to) =>
+      releaseChain(to, chain.projectId, runOf(chain)),
+    );
+    expect(released).toMatchObject({ outcome: 'not_open', next: runOf(waiter) });
+    expect(await readChain(pool, chain)).toMatchObject({ status: 'failed' });
+  });
+
+  it('leaves a move outside a chain with one transition', async () => {
+    const chain = await openNew(pool);
+    await closeChain(pool, chain, closing(chain));
+    const request = moveOf(chain);
+    const begun = await askedAgain(chain.projectId, (to) => beginMove(to, request));
+    if (begun.outcome !== 'begun') throw new Error(`Not begun: ${begun.outcome}.`);
+    const { move } = begun;
+    expect(move.attempt).toBe(2);
+    await storeMessage(pool, chain.projectId, move.sessionId);
+    const result = await askedAgain(chain.projectId, (to) =>
+      commitMove(to, {
+        move,
+        newSessionId: move.sessionId,
+        parentSessionId: null,
+        metrics: nothingSpent,
+        requireTranscript: true,
+        warnings: [],
+      }),
+    );
+    expect(result).toMatchObject({ seq: 1, newSessionId: move.sessionId });
+    expect(await beginMove(pool, request)).toMatchObject({ outcome: 'committed', result });
+    expect(await listTransitions(pool, chain.projectId, 10)).toHaveLength(1);
+  });
+});
+
+function moveOf({ projectId }: Pick<OpenedChain, 'projectId'>): MoveRequest {
+  return {
+    projectId,
+    versionId: null,
+    buildId: `record:${randomUUID()}`,
+    source: 'import',
+    sessionId: null,
+    inputDigest: 'digest',
+    worker: 'test',
+    leaseMs: 0,
+  };
+}
+
+function runOf(chain: OpenedChain): { workflowId: string; runId: string; home: string } {
+  return { workflowId: chainWorkflowId(chain), runId: chain.runId, home: 'test' };
+}
