@@ -2,10 +2,11 @@ import { operationMark, readConversation, type Conversation } from './conversati
 import type { StepHint } from './headers.js';
 import { blocksOf, say, textOf, type JsonSchema, type MessagesRequest, type Turn } from './messages.js';
 import { buildFirstVersion, buildNextVersion, buildOnRequest } from './plans/build.js';
+import { chat } from './plans/chat.js';
 import { writeDocs } from './plans/docs.js';
 import { fillSchema } from './plans/fill-schema.js';
 import { submitMetadata } from './plans/metadata.js';
-import { chat, summarize } from './plans/talk.js';
+import { summarize } from './plans/talk.js';
 
 /** The model's next turn. Pure: it follows from the received messages and the step alone, nothing is kept between. */
 export function nextTurn(request: MessagesRequest, hint: StepHint): Turn {

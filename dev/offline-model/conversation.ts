@@ -127,7 +127,11 @@ class ConversationReader {
     const counted = this.open ? this.now.operations + 1 : this.now.operations;
     // The mark counts once what is both in a summary and in a reply that was kept beside it.
     const operations = mark === undefined ? counted : Math.max(this.now.operations, Number(mark));
-    this.now = { ...this.now, operations, lastRequest: this.prompt.slice(0, 200) || this.now.lastRequest };
+    this.now = {
+      ...this.now,
+      operations,
+      lastRequest: questionOf(this.prompt).slice(0, 200) || this.now.lastRequest,
+    };
     this.before = this.now;
     this.open = false;
   }
@@ -183,6 +187,11 @@ class ConversationReader {
 }
 
 const reminders = /<system-reminder>[\s\S]*?<\/system-reminder>/g;
+
+/** The user's own words where the prompt of a chat marks them, else all of it. Only what is quoted hangs on this. */
+export function questionOf(prompt: string): string {
+  return (/^The question:\n\n([\s\S]*)/m.exec(prompt)?.[1] ?? prompt).trim();
+}
 
 /** What the agent itself puts in an assistant's place, after an interruption or an API error. */
 function isPlaceholder(text: string): boolean {

@@ -1,6 +1,6 @@
 import { shorten } from '../app.js';
-import { operationMark, type Conversation } from '../conversation.js';
-import { describeMemory, knowsProject, rememberLine } from '../memory.js';
+import type { Conversation } from '../conversation.js';
+import { rememberLine } from '../memory.js';
 import { say, type Turn } from '../messages.js';
 
 /** The answer to a compaction request: a summary that carries all that is remembered, earlier summaries included. */
@@ -26,17 +26,6 @@ ${files}
 ${rememberLine(remembered)}
 </summary>`,
   );
-}
-
-/** The answer to a chat turn: says what is remembered and changes nothing. */
-export function chat({ before, prompt }: Conversation): Turn {
-  const memory = knowsProject(before)
-    ? `I remember ${describeMemory(before)}.`
-    : `I have no memory of this project (${describeMemory(before)}).`;
-  const files = before.files.map(({ path, purpose }) => `- ${path}: ${purpose}`).join('\n');
-  const last = before.lastRequest ? `\n\nThe last request was: “${shorten(before.lastRequest, 120)}”` : '';
-  const question = `You asked: “${shorten(prompt, 120)}”`;
-  return say(`${question}\n\n${memory}${files && `\n\n${files}`}${last}\n\n${operationMark(before)}`);
 }
 
 function escapeTags(text: string): string {

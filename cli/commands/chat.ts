@@ -1,0 +1,186 @@
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import type { AskRequest, ChatReply } from '../../client/chat.js';
+import { type ChatTurn, type SessionMoment, chatTaskQueuesOf, sessionMoments } from '../../contracts/chat.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import { type CommandContext, withContext } from '../context.js';
+import { type ExitCode, exitCodes, reportError } from '../errors.js';
+import { formatTime, shortId } from '../format.js';
+import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
+import { pollersOf } from '../task-queues.js';
+
+interface ChatOptions {
+  project: string;
+  chat?: string;
+  messageId?: string;
+  when: SessionMoment;
+  workspace?: string;
+  log?: boolean;
+  limit: number;
+  output: OutputFormat;
+}
+
+export function chatCommand(exitWith: (code: ExitCode) => void): Command {
+  return new Command('chat')
+    .description('Ask about a project; the answer comes from its session, and nothing is changed.')
+    .argument('[message]', 'the question; left out, every line of the input is one')
+    .requiredOption('-p, --project <id>', 'the project (projects.project_id)')
+    .option('--chat <id>', 'the chat (chat_plan_sessions.session_id; default: the project)')
+    .option('--message-id <id>', 'the key of this question; asked again, it returns the first reply')
+    .addOption(
+      new Option('--when <moment>', 'which session to read while a chain works')
+        .choices(sessionMoments)
+        .default('now'),
+    )
+    .option('-w, --workspace <folder>', "the project's files (default: those of its newest chain)")
+    .option('--log', 'show what was asked and answered, and ask nothing')
+    .option('--limit <number>', 'with --log: the newest so many', wholeNumber(1), 50)
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  session-chain chat "Which files hold the search?" --project shop\n')
+    .action(async (message: string | undefined, options: ChatOptions) => {
+      const exitCode = await withContext((context) => chat(context, message, options));
+      if (exitCode !== undefined) exitWith(exitCode);
+    });
+}
+
+async function chat(
+  context: CommandContext,
+  message: string | undefined,
+  options: ChatOptions,
+): Promise<ExitCode | undefined> {
+  if (options.log) return await showLog(context, options);
+  if (message !== undefined) return await askOne(context, requestOf(options, message), options.output);
+  if (options.output === 'json' || options.messageId !== undefined) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      'A message is missing.',
+      'Pass the question as an argument.',
+    );
+  }
+  return await askEveryLine(context, options);
+}
+
+async function showLog(context: CommandContext, options: ChatOptions): Promise<undefined> {
+  const turns = await (
+    await context.sessionChain()
+  ).chatLog(options.project, {
+    ...(options.chat === undefined ? {} : { chatId: options.chat }),
+    limit: options.limit,
+  });
+  const { projectId, chatId } = turns[0] ?? { projectId: options.project, chatId: options.chat };
+  print(options.output, { projectId, chatId, turns }, turns.map(turnText).join('\n\n'));
+}
+
+/** A turn as a person reads it: what was asked, what became of it, the answer. */
+export function turnText(turn: ChatTurn): string {
+  const session =
+    turn.sessionId === null ? [] : [`${shortId(turn.headSessionId)} -> ${shortId(turn.sessionId)}`];
+  return [
+    [formatTime(turn.askedAt), turn.messageId, turn.kind ?? turn.state, ...session].join('  '),
+    `> ${turn.question.replaceAll('\n', '\n> ')}`,
+    ...(turn.reply === null ? [] : [turn.reply]),
+    ...(turn.failure === null ? [] : [`${turn.failure.code}: ${turn.failure.message}`]),
+  ].join('\n');
+}
+
+/** Ctrl-C stops waiting, not the turn: asked again under its message id, it returns the reply. */
+async function askOne(
+  context: CommandContext,
+  request: AskRequest,
+  output: OutputFormat,
+): Promise<ExitCode | undefined> {
+  const sessionChain = await context.sessionChain();
+  const stopped = new AbortController();
+  const stop = () => stopped.abort();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  const answered = new AbortController();
+  const warned = warnOfMissingWorker(context, answered.signal);
+  const live = createLiveLine(process.stderr);
+  try {
+    const reply = await sessionChain.ask(request, { signal: stopped.signal, onChunk: live.add });
+    live.clear();
+    print(output, reply, reply.reply);
+    if (output === 'text') note(remarkOn(reply));
+    return undefined;
+  } catch (error) {
+    live.clear();
+    if (!stopped.signal.aborted) throw error;
+    note('No longer waiting; the question stays asked. See it: session-chain chat --log');
+    return exitCodes.interrupted;
+  } finally {
+    answered.abort();
+    await warned;
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}
+
+function remarkOn({ kind, sessionId, repeated }: ChatReply): string {
+  const what =
+    kind === 'transition'
+      ? `the head is ${shortId(sessionId)} now`
+      : `beside the head, as ${shortId(sessionId)}`;
+  return repeated ? '(answered before; nothing was asked now)' : `(${what})`;
+}
+
+/** One question a line, until the input ends. A question that fails is told, and the next one is asked. */
+async function askEveryLine(context: CommandContext, options: ChatOptions): Promise<ExitCode | undefined> {
+  const isTerminal = process.stdin.isTTY === true;
+  const lines = createInterface({ input: process.stdin, terminal: false });
+  let worst: ExitCode | undefined;
+  if (isTerminal) process.stderr.write('> ');
+  for await (const line of lines) {
+    if (line.trim() !== '') {
+      const code = await askOne(context, requestOf(options, line), 'text').catch((error: unknown) =>
+        reportError(error, 'text', false),
+      );
+      if (code === exitCodes.interrupted) return code;
+      worst ??= code;
+    }
+    if (isTerminal) process.stderr.write('> ');
+  }
+  return worst;
+}
+
+function requestOf(options: ChatOptions, text: string): AskRequest {
+  return {
+    projectId: options.project,
+    text,
+    when: options.when,
+    ...(options.chat === undefined ? {} : { chatId: options.chat }),
+    ...(options.messageId === undefined ? {} : { messageId: options.messageId }),
+    ...(options.workspace === undefined ? {} : { workspace: resolve(options.workspace) }),
+  };
+}
+
+/** The end of what is being written, on one line of a terminal; the reply itself is printed when it is whole. */
+function createLiveLine(stream: NodeJS.WriteStream) {
+  let shown = { attempt: 0, message: 0, text: '' };
+  return {
+    add: (chunk: { attempt: number; message: number; text: string }): void => {
+      if (!stream.isTTY) return;
+      const goesOn = chunk.attempt === shown.attempt && chunk.message === shown.message;
+      shown = goesOn ? { ...chunk, text: shown.text + chunk.text } : chunk;
+      const line = shown.text.replace(/\s+/g, ' ').slice(-Math.max(20, (stream.columns || 80) - 1));
+      stream.write(`\r\x1b[K${line}`);
+    },
+    clear: (): void => {
+      if (stream.isTTY) stream.write('\r\x1b[K');
+    },
+  };
+}
+
+/** A question that nobody answered for so long makes one wonder whether a worker runs. */
+const answeredWithinMs = 10_000;
+
+async function warnOfMissingWorker({ config, temporal }: CommandContext, stop: AbortSignal): Promise<void> {
+  try {
+    await delay(answeredWithinMs, undefined, { signal: stop });
+    const { chats } = chatTaskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+    if ((await pollersOf(await temporal(), chats, 'workflow')).length > 0) return;
+    note(`\nNo worker polls the task queue ${chats}; the question waits. Run: session-chain worker`);
+  } catch {
+    // Stopped before, or not known: only a remark is lost.
+  }
+}

@@ -1,0 +1,240 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  type Client,
+  WithStartWorkflowOperation,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+} from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { z } from 'zod';
+import {
+  type AskInput,
+  type AskResult,
+  type ChatInput,
+  type ChatPolicy,
+  type ChatTurn,
+  type ChatTurnKind,
+  type SessionMoment,
+  chatWorkflowId,
+  maxQuestionLength,
+  sessionMoments,
+} from '../contracts/chat.js';
+import { SessionChainError, isFailureCode } from '../contracts/failures.js';
+import {
+  type ProjectId,
+  type SessionId,
+  parseChatId,
+  parseMessageId,
+  parseProjectId,
+} from '../contracts/ids.js';
+import { failTurn, listTurns, readTurn, recordQuestion } from '../storage/chats.js';
+import { readHead } from '../storage/heads.js';
+import type { Pool } from '../storage/pool.js';
+import { type ReplyChunk, followReply } from '../storage/reply-chunks.js';
+import { resolveWorkspace } from '../workspace/workspace.js';
+import { temporalError } from './temporal-error.js';
+
+export interface AskRequest {
+  projectId: string;
+  /** `chat_plan_sessions.session_id`; the row is made where it is missing. Default: the project id. */
+  chatId?: string;
+  /** The caller's key of this question; asked again, it returns the first reply. Default: a new one. */
+  messageId?: string;
+  text: string;
+  /** Which session to read while a chain works on the project. Default: `now`. */
+  when?: SessionMoment;
+  /** Absolute path of the project's files, as the worker sees it. Default: that of the chat, or of the newest chain. */
+  workspace?: string;
+}
+
+export interface AskOptions {
+  /** Gets the reply piece by piece while it is being written; best effort, what `ask` returns is the reply. */
+  onChunk?: (chunk: ReplyChunk) => void;
+  /** Gives up waiting; the question stays asked, and asking again under its message id goes on waiting. */
+  signal?: AbortSignal;
+}
+
+export interface ChatReply {
+  projectId: ProjectId;
+  chatId: string;
+  messageId: string;
+  turnId: string;
+  reply: string;
+  /** `transition`: the turn is the project's head now, or was. `side_branch`: the head had moved, or a chain worked. */
+  kind: ChatTurnKind;
+  /** The Claude session that holds question and reply. */
+  sessionId: SessionId;
+  /** The project's head as the turn found it. */
+  headSessionId: SessionId | null;
+  /** True when the message was answered before: nothing was asked now. */
+  repeated: boolean;
+}
+
+/** Chats about a project: read-only turns on forks of its session. */
+export interface Chats {
+  /**
+   * Asks a question and returns its reply. Idempotent by message id. Throws INVALID_INPUT, PROJECT_NOT_FOUND,
+   * WORKSPACE_NOT_ALLOWED, MESSAGE_ID_REUSED, CHAT_BUSY, the failure of the turn, DATABASE_UNAVAILABLE,
+   * TEMPORAL_UNAVAILABLE.
+   */
+  ask(request: AskRequest, options?: AskOptions): Promise<ChatReply>;
+  /** The turns of a chat, the oldest first. Throws PROJECT_NOT_FOUND, CHAT_NOT_FOUND. */
+  chatLog(projectId: string, options?: { chatId?: string; limit?: number }): Promise<ChatTurn[]>;
+}
+
+export interface ChatsOptions {
+  pool: Pool;
+  /** A client of the namespace in which the chats run. */
+  temporal: Client;
+  policy: ChatPolicy;
+  /** Where given, a workspace outside of these folders is refused before anything is started. */
+  workspaceRoots?: readonly string[];
+}
+
+export function createChats(options: ChatsOptions): Chats {
+  const { pool } = options;
+  return {
+    ask: async (request, asking = {}) => await ask(options, request, asking),
+    async chatLog(projectId, { chatId, limit = 100 } = {}) {
+      const id = parseProjectId(projectId);
+      await readHead(pool, id);
+      return await listTurns(pool, id, parseChatId(chatId ?? projectId), limit);
+    },
+  };
+}
+
+const requestSchema = z.strictObject({
+  projectId: z.string(),
+  chatId: z.string().optional(),
+  messageId: z.string().optional(),
+  text: z
+    .string()
+    .trim()
+    .min(1, 'must not be empty')
+    .max(maxQuestionLength, `must not be longer than ${maxQuestionLength} characters`),
+  when: z.enum(sessionMoments).optional(),
+  workspace: z.string().startsWith('/', 'must be an absolute path').optional(),
+});
+
+async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<ChatReply> {
+  const { pool, workspaceRoots } = options;
+  const request = parseRequest(unchecked);
+  const { workspace } = request;
+  if (workspace !== undefined && workspaceRoots) await resolveWorkspace(workspace, workspaceRoots);
+  const turn = await recordQuestion(pool, {
+    projectId: parseProjectId(request.projectId),
+    chatId: parseChatId(request.chatId ?? request.projectId),
+    messageId: parseMessageId(request.messageId ?? randomUUID()),
+    question: request.text,
+    when: request.when ?? 'now',
+    ...(workspace === undefined ? {} : { workspace }),
+  });
+  if (turn.state === 'answered') return replyOf(turn, true);
+  const watching = new AbortController();
+  const watched =
+    asking.onChunk &&
+    // Whoever cannot watch the reply being written still gets it.
+    followReply(pool, turn.turnId, asking.onChunk, watching.signal).catch(() => undefined);
+  try {
+    return replyOf(await untilEnded(options, turn, asking.signal), false);
+  } finally {
+    watching.abort();
+    await watched;
+  }
+}
+
+function parseRequest(request: AskRequest): AskRequest {
+  const parsed = requestSchema.safeParse(request);
+  if (parsed.success) return parsed.data as AskRequest;
+  const problems = parsed.error.issues.map(
+    (issue) => `${issue.path.join('.') || 'request'}: ${issue.message}`,
+  );
+  throw new SessionChainError('INVALID_INPUT', `The question cannot be asked so: ${problems.join('; ')}.`);
+}
+
+/** A chat workflow that ends, continues as new or dies between two looks is asked again, so often. */
+const maxRefusals = 20;
+
+/** Asks the chat's workflow, which starts where it does not run, until the turn has ended. Its row says how. */
+async function untilEnded(
+  options: ChatsOptions,
+  turn: ChatTurn,
+  signal: AbortSignal | undefined,
+): Promise<ChatTurn> {
+  let refusals = 0;
+  for (;;) {
+    const answer = await updateWithStart(options, turn, signal);
+    if (answer !== 'again') refusals += 1;
+    const now = (await readTurn(options.pool, turn.turnId)) ?? turn;
+    if (now.state === 'answered') return now;
+    if (now.state === 'failed' && now.failure && answer === 'failed') {
+      throw new SessionChainError(now.failure.code, now.failure.message, now.failure.remedy);
+    }
+    if (refusals > maxRefusals) throw temporalError(answer);
+    if (answer !== 'again') await delay(250, undefined, signal ? { signal } : {});
+  }
+}
+
+/** How the turn ended, or the error of a workflow that closed under the question. */
+async function updateWithStart(
+  { pool, temporal, policy }: ChatsOptions,
+  { projectId, chatId, turnId, when }: ChatTurn,
+  signal: AbortSignal | undefined,
+): Promise<AskResult['outcome'] | Error> {
+  const input: ChatInput = { projectId, chatId, policy };
+  const update = () =>
+    temporal.workflow.executeUpdateWithStart<(input: ChatInput) => Promise<void>, AskResult, [AskInput]>(
+      'ask',
+      {
+        args: [{ turnId, when }],
+        startWorkflowOperation: new WithStartWorkflowOperation<(input: ChatInput) => Promise<void>>('chat', {
+          workflowId: chatWorkflowId(input),
+          taskQueue: policy.taskQueues.chats,
+          args: [input],
+          // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
+          workflowIdConflictPolicy: 'USE_EXISTING',
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+          staticSummary: `chat ${chatId}`,
+        }),
+      },
+    );
+  try {
+    return (await (signal ? temporal.withAbortSignal(signal, update) : update())).outcome;
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
+      const { type, message, details } = error.cause;
+      if (isFailureCode(type)) {
+        const [remedy] = details ?? [];
+        const failure = new SessionChainError(type, message, typeof remedy === 'string' ? remedy : undefined);
+        await failTurn(pool, turnId, { code: type, message, remedy: failure.remedy });
+        throw failure;
+      }
+    }
+    const isOver =
+      error instanceof WorkflowUpdateFailedError ||
+      error instanceof WorkflowNotFoundError ||
+      error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
+      isAborted(error);
+    if (isOver && error instanceof Error) return error;
+    throw temporalError(error);
+  }
+}
+
+/** An update that was on its way when its workflow closed. */
+function isAborted(error: unknown): boolean {
+  const cause = error instanceof Error ? (error.cause as { code?: unknown } | undefined) : undefined;
+  return cause?.code === grpcAborted;
+}
+
+const grpcAborted = 10;
+
+function replyOf(turn: ChatTurn, repeated: boolean): ChatReply {
+  const { projectId, chatId, messageId, turnId, reply, kind, sessionId, headSessionId } = turn;
+  if (reply === null || kind === null || sessionId === null) {
+    throw new Error(`The turn ${turnId} is answered without a reply.`);
+  }
+  return { projectId, chatId, messageId, turnId, reply, kind, sessionId, headSessionId, repeated };
+}

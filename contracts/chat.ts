@@ -1,0 +1,213 @@
+import type { WaitPolicy } from './chain.js';
+import type { Failure } from './failures.js';
+import type { ProjectId, SessionId } from './ids.js';
+
+/** A chat is a row of `chat_plan_sessions`, a question with its reply a row of `project_chat_log_minimal`. */
+
+/** Which session a question is put to, while a chain works on the project. */
+export const sessionMoments = ['now', 'after_step', 'committed'] as const;
+/**
+ * - `now`: the head at this moment.
+ * - `after_step`: the head once the step that runs now has ended.
+ * - `committed`: the final head, once the chain is closed.
+ */
+export type SessionMoment = (typeof sessionMoments)[number];
+
+/** Where a question stands. One that failed may be asked again under its message id. */
+export type ChatTurnState = 'asked' | 'running' | 'answered' | 'failed';
+
+/** What an answered turn did to the project: it moved the head, or it stayed beside the main line. */
+export type ChatTurnKind = 'transition' | 'side_branch';
+
+/** One question and what became of it. */
+export interface ChatTurn {
+  /** Counts over all chats; names the turn in histories and in the journal (`chat:<turn id>`). */
+  turnId: string;
+  projectId: ProjectId;
+  chatId: string;
+  messageId: string;
+  question: string;
+  reply: string | null;
+  state: ChatTurnState;
+  kind: ChatTurnKind | null;
+  when: SessionMoment;
+  /** The project's head as the turn found it. */
+  headSessionId: SessionId | null;
+  /** The Claude session that holds question and reply; null until it is answered. */
+  sessionId: SessionId | null;
+  failure: Failure | null;
+  askedAt: Date;
+  answeredAt: Date | null;
+}
+
+/** The policy of a chat, fixed when its workflow starts, so that a replay sees the same. */
+export interface ChatPolicy {
+  /** Questions that may wait or run at a time; one more is CHAT_BUSY. */
+  maxPending: number;
+  /** After so long without a question the workflow ends; the next question starts it again. */
+  idleMs: number;
+  /** Questions after which the workflow continues as new. */
+  maxTurnsPerRun: number;
+  /** What one turn may take; `maxTurns` are model turns. */
+  limits: { timeoutMs: number; maxTurns: number; maxCostUsd?: number; maxAttempts: number };
+  heartbeatTimeoutMs: number;
+  killGraceMs: number;
+  /** How long a question of `now` waits for the chain's answer before it goes on with what the database says. */
+  answerWithinMs: number;
+  /** How often the other questions look at the database while no answer comes: doubling from look to look. */
+  lookMs: WaitPolicy;
+  taskQueues: {
+    /** The chats' workflows and their agents. */
+    chats: string;
+    /** The short activities that only touch the database. */
+    chains: string;
+  };
+}
+
+/** A question that waits in the workflow; ids and labels only. */
+export interface PendingTurn {
+  turnId: string;
+  when: SessionMoment;
+  /** What it waits for since it was asked; null for nothing. Absent until it has looked. */
+  target?: ReadTarget | null;
+}
+
+/** The chain that held the project when a question came, and the step that it ran. */
+export interface ReadTarget {
+  workflowId: string;
+  /** The newest attempt of the chain when the question came; null before its first one. */
+  attemptId: string | null;
+}
+
+export interface ChatInput {
+  projectId: ProjectId;
+  chatId: string;
+  policy: ChatPolicy;
+  /** Questions that an earlier run of this workflow handed on. */
+  pending?: PendingTurn[];
+}
+
+/** The argument of the Update `ask`; question and reply travel by the row of the turn. */
+export interface AskInput {
+  turnId: string;
+  when: SessionMoment;
+}
+
+/** `again`: the workflow continues as new and has handed the question on; whoever waits asks once more. */
+export interface AskResult {
+  turnId: string;
+  outcome: 'answered' | 'failed' | 'again';
+}
+
+/** The signal `requestSession`, from a chat to a running chain. */
+export interface SessionRequest {
+  requestId: string;
+  chatWorkflowId: string;
+  when: SessionMoment;
+}
+
+/** The signal `sessionAnswer`, from a chain to the chat that asked. A hint: what holds stands in Postgres. */
+export interface SessionAnswer {
+  requestId: string;
+  sessionId: SessionId | null;
+}
+
+export interface ReadSessionInput {
+  projectId: ProjectId;
+  /** What the caller waits for; null at the first look. */
+  target: ReadTarget | null;
+  when: SessionMoment;
+}
+
+export type SessionRead =
+  /** Nothing stands between the question and the head. */
+  | { outcome: 'ready' }
+  /** A chain holds the project; `target` is what the question waits for. */
+  | { outcome: 'wait'; target: ReadTarget };
+
+export interface ChatTurnInput {
+  projectId: ProjectId;
+  chatId: string;
+  turnId: string;
+  limits: ChatPolicy['limits'];
+  killGraceMs: number;
+}
+
+export interface ChatFailureInput {
+  projectId: ProjectId;
+  turnId: string;
+  failure: Failure;
+}
+
+/** What a chat asks of the outside world; the names are activity types. */
+export interface ChatActivities {
+  /** Looks which session a question may read by now. */
+  readSession(input: ReadSessionInput): Promise<SessionRead>;
+  /** Puts the question to the model and decides what the turn did to the project. */
+  chatPlan(input: ChatTurnInput): Promise<{ kind: ChatTurnKind }>;
+  /** Records that a turn has failed for good. */
+  failTurn(input: ChatFailureInput): Promise<void>;
+}
+
+export const maxQuestionLength = 32_000;
+
+/** Policy where the caller names none; no cost limit until one is set. */
+export const defaultChatPolicy: Omit<ChatPolicy, 'taskQueues'> = {
+  maxPending: 8,
+  idleMs: 10 * 60_000,
+  maxTurnsPerRun: 200,
+  limits: { timeoutMs: 10 * 60_000, maxTurns: 50, maxAttempts: 5 },
+  heartbeatTimeoutMs: 30_000,
+  killGraceMs: 5_000,
+  answerWithinMs: 2_000,
+  lookMs: { initial: 5_000, max: 5 * 60_000 },
+};
+
+/** The task queues of the chats beside the queue of the chains. */
+export function chatTaskQueuesOf(chains: string): ChatPolicy['taskQueues'] {
+  return { chats: `${chains}-chats`, chains };
+}
+
+/** The workflow id of a chat. The parts cannot hold a slash, so the id reads back unambiguously. */
+export function chatWorkflowId({ projectId, chatId }: Pick<ChatInput, 'projectId' | 'chatId'>): string {
+  return `chat/${projectId}/${chatId}`;
+}
+
+/** The build id under which the journal holds a turn's attempts. */
+export function turnBuildId(turnId: string): string {
+  return `chat:${turnId}`;
+}
+
+/** A signal's payload as a request of a chat of this project; null for anything else. */
+export function parseSessionRequest(value: unknown, projectId: ProjectId): SessionRequest | null {
+  const { requestId, chatWorkflowId, when } = fieldsOf(value);
+  if (!isShort(requestId) || !isShort(chatWorkflowId) || !isMoment(when)) return null;
+  // Another project's chat has no business with this chain's session.
+  if (!chatWorkflowId.startsWith(`chat/${projectId}/`)) return null;
+  return { requestId, chatWorkflowId, when };
+}
+
+/** A signal's payload as the answer of a chain; null for anything else. */
+export function parseSessionAnswer(value: unknown): SessionAnswer | null {
+  const { requestId, sessionId } = fieldsOf(value);
+  if (!isShort(requestId) || !(sessionId === null || isShort(sessionId))) return null;
+  return { requestId, sessionId: sessionId as SessionId | null };
+}
+
+/** An Update's argument as a question that the database knows; null for anything else. */
+export function parseAsk(value: unknown): AskInput | null {
+  const { turnId, when } = fieldsOf(value);
+  return isShort(turnId) && /^\d+$/.test(turnId) && isMoment(when) ? { turnId, when } : null;
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function isShort(value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= 1_000;
+}
+
+function isMoment(value: unknown): value is SessionMoment {
+  return (sessionMoments as readonly unknown[]).includes(value);
+}

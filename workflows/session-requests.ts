@@ -1,0 +1,72 @@
+import { CancellationScope, defineSignal, getExternalWorkflowHandle, setHandler } from '@temporalio/workflow';
+import { type SessionRequest, parseSessionRequest } from '../contracts/chat.js';
+import type { ProjectId, SessionId } from '../contracts/ids.js';
+
+/** A chat asks a running chain for the session to read: now, after the step that runs, or once the chain is closed. */
+export const requestSession = defineSignal<[unknown]>('requestSession');
+
+/** Keeps what chats have asked for until it can be answered. */
+export interface SessionRequests {
+  /** Answers those who wait for the end of the step. */
+  stepEnded(): void;
+  /** Answers everybody, on whatever path the chain ends; never throws. */
+  chainEnded(): Promise<void>;
+}
+
+/** More than a chain's chats would ever ask for; whoever finds no room reads the database. */
+const maxWaiting = 100;
+
+/**
+ * Lets chats ask a chain for its session. `head` is the head as the chain knows it and `runsStep` whether a step runs. An
+ * answer is a hint by signal: a chat that is gone, or a payload that is no request, changes nothing.
+ */
+export function answerSessionRequests(chain: {
+  projectId: ProjectId;
+  head: () => SessionId | null;
+  runsStep: () => boolean;
+}): SessionRequests {
+  const waiting = new Map<string, SessionRequest>();
+  const sending = new Set<Promise<void>>();
+
+  function answer({ requestId, chatWorkflowId }: SessionRequest): void {
+    // A cancelled chain answers, too.
+    const sent = CancellationScope.nonCancellable(() =>
+      getExternalWorkflowHandle(chatWorkflowId).signal('sessionAnswer', {
+        requestId,
+        sessionId: chain.head(),
+      }),
+    )
+      .catch(() => undefined)
+      .finally(() => sending.delete(sent));
+    sending.add(sent);
+  }
+
+  function answerAll(which: (request: SessionRequest) => boolean): void {
+    for (const [key, request] of waiting) {
+      if (!which(request)) continue;
+      waiting.delete(key);
+      answer(request);
+    }
+  }
+
+  setHandler(
+    requestSession,
+    (payload) => {
+      const request = parseSessionRequest(payload, chain.projectId);
+      if (!request) return;
+      const isDue = request.when === 'now' || (request.when === 'after_step' && !chain.runsStep());
+      if (isDue) answer(request);
+      else if (waiting.size < maxWaiting) {
+        waiting.set(`${request.chatWorkflowId} ${request.requestId}`, request);
+      }
+    },
+    { description: 'A chat asks which session to read: now, after_step or committed.' },
+  );
+  return {
+    stepEnded: () => answerAll(({ when }) => when === 'after_step'),
+    async chainEnded() {
+      answerAll(() => true);
+      await Promise.all(sending);
+    },
+  };
+}
