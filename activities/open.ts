@@ -1,16 +1,19 @@
 import { Context } from '@temporalio/activity';
-import type { OpenInput, OpenResult } from '../contracts/chain.js';
+import type { OpenInput, OpenResult, OpenedChain } from '../contracts/chain.js';
+import { planOf } from '../contracts/definition.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { openChain } from '../storage/chains.js';
+import { type OpenOptions, openChain, requireChain } from '../storage/chains.js';
 import { wakeNext } from '../storage/line.js';
+import { nearestValidAncestor, recoveryWarning } from '../storage/recovery.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /**
  * Takes the project's turn, or a place in the line. Who is in the way though its workflow is closed is taken out; its
- * agent may live on for a moment, and until it is surely dead `open` asks Temporal to be tried again.
+ * agent may live on for a moment, and until it is surely dead `open` asks Temporal to be tried again. A head whose
+ * transcript is lost is replaced as base by its nearest ancestor that is whole, with a warning.
  */
 export async function open(
-  deps: Pick<ActivityDependencies, 'pool' | 'chainRuns'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'chainRuns' | 'definition'>,
   input: OpenInput,
 ): Promise<OpenResult> {
   const { workflowExecution } = Context.current().info;
@@ -18,14 +21,27 @@ export async function open(
   const { workflowId, runId } = workflowExecution;
   // Absent in the input of a chain that was started before there was a line.
   const opener = { runId, home: await deps.chainRuns.home(), turn: input.turn ?? null };
+  const options: OpenOptions = {
+    reset: { ...deps.definition.reset, ...input.reset },
+    recover: input.recover ?? false,
+  };
 
   let goneRunId: string | null = null;
+  let earlierWarnings: string[] = [];
   for (;;) {
-    const answer = await openChain(deps.pool, input, opener, goneRunId);
+    const answer = await openChain(deps.pool, input, opener, goneRunId, options);
     switch (answer.outcome) {
       case 'opened': {
-        const { head, baseSessionId, turn, warnings } = answer;
-        return { head, baseSessionId, turn, warnings };
+        const { head, baseSessionId, turn, origin } = answer;
+        const warnings = [...earlierWarnings, ...answer.warnings];
+        return { head, baseSessionId, turn, origin, warnings, ...(await planned(deps, input)) };
+      }
+      case 'head_lost': {
+        opener.turn = answer.turn;
+        const recovery = await nearestValidAncestor(deps.pool, input.projectId, answer.sessionId);
+        options.recovery = { head: answer.sessionId, base: recovery.sessionId };
+        earlierWarnings = [...answer.warnings, recoveryWarning(answer.sessionId, recovery)];
+        break;
       }
       case 'queued': {
         const { turn, place, blocker, holds } = answer;
@@ -48,4 +64,14 @@ export async function open(
         );
     }
   }
+}
+
+/** What the definition says of the steps; the workspace only where an activity of the host is to be told it. */
+async function planned(
+  { pool, definition }: Pick<ActivityDependencies, 'pool' | 'definition'>,
+  input: OpenInput,
+): Promise<Pick<OpenedChain, 'plan' | 'workspace'>> {
+  const plan = planOf(definition);
+  if (Object.keys(definition.after).length === 0) return { plan };
+  return { plan, workspace: (await requireChain(pool, input)).workspace };
 }

@@ -1,0 +1,69 @@
+import type { SessionId } from './ids.js';
+
+/** When a build starts a fresh session with a brief of the project's state, instead of going on from the head. */
+export interface ResetPolicy {
+  /** After so many operations that went on from one another; 0 for never. */
+  operations: number;
+  /** Past so many tokens of context; 0 for never. */
+  contextTokens: number;
+}
+
+/**
+ * From what a chain works, decided when it opens:
+ * - `head`: it goes on from the project's head.
+ * - `fresh`: the project has no session, or its head was cleared.
+ * - `recovery`: the head's transcript is lost; it goes on from the nearest ancestor that is whole, or from none.
+ * - `context_reset`: the memory has grown long; its build starts a fresh session that is given a brief.
+ */
+export interface ChainOrigin {
+  kind: 'head' | 'fresh' | 'recovery' | 'context_reset';
+  /** The head when the chain opened. */
+  headSessionId: SessionId | null;
+  headSeq: number | null;
+  /** Moves of the head since a fresh session was started, that one included; known where the chain looked whether to reset. */
+  operations?: number;
+  /** Tokens in the head's context; known where the chain looked whether to reset. */
+  contextTokens?: number;
+}
+
+/** From what a chain works, in a sentence. */
+export function describeOrigin(origin: ChainOrigin, baseSessionId: SessionId | null): string {
+  const { kind, headSessionId, operations, contextTokens } = origin;
+  switch (kind) {
+    case 'head':
+      return `It goes on from the project's head ${headSessionId ?? 'none'}.`;
+    case 'fresh':
+      return headSessionId === null
+        ? 'It starts the first session of the project.'
+        : 'It starts a fresh session, for the head had been cleared.';
+    case 'recovery':
+      return baseSessionId === null
+        ? `The transcript of the head ${headSessionId ?? ''} is lost, and none of its ancestors is whole: it starts a fresh session.`
+        : `The transcript of the head ${headSessionId ?? ''} is lost: it goes on from ${baseSessionId}, the nearest ancestor that is whole.`;
+    case 'context_reset':
+      return (
+        `It starts a fresh session with a brief of the project's state, in place of the head ${headSessionId ?? ''}: ` +
+        `${operations ?? 0} operations went on from one another, ${contextTokens ?? 0} tokens of context.`
+      );
+  }
+}
+
+/**
+ * What the transition of a step says moved the head: the step, but for the first move of a chain that did not start from
+ * the head. `head` is the one that the step replaces.
+ */
+export function firstMoveOf(
+  origin: ChainOrigin | null | undefined,
+  head: { sessionId: SessionId | null; seq: number | null },
+): 'recovery' | 'context_reset' | null {
+  if (origin?.kind !== 'recovery' && origin?.kind !== 'context_reset') return null;
+  return isAtOrigin(origin, head) ? origin.kind : null;
+}
+
+/** Whether the head is still where the chain found it: nothing of this run has been committed. */
+export function isAtOrigin(
+  origin: ChainOrigin,
+  head: { sessionId: SessionId | null; seq: number | null },
+): boolean {
+  return origin.headSessionId === head.sessionId && origin.headSeq === head.seq;
+}

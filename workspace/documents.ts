@@ -1,0 +1,45 @@
+import { open, readdir, realpath } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+
+/** A text file of a project, perhaps only its beginning. */
+export interface Document {
+  /** Relative to the project's folder. */
+  path: string;
+  text: string;
+}
+
+/**
+ * The documents of a project: README.md and what lies in docs/, at most `maxFiles` of at most `maxCharacters` each. What
+ * cannot be read, or lies outside of the folder behind a link, is left out.
+ */
+export async function readDocuments(
+  workspace: string,
+  { maxFiles, maxCharacters }: { maxFiles: number; maxCharacters: number },
+): Promise<Document[]> {
+  const inDocs = await readdir(join(workspace, 'docs')).catch(() => []);
+  const paths = ['README.md', ...inDocs.sort().map((name) => join('docs', name))]
+    .filter((path) => path.endsWith('.md'))
+    .slice(0, maxFiles);
+  const documents = await Promise.all(
+    paths.map(async (path) => ({ path, text: await beginningOf(workspace, path, maxCharacters) })),
+  );
+  return documents.filter(({ text }) => text.trim() !== '');
+}
+
+async function beginningOf(workspace: string, path: string, maxCharacters: number): Promise<string> {
+  try {
+    const real = await realpath(join(workspace, path));
+    if (!real.startsWith(`${await realpath(workspace)}${sep}`)) return '';
+    const file = await open(real);
+    try {
+      if (!(await file.stat()).isFile()) return '';
+      const buffer = Buffer.alloc(4 * maxCharacters);
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
+      return buffer.toString('utf8', 0, bytesRead).slice(0, maxCharacters);
+    } finally {
+      await file.close();
+    }
+  } catch {
+    return '';
+  }
+}
