@@ -1,18 +1,28 @@
 import { Command } from 'commander';
 import { required } from '../../config/environment.js';
-import { migrate, pendingMigrations } from '../../storage/migrate.js';
+import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/enforce-head.js';
+import { type MigrationPlan, migrate, planMigration, requireMigrations } from '../../storage/migrate.js';
+import type { Pool } from '../../storage/pool.js';
 import { openPool, withContext } from '../context.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
 interface MigrateOptions {
   dryRun?: boolean;
+  enforceHead?: boolean;
   output: OutputFormat;
 }
 
 export function migrateCommand(): Command {
   return new Command('migrate')
     .description('Bring the database up to date. Safe to repeat, and safe for several at once.')
-    .option('--dry-run', 'only print the names of the migrations that would be applied')
+    .option(
+      '--dry-run',
+      'only print what would be done: migrations, what they add to your tables, what stops them',
+    )
+    .option(
+      '--enforce-head',
+      "on a host's database, once its old writers are gone: adopt every head that they moved, then let none move without a transition",
+    )
     .addOption(outputOption())
     .addHelpText(
       'after',
@@ -21,25 +31,67 @@ export function migrateCommand(): Command {
     .action(runMigrate);
 }
 
-async function runMigrate({ dryRun = false, output }: MigrateOptions): Promise<void> {
+async function runMigrate(options: MigrateOptions): Promise<void> {
+  const { dryRun = false, output } = options;
   await withContext(async ({ config }) => {
     const pool = openPool(config);
     try {
-      const pending = await pendingMigrations(pool);
-      if (dryRun) {
-        print(output, { pending }, pending.length > 0 ? pending.join('\n') : 'The database is up to date.');
-        return;
-      }
-      const applied = await migrate(required(config.DATABASE_URL, 'DATABASE_URL'));
-      print(
-        output,
-        { applied },
-        applied.length > 0
-          ? applied.map((name) => `applied ${name}`).join('\n')
-          : 'The database is up to date.',
-      );
+      const [facts, lines] = dryRun
+        ? await plan(pool, options)
+        : await run(pool, required(config.DATABASE_URL, 'DATABASE_URL'), options);
+      print(output, facts, lines.length > 0 ? lines.join('\n') : 'The database is up to date.');
     } finally {
       await pool.end();
     }
   });
+}
+
+async function plan(pool: Pool, options: MigrateOptions): Promise<[object, string[]]> {
+  const migration = await planMigration(pool);
+  const lines = linesOf(migration);
+  if (!options.enforceHead) return [migration, lines];
+  // The heads can be counted once the columns for it are there.
+  const drifted = migration.pending.length === 0 ? await countDriftedHeads(pool) : null;
+  const { status } = await readHeadKey(pool);
+  return [
+    { ...migration, headKey: { status, drifted } },
+    [
+      ...lines,
+      status === 'valid'
+        ? 'The key from projects to its last transition is there.'
+        : `Would adopt ${drifted === null ? 'every head that was moved outside' : `${drifted} ${drifted === 1 ? 'head that was' : 'heads that were'} moved outside`}, then add the key from projects to its last transition.`,
+    ],
+  ];
+}
+
+function linesOf({ pending, additions, obstacles }: MigrationPlan): string[] {
+  return [
+    ...pending.flatMap((name) => [
+      name,
+      ...additions
+        .filter(({ migration }) => migration === name)
+        .map(({ statement }) => `${statement.replace(/^/gm, '  ')};`),
+    ]),
+    ...obstacles.flatMap(({ problem, statement }) => [
+      `stops: ${problem}`,
+      `  what would help: ${statement}`,
+    ]),
+  ];
+}
+
+async function run(pool: Pool, databaseUrl: string, options: MigrateOptions): Promise<[object, string[]]> {
+  const applied = await migrate(databaseUrl);
+  const lines = applied.map((name) => `applied ${name}`);
+  if (!options.enforceHead) return [{ applied }, lines];
+  await requireMigrations(pool);
+  const headKey = await enforceHead(pool);
+  return [
+    { applied, headKey },
+    [
+      ...lines,
+      headKey.added
+        ? `Adopted ${headKey.adopted} ${headKey.adopted === 1 ? 'head' : 'heads'} and added the key from projects to its last transition.`
+        : 'The key from projects to its last transition was there.',
+    ],
+  ];
 }

@@ -1,0 +1,35 @@
+import type pg from 'pg';
+import { type Pool, classified } from './pool.js';
+
+/**
+ * Runs statements in one transaction on one connection; an error undoes all of them. Most of what is stored here is one
+ * statement and needs none of this. Errors as those of `queryRows`.
+ */
+export async function inTransaction<Result>(
+  pool: Pool,
+  work: (client: pg.PoolClient) => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect().catch((error: unknown) => {
+    throw classified(error);
+  });
+  let isBroken = true;
+  // A connection that breaks says so by an event, too; the statement under way has failed already.
+  const ignore = () => undefined;
+  client.on('error', ignore);
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await client.query('COMMIT');
+    isBroken = false;
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').then(
+      () => (isBroken = false),
+      () => undefined,
+    );
+    throw classified(error);
+  } finally {
+    client.off('error', ignore);
+    client.release(isBroken);
+  }
+}

@@ -1,0 +1,655 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import {
+  type ChainKey,
+  parseBuildId,
+  parseProjectId,
+  parseSessionId,
+  parseVersionId,
+} from '../../contracts/ids.js';
+import { endAttempt } from '../../storage/attempts.js';
+import { readChainState } from '../../storage/chain-state.js';
+import { operationsSince, readPast as readProjectPast } from '../../storage/brief.js';
+import { closeChain, openChain, readChain, requireChain } from '../../storage/chains.js';
+import { readLineage } from '../../storage/lineage.js';
+import { nearestValidAncestor } from '../../storage/recovery.js';
+import {
+  answerTurn,
+  chatWorkspace,
+  commitSideBranch,
+  listSideBranches,
+  listTurns,
+  readPast,
+  recordQuestion,
+} from '../../storage/chats.js';
+import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/enforce-head.js';
+import { getSessionChain, listTransitions, readHead, readHeadSnapshot } from '../../storage/heads.js';
+import {
+  accountInterrupted,
+  chainSpend,
+  countedUsage,
+  projectSpend,
+  uncostedAttempts,
+} from '../../storage/ledger.js';
+import { migrate, planMigration } from '../../storage/migrate.js';
+import { nothingSpent } from '../../storage/metrics.js';
+import { beginMove } from '../../storage/moves.js';
+import { recordSession, unknownSpend } from '../../storage/record.js';
+import { readSyncReport } from '../../storage/sync.js';
+import { createTranscriptStore } from '../../storage/transcripts.js';
+import { begin, openNew, openerOf, register, runStep, storeMessage } from '../support/chains.js';
+import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';
+import { dumpSchema } from '../support/schema-dump.js';
+
+/** The product on databases that hosts have had for long: their types of ids, their columns, keys, triggers and rows. */
+
+describe.each(hostSchemas)('on a host with $name', (host) => {
+  const projectId = parseProjectId(host.projectId);
+  const driftedId = parseProjectId(host.driftedProjectId);
+  const key: ChainKey = { projectId, versionId: parseVersionId(host.versionId), buildId: parseBuildId('b1') };
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase({ empty: true });
+    await database.pool.query(host.sql);
+    await migrate(database.url);
+  });
+  afterAll(async () => {
+    await database.drop();
+  });
+
+  it('runs a chain, every step of which moves the head, and the triggers see it', async () => {
+    const { pool } = database;
+    const chain = await openNew(pool, key);
+    const build = await runStep(pool, chain, 'build');
+    const failed = await begin(pool, chain, 'metadata');
+    if (failed.outcome !== 'begun') throw new Error(failed.outcome);
+    await endAttempt(pool, failed.attempt, {
+      failure: { code: 'AGENT_FAILED', message: 'It ended.', remedy: '' },
+      spent: nothingSpent,
+    });
+    const docs = await runStep(pool, chain, 'docs');
+    expect([build.seq, docs.seq, docs.oldSessionId]).toEqual([1, 2, build.newSessionId]);
+    const died = await begin(pool, chain, 'compact');
+    if (died.outcome !== 'begun') throw new Error(died.outcome);
+    await accountInterrupted(pool, died.attempt.attemptId, nothingSpent);
+    expect((await readHeadSnapshot(pool, projectId)).holder).toMatchObject({ turn: chain.turn });
+    const state = await readChainState(pool, key);
+    await closeChain(pool, chain, {
+      turn: chain.turn,
+      runId: chain.runId,
+      result: { ...state, status: 'completed' },
+      versionStatus: 'deployed',
+    });
+
+    expect(await readHead(pool, projectId)).toEqual({ sessionId: docs.newSessionId, seq: 2 });
+    expect(
+      (await listTransitions(pool, projectId, 10)).map(({ seq, versionId }) => [seq, versionId]),
+    ).toEqual([
+      [2, key.versionId],
+      [1, key.versionId],
+      [null, null],
+    ]);
+    expect(await getSessionChain(pool, projectId)).toEqual([docs.newSessionId, build.newSessionId]);
+    expect((await chainSpend(pool, key)).attempts).toBe(4);
+    expect((await projectSpend(pool, projectId)).costUsd).toBe(1);
+    expect(await countedUsage(pool, projectId)).toHaveLength(2);
+    expect(await uncostedAttempts(pool, projectId)).toEqual([]);
+    const { rows: audit } = await pool.query('SELECT head FROM head_audit WHERE project_id = $1', [
+      projectId,
+    ]);
+    expect(audit.map(({ head }: { head: string }) => head)).toEqual([build.newSessionId, docs.newSessionId]);
+  });
+
+  it('answers the two monitoring queries as they stand', async () => {
+    const head = await readHead(database.pool, projectId);
+    const { rows: sync } = await database.pool.query(monitoringQuery);
+    expect(sync).toHaveLength(2);
+    expect(sync).toContainEqual(
+      expect.objectContaining({
+        project_session: head.sessionId,
+        version_session: head.sessionId,
+        sync_status: 'SYNCED',
+      }),
+    );
+    const { rows: moves } = await database.pool.query<{ source: string }>(
+      `SELECT source, old_session_id, new_session_id, created_at FROM session_transitions
+       WHERE project_id = $1 ORDER BY created_at DESC`,
+      [projectId],
+    );
+    expect(moves.map(({ source }) => source)).toEqual(['docs', 'build', 'metadata_generation']);
+  });
+
+  it('records operations, on a version that is named and on the newest one', async () => {
+    const { pool } = database;
+    const versionId = parseVersionId(host.olderVersionId);
+    const request = { projectId, source: 'build', metrics: unknownSpend } as const;
+    const named = await recordSession(pool, {
+      ...request,
+      versionId,
+      sessionId: parseSessionId(randomUUID()),
+    });
+    const newest = await recordSession(pool, {
+      ...request,
+      versionId: null,
+      sessionId: parseSessionId(randomUUID()),
+    });
+    expect([named.versionId, newest.versionId, newest.oldSessionId]).toEqual([
+      versionId,
+      key.versionId,
+      named.newSessionId,
+    ]);
+    const again = await recordSession(pool, { ...request, versionId, sessionId: newest.newSessionId });
+    expect(again).toMatchObject({ alreadyRecorded: true, seq: 4, versionId: key.versionId });
+  });
+
+  it('adopts a head that an old writer moved, and tells of the drift before', async () => {
+    const { pool } = database;
+    const before = await readSyncReport(pool, { limit: 10, redisUrl: null });
+    expect(before.drifted).toEqual([
+      expect.objectContaining({
+        projectId: driftedId,
+        head: 'outside-1',
+        reasons: ['version_not_opened', 'head_moved_outside'],
+      }),
+    ]);
+    const adopted = await recordSession(pool, {
+      projectId: driftedId,
+      versionId: null,
+      sessionId: parseSessionId('outside-1'),
+      source: 'build',
+      metrics: unknownSpend,
+    });
+    expect(adopted).toMatchObject({ seq: 1, source: 'import', oldSessionId: null });
+    const one = await readSyncReport(pool, { projectId, limit: 10, redisUrl: null });
+    expect(one).toMatchObject({ projects: 1, inSync: 1, drifted: [] });
+  });
+
+  it('holds chats', async () => {
+    const { pool } = database;
+    const question = {
+      projectId,
+      chatId: host.chatId,
+      messageId: 'm1',
+      question: 'How is it?',
+      when: 'now',
+    } as const;
+    const turn = await recordQuestion(pool, { ...question, workspace: '/srv/shop' });
+    expect(await recordQuestion(pool, question)).toEqual(turn);
+    expect(turn).toMatchObject({ projectId, chatId: host.chatId, state: 'asked' });
+    const begun = await beginMove(pool, {
+      projectId,
+      versionId: null,
+      buildId: `chat:${turn.turnId}`,
+      source: 'chat_plan',
+      sessionId: null,
+      inputDigest: 'digest',
+      worker: 'test',
+      leaseMs: 0,
+    });
+    if (begun.outcome !== 'begun') throw new Error(begun.outcome);
+    const { sessionId } = begun.move;
+    await storeMessage(pool, projectId, sessionId);
+    await commitSideBranch(
+      pool,
+      begun.move,
+      { turnId: turn.turnId, sessionId, reply: 'Well.' },
+      nothingSpent,
+    );
+    await answerTurn(pool, { turnId: turn.turnId, kind: 'side_branch', sessionId, reply: 'Well.' });
+    expect(await listTurns(pool, projectId, host.chatId, 10)).toEqual([
+      expect.objectContaining({ turnId: turn.turnId, reply: 'Well.', sessionId }),
+    ]);
+    expect((await listSideBranches(pool, projectId)).map(({ reply }) => reply)).toEqual(['Well.']);
+    const next = await recordQuestion(pool, { ...question, messageId: 'm2' });
+    expect((await readPast(pool, next)).branch).toMatchObject({ sessionId });
+    expect(await chatWorkspace(pool, projectId, host.chatId)).toBe('/srv/shop');
+  });
+
+  it('shows the lineage, tells a fresh session of the past, and finds ancestors of a lost head', async () => {
+    const { pool } = database;
+    const { nodes, headSessionId } = await readLineage(pool, projectId, 10);
+    expect(nodes.filter(({ kind }) => kind === 'head').map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
+    expect(new Set(nodes.filter(({ kind }) => kind === 'head').map(({ versionId }) => versionId))).toEqual(
+      new Set([key.versionId, host.olderVersionId]),
+    );
+    await pool.query(`UPDATE project_versions SET ai_metadata = '{"title": "Shop"}' WHERE version_id = $1`, [
+      key.versionId,
+    ]);
+    const { chainId } = await requireChain(pool, key);
+    const past = await readProjectPast(pool, projectId, chainId);
+    expect(past.metadata).toEqual({ versionId: key.versionId, value: { title: 'Shop' } });
+    expect(past.operations.map(({ seq }) => seq)).toEqual([1, 2, 3, 4]);
+    const [, , docs] = await getSessionChain(pool, projectId);
+    expect(
+      (await operationsSince(pool, projectId, parseSessionId(docs ?? ''))).map(({ seq }) => seq),
+    ).toEqual([3, 4]);
+    // The two recorded sessions have no transcript here.
+    expect(await nearestValidAncestor(pool, projectId, parseSessionId(headSessionId ?? ''))).toMatchObject({
+      sessionId: docs,
+    });
+  });
+
+  it('keeps sessions that a head needs and deletes others', async () => {
+    const store = createTranscriptStore({ pool: database.pool, projectId });
+    const { sessionId } = await readHead(database.pool, projectId);
+    await storeMessage(database.pool, projectId, sessionId ?? '');
+    await expect(store.delete({ projectKey: '', sessionId: sessionId ?? '' })).rejects.toMatchObject({
+      code: 'SESSION_IN_USE',
+    });
+    await storeMessage(database.pool, projectId, 'nobody-needs-it');
+    await store.delete({ projectKey: '', sessionId: 'nobody-needs-it' });
+    expect(await store.load({ projectKey: '', sessionId: 'nobody-needs-it' })).toBeNull();
+  });
+
+  it('says that an unknown or malformed id is not there', async () => {
+    const { pool } = database;
+    const unknown = host.malformedId ?? 'unknown';
+    const strange = {
+      projectId: parseProjectId(unknown),
+      versionId: parseVersionId(unknown),
+      buildId: parseBuildId('b'),
+    };
+    const notFound = { code: 'PROJECT_NOT_FOUND' };
+    await expect(register(pool, strange)).rejects.toMatchObject(notFound);
+    await expect(readHead(pool, strange.projectId)).rejects.toMatchObject(notFound);
+    await expect(readHeadSnapshot(pool, strange.projectId)).rejects.toMatchObject(notFound);
+    await expect(
+      readSyncReport(pool, { projectId: strange.projectId, limit: 1, redisUrl: null }),
+    ).rejects.toMatchObject(notFound);
+    await expect(register(pool, { ...strange, projectId })).rejects.toMatchObject({
+      code: 'VERSION_NOT_FOUND',
+    });
+    const record = { sessionId: parseSessionId('s'), source: 'build', metrics: unknownSpend } as const;
+    await expect(
+      recordSession(pool, { ...record, projectId: strange.projectId, versionId: null }),
+    ).rejects.toMatchObject(notFound);
+    await expect(
+      recordSession(pool, { ...record, projectId, versionId: strange.versionId }),
+    ).rejects.toMatchObject({ code: 'VERSION_NOT_FOUND' });
+    const question = { chatId: unknown, messageId: 'm', question: 'q', when: 'now' } as const;
+    await expect(recordQuestion(pool, { ...question, projectId: strange.projectId })).rejects.toMatchObject(
+      notFound,
+    );
+    if (host.malformedId !== null) {
+      await expect(recordQuestion(pool, { ...question, projectId })).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+      });
+    }
+  });
+
+  it('takes two spellings of one id for two ids, of which one is not there', async () => {
+    const other =
+      host.projectId === host.projectId.toUpperCase() ? `0${host.projectId}` : host.projectId.toUpperCase();
+    await expect(readHead(database.pool, parseProjectId(other))).rejects.toMatchObject({
+      code: 'PROJECT_NOT_FOUND',
+    });
+  });
+
+  it("finds rows by the host's own indexes", async () => {
+    const client = await database.pool.connect();
+    try {
+      await client.query('SET enable_seqscan = off');
+      for (const [table, column, cast] of [
+        ['projects', 'project_id', 'project_key'],
+        ['project_versions', 'version_id', 'version_key'],
+        ['session_transitions', 'project_id', 'transition_project_key'],
+      ]) {
+        await client.query(
+          `PREPARE look (text) AS SELECT FROM ${table} WHERE ${column} = session_chain.${cast}($1)`,
+        );
+        await client.query('SET plan_cache_mode = force_generic_plan');
+        const { rows } = await client.query<{ 'QUERY PLAN': string }>(
+          `EXPLAIN EXECUTE look ('${host.projectId}')`,
+        );
+        expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toMatch(/Index Cond: .*\$1/);
+        await client.query('DEALLOCATE look');
+      }
+    } finally {
+      client.release(true);
+    }
+  });
+
+  it('opens another chain on the head that moved, whose transcript must be there', async () => {
+    const { pool } = database;
+    const other = { ...key, buildId: parseBuildId('b2') };
+    const { chainId } = await register(pool, other);
+    const opened = await openChain(pool, { ...other, chainId }, openerOf('r2'), null);
+    const { sessionId } = await readHead(pool, projectId);
+    expect(opened).toMatchObject({ outcome: 'opened', baseSessionId: sessionId });
+    expect(await readChain(pool, other)).toMatchObject({ status: 'running', versionId: key.versionId });
+  });
+});
+
+const monitoringQuery = `SELECT p.project_id, p.last_ai_session_id AS project_session, pv.ai_session_id AS version_session, pv.version_id,
+  CASE WHEN p.last_ai_session_id = pv.ai_session_id THEN 'SYNCED' ELSE 'OUT_OF_SYNC' END AS sync_status
+FROM projects p JOIN project_versions pv ON p.project_id = pv.project_id
+WHERE pv.id = (SELECT id FROM project_versions WHERE project_id = p.project_id ORDER BY created_at DESC LIMIT 1);`;
+
+describe('migrate --dry-run', () => {
+  it.each(hostSchemas)('prints what it would add to $name, and changes nothing', async (host) => {
+    await withHost(host.sql, async (database) => {
+      const before = await dumpSchema(database.pool);
+      const { pending, additions, obstacles } = await planMigration(database.pool);
+      expect([pending[0], obstacles]).toEqual(['20261122000001_tables', []]);
+      expect(await dumpSchema(database.pool)).toBe(before);
+
+      await migrate(database.url);
+      const printed = additions.map(({ statement }) => statement).join('\n');
+      const { rows: added } = await database.pool.query<{ name: string }>(
+        `SELECT attname AS name FROM pg_attribute WHERE attrelid = ANY ($1::regclass[]) AND attnum > 0`,
+        [hostTableNames],
+      );
+      const known = before.split('\n').map((line) => line.trim().split(' ')[0]);
+      const missing = added.filter(({ name }) => !known.includes(name) && !printed.includes(name));
+      expect(missing).toEqual([]);
+      expect(await planMigration(database.pool)).toEqual({ pending: [], additions: [], obstacles: [] });
+    });
+  });
+
+  it('prints the statements that help against what stops it, and once they have run nothing stops it', async () => {
+    await withHost(varcharHost.sql, async (database) => {
+      await database.pool.query(`
+        DELETE FROM session_transitions;
+        ALTER TABLE session_transitions ADD COLUMN actor text NOT NULL, ALTER COLUMN old_session_id SET NOT NULL;
+        ALTER TABLE project_ai_session_metrics ADD COLUMN region text NOT NULL DEFAULT 'eu', ADD COLUMN "tenantId" int NOT NULL;
+        ALTER TABLE projects DROP CONSTRAINT projects_pkey, ALTER COLUMN last_ai_session_id TYPE varchar(20);
+        ALTER TABLE project_versions DROP COLUMN status, ALTER COLUMN ai_session_id TYPE char(10);
+        DROP TABLE chat_plan_sessions;`);
+      const before = await dumpSchema(database.pool);
+      const { obstacles } = await planMigration(database.pool);
+      expect(obstacles.map(({ table, column }) => `${table}.${column ?? ''}`).sort()).toEqual([
+        'project_ai_session_metrics.tenantId',
+        'project_versions.ai_session_id',
+        'project_versions.status',
+        'projects.last_ai_session_id',
+        'projects.project_id',
+        'session_transitions.actor',
+        'session_transitions.old_session_id',
+      ]);
+      await expect(migrate(database.url)).rejects.toMatchObject({
+        code: 'MIGRATION_FAILED',
+        message: expect.stringContaining('session_transitions.actor is NOT NULL without a default'),
+        remedy: expect.stringContaining('ALTER TABLE session_transitions ALTER COLUMN actor DROP NOT NULL;'),
+      });
+      expect(await dumpSchema(database.pool)).toBe(before);
+
+      for (const { statement } of obstacles) await database.pool.query(statement);
+      expect((await migrate(database.url)).length).toBeGreaterThan(0);
+    });
+  });
+
+  it('stops at ids that cannot be compared, values that do not fit, a missing table of versions, and a view', async () => {
+    const { sql } = uuidHost;
+    const stops = async (change: string) =>
+      await withHost(sql, async (database) => {
+        await database.pool.query(change);
+        const { obstacles } = await planMigration(database.pool);
+        for (const { statement } of obstacles.filter((one) => !one.statement.includes('…'))) {
+          await database.pool.query(statement);
+        }
+        return [
+          obstacles.map(({ problem }) => problem),
+          (await planMigration(database.pool)).obstacles.length,
+        ];
+      });
+    expect(
+      await stops(
+        'DROP TABLE chat_plan_sessions; CREATE TABLE chat_plan_sessions (session_id jsonb, project_id text)',
+      ),
+    ).toEqual([
+      [
+        'chat_plan_sessions.session_id is of the type jsonb; ids may be text, character varying, character, smallint, integer, bigint, uuid',
+      ],
+      0,
+    ]);
+    expect(
+      await stops(`DELETE FROM project_versions; ALTER TABLE project_versions DROP CONSTRAINT project_versions_project_id_fkey,
+        ALTER COLUMN project_id TYPE text`),
+    ).toEqual([['project_versions.project_id (text) cannot be compared with the uuid that it refers to'], 0]);
+    expect(
+      await stops(`CREATE TYPE state AS ENUM ('queued', 'deployed');
+        ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`),
+    ).toEqual([['project_versions.status (state) cannot hold what we write to it as text'], 0]);
+    expect(
+      await stops(`ALTER TABLE session_transitions ADD CONSTRAINT known_sources
+        CHECK (source IN ('build', 'metadata_generation', 'chat_plan'))`),
+    ).toEqual([[expect.stringContaining('session_transitions.source is bound to other values: CHECK')], 0]);
+    expect(await stops('DROP TABLE project_versions')).toEqual([
+      ['projects is there and project_versions is not'],
+      0,
+    ]);
+    expect(
+      await stops('ALTER TABLE projects RENAME TO apps; CREATE VIEW projects AS SELECT * FROM apps'),
+    ).toEqual([['projects is no table but a view, to which nothing can be added'], 1]);
+  });
+});
+
+describe.each(hostSchemas)('migrate --enforce-head on $name', (host) => {
+  const projectId = parseProjectId(host.projectId);
+  const key: ChainKey = { projectId, versionId: parseVersionId(host.versionId), buildId: parseBuildId('b1') };
+
+  it('adopts drifted heads, adds the key, may be repeated, and old writers are refused from then on', async () => {
+    await withHost(host.sql, async ({ pool, url }) => {
+      await migrate(url);
+      expect(await readHeadKey(pool)).toEqual({ status: 'absent' });
+      const chain = await openNew(pool, key);
+      const built = await runStep(pool, chain, 'build');
+      // An old writer, of a head of ours and of one that we have never seen.
+      await pool.query(`UPDATE projects SET last_ai_session_id = 'outside-2' WHERE project_id = $1`, [
+        projectId,
+      ]);
+      expect(await countDriftedHeads(pool)).toBe(2);
+
+      const [first] = await Promise.all([enforceHead(pool), enforceHead(pool)]);
+      expect(first.added).toBe(true);
+      expect(await readHeadKey(pool)).toEqual({ status: 'valid' });
+      expect(await enforceHead(pool)).toEqual({ added: false, adopted: 0 });
+      expect(
+        (await listTransitions(pool, projectId, 2)).map((row) => [
+          row.source,
+          row.oldSessionId,
+          row.newSessionId,
+        ]),
+      ).toEqual([
+        ['import', built.newSessionId, 'outside-2'],
+        ['build', null, built.newSessionId],
+      ]);
+      await expect(
+        pool.query(`UPDATE projects SET last_ai_session_id = 'outside-3' WHERE project_id = $1`, [projectId]),
+      ).rejects.toMatchObject({ constraint: 'projects_head_is_last_transition' });
+
+      // Whoever moves the head as it should be is not in its way, nor is a head that a person clears.
+      const recorded = await recordSession(pool, {
+        projectId: parseProjectId(host.driftedProjectId),
+        versionId: null,
+        sessionId: parseSessionId(randomUUID()),
+        source: 'build',
+        metrics: unknownSpend,
+      });
+      expect(recorded.seq).toBe(2);
+      await pool.query('UPDATE projects SET last_ai_session_id = NULL WHERE project_id = $1', [projectId]);
+    });
+  });
+
+  it('goes on where an earlier run was interrupted, with more drifted heads than fit in one transaction', async () => {
+    await withHost(host.sql, async ({ pool, url }) => {
+      await migrate(url);
+      // As a run leaves it that died before it looked at the rows that were there.
+      const hasRef = host === uuidHost;
+      await pool.query(`ALTER TABLE projects ADD CONSTRAINT projects_head_is_last_transition
+        FOREIGN KEY (project_id, session_seq, last_ai_session_id)
+        REFERENCES session_transitions (${hasRef ? 'project_ref' : 'project_id'}, seq, new_session_id) NOT VALID`);
+      expect(await readHeadKey(pool)).toEqual({ status: 'not_validated' });
+      await pool.query(manyProjects(host));
+      // Two at once do it once.
+      const both = await Promise.all([enforceHead(pool), enforceHead(pool)]);
+      expect(both.reduce((sum, { adopted }) => sum + adopted, 0)).toBe(451);
+      expect(await readHeadKey(pool)).toEqual({ status: 'valid' });
+    });
+  });
+});
+
+it('enforces heads while old writers and our own move them', async () => {
+  await withHost(varcharHost.sql, async ({ pool, url }) => {
+    await migrate(url);
+    await pool.query(manyProjects(varcharHost));
+    const projects = Array.from({ length: 20 }, (_, n) => parseProjectId(`many-${n + 1}`));
+    let refused = 0;
+    const oldWriter = async (projectId: string) => {
+      for (let n = 0; n < 20; n++) {
+        await pool
+          .query('UPDATE projects SET last_ai_session_id = $2 WHERE project_id = $1', [
+            projectId,
+            randomUUID(),
+          ])
+          .catch((error: unknown) => {
+            expect(error).toMatchObject({ constraint: 'projects_head_is_last_transition' });
+            refused++;
+          });
+      }
+    };
+    const ours = async (projectId: ChainKey['projectId']) => {
+      for (let n = 0; n < 10; n++) {
+        await recordSession(pool, {
+          projectId,
+          versionId: null,
+          sessionId: parseSessionId(randomUUID()),
+          source: 'build',
+          metrics: unknownSpend,
+        });
+      }
+    };
+    const [, , enforced] = await Promise.all([
+      Promise.all(projects.map(oldWriter)),
+      Promise.all(projects.map(ours)),
+      enforceHead(pool),
+    ]);
+    expect(enforced.added).toBe(true);
+    expect(await countDriftedHeads(pool)).toBe(0);
+    expect(await readHeadKey(pool)).toEqual({ status: 'valid' });
+    // From here on every old writer is refused.
+    const before = refused;
+    await oldWriter('many-1');
+    expect(refused - before).toBe(20);
+    const report = await readSyncReport(pool, { limit: 1_000, redisUrl: null });
+    expect(report.drifted.filter(({ reasons }) => reasons.includes('broken_lineage'))).toEqual([]);
+  });
+}, 60_000);
+
+/** 450 heads that no transition explains. */
+function manyProjects({ name }: (typeof hostSchemas)[number]): string {
+  const insert = {
+    [uuidHost.name]: `(project_id, tenant, name, updated_at, last_ai_session_id)
+      SELECT gen_random_uuid(), gen_random_uuid(), 'many', now(), 's-' || n`,
+    [bigintHost.name]: `(project_id, owner, last_ai_session_id) SELECT 1000 + n, 1, 's-' || n`,
+    [varcharHost.name]: `(project_id, name, last_ai_session_id) SELECT 'many-' || n, 'many', 's-' || n`,
+  }[name];
+  return `INSERT INTO projects ${insert ?? ''} FROM generate_series(1, 450) AS n`;
+}
+
+it('has the key from the start on a database of its own', async () => {
+  const database = await createTestDatabase();
+  try {
+    expect(await readHeadKey(database.pool)).toEqual({ status: 'valid' });
+    expect(await enforceHead(database.pool)).toEqual({ added: false, adopted: 0 });
+  } finally {
+    await database.drop();
+  }
+});
+
+const hostTableNames = [
+  'projects',
+  'project_versions',
+  'session_transitions',
+  'project_ai_session_metrics',
+  'chat_plan_sessions',
+  'project_chat_log_minimal',
+];
+
+async function withHost<Result>(
+  sql: string,
+  work: (database: TestDatabase) => Promise<Result>,
+): Promise<Result> {
+  const database = await createTestDatabase({ empty: true });
+  try {
+    await database.pool.query(sql);
+    return await work(database);
+  } finally {
+    await database.drop();
+  }
+}
+
+describe('tables of other names', () => {
+  const blocks = [
+    ...readFileSync(join(import.meta.dirname, '../../docs/host-databases.md'), 'utf8').matchAll(
+      /^```sql\n([^]*?)^```$/gm,
+    ),
+  ].map(([, sql]) => sql ?? '');
+  const [before = '', after = ''] = blocks;
+  const projectId = parseProjectId('5f3c1a52-5a0e-4a53-9d0b-3a7f5d0f6c11');
+  const key: ChainKey = { projectId, versionId: parseVersionId('12'), buildId: parseBuildId('b1') };
+
+  it('are used through updatable views, which the recipe of the document makes', async () => {
+    expect(blocks).toHaveLength(2);
+    const host = `
+      CREATE TABLE apps (id serial PRIMARY KEY, key uuid NOT NULL UNIQUE, title text NOT NULL);
+      CREATE TABLE app_versions (number serial PRIMARY KEY, key bigint NOT NULL UNIQUE, app_key uuid NOT NULL REFERENCES apps (key),
+        state text, made_at timestamptz NOT NULL DEFAULT now());
+      INSERT INTO apps (key, title) VALUES ('${projectId}', 'Shop');
+      INSERT INTO app_versions (key, app_key) VALUES (12, '${projectId}');`;
+    await withHost(host, async ({ pool, url }) => {
+      await pool.query(before);
+      // The host's own code goes on meanwhile.
+      await pool.query(`UPDATE apps SET title = 'The shop'; UPDATE app_versions SET state = 'queued'`);
+      expect((await migrate(url)).length).toBeGreaterThan(0);
+      await pool.query(after);
+      // There is nothing to do, so that the views are in nobody's way.
+      expect(await migrate(url)).toEqual([]);
+
+      const chain = await openNew(pool, key);
+      const built = await runStep(pool, chain, 'build');
+      const state = await readChainState(pool, key);
+      await closeChain(pool, chain, {
+        turn: chain.turn,
+        runId: chain.runId,
+        result: { ...state, status: 'completed' },
+        versionStatus: 'deployed',
+      });
+      const record = { projectId, versionId: null, source: 'build', metrics: unknownSpend } as const;
+      const recorded = await recordSession(pool, { ...record, sessionId: parseSessionId(randomUUID()) });
+      expect(recorded).toMatchObject({ seq: 2, versionId: '12', oldSessionId: built.newSessionId });
+      const { rows } = await pool.query(
+        'SELECT a.title, a.last_ai_session_id, v.state, v.ai_session_id FROM apps a, app_versions v',
+      );
+      expect(rows).toEqual([
+        {
+          title: 'The shop',
+          last_ai_session_id: recorded.newSessionId,
+          state: 'deployed',
+          ai_session_id: recorded.newSessionId,
+        },
+      ]);
+      expect((await pool.query(monitoringQuery)).rows).toEqual([
+        expect.objectContaining({ sync_status: 'SYNCED' }),
+      ]);
+      await expect(register(pool, { ...key, projectId: parseProjectId('shop') })).rejects.toMatchObject({
+        code: 'PROJECT_NOT_FOUND',
+      });
+
+      // The key needs the table; once it is there, it holds behind the view, too.
+      await expect(enforceHead(pool)).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
+      await pool.query(`UPDATE projects SET last_ai_session_id = 'outside'`);
+      await pool.query(before);
+      expect(await enforceHead(pool)).toEqual({ added: true, adopted: 1 });
+      await pool.query(after);
+      expect(await readHeadKey(pool)).toEqual({ status: 'valid' });
+      await expect(pool.query(`UPDATE projects SET last_ai_session_id = 'outside-2'`)).rejects.toMatchObject({
+        constraint: 'projects_head_is_last_transition',
+      });
+      expect((await recordSession(pool, { ...record, sessionId: parseSessionId(randomUUID()) })).seq).toBe(4);
+    });
+  });
+});
