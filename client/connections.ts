@@ -1,0 +1,45 @@
+import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
+import type pg from 'pg';
+import { type Pool, createPool } from '../storage/pool.js';
+
+/** Where the database is: its address, or a pool (of `pg`) that the host has and closes itself. */
+export type DatabaseOptions = { databaseUrl: string; pool?: never } | { pool: pg.Pool; databaseUrl?: never };
+
+/** Where Temporal is. For Temporal Cloud with an API key `tls` is on by itself. */
+export interface TemporalAddress extends Pick<ConnectionOptions, 'apiKey' | 'tls'> {
+  /** `host:port`. */
+  address: string;
+  /** Default: `default`. */
+  namespace?: string;
+}
+
+export type ConnectionsOptions = DatabaseOptions & {
+  /** The namespace in which the chains run: its address, or a client of it that the host has and closes itself. */
+  temporal: TemporalAddress | Client;
+};
+
+/** What the client works with. */
+export interface Connections {
+  pool: Pool;
+  temporal: Client;
+  /** Closes what was opened here; what the host gave stays open. */
+  close: () => Promise<void>;
+}
+
+/** Opens what the host does not have; nothing is connected before its first use. */
+export function openConnections({ databaseUrl, pool, temporal }: ConnectionsOptions): Connections {
+  const ownPool =
+    databaseUrl === undefined ? null : createPool(databaseUrl, { applicationName: 'session-chain client' });
+  const ownClient = 'workflow' in temporal ? null : clientOf(temporal);
+  return {
+    pool: ownPool ?? (pool as Pool),
+    temporal: ownClient ?? (temporal as Client),
+    async close() {
+      await Promise.all([ownPool?.end(), ownClient?.connection.close()]);
+    },
+  };
+}
+
+function clientOf({ namespace = 'default', ...address }: TemporalAddress): Client {
+  return new Client({ connection: Connection.lazy(address), namespace });
+}

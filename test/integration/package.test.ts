@@ -1,0 +1,327 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { publint } from 'publint';
+import ts from 'typescript';
+import { parse } from 'yaml';
+import { readConfig, variables } from '../../config/environment.js';
+import { loadChainDefinition } from '../../config/chain-definition.js';
+import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type Project, filesOf, installPackage, link } from '../support/installed-package.js';
+
+/** The package as a host has it: packed, and installed in a project that holds only what the package declares. */
+
+/** What the client may need of the package's dependencies; neither Temporal's worker nor the agent SDK. */
+const clientDependencies = ['@temporalio/client', '@temporalio/common', 'ioredis', 'pg', 'zod'];
+
+let stack: ChainStack;
+let clientOnly: Project;
+let project: Project;
+
+beforeAll(async () => {
+  stack = await startChainStack('package');
+  clientOnly = installPackage(clientDependencies);
+  project = installPackage();
+}, 60_000);
+
+afterAll(async () => {
+  clientOnly.remove();
+  project.remove();
+  await stack.stop();
+});
+
+describe('the package', () => {
+  it('holds the program, the migrations, the templates and the documents, and nothing else', () => {
+    const files = filesOf(project);
+    const kinds = new Set(
+      files.map((file) =>
+        file.replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1').replace(/^(docs|migrations)\/[^/]+$/, '$1'),
+      ),
+    );
+    expect([...kinds].sort()).toEqual([
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      ...readdirSync('cli/templates')
+        .map((name) => `cli/templates/${name}`)
+        .sort(),
+      ...[
+        'activities',
+        'agent',
+        'cli',
+        'client',
+        'config',
+        'contracts',
+        'storage',
+        'workers',
+        'workflows',
+        'workspace',
+      ].map((room) => `dist/${room}`),
+      'docs',
+      'migrations',
+      'package.json',
+    ]);
+    expect(files).toContain('dist/workers/workflow-bundle.js');
+  });
+
+  it('needs neither the agent SDK nor embedded servers, and runs without our overrides', () => {
+    const manifest = JSON.parse(readFileSync(join(project.packageFolder, 'package.json'), 'utf8')) as Record<
+      string,
+      Record<string, string>
+    >;
+    const needed = Object.keys({ ...manifest['dependencies'], ...manifest['optionalDependencies'] });
+    expect(needed.filter((name) => /anthropic|embedded|offline|redis-memory/.test(name))).toEqual([]);
+    const overridden = Object.keys(manifest['overrides'] ?? {});
+    expect(needed.filter((name) => overridden.includes(name))).toEqual([]);
+    expect(manifest['peerDependenciesMeta']).toEqual({
+      '@anthropic-ai/claude-agent-sdk': { optional: true },
+    });
+    // The peer is exactly what all tests ran with.
+    expect(manifest['peerDependencies']).toEqual({
+      '@anthropic-ai/claude-agent-sdk': manifest['devDependencies']?.['@anthropic-ai/claude-agent-sdk'],
+    });
+  });
+
+  it('has exports that bundlers and compilers resolve', async () => {
+    const { messages } = await publint({ pkgDir: project.packageFolder, strict: true });
+    expect(messages.filter(({ type }) => type !== 'suggestion')).toEqual([]);
+    const analysis = await checkPackage(createPackageFromTarballData(readFileSync(project.tarball)));
+    // ESM only: resolution from before `exports` finds nothing, a CommonJS module reads it by require(esm) or import().
+    const problems = (analysis.types && 'problems' in analysis ? analysis.problems : []).filter(
+      (problem) =>
+        !('resolutionKind' in problem && ['node10', 'node16-cjs'].includes(problem.resolutionKind)),
+    );
+    expect(problems).toEqual([]);
+    expect(analysis).toMatchObject({ types: { kind: 'included' } });
+  });
+});
+
+const clientProgram = `
+  import { SessionChainError, createSessionChain } from 'session-chain/client';
+
+  const { DATABASE_URL, TEMPORAL_ADDRESS, TASK_QUEUE, WORKSPACE } = process.env;
+  const sessionChain = createSessionChain({
+    databaseUrl: DATABASE_URL,
+    temporal: { address: TEMPORAL_ADDRESS },
+    taskQueue: TASK_QUEUE,
+    policy: { compactThresholdTokens: 0 },
+  });
+  const unknown = await sessionChain.head('nobody').catch((error) => error);
+  const started = await sessionChain.start({
+    projectId: 'shop', versionId: 'shop-v1', workspace: WORKSPACE, steps: ['build'], createRows: true,
+  });
+  const result = await sessionChain.wait(started);
+  const head = await sessionChain.head('shop');
+  await sessionChain.close();
+  const loaded = process.report?.getReport().sharedObjects.filter((path) => path.endsWith('.node')) ?? [];
+  console.log(JSON.stringify({
+    unknown: unknown instanceof SessionChainError && unknown.code, status: result.status,
+    isHead: head.sessionId === result.head.sessionId, seq: head.seq, natives: loaded,
+  }));
+`;
+
+describe('session-chain/client', () => {
+  it('starts a chain and reads its head, with addresses alone', async () => {
+    await stack.startWorker();
+    clientOnly.write('client.js', clientProgram);
+    const { workspace } = stack.request();
+    const printed = await clientOnly.node(['client.js'], {
+      DATABASE_URL: stack.database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+      TASK_QUEUE: stack.policy.taskQueues.chains,
+      WORKSPACE: workspace,
+    });
+    expect(JSON.parse(printed)).toEqual({
+      unknown: 'PROJECT_NOT_FOUND',
+      status: 'completed',
+      isHead: true,
+      seq: 1,
+      natives: [],
+    });
+  }, 60_000);
+
+  it.each([
+    [
+      'require()',
+      `const { createSessionChain } = require('session-chain/client'); console.log(typeof createSessionChain);`,
+    ],
+    [
+      'import()',
+      `import('session-chain/client').then((loaded) => console.log(typeof loaded.createSessionChain));`,
+    ],
+  ])('is loaded by a CommonJS module with %s', async (_, program) => {
+    clientOnly.write('old.cjs', program);
+    expect(await clientOnly.node(['old.cjs'])).toBe('function\n');
+  });
+});
+
+describe('session-chain/worker', () => {
+  it('says what to install where the agent SDK is missing, and works once it is there', async () => {
+    const { folder } = project;
+    project.write(
+      'worker.js',
+      `import { startWorker } from 'session-chain/worker';
+      try {
+        const worker = await startWorker({ environment: process.env });
+        worker.shutdown();
+        await worker.finished;
+        console.log('stopped');
+      } catch (error) {
+        console.log(JSON.stringify({ code: error.code, remedy: error.remedy }));
+      }`,
+    );
+    const environment = {
+      DATABASE_URL: stack.database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+      SESSION_CHAIN_TASK_QUEUE: `${stack.policy.taskQueues.chains}-own`,
+      SESSION_CHAIN_SCRATCH_DIR: join(folder, 'scratch'),
+      SESSION_CHAIN_LOG_LEVEL: 'silent',
+      ANTHROPIC_API_KEY: 'test-credential',
+    };
+    const without = JSON.parse(await project.node(['worker.js'], environment)) as Record<string, string>;
+    expect(without['code']).toBe('AGENT_NOT_FOUND');
+    expect(without['remedy']).toMatch(
+      /npm install --save-exact @anthropic-ai\/claude-agent-sdk@\d+\.\d+\.\d+$/,
+    );
+    const command = await project.shell('session-chain worker -o json', environment);
+    expect(JSON.parse(command.stderr)).toMatchObject({ error: without });
+
+    link(folder, '@anthropic-ai/claude-agent-sdk');
+    expect(await project.node(['worker.js'], environment)).toBe('stopped\n');
+  }, 60_000);
+});
+
+describe('session-chain init', () => {
+  it('writes what an empty project needs, once', async () => {
+    const first = await project.shell('mkdir host && cd host && session-chain init');
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(first.stdout).toContain('docker compose up --detach --wait');
+    expect(readdirSync(join(project.folder, 'host')).sort()).toEqual([
+      '.env.example',
+      'docker-compose.yml',
+      'session-chain.config.ts',
+    ]);
+
+    project.write('host/session-chain.config.ts', 'mine');
+    const again = await project.shell('session-chain init --dir host -o json');
+    expect(again.code).toBe(2);
+    expect(JSON.parse(again.stderr)).toMatchObject({
+      error: {
+        code: 'INVALID_INPUT',
+        message: expect.stringContaining('session-chain.config.ts') as unknown,
+      },
+    });
+    expect(readFileSync(join(project.folder, 'host/session-chain.config.ts'), 'utf8')).toBe('mine');
+
+    expect(await project.shell('session-chain init --dir host --force -o json')).toMatchObject({ code: 0 });
+    const { definition } = await loadChainDefinition(
+      { SESSION_CHAIN_CONFIG: undefined, SESSION_CHAIN_MODEL: undefined },
+      join(project.folder, 'host'),
+    );
+    expect(definition.steps.build.maxCostUsd).toBe(10);
+  }, 60_000);
+
+  it('gives an environment that is read as it stands, and has every variable that its compose file requires', async () => {
+    project.write(
+      '.env.example',
+      readFileSync('cli/templates/env.example', 'utf8').replace(/^(\w*PASSWORD=)$/gm, '$1secret'),
+    );
+    const { stdout } = await project.shell('set -a; . ./.env.example; env');
+    const environment = Object.fromEntries(
+      stdout.split('\n').map((line) => [line.split('=')[0] ?? '', line.slice(line.indexOf('=') + 1)]),
+    );
+    expect(readConfig(environment).DATABASE_URL).toBe(
+      'postgres://session_chain:secret@127.0.0.1:5432/session_chain',
+    );
+    const required = [
+      ...readFileSync('cli/templates/docker-compose.yml', 'utf8').matchAll(/\$\{(\w+):\?/g),
+    ].map(([, name]) => name ?? '');
+    expect(required.filter((name) => environment[name] !== 'secret')).toEqual([]);
+    expect(
+      Object.keys(environment).filter((name) => name.startsWith('SESSION_CHAIN_') && !(name in variables)),
+    ).toEqual([]);
+  });
+
+  it('runs the same servers as the compose file of the repository', () => {
+    const servicesOf = (file: string) =>
+      (parse(readFileSync(file, 'utf8'), { merge: true }) as { services: Record<string, object> }).services;
+    const whole = servicesOf('docker-compose.yml');
+    for (const [name, service] of Object.entries(servicesOf('cli/templates/docker-compose.yml'))) {
+      // The cache is asked from outside, too.
+      const { ports, ...rest } = service as { ports?: unknown };
+      expect(name === 'cache' ? rest : { ...rest, ...(ports ? { ports } : {}) }).toEqual(whole[name]);
+    }
+  });
+});
+
+describe('the types', () => {
+  it('hold in a strict project, and catch mistakes', () => {
+    for (const name of ['@types/node', '@anthropic-ai/claude-agent-sdk']) link(project.folder, name);
+    const examples = [...readFileSync('docs/adopting.md', 'utf8').matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(
+      ([, code = ''], index) => project.write(`adopting-${index}.ts`, code),
+    );
+    expect(examples.length).toBeGreaterThan(0);
+    const program = ts.createProgram([project.write('host.ts', typedHost), ...examples], {
+      target: ts.ScriptTarget.ES2023,
+      module: ts.ModuleKind.NodeNext,
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      noEmit: true,
+      types: ['node'],
+      typeRoots: [join(project.folder, 'node_modules/@types')],
+    });
+    // What is wrong inside of other packages is not ours to mend, and takes long to look through.
+    const ours = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(project.folder));
+    expect(ours.length).toBeGreaterThan(10);
+    const problems = ours.flatMap((file) => ts.getPreEmitDiagnostics(program, file));
+    expect(problems.map((problem) => ts.formatDiagnostic(problem, formatHost))).toEqual([]);
+  }, 60_000);
+});
+
+const formatHost: ts.FormatDiagnosticsHost = {
+  getCanonicalFileName: (name) => name,
+  getCurrentDirectory: () => project.folder,
+  getNewLine: () => '\n',
+};
+
+const typedHost = `
+import { type ChainResult, SessionChainError, createSessionChain } from 'session-chain/client';
+import { type AfterStepInput, defineChain } from 'session-chain/config';
+import { startWorker } from 'session-chain/worker';
+
+const sessionChain = createSessionChain({
+  databaseUrl: 'postgres://localhost/app',
+  temporal: { address: 'localhost:7233', namespace: 'builder' },
+  policy: { budget: { maxCostUsd: 5 } },
+});
+
+export async function build(versionId: string): Promise<ChainResult> {
+  try {
+    const started = await sessionChain.start({ projectId: 'shop', versionId, workspace: '/srv/shop' });
+    const reply = await sessionChain.ask({ projectId: 'shop', text: 'What is next?' });
+    const text: string = reply.reply;
+    console.log(text, started.alreadyStarted satisfies boolean);
+    return await sessionChain.wait(started);
+  } catch (error) {
+    if (error instanceof SessionChainError && error.code === 'PROJECT_NOT_FOUND') console.error(error.remedy);
+    // @ts-expect-error No such code.
+    if (error instanceof SessionChainError && error.code === 'NO_SUCH_CODE') console.error();
+    throw error;
+  }
+}
+
+// @ts-expect-error A database is missing.
+createSessionChain({ temporal: { address: 'localhost:7233' } });
+
+export default defineChain({
+  steps: { build: { prompt: ({ instruction }) => instruction ?? 'Build it.' } },
+  after: { build: { activity: 'deployVersion', taskQueue: 'deploy' } },
+  // @ts-expect-error No such field.
+  tool: ['Read'],
+});
+
+export const deployVersion = async (call: AfterStepInput): Promise<string> => call.transitionId;
+export const worker = startWorker({ environment: process.env });
+`;
