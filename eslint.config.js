@@ -124,6 +124,7 @@ export default tseslint.config(
       'bench/**',
       'test/support/**',
       'dev/**',
+      'examples/**',
       'test/fault/main.ts',
       'workers/build-bundle.ts',
     ],

@@ -1,5 +1,6 @@
 import type { Agent } from '../agent/agent.js';
 import type { ChainRuns } from '../contracts/chain-runs.js';
+import type { ChainDefinition } from '../contracts/definition.js';
 import type { ProjectId } from '../contracts/ids.js';
 import type { Checkpoint } from '../storage/checkpoint.js';
 import type { Pool } from '../storage/pool.js';
@@ -14,8 +15,8 @@ export interface ActivityDependencies {
   checkpoint: Checkpoint;
   /** Absolute paths below which workspaces may lie. */
   workspaceRoots: readonly string[];
-  /** Model that the agent asks for, as it enters the input digest; absent: the agent's default. */
-  model?: string;
+  /** What the steps of a chain are. */
+  definition: ChainDefinition;
   chainRuns: ChainRuns;
   stopRequests: StopRequests;
   log: ActivityLog;

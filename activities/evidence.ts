@@ -1,8 +1,10 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import { type Evidence, findHole, judgeEvidence } from '../agent/evidence.js';
+import { type Evidence, judgeEvidence } from '../agent/evidence.js';
 import { ownEntries } from '../agent/transcript.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
+import type { AgentTask } from '../contracts/steps.js';
+import { findHole } from '../contracts/transcript-hole.js';
 import type { Attempt } from '../storage/attempts.js';
 import { quarantineSession } from '../storage/attempts.js';
 import type { ActivityDependencies } from './dependencies.js';
@@ -16,19 +18,22 @@ export interface EarlierWork {
 }
 
 /**
- * Judges the sealed sessions of earlier attempts, the newest first, from the store alone; null when none of them is
- * worth going on from. A transcript with a hole is quarantined.
+ * Judges the sealed sessions of earlier attempts from the store alone: one that finished counts before one that did not,
+ * and a newer before an older one. Null when none of them is worth going on from. `hint` says which to look at first, and
+ * changes nothing of what is found. A transcript with a hole is quarantined.
  */
 export async function findEarlierWork(
   deps: ActivityDependencies,
-  attempt: Attempt,
+  attempt: Pick<Attempt, 'projectId' | 'baseSessionId'> & { step: AgentTask },
   earlier: SessionId[],
+  hint: string | null = null,
 ): Promise<EarlierWork | null> {
   if (earlier.length === 0) return null;
   const store = deps.createTranscriptStore(attempt.projectId);
   const load = async (sessionId: SessionId) => (await store.load({ projectKey: '', sessionId })) ?? [];
   const base = attempt.baseSessionId ? await load(attempt.baseSessionId) : [];
-  for (const sessionId of earlier) {
+  const partial: EarlierWork[] = [];
+  for (const sessionId of [...earlier].sort((one, other) => Number(other === hint) - Number(one === hint))) {
     const entries = await loadWhole(load, sessionId);
     if (typeof entries === 'string') {
       await quarantineSession(deps.pool, attempt.projectId, sessionId, entries);
@@ -36,11 +41,13 @@ export async function findEarlierWork(
       continue;
     }
     const own = ownEntries(entries, base);
-    const evidence = judgeEvidence(attempt.step, own);
+    const evidence = judgeEvidence(attempt.step, own, deps.definition.steps.metadata.schema);
     deps.log.info({ sessionId, step: attempt.step, ...evidence }, 'Judged an earlier attempt.');
-    if (evidence.kind !== 'nothing') return { sessionId, evidence, own };
+    if (evidence.kind === 'finished') return { sessionId, evidence, own };
+    if (evidence.kind === 'partial') partial.push({ sessionId, evidence, own });
   }
-  return null;
+  const [newest] = earlier.flatMap((id) => partial.filter(({ sessionId }) => sessionId === id));
+  return newest ?? null;
 }
 
 /** The entries of a session, or why they cannot be used: one is missing, from the store or from the line. */

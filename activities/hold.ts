@@ -19,15 +19,18 @@ export interface Hold {
 export function holdAttempt(
   { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
   attempt: Pick<Attempt, 'attemptId'>,
-  { chainId, leaseMs }: { chainId: ChainId; leaseMs: number },
+  { chainId, leaseMs }: { chainId?: ChainId; leaseMs: number },
 ): Hold {
   const context = Context.current();
   const stopped = new AbortController();
   let chainStopped = false;
-  const forgetChain = stopRequests.onStop(`chain:${chainId}`, () => {
-    chainStopped = true;
-    stopped.abort();
-  });
+  const forgetChain =
+    chainId === undefined
+      ? () => undefined
+      : stopRequests.onStop(`chain:${chainId}`, () => {
+          chainStopped = true;
+          stopped.abort();
+        });
   const forgetAttempt = stopRequests.onStop(`attempt:${attempt.attemptId}`, () => stopped.abort());
   const renewal = setInterval(() => {
     renewLease(pool, attempt).then(

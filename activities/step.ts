@@ -1,13 +1,12 @@
-import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { AgentRunError, type AgentResult, type AgentSpend } from '../agent/agent.js';
 import type { AgentProgress } from '../agent/progress.js';
-import { agentTools, allowedTools, continuePrompt, houseRules, promptFor } from '../agent/steps.js';
+import { continuePrompt, digestOf, modelOf, promptFor } from '../agent/steps.js';
 import type { CommittedStep, StepInput, StepProgress, StepResult, WaitingStep } from '../contracts/chain.js';
 import { SessionChainError, toFailure, toSessionChainError } from '../contracts/failures.js';
-import type { StepName } from '../contracts/steps.js';
+import { firstMoveOf } from '../contracts/origin.js';
 import {
   type Attempt,
   adoptSession,
@@ -24,6 +23,7 @@ import { chainSpend } from '../storage/ledger.js';
 import { type AttemptMetrics, nothingSpent } from '../storage/metrics.js';
 import { contextTokens } from '../storage/transcripts.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
+import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { type EarlierWork, findEarlierWork } from './evidence.js';
@@ -44,15 +44,32 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const skipped = await reasonToSkip(deps, input);
     if (skipped) return { outcome: 'skipped', step: input.step, reason: skipped };
     const workspace = await resolveWorkspace(chain.workspace, deps.workspaceRoots);
-    const prompt = promptFor(input.step, input.mode, chain.instruction ?? undefined);
+    const { projectId, versionId, buildId, step, mode } = input;
+    const asked = await promptFor(deps.definition, {
+      ...{ projectId, versionId, buildId, step, mode, workspace },
+      instruction: chain.instruction,
+    }).catch(async (error: unknown) => {
+      // What is committed needs no prompt any more.
+      if (await isCommitted(deps.pool, input, step)) return '';
+      throw error;
+    });
+    // Below the prompt, whatever it is made of: a definition cannot lose what the session does not know.
+    const prompt = [asked, ...(await notesFor(deps, input, chain, workspace))].join('\n\n---\n\n');
+    const model = modelOf(deps.definition, step, input.model);
     const leaseMs = (context.info.heartbeatTimeoutMs ?? 30_000) + input.killGraceMs;
-    const begun = await beginOnceAlone(deps, input, digestOf(input.step, prompt, deps.model), leaseMs);
+    const begun = await beginOnceAlone(
+      deps,
+      input,
+      digestOf(deps.definition, { step, prompt, model }),
+      leaseMs,
+    );
     if (begun.outcome === 'committed') return begun.result;
     const { attempt } = begun;
     const hold = holdAttempt(deps, attempt, { chainId: input.chainId, leaseMs });
     const ledger = { spent: nothingSpent };
     try {
-      const earlier = await findEarlierWork(deps, attempt, begun.earlier);
+      const hint = begun.earlier.length > 1 ? await deps.checkpoint.read(buildId) : null;
+      const earlier = await findEarlierWork(deps, attempt, begun.earlier, hint?.sessionId);
       return await finishAttempt(deps, input, {
         chain,
         attempt,
@@ -171,6 +188,7 @@ async function runAgent(
       prompt: earlier ? continuePrompt(input.step) : prompt,
       earlierEntries: earlier?.own ?? [],
       instructionKind: chain.instruction === null ? 'none' : 'free',
+      ...(input.model === undefined ? {} : { model: input.model }),
       workspace,
       killGraceMs: input.killGraceMs,
       ...limits,
@@ -184,7 +202,7 @@ async function runAgent(
 async function commit(
   deps: ActivityDependencies,
   input: StepInput,
-  { attempt, hold, ledger }: AttemptContext,
+  { chain, attempt, hold, ledger }: AttemptContext,
   outcome: Pick<
     Parameters<typeof commitStep>[1],
     'newSessionId' | 'parentSessionId' | 'metadata' | 'warnings'
@@ -197,7 +215,7 @@ async function commit(
     const earlier = before?.steps.find(({ step }) => step === input.step);
     return await commitStep(deps.pool, {
       attempt,
-      source: input.step,
+      source: firstMoveOf(chain.origin, input.head) ?? input.step,
       oldSessionId: input.head.sessionId,
       metrics: ledger.spent,
       ...(earlier ? { earlier } : {}),
@@ -207,7 +225,7 @@ async function commit(
 }
 
 // The agent's work is done and paid: a database that is away for a while must not waste it.
-async function whenDatabaseAnswers<Result>(
+export async function whenDatabaseAnswers<Result>(
   signal: AbortSignal,
   attempt: () => Promise<Result>,
 ): Promise<Result> {
@@ -265,7 +283,7 @@ async function recordEnd(
   }
 }
 
-function metricsOf(spent: AgentSpend): AttemptMetrics {
+export function metricsOf(spent: AgentSpend): AttemptMetrics {
   const { usage, byModel, costUsd, turns, durationMs, apiDurationMs, model, agentVersion } = spent;
   const { turnInFlightUnknown } = spent;
   return {
@@ -283,7 +301,7 @@ function metricsOf(spent: AgentSpend): AttemptMetrics {
 }
 
 /** A run that was stopped is cancelled only if its chain was; else this worker lost it, and another goes on with it. */
-function classify(failure: SessionChainError, hold: Hold): SessionChainError {
+export function classify(failure: SessionChainError, hold: Hold): SessionChainError {
   if (failure.code !== 'CANCELLED' || hold.isCancelled()) return failure;
   return new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the step.');
 }
@@ -309,7 +327,7 @@ interface Heartbeat {
 }
 
 /** Beats at once, then at every report and at least at a third of the heartbeat timeout. */
-function heartbeat(context: Context): Heartbeat {
+export function heartbeat(context: Context): Heartbeat {
   let last: StepProgress = { turns: 0, activity: 'starting' };
   const beat = () => context.heartbeat(last);
   beat();
@@ -321,16 +339,4 @@ function heartbeat(context: Context): Heartbeat {
     },
     stop: () => clearInterval(timer),
   };
-}
-
-/** Names what an attempt is asked to do: evidence of another attempt counts only for the same. */
-function digestOf(step: StepName, prompt: string, model: string | undefined): string {
-  const asked = {
-    prompt,
-    houseRules,
-    tools: agentTools,
-    allowedTools: allowedTools(step),
-    model: model ?? null,
-  };
-  return createHash('sha256').update(JSON.stringify(asked)).digest('hex');
 }

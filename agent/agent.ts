@@ -1,9 +1,9 @@
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { ModelUsage, Usage } from '../contracts/chain.js';
+import type { ChainDefinition } from '../contracts/definition.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
-import type { Metadata } from '../contracts/metadata.js';
-import type { ChainMode, StepName } from '../contracts/steps.js';
+import type { AgentTask, ChainMode } from '../contracts/steps.js';
 import { findAgentBinary } from './binary.js';
 import { requireCredentials } from './environment.js';
 import { agentHooks } from './hooks.js';
@@ -14,6 +14,7 @@ import { readToTheEnd } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
 import { createScratch, sweepScratch, type Scratch } from './scratch.js';
 import { ownSpend, runningTotals } from './spend.js';
+import { allowedTools } from './steps.js';
 import { createStop, type Stop } from './stop.js';
 import { createToolGate, type ToolGate } from './tool-gate.js';
 import {
@@ -37,8 +38,8 @@ export interface AgentDependencies {
   binaryPath?: string;
   /** Every run gets folders of its own below it, removed with the run. Workers may share it. */
   scratchRoot: string;
-  /** Left out, Claude Code chooses. The same for every step: another model costs the prompt cache. */
-  model?: string;
+  /** Tools, rules, servers and models of the steps. */
+  definition: ChainDefinition;
   log: (event: AgentEvent) => void;
 }
 
@@ -47,11 +48,11 @@ export type AgentEvent =
   | { event: 'agent.containment'; kind: Containment['kind'] }
   | { event: 'agent.swept'; run: string; killed: number }
   | { event: 'agent.scratch_left'; sessionId: string; error: string }
-  | { event: 'agent.started'; sessionId: string; step: StepName }
-  | { event: 'agent.ended'; sessionId: string; step: StepName; outcome: string; durationMs: number };
+  | { event: 'agent.started'; sessionId: string; step: AgentTask }
+  | { event: 'agent.ended'; sessionId: string; step: AgentTask; outcome: string; durationMs: number };
 
 export interface AgentRequest {
-  step: StepName;
+  step: AgentTask;
   mode: ChainMode;
   /** Chosen in advance; a uuid that no run has had. */
   sessionId: SessionId;
@@ -64,6 +65,8 @@ export interface AgentRequest {
   /** What earlier attempts added to the step, where their last session is forked; counts for the result, not for the spend. */
   earlierEntries?: SessionStoreEntry[];
   instructionKind: 'none' | 'free';
+  /** Instead of the one that the definition names. */
+  model?: string;
   /** The real path of the project's folder. */
   workspace: string;
   maxTurns: number;
@@ -101,7 +104,7 @@ export interface AgentResult extends AgentSpend {
   /** The model's last message; empty after a compaction. */
   text: string;
   /** After a metadata step. */
-  metadata?: Metadata;
+  metadata?: Record<string, unknown>;
   /** After a compact step. */
   compaction?: { preTokens: number; postTokens: number };
   /** Size of the context that the next step starts with. */
@@ -123,15 +126,20 @@ export class AgentRunError extends SessionChainError {
   }
 }
 
+/** How a run is stopped and watched. */
+export interface RunContext {
+  signal: AbortSignal;
+  onProgress: (progress: AgentProgress) => void;
+  /** Gets what the model says while it says it; `message` counts its messages from 1. */
+  onText?: (text: string, message: number) => void;
+}
+
 export interface Agent {
   /**
    * Runs one step and returns when the agent and all it started are dead. Throws AgentRunError, or
    * SessionChainError when nothing was started (CREDENTIALS_MISSING, AGENT_NOT_FOUND, CANCELLED).
    */
-  run(
-    request: AgentRequest,
-    context: { signal: AbortSignal; onProgress: (progress: AgentProgress) => void },
-  ): Promise<AgentResult>;
+  run(request: AgentRequest, context: RunContext): Promise<AgentResult>;
   /** Ends what dead workers left behind; a worker calls it when it starts, and the first run does otherwise. */
   recover(): Promise<void>;
 }
@@ -192,7 +200,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
 export interface StepRun {
   dependencies: AgentDependencies;
   request: AgentRequest;
-  context: { signal: AbortSignal; onProgress: (progress: AgentProgress) => void };
+  context: RunContext;
   binary: string;
   containment: Containment;
   scratch: Scratch;
@@ -211,7 +219,16 @@ async function runStep(run: StepRun): Promise<AgentResult> {
   });
   const progress = createProgress(context.onProgress);
   const filesTouched = new Set<string>(writtenBefore(request));
-  const hooks = agentHooks({ gate, progress, workspace: request.workspace, filesTouched, stop });
+  const hooks = agentHooks({
+    gate,
+    progress,
+    workspace: request.workspace,
+    filesTouched,
+    stop,
+    ...(request.step === 'chat_plan'
+      ? { onlyTools: allowedTools(run.dependencies.definition, request.step) }
+      : {}),
+  });
 
   const onAbort = () => stop.orderly('cancelled');
   context.signal.addEventListener('abort', onAbort, { once: true });
@@ -231,7 +248,7 @@ async function runStep(run: StepRun): Promise<AgentResult> {
     });
     const messages = query({ prompt: request.prompt, options });
     stop.attachQuery(messages);
-    await readToTheEnd(messages, seen, progress, stop);
+    await readToTheEnd(messages, seen, progress, stop, context.onText);
   } finally {
     clearTimeout(deadline);
     context.signal.removeEventListener('abort', onAbort);
@@ -281,6 +298,7 @@ function resultOf(
   try {
     const verdict = judgeRun({
       step: request.step,
+      metadataSchema: run.dependencies.definition.steps.metadata.schema,
       seen,
       stopped: stop.reason(),
       baseFailure: gate.baseFailure(),

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { access, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -41,12 +41,34 @@ export async function describeAgentBinary(binaryPath?: string): Promise<{ path: 
   }
 }
 
-function packagedBinary(): string {
-  const name = `@anthropic-ai/claude-agent-sdk-${process.platform}-${process.arch}`;
+const sdk = '@anthropic-ai/claude-agent-sdk';
+const { resolve } = createRequire(import.meta.url);
+
+/**
+ * Where the agent SDK is, which is installed beside this package by whoever runs workers. Throws AGENT_NOT_FOUND that
+ * names the version to install.
+ */
+export function findAgentSdk(): string {
   try {
-    return createRequire(import.meta.url).resolve(
-      `${name}/${process.platform === 'win32' ? 'claude.exe' : 'claude'}`,
+    return resolve(sdk);
+  } catch (cause) {
+    const { peerDependencies } = JSON.parse(readFileSync(resolve('session-chain/package.json'), 'utf8')) as {
+      peerDependencies: Record<string, string>;
+    };
+    throw new SessionChainError(
+      'AGENT_NOT_FOUND',
+      `The package ${sdk} is not installed.`,
+      `Install it where the worker runs: npm install --save-exact ${sdk}@${peerDependencies[sdk] ?? 'latest'}`,
+      { cause },
     );
+  }
+}
+
+function packagedBinary(): string {
+  const name = `${sdk}-${process.platform}-${process.arch}`;
+  const beside = createRequire(findAgentSdk());
+  try {
+    return beside.resolve(`${name}/${process.platform === 'win32' ? 'claude.exe' : 'claude'}`);
   } catch (cause) {
     throw new SessionChainError('AGENT_NOT_FOUND', `The package ${name} is not installed.`, undefined, {
       cause,

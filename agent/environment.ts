@@ -1,6 +1,6 @@
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
-import type { ChainMode, StepName } from '../contracts/steps.js';
+import type { AgentTask, ChainMode } from '../contracts/steps.js';
 
 /** Names that pass from the worker's environment to the agent; everything else, DATABASE_URL first, stays behind. */
 const passedNames = new Set([
@@ -71,7 +71,7 @@ export interface EnvironmentParts {
   marker: { name: string; value: string };
   /** The program that the agent's shell commands run through; see {@link shellGuard}. */
   shellGuardPath: string;
-  step: StepName;
+  step: AgentTask;
   mode: ChainMode;
   instructionKind: 'none' | 'free';
 }
@@ -127,7 +127,7 @@ export function shellGuard(hidden: string[]): string {
 function customHeaders({ model, step, mode, instructionKind }: EnvironmentParts): string {
   return [
     ...(model.ANTHROPIC_CUSTOM_HEADERS ? [model.ANTHROPIC_CUSTOM_HEADERS] : []),
-    `x-session-chain-step: ${step}`,
+    `x-session-chain-step: ${step === 'chat_plan' ? 'chat' : step}`,
     `x-session-chain-mode: ${mode}`,
     `x-session-chain-instruction: ${instructionKind}`,
   ].join('\n');

@@ -1,6 +1,6 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import type { Metadata } from '../contracts/metadata.js';
-import type { StepName } from '../contracts/steps.js';
+import type { MetadataSchema } from '../contracts/definition.js';
+import type { AgentTask } from '../contracts/steps.js';
 import {
   acceptedMetadata,
   endsWithFinishedTurn,
@@ -16,7 +16,7 @@ import {
  * - `nothing`: no model turn of its own that is worth going on from; the base is forked again.
  */
 export type Evidence =
-  | { kind: 'finished'; rule: string; metadata?: Metadata }
+  | { kind: 'finished'; rule: string; metadata?: Record<string, unknown> }
   | { kind: 'partial'; rule: string }
   | { kind: 'nothing'; rule: string };
 
@@ -24,7 +24,11 @@ export type Evidence =
  * Judges the entries that an attempt added itself, see `ownEntries`. Pure. Entries that Claude Code wrote in the
  * model's name (interruptions, API errors) are no evidence.
  */
-export function judgeEvidence(step: StepName, own: SessionStoreEntry[]): Evidence {
+export function judgeEvidence(
+  step: AgentTask,
+  own: SessionStoreEntry[],
+  metadataSchema: MetadataSchema,
+): Evidence {
   if (step === 'compact') {
     // A summary that is half written is in no entry: there is nothing to go on from.
     return verifiedCompaction(own)
@@ -36,18 +40,8 @@ export function judgeEvidence(step: StepName, own: SessionStoreEntry[]): Evidenc
   if (!endsWithFinishedTurn(own))
     return { kind: 'partial', rule: 'model turns, but none that ended the work' };
   if (step !== 'metadata') return { kind: 'finished', rule: 'its last message ended the turn' };
-  const metadata = acceptedMetadata(own);
+  const metadata = acceptedMetadata(own, metadataSchema);
   return metadata
     ? { kind: 'finished', rule: 'an accepted submission and a message that ended the turn', metadata }
     : { kind: 'partial', rule: 'the turn ended without an accepted submission' };
-}
-
-/**
- * The first entry whose predecessor is not there; null for a transcript without a hole. What follows a hole was said to
- * a model that had seen more than is stored. The order does not matter: a store may give entries in any.
- */
-export function findHole(entries: readonly SessionStoreEntry[]): string | null {
-  const there = new Set(entries.map(({ uuid }) => uuid));
-  const orphan = entries.find(({ parentUuid }) => typeof parentUuid === 'string' && !there.has(parentUuid));
-  return orphan === undefined ? null : (orphan.uuid ?? String(orphan.parentUuid));
 }

@@ -11,6 +11,8 @@ export interface HookParts {
   /** Gets the files that tools wrote, relative to the workspace. */
   filesTouched: Set<string>;
   stop: Stop;
+  /** The only tools that may run, whatever the agent's own rules would let pass; absent: its rules alone decide. */
+  onlyTools?: readonly string[];
 }
 
 /** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
@@ -18,11 +20,14 @@ const timeoutSeconds = 24 * 3600;
 
 /** What stands between the model and its tools: the gate, the workspace's bounds, and the notes of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
-  const { gate, progress, workspace, filesTouched, stop } = parts;
+  const { gate, progress, workspace, filesTouched, stop, onlyTools } = parts;
 
   const beforeTool: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PreToolUse') return {};
     progress.onTool(input.tool_name, writtenFile(input.tool_name, input.tool_input, workspace, input.cwd));
+    if (onlyTools && !onlyTools.includes(input.tool_name)) {
+      return deny(`${input.tool_name} is not available here: nothing may be changed.`);
+    }
     const outside = await outsideWorkspace(input.tool_name, input.tool_input, workspace, input.cwd);
     if (outside !== null) return deny(outside);
     if ((await gate.admit(input.tool_use_id)) && stop.reason() === null) return {};

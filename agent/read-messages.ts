@@ -12,10 +12,13 @@ export async function readToTheEnd(
   seen: Observations,
   progress: Progress,
   stop: Stop,
+  onText?: (text: string, message: number) => void,
 ): Promise<void> {
+  const readText = onText && textReader(onText);
   try {
     for await (const message of messages) {
       observe(seen, message);
+      readText?.(message);
       progress.onMessage(message);
       const reason = reasonNotToRetry(message);
       if (reason !== null) stop.orderly(reason);
@@ -38,3 +41,16 @@ function reasonNotToRetry(message: SDKMessage): StopReason | null {
 }
 
 const longestPauseMs = 5_000;
+
+/** Passes on what the model says, piece by piece; not what subagents say, and not what it thinks. */
+function textReader(onText: (text: string, message: number) => void): (message: SDKMessage) => void {
+  let count = 0;
+  return (message) => {
+    if (message.type !== 'stream_event' || message.parent_tool_use_id !== null) return;
+    const { event } = message;
+    if (event.type === 'message_start') count += 1;
+    if (event.type === 'content_block_delta' && event.delta.type === 'text_delta') {
+      onText(event.delta.text, count);
+    }
+  };
+}

@@ -1,7 +1,7 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { MetadataSchema } from '../contracts/definition.js';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
-import type { Metadata } from '../contracts/metadata.js';
-import type { StepName } from '../contracts/steps.js';
+import type { AgentTask } from '../contracts/steps.js';
 import { acceptedMetadata, lastStopReason, verifiedCompaction } from './transcript.js';
 
 /** Model services quote requests in their messages; what is stored and sent stays short. */
@@ -25,6 +25,8 @@ export interface Observations {
   lastRetryDelayMs: number | null;
   /** When a rate limit that stopped the run ends, in ms since 1970. */
   rateLimitEndsAtMs: number | null;
+  /** Servers of the definition that were not connected when the run began, with their status. */
+  serversAway: string[];
   agentVersion: string;
   model: string;
 }
@@ -39,6 +41,7 @@ export function noObservations(): Observations {
     lastRetryStatus: null,
     lastRetryDelayMs: null,
     rateLimitEndsAtMs: null,
+    serversAway: [],
     agentVersion: '',
     model: '',
   };
@@ -59,6 +62,9 @@ export function observe(seen: Observations, message: SDKMessage): void {
   if (message.subtype === 'init') {
     seen.agentVersion = message.claude_code_version;
     seen.model = message.model;
+    seen.serversAway = message.mcp_servers
+      .filter(({ status }) => status !== 'connected')
+      .map(({ name, status }) => `${name} (${status})`);
   } else if (message.subtype === 'status' && message.compact_result === 'failed') {
     seen.compactionError = message.compact_error ?? 'no reason given';
   } else if (message.subtype === 'api_retry') {
@@ -74,7 +80,8 @@ export function observe(seen: Observations, message: SDKMessage): void {
 }
 
 export interface JudgedRun {
-  step: StepName;
+  step: AgentTask;
+  metadataSchema: MetadataSchema;
   seen: Observations;
   /** Why we stopped the run; null when it ended by itself. */
   stopped: StopReason | null;
@@ -95,7 +102,7 @@ export interface JudgedRun {
 
 export interface Verdict {
   text: string;
-  metadata?: Metadata;
+  metadata?: Record<string, unknown>;
   compaction?: { preTokens: number; postTokens: number };
   warnings: string[];
 }
@@ -117,6 +124,7 @@ export function judgeRun(run: JudgedRun): Verdict {
   const succeeded = result !== null && result.subtype === 'success' && !result.is_error;
   if (!succeeded) throw failureOf(run);
 
+  const warnings = serverWarnings(seen.serversAway);
   switch (step) {
     case 'compact': {
       const compaction = verifiedCompaction(run.own);
@@ -127,20 +135,22 @@ export function judgeRun(run: JudgedRun): Verdict {
             (result.result || 'The stored transcript holds no compaction that made it smaller.'),
         );
       }
-      return { text: result.result, compaction, warnings: [] };
+      return { text: result.result, compaction, warnings };
     }
     case 'metadata': {
-      const metadata = acceptedMetadata(run.own);
+      const metadata = acceptedMetadata(run.own, run.metadataSchema);
       if (metadata === null) {
         throw failure('METADATA_INVALID', 'The model ended its turn without metadata that fits the schema.');
       }
       requireFinishedTurn(run);
-      return { text: result.result, metadata, warnings: [] };
+      return { text: result.result, metadata, warnings };
     }
     case 'build':
     case 'docs':
+    case 'chat_plan':
       requireFinishedTurn(run);
-      return { text: result.result, warnings: step === 'docs' ? docsWarnings(run.filesTouched) : [] };
+      if (step === 'docs') warnings.push(...docsWarnings(run.filesTouched));
+      return { text: result.result, warnings };
   }
 }
 
@@ -227,6 +237,11 @@ function requireFinishedTurn(run: JudgedRun): void {
     'AGENT_FAILED',
     `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`,
   );
+}
+
+/** Without a server the list of tools is another one: what it offers is missing, and the prompt cache is lost. */
+function serverWarnings(serversAway: string[]): string[] {
+  return serversAway.map((server) => `The MCP server ${server} was not there; its tools were missing.`);
 }
 
 function docsWarnings(filesTouched: string[]): string[] {

@@ -1,6 +1,6 @@
 import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
-import { findHole } from './evidence.js';
+import { findHole } from '../contracts/transcript-hole.js';
 import { toolUseIds } from './transcript.js';
 
 /**

@@ -1,9 +1,8 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { z } from 'zod';
 import type { ModelUsage, Usage } from '../contracts/chain.js';
-import type { Metadata } from '../contracts/metadata.js';
-import { metadataSchema } from '../contracts/schemas.js';
-import { metadataTool } from './steps.js';
+import type { MetadataSchema } from '../contracts/definition.js';
+import { metadataTool } from '../contracts/metadata.js';
 
 /**
  * Readers of stored transcript entries. The entry format is Claude Code's own and not published: every reader takes
@@ -168,6 +167,17 @@ export function agentVersion(entries: SessionStoreEntry[]): string | null {
   return versions.at(-1) ?? null;
 }
 
+/** What the model said in its last turn; empty where there was none. */
+export function lastText(entries: SessionStoreEntry[]): string {
+  const turns = modelTurns(entries);
+  // A message is stored once per content block.
+  return turns
+    .filter(({ message }) => message.id === turns.at(-1)?.message.id)
+    .flatMap(({ message }) => message.content)
+    .flatMap((block) => (block.type === 'text' && typeof block.text === 'string' ? [block.text] : []))
+    .join('');
+}
+
 /** The stop reason of the last model turn; null where there was no turn. Synthetic entries are no turns. */
 export function lastStopReason(entries: SessionStoreEntry[]): string | null {
   return modelTurns(entries).at(-1)?.message.stop_reason ?? null;
@@ -198,10 +208,13 @@ export function verifiedCompaction(
 }
 
 /** The last metadata that the model submitted and the tool accepted; null where there was none. */
-export function acceptedMetadata(own: SessionStoreEntry[]): Metadata | null {
+export function acceptedMetadata(
+  own: SessionStoreEntry[],
+  schema: MetadataSchema,
+): Record<string, unknown> | null {
   const submissions = acceptedCalls(own)
     .filter(({ name }) => name === metadataTool)
-    .map(({ input }) => metadataSchema.safeParse(input))
+    .map(({ input }) => schema.safeParse(input))
     .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
   return submissions.at(-1) ?? null;
 }

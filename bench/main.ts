@@ -8,13 +8,14 @@ import { measureEmptyChains } from './empty.js';
 import { measureForks } from './forks.js';
 import { measureHeads } from './heads.js';
 import { measureLine } from './line.js';
+import { measureLongLife } from './long-life.js';
 import { type Row, reportTable } from './report.js';
 import { startBenchStack } from './stack.js';
 
-const parts = ['chain', 'forks', 'heads', 'line', 'empty'] as const;
+const parts = ['chain', 'forks', 'heads', 'line', 'empty', 'long-life'] as const;
 type Part = (typeof parts)[number];
 
-const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--json] [--out FILE]
+const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--json] [--out FILE] [--plot FILE]
 
 Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints one table.
 
@@ -23,10 +24,12 @@ Measures on a throw-away stack of its own, with the real Claude Code and the off
                 heads  commits, reads and turns of heads beside the same bare statements; a large database
                 line   the wake-up of the next chain in line; what 1,000 waiting chains take
                 empty  chains of empty steps, in turns with the stock Temporal dev server
-                May be given several times; default: all.
+                long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
+                May be given several times; default: all but long-life, which takes ten minutes.
   --runs N      counted runs of what is timed; default 5
   --json        one JSON document on stdout instead of the table
   --out FILE    the same document to a file
+  --plot FILE   where the plot of long-life goes; default docs/long-life.svg
 
 Times depend on the machine and on what else it does: compare ratios of one run.`;
 
@@ -39,6 +42,7 @@ async function main(): Promise<void> {
       runs: { type: 'string', default: '5' },
       json: { type: 'boolean', default: false },
       out: { type: 'string' },
+      plot: { type: 'string', default: 'docs/long-life.svg' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -49,11 +53,11 @@ async function main(): Promise<void> {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1)
     throw new SessionChainError('INVALID_INPUT', '--runs takes a whole number of at least 1.');
-  const wanted = (values.only ?? parts).map(parsePart);
+  const wanted = values.only?.map(parsePart) ?? parts.filter((part) => part !== 'long-life');
 
   const startedAt = new Date();
   const loadBefore = loadavg()[0];
-  const rows = await measure(new Set(wanted), runs);
+  const rows = await measure(new Set(wanted), runs, values.plot);
   const document = JSON.stringify(
     {
       startedAt: startedAt.toISOString(),
@@ -75,9 +79,9 @@ async function main(): Promise<void> {
   } else console.log(document);
 }
 
-async function measure(wanted: ReadonlySet<Part>, runs: number): Promise<Row[]> {
+async function measure(wanted: ReadonlySet<Part>, runs: number, plotFile: string): Promise<Row[]> {
   const rows: Row[] = [];
-  if (['chain', 'forks', 'heads', 'line'].some((part) => wanted.has(part as Part))) {
+  if (['chain', 'forks', 'heads', 'line', 'long-life'].some((part) => wanted.has(part as Part))) {
     say('Starting a stack …');
     const stack = await startBenchStack(say);
     try {
@@ -96,6 +100,10 @@ async function measure(wanted: ReadonlySet<Part>, runs: number): Promise<Row[]> 
       if (wanted.has('line')) {
         say('Chains in line …');
         rows.push(...(await measureLine(stack, runs)));
+      }
+      if (wanted.has('long-life')) {
+        say('A long life …');
+        rows.push(...(await measureLongLife(stack, plotFile, say)));
       }
     } finally {
       await stack.stop();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { z } from 'zod';
-import { metadataToolName } from '../agent/steps.js';
+import { metadataToolName } from '../contracts/metadata.js';
 import { metadataFields } from '../contracts/schemas.js';
 
 /**

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { findAgentBinary } from '../agent/binary.js';
 import { agentEnvironment } from '../agent/environment.js';
-import { houseRules, metadataServerName, promptFor } from '../agent/steps.js';
+import { promptFor } from '../agent/steps.js';
+import { defaultDefinition } from '../contracts/default-definition.js';
+import { parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
+import { metadataServerName } from '../contracts/metadata.js';
 import { stepNames } from '../contracts/steps.js';
 import { startMetadataEndpoint } from './metadata-endpoint.js';
 
@@ -29,7 +32,18 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
       const [prompts, workspace] = [join(run, 'prompts'), join(run, 'workspace')];
       const homes = { home: join(run, 'home'), config: join(run, 'config'), tmp: join(run, 'tmp') };
       for (const path of [prompts, workspace, ...Object.values(homes)]) mkdirSync(path, { recursive: true });
-      for (const step of stepNames) writeFileSync(join(prompts, step), promptFor(step, 'initial'));
+      for (const step of stepNames) {
+        const prompt = await promptFor(defaultDefinition, {
+          projectId: parseProjectId('bench'),
+          versionId: parseVersionId('bench'),
+          buildId: parseBuildId('bench'),
+          step,
+          mode: 'initial',
+          instruction: null,
+          workspace,
+        });
+        writeFileSync(join(prompts, step), prompt);
+      }
       writeFileSync(join(run, 'mcp.json'), JSON.stringify(mcp));
       const { env } = agentEnvironment({
         inherited: process.env,
@@ -43,7 +57,7 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
       });
       const { stdout } = await promisify(execFile)(
         script,
-        [binary, prompts, houseRules, join(run, 'mcp.json')],
+        [binary, prompts, defaultDefinition.houseRules, join(run, 'mcp.json')],
         { cwd: workspace, env: { ...env, ANTHROPIC_API_KEY: 'offline' } },
       );
       for (const step of stepNames) requireSuccess(join(prompts, `${step}.json`));

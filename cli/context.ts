@@ -92,12 +92,27 @@ export function policyOf(config: Config): ChainPolicy {
     ...defaultPolicy,
     heartbeatTimeoutMs: config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS,
     killGraceMs: config.SESSION_CHAIN_KILL_GRACE_MS,
-    compactThresholdTokens: config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS,
+    ...(config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS === undefined
+      ? {}
+      : { compactThresholdTokens: config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS }),
+    ...resetPolicyOf(config),
     versionStatus: {
       succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,
       failed: config.SESSION_CHAIN_STATUS_FAILED || null,
     },
     taskQueues: taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE),
+  };
+}
+
+function resetPolicyOf(config: Config): Pick<ChainPolicy, 'reset'> {
+  const operations = config.SESSION_CHAIN_RESET_AFTER_OPERATIONS;
+  const contextTokens = config.SESSION_CHAIN_RESET_AFTER_TOKENS;
+  if (operations === undefined && contextTokens === undefined) return {};
+  return {
+    reset: {
+      ...(operations === undefined ? {} : { operations }),
+      ...(contextTokens === undefined ? {} : { contextTokens }),
+    },
   };
 }
 

@@ -5,12 +5,14 @@ import type { Client } from '@temporalio/client';
 import { describeAgentBinary } from '../agent/binary.js';
 import { probeContainment } from '../agent/process.js';
 import { missingSearchAttributes, registerCommand } from '../client/search-attributes.js';
+import { loadChainDefinition } from '../config/chain-definition.js';
 import type { Config } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
 import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
+import { readHeadKey } from '../storage/enforce-head.js';
 import { pendingMigrations } from '../storage/migrate.js';
 import { type Pool, queryOne } from '../storage/pool.js';
 import { connectClient, openPool, temporalAddressOf } from './context.js';
@@ -28,6 +30,7 @@ export const checkNames = [
   'agent',
   'containment',
   'credentials',
+  'definition',
   'limits',
   'workspaces',
   'database',
@@ -50,6 +53,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
   },
   containment,
   credentials: async (config) => credentials(config),
+  definition,
   limits: async () => ({
     status: 'warn',
     message: 'no cost limit is set',
@@ -59,9 +63,18 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
   database: withPool(async (pool) => databaseVersion(pool)),
   migrations: withPool(async (pool) => {
     const pending = await pendingMigrations(pool);
-    return pending.length === 0
-      ? ok('up to date')
-      : { status: 'fail', message: `missing: ${pending.join(', ')}`, remedy: 'Run: session-chain migrate' };
+    if (pending.length > 0) {
+      return {
+        status: 'fail',
+        message: `missing: ${pending.join(', ')}`,
+        remedy: 'Run: session-chain migrate',
+      };
+    }
+    return (await readHeadKey(pool)).status === 'valid'
+      ? ok('up to date; no head can move without a transition')
+      : ok(
+          'up to date; old writers may still move heads (once they are gone: session-chain migrate --enforce-head)',
+        );
   }),
   temporal: withClient(async (client, config) => {
     const { namespace } = client.options;
@@ -116,6 +129,17 @@ function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding
   const names = modelCredentials.filter((name) => modelEnvironment[name] !== undefined);
   const service = modelEnvironment['ANTHROPIC_BASE_URL'];
   return ok(`${names.join(', ')}${service === undefined ? '' : `, model service ${service}`}`);
+}
+
+async function definition(config: Config): Promise<Finding> {
+  const { definition, warnings } = await loadChainDefinition(config);
+  return warnings.length === 0
+    ? ok(definition.file ?? 'the shipped one; no session-chain.config file in this folder')
+    : {
+        status: 'warn',
+        message: `${definition.file ?? 'the definition'}: ${warnings.join(' ')}`,
+        remedy: 'Nothing must be done, if it is meant so; docs/configuration.md says what it costs.',
+      };
 }
 
 async function workspaces({ SESSION_CHAIN_WORKSPACE_ROOTS: roots }: Config): Promise<Finding> {

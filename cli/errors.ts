@@ -20,7 +20,8 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 /** What each exit code tells a script. */
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   ok: 'done; start --wait: the chain completed, possibly with warnings',
-  unexpected: 'an error nobody foresaw',
+  unexpected:
+    'an error nobody foresaw; sync: under 95 % of the projects are in sync; import --all: some heads failed',
   badInput: 'wrong usage, malformed input or environment, workspace not allowed',
   notFound: 'no such project, version or chain',
   conflict: 'somebody else holds the project, the session or the folder',
@@ -32,17 +33,27 @@ export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
 
 const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   INVALID_INPUT: 'badInput',
+  INVALID_CONFIG: 'badInput',
+  PROMPT_FAILED: 'endedBadly',
+  AFTER_ACTIVITY_FAILED: 'endedBadly',
   PROJECT_NOT_FOUND: 'notFound',
   VERSION_NOT_FOUND: 'notFound',
   VERSION_OF_ANOTHER_PROJECT: 'badInput',
   CHAIN_NOT_FOUND: 'notFound',
   CHAIN_TERMINATED: 'endedBadly',
+  CHAT_NOT_FOUND: 'notFound',
+  CHAT_BUSY: 'conflict',
+  MESSAGE_ID_REUSED: 'conflict',
   WORKSPACE_NOT_ALLOWED: 'badInput',
   PROJECT_BUSY: 'conflict',
   HOLDER_ENDING: 'conflict',
   SESSION_NOT_IN_STORE: 'conflict',
   SESSION_IN_USE: 'conflict',
   SESSION_ALREADY_KNOWN: 'conflict',
+  TRANSCRIPT_NOT_FOUND: 'notFound',
+  TRANSCRIPT_UNREADABLE: 'badInput',
+  TRANSCRIPT_EXISTS: 'conflict',
+  WAIT_TIMED_OUT: 'conflict',
   FENCED: 'conflict',
   AGENT_NOT_FOUND: 'setUp',
   AGENT_FAILED: 'endedBadly',

@@ -10,7 +10,7 @@ import { readChainState } from '../storage/chain-state.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
-import { formatDuration, stepLine } from './format.js';
+import { formatDuration, placeInLine, stepLine } from './format.js';
 import { type OutputFormat, mayColour, note, print } from './output.js';
 import { pollersOf } from './task-queues.js';
 
@@ -123,7 +123,7 @@ interface View {
 /** Finished steps line by line; below them, on a terminal, one line that changes. */
 function createView(stream: NodeJS.WriteStream): View {
   const shown = new Set<string>();
-  let lastStatus = '';
+  let lastSaid = '';
   let current = { step: '', since: Date.now() };
   const clear = () => {
     if (stream.isTTY) stream.write('\r\x1b[K');
@@ -156,12 +156,17 @@ function createView(stream: NodeJS.WriteStream): View {
             Math.max(20, (stream.columns || 80) - 1),
           ),
         );
-      } else if (state.status !== lastStatus) {
-        lastStatus = state.status;
-        say(state.status);
+      } else if (standing(state) !== lastSaid) {
+        lastSaid = standing(state);
+        say(lastSaid);
       }
     },
   };
+}
+
+/** `running`, or `queued  place 2 in line, behind chain/shop/v1/v1`. */
+function standing({ status, line }: ChainState): string {
+  return line ? `${status}  ${placeInLine(line)}` : status;
 }
 
 /** `build     12 turns  Write src/app.ts  1 min 05 s`, as of the last heartbeat. */
@@ -169,7 +174,7 @@ export function liveLine(state: ChainState, progress: LiveProgress | null, elaps
   const elapsed = elapsedMs === undefined ? [] : [formatDuration(elapsedMs)];
   if (!progress) {
     const waiting = state.steps.find(({ status }) => status === 'waiting');
-    return [waiting ? stepLine(waiting) : state.status, ...elapsed].join('  ');
+    return [waiting ? stepLine(waiting) : standing(state), ...elapsed].join('  ');
   }
   const { step, turns, activity, tries, lastFailure } = progress;
   return [

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
-import type { StepState, Usage } from '../contracts/chain.js';
+import type { PlaceInLine, StepState, Usage } from '../contracts/chain.js';
 import { cacheShare, inputTokensOf } from '../contracts/usage.js';
 
 /** What a person reads: durations, money, tokens, ids and tables. Pure; colours only where they are asked for. */
@@ -102,6 +102,11 @@ export function sessionMove(
   write: (id: string | null) => string = (id) => id ?? '-',
 ): string {
   return `${oldSessionId === null ? '(new)' : write(oldSessionId)} -> ${write(newSessionId)}`;
+}
+
+/** `place 2 in line, behind chain/shop/v1/v1`. */
+export function placeInLine({ place, waitsFor }: PlaceInLine): string {
+  return `place ${place} in line, behind ${waitsFor}`;
 }
 
 /** One line of a step that has come to its end. */

@@ -3,10 +3,18 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { showsStackTraces } from '../config/environment.js';
 import { cancelCommand } from './commands/cancel.js';
+import { chatCommand } from './commands/chat.js';
 import { doctorCommand } from './commands/doctor.js';
+import { exportCommand } from './commands/export.js';
+import { importCommand } from './commands/import.js';
+import { initCommand } from './commands/init.js';
 import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
+import { recordCommand } from './commands/record.js';
+import { recoverCommand } from './commands/recover.js';
 import { startCommand } from './commands/start.js';
+import { syncCommand } from './commands/sync.js';
+import { treeCommand } from './commands/tree.js';
 import { workerCommand } from './commands/worker.js';
 import { type ExitCode, exitCodeMeanings, exitCodes, reportError } from './errors.js';
 import { outputFormatOf } from './output.js';
@@ -31,6 +39,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     .enablePositionalOptions()
     .addHelpText('after', helpEnd);
   for (const command of [
+    initCommand(),
     migrateCommand(),
     workerCommand(),
     startCommand(exitWith),
@@ -38,7 +47,14 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     headCommand(),
     chainCommand(),
     transitionsCommand(),
+    treeCommand(),
     cancelCommand(exitWith),
+    recordCommand(),
+    recoverCommand(),
+    importCommand(exitWith),
+    exportCommand(),
+    syncCommand(exitWith),
+    chatCommand(exitWith),
     doctorCommand(exitWith),
   ]) {
     program.addCommand(command);

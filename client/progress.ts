@@ -1,9 +1,10 @@
 import { type WorkflowHandle, defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/client';
 import type { StepProgress } from '../contracts/chain.js';
+import { stepNames } from '../contracts/steps.js';
 
 /** What a running step does just now. */
 export interface LiveProgress extends Partial<StepProgress> {
-  /** The activity: a step, `open` or `commit`. */
+  /** The activity: a step, `open`, `commit`, or one of the host that follows a step. */
   step: string;
   /** Temporal's count of tries, 1 for the first. */
   tries: number;
@@ -19,9 +20,12 @@ export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress
   });
   const pending = description?.raw.pendingActivities?.[0];
   if (!pending) return null;
-  const details = pending.heartbeatDetails?.payloads?.[0];
+  const step = pending.activityType?.name ?? '';
+  // What an activity of the host says with its heartbeats is its own affair.
+  const isOurs = (stepNames as readonly string[]).includes(step);
+  const details = isOurs ? pending.heartbeatDetails?.payloads?.[0] : undefined;
   return {
-    step: pending.activityType?.name ?? '',
+    step,
     tries: pending.attempt ?? 1,
     ...(details ? defaultPayloadConverter.fromPayload<StepProgress>(details) : {}),
     ...(pending.lastFailure?.message ? { lastFailure: pending.lastFailure.message } : {}),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Client,
   type WorkflowHandle,
@@ -5,6 +6,7 @@ import {
   WorkflowFailedError,
   WorkflowNotFoundError,
 } from '@temporalio/client';
+import type { ChainRun, ChainRuns } from '../contracts/chain-runs.js';
 import type {
   ChainBudget,
   ChainInput,
@@ -14,6 +16,7 @@ import type {
   Head,
   StepLimits,
 } from '../contracts/chain.js';
+import { type ChatPolicy, chatTaskQueuesOf, defaultChatPolicy } from '../contracts/chat.js';
 import { SessionChainError } from '../contracts/failures.js';
 import {
   type ChainKey,
@@ -21,30 +24,45 @@ import {
   chainWorkflowId,
   parseBuildId,
   parseProjectId,
+  parseSessionId,
   parseVersionId,
 } from '../contracts/ids.js';
+import type { ResetPolicy } from '../contracts/origin.js';
+import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
 import { type ChainMode, type ChainStatus, type StepName, isClosed, stepNames } from '../contracts/steps.js';
 import { readChainState } from '../storage/chain-state.js';
-import { registerChain, requireChain } from '../storage/chains.js';
+import { listOpenRuns, registerChain, releaseChain, requireChain } from '../storage/chains.js';
 import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads.js';
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger.js';
+import { type Reconciled, reconcile, wakeNext } from '../storage/line.js';
 import type { Pool } from '../storage/pool.js';
+import { type RecoveredSession, validateAndRecover } from '../storage/recovery.js';
+import { type RecordedSession, recordSession } from '../storage/record.js';
+import { type ReadMoment, type WaitOptions, readMoments, sessionFor } from '../storage/session-for.js';
 import { requestStop } from '../storage/stop-requests.js';
+import { type SyncReport, readSyncReport } from '../storage/sync.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
+import { createChainRuns } from './chain-runs.js';
+import { type Chats, createChats } from './chat.js';
+import { type Imports, createImports } from './import.js';
+import { type ConnectionsOptions, openConnections } from './connections.js';
 import { type LiveProgress, readProgress } from './progress.js';
+import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type SearchAttributeMode, createSearchAttributes } from './search-attributes.js';
 import { parseStartRequest } from './start-request.js';
+import { temporalError } from './temporal-error.js';
 
-export interface SessionChainOptions {
-  /** The host's database. */
-  pool: Pool;
-  /** A client of the namespace in which the chains run. */
-  temporal: Client;
-  policy: ChainPolicy;
+export type SessionChainOptions = ConnectionsOptions & {
+  /** SESSION_CHAIN_TASK_QUEUE of the workers. Default: `session-chain`. */
+  taskQueue?: string;
+  /** What chains may take, where it differs from the default. */
+  policy?: Partial<ChainPolicy>;
+  /** What chats may take; left out, as shipped, with the chains' time limits for silence and for ending. */
+  chat?: Partial<ChatPolicy>;
   /** Where given, a workspace outside of these folders is refused before anything is started; the worker checks again. */
   workspaceRoots?: readonly string[];
   searchAttributes?: SearchAttributeMode;
-}
+};
 
 export interface StartRequest {
   projectId: string;
@@ -59,9 +77,18 @@ export interface StartRequest {
   instruction?: string;
   /** A part of the steps, in their order. Default: all. */
   steps?: StepName[];
+  /** Of steps, instead of what the worker's definition says. */
   limits?: Partial<Record<StepName, Partial<StepLimits>>>;
+  /** The model of every step, instead of those that the worker's definition names. */
+  model?: string;
+  /** Context size below which compaction is skipped, instead of what the worker's definition says. */
+  compactThresholdTokens?: number;
   /** What the whole chain may take; over it, the chain ends as `budget_exceeded` and may be started again with more. */
   budget?: ChainBudget;
+  /** When the build starts a fresh session, instead of what the worker's definition says; 0 for never. */
+  reset?: Partial<ResetPolicy>;
+  /** Go on from the nearest ancestor in the store, also from a head that somebody else made and that never was in it. */
+  recover?: boolean;
   /** Insert missing rows of projects and project_versions; only where the migrations created these tables. */
   createRows?: boolean;
 }
@@ -76,7 +103,7 @@ export interface StartedChain extends ChainKey {
 }
 
 /** What an application calls: start a chain when a project build starts, wait for it, read the head. */
-export interface SessionChain {
+export interface SessionChain extends Chats, Imports {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -91,11 +118,47 @@ export interface SessionChain {
   wait(key: ChainKey): Promise<ChainResult>;
   /**
    * Asks the chain to stop; the head stays at the last committed session. A running agent is told at once, through the
-   * database. Throws CHAIN_NOT_FOUND, also for a chain that is over.
+   * database. Throws CHAIN_NOT_FOUND, also for a chain that is over; CHAIN_TERMINATED for one whose workflow is gone, and
+   * TEMPORAL_UNAVAILABLE for one of another Temporal. `force` closes these two, once their agents are surely dead.
    */
-  cancel(key: ChainKey): Promise<void>;
+  cancel(key: ChainKey, options?: { force?: boolean }): Promise<void>;
+  /**
+   * Closes the chains of a project whose workflows are gone, once their agents are surely dead, and wakes who waits for
+   * them. Waiting chains do the same by themselves, in time. Throws PROJECT_NOT_FOUND.
+   */
+  reconcile(projectId: string): Promise<Reconciled>;
   /** The project's latest session. Throws PROJECT_NOT_FOUND. */
   head(projectId: string): Promise<Head>;
+  /**
+   * The project's latest session `now`, once the step that runs now has ended (`after_step`), or once the chain that works
+   * now is closed (`committed`). Needs no worker. Never older than a head that was read before. Throws PROJECT_NOT_FOUND,
+   * INVALID_INPUT, WAIT_TIMED_OUT, and the signal's reason.
+   */
+  sessionFor(projectId: string, moment: ReadMoment, options?: WaitOptions): Promise<Head>;
+  /**
+   * Records a Claude operation that ran outside a chain: its session becomes the head. One that is the head already is
+   * `alreadyRecorded`. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT,
+   * PROJECT_BUSY while a chain works, SESSION_ALREADY_KNOWN.
+   */
+  recordSession(request: RecordSessionRequest): Promise<RecordedSession>;
+  /** {@link SessionChain.recordSession} under its older name; `metadata_generation` is `metadata`. */
+  updateProjectSession(
+    projectId: string,
+    sessionId: string,
+    source: RecordSessionRequest['source'],
+    versionId?: string,
+  ): Promise<RecordedSession>;
+  /**
+   * The session to go on from: the given one (default: the head) where it is whole, else its nearest ancestor that is, else
+   * none. A lost head is given up: the next chain goes on from there, with a warning. Throws INVALID_INPUT,
+   * PROJECT_NOT_FOUND.
+   */
+  validateAndRecover(projectId: string, sessionId?: string): Promise<RecoveredSession>;
+  /**
+   * How many projects are in sync, and why the others are not. `limit` (100) bounds the drifted ones in the report;
+   * without `redisUrl` no checkpoints are compared. Throws PROJECT_NOT_FOUND.
+   */
+  syncReport(options?: { projectId?: string; limit?: number; redisUrl?: string }): Promise<SyncReport>;
   /** What a project has spent, failed and interrupted attempts included. Throws PROJECT_NOT_FOUND. */
   spend(projectId: string): Promise<Spent>;
   /** What a chain has spent over all its runs, by step. Throws CHAIN_NOT_FOUND. */
@@ -104,6 +167,8 @@ export interface SessionChain {
   transitions(projectId: string, options?: { limit?: number }): Promise<Transition[]>;
   /** The lineage of the head, the newest session first. */
   lineage(projectId: string): Promise<string[]>;
+  /** Closes the connections that were opened by address; what the host gave stays open. */
+  close(): Promise<void>;
 }
 
 /** The key of a chain from plain strings. Throws INVALID_INPUT. */
@@ -119,22 +184,79 @@ export function chainKey(key: {
   };
 }
 
+/** The client on a database and a namespace of Temporal. Nothing is connected before its first use. */
 export function createSessionChain(options: SessionChainOptions): SessionChain {
-  const { pool, temporal } = options;
+  const { workspaceRoots } = options;
+  const { pool, temporal, close } = openConnections(options);
+  const client: ChainClient = {
+    pool,
+    temporal,
+    policy: chainPolicyOf(options),
+    ...(workspaceRoots ? { workspaceRoots } : {}),
+  };
   const searchAttributes = createSearchAttributes(temporal, options.searchAttributes ?? 'auto');
   const handleOf = (key: ChainKey) => temporal.workflow.getHandle(chainWorkflowId(key));
+  const runs = createChainRuns(temporal);
+  const record = async (request: RecordSessionRequest) =>
+    await recordSession(pool, parseRecordRequest(request));
   return {
-    start: async (request) => await start(options, searchAttributes, request),
+    ...createImports(pool),
+    ...createChats({ ...client, policy: chatPolicyOf(client.policy, options.chat) }),
+    start: async (request) => await start(client, searchAttributes, request),
     state: async (key) => await readChainState(pool, key),
     progress: async (key) => await readProgress(handleOf(key)),
     wait: async (key) => await wait(pool, handleOf(key), key),
-    cancel: async (key) => await cancel(pool, handleOf(key), key),
+    cancel: async (key, { force = false } = {}) => await cancel(pool, runs, handleOf(key), key, force),
+    reconcile: async (projectId) => await reconcile(pool, runs, await existing(pool, projectId)),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
+    sessionFor: async (projectId, moment, options) =>
+      await sessionFor(pool, parseProjectId(projectId), checkedMoment(moment), options),
+    recordSession: record,
+    updateProjectSession: async (projectId, sessionId, source, versionId) =>
+      await record({ projectId, sessionId, source, ...(versionId === undefined ? {} : { versionId }) }),
+    validateAndRecover: async (projectId, sessionId) =>
+      await validateAndRecover(
+        pool,
+        parseProjectId(projectId),
+        sessionId === undefined ? undefined : parseSessionId(sessionId),
+      ),
+    syncReport: async ({ projectId, limit = 100, redisUrl } = {}) =>
+      await readSyncReport(pool, {
+        ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),
+        limit,
+        redisUrl: redisUrl ?? null,
+      }),
     spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
     chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, key)),
     transitions: async (projectId, { limit = 100 } = {}) =>
       await listTransitions(pool, await existing(pool, projectId), limit),
     lineage: async (projectId) => await getSessionChain(pool, await existing(pool, projectId)),
+    close,
+  };
+}
+
+/** What the client works with, once it is complete. */
+interface ChainClient {
+  pool: Pool;
+  temporal: Client;
+  policy: ChainPolicy;
+  workspaceRoots?: readonly string[];
+}
+
+function chainPolicyOf({ taskQueue = 'session-chain', policy }: SessionChainOptions): ChainPolicy {
+  return { ...defaultPolicy, taskQueues: taskQueuesOf(taskQueue), ...policy };
+}
+
+function chatPolicyOf(
+  { heartbeatTimeoutMs, killGraceMs, taskQueues }: ChainPolicy,
+  chat: SessionChainOptions['chat'],
+): ChatPolicy {
+  return {
+    ...defaultChatPolicy,
+    heartbeatTimeoutMs,
+    killGraceMs,
+    taskQueues: chatTaskQueuesOf(taskQueues.chains),
+    ...chat,
   };
 }
 
@@ -144,8 +266,16 @@ async function existing(pool: Pool, projectId: string): Promise<ProjectId> {
   return id;
 }
 
+function checkedMoment(moment: ReadMoment): ReadMoment {
+  if (readMoments.includes(moment)) return moment;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The moment ${JSON.stringify(moment)} is not one of ${readMoments.join(', ')}.`,
+  );
+}
+
 async function start(
-  { pool, temporal, policy, workspaceRoots }: SessionChainOptions,
+  { pool, temporal, policy, workspaceRoots }: ChainClient,
   searchAttributes: ReturnType<typeof createSearchAttributes>,
   unchecked: StartRequest,
 ): Promise<StartedChain> {
@@ -181,8 +311,14 @@ async function start(
     policy: {
       ...policy,
       limits: mergedLimits(policy, request.limits),
+      ...(request.model === undefined ? {} : { model: request.model }),
+      ...(request.compactThresholdTokens === undefined
+        ? {}
+        : { compactThresholdTokens: request.compactThresholdTokens }),
       budget: { ...policy.budget, ...request.budget },
+      ...(request.reset ? { reset: { ...policy.reset, ...request.reset } } : {}),
     },
+    ...(request.recover ? { recover: true } : {}),
   };
   try {
     await temporal.workflow.start('chain', {
@@ -204,9 +340,12 @@ async function start(
   }
 }
 
-function mergedLimits(policy: ChainPolicy, overrides: StartRequest['limits']): ChainPolicy['limits'] {
-  const merged = stepNames.map((step) => [step, { ...policy.limits[step], ...overrides?.[step] }]);
-  return Object.fromEntries(merged) as ChainPolicy['limits'];
+function mergedLimits(policy: ChainPolicy, overrides: StartRequest['limits']) {
+  return Object.fromEntries(
+    stepNames
+      .filter((step) => policy.limits?.[step] ?? overrides?.[step])
+      .map((step) => [step, { ...policy.limits?.[step], ...overrides?.[step] }]),
+  );
 }
 
 async function wait(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<ChainResult> {
@@ -232,29 +371,84 @@ async function resultOf(pool: Pool, key: ChainKey): Promise<ChainResult | null> 
   return isClosed(state.status) ? { ...state, status: state.status } : null;
 }
 
-async function cancel(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<void> {
+async function cancel(
+  pool: Pool,
+  runs: ChainRuns,
+  handle: WorkflowHandle,
+  key: ChainKey,
+  force: boolean,
+): Promise<void> {
   const { chainId, status } = await requireChain(pool, key);
-  const over = (how: string) =>
-    new SessionChainError(
-      'CHAIN_NOT_FOUND',
-      `The chain ${chainWorkflowId(key)} is over (${how}); there is nothing to cancel.`,
-      'Nothing: it works no more.',
-    );
-  if (isClosed(status)) throw over(status);
-  try {
-    await handle.cancel();
+  if (isClosed(status)) throw chainOver(key, status);
+  const run = (await listOpenRuns(pool, key.projectId)).find((one) => one.workflowId === handle.workflowId);
+  const home = await runs.home().catch((error: unknown) => {
+    throw temporalError(error);
+  });
+  const livesElsewhere = run !== undefined && run.home !== null && run.home !== home;
+  const isCancelled = await requestCancel(handle);
+  if (isCancelled && !livesElsewhere) {
     // Temporal tells the running step with its next heartbeat; this tells it now.
     await requestStop(pool, `chain:${chainId}`);
+    return;
+  }
+
+  const now = await requireChain(pool, key);
+  if (isClosed(now.status)) throw chainOver(key, now.status);
+  if (!run) {
+    throw new SessionChainError(
+      'CHAIN_NOT_FOUND',
+      `No workflow of the chain ${chainWorkflowId(key)} ever asked for the project; there is nothing to cancel.`,
+      "Start the chain again, or leave it: it is in nobody's way.",
+    );
+  }
+  if (!force) throw livesElsewhere ? ofAnotherTemporal(run, home) : workflowGone(run);
+  await closeByForce(pool, runs, key.projectId, run);
+}
+
+/** False when there is no workflow that works. */
+async function requestCancel(handle: WorkflowHandle): Promise<boolean> {
+  try {
+    await handle.cancel();
+    return true;
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) throw over('its workflow is closed');
+    if (error instanceof WorkflowNotFoundError) return false;
     throw temporalError(error);
   }
 }
 
-function temporalError(error: unknown): SessionChainError {
-  const message = error instanceof Error ? error.message : String(error);
-  const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
-  return new SessionChainError('TEMPORAL_UNAVAILABLE', `Temporal refused: ${message}${cause}`, undefined, {
-    cause: error,
-  });
+/** Closes a chain whose workflow cannot, once its agent, which is told to stop, is surely dead; then the next one works. */
+async function closeByForce(pool: Pool, runs: ChainRuns, projectId: ProjectId, run: ChainRun): Promise<void> {
+  for (;;) {
+    const released = await releaseChain(pool, projectId, run);
+    if (released.outcome !== 'former_agent_alive') {
+      await wakeNext(pool, runs, projectId, released.next);
+      return;
+    }
+    // Its worker may say sooner that it has stopped.
+    await sleep(Math.min(released.waitMs, 500));
+  }
+}
+
+function chainOver(key: ChainKey, how: string): SessionChainError {
+  return new SessionChainError(
+    'CHAIN_NOT_FOUND',
+    `The chain ${chainWorkflowId(key)} is over (${how}); there is nothing to cancel.`,
+    'Nothing: it works no more.',
+  );
+}
+
+function workflowGone({ workflowId, runId }: ChainRun): SessionChainError {
+  return new SessionChainError(
+    'CHAIN_TERMINATED',
+    `The workflow ${workflowId} (run ${runId}) is over or its history is gone, but its chain was not closed.`,
+    'Close the chain: session-chain cancel --force, or session-chain status, which closes every such chain.',
+  );
+}
+
+function ofAnotherTemporal({ workflowId, runId, home }: ChainRun, here: string): SessionChainError {
+  return new SessionChainError(
+    'TEMPORAL_UNAVAILABLE',
+    `The chain ${workflowId} (run ${runId}) belongs to the Temporal cluster and namespace ${home ?? ''}; this is ${here}.`,
+    'Cancel it there. If that Temporal is gone for good, close the chain: session-chain cancel --force.',
+  );
 }

@@ -19,6 +19,8 @@ const schema = z.strictObject({
   instruction: z.string().trim().min(1, 'must not be empty').max(100_000).optional(),
   steps: z.array(z.enum(stepNames)).min(1, 'must name at least one step').optional(),
   limits: z.partialRecord(z.enum(stepNames), limits).optional(),
+  model: z.string().trim().min(1, 'must not be empty').max(200).optional(),
+  compactThresholdTokens: z.number().int().min(0).optional(),
   budget: z
     .strictObject({
       maxCostUsd: z.number().positive().optional(),
@@ -26,6 +28,13 @@ const schema = z.strictObject({
       timeoutMs: z.number().int().min(1_000).optional(),
     })
     .optional(),
+  reset: z
+    .strictObject({
+      operations: z.number().int().min(0).optional(),
+      contextTokens: z.number().int().min(0).optional(),
+    })
+    .optional(),
+  recover: z.boolean().optional(),
   createRows: z.boolean().optional(),
 });
 

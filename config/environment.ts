@@ -21,7 +21,7 @@ export const variables = {
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,200}$/)
     .default('session-chain')
-    .describe('Task queue of the chains; the agents use the same name with -agents'),
+    .describe('Task queue of the chains; the agents use the same name with -agents, the chats with -chats'),
   SESSION_CHAIN_WORKSPACE_ROOTS: z
     .string()
     .default('')
@@ -38,10 +38,22 @@ export const variables = {
     .min(1)
     .default(() => Math.max(1, Math.min(2 * availableParallelism(), Math.floor(totalmem() / 512e6))))
     .describe('Agents that one worker runs at a time; default min(2 x cores, memory / 512 MB)'),
+  SESSION_CHAIN_CONFIG: z
+    .string()
+    .optional()
+    .describe(
+      'The definition of the chains; default: session-chain.config.{ts,js,mjs} in the working folder',
+    ),
+  SESSION_CHAIN_MAX_CHATS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(2)
+    .describe('Chat turns that one worker answers at a time, beside its agents'),
   SESSION_CHAIN_MODEL: z
     .string()
     .optional()
-    .describe("Model that the agent asks for; default: the agent's own"),
+    .describe("Model where the definition names none; default: the agent's own"),
   SESSION_CHAIN_AGENT_PATH: z
     .string()
     .optional()
@@ -72,8 +84,24 @@ export const variables = {
     .number()
     .int()
     .min(0)
-    .default(defaultPolicy.compactThresholdTokens)
-    .describe('Context size below which compaction is skipped'),
+    .optional()
+    .describe("Context size below which compaction is skipped; default: the definition's, 20000"),
+  SESSION_CHAIN_RESET_AFTER_OPERATIONS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      "A build starts a fresh session after so many operations in one; 0 for never; default: the definition's, 20",
+    ),
+  SESSION_CHAIN_RESET_AFTER_TOKENS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      "A build starts a fresh session past this context size; 0 for never; default: the definition's, 150000",
+    ),
   SESSION_CHAIN_STATUS_SUCCEEDED: z
     .string()
     .default('deployed')

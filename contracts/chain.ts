@@ -1,5 +1,8 @@
+import type { BriefFacts } from './brief.js';
 import type { Failure } from './failures.js';
 import type { AttemptId, ChainId, ChainKey, SessionId } from './ids.js';
+import type { ChainOrigin, ResetPolicy } from './origin.js';
+import type { ChainPlan } from './plan.js';
 import type { ChainMode, ChainStatus, ClosedChainStatus, StepName } from './steps.js';
 
 /** Tokens by kind, summed over model turns. `inputTokens` were neither read from nor written to the prompt cache. */
@@ -36,15 +39,22 @@ export interface ChainBudget {
   timeoutMs?: number;
 }
 
-/** The policy of a chain, fixed when it starts, so that a replay sees the same. */
+/**
+ * The policy of a chain, fixed when it starts, so that a replay sees the same. What it leaves out of the steps is as the
+ * worker's definition says when the chain opens, see ChainPlan.
+ */
 export interface ChainPolicy {
-  limits: Record<StepName, StepLimits>;
+  limits?: Partial<Record<StepName, Partial<StepLimits>>>;
+  /** Instead of the models that the definition names. */
+  model?: string;
   budget: ChainBudget;
   heartbeatTimeoutMs: number;
   /** How long the agent may take to end once it was told to. */
   killGraceMs: number;
   /** Below this context size, in tokens, compaction is skipped. */
-  compactThresholdTokens: number;
+  compactThresholdTokens?: number;
+  /** When a build starts a fresh session instead of going on from the head; what is left out is as the definition says. */
+  reset?: Partial<ResetPolicy>;
   /** How long a chain waits for a model service that does not say until when: doubling from wait to wait. */
   waitMs: WaitPolicy;
   /** How long a chain in line waits for a hint before it asks by itself, doubling; default 30 s to 10 min. */
@@ -72,6 +82,8 @@ export interface ChainInput extends ChainKey {
   mode: ChainMode;
   steps: StepName[];
   policy: ChainPolicy;
+  /** Go on from the nearest ancestor in the store, also from a head that never was in it. */
+  recover?: boolean;
 }
 
 /** Where the head stands as far as the chain knows. */
@@ -86,6 +98,8 @@ export interface OpenInput extends ChainKey {
   chainId: ChainId;
   /** The number that the chain drew when it asked before; null when it has none. */
   turn: number | null;
+  reset?: Partial<ResetPolicy>;
+  recover?: boolean;
 }
 
 /** The chain works from now on. */
@@ -96,6 +110,12 @@ export interface OpenedChain {
   /** What the chain presents to prove that it holds the project's turn. */
   turn: number;
   warnings: string[];
+  /** From what it works, and why; absent in histories from before it was told. */
+  origin?: ChainOrigin;
+  /** What the worker's definition says of the steps; absent in histories from before there was one. */
+  plan?: ChainPlan;
+  /** The project's folder, where an activity of the host is to be told it. */
+  workspace?: string;
 }
 
 /** Somebody else works on the project, or is to work before this chain. */
@@ -126,6 +146,8 @@ export interface StepInput extends ChainKey {
   killGraceMs: number;
   waitMs: WaitPolicy;
   compactThresholdTokens: number;
+  /** Instead of the model that the definition names. */
+  model?: string;
 }
 
 /**
@@ -141,6 +163,8 @@ export interface CommittedStep {
   oldSessionId: SessionId | null;
   newSessionId: SessionId;
   seq: number;
+  /** `session_transitions.id`; absent in a result from before it was stored. */
+  transitionId?: string;
   turns: number;
   usage: Usage;
   costUsd: number;
@@ -181,6 +205,15 @@ export interface StepState {
   /** Why the step was skipped, or what it waits for. */
   reason?: string;
   failure?: Failure;
+  /** The host's activity that the step was followed by. */
+  after?: AfterState;
+}
+
+export interface AfterState {
+  activity: string;
+  taskQueue: string;
+  status: 'running' | 'completed' | 'failed' | 'cancelled';
+  failure?: Failure;
 }
 
 /** The state of a chain, threaded through the workflow by one reducer and returned by the query `chainState`. */
@@ -188,7 +221,14 @@ export interface ChainState extends ChainKey {
   mode: ChainMode;
   status: ChainStatus;
   head: Head;
+  /** What the first step forks; null for a fresh session, and until the chain has opened. */
   baseSessionId: SessionId | null;
+  /** From what the chain works, and why, once it has opened. */
+  origin?: ChainOrigin;
+  /** The same in a sentence. */
+  resumedFrom?: string;
+  /** What a fresh session was told of the project's state; known to the database only. */
+  brief?: BriefFacts;
   steps: StepState[];
   warnings: string[];
   /** For a chain that waits for its turn; in the workflow as of its last question, in the database as of now. */

@@ -4,6 +4,20 @@
  */
 const failures = {
   INVALID_INPUT: { retryable: false, remedy: 'Correct the input and call again.' },
+  INVALID_CONFIG: {
+    retryable: false,
+    remedy: 'Correct the configuration file that the message names, then start the worker again.',
+  },
+  PROMPT_FAILED: {
+    retryable: false,
+    remedy:
+      'Correct the prompt in the configuration file, restart the workers, and start the chain again; nothing was spent.',
+  },
+  AFTER_ACTIVITY_FAILED: {
+    retryable: false,
+    remedy:
+      'Look at the activity and its worker in the Temporal UI, then start the chain again; its steps are not repeated.',
+  },
   PROJECT_NOT_FOUND: {
     retryable: false,
     remedy: 'Insert the row in projects first, or check the project id.',
@@ -21,6 +35,12 @@ const failures = {
     retryable: false,
     remedy: 'Start the chain again; its committed steps are not repeated.',
   },
+  CHAT_NOT_FOUND: { retryable: false, remedy: 'Ask something in the chat first, or check its id.' },
+  CHAT_BUSY: { retryable: false, remedy: 'Wait for a reply, then ask again with the same message id.' },
+  MESSAGE_ID_REUSED: {
+    retryable: false,
+    remedy: 'Give every question a message id of its own; repeat one only to get its reply again.',
+  },
   WORKSPACE_NOT_ALLOWED: {
     retryable: false,
     remedy: 'Pass an existing folder under one of SESSION_CHAIN_WORKSPACE_ROOTS.',
@@ -32,7 +52,8 @@ const failures = {
   },
   SESSION_NOT_IN_STORE: {
     retryable: false,
-    remedy: 'Import the transcript of that session, or clear projects.last_ai_session_id to start afresh.',
+    remedy:
+      'Start again with --recover, which goes on from the nearest session in the store; or import the transcript.',
   },
   SESSION_IN_USE: {
     retryable: false,
@@ -41,6 +62,23 @@ const failures = {
   SESSION_ALREADY_KNOWN: {
     retryable: false,
     remedy: 'Record every Claude operation once, under the session id on which it ended.',
+  },
+  TRANSCRIPT_NOT_FOUND: {
+    retryable: false,
+    remedy: 'Import where the session was made, or name its folder of Claude Code with --claude-dir.',
+  },
+  TRANSCRIPT_UNREADABLE: {
+    retryable: false,
+    remedy: 'Mend or restore the file that the message names; nothing was imported.',
+  },
+  TRANSCRIPT_EXISTS: {
+    retryable: false,
+    remedy: 'Move that file away or pass another --claude-dir; nothing was overwritten.',
+  },
+  WAIT_TIMED_OUT: {
+    retryable: true,
+    remedy:
+      'Wait longer, or read the head as it is now. session-chain status closes a chain whose workflow is gone.',
   },
   FENCED: {
     retryable: false,
@@ -151,8 +189,10 @@ export class SessionChainError extends Error {
   }
 }
 
+/** Every code that there is. */
 export const failureCodes = Object.keys(failures) as FailureCode[];
 
+/** Whether a value, such as the type of a Temporal failure, is one of the codes. */
 export function isFailureCode(value: unknown): value is FailureCode {
   return typeof value === 'string' && Object.hasOwn(failures, value);
 }

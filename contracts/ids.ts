@@ -26,6 +26,8 @@ const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/;
 export const parseProjectId = (value: string): ProjectId => parseId('project id', value) as ProjectId;
 export const parseVersionId = (value: string): VersionId => parseId('version id', value) as VersionId;
 export const parseBuildId = (value: string): BuildId => parseId('build id', value) as BuildId;
+export const parseChatId = (value: string): string => parseId('chat id', value);
+export const parseMessageId = (value: string): string => parseId('message id', value);
 export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;
 
 /** The workflow id of a chain. The three parts cannot hold a slash, so the id reads back unambiguously. */

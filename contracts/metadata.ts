@@ -1,4 +1,10 @@
-/** What the metadata step learns of a project; stored in `project_versions.ai_metadata`. */
+/** The server and its tool through which the model hands in metadata. */
+export const metadataServerName = 'chain';
+export const metadataToolName = 'submit_metadata';
+/** The tool as the model knows it. */
+export const metadataTool = `mcp__${metadataServerName}__${metadataToolName}`;
+
+/** What the metadata step learns of a project by the shipped schema; stored in `project_versions.ai_metadata`. */
 export interface Metadata {
   /** The project's name as a person would say it. */
   name: string;

@@ -27,4 +27,4 @@ export const metadataFields = {
     .describe('What to do next, one sentence each, the most useful first'),
 };
 
-export const metadataSchema: z.ZodType<Metadata> = z.object(metadataFields);
+export const metadataSchema = z.object(metadataFields) satisfies z.ZodType<Metadata>;

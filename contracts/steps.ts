@@ -4,6 +4,9 @@
 export const stepNames = ['build', 'metadata', 'docs', 'compact'] as const;
 export type StepName = (typeof stepNames)[number];
 
+/** What an agent can be asked for: a step of a chain, or an answer in a chat. */
+export type AgentTask = StepName | 'chat_plan';
+
 /** How a build treats the workspace: `initial` makes the first version, `update` changes what is there. */
 export const chainModes = ['initial', 'update'] as const;
 export type ChainMode = (typeof chainModes)[number];
@@ -38,11 +41,7 @@ export type ChainStatus = (typeof chainStatuses)[number];
 /** The states in which a chain is over; a chain in one of the last three may be started again. */
 export type ClosedChainStatus = Exclude<ChainStatus, 'queued' | 'running' | 'waiting'>;
 
+/** Whether a chain in this state is over. */
 export function isClosed(status: ChainStatus): status is ClosedChainStatus {
   return status !== 'queued' && status !== 'running' && status !== 'waiting';
-}
-
-/** A step whose failure fails the chain; the failure of any other step is recorded and the id rolls on. */
-export function isCritical(step: StepName): boolean {
-  return step === 'build';
 }

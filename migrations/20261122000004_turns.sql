@@ -186,8 +186,8 @@ BEGIN
     RETURN NEXT;
     RETURN;
   END IF;
-  SELECT * INTO STRICT v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
-  IF v_chain.closed_at IS NOT NULL OR (p_turn IS NOT NULL AND p_turn IS DISTINCT FROM v_chain.turn) THEN
+  SELECT * INTO v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
+  IF v_chain.id IS NULL OR v_chain.closed_at IS NOT NULL OR (p_turn IS NOT NULL AND p_turn IS DISTINCT FROM v_chain.turn) THEN
     outcome := 'fenced';
     RETURN NEXT;
     RETURN;
@@ -330,8 +330,8 @@ DECLARE
   v_outcome text := 'closed';
 BEGIN
   SELECT * INTO v_project FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
-  SELECT * INTO STRICT v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
-  IF (CASE WHEN p_turn IS NOT NULL THEN v_chain.turn IS DISTINCT FROM p_turn
+  SELECT * INTO v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
+  IF v_chain.id IS NULL OR (CASE WHEN p_turn IS NOT NULL THEN v_chain.turn IS DISTINCT FROM p_turn
            WHEN v_chain.turn IS NOT NULL OR v_chain.closed_at IS NOT NULL THEN v_chain.run_id IS DISTINCT FROM p_run_id
            ELSE v_chain.run_id IS NOT DISTINCT FROM p_run_id END) THEN
     v_outcome := 'fenced';

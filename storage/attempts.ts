@@ -214,7 +214,7 @@ export interface Commit {
  */
 export async function commitStep(pool: Pool, commit: Commit): Promise<CommittedStep> {
   const { attempt, metrics, earlier } = commit;
-  const result: Omit<CommittedStep, 'seq'> = {
+  const result: Omit<CommittedStep, 'seq' | 'transitionId'> = {
     outcome: 'committed',
     step: attempt.step,
     attemptId: attempt.attemptId,
@@ -251,7 +251,7 @@ export interface HeadMove {
   /** False for a session whose transcript lies elsewhere; then no step can go on from it before it is imported. */
   requireTranscript: boolean;
   metadata?: unknown;
-  /** The journal's result, to which the statement adds `seq`. */
+  /** The journal's result, to which the statement adds `seq` and `transitionId`. */
   result: object;
 }
 
@@ -300,8 +300,8 @@ const commitStatement = `
       last_ai_session_updated_at =
         greatest(clock_timestamp(), p.last_ai_session_updated_at + interval '1 microsecond')
     FROM session_chain.attempts a
-      LEFT JOIN project_versions v ON v.version_id = $2
-    WHERE p.project_id = $1 AND (v.project_id = p.project_id OR a.version_id IS NULL)
+      LEFT JOIN project_versions v ON v.version_id = session_chain.version_key($2)
+    WHERE p.project_id = session_chain.project_key($1) AND (v.project_id = p.project_id OR a.version_id IS NULL)
       AND p.session_epoch = $4
       AND p.last_ai_session_id IS NOT DISTINCT FROM $5
       AND a.id = $3 AND a.project_id = $1 AND a.state = 'running' AND $6 IN (a.session_id, a.adopts)
@@ -311,14 +311,15 @@ const commitStatement = `
     INSERT INTO session_transitions (project_id, version_id, old_session_id, new_session_id, source, created_at, seq, prev_seq,
       parent_session_id, step, attempt_id)
     SELECT project_id, version_id, $5, $6, $7, at, session_seq, nullif(session_seq - 1, 0), $8, step, $3 FROM head
+    RETURNING id
   ), version AS (
     UPDATE project_versions v SET ai_session_id = $6, ai_session_last_used_at = head.at,
       ai_metadata = coalesce($10::jsonb, v.ai_metadata)
     FROM head WHERE v.version_id = head.version_id AND v.project_id = head.project_id
   ), journal AS (
     UPDATE session_chain.attempts a SET state = 'committed', ended_at = head.at,
-      result = $9::jsonb || jsonb_build_object('seq', head.session_seq)
-    FROM head WHERE a.id = $3
+      result = $9::jsonb || jsonb_build_object('seq', head.session_seq, 'transitionId', transition.id::text)
+    FROM head, transition WHERE a.id = $3
     RETURNING a.result
   ), seal AS (
     UPDATE session_chain.sessions s SET sealed_at = head.at
@@ -364,7 +365,8 @@ export async function endAttempt(
       )
       INSERT INTO project_ai_session_metrics AS m (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
         ${metricColumns})
-      SELECT a.session_id, a.project_id, a.version_id, a.build_id, a.step, a.id, coalesce(
+      SELECT a.session_id, session_chain.project_key(a.project_id), session_chain.version_key(a.version_id), a.build_id, a.step,
+        a.id, coalesce(
           CASE WHEN $4 THEN 'interrupted' ELSE (SELECT state FROM ended) END, 'interrupted'), ${metricParameters(5)}
       FROM session_chain.attempts a WHERE a.id = $1 AND a.state IN ('running', 'failed')
       ON CONFLICT (attempt_id) DO UPDATE SET ${metricUpdates}, cost_derived = false

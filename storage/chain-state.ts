@@ -1,7 +1,10 @@
+import type { BriefFacts } from '../contracts/brief.js';
 import type { ChainState, CommittedStep, StepState } from '../contracts/chain.js';
 import { type Failure, remedyFor } from '../contracts/failures.js';
 import type { ChainKey } from '../contracts/ids.js';
+import { describeOrigin } from '../contracts/origin.js';
 import type { StepName } from '../contracts/steps.js';
+import { readBrief } from './brief.js';
 import { type ChainRow, requireChain } from './chains.js';
 import { readHead } from './heads.js';
 import { type ChainSpend, chainSpend } from './ledger.js';
@@ -13,14 +16,28 @@ import { type Pool, queryRows } from './pool.js';
  */
 export async function readChainState(pool: Pool, key: ChainKey): Promise<ChainState> {
   const chain = await requireChain(pool, key);
-  const [soFar, spent] = await Promise.all([stateFromJournal(pool, chain), chainSpend(pool, key)]);
+  const [soFar, spent, brief] = await Promise.all([
+    stateFromJournal(pool, chain),
+    chainSpend(pool, key),
+    briefFacts(pool, chain),
+  ]);
   const state = chain.result ? { ...soFar, ...chain.result } : soFar;
   const failure = state.failure && withRemedy(state.failure);
   return {
     ...state,
     ...(failure ? { failure } : {}),
+    ...(brief ? { brief } : {}),
     steps: state.steps.map((step) => withSpend(step, spent)),
   };
+}
+
+async function briefFacts(pool: Pool, { chainId, origin }: ChainRow): Promise<BriefFacts | null> {
+  const mayHaveOne = origin?.kind === 'context_reset' || origin?.kind === 'recovery';
+  if (!mayHaveOne || origin.headSessionId === null) return null;
+  const brief = await readBrief(pool, chainId, origin.headSessionId);
+  if (!brief) return null;
+  const { headSessionId, parts, createdAt } = brief;
+  return { headSessionId, parts, createdAt: createdAt.toISOString() };
 }
 
 /** A failure that SQL wrote (a chain that was taken over, an attempt nobody saw end) has no remedy of its own. */
@@ -61,6 +78,9 @@ async function stateFromJournal(pool: Pool, chain: ChainRow): Promise<ChainState
     status: chain.status,
     head: await readHead(pool, chain.projectId),
     baseSessionId: chain.baseSessionId,
+    ...(chain.origin
+      ? { origin: chain.origin, resumedFrom: describeOrigin(chain.origin, chain.baseSessionId) }
+      : {}),
     steps: chain.steps.map((step) =>
       stepState(
         step,

@@ -8,6 +8,7 @@ import {
   type SessionId,
   chainWorkflowId,
 } from '../contracts/ids.js';
+import type { ChainOrigin, ResetPolicy } from '../contracts/origin.js';
 import type { ChainMode, ChainStatus, StepName } from '../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from './pool.js';
 
@@ -82,11 +83,23 @@ export async function registerChain(pool: Pool, request: ChainRequest): Promise<
 }
 
 export type OpenOutcome =
-  | ({ outcome: 'opened' } & OpenedChain)
+  | ({ outcome: 'opened'; origin: ChainOrigin } & OpenedChain)
   /** `turn` is null while an earlier run of this very chain is in the way. `holds`: it works, as opposed to waiting. */
   | { outcome: 'queued'; turn: number | null; place: number; blocker: ChainRun; holds: boolean }
   /** The run in the way is gone, but its agent is not surely dead; ask again after `waitMs`. */
-  | { outcome: 'former_agent_alive'; blocker: ChainRun; waitMs: number };
+  | { outcome: 'former_agent_alive'; blocker: ChainRun; waitMs: number }
+  /** The head's transcript is lost: ask again with a `recovery`. */
+  | { outcome: 'head_lost'; sessionId: SessionId; turn: number; warnings: string[] };
+
+/** From what a chain may work. */
+export interface OpenOptions {
+  /** When a build starts a fresh session; absent: never. */
+  reset?: ResetPolicy;
+  /** Whether a head that never was in the store counts as lost, too. */
+  recover?: boolean;
+  /** From what to go on in place of a lost head; null for a fresh session. */
+  recovery?: { head: SessionId; base: SessionId | null };
+}
 
 /** Who asks for a project's turn. */
 export interface Opener {
@@ -98,13 +111,15 @@ export interface Opener {
 
 /**
  * Takes the project's turn for a chain, or a place in the line. `goneRunId` names the run in the way that the caller saw
- * closed. Throws SESSION_NOT_IN_STORE for a head that cannot be forked and FENCED for a chain that was closed meanwhile.
+ * closed. Throws SESSION_NOT_IN_STORE for a head that never was in the store and FENCED for a chain that was closed
+ * meanwhile.
  */
 export async function openChain(
   pool: Pool,
   chain: ChainKey & { chainId: ChainId },
   { runId, home, turn }: Opener,
   goneRunId: string | null,
+  { reset, recover = false, recovery }: OpenOptions = {},
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
     outcome: OpenOutcome['outcome'] | 'fenced' | 'project_not_found' | 'session_not_in_store';
@@ -120,10 +135,24 @@ export async function openChain(
     blocker_home: string | null;
     blocker_holds: boolean;
     wait_ms: number;
+    origin: ChainOrigin;
   }>(pool, {
     name: 'open_chain',
-    text: 'SELECT * FROM session_chain.open_chain($1, $2, $3, $4, $5, $6)',
-    values: [chain.projectId, chain.chainId, runId, turn, home, goneRunId],
+    text: 'SELECT * FROM session_chain.open_chain($1, $2, $3, $4, $5, $6, $7)',
+    values: [
+      chain.projectId,
+      chain.chainId,
+      runId,
+      turn,
+      home,
+      goneRunId,
+      JSON.stringify({
+        resetOperations: reset?.operations ?? 0,
+        resetTokens: reset?.contextTokens ?? 0,
+        recover,
+        ...(recovery ? { recovery } : {}),
+      }),
+    ],
   });
   const blocker = { workflowId: row.blocker_workflow_id, runId: row.blocker_run_id, home: row.blocker_home };
   switch (row.outcome) {
@@ -133,7 +162,15 @@ export async function openChain(
         head: { sessionId: row.head_session_id, seq: row.seq },
         baseSessionId: row.base_session_id,
         turn: row.turn,
+        origin: row.origin,
         warnings: openWarnings(row.adopted_session_id, row.head_was_cleared),
+      };
+    case 'head_lost':
+      return {
+        outcome: 'head_lost',
+        sessionId: String(row.head_session_id) as SessionId,
+        turn: row.turn,
+        warnings: openWarnings(row.adopted_session_id, false),
       };
     case 'queued':
       return { outcome: 'queued', turn: row.turn, place: row.place, blocker, holds: row.blocker_holds };
@@ -218,13 +255,17 @@ export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainR
     : { outcome: row.outcome, next: nextOf(row) };
 }
 
-/** The runs of a project's open chains: first the one that holds the turn, then the line in its order. */
-export async function listOpenRuns(pool: Pool, projectId: ProjectId): Promise<ChainRun[]> {
+/** The runs of a project's open chains: first the one that holds the turn, then the line in its order; null for all. */
+export async function listOpenRuns(
+  pool: Pool,
+  projectId: ProjectId,
+  limit: number | null = null,
+): Promise<ChainRun[]> {
   return await queryRows<ChainRun>(pool, {
     name: 'open_runs',
     text: `SELECT workflow_id AS "workflowId", run_id AS "runId", home FROM session_chain.chains
-           WHERE project_id = $1 AND closed_at IS NULL AND turn IS NOT NULL ORDER BY status = 'queued', turn`,
-    values: [projectId],
+           WHERE project_id = $1 AND closed_at IS NULL AND turn IS NOT NULL ORDER BY status = 'queued', turn LIMIT $2`,
+    values: [projectId, limit],
   });
 }
 
@@ -238,6 +279,8 @@ export interface ChainRow extends ChainKey {
   instruction: string | null;
   workspace: string;
   baseSessionId: SessionId | null;
+  /** From what it worked when it opened last; null before. */
+  origin: ChainOrigin | null;
   /** Until when the chain waits for the model service; null when it does not. */
   waitingUntil: Date | null;
   /** For a chain in line: 1 is the next to work. Null for any other, and for one whose workflow has not asked yet. */
@@ -252,7 +295,7 @@ export interface ChainRow extends ChainKey {
 }
 
 const chainColumns = `id::text AS "chainId", project_id AS "projectId", version_id AS "versionId", build_id AS "buildId",
-  workflow_id AS "workflowId", mode, steps, status, instruction, workspace, base_session_id AS "baseSessionId", waiting_until AS "waitingUntil", result,
+  workflow_id AS "workflowId", mode, steps, status, instruction, workspace, base_session_id AS "baseSessionId", origin, waiting_until AS "waitingUntil", result,
   created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt",
   CASE WHEN status = 'queued' AND turn IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
     WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.turn <= c.turn) END AS place,

@@ -150,14 +150,15 @@ export async function accountInterrupted(
     name: 'account_interrupted',
     text: `INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
              ${metricColumns})
-           SELECT session_id, project_id, version_id, build_id, step, id, 'interrupted', ${metricParameters(2)}
+           SELECT session_id, session_chain.project_key(project_id), session_chain.version_key(version_id), build_id, step, id,
+             'interrupted', ${metricParameters(2)}
            FROM session_chain.attempts WHERE id = $1
            ON CONFLICT (attempt_id) DO NOTHING`,
     values: [attemptId, ...metricValues(spent)],
   });
 }
 
-/** A row whose tokens are known and whose cost is not. */
+/** A row whose tokens are known and whose cost is not; a recorded operation may have told neither. */
 export interface UncostedAttempt {
   attemptId: AttemptId;
   byModel: Record<string, ModelUsage>;
@@ -167,7 +168,7 @@ export async function uncostedAttempts(pool: Pool, projectId: ProjectId): Promis
   return await queryRows<UncostedAttempt>(pool, {
     name: 'uncosted_attempts',
     text: `SELECT attempt_id::text AS "attemptId", usage_by_model AS "byModel" FROM project_ai_session_metrics
-           WHERE project_id = $1 AND cost_usd IS NULL AND usage_by_model IS NOT NULL AND attempt_id IS NOT NULL`,
+           WHERE project_id = $1 AND cost_usd IS NULL AND usage_by_model <> '{}' AND attempt_id IS NOT NULL`,
     values: [projectId],
   });
 }

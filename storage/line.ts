@@ -26,11 +26,15 @@ export interface Reconciled {
   endingInMs: number | null;
 }
 
+/** Who is gone further back is found when it would be woken. */
+const frontOfTheLine = 10;
+
 /** Closes a project's chains whose workflows are gone, without waiting for anybody who wants the turn. */
 export async function reconcile(pool: Pool, runs: ChainRuns, projectId: ProjectId): Promise<Reconciled> {
   const reconciled: Reconciled = { released: [], endingInMs: null };
-  for (const run of await listOpenRuns(pool, projectId)) {
-    if (!(await runs.isGone(run))) continue;
+  const front = await listOpenRuns(pool, projectId, frontOfTheLine);
+  const gone = await Promise.all(front.map((run) => runs.isGone(run)));
+  for (const run of front.filter((_, index) => gone[index])) {
     const outcome = await releaseChain(pool, projectId, run);
     if (outcome.outcome === 'former_agent_alive') {
       reconciled.endingInMs = outcome.waitMs;

@@ -49,7 +49,8 @@ export async function queryRows<Row extends pg.QueryResultRow>(
   query: pg.QueryConfig,
 ): Promise<Row[]> {
   try {
-    return (await pool.query<Row>(query)).rows;
+    // A pool that the host made has parsers of its own.
+    return (await pool.query<Row>({ types: { getTypeParser }, ...query })).rows;
   } catch (error) {
     throw classified(error);
   }

@@ -245,7 +245,7 @@ function holeIn(sessionId: string, ordinal: number, index: number): SessionChain
 }
 
 /** An entry's uuid is its idempotency key; entries without one (titles, modes) are all kept. */
-function firstOfEachUuid(entries: SessionStoreEntry[]): SessionStoreEntry[] {
+export function firstOfEachUuid(entries: SessionStoreEntry[]): SessionStoreEntry[] {
   const seen = new Set<string>();
   return entries.filter(({ uuid }) => {
     if (typeof uuid !== 'string') return true;

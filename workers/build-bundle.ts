@@ -4,7 +4,8 @@ import { bundleWorkflowCode } from '@temporalio/worker';
 
 // Bundles workflows/ ahead of time, so that a worker starts without webpack. Part of `npm run build`.
 const { code } = await bundleWorkflowCode({
-  workflowsPath: join(import.meta.dirname, '../workflows/chain.js'),
+  workflowsPath: join(import.meta.dirname, '../workflows/all.js'),
+  payloadConverterPath: join(import.meta.dirname, '../workflows/payload-converter.js'),
   logger: {
     log: () => {},
     trace: () => {},

@@ -3,12 +3,19 @@ import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { type NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { createAgentActivities, createChainActivities } from '../activities/create-activities.js';
+import {
+  createAgentActivities,
+  createChainActivities,
+  createChatActivities,
+  createChatReadActivities,
+} from '../activities/create-activities.js';
 import type { ActivityDependencies } from '../activities/dependencies.js';
 import { createAgent } from '../agent/agent.js';
 import { findAgentBinary } from '../agent/binary.js';
 import { createChainRuns } from '../client/chain-runs.js';
+import { loadChainDefinition } from '../config/chain-definition.js';
 import { type Config, required } from '../config/environment.js';
+import { chatTaskQueuesOf } from '../contracts/chat.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
@@ -26,9 +33,9 @@ export interface RunningWorker {
 }
 
 /**
- * Starts the worker: one for chains and their short database activities, one for the agents, on one connection. Throws
- * what a person must mend first: missing variables, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE,
- * CREDENTIALS_MISSING, AGENT_NOT_FOUND.
+ * Starts the worker: one for chains and short database activities, one for the agents, one for the chats, on one
+ * connection. Throws what a person must mend first: missing variables, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE,
+ * INVALID_CONFIG, CREDENTIALS_MISSING, AGENT_NOT_FOUND.
  */
 export async function startWorker(config: Config, log: Logger): Promise<RunningWorker> {
   if (!config.hasModelCredentials) {
@@ -38,23 +45,24 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
     );
   }
   await findAgentBinary(config.SESSION_CHAIN_AGENT_PATH);
+  const { definition, warnings } = await loadChainDefinition(config);
+  for (const warning of warnings) log.warn({ file: definition.file }, warning);
   const databaseUrl = required(config.DATABASE_URL, 'DATABASE_URL');
   const pool = createPool(databaseUrl, {
     applicationName: 'session-chain worker',
-    max: 10 + config.SESSION_CHAIN_MAX_AGENTS,
+    max: 10 + config.SESSION_CHAIN_MAX_AGENTS + config.SESSION_CHAIN_MAX_CHATS,
     log: (message) => log.warn(message),
   });
   try {
     await requireMigrations(pool);
     const { connection, namespace } = await connectTemporal(config);
     const checkpoint = createCheckpoint(config.REDIS_URL ?? null, { log: (message) => log.warn(message) });
-    const model = config.SESSION_CHAIN_MODEL ? { model: config.SESSION_CHAIN_MODEL } : {};
     const agent = createAgent({
       modelEnvironment: config.modelEnvironment,
       inheritedEnvironment: config.environment,
       scratchRoot: config.SESSION_CHAIN_SCRATCH_DIR,
       ...(config.SESSION_CHAIN_AGENT_PATH ? { binaryPath: config.SESSION_CHAIN_AGENT_PATH } : {}),
-      ...model,
+      definition,
       log: (event) => log.info(event),
     });
     await agent.recover();
@@ -65,20 +73,26 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       createTranscriptStore: (projectId) => createTranscriptStore({ pool, projectId }),
       checkpoint,
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
-      ...model,
+      definition,
       chainRuns: createChainRuns(new Client({ connection, namespace })),
       stopRequests,
       log,
     };
     const workers = await createWorkers(config, deps, connection, namespace);
     log.info(
-      { namespace, taskQueue: config.SESSION_CHAIN_TASK_QUEUE, maxAgents: config.SESSION_CHAIN_MAX_AGENTS },
+      {
+        namespace,
+        taskQueue: config.SESSION_CHAIN_TASK_QUEUE,
+        maxAgents: config.SESSION_CHAIN_MAX_AGENTS,
+        maxChats: config.SESSION_CHAIN_MAX_CHATS,
+        definition: definition.file ?? 'shipped',
+      },
       'The worker is ready.',
     );
     const running = workers.map((worker) => worker.run());
     const shutdown = () =>
       workers.filter((worker) => worker.getState() === 'RUNNING').forEach((worker) => worker.shutdown());
-    // When one of the two breaks, the other must not go on alone.
+    // When one of them breaks, the others must not go on alone.
     running.forEach((run) => void run.catch(shutdown));
     const finished = Promise.allSettled(running).then(async (ends) => {
       checkpoint.close();
@@ -109,24 +123,38 @@ async function createWorkers(
       shutdownGraceTime: 0,
       shutdownForceTime: config.SESSION_CHAIN_SHUTDOWN_GRACE_MS,
     };
+  const workflows: Pick<WorkerOptions, 'workflowBundle' | 'workflowThreadPoolSize' | 'maxCachedWorkflows'> = {
+    workflowBundle: { codePath: workflowBundlePath() },
+    workflowThreadPoolSize: 1,
+    // Few chains work at a time; the others wait for hours, and cost a short replay when they are woken.
+    maxCachedWorkflows: 200,
+  };
+  // A cancellation that does not come through our client reaches an activity with its next heartbeat only.
+  const maxHeartbeatThrottleInterval = Math.min(
+    config.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS,
+    config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3,
+  );
   return await Promise.all([
     Worker.create({
       ...shared,
+      ...workflows,
       taskQueue: taskQueues.chains,
-      workflowBundle: { codePath: workflowBundlePath() },
-      workflowThreadPoolSize: 1,
-      activities: createChainActivities(deps),
+      activities: { ...createChainActivities(deps), ...createChatReadActivities(deps) },
     }),
     Worker.create({
       ...shared,
       taskQueue: taskQueues.agents,
       activities: createAgentActivities(deps),
       maxConcurrentActivityTaskExecutions: config.SESSION_CHAIN_MAX_AGENTS,
-      // A cancellation that does not come through our client reaches an activity with its next heartbeat only.
-      maxHeartbeatThrottleInterval: Math.min(
-        config.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS,
-        config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3,
-      ),
+      maxHeartbeatThrottleInterval,
+    }),
+    Worker.create({
+      ...shared,
+      ...workflows,
+      taskQueue: chatTaskQueuesOf(taskQueues.chains).chats,
+      activities: createChatActivities(deps),
+      maxConcurrentActivityTaskExecutions: config.SESSION_CHAIN_MAX_CHATS,
+      maxHeartbeatThrottleInterval,
     }),
   ]);
 }

@@ -11,7 +11,6 @@ import {
   setCurrentDetails,
   setHandler,
   sleep,
-  TimeoutFailure,
 } from '@temporalio/workflow';
 import type { ChainActivities } from '../contracts/activities.js';
 import { turnFreeSignal } from '../contracts/chain-runs.js';
@@ -25,10 +24,14 @@ import type {
   StepInput,
   StepLimits,
 } from '../contracts/chain.js';
-import { type Failure, isFailureCode, remedyFor } from '../contracts/failures.js';
-import { type StepName, isCritical } from '../contracts/steps.js';
+import { type Failure, remedyFor } from '../contracts/failures.js';
+import { type ChainPlan, planFor } from '../contracts/plan.js';
+import type { StepName } from '../contracts/steps.js';
+import { callAfterStep } from './after-step.js';
 import { chainDetails } from './details.js';
+import { failureOf } from './failures.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
+import { answerSessionRequests } from './session-requests.js';
 
 /** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
 export const chainState = defineQuery<ChainState>('chainState');
@@ -58,6 +61,11 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   setHandler(sessionNow, () => state.head, {
     description: 'The head of the project as this chain knows it, with its number.',
   });
+  const chats = answerSessionRequests({
+    projectId: input.projectId,
+    head: () => state.head.sessionId,
+    runsStep: () => state.steps.some(({ status }) => status === 'running' || status === 'waiting'),
+  });
 
   try {
     const opened = await takeTurn(input, (queued) => {
@@ -66,15 +74,18 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     });
     turn = opened.turn;
     apply({ type: 'opened', opened });
+    const plan = planFor(input, opened.plan);
     for (const step of input.steps) {
       let ended: ChainEvent;
       do {
         apply({ type: 'stepStarted', step });
-        ended = await runStep(step, input, state, turn);
+        ended = await runStep(step, input, plan, state, turn);
         apply(ended);
         if (ended.type === 'stepWaits') await sleep(ended.waiting.waitMs);
       } while (ended.type === 'stepWaits');
+      chats.stepEnded();
       if (ended.type === 'stepCancelled') apply({ type: 'failed', failure: cancelled });
+      if (ended.type === 'stepEnded') await followStep(input, plan, opened, ended, apply);
       if (state.failure) break;
     }
   } catch (error) {
@@ -87,10 +98,11 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
       ...keyOf(input),
       turn,
       result,
-      versionStatus: input.steps.some(isCritical) ? versionStatusOf(input, result) : null,
+      versionStatus: input.steps.includes('build') ? versionStatusOf(input, result) : null,
     }),
   );
   setCurrentDetails(chainDetails(result));
+  await chats.chainEnded();
   if (result.status === 'cancelled') throw new CancelledFailure(cancelled.message);
   if (result.failure) {
     throw ApplicationFailure.create({
@@ -112,7 +124,12 @@ async function takeTurn(input: ChainInput, onQueued: (queued: QueuedChain) => vo
   const { initial, max } = input.policy.turnWaitMs ?? { initial: 30_000, max: 600_000 };
   for (let waitMs = initial; ; waitMs = Math.min(2 * waitMs, max)) {
     hinted = false;
-    const answer = await databaseActivities(input).open({ ...keyOf(input), turn });
+    const answer = await databaseActivities(input).open({
+      ...keyOf(input),
+      turn,
+      ...(input.policy.reset ? { reset: input.policy.reset } : {}),
+      ...(input.recover ? { recover: true } : {}),
+    });
     if (answer.outcome !== 'queued') return answer;
     turn = answer.turn;
     onQueued(answer);
@@ -129,9 +146,11 @@ const cancelled: Failure = {
 async function runStep(
   step: StepName,
   input: ChainInput,
+  plan: ChainPlan,
   state: ChainState,
   turn: number,
 ): Promise<ChainEvent> {
+  const { limits, critical } = plan.steps[step];
   const stepInput: StepInput = {
     ...keyOf(input),
     turn,
@@ -139,16 +158,15 @@ async function runStep(
     mode: input.mode,
     head: state.head,
     baseSessionId: baseOf(state),
-    limits: input.policy.limits[step],
+    limits,
     budget: input.policy.budget,
     killGraceMs: input.policy.killGraceMs,
     waitMs: input.policy.waitMs,
-    compactThresholdTokens: input.policy.compactThresholdTokens,
+    compactThresholdTokens: plan.compactThresholdTokens,
+    ...(input.policy.model === undefined ? {} : { model: input.policy.model }),
   };
   try {
-    const result = await agentActivities(input, input.policy.limits[step], summaryOf(step, state))[step](
-      stepInput,
-    );
+    const result = await agentActivities(input, limits, summaryOf(step, state))[step](stepInput);
     return result.outcome === 'waiting'
       ? { type: 'stepWaits', waiting: result }
       : { type: 'stepEnded', result };
@@ -157,7 +175,31 @@ async function runStep(
     if (isCancellation(error) || failure.code === 'CANCELLED') return { type: 'stepCancelled', step };
     // A fenced step belongs to a chain that somebody took over: it has no right to go on, optional or not.
     if (failure.code === 'FENCED') throw error;
-    return { type: 'stepFailed', step, failure, attempts: attemptsOf(error) };
+    // The steps to come would fork the same lost session; the next start of the chain goes on from an ancestor.
+    const isLost = failure.code === 'SESSION_NOT_IN_STORE';
+    return { type: 'stepFailed', step, failure, attempts: attemptsOf(error), critical: critical || isLost };
+  }
+}
+
+/** The host's own activity after a step that committed, where the definition names one. */
+async function followStep(
+  input: ChainInput,
+  plan: ChainPlan,
+  { workspace = '' }: OpenedChain,
+  { result }: Extract<ChainEvent, { type: 'stepEnded' }>,
+  apply: (event: ChainEvent) => void,
+): Promise<void> {
+  const { step } = result;
+  const { after } = plan.steps[step];
+  if (!after || result.outcome !== 'committed') return;
+  const { activity, taskQueue, critical } = after;
+  apply({ type: 'afterStarted', step, activity, taskQueue });
+  try {
+    const failure = await callAfterStep(input, result, after, workspace);
+    apply({ type: 'afterEnded', step, failure, critical });
+  } catch (error) {
+    apply({ type: 'afterCancelled', step });
+    throw error;
   }
 }
 
@@ -199,34 +241,10 @@ function keyOf({ projectId, versionId, buildId, chainId }: ChainInput) {
 }
 
 function versionStatusOf({ policy }: ChainInput, result: ChainResult): string | null {
-  return result.steps.some((step) => step.step === 'build' && step.status === 'committed')
-    ? policy.versionStatus.succeeded
-    : policy.versionStatus.failed;
-}
-
-/** What went wrong, from the error in which Temporal wraps it. */
-function failureOf(error: unknown): Failure {
-  const cause = error instanceof ActivityFailure ? error.cause : error;
-  if (cause instanceof ApplicationFailure && isFailureCode(cause.type)) {
-    const remedy = cause.details?.[0];
-    return {
-      code: cause.type,
-      message: cause.message,
-      remedy: typeof remedy === 'string' ? remedy : remedyFor(cause.type),
-    };
-  }
-  if (cause instanceof TimeoutFailure) {
-    return {
-      code: 'WORKER_LOST',
-      message: `No worker finished the step in time (${cause.timeoutType}).`,
-      remedy: remedyFor('WORKER_LOST'),
-    };
-  }
-  return {
-    code: 'AGENT_FAILED',
-    message: cause instanceof Error ? cause.message : String(cause),
-    remedy: remedyFor('AGENT_FAILED'),
-  };
+  const build = result.steps.find(({ step }) => step === 'build');
+  // Where the host deploys by an activity of its own, that one says whether the version is deployed.
+  const isDeployed = build?.status === 'committed' && (build.after?.status ?? 'completed') === 'completed';
+  return isDeployed ? policy.versionStatus.succeeded : policy.versionStatus.failed;
 }
 
 /** How many attempts a failed step took, where its last failure tells. */

@@ -5,6 +5,7 @@ import { cacheShare } from '../contracts/usage.js';
 export function chainDetails(state: ChainState): string {
   return [
     `**${state.status}** · head ${code(state.head.sessionId)} · base ${code(state.baseSessionId)}`,
+    ...(state.resumedFrom === undefined ? [] : [`\n${state.resumedFrom}`]),
     ...(state.line ? [`\n⏳ Place ${state.line.place} in line, behind ${code(state.line.waitsFor)}.`] : []),
     '',
     '| step | status | old session | new session | turns | from the cache | cost |',
@@ -12,6 +13,11 @@ export function chainDetails(state: ChainState): string {
     ...state.steps.map(stepRow),
     ...state.steps.flatMap(({ step, status, reason }) =>
       status === 'waiting' && reason ? [`\n⏳ ${step}: ${reason}`] : [],
+    ),
+    ...state.steps.flatMap(({ step, after }) =>
+      after?.status === 'running'
+        ? [`\n⏳ ${step}: ${after.activity} on the task queue ${code(after.taskQueue)}`]
+        : [],
     ),
     ...state.warnings.map((warning) => `\n⚠ ${warning}`),
     ...(state.failure

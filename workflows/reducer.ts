@@ -1,4 +1,5 @@
 import type {
+  AfterState,
   ChainInput,
   ChainResult,
   ChainState,
@@ -11,7 +12,8 @@ import type {
 } from '../contracts/chain.js';
 import { assertNever } from '../contracts/assert-never.js';
 import type { Failure } from '../contracts/failures.js';
-import { type ClosedChainStatus, type StepName, isCritical } from '../contracts/steps.js';
+import { describeOrigin, isAtOrigin } from '../contracts/origin.js';
+import type { ClosedChainStatus, StepName } from '../contracts/steps.js';
 
 /** What can happen to a chain. */
 export type ChainEvent =
@@ -20,8 +22,11 @@ export type ChainEvent =
   | { type: 'stepStarted'; step: StepName }
   | { type: 'stepWaits'; waiting: WaitingStep }
   | { type: 'stepEnded'; result: CommittedStep | SkippedStep }
-  | { type: 'stepFailed'; step: StepName; failure: Failure; attempts: number }
+  | { type: 'stepFailed'; step: StepName; failure: Failure; attempts: number; critical: boolean }
   | { type: 'stepCancelled'; step: StepName }
+  | { type: 'afterStarted'; step: StepName; activity: string; taskQueue: string }
+  | { type: 'afterEnded'; step: StepName; failure: Failure | null; critical: boolean }
+  | { type: 'afterCancelled'; step: StepName }
   | { type: 'failed'; failure: Failure };
 
 export function initialState({ projectId, versionId, buildId, mode, steps }: ChainInput): ChainState {
@@ -55,14 +60,17 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
       const { place, waitsFor } = event.queued;
       return { ...state, line: { place, waitsFor } };
     }
-    case 'opened':
+    case 'opened': {
+      const { head, baseSessionId, warnings, origin } = event.opened;
       return {
         ...withoutLine(state),
         status: 'running',
-        head: event.opened.head,
-        baseSessionId: event.opened.baseSessionId,
-        warnings: [...state.warnings, ...event.opened.warnings],
+        head,
+        baseSessionId,
+        ...(origin ? { origin, resumedFrom: describeOrigin(origin, baseSessionId) } : {}),
+        warnings: [...state.warnings, ...warnings],
       };
+    }
     case 'stepStarted':
       return withStep({ ...state, status: 'running' }, event.step, { status: 'running' });
     case 'stepWaits': {
@@ -81,12 +89,20 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
         failure: event.failure,
         attempts: event.attempts,
       });
-      return isCritical(event.step) || isOverBudget(event.failure)
+      return event.critical || isOverBudget(event.failure)
         ? { ...failed, failure: event.failure }
         : { ...failed, warnings: [...failed.warnings, `${event.step}: ${event.failure.message}`] };
     }
     case 'stepCancelled':
       return withStep(state, event.step, { status: 'cancelled' });
+    case 'afterStarted': {
+      const { step, activity, taskQueue } = event;
+      return withStep(state, step, { after: { activity, taskQueue, status: 'running' } });
+    }
+    case 'afterEnded':
+      return afterEnded(state, event);
+    case 'afterCancelled':
+      return withAfter(state, event.step, { status: 'cancelled' });
     case 'failed':
       return { ...state, failure: event.failure };
     default:
@@ -103,8 +119,9 @@ function withoutLine({ line: _, ...state }: ChainState): ChainState {
   return state;
 }
 
-/** What the next step forks: the head, or nothing for the first step of a chain that starts afresh. */
+/** What the next step forks: the head, or until this run has moved it what the chain works from. */
 export function baseOf(state: ChainState): ChainState['baseSessionId'] {
+  if (state.origin) return isAtOrigin(state.origin, state.head) ? state.baseSessionId : state.head.sessionId;
   return state.steps.some((step) => step.status === 'committed') ? state.head.sessionId : state.baseSessionId;
 }
 
@@ -127,6 +144,22 @@ function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): Chai
   return result.seq <= (state.head.seq ?? 0)
     ? { ...moved, warnings }
     : { ...moved, warnings, head: { sessionId: result.newSessionId, seq: result.seq } };
+}
+
+function afterEnded(
+  state: ChainState,
+  { step, failure, critical }: { step: StepName; failure: Failure | null; critical: boolean },
+): ChainState {
+  if (!failure) return withAfter(state, step, { status: 'completed' });
+  const failed = withAfter(state, step, { status: 'failed', failure });
+  return critical
+    ? { ...failed, failure }
+    : { ...failed, warnings: [...failed.warnings, `${step}: ${failure.message}`] };
+}
+
+function withAfter(state: ChainState, name: StepName, change: Partial<AfterState>): ChainState {
+  const after = state.steps.find(({ step }) => step === name)?.after;
+  return after ? withStep(state, name, { after: { ...after, ...change } }) : state;
 }
 
 function withStep(state: ChainState, name: StepName, change: Partial<StepState>): ChainState {

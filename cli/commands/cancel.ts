@@ -11,6 +11,7 @@ import { type OutputFormat, outputOption, print } from '../output.js';
 
 interface CancelOptions extends ChainOptions {
   wait?: boolean;
+  force?: boolean;
   output: OutputFormat;
 }
 
@@ -20,29 +21,33 @@ export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
       'Ask a chain to stop. The agent is interrupted; the head stays at the last committed session.',
     )
     .option('--wait', 'wait until the chain has ended')
+    .option('--force', 'close the chain though its workflow is gone, once its agent is surely dead')
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain cancel --project shop --version v2 --wait\n')
     .action(async (options: CancelOptions) => {
       const exitCode = await withContext(async (context) => {
         const key = keyOf(options);
-        const { status } = await readChainState(await context.database(), key);
-        const over = isClosed(status);
-        if (!over) await (await context.sessionChain()).cancel(key);
+        const readStatus = async () => (await readChainState(await context.database(), key)).status;
+        const before = await readStatus();
+        const over = isClosed(before);
+        if (!over) {
+          await (await context.sessionChain()).cancel(key, { force: options.force ?? false });
+        }
         if (!over && options.wait) {
           // However it ended: it works no more, which is what was asked for.
           const result = await followChain(context, key, options.output);
           return result === null ? exitCodes.interrupted : exitCodes.ok;
         }
+        const status = over ? before : await readStatus();
+        const works = !isClosed(status);
+        const asked = works ? '; asked to stop' : '';
         print(
           options.output,
           { workflowId: chainWorkflowId(key), ...key, status, cancelRequested: !over },
           facts([
             ['chain', chainWorkflowId(key)],
-            [
-              'status',
-              over ? `${status}; it is over, there is nothing to cancel` : `${status}; asked to stop`,
-            ],
-            ['follow it', over ? null : `session-chain status ${keyArguments(key)}`],
+            ['status', `${status}${over ? '; it is over, there is nothing to cancel' : asked}`],
+            ['follow it', works ? `session-chain status ${keyArguments(key)}` : null],
           ]),
         );
         return undefined;

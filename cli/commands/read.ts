@@ -1,13 +1,19 @@
-import { Command } from 'commander';
-import { type LiveProgress, readProgress } from '../../client/progress.js';
-import type { ChainState } from '../../contracts/chain.js';
-import { chainWorkflowId, parseProjectId } from '../../contracts/ids.js';
+import type { Client } from '@temporalio/client';
+import { Command, Option } from 'commander';
+import { createChainRuns } from '../../client/chain-runs.js';
+import { readProgress } from '../../client/progress.js';
+import type { Config } from '../../config/environment.js';
+import { type ProjectId, chainWorkflowId, parseProjectId } from '../../contracts/ids.js';
+import type { Brief } from '../../contracts/brief.js';
 import { isClosed } from '../../contracts/steps.js';
-import { type ChainRow, listChains, requireChain } from '../../storage/chains.js';
+import { readBrief } from '../../storage/brief.js';
+import { type ChainRow, listChains, listOpenRuns, requireChain } from '../../storage/chains.js';
 import { readChainState } from '../../storage/chain-state.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
 import { type Spent, chainSpend } from '../../storage/ledger.js';
+import { type Reconciled, reconcile } from '../../storage/line.js';
 import type { Pool } from '../../storage/pool.js';
+import { sessionFor } from '../../storage/session-for.js';
 import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
 import { chainReport } from '../chain-report.js';
 import { type CommandContext, connectClient, withContext } from '../context.js';
@@ -17,6 +23,7 @@ import {
   formatDuration,
   formatStatus,
   formatTime,
+  placeInLine,
   sessionMove,
   shortId,
   table,
@@ -57,11 +64,18 @@ export function statusCommand(): Command {
 }
 
 async function showChains(
-  { database }: CommandContext,
+  { config, database }: CommandContext,
   { project, limit, output }: ProjectOptions,
 ): Promise<void> {
   const projectId = parseProjectId(project);
   const pool = await database();
+  await readHead(pool, projectId);
+  const reconciled =
+    (await listOpenRuns(pool, projectId)).length === 0
+      ? null
+      : await withTemporal(config, 'Whether its chains still have a workflow', async (client) =>
+          reconcileAndTell(pool, client, projectId),
+        );
   const { sessionId } = await readHead(pool, projectId);
   const chains = await Promise.all(
     (await listChains(pool, projectId, limit)).map(async (chain) => ({
@@ -69,11 +83,13 @@ async function showChains(
       step: await currentStep(pool, chain),
     })),
   );
+  const someoneWaits = chains.some(({ chain }) => chain.place !== null);
   print(
     output,
     {
       projectId,
       sessionId,
+      reconciled,
       chains: chains.map(({ chain: { result, ...chain }, step }) => ({
         ...chain,
         step,
@@ -83,7 +99,10 @@ async function showChains(
     chains.length === 0
       ? `The project ${projectId} has no chains. Its head: ${sessionId ?? '(none)'}`
       : table(
-          ['version', 'build', 'mode', 'status', 'step', 'age', 'session'],
+          [
+            ...['version', 'build', 'mode', 'status', 'step', 'age', 'session'],
+            ...(someoneWaits ? ['waits at'] : []),
+          ],
           chains.map(({ chain, step }) => [
             chain.versionId,
             chain.buildId === (chain.versionId as string) ? '-' : chain.buildId,
@@ -92,9 +111,46 @@ async function showChains(
             step ?? '-',
             formatDuration(Date.now() - chain.createdAt.getTime()),
             shortId(chain.result?.head?.sessionId ?? (isClosed(chain.status) ? null : sessionId)),
+            ...(someoneWaits ? [lineOf(chain)] : []),
           ]),
         ),
   );
+}
+
+function lineOf({ place, waitsFor }: ChainRow): string {
+  return place === null || waitsFor === null ? '' : placeInLine({ place, waitsFor });
+}
+
+/** Closes chains of the project whose workflows are gone, and says which. */
+async function reconcileAndTell(pool: Pool, client: Client, projectId: ProjectId): Promise<Reconciled> {
+  const reconciled = await reconcile(pool, createChainRuns(client), projectId);
+  for (const workflowId of reconciled.released)
+    note(`The workflow ${workflowId} is gone; its chain was closed and the project handed on.`);
+  if (reconciled.endingInMs !== null) {
+    note(
+      `The workflow that holds the project is gone; its agent counts as dead in ${formatDuration(reconciled.endingInMs)} at the latest.`,
+    );
+  }
+  return reconciled;
+}
+
+/** Asks Temporal, best effort: what it does not tell is left out, with a remark. */
+async function withTemporal<Result>(
+  config: Config,
+  what: string,
+  ask: (client: Client) => Promise<Result>,
+): Promise<Result | null> {
+  try {
+    const client = await connectClient(config, 3_000);
+    try {
+      return await client.withDeadline(Date.now() + 5_000, () => ask(client));
+    } finally {
+      await client.connection.close();
+    }
+  } catch (error) {
+    note(`${what} is not known: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  }
 }
 
 /** The step that an open chain works on, or the one at which a chain that failed did so. */
@@ -105,17 +161,24 @@ async function currentStep(pool: Pool, chain: ChainRow): Promise<string | null> 
 }
 
 async function showProgress(
-  context: CommandContext,
+  { config, database }: CommandContext,
   options: ChainOptions & { output: OutputFormat },
 ): Promise<void> {
   const key = keyOf(options);
-  const pool = await context.database();
+  const pool = await database();
+  const workflowId = chainWorkflowId(key);
+  const live = isClosed((await readChainState(pool, key)).status)
+    ? null
+    : await withTemporal(config, 'What the step does just now', async (client) => ({
+        reconciled: await reconcileAndTell(pool, client, key.projectId),
+        progress: await readProgress(client.workflow.getHandle(workflowId)),
+      }));
   const state = await readChainState(pool, key);
-  const progress = isClosed(state.status) ? null : await progressOf(context, state);
+  const progress = isClosed(state.status) ? null : (live?.progress ?? null);
   const { createdAt, openedAt, closedAt } = await requireChain(pool, key);
   print(
     options.output,
-    { workflowId: chainWorkflowId(key), ...state, progress },
+    { workflowId, ...state, progress, reconciled: live?.reconciled ?? null },
     chainReport(state, {
       colour: mayColour(process.stdout),
       more: [
@@ -127,36 +190,38 @@ async function showProgress(
   );
 }
 
-/** What a running step does; left out, with a remark, where Temporal does not tell. */
-async function progressOf({ config }: CommandContext, state: ChainState): Promise<LiveProgress | null> {
-  try {
-    const client = await connectClient(config, 3_000);
-    try {
-      return await readProgress(client.workflow.getHandle(chainWorkflowId(state)));
-    } finally {
-      await client.connection.close();
-    }
-  } catch (error) {
-    note(
-      `What the step does just now is not known: ${error instanceof Error ? error.message : String(error)}`,
-    );
-    return null;
-  }
+interface HeadOptions extends ProjectOptions {
+  when: 'now' | 'after-step' | 'committed';
+  timeout?: number;
 }
 
 export function headCommand(): Command {
   return new Command('head')
     .description("Print the project's latest session id; nothing for a project without a session.")
     .requiredOption(projectFlags, projectHelp)
+    .addOption(
+      new Option(
+        '--when <moment>',
+        'now, once the running step has ended, or once the running chain is closed',
+      )
+        .choices(['now', 'after-step', 'committed'])
+        .default('now'),
+    )
+    .option('--timeout <seconds>', 'how long to wait for it at most (default: without end)', wholeNumber(1))
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExample:\n  claude --resume "$(session-chain head --project shop)" --fork-session\n',
+      '\nExample:\n  claude --resume "$(session-chain head --project shop --when committed)" --fork-session\n',
     )
-    .action(async ({ project, output }: ProjectOptions) => {
+    .action(async ({ project, when, timeout, output }: HeadOptions) => {
       await withContext(async ({ database }) => {
         const projectId = parseProjectId(project);
-        const head = await readHead(await database(), projectId);
+        const head = await sessionFor(
+          await database(),
+          projectId,
+          when === 'after-step' ? 'after_step' : when,
+          timeout === undefined ? {} : { timeoutMs: timeout * 1_000 },
+        );
         print(output, { projectId, ...head }, head.sessionId ?? '');
         if (head.sessionId === null && output === 'text')
           note(`The project ${projectId} has no session yet.`);
@@ -177,7 +242,11 @@ export function chainCommand(): Command {
       await withContext(async ({ database }) => {
         const pool = await database();
         const state = await readChainState(pool, key);
-        const { instruction, workspace, createdAt, openedAt, closedAt } = await requireChain(pool, key);
+        const { chainId, instruction, workspace, createdAt, openedAt, closedAt } = await requireChain(
+          pool,
+          key,
+        );
+        const brief = state.brief ? await readBrief(pool, chainId, state.brief.headSessionId) : null;
         const spent = await chainSpend(pool, key);
         const lineage = (await getSessionChain(pool, key.projectId)).slice(0, options.limit);
         print(
@@ -185,6 +254,7 @@ export function chainCommand(): Command {
           {
             workflowId: chainWorkflowId(key),
             ...state,
+            brief,
             instruction,
             workspace,
             createdAt,
@@ -203,6 +273,7 @@ export function chainCommand(): Command {
                 ['opened', openedAt && formatTime(openedAt)],
                 ['closed', closedAt && formatTime(closedAt)],
                 ['spent', spentLine(spent)],
+                ['brief', brief && briefLine(brief)],
               ],
             }),
             '',
@@ -217,6 +288,12 @@ export function chainCommand(): Command {
         );
       });
     });
+}
+
+/** What a fresh session was told of the project's state; its text comes with -o json. */
+function briefLine({ parts, content }: Brief): string {
+  const told = parts.map(({ part, from, characters }) => `${part} (${from}, ${characters})`);
+  return `${content.length} characters: ${told.join(', ') || 'nothing was known'}`;
 }
 
 /** All attempts together, with what is not known of them. */

@@ -18,9 +18,12 @@ interface StartOptions extends ChainOptions {
   prompt?: string;
   promptFile?: string;
   steps?: StepName[];
+  model?: string;
+  compactThreshold?: number;
   maxCostUsd?: number;
   maxTurns?: number;
   maxTime?: number;
+  recover?: boolean;
   create?: boolean;
   wait?: boolean;
   output: OutputFormat;
@@ -51,6 +54,12 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
         `a part of the steps, by comma: ${stepNames.join(',')} (default: all)`,
       ).argParser(parseSteps),
     )
+    .option('--model <name>', "the model of every step (default: what the worker's definition says)")
+    .option(
+      '--compact-threshold <tokens>',
+      "skip the compaction of a smaller context (default: what the worker's definition says)",
+      wholeNumber(0),
+    )
     .addOption(
       new Option(
         '--max-cost-usd <dollars>',
@@ -63,6 +72,7 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
         parseDuration,
       ),
     )
+    .option('--recover', 'go on from the nearest session in the store, where the head itself is not in it')
     .option('--create', 'insert missing rows of the project and the version, in a database of our own')
     .option('--wait', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
     .addOption(outputOption())
@@ -126,10 +136,13 @@ async function requestOf(options: StartOptions): Promise<StartRequest> {
     versionId: options.version,
     workspace: resolve(options.workspace),
     createRows: options.create ?? false,
+    ...(options.recover ? { recover: true } : {}),
     ...(options.build === undefined ? {} : { buildId: options.build }),
     ...(options.mode === undefined ? {} : { mode: options.mode }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(options.steps === undefined ? {} : { steps: options.steps }),
+    ...(options.model === undefined ? {} : { model: options.model }),
+    ...(options.compactThreshold === undefined ? {} : { compactThresholdTokens: options.compactThreshold }),
     budget: {
       ...(options.maxCostUsd === undefined ? {} : { maxCostUsd: options.maxCostUsd }),
       ...(options.maxTurns === undefined ? {} : { maxTurns: options.maxTurns }),

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { findAgentSdk } from '../../agent/binary.js';
 import { processEnvironment } from '../../config/environment.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
@@ -12,7 +13,8 @@ export function workerCommand(): Command {
         'Example:\n  SESSION_CHAIN_WORKSPACE_ROOTS=/srv/projects SESSION_CHAIN_MAX_AGENTS=4 session-chain worker\n',
     )
     .action(async ({ output }: { output: OutputFormat }) => {
-      // The worker's native library is loaded for this command only.
+      findAgentSdk();
+      // The agent SDK and the worker's native library are loaded for this command only.
       const { runWorkerProcess } = await import('../../workers/main.js');
       await runWorkerProcess(processEnvironment());
       print(output, { status: 'stopped' }, '');

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { judgeEvidence } from '../../agent/evidence.js';
+import { metadataSchema } from '../../contracts/schemas.js';
 import { ownEntries } from '../../agent/transcript.js';
 import type { ChainKey, SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
@@ -68,14 +69,20 @@ export function createWitness({ pool, model, step, workspace, ...key }: Witnesse
 
   async function isFinished(): Promise<boolean> {
     const newest = (await attempts()).at(-1);
-    return newest !== undefined && judgeEvidence(step, await ownOf(newest)).kind === 'finished';
+    return (
+      newest !== undefined && judgeEvidence(step, await ownOf(newest), metadataSchema).kind === 'finished'
+    );
   }
 
   async function turns() {
     const tried = await Promise.all(
       (await attempts()).map(async (attempt) => {
         const own = await ownOf(attempt);
-        return { ...attempt, turns: turnsIn(own), finished: judgeEvidence(step, own).kind === 'finished' };
+        return {
+          ...attempt,
+          turns: turnsIn(own),
+          finished: judgeEvidence(step, own, metadataSchema).kind === 'finished',
+        };
       }),
     );
     const answered = model.requests.filter(
@@ -170,8 +177,11 @@ export function createWitness({ pool, model, step, workspace, ...key }: Witnesse
       ),
       ...says(
         winner !== undefined &&
-          judgeEvidence(step, await ownOf({ ...winner, sessionId: winner.adopts ?? winner.sessionId }))
-            .kind === 'finished',
+          judgeEvidence(
+            step,
+            await ownOf({ ...winner, sessionId: winner.adopts ?? winner.sessionId }),
+            metadataSchema,
+          ).kind === 'finished',
         'The transcript of the head does not prove that the step is done.',
       ),
       ...says(step !== 'metadata' || (head?.metadata ?? null) !== null, 'The version has no metadata.'),

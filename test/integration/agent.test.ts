@@ -24,10 +24,12 @@ import { describeAgentBinary } from '../../agent/binary.js';
 import { killQuietly } from '../../agent/marked-processes.js';
 import type { AgentProgress } from '../../agent/progress.js';
 import { probeContainment } from '../../agent/process.js';
-import { promptFor } from '../../agent/steps.js';
+import { defaultDefinition } from '../../contracts/default-definition.js';
+import { shippedPrompt } from '../support/shipped-prompt.js';
 import { toolUseIds } from '../../agent/transcript.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
+import type { StepName } from '../../contracts/steps.js';
 import { processesNaming, type RunnerInput } from '../support/agent-runner.js';
 import {
   startScriptedModel,
@@ -77,6 +79,7 @@ function newProject(): void {
 }
 
 interface RunOptions extends Partial<AgentRequest> {
+  step?: StepName;
   signal?: AbortSignal;
   onProgress?: (progress: AgentProgress) => void;
   modelEnvironment?: Record<string, string>;
@@ -90,6 +93,7 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
     modelEnvironment: modelEnvironment ?? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
     inheritedEnvironment: inheritedEnvironment ?? { PATH: plainPath },
     scratchRoot,
+    definition: defaultDefinition,
     log: () => undefined,
     ...(binaryPath === undefined ? {} : { binaryPath }),
   });
@@ -101,7 +105,7 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
       sessionId: newSession(),
       baseSessionId: null,
       store,
-      prompt: promptFor(step, 'initial'),
+      prompt: await shippedPrompt(step, 'initial'),
       instructionKind: 'none',
       workspace,
       maxTurns: 20,
@@ -472,6 +476,7 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
       modelEnvironment: {},
       inheritedEnvironment: { PATH: path() },
       scratchRoot,
+      definition: defaultDefinition,
       log: () => undefined,
     });
     await agent.recover();

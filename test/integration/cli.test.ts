@@ -8,7 +8,9 @@ import type { FailureCode } from '../../contracts/failures.js';
 import { stepNames } from '../../contracts/steps.js';
 import { exitCodes } from '../../cli/errors.js';
 import { createProgram } from '../../cli/program.js';
+import { beginAttempt } from '../../storage/attempts.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { openNew } from '../support/chains.js';
 import { createTestDatabase } from '../support/database.js';
 
 /** The compiled command line as real processes, on real servers. */
@@ -248,8 +250,181 @@ describe('a chain that is at work', () => {
   });
 });
 
+describe('chains that wait in line', () => {
+  it('show their place and what they wait for; status alone hands on a project whose workflow is gone', async () => {
+    const first = newChain();
+    const [second, third] = [newChain(first.project), newChain(first.project)];
+    const held = stack.model.holdNext(
+      ({ step, bodyText }) => step === 'build' && bodyText.includes(first.project),
+    );
+    const start = (chain: typeof first, ...more: string[]) => [
+      ...['start', ...chain.named, '--workspace', chain.workspace, '--create', '--steps', 'build'],
+      ...more,
+    ];
+    const holder = await json<{ workflowId: string }>(start(first));
+    await held.reached;
+    const isInLine = (chain: typeof first) => async () =>
+      (await cli(['status', ...chain.named])).stdout.includes(' in line, behind ');
+    const next = await json<{ workflowId: string }>(start(second));
+    await until(isInLine(second));
+    const [following, followed] = spawnCli(start(third, '--wait'));
+    await until(isInLine(third));
+
+    const behind = (place: number) => `place ${place} in line, behind ${holder.workflowId}`;
+    const listed = await cli(['status', '-p', first.project]);
+    expect(listed.stdout.split('\n')[0]).toMatch(/ session +waits at$/);
+    expect(listed.stdout).toMatch(new RegExp(`^${second.version} .* queued .* ${behind(1)}$`, 'm'));
+    expect(listed.stdout).toMatch(new RegExp(`^${third.version} .* queued .* ${behind(2)}$`, 'm'));
+    expect(await json(['status', ...third.named])).toMatchObject({
+      status: 'queued',
+      line: { place: 2, waitsFor: holder.workflowId },
+    });
+    expect((await cli(['status', ...third.named])).stdout).toMatch(
+      new RegExp(`^waits at +${behind(2)}$`, 'm'),
+    );
+
+    await stack.temporal.workflow.getHandle(holder.workflowId).terminate('test');
+    const released: string[] = [];
+    await until(async () => {
+      const { reconciled } = await json<{ reconciled: { released: string[] } | null }>([
+        ...['status', '-p', first.project],
+      ]);
+      released.push(...(reconciled?.released ?? []));
+      return (await json<{ status: string }>(['status', ...first.named])).status === 'failed';
+    });
+    // Not before: until its holder is fenced, its agent may commit what it has done.
+    held.remove();
+    expect(released.filter((workflowId) => workflowId !== holder.workflowId)).toEqual([]);
+    const ended = await followed;
+    expect([ended.code, following.exitCode]).toEqual([0, 0]);
+    expect(ended.stderr).toMatch(/^queued {2}place [12] in line, behind chain\//m);
+    expect(await json(['status', ...second.named])).toMatchObject({
+      workflowId: next.workflowId,
+      status: 'completed',
+    });
+    expect(await json(['head', '-p', first.project, '--when', 'committed'])).toMatchObject({ seq: 2 });
+  });
+});
+
+describe('a chain whose workflow is gone', () => {
+  /** As after its Temporal was lost: the database knows of a run of which this one has never heard. */
+  async function orphan(home: string | null, leaseMs = 0) {
+    const { pool } = stack.database;
+    const chain = await openNew(pool);
+    await pool.query('UPDATE session_chain.chains SET home = $2 WHERE id = $1', [chain.chainId, home]);
+    await beginAttempt(pool, {
+      ...chain,
+      step: 'build',
+      baseSessionId: null,
+      inputDigest: 'digest',
+      scheduledAtMs: Date.now(),
+      worker: 'test',
+      leaseMs,
+    });
+    return {
+      workflowId: `chain/${chain.projectId}/${chain.versionId}/${chain.buildId}`,
+      project: chain.projectId,
+      named: ['--project', chain.projectId, '--version', chain.versionId],
+    };
+  }
+  const terminated = { status: 'failed', failure: { code: 'CHAIN_TERMINATED' } };
+
+  it('is closed by status alone, which says so', async () => {
+    const { workflowId, project, named } = await orphan(null);
+    const shown = await cli(['status', '-p', project]);
+    expect(shown.stderr).toBe(
+      `The workflow ${workflowId} is gone; its chain was closed and the project handed on.\n`,
+    );
+    expect(shown.stdout).toMatch(/ failed /);
+    expect(await json(['status', ...named])).toMatchObject(terminated);
+  });
+
+  it('is named by status while its agent may be alive', async () => {
+    const { project, named } = await orphan(null, 600_000);
+    const shown = await cli(['status', '-p', project, '-o', 'json']);
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      reconciled: { released: [], endingInMs: expect.any(Number) },
+      chains: [{ status: 'running' }],
+    });
+    expect(shown.stderr).toMatch(/its agent counts as dead in \d+ min/);
+    expect(await json(['status', ...named])).toMatchObject({ status: 'running' });
+  });
+
+  it('is not cancelled without --force, which closes it once its agent is surely dead', async () => {
+    const { workflowId, named } = await orphan(null, 1_000);
+    const refused = await cli(['cancel', ...named]);
+    expect(refused).toMatchObject({ code: exitCodes.endedBadly, stdout: '' });
+    expect(refused.stderr).toMatch(/^error CHAIN_TERMINATED: .*\nwhat to do: .*cancel --force/);
+    expect(refused.stderr).toContain(workflowId);
+    expect(await json(['cancel', ...named, '--force'])).toMatchObject({ status: 'failed', workflowId });
+    expect(await json(['chain', ...named])).toMatchObject(terminated);
+  });
+
+  it('with the Temporal that ran it is left alone by status, and closed by cancel --force', async () => {
+    const { workflowId, project, named } = await orphan('cluster-1/namespace-1');
+    const shown = await cli(['status', '-p', project]);
+    expect(shown).toMatchObject({ code: 0, stderr: '' });
+    const refused = await cli(['cancel', ...named]);
+    expect(refused.code).toBe(exitCodes.unavailable);
+    expect(refused.stderr).toContain(workflowId);
+    expect(refused.stderr).toContain('cluster-1/namespace-1');
+    expect(refused.stderr).toContain('cancel --force');
+    expect(await json(['chain', ...named])).toMatchObject({ status: 'running' });
+    await json(['cancel', ...named, '--force']);
+    expect(await json(['chain', ...named])).toMatchObject(terminated);
+  });
+});
+
+describe('record and sync', () => {
+  it('record a session from outside and tell what it means; sync tells the share', async () => {
+    const { project, version } = newChain();
+    await stack.database.pool.query('INSERT INTO projects (project_id) VALUES ($1)', [project]);
+    await stack.database.pool.query('INSERT INTO project_versions (version_id, project_id) VALUES ($1, $2)', [
+      version,
+      project,
+    ]);
+    const record = ['record', '-p', project, '--session', 'outside-1', '--source', 'metadata_generation'];
+    expect(await json([...record, '--cost-usd', '0.5', '--turns', '2'])).toMatchObject({
+      seq: 1,
+      source: 'metadata',
+      versionId: version,
+      alreadyRecorded: false,
+      inStore: false,
+    });
+    const again = await cli(record);
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/^recorded +before/m) });
+    expect(again.stderr).toMatch(/^warning: .*SESSION_NOT_IN_STORE/);
+    expect((await cli(['head', '-p', project])).stdout).toBe('outside-1\n');
+
+    const inSync = await cli(['sync', '-p', project], { REDIS_URL: process.env['TEST_REDIS_URL'] ?? '' });
+    expect(inSync).toMatchObject({ code: 0, stderr: '' });
+    expect(inSync.stdout).toBe(
+      '1 of 1 projects with a head are in sync (100.0 %).\nCheckpoints compared: 0.\n',
+    );
+    await stack.database.pool.query('INSERT INTO project_versions (version_id, project_id) VALUES ($1, $2)', [
+      `${version}-next`,
+      project,
+    ]);
+    const drifted = await cli(['sync', '-p', project], { REDIS_URL: `redis://${nowhere}` });
+    expect(drifted.code).toBe(exitCodes.unexpected);
+    expect(drifted.stdout).toContain('Redis does not answer');
+    expect(drifted.stdout).toMatch(
+      new RegExp(`^${project} +${version}-next +outside- +- +no +the chain of .* has not opened yet$`, 'm'),
+    );
+    const document = await cli(['sync', '-p', project, '-o', 'json']);
+    expect(document.code).toBe(exitCodes.unexpected);
+    expect(JSON.parse(document.stdout)).toMatchObject({
+      share: 0,
+      drifted: [{ reasons: ['version_not_opened'] }],
+      checkpoints: { status: 'off' },
+    });
+  });
+});
+
 describe('bad input', () => {
   const known = { project: '', version: '', workspace: '', named: [] as string[] };
+  /** A project whose turn is held. */
+  let busy = '';
   beforeAll(async () => {
     Object.assign(known, newChain());
     await stack.database.pool.query('INSERT INTO projects (project_id) VALUES ($1), ($2)', [
@@ -261,13 +436,14 @@ describe('bad input', () => {
       [known.version, known.project],
     );
     writeFileSync(join(stack.root, 'a-file'), 'not a folder');
+    busy = (await openNew(stack.database.pool)).projectId;
   });
 
   const start = (project: string, version: string, workspace: string, ...more: string[]) => [
     ...['start', '--project', project, '--version', version, '--workspace', workspace],
     ...more,
   ];
-  const { badInput, notFound, unavailable, setUp } = exitCodes;
+  const { badInput, notFound, conflict, unavailable, setUp } = exitCodes;
   type Case = [
     name: string,
     code: FailureCode,
@@ -360,6 +536,44 @@ describe('bad input', () => {
       badInput,
       () => ['transitions', '-p', known.project, '-n', '0x1'],
     ],
+    [
+      'a wait for a chain that does not end in time',
+      'WAIT_TIMED_OUT',
+      conflict,
+      () => ['head', '-p', busy, '--when', 'committed', '--timeout', '1'],
+    ],
+    ['an unknown moment', 'INVALID_INPUT', badInput, () => ['head', '-p', known.project, '--when', 'later']],
+    [
+      'a recorded session with a malformed id',
+      'INVALID_INPUT',
+      badInput,
+      () => ['record', '-p', known.project, '-s', 'a/b', '--source', 'build'],
+    ],
+    [
+      'a recorded session from an unknown source',
+      'INVALID_INPUT',
+      badInput,
+      () => ['record', '-p', known.project, '-s', 'some', '--source', 'magic'],
+    ],
+    [
+      'a recorded session at a cost that is no number',
+      'INVALID_INPUT',
+      badInput,
+      () => ['record', '-p', known.project, '-s', 'some', '--source', 'build', '--cost-usd', 'much'],
+    ],
+    [
+      'a recorded session of an unknown project',
+      'PROJECT_NOT_FOUND',
+      notFound,
+      () => ['record', '-p', 'nobody', '-s', 'some', '--source', 'build'],
+    ],
+    [
+      'a recorded session while a chain works',
+      'PROJECT_BUSY',
+      conflict,
+      () => ['record', '-p', busy, '-s', 'some', '--source', 'build'],
+    ],
+    ['the sync of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['sync', '-p', 'nobody']],
     ['the head of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['head', '-p', 'nobody']],
     ['the chains of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['status', '-p', 'nobody']],
     [

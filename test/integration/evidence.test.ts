@@ -117,17 +117,15 @@ describe('a transcript that is broken', () => {
     expect(later.some(({ bodyText }) => bodyText.includes(call))).toBe(false);
   });
 
-  it('as the head is SESSION_NOT_IN_STORE before money is spent, now and from then on; the head stays', async () => {
+  it('as the head is SESSION_NOT_IN_STORE before money is spent; the head stays, and the next chain recovers', async () => {
     const first = buildOnce();
     const { head } = await run(first);
     expect(await breakTranscript(first.projectId, head.sessionId ?? '', '%"tool_result"%')).toHaveLength(1);
     const asked = stack.model.requests.length;
-    for (const next of [buildOnce(first.projectId), buildOnce(first.projectId)]) {
-      expect(await run(next)).toMatchObject({
-        status: 'failed',
-        failure: { code: 'SESSION_NOT_IN_STORE', remedy: expect.any(String) },
-      });
-    }
+    expect(await run(buildOnce(first.projectId))).toMatchObject({
+      status: 'failed',
+      failure: { code: 'SESSION_NOT_IN_STORE', remedy: expect.any(String) },
+    });
     expect(stack.model.requests).toHaveLength(asked);
     expect(await stack.sessionChain.head(first.projectId)).toEqual(head);
     const { rows } = await stack.database.pool.query(
@@ -135,9 +133,13 @@ describe('a transcript that is broken', () => {
       [head.sessionId],
     );
     expect(rows).toHaveLength(1);
+    expect(await run(buildOnce(first.projectId))).toMatchObject({
+      status: 'completed_with_warnings',
+      origin: { kind: 'recovery', headSessionId: head.sessionId },
+    });
   });
 
-  it('that was deleted under a head is SESSION_NOT_IN_STORE; the head stays', async () => {
+  it('that was deleted under a head is recovered from, and not in silence', async () => {
     const first = buildOnce();
     const { head } = await run(first);
     await sql(
@@ -146,13 +148,12 @@ describe('a transcript that is broken', () => {
        UPDATE session_chain.sessions SET messages = 0, entries = 0 WHERE id IN (SELECT id FROM gone)`,
       head.sessionId,
     );
-    const asked = stack.model.requests.length;
     expect(await run(buildOnce(first.projectId))).toMatchObject({
-      status: 'failed',
-      failure: { code: 'SESSION_NOT_IN_STORE' },
+      status: 'completed_with_warnings',
+      warnings: [expect.stringContaining(`The transcript of the session ${head.sessionId ?? ''} is lost`)],
+      origin: { kind: 'recovery', headSessionId: head.sessionId },
+      head: { seq: 2 },
     });
-    expect(stack.model.requests).toHaveLength(asked);
-    expect(await stack.sessionChain.head(first.projectId)).toEqual(head);
   });
 });
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
+import { defaultDefinition } from '../../contracts/default-definition.js';
 import type { SessionId } from '../../contracts/ids.js';
 
 /** A worker in small, for tests that kill one: `node agent-runner.js <JSON>` runs build steps. */
@@ -34,6 +35,7 @@ async function main(input: RunnerInput): Promise<void> {
     modelEnvironment: input.modelEnvironment,
     inheritedEnvironment: input.inheritedEnvironment,
     scratchRoot: input.scratchRoot,
+    definition: defaultDefinition,
     log: (event) => console.log(JSON.stringify(event)),
   });
   const store = new InMemorySessionStore();

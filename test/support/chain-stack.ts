@@ -119,6 +119,8 @@ export async function startWorkerProcess(
       await exited;
       // Its agents end with it, a moment later; until then a request that a test holds might still be answered.
       await until(() => worker.agentProcesses().length === 0);
+      // Two rounds of the event loop, in which the offline model learns that their connections are closed.
+      for (let round = 0; round < 2; round++) await new Promise(setImmediate);
     },
   };
   try {

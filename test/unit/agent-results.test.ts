@@ -1,7 +1,8 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
 import { codeOfStatus, judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
-import { metadataTool } from '../../agent/steps.js';
+import { metadataTool } from '../../contracts/metadata.js';
+import { metadataSchema } from '../../contracts/schemas.js';
 import { SessionChainError } from '../../contracts/failures.js';
 
 const usage = {
@@ -33,6 +34,7 @@ function judged(over: Partial<JudgedRun> = {}, messages: object[] = [result()]):
   for (const message of messages) observe(seen, message as SDKMessage);
   return {
     step: 'build',
+    metadataSchema,
     seen,
     stopped: null,
     baseFailure: null,

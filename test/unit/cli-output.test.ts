@@ -13,6 +13,7 @@ import {
 } from '../../cli/format.js';
 import { chainReport } from '../../cli/chain-report.js';
 import { nodeVersion } from '../../cli/doctor-checks.js';
+import { liveLine } from '../../cli/follow.js';
 import { outputFormatOf } from '../../cli/output.js';
 import type { ChainState, StepState } from '../../contracts/chain.js';
 import { SessionChainError, failureCodes, remedyFor } from '../../contracts/failures.js';
@@ -164,6 +165,25 @@ describe('a chain as text', () => {
     expect(text).toContain(`head          ${first}\n`);
     expect(text).toContain('\nwarning: docs: README.md was not touched\n');
     expect(text).toContain('\nfailure MODEL_REFUSED: No.\nwhat to do: Ask otherwise.');
+  });
+});
+
+describe('a chain in line', () => {
+  const state: ChainState = {
+    projectId: parseProjectId('shop'),
+    versionId: parseVersionId('v2'),
+    buildId: parseBuildId('v2'),
+    mode: 'update',
+    status: 'queued',
+    head: { sessionId: first, seq: 1 },
+    baseSessionId: null,
+    steps: [docs],
+    warnings: [],
+    line: { place: 2, waitsFor: 'chain/shop/v1/v1' },
+  };
+  it('tells its place and what it waits for, in the report and while it is followed', () => {
+    expect(chainReport(state)).toContain('waits at      place 2 in line, behind chain/shop/v1/v1\n');
+    expect(liveLine(state, null)).toBe('queued  place 2 in line, behind chain/shop/v1/v1');
   });
 });
 

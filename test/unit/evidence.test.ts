@@ -1,7 +1,9 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
-import { findHole, judgeEvidence } from '../../agent/evidence.js';
-import { metadataTool } from '../../agent/steps.js';
+import { judgeEvidence } from '../../agent/evidence.js';
+import { metadataTool } from '../../contracts/metadata.js';
+import { metadataSchema } from '../../contracts/schemas.js';
+import { findHole } from '../../contracts/transcript-hole.js';
 
 /** Entries in the shape in which Claude Code 2.1.330 stores them, cut to what is read. */
 let uuids = 0;
@@ -65,7 +67,7 @@ const boundary = (postTokens?: number) =>
 const summary = (parentUuid = 'boundary') => entry({ type: 'user', isCompactSummary: true, parentUuid });
 
 const judged = (step: Parameters<typeof judgeEvidence>[0], ...own: SessionStoreEntry[]) =>
-  judgeEvidence(step, [...besides(), ...own]).kind;
+  judgeEvidence(step, [...besides(), ...own], metadataSchema).kind;
 
 describe('a build, docs or any step that ends with a message', () => {
   it.each([
@@ -110,7 +112,9 @@ describe('a build, docs or any step that ends with a message', () => {
   });
 
   it('names the rule', () => {
-    expect(judgeEvidence('build', [prompt(), ended()]).rule).toBe('its last message ended the turn');
+    expect(judgeEvidence('build', [prompt(), ended()], metadataSchema).rule).toBe(
+      'its last message ended the turn',
+    );
   });
 
   it('passes over entries of a type or shape that it does not know', () => {
@@ -143,7 +147,10 @@ describe('a metadata step', () => {
       { type: 'tool_use', id: 'toolu_n', name: metadataTool, input: second },
     ]);
     const own = [submits(), toolResult('toolu_m'), again, toolResult('toolu_n'), ended()];
-    expect(judgeEvidence('metadata', own)).toMatchObject({ kind: 'finished', metadata: second });
+    expect(judgeEvidence('metadata', own, metadataSchema)).toMatchObject({
+      kind: 'finished',
+      metadata: second,
+    });
   });
 });
 

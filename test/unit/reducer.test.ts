@@ -77,7 +77,7 @@ describe('the reducer', () => {
     const state = run([
       opened(),
       committed('build', 1, null),
-      { type: 'stepFailed', step: 'metadata', failure, attempts: 5 },
+      { type: 'stepFailed', step: 'metadata', failure, attempts: 5, critical: false },
       committed('docs', 2, 's1'),
       { type: 'stepEnded', result: { outcome: 'skipped', step: 'compact', reason: 'small' } },
     ]);
@@ -92,7 +92,7 @@ describe('the reducer', () => {
   it('fails the chain when the build fails, and keeps the head', () => {
     const state = run([
       opened({ head: { sessionId: session('s1'), seq: 1 }, baseSessionId: session('s1') }),
-      { type: 'stepFailed', step: 'build', failure, attempts: 1 },
+      { type: 'stepFailed', step: 'build', failure, attempts: 1, critical: true },
     ]);
     expect(resultOf(state)).toMatchObject({ status: 'failed', failure, head: { sessionId: 's1' } });
   });
@@ -119,9 +119,13 @@ describe('the reducer', () => {
       fc
         .record({ step: fc.constantFrom(...stepNames), seq: fc.integer({ min: 1, max: 20 }) })
         .map(({ step, seq }) => committed(step, seq, null)),
-      fc
-        .constantFrom(...stepNames)
-        .map((step): ChainEvent => ({ type: 'stepFailed', step, failure, attempts: 1 })),
+      fc.constantFrom(...stepNames).map((step): ChainEvent => ({
+        type: 'stepFailed',
+        step,
+        failure,
+        attempts: 1,
+        critical: step === 'build',
+      })),
       fc.constantFrom(...stepNames).map((step): ChainEvent => ({ type: 'stepStarted', step })),
     );
     fc.assert(
