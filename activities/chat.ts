@@ -16,7 +16,7 @@ import type {
 import { turnBuildId } from '../contracts/chat.js';
 import { SessionChainError, toFailure, toSessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
-import { adoptSession, endAttempt, journalFork, quarantineSession } from '../storage/attempts.js';
+import { adoptSession, endAttempt, journalFork, quarantineParent } from '../storage/attempts.js';
 import {
   type ChatPast,
   answerTurn,
@@ -318,9 +318,7 @@ async function endedWithout(
   try {
     await endAttempt(pool, move, { failure: toFailure(failure), spent });
     // What could not be loaded now must not be handed out again.
-    if (failure.code === 'SESSION_NOT_IN_STORE' && move.baseSessionId) {
-      await quarantineSession(pool, move.projectId, move.baseSessionId, failure.message);
-    }
+    if (failure.code === 'SESSION_NOT_IN_STORE') await quarantineParent(pool, move, failure.message);
   } catch (cause) {
     // The next try ends what is recorded as running.
     log.warn({ err: cause, attemptId: move.attemptId }, 'The end of the turn could not be recorded.');

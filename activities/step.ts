@@ -16,7 +16,7 @@ import {
   endAttempt,
   isCommitted,
   journalFork,
-  quarantineSession,
+  quarantineParent,
 } from '../storage/attempts.js';
 import { type ChainRow, requireChain } from '../storage/chains.js';
 import { chainSpend } from '../storage/ledger.js';
@@ -60,7 +60,8 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const begun = await beginOnceAlone(
       deps,
       input,
-      digestOf(deps.definition, { step, prompt, model }),
+      // Not of the notes: which side branches there are may change from run to run, and what was paid for stays good.
+      digestOf(deps.definition, { step, prompt: asked, model }),
       leaseMs,
     );
     if (begun.outcome === 'committed') return begun.result;
@@ -278,8 +279,8 @@ async function recordEnd(
 ): Promise<void> {
   await endAttempt(pool, attempt, end);
   // What could not be loaded now must not be handed out again.
-  if (end.failure.code === 'SESSION_NOT_IN_STORE' && attempt.baseSessionId) {
-    await quarantineSession(pool, attempt.projectId, attempt.baseSessionId, end.failure.message);
+  if (end.failure.code === 'SESSION_NOT_IN_STORE') {
+    await quarantineParent(pool, attempt, end.failure.message);
   }
 }
 

@@ -193,7 +193,10 @@ function failureOf(run: JudgedRun): SessionChainError {
   const result = seen.result;
   if (result === null) return withoutResult(run);
   const said = result.subtype === 'success' ? result.result : result.errors.join('; ');
-  if (seen.refused || result.stop_reason === 'refusal') return failure('MODEL_REFUSED', said);
+  // Not in the model's own words, which a history must not hold; they stand in the transcript.
+  if (seen.refused || result.stop_reason === 'refusal') {
+    return failure('MODEL_REFUSED', `The model declined to do the step ${run.step}.`);
+  }
   switch (result.subtype) {
     case 'error_max_turns':
       return failure('BUDGET_EXCEEDED', `The step reached its limit of model turns. ${said}`.trim());

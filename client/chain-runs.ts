@@ -1,4 +1,4 @@
-import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@temporalio/client';
 import { type ChainRun, type ChainRuns, turnFreeSignal } from '../contracts/chain-runs.js';
 
 /** Looks at runs, and wakes them, through a client of their namespace. */
@@ -34,10 +34,17 @@ export function createChainRuns(client: Client): ChainRuns {
   };
 }
 
+/** PERMISSION_DENIED and UNIMPLEMENTED, as gRPC numbers them. */
+const keepsToItself = new Set([7, 12]);
+
 async function findHome(client: Client): Promise<string> {
   const { namespace } = client.options;
   const { namespaceInfo } = await client.workflowService.describeNamespace({ namespace });
-  // A hosted Temporal may keep its cluster to itself; the namespace's own id is unique enough then.
-  const cluster = await client.workflowService.getClusterInfo({}).catch(() => null);
+  const cluster = await client.workflowService.getClusterInfo({}).catch((error: unknown) => {
+    // A hosted Temporal may keep its cluster to itself; the namespace's own id is unique enough then. Any other error
+    // must not give this process a home of another name than its neighbours have.
+    if (isGrpcServiceError(error) && keepsToItself.has(error.code)) return null;
+    throw error;
+  });
   return `${cluster?.clusterId ?? ''}/${namespaceInfo?.id ?? namespace}`;
 }

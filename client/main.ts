@@ -74,5 +74,5 @@ export type { Reconciled } from '../storage/line.js';
 export type { RecordedSession } from '../storage/record.js';
 export type { RecoveredSession, SessionValidity } from '../storage/recovery.js';
 export type { ReplyChunk } from '../storage/reply-chunks.js';
-export type { ReadMoment, WaitOptions } from '../storage/session-for.js';
+export type { WaitOptions } from '../storage/session-for.js';
 export type { CheckpointCheck, DriftReason, DriftedProject, SyncReport } from '../storage/sync.js';

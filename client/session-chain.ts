@@ -38,7 +38,8 @@ import { type Reconciled, reconcile, wakeNext } from '../storage/line.js';
 import type { Pool } from '../storage/pool.js';
 import { type RecoveredSession, validateAndRecover } from '../storage/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/record.js';
-import { type ReadMoment, type WaitOptions, readMoments, sessionFor } from '../storage/session-for.js';
+import { type WaitOptions, sessionFor } from '../storage/session-for.js';
+import { type SessionMoment, sessionMoments } from '../contracts/chat.js';
 import { requestStop } from '../storage/stop-requests.js';
 import { type SyncReport, readSyncReport } from '../storage/sync.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
@@ -134,7 +135,7 @@ export interface SessionChain extends Chats, Imports {
    * now is closed (`committed`). Needs no worker. Never older than a head that was read before. Throws PROJECT_NOT_FOUND,
    * INVALID_INPUT, WAIT_TIMED_OUT, and the signal's reason.
    */
-  sessionFor(projectId: string, moment: ReadMoment, options?: WaitOptions): Promise<Head>;
+  sessionFor(projectId: string, moment: SessionMoment, options?: WaitOptions): Promise<Head>;
   /**
    * Records a Claude operation that ran outside a chain: its session becomes the head. One that is the head already is
    * `alreadyRecorded`. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT,
@@ -266,11 +267,11 @@ async function existing(pool: Pool, projectId: string): Promise<ProjectId> {
   return id;
 }
 
-function checkedMoment(moment: ReadMoment): ReadMoment {
-  if (readMoments.includes(moment)) return moment;
+function checkedMoment(moment: SessionMoment): SessionMoment {
+  if (sessionMoments.includes(moment)) return moment;
   throw new SessionChainError(
     'INVALID_INPUT',
-    `The moment ${JSON.stringify(moment)} is not one of ${readMoments.join(', ')}.`,
+    `The moment ${JSON.stringify(moment)} is not one of ${sessionMoments.join(', ')}.`,
   );
 }
 
@@ -284,11 +285,9 @@ async function start(
   const workflowId = chainWorkflowId(key);
   if (workspaceRoots) await resolveWorkspace(request.workspace, workspaceRoots);
   const typedSearchAttributes = await searchAttributes.of(key);
-  const steps = stepNames.filter((step) => !request.steps || request.steps.includes(step));
-
   const chain = await registerChain(pool, {
     ...key,
-    steps,
+    steps: stepNames.filter((step) => !request.steps || request.steps.includes(step)),
     workspace: request.workspace,
     createRows: request.createRows ?? false,
     ...(request.mode ? { mode: request.mode } : {}),
@@ -303,6 +302,8 @@ async function start(
       result: await resultOf(pool, key),
     };
   }
+  // A row without a workflow, left by a start that broke off, says what was asked for first.
+  const { steps } = await requireChain(pool, key);
   const input: ChainInput = {
     ...key,
     chainId: chain.chainId,

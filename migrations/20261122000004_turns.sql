@@ -248,8 +248,8 @@ END
 $$;
 
 -- Begins an attempt of a step, before any money is spent. `committed` returns the stored result of a step that is done;
--- `fenced` refuses whoever does not present the turn that the chain holds, and a try older than the newest one under this
--- turn. `former_agent_alive`: an earlier attempt's worker was heard of less than its lease ago. Its session is sealed and
+-- `fenced` refuses whoever does not present the turn that the chain holds, and a try older than the newest one of the
+-- chain under this turn. `former_agent_alive`: an earlier attempt's worker was heard of less than its lease ago. Its session is sealed and
 -- its worker told to stop; the caller asks again after wait_ms, or sooner, for the worker may say that it has stopped.
 -- With `begun` come the sessions of earlier attempts that were asked the same of the same base, the newest first.
 CREATE FUNCTION session_chain.begin_attempt(
@@ -281,9 +281,12 @@ BEGIN
   SELECT * INTO v_newest FROM session_chain.attempts a
     WHERE a.project_id = p_project AND a.version_id = v_chain.version_id AND a.build_id = v_chain.build_id
       AND a.step = p_step ORDER BY a.attempt DESC LIMIT 1;
-  -- Temporal's clock may jump: it is asked only about tries of one turn.
+  -- Steps follow each other, so an older try than any of the chain's is a late one. Temporal's clock may jump: it is asked
+  -- only about tries of one turn.
   IF v_chain.status IS NULL OR v_chain.status NOT IN ('running', 'waiting') OR v_chain.turn IS DISTINCT FROM p_turn
-     OR (v_newest.turn = p_turn AND v_newest.scheduled_at > p_scheduled_at) THEN
+     OR EXISTS (SELECT FROM session_chain.attempts a
+       WHERE a.project_id = p_project AND a.version_id = v_chain.version_id AND a.build_id = v_chain.build_id
+         AND a.turn = p_turn AND a.scheduled_at > p_scheduled_at) THEN
     RETURN QUERY SELECT 'fenced', NULL::bigint, NULL::integer, NULL, NULL::bigint, NULL::jsonb, NULL::integer, NULL::text[];
     RETURN;
   END IF;

@@ -92,22 +92,23 @@ BEGIN
     ORDER BY b.ordinal DESC, entry.n DESC
   LOOP
     CONTINUE WHEN v_text NOT LIKE '%"usage":%' AND v_text NOT LIKE '%"compact_boundary"%';
+    -- An entry may hold what Postgres does not take for a text (\u0000, half an emoji): it is passed over.
     BEGIN
       -- The marks of the codec stand in the place of values.
       v_entry := replace(replace(v_text, E'\x01', 'null'), E'\x02', 'null')::json;
-    EXCEPTION WHEN invalid_text_representation OR untranslatable_character THEN
+      IF v_entry ->> 'type' = 'system' AND v_entry ->> 'subtype' = 'compact_boundary' THEN
+        v_tokens := (v_entry -> 'compactMetadata' ->> 'postTokens')::bigint;
+      ELSIF v_entry ->> 'type' = 'assistant' AND v_entry ->> 'isApiErrorMessage' IS DISTINCT FROM 'true'
+        AND v_entry -> 'message' ->> 'model' IS DISTINCT FROM '<synthetic>' THEN
+        v_usage := v_entry -> 'message' -> 'usage';
+        v_tokens := nullif(coalesce((v_usage ->> 'input_tokens')::bigint, 0)
+          + coalesce((v_usage ->> 'cache_read_input_tokens')::bigint, 0)
+          + coalesce((v_usage ->> 'cache_creation_input_tokens')::bigint, 0)
+          + coalesce((v_usage ->> 'output_tokens')::bigint, 0), 0);
+      END IF;
+    EXCEPTION WHEN data_exception THEN
       CONTINUE;
     END;
-    IF v_entry ->> 'type' = 'system' AND v_entry ->> 'subtype' = 'compact_boundary' THEN
-      v_tokens := (v_entry -> 'compactMetadata' ->> 'postTokens')::bigint;
-    ELSIF v_entry ->> 'type' = 'assistant' AND v_entry ->> 'isApiErrorMessage' IS DISTINCT FROM 'true'
-      AND v_entry -> 'message' ->> 'model' IS DISTINCT FROM '<synthetic>' THEN
-      v_usage := v_entry -> 'message' -> 'usage';
-      v_tokens := nullif(coalesce((v_usage ->> 'input_tokens')::bigint, 0)
-        + coalesce((v_usage ->> 'cache_read_input_tokens')::bigint, 0)
-        + coalesce((v_usage ->> 'cache_creation_input_tokens')::bigint, 0)
-        + coalesce((v_usage ->> 'output_tokens')::bigint, 0), 0);
-    END IF;
     EXIT WHEN v_tokens IS NOT NULL;
   END LOOP;
   RETURN coalesce(v_tokens, 0);
@@ -146,7 +147,16 @@ BEGIN
     RETURN;
   END IF;
   SELECT * INTO v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
-  IF v_chain.id IS NULL OR v_chain.closed_at IS NOT NULL OR (p_turn IS NOT NULL AND p_turn IS DISTINCT FROM v_chain.turn) THEN
+  -- A new run was started while somebody closed the chain for its former one: it is queued anew.
+  IF v_chain.result -> 'failure' ->> 'code' = 'CHAIN_TERMINATED' AND p_turn IS NULL AND v_chain.run_id <> p_run_id THEN
+    UPDATE session_chain.chains c SET status = 'queued', closed_at = NULL, result = NULL WHERE c.id = p_chain
+      RETURNING * INTO v_chain;
+  END IF;
+  -- A question that was delayed until the chain works would fence the work that is under way.
+  IF v_chain.id IS NULL OR v_chain.closed_at IS NOT NULL OR (p_turn IS NOT NULL AND p_turn IS DISTINCT FROM v_chain.turn)
+     OR (v_chain.status <> 'queued' AND v_chain.run_id = p_run_id AND EXISTS (
+       SELECT FROM session_chain.attempts a WHERE a.project_id = p_project AND a.build_id = v_chain.build_id
+         AND a.version_id = v_chain.version_id AND a.turn = v_chain.turn)) THEN
     outcome := 'fenced';
     RETURN NEXT;
     RETURN;

@@ -190,6 +190,22 @@ export async function quarantineSession(
   });
 }
 
+/** Takes out of use what an attempt's session forks: its base, or the earlier attempt that it went on from. */
+export async function quarantineParent(
+  pool: Pool,
+  attempt: Pick<Attempt, 'projectId' | 'sessionId'>,
+  reason: string,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'quarantine_parent',
+    text: `UPDATE session_chain.sessions s SET quarantined_at = clock_timestamp(), quarantine_reason = $3
+           FROM session_chain.sessions own
+           WHERE own.project_id = $1 AND own.session_id = $2 AND s.project_id = own.project_id
+             AND s.session_id = own.parent_session_id AND s.quarantined_at IS NULL`,
+    values: [attempt.projectId, attempt.sessionId, reason],
+  });
+}
+
 export interface Commit {
   attempt: Attempt;
   source: TransitionSource;

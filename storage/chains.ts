@@ -10,6 +10,7 @@ import {
 } from '../contracts/ids.js';
 import type { ChainOrigin, ResetPolicy } from '../contracts/origin.js';
 import type { ChainMode, ChainStatus, StepName } from '../contracts/steps.js';
+import { adoptionWarning } from './moves.js';
 import { type Pool, queryOne, queryRows } from './pool.js';
 
 export interface ChainRequest extends ChainKey {
@@ -196,7 +197,7 @@ export async function openChain(
 
 function openWarnings(adopted: SessionId | null, headWasCleared: boolean): string[] {
   return [
-    ...(adopted ? [`The head had been moved outside to ${adopted}; it was adopted as an import.`] : []),
+    ...(adopted ? [adoptionWarning(adopted)] : []),
     ...(headWasCleared ? ['The head had been cleared outside; this chain starts from a fresh session.'] : []),
   ];
 }

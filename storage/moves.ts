@@ -204,3 +204,8 @@ export async function commitMove(pool: Pool, commit: MoveCommit): Promise<MoveRe
     result,
   });
 }
+
+/** What a caller is told whose move or chain found the head moved by somebody else. */
+export function adoptionWarning(adopted: SessionId): string {
+  return `The head had been moved outside to ${adopted}; it was adopted as an import.`;
+}

@@ -5,7 +5,7 @@ import { SessionChainError, toSessionChainError } from '../contracts/failures.js
 import type { AttemptId, ProjectId, SessionId, VersionId } from '../contracts/ids.js';
 import type { TransitionSource } from '../contracts/steps.js';
 import type { AttemptMetrics } from './metrics.js';
-import { type Move, beginMove, commitMove } from './moves.js';
+import { type Move, adoptionWarning, beginMove, commitMove } from './moves.js';
 import { type Pool, queryRows } from './pool.js';
 
 /** Records a Claude operation that ran outside a chain. */
@@ -221,10 +221,6 @@ function asRecorded({ projectId, sessionId }: RecordRequest, known: Known): Reco
 function storeFacts(sessionId: SessionId, inStore: boolean, warnings: string[]) {
   const missing = `The transcript of ${sessionId} is not in the store: until it is imported, the next chain fails with SESSION_NOT_IN_STORE.`;
   return { inStore, warnings: inStore ? warnings : [...warnings, missing] };
-}
-
-function adoptionWarning(adopted: SessionId): string {
-  return `The head had been moved outside to ${adopted}; it was adopted as an import.`;
 }
 
 function busy({ projectId }: RecordRequest, holder: string): SessionChainError {

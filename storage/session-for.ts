@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNever } from '../contracts/assert-never.js';
+import type { SessionMoment } from '../contracts/chat.js';
 import type { Head } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId } from '../contracts/ids.js';
@@ -10,8 +11,6 @@ import type { Pool } from './pool.js';
  * Which head a reader wants: `now`, the head at this moment; `after_step`, the head once the step that runs now has ended,
  * whether it was committed, failed or superseded; `committed`, the head once the chain that holds the turn now is closed.
  */
-export const readMoments = ['now', 'after_step', 'committed'] as const;
-export type ReadMoment = (typeof readMoments)[number];
 
 export interface WaitOptions {
   /** Without it the wait ends with what is waited for, or with `signal`. */
@@ -30,7 +29,7 @@ const slowestLookMs = 1_000;
 export async function sessionFor(
   pool: Pool,
   projectId: ProjectId,
-  moment: ReadMoment,
+  moment: SessionMoment,
   { timeoutMs = Number.POSITIVE_INFINITY, signal }: WaitOptions = {},
 ): Promise<Head> {
   if (moment === 'now') return await readHead(pool, projectId);
@@ -49,7 +48,11 @@ export async function sessionFor(
 }
 
 /** Whether what was going on at the first look still is. */
-function isInTheWay(moment: Exclude<ReadMoment, 'now'>, first: HeadSnapshot, latest: HeadSnapshot): boolean {
+function isInTheWay(
+  moment: Exclude<SessionMoment, 'now'>,
+  first: HeadSnapshot,
+  latest: HeadSnapshot,
+): boolean {
   switch (moment) {
     case 'after_step':
       return first.running !== null && latest.running?.attemptId === first.running.attemptId;
@@ -63,7 +66,7 @@ function isInTheWay(moment: Exclude<ReadMoment, 'now'>, first: HeadSnapshot, lat
 
 function timedOut(
   projectId: ProjectId,
-  moment: ReadMoment,
+  moment: SessionMoment,
   timeoutMs: number,
   { holder, running }: HeadSnapshot,
 ): SessionChainError {

@@ -54,6 +54,32 @@ describe('a turn that did not end the work', () => {
     expect(next?.bodyText).toContain(calls[0]);
   });
 
+  it('stays good though a chat was answered as a side branch meanwhile', async () => {
+    const { projectId } = await run(buildOnce());
+    const request = buildOnce(projectId);
+    let asked = 0;
+    const held = stack.model.holdNext(({ step }) => step === 'build');
+    const injected = stack.model.inject({
+      when: ({ step }) => step === 'build' && (asked += 1) > 1,
+      times: Infinity,
+      answer: answers.pauseTurn,
+    });
+    const started = await stack.sessionChain.start(request);
+    await held.reached;
+    const reply = await stack.sessionChain.ask({ projectId, text: 'What is this?' });
+    expect(reply).toMatchObject({ kind: 'side_branch' });
+    held.release();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'failed' });
+    injected.remove();
+    const before = answered(await requestsOf(stack, projectId)).length;
+    expect(await run(request)).toMatchObject({ status: 'completed', head: { seq: 2 } });
+    const [, , left] = await attemptsOf(stack, projectId);
+    const next = answered(await requestsOf(stack, projectId))[before];
+    const stored = await storedToolCalls(stack, projectId, left?.sessionId ?? '');
+    expect(stored).not.toEqual([]);
+    for (const call of stored) expect(next?.bodyText).toContain(call);
+  });
+
   it('refusal: the attempt failed, and nothing goes on from it', async () => {
     const request = buildOnce();
     const injected = stack.model.inject({

@@ -8,7 +8,8 @@ import { closeChain } from '../../storage/chains.js';
 import { readChainState } from '../../storage/chain-state.js';
 import { nothingSpent } from '../../storage/metrics.js';
 import { recordSession } from '../../storage/record.js';
-import { type ReadMoment, readMoments, sessionFor } from '../../storage/session-for.js';
+import { type SessionMoment, sessionMoments } from '../../contracts/chat.js';
+import { sessionFor } from '../../storage/session-for.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { type OpenedChain, newKey, openNew, register, runStep } from '../support/chains.js';
 
@@ -33,7 +34,7 @@ describe('a reader during a chain', () => {
     const docs = hold(projectId, 'docs');
     const started = await stack.sessionChain.start(request);
     await docs.reached;
-    const read = async (moment: ReadMoment, options = {}) =>
+    const read = async (moment: SessionMoment, options = {}) =>
       await stack.sessionChain.sessionFor(projectId, moment, options);
 
     const before = await read('now');
@@ -64,7 +65,7 @@ describe('a reader during a chain', () => {
     expect(await committed).toEqual(result.head);
     expect(result.head.seq).toBe(4);
     // Nothing runs any more.
-    for (const moment of readMoments) expect(await read(moment)).toEqual(result.head);
+    for (const moment of sessionMoments) expect(await read(moment)).toEqual(result.head);
   });
 
   it('whose worker is dead gets the last committed head, and after the step as soon as its agent is surely dead', async () => {
@@ -120,7 +121,7 @@ describe('the head after the step', () => {
     });
     const idle = newKey();
     await register(pool, idle);
-    for (const moment of readMoments) {
+    for (const moment of sessionMoments) {
       expect(await sessionFor(pool, idle.projectId, moment)).toEqual({ sessionId: null, seq: null });
     }
   });
@@ -178,7 +179,7 @@ describe('readers under many commits', () => {
       newestSeen = Math.max(newestSeen, number);
       return number >= than;
     };
-    const reader = async (moment: ReadMoment) => {
+    const reader = async (moment: SessionMoment) => {
       while (writing) {
         const before = newestSeen;
         expect(isNotOlder(await sessionFor(pool, key.projectId, moment), before)).toBe(true);
@@ -190,7 +191,7 @@ describe('readers under many commits', () => {
         await recordSession(pool, parseRecordRequest(request));
       }
     };
-    const readers = [...readMoments, ...readMoments].map(reader);
+    const readers = [...sessionMoments, ...sessionMoments].map(reader);
     await Promise.all(Array.from({ length: 4 }, writer)).finally(() => (writing = false));
     await Promise.all(readers);
     await until(async () => isNotOlder(await sessionFor(pool, key.projectId, 'now'), 200));
@@ -205,7 +206,7 @@ describe('bad input of a reader', () => {
     ['a/b', 'now', 'INVALID_INPUT'],
     ['nobody', 'later', 'INVALID_INPUT'],
   ])('%s, %s: %s', async (projectId, moment, code) => {
-    await expect(stack.sessionChain.sessionFor(projectId, moment as ReadMoment)).rejects.toMatchObject({
+    await expect(stack.sessionChain.sessionFor(projectId, moment as SessionMoment)).rejects.toMatchObject({
       code,
     });
   });

@@ -447,3 +447,22 @@ describe('on the command line', () => {
     ]);
   });
 });
+
+describe('an entry that Postgres does not take for a text', () => {
+  it.each([
+    ['a zero character', 'cut \\u0000'],
+    ['half an emoji', 'cut \\ud83d'],
+  ])('%s, in a head, does not keep a chain from opening', async (_what, text) => {
+    const { projectId, head } = await run(buildOf());
+    await sql('UPDATE session_chain.sessions SET sealed_at = NULL WHERE session_id = $1', head.sessionId);
+    const usage = { input_tokens: 1, output_tokens: 1 };
+    const uuid = randomUUID();
+    const entry = JSON.stringify({ type: 'assistant', uuid, message: { content: 'TEXT', usage } });
+    const store = createTranscriptStore({ pool: stack.database.pool, projectId });
+    await store.append({ projectKey: '', sessionId: String(head.sessionId) }, [
+      JSON.parse(entry.replace('TEXT', text)) as never,
+    ]);
+    const request = buildOf(projectId);
+    expect(await run(request)).toMatchObject({ status: expect.stringContaining('completed') });
+  });
+});

@@ -398,3 +398,49 @@ function moveOf({ projectId }: Pick<OpenedChain, 'projectId'>): MoveRequest {
 function runOf(chain: OpenedChain): { workflowId: string; runId: string; home: string } {
   return { workflowId: chainWorkflowId(chain), runId: chain.runId, home: 'test' };
 }
+
+describe('what comes late', () => {
+  it('an open that was delayed until its chain works is refused, and fences nothing', async () => {
+    const chain = await openNew(pool);
+    const attempt = await beginWithTranscript(pool, chain, 'build');
+    await expect(openChain(pool, chain, openerOf(chain.runId), null)).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    await expect(commitAttempt(pool, attempt, null)).resolves.toMatchObject({ seq: 1 });
+  });
+
+  it('a try of an earlier step does not disturb the present one', async () => {
+    const chain = await openNew(pool);
+    await begin(pool, chain, 'metadata', { scheduledAtMs: 1_000 });
+    const docs = await begin(pool, chain, 'docs', { scheduledAtMs: 3_000 });
+    if (docs.outcome !== 'begun') throw new Error('unreachable');
+    await storeMessage(pool, chain.projectId, docs.attempt.sessionId);
+    await expect(begin(pool, chain, 'metadata', { scheduledAtMs: 2_000 })).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    await expect(commitAttempt(pool, docs.attempt, null)).resolves.toMatchObject({ step: 'docs' });
+  });
+
+  it('a release of the former run queues the chain anew for the run that was started meanwhile', async () => {
+    const chain = await openNew(pool);
+    const run = { workflowId: chainWorkflowId(chain), runId: chain.runId, home: 'test' };
+    expect(await releaseChain(pool, chain.projectId, run)).toMatchObject({ outcome: 'released' });
+    await expect(openChain(pool, chain, openerOf(chain.runId), null)).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    expect(await openChain(pool, chain, openerOf('a new run'), null)).toMatchObject({ outcome: 'opened' });
+  });
+
+  it('a start after one that broke off before its workflow runs the steps that were asked for first', async () => {
+    const request = stack.request();
+    const key = chainKey(request);
+    await register(pool, key, ['build']);
+    const started = await stack.sessionChain.start({ ...request, steps: ['build', 'docs'] });
+    expect(started.alreadyStarted).toBe(false);
+    expect((await stack.sessionChain.state(key)).steps.map(({ step }) => step)).toEqual(['build']);
+    const { events } = await stack.temporal.workflow.getHandle(started.workflowId).fetchHistory();
+    const payload = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
+    expect(JSON.parse(Buffer.from(payload ?? []).toString())).toMatchObject({ steps: ['build'] });
+    await stack.temporal.workflow.getHandle(started.workflowId).terminate();
+  });
+});
