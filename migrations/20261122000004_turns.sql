@@ -22,6 +22,7 @@ ALTER TABLE session_chain.attempts
 COMMENT ON COLUMN session_chain.attempts.turn IS 'The chain''s turn under which it began; null for a move outside a chain';
 COMMENT ON COLUMN session_chain.attempts.epoch IS 'Fencing token: the project''s epoch that the commit expects; null where a chain held the turn, so that no commit can move the head';
 
+-- Made anew by the migration of recovery and reset, which decides from what a chain goes on.
 DROP FUNCTION session_chain.open_chain;
 DROP FUNCTION session_chain.begin_attempt;
 DROP FUNCTION session_chain.close_chain;
@@ -159,92 +160,6 @@ LANGUAGE sql STABLE AS $$
   WHERE c.project_id = p_project AND c.closed_at IS NULL AND c.turn IS NOT NULL
     AND NOT EXISTS (SELECT FROM session_chain.chains h WHERE h.project_id = p_project AND h.status IN ('running', 'waiting'))
   ORDER BY c.turn LIMIT 1
-$$;
-
--- Takes the project's turn for a chain, or a place in the line. p_turn is the number that the caller knows it has; a run
--- that knows none draws one, and keeps it when its question is repeated. `queued` names who is in the way: an earlier run
--- of this very chain, the holder, or the first in line. The caller that saw the run in the way closed passes it as
--- p_gone_run: it is taken out, once its agent is surely dead too (`former_agent_alive`: ask again after wait_ms).
-CREATE FUNCTION session_chain.open_chain(
-  p_project text, p_chain bigint, p_run_id text, p_turn bigint, p_home text, p_gone_run text)
-RETURNS TABLE (outcome text, head_session_id text, base_session_id text, seq bigint, adopted_session_id text,
-  head_was_cleared boolean, turn bigint, place integer, blocker_workflow_id text, blocker_run_id text, blocker_home text,
-  blocker_holds boolean, wait_ms integer)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  v_id projects.project_id%TYPE := p_project;
-  v_chain session_chain.chains;
-  v_blocker session_chain.chains;
-  v_head record;
-  v_wait_ms integer;
-  v_usable boolean;
-BEGIN
-  PERFORM 1 FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    outcome := 'project_not_found';
-    RETURN NEXT;
-    RETURN;
-  END IF;
-  SELECT * INTO v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
-  IF v_chain.id IS NULL OR v_chain.closed_at IS NOT NULL OR (p_turn IS NOT NULL AND p_turn IS DISTINCT FROM v_chain.turn) THEN
-    outcome := 'fenced';
-    RETURN NEXT;
-    RETURN;
-  END IF;
-
-  LOOP
-    -- Until this run has a number, only an earlier run of the chain can be in its way.
-    IF v_chain.turn IS NOT NULL AND p_turn IS NULL AND v_chain.run_id <> p_run_id THEN
-      v_blocker := v_chain;
-    ELSE
-      IF v_chain.turn IS NULL THEN
-        UPDATE session_chain.chains c SET turn = nextval('session_chain.turns'), run_id = p_run_id, home = p_home
-          WHERE c.id = p_chain RETURNING * INTO v_chain;
-      END IF;
-      SELECT * INTO v_blocker FROM session_chain.chains c
-        WHERE v_chain.status = 'queued' AND c.project_id = p_project AND c.closed_at IS NULL AND c.id <> p_chain
-          AND (c.status <> 'queued' OR c.turn < v_chain.turn)
-        ORDER BY c.status <> 'queued' DESC, c.turn LIMIT 1;
-      EXIT WHEN NOT FOUND;
-    END IF;
-    IF v_blocker.run_id IS DISTINCT FROM p_gone_run THEN
-      RETURN QUERY SELECT 'queued', NULL, NULL, NULL::bigint, NULL, false, CASE WHEN v_blocker.id <> p_chain THEN v_chain.turn END,
-        (SELECT count(*)::integer FROM session_chain.chains c WHERE c.project_id = p_project AND c.closed_at IS NULL
-          AND c.status = 'queued' AND c.turn <= v_chain.turn),
-        v_blocker.workflow_id, v_blocker.run_id, v_blocker.home, v_blocker.status <> 'queued', NULL::integer;
-      RETURN;
-    END IF;
-    IF v_blocker.id = p_chain THEN
-      v_wait_ms := session_chain.stop_attempts(session_chain.open_attempts(v_blocker));
-      IF v_wait_ms IS NULL THEN
-        PERFORM session_chain.end_attempts(session_chain.open_attempts(v_blocker));
-        UPDATE session_chain.chains c SET status = 'queued', waiting_until = NULL, turn = NULL WHERE c.id = p_chain
-          RETURNING * INTO v_chain;
-      END IF;
-    ELSE
-      SELECT r.wait_ms INTO v_wait_ms FROM session_chain.release_chain(p_project, v_blocker.workflow_id, p_gone_run) r;
-    END IF;
-    IF v_wait_ms IS NOT NULL THEN
-      RETURN QUERY SELECT 'former_agent_alive', NULL, NULL, NULL::bigint, NULL, false, NULL::bigint, NULL::integer,
-        v_blocker.workflow_id, v_blocker.run_id, v_blocker.home, true, v_wait_ms;
-      RETURN;
-    END IF;
-  END LOOP;
-
-  SELECT * INTO v_head FROM session_chain.adopt_head(p_project, 1);
-  v_usable := v_head.was_cleared OR v_head.session_id IS NULL OR session_chain.session_is_usable(p_project, v_head.session_id);
-  IF v_usable THEN
-    UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, run_id = p_run_id, home = p_home,
-        opened_at = clock_timestamp(), base_session_id = CASE WHEN NOT v_head.was_cleared THEN v_head.session_id END
-      WHERE c.id = p_chain RETURNING * INTO v_chain;
-    UPDATE project_versions v SET ai_session_id = v_chain.base_session_id
-      WHERE v.version_id = v_chain.version_id AND v.project_id = v_id AND v_chain.base_session_id IS NOT NULL;
-  END IF;
-  RETURN QUERY SELECT CASE WHEN v_usable THEN 'opened' ELSE 'session_not_in_store' END, v_head.session_id::text,
-    v_chain.base_session_id, v_head.seq::bigint, v_head.adopted_session_id::text, v_head.was_cleared::boolean, v_chain.turn,
-    NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL::integer;
-END
 $$;
 
 -- Begins an attempt of a step, before any money is spent. `committed` returns the stored result of a step that is done;

@@ -115,8 +115,6 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION session_chain.open_chain;
-
 -- Takes the project's turn for a chain, or a place in the line. p_turn is the number that the caller knows it has; a run
 -- that knows none draws one, and keeps it when its question is repeated. `queued` names who is in the way: an earlier run
 -- of this very chain, the holder, or the first in line. The caller that saw the run in the way closed passes it as

@@ -164,7 +164,8 @@ async function ask(model: Model, chain: ModelChain, gone: boolean): Promise<void
     openerOf(run.runId, run.turn),
     goneRunId,
   );
-  if (run.turn !== null && run.turn !== chain.turn) {
+  const isSuperseded = run.turn !== null && run.turn !== chain.turn;
+  if (isSuperseded || (chain.status === 'working' && chain.runId === run.runId && hasBegun(chain))) {
     expect(await refusal(asking)).toBe('FENCED');
     return;
   }
@@ -210,6 +211,11 @@ async function ask(model: Model, chain: ModelChain, gone: boolean): Promise<void
   });
 }
 
+/** Whether a step was begun under the chain's present number. */
+function hasBegun({ newestTry, turn }: ModelChain): boolean {
+  return [...newestTry.values()].some((newest) => newest.turn === turn);
+}
+
 /** Who works, else the first in line before it; nobody for a chain that works. */
 function inTheWayOf(model: Model, chain: ModelChain): ModelChain | undefined {
   if (chain.status === 'working') return undefined;
@@ -222,7 +228,7 @@ function idOf({ chainId }: ModelChain): ChainId {
   return chainId;
 }
 
-/** Begins a step under the number of any of the chain's runs. `late`: a try that was scheduled before the newest one. */
+/** Begins a step under the number of any of the chain's runs. `late`: a try that was scheduled before the step's newest. */
 const begin = (index: number, step: StepName, { former, late }: { former: boolean; late: boolean }) =>
   command(`begin(${index}, ${step}${former ? ', former run' : ''}${late ? ', late' : ''})`, async (model) => {
     const chain = chainAt(model, index);
@@ -247,7 +253,9 @@ const begin = (index: number, step: StepName, { former, late }: { former: boolea
       expect(await asking).toMatchObject({ outcome: 'committed', result: { step, newSessionId: done } });
       return;
     }
-    const isLate = late && newest?.turn === turn;
+    const isLate = [...chain.newestTry.values()].some(
+      (other) => other.turn === turn && other.atMs > scheduledAtMs,
+    );
     if (chain.status !== 'working' || chain.turn !== turn || isLate) {
       expect(await refusal(asking)).toBe('FENCED');
       return;
