@@ -92,9 +92,9 @@ describe('the first request of an attempt that goes on from a partial one', () =
     // What the request holds is in the store a moment later; before that, the attempt would go on from further back.
     await until(async () => (await storedToolResults(request.projectId)) > 0);
     await killed.kill('SIGKILL');
+    const worker = await stack.startWorker();
     held.remove();
 
-    const worker = await stack.startWorker();
     const result = await stack.sessionChain.wait(started);
     expect(result).toMatchObject({ status: 'completed' });
     expect(result.steps[0]).toMatchObject({ attempts: 2 });

@@ -91,8 +91,8 @@ describe('a turn whose worker is killed', () => {
     const asked = stack.sessionChain.ask({ projectId, text: 'What is in index.html?' });
     await untilStored(projectId, resultIn(await held.reached));
     await worker.kill('SIGKILL');
-    held.remove();
     worker = await stack.startWorker();
+    held.remove();
     expect(await asked).toMatchObject({
       kind: 'transition',
       reply: expect.stringContaining('index.html has'),

@@ -134,8 +134,8 @@ describe('the ledger of a chain that had to try again', () => {
     const started = await stack.sessionChain.start(request);
     await build.reached;
     await worker.kill('SIGKILL');
-    build.remove();
     worker = await stack.startWorker();
+    build.remove();
 
     // The docs step's final message is stored, but its commit finds the project locked, and then its worker dies.
     const docs = stack.model.holdNext(({ step, bodyText }) => step === 'docs' && bodyText.includes('README'));

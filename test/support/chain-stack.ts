@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -114,11 +114,12 @@ export async function startWorkerProcess(
     agentProcesses: () => processesNaming(scratch).filter((pid) => pid !== child.pid),
     output: () => output,
     async kill(signal) {
+      const agents = worker.agentProcesses();
       child.kill(signal);
       if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
       await exited;
       // Its agents end with it, a moment later; until then a request that a test holds might still be answered.
-      await until(() => worker.agentProcesses().length === 0);
+      await until(() => agents.every(isOver) && worker.agentProcesses().length === 0);
       // Two rounds of the event loop, in which the offline model learns that their connections are closed.
       for (let round = 0; round < 2; round++) await new Promise(setImmediate);
     },
@@ -133,6 +134,16 @@ export async function startWorkerProcess(
     throw error;
   }
   return worker;
+}
+
+/** Whether a process has ended to its last thread: only then are its connections closed. */
+function isOver(pid: number): boolean {
+  try {
+    const [, state] = /\) (\w) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+    return (state === 'Z' || state === 'X') && readdirSync(`/proc/${pid}/task`).length <= 1;
+  } catch {
+    return true;
+  }
 }
 
 /** Waits for a condition, with a look every 50 ms. */
