@@ -7,15 +7,24 @@ import tseslint from 'typescript-eslint';
 const rooms = {
   contracts: [],
   config: ['contracts'],
-  workflows: ['contracts'],
-  agent: ['contracts'],
+  temporal: ['contracts', 'config'],
+  transcript: ['contracts'],
   workspace: ['contracts'],
-  storage: ['contracts'],
-  activities: ['contracts', 'agent', 'storage', 'workspace'],
-  workers: ['contracts', 'config', 'workflows', 'activities', 'agent', 'storage', 'workspace', 'client'],
-  client: ['contracts', 'storage', 'workspace'],
-  cli: ['contracts', 'config', 'client', 'storage', 'workspace', 'agent', 'workers'],
-  dev: ['contracts', 'config', 'client', 'storage', 'cli', 'workers'],
+  definition: ['contracts', 'config'],
+  workflows: ['contracts', 'temporal'],
+  agent: ['contracts', 'transcript', 'definition'],
+  storage: ['contracts', 'transcript', 'temporal'],
+  activities: ['contracts', 'temporal', 'transcript', 'definition', 'agent', 'storage', 'workspace'],
+  client: ['contracts', 'temporal', 'transcript', 'storage', 'workspace'],
+  workers: [
+    ...['contracts', 'config', 'temporal', 'transcript', 'definition', 'workflows', 'activities', 'agent'],
+    ...['storage', 'workspace', 'client'],
+  ],
+  cli: [
+    ...['contracts', 'config', 'temporal', 'definition', 'client', 'storage', 'workspace', 'agent'],
+    'workers',
+  ],
+  dev: ['contracts', 'config', 'definition', 'client', 'storage', 'cli', 'workers'],
 };
 
 const oneWayImports = Object.entries(rooms).map(([room, allowed]) => {
@@ -39,8 +48,8 @@ const oneWayImports = Object.entries(rooms).map(([room, allowed]) => {
                     message: 'Workflow code is deterministic: no zod, no Node built-ins, no clients.',
                   },
                   {
-                    regex: '/schemas\\.js$',
-                    message: 'Schemas use zod, which a workflow bundle must not hold.',
+                    regex: '/temporal/(?!names\\.js$)',
+                    message: 'Of temporal/ a workflow may import names.js only; the rest holds clients.',
                   },
                 ]
               : []),
@@ -105,6 +114,9 @@ export default tseslint.config(
       'activities/**',
       'client/**',
       'workers/**',
+      'temporal/**',
+      'transcript/**',
+      'definition/**',
     ],
     rules: {
       'no-restricted-syntax': [

@@ -3,9 +3,9 @@ import type { StepInput } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
 import { isAtOrigin } from '../contracts/origin.js';
-import { keepBrief, operationsSince, readBrief, readPast } from '../storage/brief.js';
-import type { ChainRow } from '../storage/chains.js';
-import { listSideBranches } from '../storage/chats.js';
+import { keepBrief, operationsSince, readBrief, readPast } from '../storage/chains/brief.js';
+import type { ChainRow } from '../storage/chains/chains.js';
+import { listSideBranches } from '../storage/questions/questions.js';
 import { readDocuments } from '../workspace/documents.js';
 import type { ActivityDependencies } from './dependencies.js';
 

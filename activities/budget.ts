@@ -1,7 +1,7 @@
 import type { StepInput, StepLimits } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { type ChainSpend, type Spent, chainElapsedMs, chainSpend } from '../storage/ledger.js';
-import type { Pool } from '../storage/pool.js';
+import { type ChainSpend, type Spent, chainElapsedMs, chainSpend } from '../storage/ledger/ledger.js';
+import type { Pool } from '../storage/db/pool.js';
 
 /**
  * What the next attempt may take: the step's limits and the chain's budget, less what earlier attempts have spent.

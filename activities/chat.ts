@@ -4,7 +4,7 @@ import { Context } from '@temporalio/activity';
 import { AgentRunError, type AgentResult } from '../agent/agent.js';
 import { chatPrompt, continueChatPrompt } from '../agent/chat-prompt.js';
 import { digestOf, modelOf } from '../agent/steps.js';
-import { lastText } from '../agent/transcript.js';
+import { lastText } from '../transcript/entries.js';
 import type {
   ChatFailureInput,
   ChatTurn,
@@ -16,7 +16,7 @@ import type {
 import { turnBuildId } from '../contracts/chat.js';
 import { SessionChainError, toFailure, toSessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
-import { adoptSession, endAttempt, journalFork, quarantineParent } from '../storage/attempts.js';
+import { adoptSession, endAttempt, journalFork, quarantineParent } from '../storage/operations/attempts.js';
 import {
   type ChatPast,
   answerTurn,
@@ -29,16 +29,16 @@ import {
   readPast,
   requireTurn,
   startTurn,
-} from '../storage/chats.js';
-import { type AttemptMetrics, nothingSpent } from '../storage/metrics.js';
+} from '../storage/questions/questions.js';
+import { type AttemptMetrics, nothingSpent } from '../storage/ledger/metrics.js';
 import {
   type BeginMoveOutcome,
   type Move,
   type MoveResult,
   beginMove,
   commitMove,
-} from '../storage/moves.js';
-import { forgetReplyChunks } from '../storage/reply-chunks.js';
+} from '../storage/operations/moves.js';
+import { forgetReplyChunks } from '../storage/questions/reply-chunks.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { type EarlierWork, findEarlierWork } from './evidence.js';

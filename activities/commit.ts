@@ -1,8 +1,8 @@
 import { Context } from '@temporalio/activity';
 import type { CloseInput } from '../contracts/chain.js';
 import { chainWorkflowId } from '../contracts/ids.js';
-import { closeChain } from '../storage/chains.js';
-import { wakeNext } from '../storage/line.js';
+import { closeChain } from '../storage/chains/chains.js';
+import { wakeNext } from '../storage/chains/queue.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { settleLedger } from './ledger.js';
 

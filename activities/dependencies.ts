@@ -1,11 +1,11 @@
 import type { Agent } from '../agent/agent.js';
 import type { ChainRuns } from '../contracts/chain-runs.js';
-import type { ChainDefinition } from '../contracts/definition.js';
+import type { ChainDefinition } from '../definition/definition.js';
 import type { ProjectId } from '../contracts/ids.js';
 import type { Checkpoint } from '../storage/checkpoint.js';
-import type { Pool } from '../storage/pool.js';
-import type { StopRequests } from '../storage/stop-requests.js';
-import type { TranscriptStore } from '../storage/transcripts.js';
+import type { Pool } from '../storage/db/pool.js';
+import type { StopRequests } from '../storage/chains/stop-requests.js';
+import type { TranscriptStore } from '../storage/transcripts/store.js';
 
 /** What the activities are given; wired in workers/. */
 export interface ActivityDependencies {

@@ -1,12 +1,12 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { type Evidence, judgeEvidence } from '../agent/evidence.js';
-import { ownEntries } from '../agent/transcript.js';
+import { ownEntries } from '../transcript/entries.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { AgentTask } from '../contracts/steps.js';
-import { findHole } from '../contracts/transcript-hole.js';
-import type { Attempt } from '../storage/attempts.js';
-import { quarantineSession } from '../storage/attempts.js';
+import { findHole } from '../transcript/hole.js';
+import type { Attempt } from '../storage/operations/attempts.js';
+import { quarantineSession } from '../storage/operations/attempts.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /** An earlier attempt that left something worth having. */

@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { ChainId } from '../contracts/ids.js';
-import { type Attempt, renewLease } from '../storage/attempts.js';
+import { type Attempt, renewLease } from '../storage/operations/attempts.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /** A worker's hold on an attempt: aborts when anybody wants it to stop. */

@@ -1,5 +1,5 @@
-import { deriveCost, type PricedUsage, undatedModel } from '../agent/prices.js';
-import { ownSpend } from '../agent/spend.js';
+import { deriveCost, type PricedUsage, undatedModel } from '../transcript/prices.js';
+import { ownSpend } from '../transcript/counters.js';
 import {
   agentVersion,
   lastCounters,
@@ -7,7 +7,7 @@ import {
   ownEntries,
   usageOfTurns,
   withUnknownCost,
-} from '../agent/transcript.js';
+} from '../transcript/entries.js';
 import type { ModelUsage } from '../contracts/chain.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
 import {
@@ -17,8 +17,8 @@ import {
   unaccountedAttempts,
   uncostedAttempts,
   writeDerivedCost,
-} from '../storage/ledger.js';
-import type { AttemptMetrics } from '../storage/metrics.js';
+} from '../storage/ledger/ledger.js';
+import type { AttemptMetrics } from '../storage/ledger/metrics.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 type Dependencies = Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>;

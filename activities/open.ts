@@ -1,10 +1,10 @@
 import { Context } from '@temporalio/activity';
 import type { OpenInput, OpenResult, OpenedChain } from '../contracts/chain.js';
-import { planOf } from '../contracts/definition.js';
+import { planOf } from '../definition/definition.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { type OpenOptions, openChain, requireChain } from '../storage/chains.js';
-import { wakeNext } from '../storage/line.js';
-import { nearestValidAncestor, recoveryWarning } from '../storage/recovery.js';
+import { type OpenOptions, openChain, requireChain } from '../storage/chains/chains.js';
+import { wakeNext } from '../storage/chains/queue.js';
+import { nearestValidAncestor, recoveryWarning } from '../storage/heads/recovery.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /**

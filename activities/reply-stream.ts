@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ReplyChunk, addReplyChunk } from '../storage/reply-chunks.js';
+import { type ReplyChunk, addReplyChunk } from '../storage/questions/reply-chunks.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /** Takes a reply piece by piece while the model says it, and stores it for those who watch. */

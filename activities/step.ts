@@ -17,11 +17,11 @@ import {
   isCommitted,
   journalFork,
   quarantineParent,
-} from '../storage/attempts.js';
-import { type ChainRow, requireChain } from '../storage/chains.js';
-import { chainSpend } from '../storage/ledger.js';
-import { type AttemptMetrics, nothingSpent } from '../storage/metrics.js';
-import { contextTokens } from '../storage/transcripts.js';
+} from '../storage/operations/attempts.js';
+import { type ChainRow, requireChain } from '../storage/chains/chains.js';
+import { chainSpend } from '../storage/ledger/ledger.js';
+import { type AttemptMetrics, nothingSpent } from '../storage/ledger/metrics.js';
+import { contextTokens } from '../storage/transcripts/store.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';

@@ -1,19 +1,19 @@
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { ModelUsage, Usage } from '../contracts/chain.js';
-import type { ChainDefinition } from '../contracts/definition.js';
+import type { ChainDefinition } from '../definition/definition.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { AgentTask, ChainMode } from '../contracts/steps.js';
-import { findAgentBinary } from './binary.js';
-import { requireCredentials } from './environment.js';
+import { findAgentBinary } from './process/binary.js';
+import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
-import { probeContainment, type AgentProcess, type Containment } from './process.js';
+import { probeContainment, type AgentProcess, type Containment } from './process/process.js';
 import { createProgress, type AgentProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
-import { createScratch, sweepScratch, type Scratch } from './scratch.js';
-import { ownSpend, runningTotals } from './spend.js';
+import { createScratch, sweepScratch, type Scratch } from './process/scratch.js';
+import { ownSpend, runningTotals } from '../transcript/counters.js';
 import { allowedTools } from './steps.js';
 import { createStop, type Stop } from './stop.js';
 import { createToolGate, type ToolGate } from './tool-gate.js';
@@ -26,7 +26,7 @@ import {
   ownEntries,
   usageOfTurns,
   withUnknownCost,
-} from './transcript.js';
+} from '../transcript/entries.js';
 import { writtenFile } from './workspace-guard.js';
 
 export interface AgentDependencies {

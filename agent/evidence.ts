@@ -1,13 +1,14 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import type { MetadataSchema } from '../contracts/definition.js';
+import type { MetadataSchema } from '../definition/definition.js';
+import { metadataTool } from '../definition/metadata.js';
 import type { AgentTask } from '../contracts/steps.js';
 import {
-  acceptedMetadata,
+  acceptedSubmission,
   endsWithFinishedTurn,
   lastStopReason,
   usageOfTurns,
   verifiedCompaction,
-} from './transcript.js';
+} from '../transcript/entries.js';
 
 /**
  * What a stored transcript proves about an attempt that nobody saw end. `rule` names the sentence that decided.
@@ -40,7 +41,7 @@ export function judgeEvidence(
   if (!endsWithFinishedTurn(own))
     return { kind: 'partial', rule: 'model turns, but none that ended the work' };
   if (step !== 'metadata') return { kind: 'finished', rule: 'its last message ended the turn' };
-  const metadata = acceptedMetadata(own, metadataSchema);
+  const metadata = acceptedSubmission(own, metadataTool, metadataSchema);
   return metadata
     ? { kind: 'finished', rule: 'an accepted submission and a message that ended the turn', metadata }
     : { kind: 'partial', rule: 'the turn ended without an accepted submission' };

@@ -4,8 +4,8 @@ import {
   type McpSdkServerConfigWithInstance,
 } from '@anthropic-ai/claude-agent-sdk';
 import { z } from 'zod';
-import type { MetadataSchema } from '../contracts/definition.js';
-import { metadataServerName, metadataToolName } from '../contracts/metadata.js';
+import type { MetadataSchema } from '../definition/definition.js';
+import { metadataServerName, metadataToolName } from '../definition/metadata.js';
 
 /**
  * The in-process tool through which the model hands in metadata. It is there in every step, because another list of

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import type { StepRun } from './agent.js';
-import { agentEnvironment, shellGuard } from './environment.js';
-import { type AgentProcess, prefixFor, spawnAgent } from './process.js';
+import { agentEnvironment, shellGuard } from './process/environment.js';
+import { type AgentProcess, prefixFor, spawnAgent } from './process/process.js';
 import { allowedTools, modelOf, serversOf } from './steps.js';
 
 export interface QueryParts {

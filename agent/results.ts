@@ -1,8 +1,9 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import type { MetadataSchema } from '../contracts/definition.js';
+import type { MetadataSchema } from '../definition/definition.js';
+import { metadataTool } from '../definition/metadata.js';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
 import type { AgentTask } from '../contracts/steps.js';
-import { acceptedMetadata, lastStopReason, verifiedCompaction } from './transcript.js';
+import { acceptedSubmission, lastStopReason, verifiedCompaction } from '../transcript/entries.js';
 
 /** Model services quote requests in their messages; what is stored and sent stays short. */
 const messageLength = 1000;
@@ -138,7 +139,7 @@ export function judgeRun(run: JudgedRun): Verdict {
       return { text: result.result, compaction, warnings };
     }
     case 'metadata': {
-      const metadata = acceptedMetadata(run.own, run.metadataSchema);
+      const metadata = acceptedSubmission(run.own, metadataTool, run.metadataSchema);
       if (metadata === null) {
         throw failure('METADATA_INVALID', 'The model ended its turn without metadata that fits the schema.');
       }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { McpServerConfig } from '@anthropic-ai/claude-agent-sdk';
 import { z } from 'zod';
-import type { ChainDefinition, PromptContext } from '../contracts/definition.js';
+import type { ChainDefinition, PromptContext } from '../definition/definition.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { metadataServerName } from '../contracts/metadata.js';
+import { metadataServerName } from '../definition/metadata.js';
 import type { AgentTask, StepName } from '../contracts/steps.js';
 import { createMetadataServer } from './metadata-server.js';
 

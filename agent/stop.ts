@@ -1,5 +1,5 @@
 import type { Query } from '@anthropic-ai/claude-agent-sdk';
-import type { AgentProcess } from './process.js';
+import type { AgentProcess } from './process/process.js';
 import type { StopReason } from './results.js';
 
 /** Ends a run before its time: in order where there is time for that, and in any case for sure. */

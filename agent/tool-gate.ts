@@ -1,7 +1,7 @@
 import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
-import { findHole } from '../contracts/transcript-hole.js';
-import { toolUseIds } from './transcript.js';
+import { findHole } from '../transcript/hole.js';
+import { toolUseIds } from '../transcript/entries.js';
 
 /**
  * The Agent SDK mirrors a transcript to its store in the background and does not hold the agent back: with a store

@@ -1,6 +1,6 @@
 import { parseProjectId } from '../contracts/ids.js';
 import type { StepName } from '../contracts/steps.js';
-import { transcriptBytes } from '../storage/transcripts.js';
+import { transcriptBytes } from '../storage/transcripts/store.js';
 import { type Row, row } from './report.js';
 import type { BenchStack } from './stack.js';
 

@@ -1,5 +1,5 @@
 import type { ProjectId, SessionId } from '../contracts/ids.js';
-import { type Pool, queryRows } from '../storage/pool.js';
+import { type Pool, queryRows } from '../storage/db/pool.js';
 
 /** What a project went through on purpose, which the checks have to know. */
 export interface KnownFaults {

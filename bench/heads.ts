@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { ChainResult } from '../contracts/chain.js';
-import { openChain } from '../storage/chains.js';
-import { readChainState } from '../storage/chain-state.js';
-import { readHead } from '../storage/heads.js';
-import { type Pool, createPool } from '../storage/pool.js';
+import { openChain } from '../storage/chains/chains.js';
+import { readChainState } from '../storage/chains/chain-state.js';
+import { readHead } from '../storage/heads/heads.js';
+import { type Pool, createPool } from '../storage/db/pool.js';
 import { cpuMsOfTree } from './cpu.js';
 import { type Row, row } from './report.js';
 import type { BenchStack } from './stack.js';

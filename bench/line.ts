@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StartedChain } from '../client/session-chain.js';
-import { readChain } from '../storage/chains.js';
+import { readChain } from '../storage/chains/chains.js';
 import { cpuMsOfTree, residentMbOf } from './cpu.js';
 import { type Row, row } from './report.js';
 import type { BenchStack } from './stack.js';

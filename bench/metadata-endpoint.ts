@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { z } from 'zod';
-import { metadataToolName } from '../contracts/metadata.js';
-import { metadataFields } from '../contracts/schemas.js';
+import { metadataToolName } from '../definition/metadata.js';
+import { metadataFields } from '../definition/metadata-schema.js';
 
 /**
  * The tool through which metadata is handed in, for the shell script: it cannot have one inside its own process as a

@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findAgentBinary } from '../agent/binary.js';
-import { agentEnvironment } from '../agent/environment.js';
+import { findAgentBinary } from '../agent/process/binary.js';
+import { agentEnvironment } from '../agent/process/environment.js';
 import { promptFor } from '../agent/steps.js';
-import { defaultDefinition } from '../contracts/default-definition.js';
+import { defaultDefinition } from '../definition/shipped.js';
 import { parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
-import { metadataServerName } from '../contracts/metadata.js';
+import { metadataServerName } from '../definition/metadata.js';
 import { stepNames } from '../contracts/steps.js';
 import { startMetadataEndpoint } from './metadata-endpoint.js';
 

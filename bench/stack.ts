@@ -10,8 +10,8 @@ import { searchAttributes } from '../contracts/search-attributes.js';
 import { type OfflineModel, startOfflineModel } from '../dev/offline-model/server.js';
 import { startStack } from '../dev/stack.js';
 import { superviseWorker } from '../dev/supervised-worker.js';
-import { migrate } from '../storage/migrate.js';
-import { type Pool, createPool } from '../storage/pool.js';
+import { migrate } from '../storage/db/migrate.js';
+import { type Pool, createPool } from '../storage/db/pool.js';
 
 /** A throw-away copy of what `npm start` runs: durable servers, the offline model, one worker in its own process. */
 export interface BenchStack {

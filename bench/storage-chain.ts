@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { ChainKey, SessionId } from '../contracts/ids.js';
 import { parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
 import { type StepName, stepNames } from '../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep } from '../storage/attempts.js';
-import { closeChain, openChain, registerChain } from '../storage/chains.js';
-import { readChainState } from '../storage/chain-state.js';
-import { nothingSpent } from '../storage/metrics.js';
-import type { Pool } from '../storage/pool.js';
-import { createTranscriptStore } from '../storage/transcripts.js';
+import { type Attempt, beginAttempt, commitStep } from '../storage/operations/attempts.js';
+import { closeChain, openChain, registerChain } from '../storage/chains/chains.js';
+import { readChainState } from '../storage/chains/chain-state.js';
+import { nothingSpent } from '../storage/ledger/metrics.js';
+import type { Pool } from '../storage/db/pool.js';
+import { createTranscriptStore } from '../storage/transcripts/store.js';
 
 /** What a chain does to the database, without Temporal and without an agent. */
 

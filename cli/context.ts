@@ -5,8 +5,8 @@ import { type Config, processEnvironment, readConfig, required } from '../config
 import type { ChainPolicy } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
-import { requireMigrations } from '../storage/migrate.js';
-import { type Pool, createPool } from '../storage/pool.js';
+import { requireMigrations } from '../storage/db/migrate.js';
+import { type Pool, createPool } from '../storage/db/pool.js';
 
 /** What a command works with; each part is made when it is first asked for, and closed with the command. */
 export interface CommandContext {

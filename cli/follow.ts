@@ -6,7 +6,7 @@ import type { ChainResult, ChainState } from '../contracts/chain.js';
 import { type ChainKey, chainWorkflowId } from '../contracts/ids.js';
 import { isClosed } from '../contracts/steps.js';
 import { taskQueuesOf } from '../contracts/policy.js';
-import { readChainState } from '../storage/chain-state.js';
+import { readChainState } from '../storage/chains/chain-state.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';

@@ -1,4 +1,4 @@
-import type { Lineage, LineageNode } from '../storage/lineage.js';
+import type { Lineage, LineageNode } from '../storage/heads/lineage.js';
 import { formatTime, shortId } from './format.js';
 
 /**

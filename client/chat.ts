@@ -29,12 +29,12 @@ import {
   parseMessageId,
   parseProjectId,
 } from '../contracts/ids.js';
-import { failTurn, listTurns, readTurn, recordQuestion } from '../storage/chats.js';
-import { readHead } from '../storage/heads.js';
-import type { Pool } from '../storage/pool.js';
-import { type ReplyChunk, followReply } from '../storage/reply-chunks.js';
+import { failTurn, listTurns, readTurn, recordQuestion } from '../storage/questions/questions.js';
+import { readHead } from '../storage/heads/heads.js';
+import type { Pool } from '../storage/db/pool.js';
+import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
-import { temporalError } from './temporal-error.js';
+import { temporalError } from '../temporal/errors.js';
 
 export interface AskRequest {
   projectId: string;

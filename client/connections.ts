@@ -1,6 +1,6 @@
 import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
 import type pg from 'pg';
-import { type Pool, createPool } from '../storage/pool.js';
+import { type Pool, createPool } from '../storage/db/pool.js';
 
 /** Where the database is: its address, or a pool (of `pg`) that the host has and closes itself. */
 export type DatabaseOptions = { databaseUrl: string; pool?: never } | { pool: pg.Pool; databaseUrl?: never };

@@ -14,9 +14,9 @@ import {
   importSession as importTranscript,
   loadTranscript,
   projectsOfSession,
-} from '../storage/import.js';
-import { readLocalTranscript, writeLocalTranscript } from '../storage/local-transcripts.js';
-import type { Pool } from '../storage/pool.js';
+} from '../storage/operations/import.js';
+import { readLocalTranscript, writeLocalTranscript } from '../transcript/local-files.js';
+import type { Pool } from '../storage/db/pool.js';
 
 export interface ImportOptions {
   /** The folder of Claude Code, which holds `projects/`. Default: `.claude` in the home folder. */

@@ -19,7 +19,7 @@ export type {
 } from './import.js';
 export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
-export type { SearchAttributeMode } from './search-attributes.js';
+export type { SearchAttributeMode } from '../temporal/attributes.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {
   AfterState,
@@ -67,12 +67,12 @@ export {
   type TransitionSource,
   isClosed,
 } from '../contracts/steps.js';
-export type { Transition } from '../storage/heads.js';
-export type { ChainSpend, Spent } from '../storage/ledger.js';
-export type { ImportedSession } from '../storage/import.js';
-export type { Reconciled } from '../storage/line.js';
-export type { RecordedSession } from '../storage/record.js';
-export type { RecoveredSession, SessionValidity } from '../storage/recovery.js';
-export type { ReplyChunk } from '../storage/reply-chunks.js';
-export type { WaitOptions } from '../storage/session-for.js';
-export type { CheckpointCheck, DriftReason, DriftedProject, SyncReport } from '../storage/sync.js';
+export type { Transition } from '../storage/heads/heads.js';
+export type { ChainSpend, Spent } from '../storage/ledger/ledger.js';
+export type { ImportedSession } from '../storage/operations/import.js';
+export type { Reconciled } from '../storage/chains/queue.js';
+export type { RecordedSession } from '../storage/operations/record.js';
+export type { RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
+export type { ReplyChunk } from '../storage/questions/reply-chunks.js';
+export type { WaitOptions } from '../storage/heads/session-for.js';
+export type { CheckpointCheck, DriftReason, DriftedProject, SyncReport } from '../storage/heads/sync.js';

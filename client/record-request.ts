@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { parseProjectId, parseSessionId, parseVersionId } from '../contracts/ids.js';
 import { type TransitionSource, transitionSources } from '../contracts/steps.js';
-import { type RecordRequest, unknownSpend } from '../storage/record.js';
+import { type RecordRequest, unknownSpend } from '../storage/operations/record.js';
 
 /** What an operation took, as far as its caller knows. What is left out counts as 0, the cost as not known. */
 export interface RecordedMetrics {

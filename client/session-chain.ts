@@ -30,28 +30,28 @@ import {
 import type { ResetPolicy } from '../contracts/origin.js';
 import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
 import { type ChainMode, type ChainStatus, type StepName, isClosed, stepNames } from '../contracts/steps.js';
-import { readChainState } from '../storage/chain-state.js';
-import { listOpenRuns, registerChain, releaseChain, requireChain } from '../storage/chains.js';
-import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads.js';
-import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger.js';
-import { type Reconciled, reconcile, wakeNext } from '../storage/line.js';
-import type { Pool } from '../storage/pool.js';
-import { type RecoveredSession, validateAndRecover } from '../storage/recovery.js';
-import { type RecordedSession, recordSession } from '../storage/record.js';
-import { type WaitOptions, sessionFor } from '../storage/session-for.js';
+import { readChainState } from '../storage/chains/chain-state.js';
+import { listOpenRuns, registerChain, releaseChain, requireChain } from '../storage/chains/chains.js';
+import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads/heads.js';
+import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
+import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
+import type { Pool } from '../storage/db/pool.js';
+import { type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
+import { type RecordedSession, recordSession } from '../storage/operations/record.js';
+import { type WaitOptions, sessionFor } from '../storage/heads/session-for.js';
 import { type SessionMoment, sessionMoments } from '../contracts/chat.js';
-import { requestStop } from '../storage/stop-requests.js';
-import { type SyncReport, readSyncReport } from '../storage/sync.js';
+import { requestStop } from '../storage/chains/stop-requests.js';
+import { type SyncReport, readSyncReport } from '../storage/heads/sync.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
-import { createChainRuns } from './chain-runs.js';
+import { createChainRuns } from '../temporal/runs.js';
 import { type Chats, createChats } from './chat.js';
 import { type Imports, createImports } from './import.js';
 import { type ConnectionsOptions, openConnections } from './connections.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
-import { type SearchAttributeMode, createSearchAttributes } from './search-attributes.js';
+import { type SearchAttributeMode, createSearchAttributes } from '../temporal/attributes.js';
 import { parseStartRequest } from './start-request.js';
-import { temporalError } from './temporal-error.js';
+import { temporalError } from '../temporal/errors.js';
 
 export type SessionChainOptions = ConnectionsOptions & {
   /** SESSION_CHAIN_TASK_QUEUE of the workers. Default: `session-chain`. */

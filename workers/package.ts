@@ -1,6 +1,6 @@
 /** `session-chain/worker`: a worker inside of a process of the host's. */
 import pino, { type Logger } from 'pino';
-import { findAgentSdk } from '../agent/binary.js';
+import { findAgentSdk } from '../agent/process/binary.js';
 import { readConfig } from '../config/environment.js';
 import type { RunningWorker } from './worker.js';
 

@@ -11,19 +11,19 @@ import {
 } from '../activities/create-activities.js';
 import type { ActivityDependencies } from '../activities/dependencies.js';
 import { createAgent } from '../agent/agent.js';
-import { findAgentBinary } from '../agent/binary.js';
-import { createChainRuns } from '../client/chain-runs.js';
-import { loadChainDefinition } from '../config/chain-definition.js';
+import { findAgentBinary } from '../agent/process/binary.js';
+import { createChainRuns } from '../temporal/runs.js';
+import { loadChainDefinition } from '../definition/load.js';
 import { type Config, required } from '../config/environment.js';
 import { chatTaskQueuesOf } from '../contracts/chat.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
-import { requireMigrations } from '../storage/migrate.js';
-import { createPool } from '../storage/pool.js';
-import { listenForStopRequests } from '../storage/stop-requests.js';
-import { createTranscriptStore } from '../storage/transcripts.js';
-import { connectTemporal } from './connection.js';
+import { requireMigrations } from '../storage/db/migrate.js';
+import { createPool } from '../storage/db/pool.js';
+import { listenForStopRequests } from '../storage/chains/stop-requests.js';
+import { createTranscriptStore } from '../storage/transcripts/store.js';
+import { connectTemporal } from '../temporal/connect-native.js';
 
 export interface RunningWorker {
   /** Resolves when the worker has stopped and everything is closed; rejects when it broke. */

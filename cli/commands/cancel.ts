@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { chainWorkflowId } from '../../contracts/ids.js';
 import { isClosed } from '../../contracts/steps.js';
-import { readChainState } from '../../storage/chain-state.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
 import { type ChainOptions, keyArguments, keyOf, withChainOptions } from '../chain-options.js';
 import { withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';

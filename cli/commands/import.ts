@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { describeAgentBinary } from '../../agent/binary.js';
+import { describeAgentBinary } from '../../agent/process/binary.js';
 import { type HeadImport, createImports } from '../../client/import.js';
 import type { Config } from '../../config/environment.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import type { ImportedSession } from '../../storage/import.js';
+import type { ImportedSession } from '../../storage/operations/import.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { facts } from '../format.js';

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { required } from '../../config/environment.js';
-import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/enforce-head.js';
-import { type MigrationPlan, migrate, planMigration, requireMigrations } from '../../storage/migrate.js';
-import type { Pool } from '../../storage/pool.js';
+import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/heads/enforce-head.js';
+import { type MigrationPlan, migrate, planMigration, requireMigrations } from '../../storage/db/migrate.js';
+import type { Pool } from '../../storage/db/pool.js';
 import { openPool, withContext } from '../context.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { type RecordSessionRequest, parseRecordRequest } from '../../client/record-request.js';
 import { transitionSources } from '../../contracts/steps.js';
-import { recordSession } from '../../storage/record.js';
+import { recordSession } from '../../storage/operations/record.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';

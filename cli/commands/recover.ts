@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { parseProjectId, parseSessionId } from '../../contracts/ids.js';
-import { validateAndRecover } from '../../storage/recovery.js';
+import { validateAndRecover } from '../../storage/heads/recovery.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, note, outputOption, print } from '../output.js';

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { assertNever } from '../../contracts/assert-never.js';
 import { parseProjectId } from '../../contracts/ids.js';
-import { type DriftReason, type SyncReport, readSyncReport } from '../../storage/sync.js';
+import { type DriftReason, type SyncReport, readSyncReport } from '../../storage/heads/sync.js';
 import { withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { shortId, table } from '../format.js';

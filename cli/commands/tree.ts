@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { parseProjectId } from '../../contracts/ids.js';
-import { readLineage } from '../../storage/lineage.js';
+import { readLineage } from '../../storage/heads/lineage.js';
 import { withContext } from '../context.js';
 import { lineageTree } from '../lineage-tree.js';
 import { type OutputFormat, outputOption, print, wholeNumber } from '../output.js';

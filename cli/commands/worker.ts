@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { findAgentSdk } from '../../agent/binary.js';
+import { findAgentSdk } from '../../agent/process/binary.js';
 import { processEnvironment } from '../../config/environment.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ChainStatus } from '../../contracts/steps.js';
-import type { Pool } from '../../storage/pool.js';
+import type { Pool } from '../../storage/db/pool.js';
 import { startChainStack } from '../support/chain-stack.js';
 import { type Rule, check } from './checker.js';
 import { type Operation, nowUs, readHistory } from './history.js';

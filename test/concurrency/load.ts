@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Pool, isConnectionError } from '../../storage/pool.js';
+import { type Pool, isConnectionError } from '../../storage/db/pool.js';
 import { createTestDatabase } from '../support/database.js';
 import { type TcpProxy, startTcpProxy } from '../support/tcp-proxy.js';
 import { type FinalState, type Rule, check } from './checker.js';

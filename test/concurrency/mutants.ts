@@ -1,5 +1,5 @@
 import type { QueryConfig } from 'pg';
-import type { Pool } from '../../storage/pool.js';
+import type { Pool } from '../../storage/db/pool.js';
 
 /**
  * Ways to write the storage functions that look right and are not. A check that lets one of them through proves nothing

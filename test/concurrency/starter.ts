@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { type StartRequest, chainKey, createSessionChain } from '../../client/session-chain.js';
 import type { ChainPolicy } from '../../contracts/chain.js';
-import { createPool } from '../../storage/pool.js';
+import { createPool } from '../../storage/db/pool.js';
 import { createRecorder } from './history.js';
 
 /** A process that starts chains all at once, waits for them, and writes down every head that it reads meanwhile. */

@@ -13,19 +13,19 @@ import {
   parseVersionId,
 } from '../../contracts/ids.js';
 import { stepNames } from '../../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep } from '../../storage/attempts.js';
+import { type Attempt, beginAttempt, commitStep } from '../../storage/operations/attempts.js';
 import {
   type OpenOutcome,
   closeChain,
   openChain,
   registerChain,
   releaseChain,
-} from '../../storage/chains.js';
-import { readHead } from '../../storage/heads.js';
-import { nothingSpent } from '../../storage/metrics.js';
-import { type Move, type MoveCommit, beginMove, commitMove } from '../../storage/moves.js';
-import { createPool } from '../../storage/pool.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+} from '../../storage/chains/chains.js';
+import { readHead } from '../../storage/heads/heads.js';
+import { nothingSpent } from '../../storage/ledger/metrics.js';
+import { type Move, type MoveCommit, beginMove, commitMove } from '../../storage/operations/moves.js';
+import { createPool } from '../../storage/db/pool.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type Answer, type Call, createRecorder } from './history.js';
 import { type MutantName, mutatePool } from './mutants.js';
 import { rushedProject, untilNextRushMs } from './rush.js';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { childrenOf } from '../../agent/marked-processes.js';
+import { childrenOf } from '../../agent/process/marked-processes.js';
 import type { OfflineModel } from '../../dev/offline-model/server.js';
 import { type TestWorker, until } from '../support/chain-stack.js';
 import type { Lane } from './lane.js';

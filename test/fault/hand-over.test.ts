@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StartedChain } from '../../client/session-chain.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { type Barrier, holdWithStoredResult } from './moments.js';
 import { type StatementProxy, startStatementProxy } from './statement-proxy.js';

@@ -13,8 +13,8 @@ import { type Postgres, startPostgres } from '../../dev/postgres.js';
 import { type RedisServer, startRedis } from '../../dev/redis.js';
 import { findTemporalCli } from '../../dev/temporal-cli.js';
 import { type TemporalServer, startTemporal } from '../../dev/temporal.js';
-import { migrate } from '../../storage/migrate.js';
-import { createPool } from '../../storage/pool.js';
+import { migrate } from '../../storage/db/migrate.js';
+import { createPool } from '../../storage/db/pool.js';
 import { type TestWorker, startWorkerProcess } from '../support/chain-stack.js';
 
 /** Servers of its own, which may be killed, for cells that run one after the other. */

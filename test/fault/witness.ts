@@ -3,15 +3,15 @@ import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { judgeEvidence } from '../../agent/evidence.js';
-import { metadataSchema } from '../../contracts/schemas.js';
-import { ownEntries } from '../../agent/transcript.js';
+import { metadataSchema } from '../../definition/metadata-schema.js';
+import { ownEntries } from '../../transcript/entries.js';
 import type { ChainKey, SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
 import { parseMessagesRequest } from '../../dev/offline-model/messages.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
 import type { OfflineModel } from '../../dev/offline-model/server.js';
-import type { Pool } from '../../storage/pool.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import type { Pool } from '../../storage/db/pool.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 
 /** Looks at a step from outside: at the database directly, past the proxy, at the files and at what the model was asked. */
 export interface Witness {

@@ -20,13 +20,13 @@ import {
 } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createAgent, type AgentRequest, type AgentResult, type AgentRunError } from '../../agent/agent.js';
-import { describeAgentBinary } from '../../agent/binary.js';
-import { killQuietly } from '../../agent/marked-processes.js';
+import { describeAgentBinary } from '../../agent/process/binary.js';
+import { killQuietly } from '../../agent/process/marked-processes.js';
 import type { AgentProgress } from '../../agent/progress.js';
-import { probeContainment } from '../../agent/process.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
+import { probeContainment } from '../../agent/process/process.js';
+import { defaultDefinition } from '../../definition/shipped.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
-import { toolUseIds } from '../../agent/transcript.js';
+import { toolUseIds } from '../../transcript/entries.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';

@@ -1,7 +1,7 @@
 import { readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { findAgentBinary } from '../../agent/binary.js';
+import { findAgentBinary } from '../../agent/process/binary.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 
 let stack: ChainStack;

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { acceptedCalls } from '../../agent/transcript.js';
+import { acceptedCalls } from '../../transcript/entries.js';
 import { parseProjectId } from '../../contracts/ids.js';
-import { metadataTool } from '../../contracts/metadata.js';
+import { metadataTool } from '../../definition/metadata.js';
 import type { TurnBlock } from '../../dev/offline-model/messages.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 
 /** A model that wants to change the project in the middle of a chat, by every tool there is. */

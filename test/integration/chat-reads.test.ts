@@ -4,7 +4,7 @@ import { chainKey } from '../../client/session-chain.js';
 import { chatWorkflowId } from '../../contracts/chat.js';
 import { chainWorkflowId, parseProjectId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
-import { listSideBranches } from '../../storage/chats.js';
+import { listSideBranches } from '../../storage/questions/questions.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 
 /** Questions while a chain works: which session they read, what becomes of their turns, who answers whom by signal. */

@@ -7,7 +7,7 @@ import { chatWorkflowId } from '../../contracts/chat.js';
 import type { FailureCode } from '../../contracts/failures.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
-import type { ReplyChunk } from '../../storage/reply-chunks.js';
+import type { ReplyChunk } from '../../storage/questions/reply-chunks.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 
 /** Questions to a project's session, from the client to the model and back, on real servers. */

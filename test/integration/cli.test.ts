@@ -8,7 +8,7 @@ import type { FailureCode } from '../../contracts/failures.js';
 import { stepNames } from '../../contracts/steps.js';
 import { exitCodes } from '../../cli/errors.js';
 import { createProgram } from '../../cli/program.js';
-import { beginAttempt } from '../../storage/attempts.js';
+import { beginAttempt } from '../../storage/operations/attempts.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { openNew } from '../support/chains.js';
 import { createTestDatabase } from '../support/database.js';

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
-import { closeChain, openChain } from '../../storage/chains.js';
-import { getProjectSession, getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
-import { readChainState } from '../../storage/chain-state.js';
+import { closeChain, openChain } from '../../storage/chains/chains.js';
+import { getProjectSession, getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
 import {
   begin,
   beginWithTranscript,

@@ -9,12 +9,12 @@ import {
   parseSessionId,
   parseVersionId,
 } from '../../contracts/ids.js';
-import { endAttempt } from '../../storage/attempts.js';
-import { readChainState } from '../../storage/chain-state.js';
-import { operationsSince, readPast as readProjectPast } from '../../storage/brief.js';
-import { closeChain, openChain, readChain, requireChain } from '../../storage/chains.js';
-import { readLineage } from '../../storage/lineage.js';
-import { nearestValidAncestor } from '../../storage/recovery.js';
+import { endAttempt } from '../../storage/operations/attempts.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
+import { operationsSince, readPast as readProjectPast } from '../../storage/chains/brief.js';
+import { closeChain, openChain, readChain, requireChain } from '../../storage/chains/chains.js';
+import { readLineage } from '../../storage/heads/lineage.js';
+import { nearestValidAncestor } from '../../storage/heads/recovery.js';
 import {
   answerTurn,
   chatWorkspace,
@@ -23,22 +23,22 @@ import {
   listTurns,
   readPast,
   recordQuestion,
-} from '../../storage/chats.js';
-import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/enforce-head.js';
-import { getSessionChain, listTransitions, readHead, readHeadSnapshot } from '../../storage/heads.js';
+} from '../../storage/questions/questions.js';
+import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/heads/enforce-head.js';
+import { getSessionChain, listTransitions, readHead, readHeadSnapshot } from '../../storage/heads/heads.js';
 import {
   accountInterrupted,
   chainSpend,
   countedUsage,
   projectSpend,
   uncostedAttempts,
-} from '../../storage/ledger.js';
-import { migrate, planMigration } from '../../storage/migrate.js';
-import { nothingSpent } from '../../storage/metrics.js';
-import { beginMove } from '../../storage/moves.js';
-import { recordSession, unknownSpend } from '../../storage/record.js';
-import { readSyncReport } from '../../storage/sync.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+} from '../../storage/ledger/ledger.js';
+import { migrate, planMigration } from '../../storage/db/migrate.js';
+import { nothingSpent } from '../../storage/ledger/metrics.js';
+import { beginMove } from '../../storage/operations/moves.js';
+import { recordSession, unknownSpend } from '../../storage/operations/record.js';
+import { readSyncReport } from '../../storage/heads/sync.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { begin, openNew, openerOf, register, runStep, storeMessage } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
-import { lastCounters } from '../../agent/transcript.js';
+import { lastCounters } from '../../transcript/entries.js';
 import { answers } from '../../dev/offline-model/injections.js';
-import { projectSpend } from '../../storage/ledger.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import { projectSpend } from '../../storage/ledger/ledger.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/project-facts.js';
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { lifePlot } from '../../bench/life-plot.js';
 import { type Life, liveLong } from '../../bench/long-life.js';
 import { lineageTree } from '../../cli/lineage-tree.js';
-import { readLineage } from '../../storage/lineage.js';
+import { readLineage } from '../../storage/heads/lineage.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 
 /** A short life with everything in it; `npm run bench -- --only long-life` lives a long one. */

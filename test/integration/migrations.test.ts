@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { migrate, pendingMigrations, requireMigrations } from '../../storage/migrate.js';
+import { migrate, pendingMigrations, requireMigrations } from '../../storage/db/migrate.js';
 import { openNew, newKey, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { dumpSchema } from '../support/schema-dump.js';

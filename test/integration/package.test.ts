@@ -6,7 +6,7 @@ import { publint } from 'publint';
 import ts from 'typescript';
 import { parse } from 'yaml';
 import { readConfig, variables } from '../../config/environment.js';
-import { loadChainDefinition } from '../../config/chain-definition.js';
+import { loadChainDefinition } from '../../definition/load.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import { type Project, filesOf, installPackage, link } from '../support/installed-package.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { migrate, requireMigrations } from '../../storage/migrate.js';
-import { createPool } from '../../storage/pool.js';
+import { migrate, requireMigrations } from '../../storage/db/migrate.js';
+import { createPool } from '../../storage/db/pool.js';
 
 describe('a database that cannot be reached', () => {
   const url = 'postgres://nobody@127.0.0.1:1/none';

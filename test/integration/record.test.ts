@@ -5,12 +5,12 @@ import { settleLedger } from '../../activities/ledger.js';
 import type { ChainKey } from '../../contracts/ids.js';
 import { type TransitionSource, transitionSources } from '../../contracts/steps.js';
 import type { StartRequest } from '../../client/session-chain.js';
-import { closeChain, openChain } from '../../storage/chains.js';
-import { readChainState } from '../../storage/chain-state.js';
-import { getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
-import { projectSpend } from '../../storage/ledger.js';
-import { recordSession } from '../../storage/record.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import { closeChain, openChain } from '../../storage/chains/chains.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
+import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
+import { projectSpend } from '../../storage/ledger/ledger.js';
+import { recordSession } from '../../storage/operations/record.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,

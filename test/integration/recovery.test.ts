@@ -7,11 +7,11 @@ import type { ActivityDependencies } from '../../activities/dependencies.js';
 import { findEarlierWork } from '../../activities/evidence.js';
 import type { StartRequest } from '../../client/session-chain.js';
 import type { ChainResult } from '../../contracts/chain.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
+import { defaultDefinition } from '../../definition/shipped.js';
 import { type SessionId, parseProjectId } from '../../contracts/ids.js';
-import { quarantineSession } from '../../storage/attempts.js';
-import { checkSessionValidity } from '../../storage/recovery.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import { quarantineSession } from '../../storage/operations/attempts.js';
+import { checkSessionValidity } from '../../storage/heads/recovery.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import { requestsOf } from '../support/project-facts.js';
 

@@ -3,7 +3,7 @@ import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { StartRequest } from '../../client/session-chain.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { chainWorkflowId } from '../../contracts/ids.js';
-import { contextTokens } from '../../storage/transcripts.js';
+import { contextTokens } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import { attemptsOf, requestsOf } from '../support/project-facts.js';
 

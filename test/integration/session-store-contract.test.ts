@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { SessionKey, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { parseProjectId } from '../../contracts/ids.js';
-import { createTranscriptStore, type TranscriptStore } from '../../storage/transcripts.js';
+import { createTranscriptStore, type TranscriptStore } from '../../storage/transcripts/store.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
 // What the Agent SDK's documents and its conformance suite ask of a store, clause by clause. One difference is on purpose:

@@ -4,10 +4,10 @@ import fc from 'fast-check';
 import { SessionChainError } from '../../contracts/failures.js';
 import { type ChainId, type ChainKey, type SessionId, chainWorkflowId } from '../../contracts/ids.js';
 import { type StepName, stepNames } from '../../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep } from '../../storage/attempts.js';
-import { closeChain, listOpenRuns, openChain, readChain, releaseChain } from '../../storage/chains.js';
-import { getSessionChain, readHead } from '../../storage/heads.js';
-import { type Move, beginMove, commitMove } from '../../storage/moves.js';
+import { type Attempt, beginAttempt, commitStep } from '../../storage/operations/attempts.js';
+import { closeChain, listOpenRuns, openChain, readChain, releaseChain } from '../../storage/chains/chains.js';
+import { getSessionChain, readHead } from '../../storage/heads/heads.js';
+import { type Move, beginMove, commitMove } from '../../storage/operations/moves.js';
 import { newKey, openerOf, register, someMetrics, storeMessage } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { parseRecordRequest } from '../../client/record-request.js';
 import { type BuildId, type ChainKey, parseProjectId, parseSessionId } from '../../contracts/ids.js';
-import { closeChain } from '../../storage/chains.js';
-import { readChainState } from '../../storage/chain-state.js';
+import { closeChain } from '../../storage/chains/chains.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
 import { createCheckpoint } from '../../storage/checkpoint.js';
-import { recordSession } from '../../storage/record.js';
-import { type SyncOptions, readSyncReport } from '../../storage/sync.js';
+import { recordSession } from '../../storage/operations/record.js';
+import { type SyncOptions, readSyncReport } from '../../storage/heads/sync.js';
 import { type OpenedChain, newKey, openNew, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 

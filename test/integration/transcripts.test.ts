@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { type ProjectId, parseProjectId, parseSessionId, type SessionId } from '../../contracts/ids.js';
-import { createPool, type Pool } from '../../storage/pool.js';
+import { createPool, type Pool } from '../../storage/db/pool.js';
 import {
   contextTokens,
   createTranscriptStore,
   isSessionUsable,
   sessionState,
   transcriptBytes,
-} from '../../storage/transcripts.js';
+} from '../../storage/transcripts/store.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startScriptedModel, toolResults } from '../support/scripted-model.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';

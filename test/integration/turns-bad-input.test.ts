@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { chainKey } from '../../client/session-chain.js';
 import { chainWorkflowId } from '../../contracts/ids.js';
-import { closeChain, openChain, readChain, releaseChain } from '../../storage/chains.js';
-import { getSessionChain, listTransitions, readHead } from '../../storage/heads.js';
-import { nothingSpent } from '../../storage/metrics.js';
-import { type MoveRequest, beginMove, commitMove } from '../../storage/moves.js';
-import { type Pool, createPool } from '../../storage/pool.js';
+import { closeChain, openChain, readChain, releaseChain } from '../../storage/chains/chains.js';
+import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
+import { nothingSpent } from '../../storage/ledger/metrics.js';
+import { type MoveRequest, beginMove, commitMove } from '../../storage/operations/moves.js';
+import { type Pool, createPool } from '../../storage/db/pool.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,

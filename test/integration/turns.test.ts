@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createChainRuns } from '../../client/chain-runs.js';
+import { createChainRuns } from '../../temporal/runs.js';
 import { type SessionChain, type StartedChain, createSessionChain } from '../../client/session-chain.js';
 import { taskQueuesOf } from '../../contracts/policy.js';
-import { reconcile } from '../../storage/line.js';
+import { reconcile } from '../../storage/chains/queue.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 

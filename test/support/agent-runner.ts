@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
+import { defaultDefinition } from '../../definition/shipped.js';
 import type { SessionId } from '../../contracts/ids.js';
 
 /** A worker in small, for tests that kill one: `node agent-runner.js <JSON>` runs build steps. */

@@ -9,11 +9,11 @@ import {
   parseVersionId,
 } from '../../contracts/ids.js';
 import { type StepName, stepNames } from '../../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep } from '../../storage/attempts.js';
-import { type Opener, openChain, registerChain } from '../../storage/chains.js';
-import type { AttemptMetrics } from '../../storage/metrics.js';
-import type { Pool } from '../../storage/pool.js';
-import { createTranscriptStore } from '../../storage/transcripts.js';
+import { type Attempt, beginAttempt, commitStep } from '../../storage/operations/attempts.js';
+import { type Opener, openChain, registerChain } from '../../storage/chains/chains.js';
+import type { AttemptMetrics } from '../../storage/ledger/metrics.js';
+import type { Pool } from '../../storage/db/pool.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 
 /** Storage-level helpers: what a chain does to the database, without Temporal and without an agent. */
 

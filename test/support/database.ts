@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Pool, createPool } from '../../storage/pool.js';
+import { type Pool, createPool } from '../../storage/db/pool.js';
 
 export interface TestDatabase {
   url: string;

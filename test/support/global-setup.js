@@ -9,7 +9,7 @@ import { startPostgres } from '../../dist/dev/postgres.js';
 import { startRedis } from '../../dist/dev/redis.js';
 import { findTemporalCli } from '../../dist/dev/temporal-cli.js';
 import { startTemporal } from '../../dist/dev/temporal.js';
-import { migrate } from '../../dist/storage/migrate.js';
+import { migrate } from '../../dist/storage/db/migrate.js';
 
 export const templateName = 'session_chain_template';
 

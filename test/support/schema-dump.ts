@@ -1,4 +1,4 @@
-import type { Pool } from '../../storage/pool.js';
+import type { Pool } from '../../storage/db/pool.js';
 
 /** The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, functions. */
 export async function dumpSchema(pool: Pool): Promise<string> {

@@ -1,5 +1,5 @@
 import { promptFor } from '../../agent/steps.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
+import { defaultDefinition } from '../../definition/shipped.js';
 import type { ChainMode, StepName } from '../../contracts/steps.js';
 import { newKey } from './chains.js';
 

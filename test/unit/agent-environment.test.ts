@@ -4,7 +4,7 @@ import {
   type EnvironmentParts,
   requireCredentials,
   shellGuard,
-} from '../../agent/environment.js';
+} from '../../agent/process/environment.js';
 
 const parts: EnvironmentParts = {
   inherited: {},

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { deriveCost, type PricedUsage, undatedModel } from '../../agent/prices.js';
+import { deriveCost, type PricedUsage, undatedModel } from '../../transcript/prices.js';
 
 /** Prices in US dollars per million tokens. */
 const list = (input: number, output: number, read: number, write: number) => {

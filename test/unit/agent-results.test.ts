@@ -1,8 +1,8 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
 import { codeOfStatus, judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
-import { metadataTool } from '../../contracts/metadata.js';
-import { metadataSchema } from '../../contracts/schemas.js';
+import { metadataTool } from '../../definition/metadata.js';
+import { metadataSchema } from '../../definition/metadata-schema.js';
 import { SessionChainError } from '../../contracts/failures.js';
 
 const usage = {

@@ -1,6 +1,6 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
-import { ownSpend } from '../../agent/spend.js';
+import { ownSpend } from '../../transcript/counters.js';
 import {
   contextTokens,
   type Counters,
@@ -8,7 +8,7 @@ import {
   noUsage,
   ownEntries,
   usageOfTurns,
-} from '../../agent/transcript.js';
+} from '../../transcript/entries.js';
 
 const counters = (costUsd: number, inputTokens: number, apiDurationMs = 0): Counters => ({
   costUsd,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { allowedTools, continuePrompt, digestOf, modelOf } from '../../agent/steps.js';
-import { completeDefinition } from '../../config/complete-definition.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
-import type { ChainDefinitionInput } from '../../contracts/definition.js';
-import { metadataTool } from '../../contracts/metadata.js';
+import { completeDefinition } from '../../definition/check.js';
+import { defaultDefinition } from '../../definition/shipped.js';
+import type { ChainDefinitionInput } from '../../definition/definition.js';
+import { metadataTool } from '../../definition/metadata.js';
 import { stepNames } from '../../contracts/steps.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
 

@@ -2,8 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { chatPrompt } from '../../agent/chat-prompt.js';
 import { allowedTools } from '../../agent/steps.js';
 import { turnText } from '../../cli/commands/chat.js';
-import { completeDefinition } from '../../config/complete-definition.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
+import { completeDefinition } from '../../definition/check.js';
+import { defaultDefinition } from '../../definition/shipped.js';
 import {
   type ChatTurn,
   chatWorkflowId,

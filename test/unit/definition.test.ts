@@ -13,12 +13,12 @@ import ts from 'typescript';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
 import { digestOf, promptFor, serversOf } from '../../agent/steps.js';
-import { loadChainDefinition } from '../../config/chain-definition.js';
-import { completeDefinition } from '../../config/complete-definition.js';
-import { defaultDefinition } from '../../contracts/default-definition.js';
-import { planOf } from '../../contracts/definition.js';
+import { loadChainDefinition } from '../../definition/load.js';
+import { completeDefinition } from '../../definition/check.js';
+import { defaultDefinition } from '../../definition/shipped.js';
+import { planOf } from '../../definition/definition.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import { metadataTool } from '../../contracts/metadata.js';
+import { metadataTool } from '../../definition/metadata.js';
 import { chainModes, stepNames } from '../../contracts/steps.js';
 import { newKey } from '../support/chains.js';
 
@@ -503,7 +503,7 @@ describe('docs/configuration.md', () => {
     const program = ts.createProgram(names, {
       ...options,
       typeRoots: [join(root, 'node_modules/@types')],
-      paths: { 'session-chain/config': [join(root, 'config/define-chain.ts')] },
+      paths: { 'session-chain/config': [join(root, 'definition/define-chain.ts')] },
     });
     const errors = names.flatMap((name) => ts.getPreEmitDiagnostics(program, program.getSourceFile(name)));
     expect(errors.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))).toEqual([]);

@@ -1,9 +1,9 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
 import { judgeEvidence } from '../../agent/evidence.js';
-import { metadataTool } from '../../contracts/metadata.js';
-import { metadataSchema } from '../../contracts/schemas.js';
-import { findHole } from '../../contracts/transcript-hole.js';
+import { metadataTool } from '../../definition/metadata.js';
+import { metadataSchema } from '../../definition/metadata-schema.js';
+import { findHole } from '../../transcript/hole.js';
 
 /** Entries in the shape in which Claude Code 2.1.330 stores them, cut to what is read. */
 let uuids = 0;

@@ -1,0 +1,109 @@
+import type { Brief, BriefPart } from '../../contracts/brief.js';
+import type { BuildId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
+import type { TransitionSource } from '../../contracts/steps.js';
+import { type Pool, queryOne, queryRows } from '../db/pool.js';
+
+/** What the database knows of a project's past, for a session that does not. */
+export interface ProjectPast {
+  /** The newest metadata, with the version that it describes; null where none was ever handed in. */
+  metadata: { versionId: VersionId; value: unknown } | null;
+  /** What callers asked of the last builds, the oldest first. */
+  requests: { versionId: VersionId; buildId: BuildId; instruction: string }[];
+  /** The last moves of the head, the oldest first. */
+  operations: PastOperation[];
+}
+
+export interface PastOperation {
+  seq: number;
+  source: TransitionSource;
+  versionId: VersionId | null;
+  createdAt: Date;
+}
+
+/** The past of a project before a chain of it: its last 10 requests and 20 operations. */
+export async function readPast(pool: Pool, projectId: ProjectId, chainId: ChainId): Promise<ProjectPast> {
+  const [metadata, requests, operations] = await Promise.all([
+    queryRows<{ versionId: VersionId; value: unknown }>(pool, {
+      name: 'latest_metadata',
+      text: `SELECT version_id::text AS "versionId", ai_metadata AS value FROM project_versions
+             WHERE project_id = session_chain.project_key($1) AND ai_metadata IS NOT NULL ORDER BY created_at DESC LIMIT 1`,
+      values: [projectId],
+    }),
+    queryRows<ProjectPast['requests'][number]>(pool, {
+      name: 'past_requests',
+      text: `SELECT version_id AS "versionId", build_id AS "buildId", instruction FROM session_chain.chains c
+             WHERE project_id = $1 AND id < $2 AND instruction IS NOT NULL AND 'build' = ANY (steps)
+               AND EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = c.project_id
+                 AND a.version_id = c.version_id AND a.build_id = c.build_id AND a.step = 'build' AND a.state = 'committed')
+             ORDER BY id DESC LIMIT 10`,
+      values: [projectId, chainId],
+    }),
+    lastOperations(pool, projectId, 0, 20),
+  ]);
+  return { metadata: metadata[0] ?? null, requests: requests.reverse(), operations };
+}
+
+/** The moves of the head after the one that made a session the head: what a session that went on from it does not know. */
+export async function operationsSince(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): Promise<PastOperation[]> {
+  const { seq } = await queryOne<{ seq: number }>(pool, {
+    name: 'seq_of_session',
+    // A session that never was head, such as the unfinished one of a killed attempt, lies before the first that forked it.
+    text: `SELECT coalesce(
+             (SELECT max(t.seq) FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.new_session_id = $2),
+             (SELECT min(t.seq) FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.parent_session_id = $2),
+             0)::bigint AS seq`,
+    values: [projectId, sessionId],
+  });
+  return await lastOperations(pool, projectId, seq, 20);
+}
+
+async function lastOperations(
+  pool: Pool,
+  projectId: ProjectId,
+  afterSeq: number,
+  limit: number,
+): Promise<PastOperation[]> {
+  const newestFirst = await queryRows<PastOperation>(pool, {
+    name: 'last_operations',
+    text: `SELECT seq, source, version_id::text AS "versionId", created_at AS "createdAt" FROM session_transitions
+           WHERE project_id = session_chain.transition_project_key($1) AND seq > $2 ORDER BY seq DESC LIMIT $3`,
+    values: [projectId, afterSeq, limit],
+  });
+  return newestFirst.reverse();
+}
+
+/** Keeps a brief; the first one for a head stays, and is returned. */
+export async function keepBrief(
+  pool: Pool,
+  chainId: ChainId,
+  brief: { headSessionId: SessionId; content: string; parts: BriefPart[] },
+): Promise<Brief> {
+  await queryRows(pool, {
+    name: 'keep_brief',
+    text: `INSERT INTO session_chain.briefs (chain, head_session_id, content, parts) VALUES ($1, $2, $3, $4)
+           ON CONFLICT DO NOTHING`,
+    values: [chainId, brief.headSessionId, brief.content, JSON.stringify(brief.parts)],
+  });
+  const kept = await readBrief(pool, chainId, brief.headSessionId);
+  if (kept) return kept;
+  throw new Error(`The brief of the chain ${chainId} is gone.`);
+}
+
+/** What a chain was told in place of the memory of a head; null where it was told nothing. */
+export async function readBrief(
+  pool: Pool,
+  chainId: ChainId,
+  headSessionId: SessionId,
+): Promise<Brief | null> {
+  const [brief] = await queryRows<Brief>(pool, {
+    name: 'read_brief',
+    text: `SELECT head_session_id AS "headSessionId", content, parts, created_at AS "createdAt"
+           FROM session_chain.briefs WHERE chain = $1 AND head_session_id = $2`,
+    values: [chainId, headSessionId],
+  });
+  return brief ?? null;
+}

@@ -1,0 +1,47 @@
+import type { ChainRun, ChainRuns } from '../../contracts/chain-runs.js';
+import type { ProjectId } from '../../contracts/ids.js';
+import { listOpenRuns, releaseChain } from './chains.js';
+import type { Pool } from '../db/pool.js';
+
+/** Wakes who may work next; one that is gone leaves the line, and the one after it is woken. */
+export async function wakeNext(
+  pool: Pool,
+  runs: ChainRuns,
+  projectId: ProjectId,
+  next: ChainRun | null,
+): Promise<void> {
+  while (next && !(await runs.wake(next))) {
+    // Over for the signal is over for good only where the latest run is.
+    if (!(await runs.isGone(next))) return;
+    const released = await releaseChain(pool, projectId, next);
+    next = 'next' in released && released.next?.runId !== next.runId ? released.next : null;
+  }
+}
+
+/** What became of the runs that a project's open chains name. */
+export interface Reconciled {
+  /** Workflow ids of chains that were closed because their runs are gone. */
+  released: string[];
+  /** A chain whose run is gone, but whose agent is not surely dead before so many ms. */
+  endingInMs: number | null;
+}
+
+/** Who is gone further back is found when it would be woken. */
+const frontOfTheLine = 10;
+
+/** Closes a project's chains whose workflows are gone, without waiting for anybody who wants the turn. */
+export async function reconcile(pool: Pool, runs: ChainRuns, projectId: ProjectId): Promise<Reconciled> {
+  const reconciled: Reconciled = { released: [], endingInMs: null };
+  const front = await listOpenRuns(pool, projectId, frontOfTheLine);
+  const gone = await Promise.all(front.map((run) => runs.isGone(run)));
+  for (const run of front.filter((_, index) => gone[index])) {
+    const outcome = await releaseChain(pool, projectId, run);
+    if (outcome.outcome === 'former_agent_alive') {
+      reconciled.endingInMs = outcome.waitMs;
+    } else {
+      if (outcome.outcome === 'released') reconciled.released.push(run.workflowId);
+      await wakeNext(pool, runs, projectId, outcome.next);
+    }
+  }
+  return reconciled;
+}

@@ -1,0 +1,118 @@
+import type { Head } from '../../contracts/chain.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
+import type { TransitionSource } from '../../contracts/steps.js';
+import { type Pool, queryRows } from '../db/pool.js';
+
+/** The project's head. Throws PROJECT_NOT_FOUND. */
+export async function readHead(pool: Pool, projectId: ProjectId): Promise<Head> {
+  const [row] = await queryRows<Head>(pool, {
+    name: 'read_head',
+    text: `SELECT last_ai_session_id AS "sessionId", session_seq AS seq
+           FROM projects WHERE project_id = session_chain.project_key($1)`,
+    values: [projectId],
+  });
+  if (row) return row;
+  throw new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
+}
+
+/** A head together with who is at work on it, as of one moment. */
+export interface HeadSnapshot {
+  head: Head;
+  /** The chain that holds the project's turn. */
+  holder: { chainId: ChainId; workflowId: string; turn: number } | null;
+  /** The attempt whose agent works just now; one whose worker has been silent for longer than its lease does not. */
+  running: { attemptId: AttemptId; step: string } | null;
+}
+
+/** The head, the chain that holds the turn and its running attempt, read in one statement. Throws PROJECT_NOT_FOUND. */
+export async function readHeadSnapshot(pool: Pool, projectId: ProjectId): Promise<HeadSnapshot> {
+  const [row] = await queryRows<
+    Head & {
+      chainId: ChainId | null;
+      workflowId: string;
+      turn: number;
+      attemptId: AttemptId | null;
+      step: string;
+    }
+  >(pool, {
+    name: 'read_head_snapshot',
+    text: `SELECT p.last_ai_session_id AS "sessionId", p.session_seq AS seq,
+             c.id::text AS "chainId", c.workflow_id AS "workflowId", c.turn, a.id::text AS "attemptId", a.step
+           FROM projects p
+           LEFT JOIN session_chain.chains c ON c.project_id = $1 AND c.status IN ('running', 'waiting')
+           LEFT JOIN session_chain.attempts a
+             ON a.project_id = $1 AND a.build_id = c.build_id AND a.version_id = c.version_id AND a.state = 'running'
+             AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()
+           WHERE p.project_id = session_chain.project_key($1) ORDER BY a.id DESC LIMIT 1`,
+    values: [projectId],
+  });
+  if (!row) {
+    throw new SessionChainError(
+      'PROJECT_NOT_FOUND',
+      `The project ${projectId} is not in the table projects.`,
+    );
+  }
+  const { sessionId, seq, chainId, workflowId, turn, attemptId, step } = row;
+  return {
+    head: { sessionId, seq },
+    holder: chainId === null ? null : { chainId, workflowId, turn },
+    running: attemptId === null ? null : { attemptId, step },
+  };
+}
+
+/** The project's latest session, null for none. */
+export async function getProjectSession(pool: Pool, projectId: ProjectId): Promise<SessionId | null> {
+  return (await readHead(pool, projectId)).sessionId;
+}
+
+/** One move of a head; a row of `session_transitions`. Rows of the host's own time have neither seq nor parent. */
+export interface Transition {
+  seq: number | null;
+  source: TransitionSource;
+  step: string | null;
+  versionId: VersionId | null;
+  oldSessionId: SessionId | null;
+  newSessionId: SessionId;
+  /** What was forked; null for a session that started fresh. */
+  parentSessionId: SessionId | null;
+  createdAt: Date;
+}
+
+/** The moves of a project's head, the newest first. */
+export async function listTransitions(
+  pool: Pool,
+  projectId: ProjectId,
+  limit: number,
+): Promise<Transition[]> {
+  return await queryRows<Transition>(pool, {
+    name: 'list_transitions',
+    text: `SELECT seq, source, step, version_id::text AS "versionId", old_session_id AS "oldSessionId", new_session_id AS "newSessionId",
+             parent_session_id AS "parentSessionId", created_at AS "createdAt"
+           FROM session_transitions WHERE project_id = session_chain.transition_project_key($1)
+           ORDER BY seq DESC NULLS LAST, created_at DESC, id DESC LIMIT $2`,
+    values: [projectId, limit],
+  });
+}
+
+/** The true lineage of the head, the newest session first: each one followed by the one it replaced. */
+export async function getSessionChain(pool: Pool, projectId: ProjectId): Promise<SessionId[]> {
+  const rows = await queryRows<{ id: SessionId }>(pool, {
+    name: 'session_chain',
+    text: `WITH RECURSIVE lineage AS (
+             SELECT t.seq, t.prev_seq, t.new_session_id, t.old_session_id FROM projects p
+               JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = p.session_seq
+             WHERE p.project_id = session_chain.project_key($1)
+             UNION ALL
+             SELECT t.seq, t.prev_seq, t.new_session_id, t.old_session_id FROM lineage l
+               JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = l.prev_seq
+           )
+           SELECT id FROM (
+             SELECT seq, new_session_id AS id FROM lineage
+             UNION ALL
+             SELECT seq - 1, old_session_id FROM lineage WHERE prev_seq IS NULL AND old_session_id IS NOT NULL
+           ) sessions ORDER BY seq DESC`,
+    values: [projectId],
+  });
+  return rows.map((row) => row.id);
+}

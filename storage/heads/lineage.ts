@@ -1,0 +1,77 @@
+import type { ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
+import type { TransitionSource } from '../../contracts/steps.js';
+import { readHead } from './heads.js';
+import { type Pool, queryRows } from '../db/pool.js';
+
+/** A session of a project: one that was a head, or one beside the line of heads. */
+export interface LineageNode {
+  sessionId: SessionId;
+  /** What it forked; null for a fresh one and for one of which nobody knows. */
+  parentSessionId: SessionId | null;
+  /**
+   * `head`: it is or was the head. `side_branch`: a chat turn that never became head. `attempt`: a try of a step or a move
+   * that was not committed, or whose work another one committed.
+   */
+  kind: 'head' | 'side_branch' | 'attempt';
+  /** Number of the transition that made it the head. */
+  seq: number | null;
+  source: TransitionSource | null;
+  /** The head that it replaced. */
+  oldSessionId: SessionId | null;
+  versionId: VersionId | null;
+  /** The step of a chain, or the source of a move; null for a session that nobody journalled. */
+  step: string | null;
+  buildId: string | null;
+  /** The journal's state; null for a session that nobody journalled. */
+  state: 'running' | 'waiting' | 'failed' | 'committed' | null;
+  /** Whether its transcript is whole: a step can go on from it. */
+  isWhole: boolean;
+  createdAt: Date;
+}
+
+export interface Lineage {
+  projectId: ProjectId;
+  headSessionId: SessionId | null;
+  /** The sessions in the order in which they began; the last `limit` heads, and what lies beside them. */
+  nodes: LineageNode[];
+  /** Whether older heads were left out. */
+  isCut: boolean;
+}
+
+/** The sessions of a project and how they hang together. Throws PROJECT_NOT_FOUND. */
+export async function readLineage(pool: Pool, projectId: ProjectId, limit: number): Promise<Lineage> {
+  const { sessionId: headSessionId, seq } = await readHead(pool, projectId);
+  const oldest = Math.max((seq ?? 0) - limit, 0);
+  const nodes = await queryRows<LineageNode>(pool, {
+    name: 'read_lineage',
+    text: `
+      WITH line AS (
+        SELECT DISTINCT ON (t.new_session_id) t.* FROM session_transitions t
+        WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq > $2
+        ORDER BY t.new_session_id, t.seq DESC
+      ), since AS (SELECT min(created_at) AS at FROM line)
+      SELECT coalesce(t.new_session_id::text, s.session_id) AS "sessionId",
+        coalesce(t.parent_session_id::text, s.parent_session_id) AS "parentSessionId",
+        CASE WHEN t.seq IS NOT NULL THEN 'head'
+             WHEN a.step = 'chat_plan' AND a.state = 'committed' AND a.adopts IS NULL THEN 'side_branch'
+             WHEN adopter.step = 'chat_plan' THEN 'side_branch' ELSE 'attempt' END AS kind,
+        t.seq, t.source, t.old_session_id::text AS "oldSessionId",
+        coalesce(t.version_id::text, a.version_id) AS "versionId",
+        coalesce(t.step, a.step) AS step, a.build_id AS "buildId", a.state,
+        session_chain.session_is_whole($1, coalesce(t.new_session_id::text, s.session_id)) AS "isWhole",
+        coalesce(a.started_at, s.created_at, t.created_at) AS "createdAt"
+      FROM line t
+      FULL JOIN (SELECT * FROM session_chain.sessions WHERE project_id = $1) s ON s.session_id = t.new_session_id
+      LEFT JOIN session_chain.attempts a ON a.project_id = $1 AND a.session_id = s.session_id
+      LEFT JOIN session_chain.attempts adopter ON adopter.project_id = $1 AND adopter.adopts = s.session_id
+        AND adopter.state = 'committed'
+      WHERE t.seq IS NOT NULL
+        OR (coalesce(a.started_at, s.created_at) >= (SELECT at FROM since) - interval '1 hour'
+          AND NOT EXISTS (SELECT FROM session_transitions o
+            WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = s.session_id AND o.seq <= $2))
+        OR (SELECT at FROM since) IS NULL
+      ORDER BY coalesce(a.started_at, s.created_at, t.created_at), t.seq`,
+    values: [projectId, oldest],
+  });
+  return { projectId, headSessionId, nodes, isCut: oldest > 0 };
+}

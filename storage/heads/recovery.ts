@@ -1,0 +1,195 @@
+import { SessionChainError } from '../../contracts/failures.js';
+import type { ProjectId, SessionId } from '../../contracts/ids.js';
+import { findHole } from '../../transcript/hole.js';
+import { quarantineSession } from '../operations/attempts.js';
+import { getSessionChain, readHead } from './heads.js';
+import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { createTranscriptStore } from '../transcripts/store.js';
+
+/** Which session a project can go on from, when the one that it should go on from is lost. */
+
+/** Why a session can or cannot be gone on from. */
+export type SessionValidity =
+  | { valid: true }
+  | {
+      valid: false;
+      /**
+       * `unknown`: no transcript of it was ever stored here. `lost`: it was here, and is gone. `hole`: an entry is missing.
+       * `quarantined`: a step could not load it.
+       */
+      reason: 'unknown' | 'lost' | 'hole' | 'quarantined';
+      detail: string;
+    };
+
+/** Whether a session is in the store, without a hole and not in quarantine. Reads the whole transcript. */
+export async function checkSessionValidity(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): Promise<SessionValidity> {
+  const { wasHere, messages, quarantineReason } = await queryOne<{
+    wasHere: boolean;
+    messages: number;
+    quarantineReason: string | null;
+  }>(pool, {
+    name: 'session_validity',
+    text: `SELECT session_chain.session_was_here($1, $2) AS "wasHere", coalesce(s.messages, 0) AS messages,
+             s.quarantine_reason AS "quarantineReason"
+           FROM (SELECT 1) one LEFT JOIN session_chain.sessions s ON s.project_id = $1 AND s.session_id = $2`,
+    values: [projectId, sessionId],
+  });
+  if (quarantineReason !== null) return { valid: false, reason: 'quarantined', detail: quarantineReason };
+  if (messages === 0) {
+    return wasHere
+      ? { valid: false, reason: 'lost', detail: 'Its transcript is no longer in the store.' }
+      : { valid: false, reason: 'unknown', detail: 'Its transcript never was in the store.' };
+  }
+  const detail = await holeOf(pool, projectId, sessionId);
+  return detail === null ? { valid: true } : { valid: false, reason: 'hole', detail };
+}
+
+/** What a transcript lacks; null for a whole one. */
+async function holeOf(pool: Pool, projectId: ProjectId, sessionId: SessionId): Promise<string | null> {
+  const { isWhole } = await queryOne<{ isWhole: boolean }>(pool, {
+    name: 'session_is_whole',
+    text: 'SELECT session_chain.session_is_whole($1, $2) AS "isWhole"',
+    values: [projectId, sessionId],
+  });
+  if (!isWhole) return 'Entries of its transcript are no longer in the store.';
+  try {
+    const store = createTranscriptStore({ pool, projectId });
+    const hole = findHole((await store.load({ projectKey: '', sessionId })) ?? []);
+    return hole === null ? null : `The entry ${hole} follows one that is missing.`;
+  } catch (error) {
+    if (error instanceof SessionChainError && error.code === 'SESSION_NOT_IN_STORE') return error.message;
+    throw error;
+  }
+}
+
+/** The session to go on from in place of one that is lost. */
+export interface Recovery {
+  /** Null: nothing is left to go on from, and the next session is a fresh one. */
+  sessionId: SessionId | null;
+  /** Sessions between the lost one and this one that are lost, too. */
+  skipped: number;
+}
+
+/**
+ * The nearest ancestor of a session that is whole: along what was forked, and where that is not known along what was
+ * replaced as head. A transcript with a hole that turns up on the way is quarantined.
+ */
+export async function nearestValidAncestor(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): Promise<Recovery> {
+  const ancestors = await queryRows<{ sessionId: SessionId; isWhole: boolean }>(pool, {
+    name: 'session_ancestors',
+    text: `SELECT session_id AS "sessionId", session_chain.session_is_whole($1, session_id) AS "isWhole"
+           FROM session_chain.session_ancestors($1, $2) ORDER BY distance`,
+    values: [projectId, sessionId],
+  });
+  for (const [skipped, ancestor] of ancestors.entries()) {
+    if (!ancestor.isWhole) continue;
+    const hole = await holeOf(pool, projectId, ancestor.sessionId);
+    if (hole === null) return { sessionId: ancestor.sessionId, skipped };
+    await quarantineSession(pool, projectId, ancestor.sessionId, hole);
+  }
+  return { sessionId: null, skipped: ancestors.length };
+}
+
+/** What the caller is told of a recovery. */
+export function recoveryWarning(lost: SessionId, { sessionId, skipped }: Recovery): string {
+  if (sessionId === null) {
+    return `The transcript of the session ${lost} is lost, and none of its ancestors is whole: a fresh session is started.`;
+  }
+  const besides = skipped === 0 ? '' : `, and ${skipped} ${skipped === 1 ? 'session' : 'sessions'} before it`;
+  return `The transcript of the session ${lost}${besides} is lost: the work goes on from ${sessionId}, the nearest that is whole.`;
+}
+
+/** Which session a project goes on from. */
+export interface RecoveredSession {
+  projectId: ProjectId;
+  /** The session that was asked for; null for a project that has none. */
+  askedSessionId: SessionId | null;
+  /** What to go on from; null for a fresh session. */
+  sessionId: SessionId | null;
+  /** `valid`: the session itself. `ancestor`: the nearest whole one before it. `fresh`: nothing is left. */
+  outcome: 'valid' | 'ancestor' | 'fresh';
+  /** Why the session cannot be gone on from; null where it can. */
+  problem: Exclude<SessionValidity, { valid: true }> | null;
+  /** What is lost, for people; null where nothing is. */
+  warning: string | null;
+  /** The session is the head and was given up: the next chain goes on from `sessionId`, with the source `recovery`. */
+  givenUp: boolean;
+}
+
+/**
+ * The session itself where it can be gone on from, else its nearest ancestor that can, else none; a session that the
+ * project does not know has the head for its ancestor. A head that is lost is given up: the next chain goes on from what
+ * this returns, its first transition has the source `recovery`, and its result a warning. Without a session the head is
+ * meant. Throws PROJECT_NOT_FOUND.
+ */
+export async function validateAndRecover(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId?: SessionId,
+): Promise<RecoveredSession> {
+  const { sessionId: head } = await readHead(pool, projectId);
+  const asked = sessionId ?? head;
+  const about = { projectId, askedSessionId: asked };
+  if (asked === null) {
+    return { ...about, sessionId: null, outcome: 'fresh', problem: null, warning: null, givenUp: false };
+  }
+  const validity = await checkSessionValidity(pool, projectId, asked);
+  if (validity.valid) {
+    return { ...about, sessionId: asked, outcome: 'valid', problem: null, warning: null, givenUp: false };
+  }
+  if (asked === head) await giveUp(pool, projectId, asked, validity);
+  const recovery = await recoveryOf(pool, projectId, asked, head);
+  return {
+    ...about,
+    sessionId: recovery.sessionId,
+    outcome: recovery.sessionId === null ? 'fresh' : 'ancestor',
+    problem: validity,
+    warning: recoveryWarning(asked, recovery),
+    givenUp: asked === head,
+  };
+}
+
+async function recoveryOf(
+  pool: Pool,
+  projectId: ProjectId,
+  asked: SessionId,
+  head: SessionId | null,
+): Promise<Recovery> {
+  const recovery = await nearestValidAncestor(pool, projectId, asked);
+  if (recovery.skipped > 0 || recovery.sessionId !== null) return recovery;
+  // It has no ancestors: nobody here knows it, or it was made the head outside and no chain has adopted it yet.
+  const [last = null] = await getSessionChain(pool, projectId);
+  for (const sessionId of new Set([head, last])) {
+    if (sessionId === null || sessionId === asked) continue;
+    const { valid } = await checkSessionValidity(pool, projectId, sessionId);
+    const found = valid ? { sessionId, skipped: 0 } : await nearestValidAncestor(pool, projectId, sessionId);
+    if (found.sessionId !== null) return found;
+  }
+  return recovery;
+}
+
+/** Lets the next chain go on without the session. Should its transcript come back, it counts again. */
+async function giveUp(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+  problem: Exclude<SessionValidity, { valid: true }>,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'give_up_session',
+    text: `INSERT INTO session_chain.sessions AS s (project_id, session_id, given_up_at)
+           VALUES ($1, $2, clock_timestamp())
+           ON CONFLICT (project_id, session_id) DO UPDATE SET given_up_at = coalesce(s.given_up_at, excluded.given_up_at)`,
+    values: [projectId, sessionId],
+  });
+  // Nothing but a look at every entry finds such a hole, and the next chain does not look.
+  if (problem.reason === 'hole') await quarantineSession(pool, projectId, sessionId, problem.detail);
+}

@@ -1,0 +1,265 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SessionChainError, toSessionChainError } from '../../contracts/failures.js';
+import type { AttemptId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
+import type { TransitionSource } from '../../contracts/steps.js';
+import type { AttemptMetrics } from '../ledger/metrics.js';
+import { type Move, adoptionWarning, beginMove, commitMove } from './moves.js';
+import { type Pool, queryRows } from '../db/pool.js';
+
+/** Records a Claude operation that ran outside a chain. */
+
+export interface RecordRequest {
+  projectId: ProjectId;
+  /** Null: the newest version of the project, where there is one. */
+  versionId: VersionId | null;
+  /** The session on which the operation ended. */
+  sessionId: SessionId;
+  source: TransitionSource;
+  metrics: AttemptMetrics;
+}
+
+/** The transition that made a session the head. */
+export interface RecordedSession {
+  projectId: ProjectId;
+  versionId: VersionId | null;
+  /** What the transition says; of a head that was known before, perhaps another source than was asked for. */
+  source: TransitionSource;
+  oldSessionId: SessionId | null;
+  newSessionId: SessionId;
+  seq: number;
+  /** The session was the head already: nothing was written now. */
+  alreadyRecorded: boolean;
+  /** Whether a chain can go on from it: its transcript is in the store. */
+  inStore: boolean;
+  warnings: string[];
+}
+
+/** Of an operation of which nobody knows what it took: its cost counts as not known, not as nothing. */
+export const unknownSpend: AttemptMetrics = {
+  usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+  byModel: {},
+  costUsd: null,
+  turns: 0,
+  durationMs: 0,
+  apiDurationMs: null,
+  model: null,
+  agentVersion: null,
+  turnInFlightUnknown: false,
+};
+
+/** Others who move the same head in the same moment are given way to for so long. */
+const giveUpAfterMs = 10_000;
+/** Beginning and committing take milliseconds: who has begun so long ago will not commit any more. */
+const abandonedAfterMs = 2_000;
+
+/**
+ * Makes a session the head, by the commit statement of the chains. A session that is the head already stays it, and the
+ * stored transition is returned. Throws PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY
+ * while a chain holds the turn, SESSION_ALREADY_KNOWN for a session that was a head before or belongs to another
+ * operation, and FENCED when others would not stop moving the head.
+ */
+export async function recordSession(pool: Pool, request: RecordRequest): Promise<RecordedSession> {
+  const deadlineMs = Date.now() + giveUpAfterMs;
+  for (let round = 1; Date.now() < deadlineMs; round++) {
+    const recorded = await tryToRecord(pool, request);
+    if (recorded) return recorded;
+    await sleep(Math.random() * Math.min(10 * round, 100));
+  }
+  throw new SessionChainError(
+    'FENCED',
+    `The session ${request.sessionId} was not recorded: others kept moving the head of the project ${request.projectId}.`,
+    'Record it again.',
+  );
+}
+
+/** Null: somebody else was faster, and another look will show what holds now. */
+async function tryToRecord(pool: Pool, request: RecordRequest): Promise<RecordedSession | null> {
+  const { projectId, sessionId, source } = request;
+  const known = await look(pool, request);
+  if (known.headSessionId === sessionId && known.lastSessionId === sessionId)
+    return asRecorded(request, known);
+  if (known.holder !== null) throw busy(request, known.holder);
+  if (known.headSessionId === sessionId) {
+    // An old writer made it the head; only its transition is missing.
+    await adoptHead(pool, request);
+    return null;
+  }
+  if (known.wasHead) {
+    throw new SessionChainError(
+      'SESSION_ALREADY_KNOWN',
+      `The session ${sessionId} was a head of the project ${projectId} before; the head now is ${known.headSessionId ?? 'none'}.`,
+    );
+  }
+  if (known.attemptId !== null) {
+    if (known.attemptAgeMs === null) {
+      throw new SessionChainError(
+        'SESSION_ALREADY_KNOWN',
+        `The session ${sessionId} of the project ${projectId} belongs to another operation.`,
+      );
+    }
+    if (known.attemptAgeMs > abandonedAfterMs) await forget(pool, known.attemptId);
+    return null;
+  }
+
+  const move = await beginRecording(pool, request);
+  if (!move) return null;
+  const warnings = move.adoptedSessionId ? [adoptionWarning(move.adoptedSessionId)] : [];
+  try {
+    if (move.holder) throw busy(request, move.holder.workflowId);
+    const { oldSessionId, seq } = await commitMove(pool, {
+      move,
+      newSessionId: sessionId,
+      // Nobody saw what it forked.
+      parentSessionId: null,
+      metrics: request.metrics,
+      requireTranscript: false,
+      warnings,
+    });
+    return {
+      projectId,
+      versionId: move.versionId,
+      source,
+      oldSessionId,
+      newSessionId: sessionId,
+      seq,
+      alreadyRecorded: false,
+      ...storeFacts(sessionId, known.inStore, warnings),
+    };
+  } catch (error) {
+    // The operation itself is over; what stays uncommitted would only be in the way of recording it later.
+    await forget(pool, move.attemptId).catch(() => undefined);
+    if (toSessionChainError(error).code === 'FENCED') return null;
+    throw error;
+  }
+}
+
+/** Null: the very same session is recorded by somebody else just now. */
+async function beginRecording(
+  pool: Pool,
+  { projectId, versionId, sessionId, source }: RecordRequest,
+): Promise<Move | null> {
+  try {
+    const begun = await beginMove(pool, {
+      projectId,
+      versionId,
+      buildId: `record:${randomUUID()}`,
+      source,
+      sessionId,
+      inputDigest: createHash('sha256')
+        .update(JSON.stringify([source, sessionId]))
+        .digest('hex'),
+      worker: `${process.pid}@${hostname()}`,
+      leaseMs: 0,
+    });
+    if (begun.outcome === 'begun') return begun.move;
+    throw new Error(`A move that nobody began before cannot be ${begun.outcome}.`);
+  } catch (error) {
+    if (toSessionChainError(error).code === 'SESSION_ALREADY_KNOWN') return null;
+    throw error;
+  }
+}
+
+interface Known {
+  headSessionId: SessionId | null;
+  seq: number | null;
+  /** What the last transition made the head, with that transition. */
+  lastSessionId: SessionId | null;
+  lastOldSessionId: SessionId | null;
+  lastSource: TransitionSource;
+  lastVersionId: VersionId | null;
+  /** Workflow id of the chain that holds the turn. */
+  holder: string | null;
+  wasHead: boolean;
+  /** The attempt that has the session; its age only where it is a recording that has not been committed. */
+  attemptId: AttemptId | null;
+  attemptAgeMs: number | null;
+  inStore: boolean;
+}
+
+async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promise<Known> {
+  const [known] = await queryRows<Known>(pool, {
+    name: 'look_before_recording',
+    text: `SELECT p.last_ai_session_id AS "headSessionId", p.session_seq AS seq, t.new_session_id AS "lastSessionId",
+             t.old_session_id AS "lastOldSessionId", t.source AS "lastSource", t.version_id::text AS "lastVersionId",
+             (SELECT c.workflow_id FROM session_chain.chains c
+              WHERE c.project_id = $1 AND c.status IN ('running', 'waiting')) AS holder,
+             EXISTS (SELECT FROM session_transitions o
+                 WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = $2)
+               -- Every other old session is the new one of the transition before.
+               OR EXISTS (SELECT FROM session_transitions o
+                 WHERE o.project_id = session_chain.transition_project_key($1) AND o.old_session_id = $2
+                   AND o.seq IS NOT NULL AND o.prev_seq IS NULL) AS "wasHead",
+             a.id::text AS "attemptId",
+             CASE WHEN a.build_id LIKE 'record:%' AND a.state = 'running'
+               THEN extract(epoch FROM clock_timestamp() - a.started_at) * 1000 END AS "attemptAgeMs",
+             session_chain.session_is_usable($1, $2) AS "inStore"
+           FROM projects p
+           LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = p.session_seq
+           LEFT JOIN session_chain.attempts a ON a.project_id = $1 AND a.session_id = $2
+           WHERE p.project_id = session_chain.project_key($1)`,
+    values: [projectId, sessionId],
+  });
+  if (known) return known;
+  throw new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
+}
+
+function asRecorded({ projectId, sessionId }: RecordRequest, known: Known): RecordedSession {
+  return {
+    projectId,
+    versionId: known.lastVersionId,
+    source: known.lastSource,
+    oldSessionId: known.lastOldSessionId,
+    newSessionId: sessionId,
+    seq: known.seq ?? 0,
+    alreadyRecorded: true,
+    ...storeFacts(sessionId, known.inStore, []),
+  };
+}
+
+function storeFacts(sessionId: SessionId, inStore: boolean, warnings: string[]) {
+  const missing = `The transcript of ${sessionId} is not in the store: until it is imported, the next chain fails with SESSION_NOT_IN_STORE.`;
+  return { inStore, warnings: inStore ? warnings : [...warnings, missing] };
+}
+
+function busy({ projectId }: RecordRequest, holder: string): SessionChainError {
+  return new SessionChainError(
+    'PROJECT_BUSY',
+    `The chain ${holder} works on the project ${projectId}; nothing was recorded.`,
+  );
+}
+
+/** Writes the transition of a head that was moved outside, and the version's row. The lock comes before every other look. */
+async function adoptHead(pool: Pool, { projectId, versionId }: RecordRequest): Promise<void> {
+  await queryRows(pool, {
+    name: 'adopt_head',
+    text: `WITH locked AS MATERIALIZED (
+             SELECT p.project_id FROM projects p
+             WHERE p.project_id = session_chain.project_key($1) AND NOT EXISTS (SELECT FROM session_chain.chains c
+               WHERE c.project_id = $1 AND c.status IN ('running', 'waiting'))
+             FOR NO KEY UPDATE OF p
+           ), adopted AS MATERIALIZED (
+             SELECT l.project_id, a.session_id FROM locked l, session_chain.adopt_head(l.project_id::text, 0) a
+           )
+           UPDATE project_versions v SET ai_session_id = adopted.session_id, ai_session_last_used_at = clock_timestamp()
+           FROM adopted
+           WHERE v.project_id = adopted.project_id AND v.version_id = coalesce(session_chain.version_key($2), (
+             SELECT n.version_id FROM project_versions n WHERE n.project_id = adopted.project_id ORDER BY n.created_at DESC LIMIT 1))`,
+    values: [projectId, versionId],
+  });
+}
+
+/** Takes a recording that was not committed out of the journal again, so that its session can be recorded later. */
+async function forget(pool: Pool, attemptId: AttemptId): Promise<void> {
+  await queryRows(pool, {
+    name: 'forget_recording',
+    text: `WITH forgotten AS (
+             DELETE FROM session_chain.attempts WHERE id = $1 AND state = 'running' AND build_id LIKE 'record:%'
+             RETURNING project_id, session_id
+           )
+           DELETE FROM session_chain.sessions s USING forgotten f
+           WHERE s.project_id = f.project_id AND s.session_id = f.session_id AND s.batches = 0`,
+    values: [attemptId],
+  });
+}

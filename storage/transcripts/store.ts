@@ -1,0 +1,397 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { QueryConfig, QueryResultRow } from 'pg';
+import { SessionChainError } from '../../contracts/failures.js';
+import type { ProjectId, SessionId } from '../../contracts/ids.js';
+import { type Pool, queryRows } from '../db/pool.js';
+import { encodeBatch, type EncodedBatch, entryDecoder } from '../../transcript/codec.js';
+
+export interface TranscriptStoreOptions {
+  pool: Pool;
+  projectId: ProjectId;
+  /** How long one call waits for a database that is away; below the 60 s after which the SDK gives up on the call. */
+  waitForDatabaseMs?: number;
+}
+
+/** The SDK's store with all its optional methods except summaries. */
+export type TranscriptStore = Required<
+  Pick<SessionStore, 'append' | 'load' | 'listSessions' | 'delete' | 'listSubkeys'>
+>;
+
+/**
+ * The transcripts of one project, as the Agent SDK reads and writes them. The SDK's own projectKey, which is made from
+ * the working folder, is ignored: a session is found again from any host, home and folder.
+ *
+ * `append` keeps the order of each session's entries, waits for a database that is away, stores an append whose answer
+ * was lost only once, and after a failure refuses all that follows in this session: a transcript may end early, it has
+ * no hole. Errors: FENCED when the session is sealed, STORE_REFUSED when the entries could not be stored.
+ * `load` returns the entries as they were appended, byte for byte as JSON, a repeated uuid once; null when the session
+ * has none. `delete` refuses (SESSION_IN_USE) what a head, a version or an attempt needs.
+ */
+export function createTranscriptStore({
+  pool,
+  projectId,
+  waitForDatabaseMs = 45_000,
+}: TranscriptStoreOptions): TranscriptStore {
+  const appendInOrder = createLanes();
+
+  async function write(
+    { sessionId, subpath }: SessionKey,
+    batch: EncodedBatch,
+    deadlineMs: number,
+  ): Promise<void> {
+    const texts = batch.patch === null ? batch.contents : [...batch.contents, batch.patch];
+    const append: QueryConfig = {
+      name: 'append_entries',
+      text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)',
+      values: [
+        projectId,
+        sessionId,
+        subpath ?? '',
+        randomUUID(),
+        texts.map(({ digest }) => digest),
+        texts.map(({ text }) => text).join(textSeparator),
+        batch.patch !== null,
+        batch.messages,
+        batch.bytes,
+      ],
+    };
+    try {
+      await untilDatabaseReturns(deadlineMs, (timeoutMs) => pool.query(timed(append, timeoutMs)));
+    } catch (error) {
+      if (!isStoredBefore(error)) throw refusal(error, sessionId);
+    }
+  }
+
+  async function read<Row extends QueryResultRow>(query: QueryConfig): Promise<Row[]> {
+    return untilDatabaseReturns(Date.now() + waitForDatabaseMs, (timeoutMs) =>
+      queryRows<Row>(pool, timed(query, timeoutMs)),
+    );
+  }
+
+  return {
+    async append(key, entries) {
+      if (entries.length === 0) return;
+      const deadlineMs = Date.now() + waitForDatabaseMs;
+      const batch = encodeBatch(key.sessionId, entries);
+      await appendInOrder(key.sessionId, () => write(key, batch, deadlineMs));
+    },
+
+    async load({ sessionId, subpath }) {
+      const rows = await read<EntryRow>(loadQuery(projectId, sessionId, subpath ?? ''));
+      if (rows.length === 0) return null;
+      return firstOfEachUuid(decodeRows(sessionId, rows));
+    },
+
+    async listSessions() {
+      const rows = await read<{ session_id: string; appended_ms: number }>({
+        text: `SELECT s.session_id, floor(extract(epoch FROM s.appended_at) * 1000)::bigint AS appended_ms
+               FROM session_chain.sessions s
+               WHERE s.project_id = $1 AND s.entries > 0`,
+        values: [projectId],
+      });
+      return rows.map((row) => ({ sessionId: row.session_id, mtime: row.appended_ms }));
+    },
+
+    async delete({ sessionId, subpath }) {
+      const [row] = await read<{ outcome: string }>({
+        text: 'SELECT session_chain.delete_session($1, $2, $3) AS outcome',
+        values: [projectId, sessionId, subpath ?? null],
+      });
+      if (row?.outcome === 'referenced') {
+        throw new SessionChainError(
+          'SESSION_IN_USE',
+          `Session ${sessionId} of project ${projectId} is still needed: a head, a version or an attempt refers to it.`,
+        );
+      }
+    },
+
+    async listSubkeys({ sessionId }) {
+      const rows = await read<{ subpath: string }>({
+        text: `SELECT DISTINCT b.subpath
+               FROM session_chain.sessions s JOIN session_chain.transcript_batches b ON b.session = s.id
+               WHERE s.project_id = $1 AND s.session_id = $2 AND b.subpath <> ''
+               ORDER BY b.subpath`,
+        values: [projectId, sessionId],
+      });
+      return rows.map((row) => row.subpath);
+    },
+  };
+}
+
+export interface SessionState {
+  /** False for an id that was never seen here; all else is then zero or false. */
+  exists: boolean;
+  /** Entries of the main transcript. */
+  entries: number;
+  sealed: boolean;
+  quarantined: boolean;
+  /** What the agent appended to it, before anything was shared. */
+  appendedBytes: number;
+}
+
+export async function sessionState(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): Promise<SessionState> {
+  const [row] = await queryRows<Omit<SessionState, 'exists'>>(pool, {
+    text: `SELECT s.entries, s.sealed_at IS NOT NULL AS sealed, s.quarantined_at IS NOT NULL AS quarantined,
+             s.appended_bytes AS "appendedBytes"
+           FROM session_chain.sessions s WHERE s.project_id = $1 AND s.session_id = $2`,
+    values: [projectId, sessionId],
+  });
+  return row
+    ? { exists: true, ...row }
+    : { exists: false, entries: 0, sealed: false, quarantined: false, appendedBytes: 0 };
+}
+
+/** Whether a step may go on from this session: its transcript holds a message and is not in quarantine. */
+export async function isSessionUsable(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): Promise<boolean> {
+  const [row] = await queryRows<{ usable: boolean }>(pool, {
+    text: 'SELECT session_chain.session_is_usable($1, $2) AS usable',
+    values: [projectId, sessionId],
+  });
+  return row?.usable ?? false;
+}
+
+/**
+ * The size of a session's context in tokens: what the last request of its transcript read, wrote and answered, or what
+ * a compaction after it left. 0 when the transcript says nothing.
+ */
+export async function contextTokens(pool: Pool, projectId: ProjectId, sessionId: SessionId): Promise<number> {
+  for await (const entry of entriesNewestFirst(pool, projectId, sessionId)) {
+    const tokens = tokensAfterCompaction(entry) ?? tokensOfAnswer(entry);
+    if (tokens !== undefined) return tokens;
+  }
+  return 0;
+}
+
+/**
+ * What the agents of a project appended, and what its transcripts take in the database: the sum of the stored values
+ * (compressed as they are) plus the row headers, without indexes.
+ */
+export async function transcriptBytes(
+  pool: Pool,
+  projectId: ProjectId,
+): Promise<{ appendedBytes: number; storedBytes: number }> {
+  const [row] = await queryRows<{ appended: number; stored: number }>(pool, {
+    text: `
+      WITH session AS (SELECT * FROM session_chain.sessions s WHERE s.project_id = $1),
+      -- 23 bytes of header padded to 24, and a line pointer of 4
+      size (bytes) AS (
+        SELECT sum(28 + pg_column_size(s.id) + pg_column_size(s.project_id) + pg_column_size(s.session_id)
+          + coalesce(pg_column_size(s.parent_session_id), 0) + 4 + 8 * 3 + 8 * 3) FROM session s
+        UNION ALL
+        SELECT sum(28 + pg_column_size(t.id) + pg_column_size(t.project_id) + pg_column_size(t.digest)
+          + pg_column_size(t.content)) FROM session_chain.transcript_texts t WHERE t.project_id = $1
+        UNION ALL
+        SELECT sum(28 + pg_column_size(b.session) + pg_column_size(b.ordinal) + pg_column_size(b.append_id)
+          + coalesce(pg_column_size(b.patch_id), 0) + pg_column_size(b.subpath) + pg_column_size(b.entry_ids))
+        FROM session JOIN session_chain.transcript_batches b ON b.session = session.id
+      )
+      SELECT (SELECT coalesce(sum(appended_bytes), 0) FROM session)::bigint AS appended,
+        (SELECT coalesce(sum(bytes), 0) FROM size)::bigint AS stored`,
+    values: [projectId],
+  });
+  return { appendedBytes: row?.appended ?? 0, storedBytes: row?.stored ?? 0 };
+}
+
+interface EntryRow {
+  ordinal: number;
+  index: number;
+  patch: string | null;
+  /** Null when the batch names an entry that is gone. */
+  content: string | null;
+}
+
+/** The entries of a transcript in append order; the patch of a batch comes with its first entry. */
+function loadQuery(projectId: string, sessionId: string, subpath: string): QueryConfig {
+  return {
+    name: 'load_transcript',
+    text: `
+      SELECT b.ordinal, (u.n - 1)::integer AS index, p.content AS patch, t.content
+      FROM session_chain.sessions s
+      JOIN session_chain.transcript_batches b ON b.session = s.id AND b.subpath = $3
+      CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
+      LEFT JOIN session_chain.transcript_texts t ON t.id = u.id
+      LEFT JOIN session_chain.transcript_texts p ON p.id = b.patch_id AND u.n = 1
+      WHERE s.project_id = $1 AND s.session_id = $2
+      ORDER BY b.ordinal, u.n`,
+    values: [projectId, sessionId, subpath],
+  };
+}
+
+function decodeRows(sessionId: string, rows: EntryRow[]): SessionStoreEntry[] {
+  let decode = entryDecoder(sessionId, null);
+  return rows.map(({ ordinal, index, patch, content }) => {
+    if (content === null) throw holeIn(sessionId, ordinal, index);
+    if (index === 0) decode = entryDecoder(sessionId, patch);
+    return decode(content, index);
+  });
+}
+
+function holeIn(sessionId: string, ordinal: number, index: number): SessionChainError {
+  return new SessionChainError(
+    'SESSION_NOT_IN_STORE',
+    `The transcript of session ${sessionId} lacks entry ${index + 1} of its append ${ordinal}.`,
+    'Restore session_chain.transcript_texts from a backup, or go on from an earlier session.',
+  );
+}
+
+/** An entry's uuid is its idempotency key; entries without one (titles, modes) are all kept. */
+export function firstOfEachUuid(entries: SessionStoreEntry[]): SessionStoreEntry[] {
+  const seen = new Set<string>();
+  return entries.filter(({ uuid }) => {
+    if (typeof uuid !== 'string') return true;
+    if (seen.has(uuid)) return false;
+    seen.add(uuid);
+    return true;
+  });
+}
+
+/** The main transcript from its end, read page by page: what is asked for stands near the end of a long list. */
+async function* entriesNewestFirst(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): AsyncGenerator<SessionStoreEntry> {
+  const pageSize = 100;
+  for (let offset = 0; ; offset += pageSize) {
+    const rows = await queryRows<{ index: number; patch: string | null; content: string }>(pool, {
+      text: `
+        SELECT r.index, p.content AS patch, t.content
+        FROM (
+          SELECT b.ordinal, (u.n - 1)::integer AS index, b.patch_id, u.id
+          FROM session_chain.sessions s
+          JOIN session_chain.transcript_batches b ON b.session = s.id AND b.subpath = ''
+          CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
+          WHERE s.project_id = $1 AND s.session_id = $2
+          ORDER BY b.ordinal DESC, u.n DESC LIMIT $3 OFFSET $4
+        ) r
+        JOIN session_chain.transcript_texts t ON t.id = r.id
+        LEFT JOIN session_chain.transcript_texts p ON p.id = r.patch_id
+        ORDER BY r.ordinal DESC, r.index DESC`,
+      values: [projectId, sessionId, pageSize, offset],
+    });
+    for (const { index, patch, content } of rows) yield entryDecoder(sessionId, patch)(content, index);
+    if (rows.length < pageSize) return;
+  }
+}
+
+function tokensAfterCompaction(entry: SessionStoreEntry): number | undefined {
+  if (entry.type !== 'system' || entry.subtype !== 'compact_boundary') return undefined;
+  return numberAt(entry.compactMetadata, 'postTokens');
+}
+
+function tokensOfAnswer(entry: SessionStoreEntry): number | undefined {
+  // What the agent writes itself (an interruption, an API error) says nothing about the context.
+  const { message, isApiErrorMessage } = entry;
+  if (
+    entry.type !== 'assistant' ||
+    isApiErrorMessage === true ||
+    valueAt(message, 'model') === '<synthetic>'
+  ) {
+    return undefined;
+  }
+  const usage = valueAt(message, 'usage');
+  const parts = ['input_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens', 'output_tokens'];
+  const tokens = parts.reduce((sum, part) => sum + (numberAt(usage, part) ?? 0), 0);
+  return tokens > 0 ? tokens : undefined;
+}
+
+function numberAt(value: unknown, key: string): number | undefined {
+  const found = valueAt(value, key);
+  return typeof found === 'number' ? found : undefined;
+}
+
+function valueAt(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+}
+
+/** Runs the tasks of one lane one after the other. Once one has failed, all later ones fail the same way, unrun. */
+function createLanes(): (lane: string, task: () => Promise<void>) => Promise<void> {
+  const lanes = new Map<string, Promise<void>>();
+  return (lane, task) => {
+    const result = (lanes.get(lane) ?? Promise.resolve()).then(task);
+    lanes.set(lane, result);
+    const forgetIfLast = () => {
+      if (lanes.get(lane) === result) lanes.delete(lane);
+    };
+    result.then(forgetIfLast, () => undefined);
+    return result;
+  };
+}
+
+/** Tries again, with pauses of 50 ms to 2 s, while the database is away, until the deadline. */
+async function untilDatabaseReturns<T>(
+  deadlineMs: number,
+  attempt: (timeoutMs: number) => Promise<T>,
+): Promise<T> {
+  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
+    try {
+      // A connection that died silently answers never: a limit per try, so that another one gets its turn.
+      return await attempt(Math.min(Math.max(deadlineMs - Date.now(), 1_000), 20_000));
+    } catch (error) {
+      if (!isTransient(error) || Date.now() + pauseMs >= deadlineMs) throw error;
+      await sleep(pauseMs);
+    }
+  }
+}
+
+/** node-postgres takes a limit per statement, which its types do not know; it gives up the connection with it. */
+function timed(query: QueryConfig, timeoutMs: number): QueryConfig {
+  return { ...query, query_timeout: timeoutMs } as QueryConfig;
+}
+
+/** Whether the database may answer the same statement a moment later. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof SessionChainError) return error.code === 'DATABASE_UNAVAILABLE';
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return typeof code === 'string' ? transientCodes.test(code) : transientMessages.test(String(message));
+}
+
+// Connection lost or refused; server shutting down, starting or full; a read-only server during a fail-over; a conflict
+// with another transaction.
+const transientCodes =
+  /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH|08\w{3}|57P0[1-3]|53300|25006|40001|40P01|55P03)$/;
+// What node-postgres says without a code: a connection that ended, could not be had or did not answer in time.
+const transientMessages =
+  /Connection terminated|connection error|timeout exceeded when trying to connect|Query read timeout/;
+
+/** Between the texts of one append; JSON never holds it raw. */
+const textSeparator = '\u0003';
+
+/** Our own SQLSTATE, raised by session_chain.append_entries. */
+const sessionSealed = 'SC001';
+
+function isSqlError(error: unknown, state: string): boolean {
+  return (error as { code?: unknown } | null)?.code === state;
+}
+
+/** The answer to the first try was lost, not the append. */
+function isStoredBefore(error: unknown): boolean {
+  return (
+    isSqlError(error, '23505') &&
+    (error as { constraint?: unknown }).constraint === 'transcript_batches_append_key'
+  );
+}
+
+function refusal(error: unknown, sessionId: string): SessionChainError {
+  const reason = String((error as { message?: unknown }).message);
+  return isSqlError(error, sessionSealed)
+    ? new SessionChainError('FENCED', `Session ${sessionId} is sealed.`, undefined, { cause: error })
+    : new SessionChainError(
+        'STORE_REFUSED',
+        `The transcript of session ${sessionId} could not be stored: ${reason}`,
+        undefined,
+        {
+          cause: error,
+        },
+      );
+}

@@ -1,0 +1,278 @@
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { z } from 'zod';
+import type { ModelUsage, Usage } from '../contracts/chain.js';
+
+/**
+ * Readers of stored transcript entries. The entry format is Claude Code's own and not published: every reader takes
+ * what it needs by a schema and passes over an entry of another shape.
+ */
+
+const assistantEntry = z.object({
+  type: z.literal('assistant'),
+  isApiErrorMessage: z.boolean().optional(),
+  message: z.object({
+    id: z.string(),
+    model: z.string(),
+    stop_reason: z.string().nullish(),
+    content: z.array(z.looseObject({ type: z.string() })).default([]),
+    usage: z
+      .object({
+        input_tokens: z.number().nullish(),
+        output_tokens: z.number().nullish(),
+        cache_read_input_tokens: z.number().nullish(),
+        cache_creation_input_tokens: z.number().nullish(),
+      })
+      .nullish(),
+  }),
+});
+type AssistantEntry = z.infer<typeof assistantEntry>;
+
+const userEntry = z.object({
+  type: z.literal('user'),
+  message: z.object({ content: z.array(z.looseObject({ type: z.string() })) }),
+});
+const boundaryEntry = z.object({
+  type: z.literal('system'),
+  subtype: z.literal('compact_boundary'),
+  uuid: z.string(),
+  compactMetadata: z.object({ preTokens: z.number(), postTokens: z.number().optional() }),
+});
+const summaryEntry = z.object({
+  type: z.literal('user'),
+  isCompactSummary: z.literal(true),
+  parentUuid: z.string(),
+});
+const costStateEntry = z.object({
+  type: z.literal('cost-state'),
+  totalCostUSD: z.number(),
+  totalAPIDuration: z.number().default(0),
+  modelUsage: z.record(
+    z.string(),
+    z.object({
+      inputTokens: z.number().default(0),
+      outputTokens: z.number().default(0),
+      cacheReadInputTokens: z.number().default(0),
+      cacheCreationInputTokens: z.number().default(0),
+      costUSD: z.number().default(0),
+    }),
+  ),
+});
+
+/** Counters as Claude Code keeps them: running totals, see spend.ts. */
+export interface Counters {
+  costUsd: number;
+  apiDurationMs: number;
+  usage: Usage;
+  byModel: Record<string, ModelCounters>;
+}
+
+export interface ModelCounters extends Usage {
+  costUsd: number;
+}
+
+/** The entries that a session added itself: those whose uuid its parent does not have. */
+export function ownEntries(entries: SessionStoreEntry[], base: SessionStoreEntry[]): SessionStoreEntry[] {
+  const inherited = new Set(base.map((entry) => entry.uuid).filter((uuid) => uuid !== undefined));
+  return entries.filter((entry) => entry.uuid === undefined || !inherited.has(entry.uuid));
+}
+
+/** The last `cost-state` of a transcript; null where none was written, which is so after a kill. No fork copies it. */
+export function lastCounters(entries: SessionStoreEntry[]): Counters | null {
+  const last = parseAll(entries, costStateEntry).at(-1);
+  if (last === undefined) return null;
+  const byModel = countersByModel(last.modelUsage);
+  return {
+    costUsd: last.totalCostUSD,
+    apiDurationMs: last.totalAPIDuration,
+    usage: sumUsage(Object.values(byModel)),
+    byModel,
+  };
+}
+
+/** Claude Code's own words for the counters of each model, in ours. */
+export function countersByModel(
+  modelUsage: Record<
+    string,
+    {
+      inputTokens: number;
+      outputTokens: number;
+      cacheReadInputTokens: number;
+      cacheCreationInputTokens: number;
+      costUSD: number;
+    }
+  >,
+): Record<string, ModelCounters> {
+  return Object.fromEntries(
+    Object.entries(modelUsage).map(([model, counters]) => [
+      model,
+      {
+        inputTokens: counters.inputTokens,
+        outputTokens: counters.outputTokens,
+        cacheReadTokens: counters.cacheReadInputTokens,
+        cacheWriteTokens: counters.cacheCreationInputTokens,
+        costUsd: counters.costUSD,
+      },
+    ]),
+  );
+}
+
+/**
+ * Usage of the model's turns, counted once per message although a message is stored once per content block. What
+ * Claude Code spends besides (a compaction's summary) is in no entry; the counters have it.
+ */
+export function usageOfTurns(entries: SessionStoreEntry[]): {
+  turns: number;
+  usage: Usage;
+  byModel: Record<string, Usage>;
+} {
+  const messages = [...new Map(modelTurns(entries).map((entry) => [entry.message.id, entry])).values()];
+  const models = [...new Set(messages.map((entry) => entry.message.model))];
+  return {
+    turns: messages.length,
+    usage: sumUsage(messages.map(usageOf)),
+    byModel: Object.fromEntries(
+      models.map((model) => [
+        model,
+        sumUsage(messages.filter((entry) => entry.message.model === model).map(usageOf)),
+      ]),
+    ),
+  };
+}
+
+/** Tokens that nobody has put a price on yet. */
+export function withUnknownCost(byModel: Record<string, Usage>): Record<string, ModelUsage> {
+  return Object.fromEntries(
+    Object.entries(byModel).map(([model, usage]) => [model, { ...usage, costUsd: null }]),
+  );
+}
+
+/** How large the context was at the last model turn, in tokens; 0 where there was none. */
+export function contextTokens(entries: SessionStoreEntry[]): number {
+  const last = modelTurns(entries).at(-1);
+  if (last === undefined) return 0;
+  const usage = usageOf(last);
+  return usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
+}
+
+/** The model of the last turn; null where there was no turn. */
+export function lastModel(entries: SessionStoreEntry[]): string | null {
+  return modelTurns(entries).at(-1)?.message.model ?? null;
+}
+
+/** The version of Claude Code that wrote the last entry that names one; null where none does. */
+export function agentVersion(entries: SessionStoreEntry[]): string | null {
+  const versions = entries.map((entry) => entry.version).filter((version) => typeof version === 'string');
+  return versions.at(-1) ?? null;
+}
+
+/** What the model said in its last turn; empty where there was none. */
+export function lastText(entries: SessionStoreEntry[]): string {
+  const turns = modelTurns(entries);
+  // A message is stored once per content block.
+  return turns
+    .filter(({ message }) => message.id === turns.at(-1)?.message.id)
+    .flatMap(({ message }) => message.content)
+    .flatMap((block) => (block.type === 'text' && typeof block.text === 'string' ? [block.text] : []))
+    .join('');
+}
+
+/** The stop reason of the last model turn; null where there was no turn. Synthetic entries are no turns. */
+export function lastStopReason(entries: SessionStoreEntry[]): string | null {
+  return modelTurns(entries).at(-1)?.message.stop_reason ?? null;
+}
+
+/**
+ * Whether the conversation ends with a message of the model that ended its turn: nothing of the user, such as a tool
+ * result, comes after it.
+ */
+export function endsWithFinishedTurn(own: SessionStoreEntry[]): boolean {
+  const last = own.filter(({ type }) => type === 'user' || type === 'assistant').at(-1);
+  return last !== undefined && lastStopReason([last]) === 'end_turn';
+}
+
+/**
+ * The compaction that a session made itself and that can be believed: its boundary has a summary hanging on it and
+ * the context got smaller. Null for anything less.
+ */
+export function verifiedCompaction(
+  own: SessionStoreEntry[],
+): { preTokens: number; postTokens: number } | null {
+  const boundary = parseAll(own, boundaryEntry).at(-1);
+  if (boundary === undefined) return null;
+  const { preTokens, postTokens } = boundary.compactMetadata;
+  const summarised = parseAll(own, summaryEntry).some((summary) => summary.parentUuid === boundary.uuid);
+  if (!summarised || postTokens === undefined || postTokens >= preTokens) return null;
+  return { preTokens, postTokens };
+}
+
+/** The last value that the model submitted through a tool and the tool accepted; null where there was none. */
+export function acceptedSubmission(
+  own: SessionStoreEntry[],
+  toolName: string,
+  schema: z.ZodObject,
+): Record<string, unknown> | null {
+  const submissions = acceptedCalls(own)
+    .filter(({ name }) => name === toolName)
+    .map(({ input }) => schema.safeParse(input))
+    .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
+  return submissions.at(-1) ?? null;
+}
+
+/** The model's tool calls that were answered without an error, in order. */
+export function acceptedCalls(own: SessionStoreEntry[]): { name: string; input: unknown }[] {
+  const accepted = new Set(
+    parseAll(own, userEntry)
+      .flatMap((entry) => entry.message.content)
+      .filter((block) => block.type === 'tool_result' && block.is_error !== true)
+      .map((block) => block.tool_use_id),
+  );
+  return modelTurns(own)
+    .flatMap((entry) => entry.message.content)
+    .filter((block) => block.type === 'tool_use' && accepted.has(block.id))
+    .map(({ name, input }) => ({ name: String(name), input }));
+}
+
+/** The ids of the tool calls in these entries. */
+export function toolUseIds(entries: SessionStoreEntry[]): string[] {
+  return parseAll(entries, assistantEntry)
+    .flatMap((entry) => entry.message.content)
+    .flatMap((block) => (block.type === 'tool_use' && typeof block.id === 'string' ? [block.id] : []));
+}
+
+export const noUsage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+
+export function sumUsage(usages: readonly Usage[]): Usage {
+  return usages.reduce(
+    (sum, usage) => ({
+      inputTokens: sum.inputTokens + usage.inputTokens,
+      outputTokens: sum.outputTokens + usage.outputTokens,
+      cacheReadTokens: sum.cacheReadTokens + usage.cacheReadTokens,
+      cacheWriteTokens: sum.cacheWriteTokens + usage.cacheWriteTokens,
+    }),
+    noUsage,
+  );
+}
+
+/** Assistant entries that a model made: neither API errors nor the ones Claude Code writes itself. */
+function modelTurns(entries: SessionStoreEntry[]): AssistantEntry[] {
+  return parseAll(entries, assistantEntry).filter(
+    (entry) => entry.isApiErrorMessage !== true && entry.message.model !== '<synthetic>',
+  );
+}
+
+function usageOf(entry: AssistantEntry): Usage {
+  const usage = entry.message.usage;
+  return {
+    inputTokens: usage?.input_tokens ?? 0,
+    outputTokens: usage?.output_tokens ?? 0,
+    cacheReadTokens: usage?.cache_read_input_tokens ?? 0,
+    cacheWriteTokens: usage?.cache_creation_input_tokens ?? 0,
+  };
+}
+
+function parseAll<Value>(entries: SessionStoreEntry[], schema: z.ZodType<Value>): Value[] {
+  return entries.flatMap((entry) => {
+    const parsed = schema.safeParse(entry);
+    return parsed.success ? [parsed.data] : [];
+  });
+}
