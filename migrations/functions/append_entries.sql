@@ -1,0 +1,54 @@
+-- Stores one append and returns its ordinal. p_digests and p_texts are its entries in order, then the patch if there is one
+-- (p_patched); the texts are joined by U+0003, because an array literal of much JSON costs 20 times the time.
+-- p_context_tokens is the size of the context after it, null where the append does not tell it.
+-- The first statement locks the session's row, so that appends of one session follow each other and none passes a seal:
+-- SC001 says that the session is sealed. A unique violation of transcript_batches_append_key says that this append was
+-- stored before.
+CREATE FUNCTION session_chain.append_entries(
+  p_project text, p_session text, p_subpath text, p_append_id uuid, p_digests bytea[], p_texts text,
+  p_patched boolean, p_messages integer, p_bytes bigint, p_context_tokens bigint)
+RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_entries integer := cardinality(p_digests) - p_patched::integer;
+  v_main integer := (p_subpath = '')::integer;
+  v_session bigint;
+  v_ordinal integer;
+  v_ids bigint[];
+BEGIN
+  INSERT INTO session_chain.sessions AS s
+    (project_id, session_id, batches, entries, messages, appended_bytes, context_tokens, appended_at)
+  VALUES (p_project, p_session, 1, v_main * v_entries, v_main * p_messages, p_bytes, coalesce(p_context_tokens, 0),
+    clock_timestamp())
+  ON CONFLICT (project_id, session_id) DO UPDATE SET
+    batches = s.batches + 1,
+    entries = s.entries + excluded.entries,
+    messages = s.messages + excluded.messages,
+    appended_bytes = s.appended_bytes + excluded.appended_bytes,
+    context_tokens = coalesce(p_context_tokens, s.context_tokens),
+    appended_at = clock_timestamp()
+    WHERE s.sealed_at IS NULL
+  RETURNING s.id, s.batches INTO v_session, v_ordinal;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'session % of project % is sealed', p_session, p_project USING ERRCODE = 'SC001';
+  END IF;
+
+  -- In the order of their digests: two sessions that bring the same texts wait for each other and cannot deadlock.
+  INSERT INTO session_chain.transcript_texts (project_id, digest, content)
+  SELECT p_project, u.digest, u.content
+  FROM unnest(p_digests, string_to_array(p_texts, E'\x03')) AS u (digest, content)
+  WHERE NOT EXISTS (
+    SELECT FROM session_chain.transcript_texts t WHERE t.project_id = p_project AND t.digest = u.digest)
+  ORDER BY u.digest
+  ON CONFLICT (project_id, digest) DO NOTHING;
+
+  -- A statement of its own: its snapshot shows what another session has just stored in our stead.
+  SELECT array_agg(t.id ORDER BY u.n) INTO v_ids
+  FROM unnest(p_digests) WITH ORDINALITY AS u (digest, n)
+  LEFT JOIN session_chain.transcript_texts t ON t.project_id = p_project AND t.digest = u.digest;
+
+  INSERT INTO session_chain.transcript_batches (session, ordinal, append_id, patch_id, subpath, entry_ids)
+  VALUES (v_session, v_ordinal, p_append_id, CASE WHEN p_patched THEN v_ids[v_entries + 1] END, p_subpath, v_ids[1:v_entries]);
+  RETURN v_ordinal;
+END
+$$;

@@ -1,0 +1,38 @@
+-- Closes a chain, frees the project or leaves the queue, and says which chain may take the project next. May be called
+-- again; what does not present the chain's ticket changes nothing. A run that never learnt its ticket (its open was
+-- cancelled on the way) is known by its run id: it drew one, or it drew none and is not the run that closed this chain before.
+CREATE FUNCTION session_chain.close_chain(
+  p_project text, p_version text, p_build text, p_ticket bigint, p_run_id text, p_status text, p_result jsonb,
+  p_version_status text)
+RETURNS TABLE (outcome text, next_workflow_id text, next_run_id text, next_home text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  v_id projects.project_id%TYPE := session_chain.project_key(p_project);
+  v_project projects;
+  v_chain session_chain.chains;
+  v_outcome text := 'closed';
+BEGIN
+  SELECT * INTO v_project FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
+  SELECT * INTO v_chain FROM session_chain.chains c
+    WHERE c.project_id = p_project AND c.version_id = p_version AND c.build_id = p_build;
+  IF v_chain.id IS NULL OR (CASE WHEN p_ticket IS NOT NULL THEN v_chain.ticket IS DISTINCT FROM p_ticket
+           WHEN v_chain.ticket IS NOT NULL OR v_chain.closed_at IS NOT NULL THEN v_chain.run_id IS DISTINCT FROM p_run_id
+           ELSE v_chain.run_id IS NOT DISTINCT FROM p_run_id END) THEN
+    v_outcome := 'fenced';
+  ELSIF v_chain.closed_at IS NULL THEN
+    IF v_chain.status <> 'queued' THEN
+      PERFORM session_chain.end_attempts(session_chain.open_attempts(v_chain));
+      UPDATE session_chain.activity_steps s SET state = 'cancelled', ended_at = clock_timestamp()
+        WHERE s.chain = v_chain.id AND s.state = 'running';
+      UPDATE projects p SET session_epoch = p.session_epoch + 1 WHERE p.project_id = v_id;
+      UPDATE project_versions v SET status = coalesce(p_version_status, v.status), ai_session_id = v_project.last_ai_session_id
+        WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
+    END IF;
+    UPDATE session_chain.chains c SET status = p_status, run_id = p_run_id, waiting_until = NULL, waiting_for = NULL,
+      closed_at = clock_timestamp(), result = p_result WHERE c.id = v_chain.id;
+  END IF;
+  RETURN QUERY SELECT v_outcome, n.workflow_id, n.run_id, n.home
+    FROM (SELECT 1) one LEFT JOIN session_chain.next_in_queue(p_project) n ON true;
+END
+$$;

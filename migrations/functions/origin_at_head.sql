@@ -1,0 +1,33 @@
+-- Whether a chain goes on from the head or starts a fresh session: its build does, once so many operations went on from one
+-- another, or once the context is so large. A chain run again on the same head goes on as it did. p_options as in open_chain.
+CREATE FUNCTION session_chain.origin_at_head(p_chain session_chain.chains, p_head text, p_seq bigint, p_options jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_max_operations bigint := nullif((p_options ->> 'resetOperations')::bigint, 0);
+  v_max_tokens bigint := nullif((p_options ->> 'resetTokens')::bigint, 0);
+  v_operations bigint;
+  v_tokens bigint;
+BEGIN
+  IF NOT coalesce(p_options -> 'plan' @> '[{"role": "build"}]', false) OR EXISTS (
+    SELECT FROM session_chain.attempts a WHERE a.chain = p_chain.id AND a.role = 'build' AND a.state = 'committed') THEN
+    RETURN '{"kind": "head"}';
+  END IF;
+  IF p_chain.origin ->> 'kind' = 'context_reset' AND p_chain.origin ->> 'headSessionId' = p_head THEN
+    RETURN p_chain.origin;
+  END IF;
+  IF v_max_operations IS NULL AND v_max_tokens IS NULL THEN
+    RETURN '{"kind": "head"}';
+  END IF;
+  -- The one that started the line of sessions is one of its operations.
+  v_operations := p_seq - coalesce((
+    SELECT t.seq - 1 FROM session_transitions t JOIN session_chain.attempts a ON a.id = t.attempt_id
+    WHERE t.project_id = session_chain.transition_project_key(p_chain.project_id) AND t.seq IS NOT NULL
+      AND a.base_session_id IS NULL AND a.chain IS NOT NULL
+    ORDER BY t.seq DESC LIMIT 1), 0);
+  v_tokens := coalesce((SELECT s.context_tokens FROM session_chain.sessions s
+    WHERE s.project_id = p_chain.project_id AND s.session_id = p_head), 0);
+  RETURN jsonb_build_object('operations', v_operations, 'contextTokens', v_tokens,
+    'kind', CASE WHEN v_operations >= v_max_operations OR v_tokens > v_max_tokens THEN 'context_reset' ELSE 'head' END);
+END
+$$;
