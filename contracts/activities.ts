@@ -1,16 +1,33 @@
-import type { CloseInput, OpenInput, OpenResult, StepInput, StepResult } from './chain.js';
+import type {
+  BeginActivityInput,
+  BegunActivity,
+  CloseInput,
+  CommittedStep,
+  EndActivityInput,
+  OpenInput,
+  OpenResult,
+  StepCall,
+  StepInput,
+  StepResult,
+} from './chain.js';
+import type { StepName } from './steps.js';
 
 /**
- * What a chain asks of the outside world. The names are the activity types that Temporal's Web UI groups by, so that
- * every step has one of its own. Failures arrive as ApplicationFailure whose type is a FailureCode.
+ * The short activities of a chain, which touch only the database. The names are the activity types that Temporal's Web UI
+ * groups by. Failures arrive as ApplicationFailure whose type is a FailureCode.
  */
 export interface ChainActivities {
-  /** Takes the project's turn and says where the head is, or takes a place in the line and says who is in the way. */
+  /** Takes the project and says where the head is, or queues and says which chain is in the way. */
   open(input: OpenInput): Promise<OpenResult>;
-  build(input: StepInput): Promise<StepResult>;
-  metadata(input: StepInput): Promise<StepResult>;
-  docs(input: StepInput): Promise<StepResult>;
-  compact(input: StepInput): Promise<StepResult>;
-  /** Closes the chain, hands on the turn and wakes the next in line. Writes nothing when the chain is no longer this run's. */
+  /** What the journal knows of a step whose activity failed: its result may have been lost on the way. */
+  committedStep(input: StepCall): Promise<CommittedStep | null>;
+  /** Journals that an activity of the host is about to be called. */
+  beginActivity(input: BeginActivityInput): Promise<BegunActivity>;
+  /** Journals how an activity of the host ended. */
+  endActivity(input: EndActivityInput): Promise<void>;
+  /** Closes the chain, frees the project and wakes the next. Writes nothing when the chain is no longer this run's. */
   commit(input: CloseInput): Promise<void>;
 }
+
+/** The activities that run Claude Code: one per step of the definition, under the step's name. */
+export type AgentActivities = Record<StepName, (input: StepInput) => Promise<StepResult>>;

@@ -1,8 +1,8 @@
-/** A Temporal run that holds a turn or waits for one, as the database knows it. */
+/** A Temporal run that holds a project or waits for it, as the database knows it. */
 export interface ChainRun {
   workflowId: string;
   runId: string;
-  /** Temporal cluster and namespace in which the run lives; null for one that nobody wrote down. */
+  /** Temporal cluster and namespace in which the run lives; null where that is unknown. */
   home: string | null;
 }
 
@@ -11,14 +11,11 @@ export interface ChainRuns {
   /** Names the cluster and namespace that this process talks to. */
   home(): Promise<string>;
   /**
-   * Whether nobody works for the chain any more: the latest run of its workflow is over, or its history is gone. Of a
+   * Whether nothing works for the chain any more: the latest run of its workflow is over, or its history is gone. Of a
    * workflow id that equals `ownWorkflowId` that very run counts, for the latest one is the caller. False for a run that
    * lives elsewhere and where Temporal does not answer.
    */
   isGone(run: ChainRun, ownWorkflowId?: string): Promise<boolean>;
-  /** Hints to a waiting chain that it may be its turn; false when its workflow is over. A hint that got lost is no error. */
+  /** Hints to a queued chain that the project may be free; false when its workflow is over. A lost hint is no error. */
   wake(run: ChainRun): Promise<boolean>;
 }
-
-/** The signal that says so; it carries nothing. */
-export const turnFreeSignal = 'turnFree';

@@ -1,9 +1,17 @@
 import type { BriefFacts } from './brief.js';
 import type { Failure } from './failures.js';
 import type { AttemptId, ChainId, ChainKey, SessionId } from './ids.js';
-import type { ChainOrigin, ResetPolicy } from './origin.js';
-import type { ChainPlan } from './plan.js';
-import type { ChainMode, ChainStatus, ClosedChainStatus, StepName } from './steps.js';
+import type { ChainBudget } from './limits.js';
+import type { ChainOrigin } from './origin.js';
+import type {
+  ActivityStepInput,
+  ActivityStepPlan,
+  AgentStepPlan,
+  ChainOverrides,
+  ChainPlan,
+  payloadVersion,
+} from './plan.js';
+import type { ChainMode, ChainStatus, ClosedChainStatus, StepKind, StepName, StepRole } from './steps.js';
 
 /** Tokens by kind, summed over model turns. `inputTokens` were neither read from nor written to the prompt cache. */
 export interface Usage {
@@ -13,52 +21,20 @@ export interface Usage {
   cacheWriteTokens: number;
 }
 
-/** Tokens of one model and what they cost; the cost is null where nobody can tell. */
+/** Tokens of one model and what they cost; the cost is null where it is unknown. */
 export interface ModelUsage extends Usage {
   costUsd: number | null;
 }
 
-/** What one step may take. */
-export interface StepLimits {
-  /** Wall-clock time of one attempt. */
-  timeoutMs: number;
-  /** Model turns of all its attempts together. */
-  maxTurns: number;
-  /** US dollars of all its attempts together; no limit when absent. */
-  maxCostUsd?: number;
-  /** Attempts before the step has failed. */
-  maxAttempts: number;
-}
-
-/** What a whole chain may take, over all its attempts; no limit where a field is absent. */
-export interface ChainBudget {
-  maxCostUsd?: number;
-  /** Model turns. */
-  maxTurns?: number;
-  /** Wall-clock time since the chain took its turn. */
-  timeoutMs?: number;
-}
-
-/**
- * The policy of a chain, fixed when it starts, so that a replay sees the same. What it leaves out of the steps is as the
- * worker's definition says when the chain opens, see ChainPlan.
- */
+/** How a chain waits, and what it reports to; fixed when it starts, so that a replay sees the same. */
 export interface ChainPolicy {
-  limits?: Partial<Record<StepName, Partial<StepLimits>>>;
-  /** Instead of the models that the definition names. */
-  model?: string;
-  budget: ChainBudget;
   heartbeatTimeoutMs: number;
   /** How long the agent may take to end once it was told to. */
   killGraceMs: number;
-  /** Below this context size, in tokens, compaction is skipped. */
-  compactThresholdTokens?: number;
-  /** When a build starts a fresh session instead of going on from the head; what is left out is as the definition says. */
-  reset?: Partial<ResetPolicy>;
   /** How long a chain waits for a model service that does not say until when: doubling from wait to wait. */
   waitMs: WaitPolicy;
-  /** How long a chain in line waits for a hint before it asks by itself, doubling; default 30 s to 10 min. */
-  turnWaitMs?: WaitPolicy;
+  /** How long a queued chain waits for a hint before it asks by itself, doubling. */
+  queueWaitMs: WaitPolicy;
   /** `project_versions.status` after the chain; null leaves the column alone. */
   versionStatus: { succeeded: string | null; failed: string | null };
   taskQueues: TaskQueues;
@@ -78,10 +54,11 @@ export interface TaskQueues {
 
 /** The workflow's input: ids, counters and labels only; the instruction stays in Postgres and is found by the chain id. */
 export interface ChainInput extends ChainKey {
+  version: typeof payloadVersion;
   chainId: ChainId;
   mode: ChainMode;
-  steps: StepName[];
   policy: ChainPolicy;
+  overrides: ChainOverrides[];
   /** Go on from the nearest ancestor in the store, also from a head that never was in it. */
   recover?: boolean;
 }
@@ -95,64 +72,68 @@ export interface Head {
 }
 
 export interface OpenInput extends ChainKey {
+  version: typeof payloadVersion;
   chainId: ChainId;
-  /** The number that the chain drew when it asked before; null when it has none. */
-  turn: number | null;
-  reset?: Partial<ResetPolicy>;
+  /** The ticket that the chain drew when it asked before; null when it has none. */
+  ticket: number | null;
+  overrides: ChainOverrides[];
   recover?: boolean;
 }
 
-/** The chain works from now on. */
+/** The chain holds the project from now on. */
 export interface OpenedChain {
+  outcome: 'opened';
   head: Head;
   /** The session that the first step forks; null starts a fresh one. */
   baseSessionId: SessionId | null;
-  /** What the chain presents to prove that it holds the project's turn. */
-  turn: number;
+  /** What the chain presents to prove that it holds the project. */
+  ticket: number;
   warnings: string[];
-  /** From what it works, and why; absent in histories from before it was told. */
-  origin?: ChainOrigin;
-  /** What the worker's definition says of the steps; absent in histories from before there was one. */
-  plan?: ChainPlan;
-  /** The project's folder, where an activity of the host is to be told it. */
-  workspace?: string;
+  /** From what it works, and why. */
+  origin: ChainOrigin;
+  plan: ChainPlan;
 }
 
-/** Somebody else works on the project, or is to work before this chain. */
+/** Another chain holds the project, or is to hold it before this one. */
 export interface QueuedChain {
   outcome: 'queued';
-  /** The number that the chain drew and asks again with; null while an earlier run of it is in the way. */
-  turn: number | null;
-  place: number;
-  /** Workflow id of who is in the way. */
+  /** The ticket that the chain drew and asks again with; null while an earlier run of it is in the way. */
+  ticket: number | null;
+  position: number;
+  /** Workflow id of the chain in the way. */
   waitsFor: string;
 }
 
-/** An opened chain has no `outcome`: histories from before there was a line hold it so. */
-export type OpenResult = (OpenedChain & { outcome?: never }) | QueuedChain;
+export type OpenResult = OpenedChain | QueuedChain;
 
-/** The place of a chain in its project's line: 1 is the next to work. */
-export type PlaceInLine = Pick<QueuedChain, 'place' | 'waitsFor'>;
+/** Where a queued chain stands: 1 is the next to hold the project. */
+export type QueuePosition = Pick<QueuedChain, 'position' | 'waitsFor'>;
 
-export interface StepInput extends ChainKey {
+/** What every activity of a step is told. */
+export interface StepCall extends ChainKey {
+  version: typeof payloadVersion;
   chainId: ChainId;
-  turn: number;
+  ticket: number;
   step: StepName;
+  /** Counts the times that the step was decided to run, from 1; each has attempts and a commit of its own. */
+  round: number;
+}
+
+export interface StepInput extends StepCall {
   mode: ChainMode;
+  plan: AgentStepPlan;
   head: Head;
   baseSessionId: SessionId | null;
-  limits: StepLimits;
   budget: ChainBudget;
   killGraceMs: number;
   waitMs: WaitPolicy;
-  compactThresholdTokens: number;
-  /** Instead of the model that the definition names. */
-  model?: string;
+  /** How often the step was left to another worker, see WaitingStep. */
+  waits: number;
 }
 
 /**
  * A committed step: the head moved from `oldSessionId` to `newSessionId`. Turns, usage, cost and duration are those of
- * all its attempts together, as far as they were known when it was committed; a cost that nobody could tell counts as 0.
+ * all its attempts together, as far as they were known when it was committed; an unknown cost counts as 0.
  */
 export interface CommittedStep {
   outcome: 'committed';
@@ -163,8 +144,6 @@ export interface CommittedStep {
   oldSessionId: SessionId | null;
   newSessionId: SessionId;
   seq: number;
-  /** `session_transitions.id`; absent in a result from before it was stored. */
-  transitionId?: string;
   turns: number;
   usage: Usage;
   costUsd: number;
@@ -179,10 +158,11 @@ export interface SkippedStep {
   reason: string;
 }
 
-/** A step that goes on later, without having failed: the model service is overloaded or limits the rate. */
+/** A step that goes on later, without having failed; the reason is one of ours, never a service's words. */
 export interface WaitingStep {
   outcome: 'waiting';
   step: StepName;
+  /** 0 where no attempt was begun: this worker has another definition of the step. */
   attempt: number;
   waitMs: number;
   reason: string;
@@ -190,10 +170,28 @@ export interface WaitingStep {
 
 export type StepResult = CommittedStep | SkippedStep | WaitingStep;
 
+/** The call of `beginActivity`, before the host's activity is called. */
+export interface BeginActivityInput extends StepCall {
+  head: Head;
+  plan: ActivityStepPlan;
+}
+
+/** `completed`: a former run of the chain has called it with success, and nothing is called again. */
+export type BegunActivity = { outcome: 'call'; call: ActivityStepInput } | { outcome: 'completed' };
+
+/** The call of `endActivity`, once the host's activity has ended. */
+export interface EndActivityInput extends StepCall {
+  /** Null for success. */
+  failure: Failure | null;
+}
+
 /** Where a step stands. Turns, usage, cost and duration are those of all its attempts so far, failed ones included. */
 export interface StepState {
   step: StepName;
-  status: 'pending' | 'running' | 'waiting' | 'committed' | 'skipped' | 'failed' | 'cancelled';
+  kind: StepKind;
+  role?: StepRole;
+  /** An activity of the host is `completed`; a step that runs Claude Code is `committed`. */
+  status: 'pending' | 'running' | 'waiting' | 'committed' | 'completed' | 'skipped' | 'failed' | 'cancelled';
   /** Attempts so far; 0 where none was begun or none is known. */
   attempts: number;
   oldSessionId: SessionId | null;
@@ -205,15 +203,8 @@ export interface StepState {
   /** Why the step was skipped, or what it waits for. */
   reason?: string;
   failure?: Failure;
-  /** The host's activity that the step was followed by. */
-  after?: AfterState;
-}
-
-export interface AfterState {
-  activity: string;
-  taskQueue: string;
-  status: 'running' | 'completed' | 'failed' | 'cancelled';
-  failure?: Failure;
+  /** What a submission handed in; known to the database only. */
+  value?: Record<string, unknown>;
 }
 
 /** The state of a chain, threaded through the workflow by one reducer and returned by the query `chainState`. */
@@ -229,10 +220,11 @@ export interface ChainState extends ChainKey {
   resumedFrom?: string;
   /** What a fresh session was told of the project's state; known to the database only. */
   brief?: BriefFacts;
+  /** Empty until the chain has opened: the worker's definition says which steps there are. */
   steps: StepState[];
   warnings: string[];
-  /** For a chain that waits for its turn; in the workflow as of its last question, in the database as of now. */
-  line?: PlaceInLine;
+  /** For a queued chain; in the workflow as of its last question, in the database as of now. */
+  queue?: QueuePosition;
   /** ISO 8601; until when the chain waits. Known to the database only, for a workflow has no clock. */
   waitingUntil?: string;
   failure?: Failure;
@@ -241,10 +233,10 @@ export interface ChainState extends ChainKey {
 /** How a chain ended; the same shape as its state, in `chains.result` and as the workflow's result. */
 export type ChainResult = ChainState & { status: ClosedChainStatus };
 
+/** `ticket` is null for a run that never learnt it. */
 export interface CloseInput extends ChainKey {
-  chainId: ChainId;
-  /** Null for a run that never learnt its number. */
-  turn: number | null;
+  version: typeof payloadVersion;
+  ticket: number | null;
   result: ChainResult;
   versionStatus: string | null;
 }

@@ -30,11 +30,6 @@ export const parseChatId = (value: string): string => parseId('chat id', value);
 export const parseMessageId = (value: string): string => parseId('message id', value);
 export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;
 
-/** The workflow id of a chain. The three parts cannot hold a slash, so the id reads back unambiguously. */
-export function chainWorkflowId({ projectId, versionId, buildId }: ChainKey): string {
-  return `chain/${projectId}/${versionId}/${buildId}`;
-}
-
 function parseId(what: string, value: string): string {
   if (idPattern.test(value)) return value;
   throw new SessionChainError(

@@ -1,69 +1,84 @@
-import type { ChainInput, StepLimits } from './chain.js';
-import { type StepName, stepNames } from './steps.js';
+import type { ChainBudget, StepLimits } from './limits.js';
+import type { ResetPolicy } from './origin.js';
+import type { AgentStepKind, StepName, StepRole } from './steps.js';
+
+/** The version of the payloads that workflows and activities exchange; another one is PAYLOAD_UNKNOWN. */
+export const payloadVersion = 1;
 
 /**
- * What a chain takes over from the worker's definition when it opens, so that a replay sees the same and a chain that
- * runs does not change with the file.
+ * What a start says in place of the worker's definition. A list of them is resolved field by field, the later ones first;
+ * it travels untouched to the worker that opens the chain.
+ */
+export interface ChainOverrides {
+  /** By step name. */
+  limits?: Record<StepName, Partial<StepLimits>>;
+  /** The model of every step. */
+  model?: string;
+  /** Context size, in tokens, below which compaction is skipped. */
+  compactThresholdTokens?: number;
+  reset?: Partial<ResetPolicy>;
+  /** What the whole chain may take. */
+  budget?: ChainBudget;
+}
+
+/**
+ * The steps of a chain, in their order, with all that decides how they run: resolved once, when the chain opens, so that a
+ * replay sees the same and a chain that runs does not change with the file.
  */
 export interface ChainPlan {
-  steps: Record<StepName, StepPlan>;
-  compactThresholdTokens: number;
+  version: typeof payloadVersion;
+  steps: StepPlan[];
+  budget: ChainBudget;
 }
 
-export interface StepPlan {
-  limits: StepLimits;
+export type StepPlan = AgentStepPlan | ActivityStepPlan;
+
+export interface AgentStepPlan {
+  name: StepName;
+  kind: AgentStepKind;
+  role?: Extract<StepRole, 'build'>;
   /** A failure of the step fails the chain. */
   critical: boolean;
-  after?: AfterActivity;
+  limits: StepLimits;
+  /** A model, or `default` for Claude Code's own choice. */
+  model: string;
+  /** Of a compaction: below this context size, in tokens, it is skipped. */
+  thresholdTokens?: number;
+  /** Names the definition of the step: a worker that has another one leaves the step to others. */
+  digest: string;
 }
 
-/** An activity of the host, called after a step has committed. */
-export interface AfterActivity {
+/** A step that is an activity of the host. */
+export interface ActivityStepPlan {
+  name: StepName;
+  kind: 'activity';
+  role?: Extract<StepRole, 'deploy'>;
+  /** A failure of the step fails the chain. */
+  critical: boolean;
   /** The activity type. */
   activity: string;
   /** Where a worker of the host asks for it. */
   taskQueue: string;
   /** Of one try. */
   startToCloseTimeoutMs: number;
-  /** How long it may lie in the queue before somebody takes it. */
+  /** How long it may stay in the queue before a worker takes it. */
   scheduleToStartTimeoutMs: number;
   /** Silence after which a try counts as lost; for an activity that sends heartbeats. */
   heartbeatTimeoutMs?: number;
   maxAttempts: number;
-  /** Its failure fails the chain; otherwise it is a warning. */
-  critical: boolean;
 }
 
-/** What the activity is called with. */
-export interface AfterStepInput {
+/** What an activity of the host is called with. */
+export interface ActivityStepInput {
   projectId: string;
   versionId: string;
   buildId: string;
   step: StepName;
-  /** The same at every call for this step of this chain: the key by which a repeated call is told. */
-  transitionId: string;
-  /** The session that the step committed. */
-  sessionId: string;
+  /** A uuid, the same at every call for this step of this chain: the key by which a repeated call is recognised. */
+  key: string;
+  /** The project's head: the last committed session, with the number of its transition. */
+  sessionId: string | null;
+  seq: number | null;
   /** The project's folder, as the worker of the chain sees it. */
   workspace: string;
-}
-
-/** The plan of a chain: what its start named, else what the worker's definition said when it opened. */
-export function planFor({ policy }: ChainInput, ofTheWorker: ChainPlan | undefined): ChainPlan {
-  const planned = stepNames.map((step): [StepName, StepPlan] => {
-    const { limits, critical, after } = ofTheWorker?.steps[step] ?? {};
-    return [
-      step,
-      {
-        // Chains of before there was a definition brought all their limits with them, and knew one critical step.
-        limits: { ...limits, ...policy.limits?.[step] } as StepLimits,
-        critical: critical ?? step === 'build',
-        ...(after ? { after } : {}),
-      },
-    ];
-  });
-  return {
-    steps: Object.fromEntries(planned) as Record<StepName, StepPlan>,
-    compactThresholdTokens: policy.compactThresholdTokens ?? ofTheWorker?.compactThresholdTokens ?? 0,
-  };
 }

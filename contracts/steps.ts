@@ -1,29 +1,55 @@
-/** The closed lists of names that code, SQL, API and documents share. */
+/** The names that code, SQL, API and documents share. */
 
-/** The steps of a chain, in the order in which they run. */
-export const stepNames = ['build', 'metadata', 'docs', 'compact'] as const;
-export type StepName = (typeof stepNames)[number];
+/** The name of a step, as its definition gives it: also its activity type and the source of its transitions. */
+export type StepName = string;
 
-/** What an agent can be asked for: a step of a chain, or an answer in a chat. */
-export type AgentTask = StepName | 'chat_plan';
+/** SQL checks the same pattern. */
+export const stepNamePattern = /^[a-z][a-z0-9_]{0,39}$/;
+
+/** The kinds of step that run Claude Code and may move the head. */
+export const agentStepKinds = ['work', 'submission', 'compaction'] as const;
+export type AgentStepKind = (typeof agentStepKinds)[number];
+
+/**
+ * What a step of a chain is:
+ * - `work`: the agent works on the project's files and ends its turn.
+ * - `submission`: the agent hands in a value that fits a schema.
+ * - `compaction`: the session's context is replaced by a summary.
+ * - `activity`: an activity of the host on a task queue of the host; it moves no head.
+ */
+export type StepKind = AgentStepKind | 'activity';
+
+/** What an agent can be asked for: a step of a chain, or the answer to a question. */
+export type AgentTaskKind = AgentStepKind | 'question';
+
+/**
+ * What a chain knows a step for, whatever its name:
+ * - `build`: it gets the caller's instruction, the brief and the notes, and decides the version's status.
+ * - `deploy`: an activity whose outcome decides whether the version is deployed.
+ */
+export type StepRole = 'build' | 'deploy';
+
+/** What moves a head and is no step of a chain. */
+export const reservedSources = ['chat_plan', 'context_reset', 'recovery', 'rewind', 'import'] as const;
+
+/** What moved a head, the column `source` of `session_transitions`: a reserved source or the name of a step. */
+export type TransitionSource = string;
+
+/** An older name of the source `metadata`, accepted where callers name a source. */
+export const sourceAlias = 'metadata_generation';
+
+/** What no step may be called: activity types (`default` is Temporal's for any other), sources and the alias of a source. */
+export const reservedNames: readonly string[] = [
+  'open',
+  'commit',
+  'default',
+  ...reservedSources,
+  sourceAlias,
+];
 
 /** How a build treats the workspace: `initial` makes the first version, `update` changes what is there. */
 export const chainModes = ['initial', 'update'] as const;
 export type ChainMode = (typeof chainModes)[number];
-
-/** What moved a head; the column `source` of `session_transitions`. */
-export const transitionSources = [
-  'build',
-  'metadata',
-  'docs',
-  'compact',
-  'chat_plan',
-  'context_reset',
-  'recovery',
-  'rewind',
-  'import',
-] as const;
-export type TransitionSource = (typeof transitionSources)[number];
 
 /** The states of a chain; the column `status` of `session_chain.chains`. */
 export const chainStatuses = [

@@ -1,8 +1,14 @@
 import type { Client } from '@temporalio/client';
-import { TypedSearchAttributes } from '@temporalio/common';
+import { TypedSearchAttributes, defineSearchAttributeKey } from '@temporalio/common';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ChainKey } from '../contracts/ids.js';
-import { searchAttributes } from '../contracts/search-attributes.js';
+
+/** The typed search attributes of a chain, set when it starts where the namespace knows them. */
+export const searchAttributes = {
+  projectId: defineSearchAttributeKey('SessionChainProjectId', 'KEYWORD'),
+  versionId: defineSearchAttributeKey('SessionChainVersionId', 'KEYWORD'),
+  buildId: defineSearchAttributeKey('SessionChainBuildId', 'KEYWORD'),
+} as const;
 
 /** `auto` sets them where the namespace knows them, `on` insists, `off` never asks. */
 export type SearchAttributeMode = 'auto' | 'on' | 'off';

@@ -8,3 +8,16 @@ export function temporalError(error: unknown): SessionChainError {
     cause: error,
   });
 }
+
+/** A Temporal to which no connection came about, as TEMPORAL_UNAVAILABLE. */
+export function unreachable(address: string, error: unknown): SessionChainError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new SessionChainError(
+    'TEMPORAL_UNAVAILABLE',
+    `Temporal at ${address} cannot be reached: ${why}`,
+    undefined,
+    {
+      cause: error,
+    },
+  );
+}

@@ -1,5 +1,6 @@
 import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@temporalio/client';
-import { type ChainRun, type ChainRuns, turnFreeSignal } from '../contracts/chain-runs.js';
+import type { ChainRun, ChainRuns } from '../contracts/chain-runs.js';
+import { signals } from './names.js';
 
 /** Looks at runs, and wakes them, through a client of their namespace. */
 export function createChainRuns(client: Client): ChainRuns {
@@ -25,7 +26,7 @@ export function createChainRuns(client: Client): ChainRuns {
     async wake(run) {
       try {
         if (await livesElsewhere(run)) return true;
-        await client.workflow.getHandle(run.workflowId).signal(turnFreeSignal);
+        await client.workflow.getHandle(run.workflowId).signal(signals.projectFree);
         return true;
       } catch (error) {
         return !(error instanceof WorkflowNotFoundError);

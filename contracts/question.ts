@@ -1,8 +1,9 @@
 import type { WaitPolicy } from './chain.js';
 import type { Failure } from './failures.js';
 import type { ProjectId, SessionId } from './ids.js';
+import type { payloadVersion } from './plan.js';
 
-/** A chat is a row of `chat_plan_sessions`, a question with its reply a row of `project_chat_log_minimal`. */
+/** A chat is a row of `chat_plan_sessions`, a question with its answer a row of `project_chat_log_minimal`. */
 
 /** Which session a question is put to, while a chain works on the project. */
 export const sessionMoments = ['now', 'after_step', 'committed'] as const;
@@ -14,24 +15,24 @@ export const sessionMoments = ['now', 'after_step', 'committed'] as const;
 export type SessionMoment = (typeof sessionMoments)[number];
 
 /** Where a question stands. One that failed may be asked again under its message id. */
-export type ChatTurnState = 'asked' | 'running' | 'answered' | 'failed';
+export type QuestionState = 'asked' | 'running' | 'answered' | 'failed';
 
-/** What an answered turn did to the project: it moved the head, or it stayed beside the main line. */
-export type ChatTurnKind = 'transition' | 'side_branch';
+/** What an answer did to the project: it moved the head, or it stayed beside the main line. */
+export type AnswerKind = 'transition' | 'side_branch';
 
 /** One question and what became of it. */
-export interface ChatTurn {
-  /** Counts over all chats; names the turn in histories and in the journal (`chat:<turn id>`). */
-  turnId: string;
+export interface Question {
+  /** Counts over all chats; names the question in histories and in the journal (`chat:<question id>`). */
+  questionId: string;
   projectId: ProjectId;
   chatId: string;
   messageId: string;
   question: string;
   reply: string | null;
-  state: ChatTurnState;
-  kind: ChatTurnKind | null;
+  state: QuestionState;
+  kind: AnswerKind | null;
   when: SessionMoment;
-  /** The project's head as the turn found it. */
+  /** The project's head as the question found it. */
   headSessionId: SessionId | null;
   /** The Claude session that holds question and reply; null until it is answered. */
   sessionId: SessionId | null;
@@ -47,8 +48,8 @@ export interface ChatPolicy {
   /** After so long without a question the workflow ends; the next question starts it again. */
   idleMs: number;
   /** Questions after which the workflow continues as new. */
-  maxTurnsPerRun: number;
-  /** What one turn may take; `maxTurns` are model turns. */
+  maxQuestionsPerRun: number;
+  /** What one answer may take; `maxTurns` are model turns. */
   limits: { timeoutMs: number; maxTurns: number; maxCostUsd?: number; maxAttempts: number };
   heartbeatTimeoutMs: number;
   killGraceMs: number;
@@ -65,8 +66,8 @@ export interface ChatPolicy {
 }
 
 /** A question that waits in the workflow; ids and labels only. */
-export interface PendingTurn {
-  turnId: string;
+export interface PendingQuestion {
+  questionId: string;
   when: SessionMoment;
   /** What it waits for since it was asked; null for nothing. Absent until it has looked. */
   target?: ReadTarget | null;
@@ -80,22 +81,23 @@ export interface ReadTarget {
 }
 
 export interface ChatInput {
+  version: typeof payloadVersion;
   projectId: ProjectId;
   chatId: string;
   policy: ChatPolicy;
   /** Questions that an earlier run of this workflow handed on. */
-  pending?: PendingTurn[];
+  pending?: PendingQuestion[];
 }
 
-/** The argument of the Update `ask`; question and reply travel by the row of the turn. */
+/** The argument of the Update `ask`; question and answer travel by the row of the question. */
 export interface AskInput {
-  turnId: string;
+  questionId: string;
   when: SessionMoment;
 }
 
-/** `again`: the workflow continues as new and has handed the question on; whoever waits asks once more. */
+/** `again`: the workflow continues as new and has handed the question on; the caller asks once more. */
 export interface AskResult {
-  turnId: string;
+  questionId: string;
   outcome: 'answered' | 'failed' | 'again';
 }
 
@@ -113,6 +115,7 @@ export interface SessionAnswer {
 }
 
 export interface ReadSessionInput {
+  version: typeof payloadVersion;
   projectId: ProjectId;
   /** What the caller waits for; null at the first look. */
   target: ReadTarget | null;
@@ -125,17 +128,19 @@ export type SessionRead =
   /** A chain holds the project; `target` is what the question waits for. */
   | { outcome: 'wait'; target: ReadTarget };
 
-export interface ChatTurnInput {
+export interface QuestionInput {
+  version: typeof payloadVersion;
   projectId: ProjectId;
   chatId: string;
-  turnId: string;
+  questionId: string;
   limits: ChatPolicy['limits'];
   killGraceMs: number;
 }
 
-export interface ChatFailureInput {
+export interface QuestionFailureInput {
+  version: typeof payloadVersion;
   projectId: ProjectId;
-  turnId: string;
+  questionId: string;
   failure: Failure;
 }
 
@@ -143,10 +148,10 @@ export interface ChatFailureInput {
 export interface ChatActivities {
   /** Looks which session a question may read by now. */
   readSession(input: ReadSessionInput): Promise<SessionRead>;
-  /** Puts the question to the model and decides what the turn did to the project. */
-  chatPlan(input: ChatTurnInput): Promise<{ kind: ChatTurnKind }>;
-  /** Records that a turn has failed for good. */
-  failTurn(input: ChatFailureInput): Promise<void>;
+  /** Puts the question to the model and decides what the answer did to the project. */
+  answerQuestion(input: QuestionInput): Promise<{ kind: AnswerKind }>;
+  /** Records that a question has failed for good. */
+  failQuestion(input: QuestionFailureInput): Promise<void>;
 }
 
 export const maxQuestionLength = 32_000;
@@ -155,7 +160,7 @@ export const maxQuestionLength = 32_000;
 export const defaultChatPolicy: Omit<ChatPolicy, 'taskQueues'> = {
   maxPending: 8,
   idleMs: 10 * 60_000,
-  maxTurnsPerRun: 200,
+  maxQuestionsPerRun: 200,
   limits: { timeoutMs: 10 * 60_000, maxTurns: 50, maxAttempts: 5 },
   heartbeatTimeoutMs: 30_000,
   killGraceMs: 5_000,
@@ -163,19 +168,9 @@ export const defaultChatPolicy: Omit<ChatPolicy, 'taskQueues'> = {
   lookMs: { initial: 5_000, max: 5 * 60_000 },
 };
 
-/** The task queues of the chats beside the queue of the chains. */
-export function chatTaskQueuesOf(chains: string): ChatPolicy['taskQueues'] {
-  return { chats: `${chains}-chats`, chains };
-}
-
-/** The workflow id of a chat. The parts cannot hold a slash, so the id reads back unambiguously. */
-export function chatWorkflowId({ projectId, chatId }: Pick<ChatInput, 'projectId' | 'chatId'>): string {
-  return `chat/${projectId}/${chatId}`;
-}
-
-/** The build id under which the journal holds a turn's attempts. */
-export function turnBuildId(turnId: string): string {
-  return `chat:${turnId}`;
+/** The build id under which the journal holds a question's attempts. */
+export function questionBuildId(questionId: string): string {
+  return `chat:${questionId}`;
 }
 
 /** A signal's payload as a request of a chat of this project; null for anything else. */
@@ -196,8 +191,8 @@ export function parseSessionAnswer(value: unknown): SessionAnswer | null {
 
 /** An Update's argument as a question that the database knows; null for anything else. */
 export function parseAsk(value: unknown): AskInput | null {
-  const { turnId, when } = fieldsOf(value);
-  return isShort(turnId) && /^\d+$/.test(turnId) && isMoment(when) ? { turnId, when } : null;
+  const { questionId, when } = fieldsOf(value);
+  return isShort(questionId) && /^\d+$/.test(questionId) && isMoment(when) ? { questionId, when } : null;
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

@@ -1,0 +1,36 @@
+import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import type { Config } from '../config/environment.js';
+import { unreachable } from './errors.js';
+
+/** Where Temporal is. For Temporal Cloud with an API key `tls` is on by itself. */
+export interface TemporalAddress extends Pick<ConnectionOptions, 'apiKey' | 'tls'> {
+  /** `host:port`. */
+  address: string;
+  /** Default: `default`. */
+  namespace?: string;
+}
+
+/** A client that connects at its first use. */
+export function lazyClient({ namespace = 'default', ...address }: TemporalAddress): Client {
+  return new Client({ connection: Connection.lazy(address), namespace });
+}
+
+/** A client by the standard TEMPORAL_* variables. Throws TEMPORAL_UNAVAILABLE within about `timeoutMs`. */
+export async function connectClient(config: Pick<Config, 'environment'>, timeoutMs = 5_000): Promise<Client> {
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
+    overrideEnvVars: config.environment,
+  });
+  try {
+    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: timeoutMs });
+    return new Client({ connection, namespace });
+  } catch (error) {
+    throw unreachable(temporalAddressOf(config), error);
+  }
+}
+
+/** Where Temporal is looked for. */
+export function temporalAddressOf({ environment }: Pick<Config, 'environment'>): string {
+  const { connectionOptions } = loadClientConnectConfig({ overrideEnvVars: environment });
+  return connectionOptions.address ?? 'localhost:7233';
+}

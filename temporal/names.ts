@@ -1,0 +1,55 @@
+import type { ChainPolicy } from '../contracts/chain.js';
+import type { ChainKey, ProjectId } from '../contracts/ids.js';
+import type { ChatPolicy } from '../contracts/question.js';
+
+/** What things are called in Temporal. Pure: workflows import it, too. */
+
+/** The workflow types. */
+export const workflowTypes = { chain: 'chain', chat: 'chat' } as const;
+
+/** The queries of a chain. */
+export const queries = { chainState: 'chainState', sessionNow: 'sessionNow' } as const;
+
+/** The update of a chat. */
+export const updates = { ask: 'ask' } as const;
+
+export const signals = {
+  /** To a queued chain: the project may be free. It carries nothing. */
+  projectFree: 'projectFree',
+  /** From a chat to a running chain. */
+  requestSession: 'requestSession',
+  /** From a chain to the chat that asked. */
+  sessionAnswer: 'sessionAnswer',
+} as const;
+
+/** The workflow id of a chain. The three parts cannot hold a slash, so the id reads back unambiguously. */
+export function chainWorkflowId({ projectId, versionId, buildId }: ChainKey): string {
+  return `chain/${projectId}/${versionId}/${buildId}`;
+}
+
+/** The chain that a workflow id names; null for any other id. */
+export function chainKeyOf(workflowId: string): ChainKey | null {
+  const [kind, projectId, versionId, buildId, ...more] = workflowId.split('/');
+  if (kind !== 'chain' || !projectId || !versionId || !buildId || more.length > 0) return null;
+  return { projectId, versionId, buildId } as ChainKey;
+}
+
+/** The workflow id of a chat. */
+export function chatWorkflowId({ projectId, chatId }: { projectId: ProjectId; chatId: string }): string {
+  return `chat/${projectId}/${chatId}`;
+}
+
+/** The task queues that share one configured name. */
+export interface TaskQueueNames {
+  /** The queues of the chains and their agents. */
+  chains: ChainPolicy['taskQueues'];
+  /** The queues of the chats. */
+  chats: ChatPolicy['taskQueues'];
+}
+
+export function taskQueuesOf(name: string): TaskQueueNames {
+  return {
+    chains: { chains: name, agents: `${name}-agents` },
+    chats: { chats: `${name}-chats`, chains: name },
+  };
+}
