@@ -49,11 +49,11 @@ export const variables = {
     .int()
     .min(1)
     .default(2)
-    .describe('Chat turns that one worker answers at a time, beside its agents'),
+    .describe('Questions that one worker answers at a time, beside its agents'),
   SESSION_CHAIN_MODEL: z
     .string()
     .optional()
-    .describe("Model where the definition names none; default: the agent's own"),
+    .describe("Model where the definition names none; default: ANTHROPIC_MODEL, else the agent's own"),
   SESSION_CHAIN_AGENT_PATH: z
     .string()
     .optional()
@@ -172,8 +172,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       'Correct the named variables; the README lists what each one takes.',
     );
   }
+  const model = parsed.data.SESSION_CHAIN_MODEL ?? set['ANTHROPIC_MODEL'];
   return {
     ...parsed.data,
+    ...(model === undefined ? {} : { SESSION_CHAIN_MODEL: model }),
     modelEnvironment: Object.fromEntries(
       modelVariables.flatMap((name) => (set[name] === undefined ? [] : [[name, set[name]]])),
     ),

@@ -1,21 +1,21 @@
 import { z } from 'zod';
-import { defaultDefinition } from './shipped.js';
-import type {
-  AfterActivityInput,
-  ChainDefinition,
-  ChainDefinitionInput,
-  JsonSchema,
-  MetadataSchema,
-  PromptedStep,
-} from './definition.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { metadataServerName, metadataTool } from './metadata.js';
-import type { AfterActivity } from '../contracts/plan.js';
-import { type StepName, stepNames } from '../contracts/steps.js';
+import { reservedNames, stepNamePattern } from '../contracts/steps.js';
+import {
+  type ChainDefinition,
+  type ChainDefinitionInput,
+  type JsonSchema,
+  type StepDefinition,
+  type StepInput,
+  type SubmissionSchema,
+  isAgentStep,
+} from './definition.js';
+import { houseRulesFor, shippedDefinition } from './shipped.js';
+import { submissionServerName, submissionTool } from './submission.js';
 
-export interface CompletedDefinition {
+export interface CheckedDefinition {
   definition: ChainDefinition;
-  /** What works and is not what one would want: most of it costs the prompt cache. */
+  /** What works and may not be wanted: most of it costs the prompt cache. */
   warnings: string[];
 }
 
@@ -23,15 +23,30 @@ export interface CompletedDefinition {
  * Checks what a person wrote and fills it up from the shipped definition. Throws INVALID_CONFIG that names every field
  * that is wrong, and for what would break the prompt cache the reason.
  */
-export function completeDefinition(
+export function checkDefinition(
   input: unknown,
   { file = null, model }: { file?: string | null; model?: string | undefined } = {},
-): CompletedDefinition {
+): CheckedDefinition {
   const parsed = definitionSchema.safeParse(input);
-  if (!parsed.success) throw invalid(parsed.error.issues.flatMap(problemsOf));
-  const definition = merge(parsed.data as ChainDefinitionInput, file, model);
-  const problems = [...troubleWithTools(definition), ...troubleWithServers(definition)];
+  if (!parsed.success) throw invalid(parsed.error.issues.flatMap((issue) => problemsOf(issue, '')));
+  const { steps: listed, ...whole } = parsed.data as ChainDefinitionInput;
+  const tools = whole.tools ?? shippedDefinition.tools;
+  const problems: string[] = [];
+  const steps = (listed ?? shippedDefinition.steps.map(({ name }) => name)).flatMap((step, index) => {
+    const checked = checkStep(step, index, tools);
+    if (Array.isArray(checked)) problems.push(...checked);
+    return Array.isArray(checked) ? [] : [checked];
+  });
+  const definition = complete(whole, steps, file, model);
+  problems.push(
+    ...troubleWithNames(listed ?? []),
+    ...troubleWithRoles(steps),
+    ...troubleWithColumns(steps),
+    ...troubleWithTools(definition),
+    ...troubleWithServers(definition),
+  );
   if (problems.length > 0) throw invalid(problems);
+  if (!steps.some(isAgentStep)) throw invalid(['steps: none of them runs Claude Code']);
   return { definition, warnings: warningsOf(definition) };
 }
 
@@ -44,19 +59,6 @@ const durationMs = z.number().int().min(1_000);
 const functionOf = <Type>(what: string) =>
   z.custom<Type>((value) => typeof value === 'function', `must be a function ${what}`);
 
-const limits = {
-  timeoutMs: durationMs.optional(),
-  maxTurns: z.number().int().min(1).optional(),
-  maxCostUsd: z.number().positive().optional(),
-  maxAttempts: z.number().int().min(1).optional(),
-};
-const step = {
-  ...limits,
-  prompt: functionOf('that returns the text of the message').optional(),
-  allowedTools: z.array(text).optional(),
-  model: text.optional(),
-  critical: z.boolean().optional(),
-};
 const mcpServer = z.union(
   [
     functionOf('that makes a server'),
@@ -81,16 +83,6 @@ const mcpServer = z.union(
         : 'must be a program ({ command, args, env }), an address ({ type, url, headers }) or a function that makes a server',
   },
 );
-const afterActivity = z.strictObject({
-  activity: text,
-  taskQueue: text,
-  startToCloseTimeoutMs: durationMs.optional(),
-  scheduleToStartTimeoutMs: durationMs.optional(),
-  heartbeatTimeoutMs: durationMs.optional(),
-  maxAttempts: z.number().int().min(1).optional(),
-  critical: z.boolean().optional(),
-});
-
 const definitionSchema = z.strictObject({
   model: text.optional(),
   tools: z.array(text).optional(),
@@ -98,23 +90,13 @@ const definitionSchema = z.strictObject({
   settingSources: z.array(z.enum(['user', 'project', 'local'])).optional(),
   mcpServers: z.record(z.string(), mcpServer).optional(),
   steps: z
-    .strictObject({
-      build: z.strictObject(step).optional(),
-      metadata: z
-        .strictObject({ ...step, schema: z.unknown().transform(metadataSchemaOf).optional() })
-        .optional(),
-      docs: z.strictObject(step).optional(),
-      compact: z
-        .strictObject({
-          timeoutMs: limits.timeoutMs,
-          maxCostUsd: limits.maxCostUsd,
-          maxAttempts: limits.maxAttempts,
-          instructions: text.optional(),
-          thresholdTokens: z.number().int().min(0).optional(),
-          critical: z.boolean().optional(),
-        })
-        .optional(),
-    })
+    .array(
+      z.union([z.string(), z.looseObject({})], { error: 'must be the name of a shipped step or an object' }),
+      {
+        error: 'must be a list of steps, in their order',
+      },
+    )
+    .min(1, 'must have a step')
     .optional(),
   reset: z
     .strictObject({
@@ -122,28 +104,170 @@ const definitionSchema = z.strictObject({
       contextTokens: z.number().int().min(0).optional(),
     })
     .optional(),
-  after: z
-    .strictObject(Object.fromEntries(stepNames.map((name) => [name, afterActivity.optional()])))
-    .optional(),
 });
+
+const named = { name: text, critical: z.boolean().optional() };
+const limits = {
+  timeoutMs: durationMs.optional(),
+  maxCostUsd: z.number().positive().optional(),
+  maxAttempts: z.number().int().min(1).optional(),
+};
+const prompted = {
+  ...named,
+  ...limits,
+  maxTurns: z.number().int().min(1).optional(),
+  prompt: functionOf('that returns the text of the message').optional(),
+  allowedTools: z.array(text).optional(),
+  model: text.optional(),
+};
+const stepSchemas = {
+  work: z.strictObject({
+    ...prompted,
+    kind: z.literal('work'),
+    role: z.literal('build').optional(),
+    writes: z.array(text).optional(),
+  }),
+  submission: z.strictObject({
+    ...prompted,
+    kind: z.literal('submission'),
+    schema: z.unknown().transform(submissionSchemaOf).optional(),
+    column: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'must be the name of a column')
+      .optional(),
+  }),
+  compaction: z.strictObject({
+    ...named,
+    ...limits,
+    kind: z.literal('compaction'),
+    instructions: text.optional(),
+    thresholdTokens: z.number().int().min(0).optional(),
+  }),
+  activity: z.strictObject({
+    ...named,
+    kind: z.literal('activity'),
+    role: z.literal('deploy').optional(),
+    activity: text,
+    taskQueue: text,
+    startToCloseTimeoutMs: durationMs.optional(),
+    scheduleToStartTimeoutMs: durationMs.optional(),
+    heartbeatTimeoutMs: durationMs.optional(),
+    maxAttempts: z.number().int().min(1).optional(),
+  }),
+};
 
 function hasType(value: unknown, type: string): boolean {
   return typeof value === 'object' && value !== null && 'type' in value && value.type === type;
 }
 
+/** A step made whole: from the shipped one of its name, else from what its kind has by default; or what is wrong with it. */
+function checkStep(
+  listed: StepInput | string,
+  index: number,
+  tools: readonly string[],
+): StepDefinition | string[] {
+  const given: Record<string, unknown> =
+    typeof listed === 'string' ? { name: listed } : { ...withoutUndefined(listed) };
+  const { name } = given;
+  const where = typeof name === 'string' && name !== '' ? `steps.${name}` : `steps[${index}]`;
+  const shipped = shippedDefinition.steps.find((step) => step.name === name);
+  const kind = given['kind'] ?? shipped?.kind;
+  if (kind === undefined) {
+    return typeof listed === 'string'
+      ? [
+          `${where}: no such shipped step (${shippedDefinition.steps.map((step) => step.name).join(', ')}); a step of your own is an object with name, kind and prompt`,
+        ]
+      : [`${where}.kind: must be one of ${Object.keys(stepSchemas).join(', ')}`];
+  }
+  if (!isKind(kind)) {
+    return [
+      `${where}.kind: ${JSON.stringify(kind)} is unknown; the kinds are ${Object.keys(stepSchemas).join(', ')}`,
+    ];
+  }
+  const parsed = stepSchemas[kind].safeParse({ ...given, kind });
+  if (!parsed.success) return parsed.error.issues.flatMap((issue) => problemsOf(issue, where));
+  const own = withoutUndefined(parsed.data) as Partial<StepDefinition>;
+  const base = shipped?.kind === kind ? shipped : undefined;
+  const step = {
+    ...(base ?? defaultsOf(kind, 'role' in own && own.role === 'build')),
+    ...own,
+  } as StepDefinition;
+  if (step.kind === 'work' || step.kind === 'submission') {
+    if (typeof step.prompt !== 'function') return [`${where}.prompt: a step of your own needs one`];
+    step.allowedTools = allowedToolsOf(step, (own as typeof step).allowedTools, base, tools);
+  }
+  return step.kind === 'submission' && !('schema' in step)
+    ? [`${where}.schema: a submission needs the shape of its value`]
+    : step;
+}
+
+function isKind(kind: unknown): kind is keyof typeof stepSchemas {
+  return typeof kind === 'string' && Object.hasOwn(stepSchemas, kind);
+}
+
+const minutes = 60_000;
+
+/** What a step of the host's own has where it says nothing. */
+function defaultsOf(kind: keyof typeof stepSchemas, isBuild: boolean): object {
+  switch (kind) {
+    case 'work':
+    case 'submission':
+      return {
+        critical: isBuild,
+        timeoutMs: (isBuild ? 60 : 15) * minutes,
+        maxTurns: isBuild ? 200 : 50,
+        maxAttempts: 5,
+      };
+    case 'compaction':
+      return { critical: false, timeoutMs: 15 * minutes, maxAttempts: 5, thresholdTokens: 20_000 };
+    case 'activity':
+      return {
+        critical: false,
+        startToCloseTimeoutMs: 10 * minutes,
+        scheduleToStartTimeoutMs: 10 * minutes,
+        maxAttempts: 3,
+      };
+  }
+}
+
+/**
+ * As given; else as shipped, or what the kind needs, as far as the chain has these tools. A build may use all of them, a
+ * submission always its own.
+ */
+function allowedToolsOf(
+  step: Extract<StepDefinition, { prompt: unknown }>,
+  given: readonly string[] | undefined,
+  shipped: StepDefinition | undefined,
+  tools: readonly string[],
+): readonly string[] {
+  const own = step.kind === 'submission' ? [submissionTool(step.name)] : [];
+  const byDefault = shipped && 'allowedTools' in shipped ? shipped.allowedTools : toolsByDefault[step.kind];
+  const isBuild = step.kind === 'work' && step.role === 'build';
+  const allowed = given ?? (isBuild ? tools : byDefault.filter((tool) => tools.includes(tool)));
+  return [...allowed, ...own.filter((tool) => !allowed.includes(tool))];
+}
+
+const toolsByDefault = {
+  work: ['Edit', 'Glob', 'Grep', 'Read', 'Write'],
+  submission: ['Glob', 'Grep', 'Read'],
+};
+
 /** A zod object as it is, a JSON schema as a zod object. The field's own issue says what is wrong with it. */
-function metadataSchemaOf(value: unknown, context: z.RefinementCtx): MetadataSchema | undefined {
+function submissionSchemaOf(value: unknown, context: z.RefinementCtx): SubmissionSchema | undefined {
   if (value === undefined) return undefined;
   try {
-    if (typeof value !== 'object' || value === null) throw new Error('it is neither.');
+    if (typeof value !== 'object' || value === null) throw new Error('it is neither');
     const schema = '_zod' in value ? (value as z.ZodType) : z.fromJSONSchema(value as JsonSchema);
     // The model is told the schema in this form; a transform has none.
     z.toJSONSchema(schema);
-    if (schema._zod.def.type === 'object') return schema as MetadataSchema;
-    throw new Error('its top level is no object with properties.');
+    if (schema._zod.def.type === 'object') return schema as SubmissionSchema;
+    throw new Error('its top level is no object with properties');
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    context.addIssue({ code: 'custom', message: `must be a zod 4 object or a JSON schema: ${why}` });
+    context.addIssue({
+      code: 'custom',
+      message: `must be a zod 4 object or a JSON schema: ${why.replace(/\.$/, '')}`,
+    });
     return z.NEVER;
   }
 }
@@ -156,21 +280,14 @@ const ofTheChain: Readonly<Record<string, string>> = {
   houseRules: 'what one step needs belongs in its prompt',
   systemPrompt: 'what one step needs belongs in its prompt, what all need in houseRules',
   settingSources: 'set it for the chain',
-  outputFormat: 'use steps.metadata.schema',
+  outputFormat: 'make it a step of the kind submission',
 };
 
-function problemsOf(issue: z.core.$ZodIssue): string[] {
-  if (issue.code !== 'unrecognized_keys') return [`${pathOf(issue.path)}: ${issue.message}`];
-  const where = issue.path.map(String);
+function problemsOf(issue: z.core.$ZodIssue, where: string): string[] {
+  if (issue.code !== 'unrecognized_keys') return [`${pathOf(where, issue.path)}: ${issue.message}`];
   return issue.keys.map((key) => {
-    const path = pathOf([...issue.path, key]);
-    if (where[0] === 'steps' && where.length === 1) {
-      return `${path}: no such step; the steps are ${stepNames.join(', ')}, and activities of your own go in after`;
-    }
-    if (where[0] === 'after' && where.length === 1) {
-      return `${path}: no such step; the steps are ${stepNames.join(', ')}`;
-    }
-    const instead = where[0] === 'steps' ? ofTheChain[key] : undefined;
+    const path = pathOf(where, [...issue.path, key]);
+    const instead = where.startsWith('steps') && Object.hasOwn(ofTheChain, key) ? ofTheChain[key] : undefined;
     if (instead !== undefined) {
       return `${path}: must be the same in every step, for a step that differs in it reads nothing from the prompt cache; ${instead}`;
     }
@@ -178,73 +295,65 @@ function problemsOf(issue: z.core.$ZodIssue): string[] {
   });
 }
 
-function pathOf(path: readonly PropertyKey[]): string {
-  return (
-    path
-      .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
-      .join('')
-      .replace(/^\./, '') || 'the default export'
-  );
+function pathOf(where: string, path: readonly PropertyKey[]): string {
+  const way = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
+  return `${where}${way}`.replace(/^\./, '') || 'the default export';
 }
 
-function merge(
-  input: ChainDefinitionInput,
+function complete(
+  whole: Omit<ChainDefinitionInput, 'steps'>,
+  steps: StepDefinition[],
   file: string | null,
   modelByDefault: string | undefined,
 ): ChainDefinition {
-  const { tools = defaultDefinition.tools, steps = {}, reset = {}, after = {}, ...whole } = input;
-  const model = whole.model ?? modelByDefault;
-  const merged = <Name extends PromptedStep>(name: Name): ChainDefinition['steps'][Name] => {
-    const shipped: ChainDefinition['steps'][Name] = defaultDefinition.steps[name];
-    const given: Partial<ChainDefinition['steps'][PromptedStep]> = withoutUndefined(steps[name] ?? {});
-    return { ...shipped, ...given, allowedTools: allowedToolsOf(name, given.allowedTools, tools) };
-  };
+  const { reset = {}, ...given } = whole;
+  const model = given.model ?? modelByDefault;
   return {
-    ...defaultDefinition,
-    ...withoutUndefined(whole),
+    ...shippedDefinition,
+    houseRules: houseRulesFor(steps),
+    ...withoutUndefined(given),
     ...(model === undefined ? {} : { model }),
     file,
-    tools,
-    steps: {
-      build: merged('build'),
-      metadata: merged('metadata'),
-      docs: merged('docs'),
-      compact: { ...defaultDefinition.steps.compact, ...withoutUndefined(steps.compact ?? {}) },
-    },
-    reset: { ...defaultDefinition.reset, ...withoutUndefined(reset) },
-    after: Object.fromEntries(
-      stepNames.flatMap((name) => {
-        const activity = after[name];
-        return activity ? [[name, completeAfter(activity)]] : [];
-      }),
-    ),
+    steps,
+    reset: { ...shippedDefinition.reset, ...withoutUndefined(reset) },
   };
 }
 
-/** As given; else as shipped, as far as the chain has these tools, which a build may use all of. */
-function allowedToolsOf(
-  name: PromptedStep,
-  given: readonly string[] | undefined,
-  tools: readonly string[],
-): readonly string[] {
-  const shipped =
-    name === 'build'
-      ? tools
-      : defaultDefinition.steps[name].allowedTools.filter((tool) => tools.includes(tool));
-  const allowed = given ?? shipped;
-  return name === 'metadata' && !allowed.includes(metadataTool) ? [...allowed, metadataTool] : allowed;
+function troubleWithNames(listed: NonNullable<ChainDefinitionInput['steps']>): string[] {
+  const names = listed.map((step) => (typeof step === 'string' ? step : step.name));
+  return names.flatMap((name, index) => {
+    if (typeof name !== 'string' || name === '') return [];
+    if (!stepNamePattern.test(name)) {
+      return [
+        `steps.${name}: a name is a lower-case letter, then letters, digits and _, 40 characters at most`,
+      ];
+    }
+    if (reservedNames.includes(name)) {
+      return [`steps.${name}: the name is reserved (${reservedNames.join(', ')})`];
+    }
+    return names.indexOf(name) < index ? [`steps.${name}: the name is there twice`] : [];
+  });
 }
 
-const minutes = 60_000;
+function troubleWithRoles(steps: readonly StepDefinition[]): string[] {
+  return (['build', 'deploy'] as const).flatMap((role) => {
+    const having = steps.filter((step) => 'role' in step && step.role === role).map(({ name }) => name);
+    return having.length > 1
+      ? [`steps.${having[1] ?? ''}.role: only one step has the role ${role}, and ${having[0] ?? ''} has it`]
+      : [];
+  });
+}
 
-function completeAfter(input: AfterActivityInput): AfterActivity {
-  return {
-    startToCloseTimeoutMs: 10 * minutes,
-    scheduleToStartTimeoutMs: 10 * minutes,
-    maxAttempts: 3,
-    critical: false,
-    ...withoutUndefined(input),
-  };
+function troubleWithColumns(steps: readonly StepDefinition[]): string[] {
+  const writing = steps.flatMap((step) =>
+    step.kind === 'submission' && step.column !== undefined ? [{ name: step.name, column: step.column }] : [],
+  );
+  return writing.flatMap(({ name, column }, index) => {
+    const first = writing.findIndex((one) => one.column === column);
+    return first < index
+      ? [`steps.${name}.column: the step ${writing[first]?.name ?? ''} writes to ${column} already`]
+      : [];
+  });
 }
 
 function troubleWithTools({ tools, mcpServers, steps }: ChainDefinition): string[] {
@@ -256,15 +365,22 @@ function troubleWithTools({ tools, mcpServers, steps }: ChainDefinition): string
           `tools[${index}]: "${tool}" must be the name of a built-in tool; tools of a server come with the server`,
         ],
   );
-  const allowed = (['build', 'metadata', 'docs'] as const).flatMap((name) =>
-    steps[name].allowedTools.flatMap((tool, index) => {
-      const path = `steps.${name}.allowedTools[${index}]`;
-      if (tool === metadataTool) {
-        return name === 'metadata' ? [] : [`${path}: "${tool}" belongs to the step metadata alone`];
+  const submissions = new Map(
+    steps.filter(({ kind }) => kind === 'submission').map(({ name }) => [submissionTool(name), name]),
+  );
+  const allowed = steps.flatMap((step) =>
+    ('allowedTools' in step ? step.allowedTools : []).flatMap((tool, index) => {
+      const path = `steps.${step.name}.allowedTools[${index}]`;
+      const owner = submissions.get(tool);
+      if (owner !== undefined) {
+        return owner === step.name ? [] : [`${path}: "${tool}" belongs to the step ${owner} alone`];
       }
       const [, server] = /^mcp__(.+?)(?:__|$)/.exec(tool) ?? [];
       if (server !== undefined) {
         return servers.has(server) ? [] : [`${path}: mcpServers has no server "${server}"`];
+      }
+      if (!/^[^()]+(\(.*\))?$/s.test(tool)) {
+        return [`${path}: "${tool}" is no tool; one with a pattern is written as Bash(npm test)`];
       }
       const builtIn = tool.replace(/\(.*$/s, '');
       return tools.includes(builtIn) ? [] : [`${path}: "${builtIn}" is not among tools`];
@@ -275,7 +391,7 @@ function troubleWithTools({ tools, mcpServers, steps }: ChainDefinition): string
 
 function troubleWithServers({ mcpServers }: ChainDefinition): string[] {
   return Object.keys(mcpServers).flatMap((name) => {
-    if (name === metadataServerName) return [`mcpServers.${name}: the name is taken by the chain itself`];
+    if (name === submissionServerName) return [`mcpServers.${name}: the name is taken by the chain itself`];
     return /^[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*$/.test(name)
       ? []
       : [`mcpServers.${name}: a name is made of letters, digits, - and single _`];
@@ -283,12 +399,12 @@ function troubleWithServers({ mcpServers }: ChainDefinition): string[] {
 }
 
 function warningsOf({ model, tools, settingSources, steps }: ChainDefinition): string[] {
-  const ofModels = (['build', 'metadata', 'docs'] as const).flatMap((name: StepName & PromptedStep) => {
-    const own = steps[name].model;
+  const ofModels = steps.filter(isAgentStep).flatMap((step) => {
+    const own = 'model' in step ? step.model : undefined;
     return own === undefined || own === model
       ? []
       : [
-          `steps.${name}.model: "${own}" is not the chain's model (${model ?? "Claude Code's own"}), and models do not share the prompt cache: the step, and the one after it, pay for the whole context.`,
+          `steps.${step.name}.model: "${own}" is not the chain's model (${model ?? "Claude Code's own"}), and models do not share the prompt cache: the step, and the one after it, pay for the whole context.`,
         ];
   });
   const ofAgents = tools.some((tool) => tool === 'Task' || tool === 'Agent')

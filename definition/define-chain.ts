@@ -1,22 +1,27 @@
 import type { ChainDefinitionInput } from './definition.js';
 
-export { defaultDefinition } from './shipped.js';
+export { shippedDefinition } from './shipped.js';
 export type {
-  AfterActivityInput,
+  ActivityStep,
+  AgentStepDefinition,
   ChainDefinition,
   ChainDefinitionInput,
-  CompactDefinition,
+  CompactionStep,
   JsonSchema,
   McpAddress,
   McpProgram,
   McpServer,
-  MetadataSchema,
+  NamedStep,
   PromptContext,
   PromptedStep,
   SettingSource,
   StepDefinition,
+  StepInput,
+  SubmissionSchema,
+  SubmissionStep,
+  WorkStep,
 } from './definition.js';
-export type { AfterActivity, AfterStepInput } from '../contracts/plan.js';
+export type { ActivityStepInput, ActivityStepPlan } from '../contracts/plan.js';
 
 /**
  * The definition of a chain, for the default export of session-chain.config.ts. It only gives the types: a worker checks

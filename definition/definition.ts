@@ -1,16 +1,16 @@
 import type { McpSdkServerConfigWithInstance } from '@anthropic-ai/claude-agent-sdk';
 import type { z } from 'zod';
-import type { StepLimits } from '../contracts/chain.js';
+import type { StepLimits } from '../contracts/limits.js';
 import type { BuildId, ProjectId, VersionId } from '../contracts/ids.js';
 import type { ResetPolicy } from '../contracts/origin.js';
-import type { AfterActivity, ChainPlan } from '../contracts/plan.js';
+import type { ActivityStepPlan } from '../contracts/plan.js';
 import type { ChainMode, StepName } from '../contracts/steps.js';
 
-/** What the steps of a chain are: prompts, tools, limits. A worker has one; `completeDefinition` makes it whole. */
+/** A chain as data: its steps in their order, and what they share. A worker has one; `checkDefinition` makes it whole. */
 export interface ChainDefinition {
   /** Where it was loaded from, for messages; null for one that was not. */
   file: string | null;
-  /** Left out, SESSION_CHAIN_MODEL, else Claude Code chooses. */
+  /** Left out, SESSION_CHAIN_MODEL, else ANTHROPIC_MODEL, else Claude Code's own default. */
   model?: string;
   /** The built-in tools of every step; what a step may not use it is not allowed. */
   tools: readonly string[];
@@ -19,68 +19,95 @@ export interface ChainDefinition {
   /** What Claude Code reads from files: `project` makes CLAUDE.md and .claude/ of the workspace count. */
   settingSources: readonly SettingSource[];
   mcpServers: Readonly<Record<string, McpServer>>;
-  steps: {
-    build: StepDefinition;
-    metadata: StepDefinition & { schema: MetadataSchema };
-    docs: StepDefinition;
-    compact: CompactDefinition;
-  };
+  steps: readonly StepDefinition[];
   /** When a build starts a fresh session with a brief, instead of going on from the head. */
   reset: Readonly<ResetPolicy>;
-  /** Activities of the host that a chain calls after a step has committed. */
-  after: Readonly<Partial<Record<StepName, AfterActivity>>>;
 }
 
-/** A definition as a person writes it: what is left out is as in the shipped one. */
-export interface ChainDefinitionInput extends Partial<
-  Omit<ChainDefinition, 'file' | 'steps' | 'reset' | 'after' | 'mcpServers'>
-> {
-  mcpServers?: Record<string, McpServer>;
-  steps?: {
-    build?: Partial<StepDefinition>;
-    metadata?: Partial<StepDefinition> & { schema?: MetadataSchema | JsonSchema };
-    docs?: Partial<StepDefinition>;
-    compact?: Partial<CompactDefinition>;
-  };
-  reset?: Partial<ResetPolicy>;
-  after?: Partial<Record<StepName, AfterActivityInput>>;
+export type StepDefinition = AgentStepDefinition | ActivityStep;
+
+/** A step that runs Claude Code. */
+export type AgentStepDefinition = WorkStep | SubmissionStep | CompactionStep;
+
+export interface NamedStep {
+  /** Also the activity type in Temporal's Web UI, and the source of the step's transition. */
+  name: StepName;
+  /** A failure of the step fails the chain. */
+  critical: boolean;
 }
 
-export type AfterActivityInput = Pick<AfterActivity, 'activity' | 'taskQueue'> & Partial<AfterActivity>;
-
-export interface StepDefinition extends StepLimits {
+export interface PromptedStep extends NamedStep, StepLimits {
   /** The user message of the step. The same context must give the same text: another text starts the step afresh. */
   prompt: (context: PromptContext) => string | Promise<string>;
   /** The tools that the step may use without being asked, such as `Read`, `Bash(npm test)` or `mcp__name__tool`. */
   allowedTools: readonly string[];
   /** Another model than the chain's; the prompt cache is not shared with it. */
   model?: string;
-  /** A failure of the step fails the chain. */
-  critical: boolean;
 }
 
-export interface CompactDefinition extends Omit<StepLimits, 'maxTurns'> {
+/** The agent works on the project's files and ends its turn. */
+export interface WorkStep extends PromptedStep {
+  kind: 'work';
+  /** `build`: it gets the instruction, the brief and the notes, and decides the version's status. One step has it. */
+  role?: 'build';
+  /** Files, and folders that end with a slash, of which it should write one; a step that writes none brings a warning. */
+  writes?: readonly string[];
+}
+
+/** The agent submits a value that fits a schema, through a tool of the step's own. */
+export interface SubmissionStep extends PromptedStep {
+  kind: 'submission';
+  schema: SubmissionSchema;
+  /** A json or jsonb column of `project_versions` that gets the value. Later prompts get it in any case. */
+  column?: string;
+}
+
+/** The session's context is replaced by a summary. */
+export interface CompactionStep extends NamedStep, Omit<StepLimits, 'maxTurns'> {
+  kind: 'compaction';
   /** What the summary must keep, in words. */
   instructions?: string;
   /** Below this context size, in tokens, compaction is skipped. */
   thresholdTokens: number;
-  critical: boolean;
 }
 
-/** The steps that have a prompt. */
-export type PromptedStep = Exclude<StepName, 'compact'>;
+/** An activity of the host. With the role `deploy` its outcome decides whether the version is deployed. */
+export type ActivityStep = ActivityStepPlan;
+
+/**
+ * A definition as a person writes it. A step is the name of a shipped one, an object that changes a shipped one of its
+ * name, or one of its own; the chain has the steps that are listed, in their order. Without `steps` it is the shipped
+ * chain. What is left out of anything else is as shipped.
+ */
+export interface ChainDefinitionInput extends Partial<
+  Omit<ChainDefinition, 'file' | 'steps' | 'reset' | 'mcpServers'>
+> {
+  mcpServers?: Record<string, McpServer>;
+  steps?: readonly (StepName | StepInput)[];
+  reset?: Partial<ResetPolicy>;
+}
+
+export type StepInput =
+  | ({ name: StepName; kind?: 'work' } & Partial<Omit<WorkStep, 'name' | 'kind'>>)
+  | ({ name: StepName; kind?: 'submission'; schema?: SubmissionSchema | JsonSchema } & Partial<
+      Omit<SubmissionStep, 'name' | 'kind' | 'schema'>
+    >)
+  | ({ name: StepName; kind?: 'compaction' } & Partial<Omit<CompactionStep, 'name' | 'kind'>>)
+  | ({ kind: 'activity' } & Pick<ActivityStep, 'name' | 'activity' | 'taskQueue'> & Partial<ActivityStep>);
 
 /** What a prompt is made of. */
 export interface PromptContext {
   projectId: ProjectId;
   versionId: VersionId;
   buildId: BuildId;
-  step: PromptedStep;
+  step: StepName;
   mode: ChainMode;
   /** The caller's own text of this chain; null where none was given. */
   instruction: string | null;
   /** The real path of the project's folder on this worker. */
   workspace: string;
+  /** What earlier submissions of this chain handed in, by step name. */
+  values: Readonly<Record<StepName, unknown>>;
 }
 
 export type SettingSource = 'user' | 'project' | 'local';
@@ -105,32 +132,16 @@ export interface McpAddress {
   timeout?: number;
 }
 
-/** The shape of what the metadata step hands in. */
-export type MetadataSchema = z.ZodObject;
+/** The shape of what a submission step hands in. */
+export type SubmissionSchema = z.ZodObject;
 export type JsonSchema = Record<string, unknown>;
 
-/** What a chain takes over from the definition when it opens, so that a replay sees the same. */
-export function planOf({ steps, after }: ChainDefinition): ChainPlan {
-  const { build, metadata, docs, compact } = steps;
-  const planned = (step: StepName, { critical, ...definition }: StepLimits & { critical: boolean }) => ({
-    limits: limitsOf(definition),
-    critical,
-    ...(after[step] ? { after: after[step] } : {}),
-  });
-  return {
-    steps: {
-      build: planned('build', build),
-      metadata: planned('metadata', metadata),
-      docs: planned('docs', docs),
-      compact: planned('compact', { ...compact, maxTurns: compactTurns }),
-    },
-    compactThresholdTokens: compact.thresholdTokens,
-  };
+/** Whether a step runs Claude Code. */
+export function isAgentStep(step: StepDefinition): step is AgentStepDefinition {
+  return step.kind !== 'activity';
 }
 
-// A compaction is no turn in Claude Code's count.
-const compactTurns = 50;
-
-function limitsOf({ timeoutMs, maxTurns, maxCostUsd, maxAttempts }: StepLimits): StepLimits {
-  return { timeoutMs, maxTurns, maxAttempts, ...(maxCostUsd === undefined ? {} : { maxCostUsd }) };
+/** The submission steps of a definition. */
+export function submissionSteps({ steps }: Pick<ChainDefinition, 'steps'>): SubmissionStep[] {
+  return steps.filter((step) => step.kind === 'submission');
 }

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createJiti } from 'jiti';
-import { defaultDefinition } from './shipped.js';
+import { shippedDefinition } from './shipped.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { type CompletedDefinition, completeDefinition } from './check.js';
+import { type CheckedDefinition, checkDefinition } from './check.js';
 import type { Config } from '../config/environment.js';
 import * as forConfigurations from './define-chain.js';
 
@@ -20,10 +20,10 @@ export async function loadChainDefinition(
     SESSION_CHAIN_MODEL: model,
   }: Pick<Config, 'SESSION_CHAIN_CONFIG' | 'SESSION_CHAIN_MODEL'>,
   folder = process.cwd(),
-): Promise<CompletedDefinition> {
+): Promise<CheckedDefinition> {
   const file = named === undefined ? findIn(folder) : resolve(folder, named);
   if (file === null) {
-    return { definition: { ...defaultDefinition, ...(model === undefined ? {} : { model }) }, warnings: [] };
+    return { definition: { ...shippedDefinition, ...(model === undefined ? {} : { model }) }, warnings: [] };
   }
   if (!existsSync(file)) {
     throw new SessionChainError(
@@ -32,7 +32,7 @@ export async function loadChainDefinition(
     );
   }
   try {
-    return completeDefinition(await defaultExportOf(file), { file, model });
+    return checkDefinition(await defaultExportOf(file), { file, model });
   } catch (cause) {
     const why = messageOf(cause);
     throw new SessionChainError('INVALID_CONFIG', `${file}: ${why}`, undefined, { cause });

@@ -1,8 +1,17 @@
 import { z } from 'zod';
-import { metadataLimits as limits, type Metadata } from './metadata.js';
 
-/** The fields of {@link Metadata}, apart from the object, because a tool's input schema is given field by field. */
-export const metadataFields = {
+/** Lengths in characters and counts; the model is told them with the tool's schema. */
+const limits = {
+  nameLength: 80,
+  descriptionLength: 600,
+  tags: 10,
+  tagLength: 40,
+  recommendations: 10,
+  recommendationLength: 300,
+};
+
+/** What the shipped step `metadata` learns of a project; stored in `project_versions.ai_metadata`. */
+export const metadataSchema = z.object({
   name: z
     .string()
     .trim()
@@ -25,6 +34,4 @@ export const metadataFields = {
     .min(1)
     .max(limits.recommendations)
     .describe('What to do next, one sentence each, the most useful first'),
-};
-
-export const metadataSchema = z.object(metadataFields) satisfies z.ZodType<Metadata>;
+});

@@ -1,71 +1,92 @@
-import type { ChainDefinition, PromptContext } from './definition.js';
-import { metadataTool } from './metadata.js';
+import type { ChainDefinition, PromptContext, StepDefinition } from './definition.js';
 import { metadataSchema } from './metadata-schema.js';
+import { submissionTool } from './submission.js';
 
 const minutes = 60_000;
 
 /** No subagents: their transcripts are not copied into a fork. */
 const tools = ['Bash', 'Edit', 'Glob', 'Grep', 'NotebookEdit', 'Read', 'Write'];
 
-/** The definition that is shipped: what a configuration file leaves out is as here. No cost limit until one is set. */
-export const defaultDefinition: ChainDefinition = {
+const steps: readonly StepDefinition[] = [
+  {
+    name: 'build',
+    kind: 'work',
+    role: 'build',
+    prompt: buildPrompt,
+    allowedTools: tools,
+    critical: true,
+    timeoutMs: 60 * minutes,
+    maxTurns: 200,
+    maxAttempts: 5,
+  },
+  {
+    name: 'metadata',
+    kind: 'submission',
+    schema: metadataSchema,
+    column: 'ai_metadata',
+    prompt: () =>
+      [
+        'Step: metadata. Describe the project as it is now.',
+        `Call the tool ${submissionTool('metadata')} once; its fields say what is wanted. ` +
+          'If it is not accepted, correct what the answer names and call it again. Change no files.',
+      ].join('\n\n'),
+    allowedTools: ['Glob', 'Grep', 'Read', submissionTool('metadata')],
+    critical: false,
+    timeoutMs: 15 * minutes,
+    maxTurns: 50,
+    maxAttempts: 5,
+  },
+  {
+    name: 'docs',
+    kind: 'work',
+    writes: ['README.md', 'docs/'],
+    prompt: () =>
+      [
+        'Step: docs. Bring the documentation up to date with the project as it is now.',
+        'Write README.md: what the project is, how to run it, which file holds what. ' +
+          'Longer texts go in the folder docs/. Change no other files.',
+      ].join('\n\n'),
+    allowedTools: ['Edit', 'Glob', 'Grep', 'Read', 'Write'],
+    critical: false,
+    timeoutMs: 15 * minutes,
+    maxTurns: 50,
+    maxAttempts: 5,
+  },
+  {
+    name: 'compact',
+    kind: 'compaction',
+    thresholdTokens: 20_000,
+    critical: false,
+    timeoutMs: 15 * minutes,
+    maxAttempts: 5,
+  },
+];
+
+/** The chain that is shipped: what a configuration file leaves out is as here. No cost limit until one is set. */
+export const shippedDefinition: ChainDefinition = {
   file: null,
   tools,
-  houseRules: [
-    'You work unattended on one project, in a chain of steps: build, metadata, docs, compact.',
+  houseRules: houseRulesFor(steps),
+  settingSources: [],
+  mcpServers: {},
+  steps,
+  reset: { operations: 20, contextTokens: 150_000 },
+};
+
+/** The house rules of a chain that names none of its own. */
+export function houseRulesFor(steps: readonly Pick<StepDefinition, 'name' | 'kind'>[]): string {
+  const names = steps.filter(({ kind }) => kind !== 'activity').map(({ name }) => name);
+  const submissions = steps
+    .filter(({ kind }) => kind === 'submission')
+    .map(({ name }) => submissionTool(name));
+  return [
+    `You work unattended on one project, in a chain of steps: ${names.join(', ')}.`,
     'Each message from the user is one step. Do what it asks, completely, and nothing beyond it.',
     'Nobody can answer questions: decide yourself, and say in your last message what you decided.',
     'Work inside the project folder only. Do not start programs that keep running after a command.',
-    `Call ${metadataTool} only in a step that asks for it.`,
-  ].join('\n'),
-  settingSources: [],
-  mcpServers: {},
-  steps: {
-    build: {
-      prompt: buildPrompt,
-      allowedTools: tools,
-      critical: true,
-      timeoutMs: 60 * minutes,
-      maxTurns: 200,
-      maxAttempts: 5,
-    },
-    metadata: {
-      prompt: () =>
-        [
-          'Step: metadata. Describe the project as it is now.',
-          `Call the tool ${metadataTool} once; its fields say what is wanted. ` +
-            'If it is not accepted, correct what the answer names and call it again. Change no files.',
-        ].join('\n\n'),
-      schema: metadataSchema,
-      allowedTools: ['Glob', 'Grep', 'Read', metadataTool],
-      critical: false,
-      timeoutMs: 15 * minutes,
-      maxTurns: 50,
-      maxAttempts: 5,
-    },
-    docs: {
-      prompt: () =>
-        [
-          'Step: docs. Bring the documentation up to date with the project as it is now.',
-          'Write README.md: what the project is, how to run it, which file holds what. ' +
-            'Longer texts go in the folder docs/. Change no other files.',
-        ].join('\n\n'),
-      allowedTools: ['Edit', 'Glob', 'Grep', 'Read', 'Write'],
-      critical: false,
-      timeoutMs: 15 * minutes,
-      maxTurns: 50,
-      maxAttempts: 5,
-    },
-    compact: {
-      thresholdTokens: 20_000,
-      critical: false,
-      timeoutMs: 15 * minutes,
-      maxAttempts: 5,
-    },
-  },
-  reset: { operations: 20, contextTokens: 150_000 },
-  after: {},
-};
+    ...(submissions.length === 0 ? [] : [`Call ${submissions.join(', ')} only in a step that asks for it.`]),
+  ].join('\n');
+}
 
 function buildPrompt({ mode, instruction }: Pick<PromptContext, 'mode' | 'instruction'>): string {
   const wanted = instruction?.trim() ?? '';

@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import {
+  type AgentStepDefinition,
+  type ChainDefinition,
+  isAgentStep,
+  submissionSteps,
+} from './definition.js';
+
+/**
+ * Names what an attempt is asked to do: evidence of another attempt counts only for the same. Budgets and time limits are
+ * left out, for they change nothing of what was done; of servers the names count, for the rest may hold secrets.
+ */
+export function inputDigest(
+  definition: ChainDefinition,
+  asked: { prompt: string; allowedTools: readonly string[]; model: string },
+): string {
+  return digest({
+    ...shared(definition),
+    prompt: asked.prompt,
+    allowedTools: asked.allowedTools,
+    model: asked.model,
+  });
+}
+
+/**
+ * Names the definition of a step, so that a worker can tell whether it has the one that a chain was planned with. Limits and
+ * models are left out: the plan itself holds them. Of a prompt its source text counts.
+ */
+export function stepDigest(definition: ChainDefinition, step: AgentStepDefinition): string {
+  const { name, kind } = step;
+  const own =
+    step.kind === 'compaction'
+      ? { instructions: step.instructions ?? null }
+      : {
+          prompt: step.prompt.toString(),
+          allowedTools: step.allowedTools,
+          ...(step.kind === 'work'
+            ? { role: step.role ?? null, writes: step.writes ?? [] }
+            : { column: step.column ?? null }),
+        };
+  return digest({ ...shared(definition), name, kind, ...own });
+}
+
+/** The step of the definition that a plan names, where it is the planned one; undefined where it is not. */
+export function stepOfDigest(
+  definition: ChainDefinition,
+  { name, digest: planned }: { name: string; digest: string },
+): AgentStepDefinition | undefined {
+  return definition.steps
+    .filter(isAgentStep)
+    .find((step) => step.name === name && stepDigest(definition, step) === planned);
+}
+
+/** What is the same in every step. */
+function shared(definition: ChainDefinition) {
+  const { houseRules, tools, settingSources, mcpServers } = definition;
+  return {
+    houseRules,
+    tools,
+    settingSources,
+    mcpServers: Object.keys(mcpServers).sort(),
+    schemas: submissionSteps(definition).map(({ name, schema }) => [name, z.toJSONSchema(schema)]),
+  };
+}
+
+function digest(value: object): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+}
