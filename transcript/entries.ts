@@ -58,7 +58,7 @@ const costStateEntry = z.object({
   ),
 });
 
-/** Counters as Claude Code keeps them: running totals, see spend.ts. */
+/** Counters as Claude Code keeps them: running totals, see counters.ts. */
 export interface Counters {
   costUsd: number;
   apiDurationMs: number;
@@ -139,19 +139,11 @@ export function usageOfTurns(entries: SessionStoreEntry[]): {
   };
 }
 
-/** Tokens that nobody has put a price on yet. */
+/** Tokens whose cost is not known yet. */
 export function withUnknownCost(byModel: Record<string, Usage>): Record<string, ModelUsage> {
   return Object.fromEntries(
     Object.entries(byModel).map(([model, usage]) => [model, { ...usage, costUsd: null }]),
   );
-}
-
-/** How large the context was at the last model turn, in tokens; 0 where there was none. */
-export function contextTokens(entries: SessionStoreEntry[]): number {
-  const last = modelTurns(entries).at(-1);
-  if (last === undefined) return 0;
-  const usage = usageOf(last);
-  return usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
 }
 
 /** The model of the last turn; null where there was no turn. */
@@ -213,8 +205,15 @@ export function acceptedSubmission(
 ): Record<string, unknown> | null {
   const submissions = acceptedCalls(own)
     .filter(({ name }) => name === toolName)
-    .map(({ input }) => schema.safeParse(input))
-    .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
+    .flatMap(({ input }): Record<string, unknown>[] => {
+      try {
+        const parsed = schema.safeParse(input);
+        return parsed.success ? [parsed.data] : [];
+      } catch {
+        // A schema with asynchronous checks: the tool has made them before it accepted the call.
+        return [input as Record<string, unknown>];
+      }
+    });
   return submissions.at(-1) ?? null;
 }
 

@@ -222,7 +222,7 @@ function withoutType({ type: _, ...metadata }: SessionStoreEntry): string {
   return JSON.stringify(metadata);
 }
 
-/** Under another name first, so that nobody finds half of it. */
+/** Under another name first, so that no reader finds half of it. */
 async function writeWhole(path: string, text: string): Promise<void> {
   const draft = `${path}.${randomUUID()}.tmp`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });

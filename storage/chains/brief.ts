@@ -2,6 +2,7 @@ import type { Brief, BriefPart } from '../../contracts/brief.js';
 import type { BuildId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { TransitionSource } from '../../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { jsonbOf, storableText } from '../jsonb.js';
 
 /** What the database knows of a project's past, for a session that does not. */
 export interface ProjectPast {
@@ -32,9 +33,8 @@ export async function readPast(pool: Pool, projectId: ProjectId, chainId: ChainI
     queryRows<ProjectPast['requests'][number]>(pool, {
       name: 'past_requests',
       text: `SELECT version_id AS "versionId", build_id AS "buildId", instruction FROM session_chain.chains c
-             WHERE project_id = $1 AND id < $2 AND instruction IS NOT NULL AND 'build' = ANY (steps)
-               AND EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = c.project_id
-                 AND a.version_id = c.version_id AND a.build_id = c.build_id AND a.step = 'build' AND a.state = 'committed')
+             WHERE project_id = $1 AND id < $2 AND instruction IS NOT NULL AND EXISTS (
+               SELECT FROM session_chain.attempts a WHERE a.chain = c.id AND a.role = 'build' AND a.state = 'committed')
              ORDER BY id DESC LIMIT 10`,
       values: [projectId, chainId],
     }),
@@ -86,7 +86,7 @@ export async function keepBrief(
     name: 'keep_brief',
     text: `INSERT INTO session_chain.briefs (chain, head_session_id, content, parts) VALUES ($1, $2, $3, $4)
            ON CONFLICT DO NOTHING`,
-    values: [chainId, brief.headSessionId, brief.content, JSON.stringify(brief.parts)],
+    values: [chainId, brief.headSessionId, storableText(brief.content), jsonbOf(brief.parts)],
   });
   const kept = await readBrief(pool, chainId, brief.headSessionId);
   if (kept) return kept;

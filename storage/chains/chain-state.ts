@@ -1,14 +1,12 @@
 import type { BriefFacts } from '../../contracts/brief.js';
-import type { ChainState, CommittedStep, StepState } from '../../contracts/chain.js';
-import { type Failure, remedyFor } from '../../contracts/failures.js';
-import type { ChainKey } from '../../contracts/ids.js';
+import type { ChainState, CommittedStep, Head, StepState } from '../../contracts/chain.js';
+import { type Failure, failureOfCode, remedyFor } from '../../contracts/failures.js';
+import type { ChainId, ChainKey, SessionId } from '../../contracts/ids.js';
 import { describeOrigin } from '../../contracts/origin.js';
 import type { StepName } from '../../contracts/steps.js';
-import { readBrief } from './brief.js';
-import { type ChainRow, requireChain } from './chains.js';
-import { readHead } from '../heads/heads.js';
-import { type ChainSpend, chainSpend } from '../ledger/ledger.js';
 import { type Pool, queryRows } from '../db/pool.js';
+import { type ChainSpend, chainSpends } from '../ledger/ledger.js';
+import { type ChainRow, type PlannedStep, requireChain } from './chains.js';
 
 /**
  * A chain as Postgres knows it, with or without a worker running: how it ended, or how far its journal has come.
@@ -16,98 +14,176 @@ import { type Pool, queryRows } from '../db/pool.js';
  */
 export async function readChainState(pool: Pool, key: ChainKey): Promise<ChainState> {
   const chain = await requireChain(pool, key);
-  const [soFar, spent, brief] = await Promise.all([
-    stateFromJournal(pool, chain),
-    chainSpend(pool, key),
-    briefFacts(pool, chain),
-  ]);
-  const state = chain.result ? { ...soFar, ...chain.result } : soFar;
-  const failure = state.failure && withRemedy(state.failure);
-  return {
-    ...state,
-    ...(failure ? { failure } : {}),
-    ...(brief ? { brief } : {}),
-    steps: state.steps.map((step) => withSpend(step, spent)),
-  };
+  const [state] = await readChainStates(pool, [chain]);
+  if (state) return state;
+  throw new Error(`The chain ${chain.workflowId} has no state.`);
 }
 
-async function briefFacts(pool: Pool, { chainId, origin }: ChainRow): Promise<BriefFacts | null> {
-  const mayHaveOne = origin?.kind === 'context_reset' || origin?.kind === 'recovery';
-  if (!mayHaveOne || origin.headSessionId === null) return null;
-  const brief = await readBrief(pool, chainId, origin.headSessionId);
-  if (!brief) return null;
-  const { headSessionId, parts, createdAt } = brief;
-  return { headSessionId, parts, createdAt: createdAt.toISOString() };
+/** The states of chains in their order, by two statements whatever their number. */
+export async function readChainStates(pool: Pool, chains: readonly ChainRow[]): Promise<ChainState[]> {
+  const chainIds = chains.map(({ chainId }) => chainId);
+  if (chainIds.length === 0) return [];
+  const [facts, spends] = await Promise.all([readFacts(pool, chainIds), chainSpends(pool, chainIds)]);
+  return chains.map((chain) => stateOf(chain, facts.get(chain.chainId), spends.get(chain.chainId)));
 }
 
-/** A failure that SQL wrote (a chain that was taken over, an attempt nobody saw end) has no remedy of its own. */
-function withRemedy(failure: Failure): Failure {
-  return { ...failure, remedy: failure.remedy || remedyFor(failure.code) };
+/** What stands of a chain outside its own row. */
+interface ChainFacts extends Head {
+  /** The newest try of each step. */
+  journal: JournalledStep[];
+  brief: BriefFacts | null;
 }
 
-/** The ledger knows what failed attempts took, too, and costs that came to light after the step had ended. */
-function withSpend(step: StepState, { steps }: ChainSpend): StepState {
-  const spent = steps.find((one) => one.step === step.step);
-  if (!spent) return step;
-  const { turns, usage, costUsd, durationMs } = spent;
-  return { ...step, turns, usage, costUsd, durationMs, attempts: Math.max(step.attempts, spent.attempts) };
-}
-
-interface AttemptRow {
+interface JournalledStep {
   step: StepName;
-  attempt: number;
-  state: 'running' | 'waiting' | 'failed' | 'committed';
-  baseSessionId: StepState['oldSessionId'];
+  status: StepState['status'];
+  attempts: number;
+  baseSessionId: SessionId | null;
   result: CommittedStep | null;
+  value: Record<string, unknown> | null;
   failure: Failure | null;
 }
 
-async function stateFromJournal(pool: Pool, chain: ChainRow): Promise<ChainState> {
-  const newest = await queryRows<AttemptRow>(pool, {
-    name: 'newest_attempts',
-    text: `SELECT DISTINCT ON (step) step, attempt, state, base_session_id AS "baseSessionId", result, failure
-           FROM session_chain.attempts WHERE project_id = $1 AND version_id = $2 AND build_id = $3
-           ORDER BY step, attempt DESC`,
-    values: [chain.projectId, chain.versionId, chain.buildId],
+async function readFacts(pool: Pool, chainIds: ChainId[]): Promise<Map<ChainId, ChainFacts>> {
+  const rows = await queryRows<
+    Omit<ChainFacts, 'brief'> & {
+      chainId: ChainId;
+      headSessionId: SessionId | null;
+      parts: BriefFacts['parts'];
+      createdAt: Date;
+    }
+  >(pool, {
+    name: 'chain_facts',
+    text: `SELECT c.id::text AS "chainId", p.last_ai_session_id::text AS "sessionId", p.session_seq AS seq,
+             b.head_session_id AS "headSessionId", b.parts, b.created_at AS "createdAt",
+             (SELECT coalesce(jsonb_agg(j), '[]') FROM (
+               (SELECT DISTINCT ON (a.step) a.step, a.state AS status, a.attempt AS attempts,
+                  a.base_session_id AS "baseSessionId", a.result, a.value, a.failure
+                FROM session_chain.attempts a WHERE a.chain = c.id ORDER BY a.step, a.round DESC, a.attempt DESC)
+               UNION ALL
+               (SELECT DISTINCT ON (s.step) s.step, s.state, s.calls, NULL, NULL, NULL, s.failure
+                FROM session_chain.activity_steps s WHERE s.chain = c.id ORDER BY s.step, s.round DESC)) j) AS journal
+           FROM session_chain.chains c
+           LEFT JOIN projects p ON p.project_id = session_chain.project_key(c.project_id)
+           LEFT JOIN session_chain.briefs b ON b.chain = c.id AND b.head_session_id = c.origin ->> 'headSessionId'
+             AND c.origin ->> 'kind' IN ('context_reset', 'recovery')
+           WHERE c.id = ANY ($1::bigint[])`,
+    values: [chainIds],
   });
-  return {
+  return new Map(
+    rows.map(({ chainId, sessionId, seq, journal, headSessionId, parts, createdAt }) => {
+      const brief = headSessionId && { headSessionId, parts, createdAt: createdAt.toISOString() };
+      return [chainId, { sessionId, seq, journal, brief }];
+    }),
+  );
+}
+
+function stateOf(
+  chain: ChainRow,
+  facts: ChainFacts = { sessionId: null, seq: null, journal: [], brief: null },
+  spent?: ChainSpend,
+): ChainState {
+  const { origin, baseSessionId, position, waitsFor, waitingUntil, failures } = chain;
+  const soFar: ChainState = {
     projectId: chain.projectId,
     versionId: chain.versionId,
     buildId: chain.buildId,
     mode: chain.mode,
     status: chain.status,
-    head: await readHead(pool, chain.projectId),
-    baseSessionId: chain.baseSessionId,
-    ...(chain.origin
-      ? { origin: chain.origin, resumedFrom: describeOrigin(chain.origin, chain.baseSessionId) }
-      : {}),
-    steps: chain.steps.map((step) =>
-      stepState(
-        step,
-        newest.find((attempt) => attempt.step === step),
-      ),
-    ),
+    head: { sessionId: facts.sessionId, seq: facts.seq },
+    baseSessionId,
+    ...(origin ? { origin, resumedFrom: describeOrigin(origin, baseSessionId) } : {}),
+    steps: stepsSoFar(chain, facts.journal),
     warnings: [],
-    ...(chain.place !== null && chain.waitsFor !== null
-      ? { line: { place: chain.place, waitsFor: chain.waitsFor } }
+    ...(position !== null && waitsFor !== null ? { queue: { position, waitsFor } } : {}),
+    ...(waitingUntil ? { waitingUntil: waitingUntil.toISOString() } : {}),
+  };
+  const state = { ...soFar, ...chain.result };
+  const steps = state.steps.map((step) => {
+    const journalled = facts.journal.find((one) => one.step === step.step);
+    return {
+      ...withSpend(step, spent),
+      // Of an activity of the host the workflow does not count the calls.
+      ...(step.kind === 'activity' && journalled ? { attempts: journalled.attempts } : {}),
+      ...(journalled?.value ? { value: journalled.value } : {}),
+      ...(step.failure ? { failure: inFull(step.failure, failures[step.step]) } : {}),
+    };
+  });
+  return {
+    ...state,
+    ...(facts.brief ? { brief: facts.brief } : {}),
+    steps,
+    warnings: state.warnings.map((warning) => warningInFull(warning, failures)),
+    ...(state.failure
+      ? { failure: inFull(state.failure, failureOfChain(state.failure, steps, failures)) }
       : {}),
-    ...(chain.waitingUntil ? { waitingUntil: chain.waitingUntil.toISOString() } : {}),
   };
 }
 
-function stepState(step: StepName, attempt: AttemptRow | undefined): StepState {
-  const { result, failure } = attempt ?? {};
+function stepsSoFar(chain: ChainRow, journal: readonly JournalledStep[]): StepState[] {
+  const steps = (chain.plan ?? []).map((planned) =>
+    stepState(
+      planned,
+      journal.find(({ step }) => step === planned.name),
+    ),
+  );
+  // A step that waits though no attempt of it does: the label names it.
+  const [waits, ...reason] = chain.waitingFor?.split(': ') ?? [];
+  return steps.map((step) =>
+    step.step === waits ? { ...step, status: 'waiting', reason: reason.join(': ') } : step,
+  );
+}
+
+function stepState({ name, kind, role }: PlannedStep, journalled: JournalledStep | undefined): StepState {
+  const { result, failure } = journalled ?? {};
   return {
-    step,
-    status: attempt?.state ?? 'pending',
-    attempts: attempt?.attempt ?? 0,
-    oldSessionId: result?.oldSessionId ?? attempt?.baseSessionId ?? null,
+    step: name,
+    kind,
+    ...(role ? { role } : {}),
+    status: journalled?.status ?? 'pending',
+    attempts: journalled?.attempts ?? 0,
+    oldSessionId: result?.oldSessionId ?? journalled?.baseSessionId ?? null,
     newSessionId: result?.newSessionId ?? null,
     turns: result?.turns ?? 0,
     usage: result?.usage ?? { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
     costUsd: result?.costUsd ?? 0,
     durationMs: result?.durationMs ?? 0,
-    ...(attempt?.state === 'waiting' && failure ? { reason: failure.message } : {}),
-    ...(attempt?.state === 'failed' && failure ? { failure: withRemedy(failure) } : {}),
+    ...(journalled?.status === 'waiting' && failure ? { reason: failure.message } : {}),
+    ...(journalled?.status === 'failed' && failure ? { failure } : {}),
   };
+}
+
+/** The ledger knows what failed attempts took, too, and costs that came to light after the step had ended. */
+function withSpend(step: StepState, spent: ChainSpend | undefined): StepState {
+  const known = spent?.steps.find((one) => one.step === step.step);
+  if (!known) return step;
+  const { turns, usage, costUsd, durationMs } = known;
+  return { ...step, turns, usage, costUsd, durationMs, attempts: Math.max(step.attempts, known.attempts) };
+}
+
+/**
+ * A failure as it was noted in full, where it is the same one: a workflow knows its code only. One that SQL wrote (a chain
+ * that was taken over, an attempt whose end was not seen) has no remedy of its own.
+ */
+function inFull(failure: Failure, noted: Failure | undefined): Failure {
+  if (noted?.code === failure.code) return noted;
+  return { ...failure, remedy: failure.remedy || remedyFor(failure.code) };
+}
+
+/** What failed the chain: the last step that failed so, or its opening. */
+function failureOfChain(
+  { code }: Failure,
+  steps: readonly StepState[],
+  failures: ChainRow['failures'],
+): Failure | undefined {
+  const ofSteps = steps.flatMap(({ failure }) => (failure?.code === code ? [failure] : []));
+  return ofSteps.at(-1) ?? Object.values(failures).find((noted) => noted.code === code);
+}
+
+/** A warning `<step>: <summary of its failure>` with the full message in place of the summary. */
+function warningInFull(warning: string, failures: ChainRow['failures']): string {
+  const noted = Object.entries(failures).find(
+    ([step, { code }]) => warning === `${step}: ${failureOfCode(code).message}`,
+  );
+  return noted ? `${noted[0]}: ${noted[1].message}` : warning;
 }

@@ -1,22 +1,20 @@
 import type { ChainRun } from '../../contracts/chain-runs.js';
-import type { ChainResult, OpenedChain } from '../../contracts/chain.js';
-import { SessionChainError } from '../../contracts/failures.js';
-import {
-  type ChainId,
-  type ChainKey,
-  type ProjectId,
-  type SessionId,
-  chainWorkflowId,
-} from '../../contracts/ids.js';
+import type { ChainResult, OpenedChain, QueuePosition } from '../../contracts/chain.js';
+import { type Failure, SessionChainError } from '../../contracts/failures.js';
+import type { ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { ChainOrigin, ResetPolicy } from '../../contracts/origin.js';
-import type { ChainMode, ChainStatus, StepName } from '../../contracts/steps.js';
-import { adoptionWarning } from '../operations/moves.js';
+import type { ChainMode, ChainStatus, StepKind, StepName, StepRole } from '../../contracts/steps.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { projectNotFound, versionNotFound, versionOfAnotherProject } from '../heads/errors.js';
+import { adoptionWarning } from '../heads/heads.js';
+import { jsonbOf } from '../jsonb.js';
 
 export interface ChainRequest extends ChainKey {
   /** Absent: `initial` for a project without a head, else `update`. */
   mode?: ChainMode;
-  steps: StepName[];
+  /** Absent: every step of the worker's definition. */
+  steps?: StepName[];
   /** What to build, in the caller's words; absent: the default instruction of the mode. */
   instruction?: string;
   /** Absolute path of the project's files. */
@@ -33,7 +31,10 @@ export interface RegisteredChain {
   isNew: boolean;
 }
 
-/** Writes down what a caller wants done, before any workflow exists. Safe to repeat. */
+/**
+ * Writes down what a caller wants done, before any workflow exists. Safe to repeat. Throws PROJECT_NOT_FOUND,
+ * VERSION_NOT_FOUND and VERSION_OF_ANOTHER_PROJECT.
+ */
 export async function registerChain(pool: Pool, request: ChainRequest): Promise<RegisteredChain> {
   const row = await queryOne<{
     outcome:
@@ -50,7 +51,7 @@ export async function registerChain(pool: Pool, request: ChainRequest): Promise<
       request.versionId,
       request.buildId,
       request.mode ?? null,
-      request.steps,
+      request.steps ?? null,
       request.instruction ?? null,
       request.workspace,
       request.createRows,
@@ -58,42 +59,39 @@ export async function registerChain(pool: Pool, request: ChainRequest): Promise<
   });
   switch (row.outcome) {
     case 'registered':
-    case 'exists':
-      return {
-        chainId: row.chain_id,
-        mode: row.mode,
-        status: row.status,
-        isNew: row.outcome === 'registered',
-      };
+    case 'exists': {
+      const { chain_id: chainId, mode, status } = row;
+      return { chainId, mode, status, isNew: row.outcome === 'registered' };
+    }
     case 'project_not_found':
-      throw new SessionChainError(
-        'PROJECT_NOT_FOUND',
-        `The project ${request.projectId} is not in the table projects.`,
-      );
+      throw projectNotFound(request.projectId);
     case 'version_not_found':
-      throw new SessionChainError(
-        'VERSION_NOT_FOUND',
-        `The version ${request.versionId} is not in the table project_versions.`,
-      );
+      throw versionNotFound(request.versionId);
     case 'version_of_another_project':
-      throw new SessionChainError(
-        'VERSION_OF_ANOTHER_PROJECT',
-        `The version ${request.versionId} does not belong to the project ${request.projectId}.`,
-      );
+      throw versionOfAnotherProject(request.projectId, request.versionId);
   }
 }
 
 export type OpenOutcome =
-  | ({ outcome: 'opened'; origin: ChainOrigin } & OpenedChain)
-  /** `turn` is null while an earlier run of this very chain is in the way. `holds`: it works, as opposed to waiting. */
-  | { outcome: 'queued'; turn: number | null; place: number; blocker: ChainRun; holds: boolean }
-  /** The run in the way is gone, but its agent is not surely dead; ask again after `waitMs`. */
+  | Omit<OpenedChain, 'plan'>
+  /** `ticket` is null while an earlier run of this very chain is in the way. `holds`: the blocker works, as opposed to waiting. */
+  | { outcome: 'queued'; ticket: number | null; position: number; blocker: ChainRun; holds: boolean }
+  /** The run in the way is gone, but the lease of its agent has not expired; ask again after `waitMs`. */
   | { outcome: 'former_agent_alive'; blocker: ChainRun; waitMs: number }
   /** The head's transcript is lost: ask again with a `recovery`. */
-  | { outcome: 'head_lost'; sessionId: SessionId; turn: number; warnings: string[] };
+  | { outcome: 'head_lost'; sessionId: SessionId; ticket: number; warnings: string[] };
 
-/** From what a chain may work. */
+/** A step of a plan, as far as the database has to know it. */
+export interface PlannedStep {
+  name: StepName;
+  kind: StepKind;
+  role?: StepRole;
+}
+
+/** What a chain is to do, and from what it may work. */
 export interface OpenOptions {
+  /** The steps in their order. */
+  plan: PlannedStep[];
   /** When a build starts a fresh session; absent: never. */
   reset?: ResetPolicy;
   /** Whether a head that never was in the store counts as lost, too. */
@@ -102,25 +100,25 @@ export interface OpenOptions {
   recovery?: { head: SessionId; base: SessionId | null };
 }
 
-/** Who asks for a project's turn. */
+/** The run that asks for a project. */
 export interface Opener {
   runId: string;
   home: string;
-  /** The number that the run drew before; null when it knows of none. */
-  turn: number | null;
+  /** The ticket that the run drew before; null when it knows of none. */
+  ticket: number | null;
 }
 
 /**
- * Takes the project's turn for a chain, or a place in the line. `goneRunId` names the run in the way that the caller saw
- * closed. Throws SESSION_NOT_IN_STORE for a head that never was in the store and FENCED for a chain that was closed
- * meanwhile.
+ * Takes the project for a chain, or queues it. `goneRunId` names the run in the way that the caller saw closed. Throws
+ * SESSION_NOT_IN_STORE for a head that never was in the store, FENCED for a chain that was closed meanwhile, and
+ * PROJECT_NOT_FOUND.
  */
 export async function openChain(
   pool: Pool,
   chain: ChainKey & { chainId: ChainId },
-  { runId, home, turn }: Opener,
+  { runId, home, ticket }: Opener,
   goneRunId: string | null,
-  { reset, recover = false, recovery }: OpenOptions = {},
+  { plan, reset, recover = false, recovery }: OpenOptions,
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
     outcome: OpenOutcome['outcome'] | 'fenced' | 'project_not_found' | 'session_not_in_store';
@@ -129,8 +127,8 @@ export async function openChain(
     seq: number | null;
     adopted_session_id: SessionId | null;
     head_was_cleared: boolean;
-    turn: number;
-    place: number;
+    ticket: number;
+    position: number;
     blocker_workflow_id: string;
     blocker_run_id: string;
     blocker_home: string | null;
@@ -144,14 +142,15 @@ export async function openChain(
       chain.projectId,
       chain.chainId,
       runId,
-      turn,
+      ticket,
       home,
       goneRunId,
-      JSON.stringify({
+      jsonbOf({
+        plan: plan.map(({ name, kind, role }) => ({ name, kind, role })),
         resetOperations: reset?.operations ?? 0,
         resetTokens: reset?.contextTokens ?? 0,
         recover,
-        ...(recovery ? { recovery } : {}),
+        recovery,
       }),
     ],
   });
@@ -162,7 +161,7 @@ export async function openChain(
         outcome: 'opened',
         head: { sessionId: row.head_session_id, seq: row.seq },
         baseSessionId: row.base_session_id,
-        turn: row.turn,
+        ticket: row.ticket,
         origin: row.origin,
         warnings: openWarnings(row.adopted_session_id, row.head_was_cleared),
       };
@@ -170,23 +169,22 @@ export async function openChain(
       return {
         outcome: 'head_lost',
         sessionId: String(row.head_session_id) as SessionId,
-        turn: row.turn,
+        ticket: row.ticket,
         warnings: openWarnings(row.adopted_session_id, false),
       };
-    case 'queued':
-      return { outcome: 'queued', turn: row.turn, place: row.place, blocker, holds: row.blocker_holds };
+    case 'queued': {
+      const { ticket, position, blocker_holds: holds } = row;
+      return { outcome: 'queued', ticket, position, blocker, holds };
+    }
     case 'former_agent_alive':
       return { outcome: 'former_agent_alive', blocker, waitMs: row.wait_ms };
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
-        `The chain ${chainWorkflowId(chain)} was closed before it could open, or another run has its place.`,
+        `The chain ${chainWorkflowId(chain)} was closed before it could open, or another run has taken over.`,
       );
     case 'project_not_found':
-      throw new SessionChainError(
-        'PROJECT_NOT_FOUND',
-        `The project ${chain.projectId} is not in the table projects.`,
-      );
+      throw projectNotFound(chain.projectId);
     case 'session_not_in_store':
       throw new SessionChainError(
         'SESSION_NOT_IN_STORE',
@@ -215,24 +213,25 @@ function nextOf(row: NextRow): ChainRun | null {
 }
 
 /**
- * Closes a chain, and hands on the turn or leaves the line. `fenced` when somebody else has the chain's turn by now and
- * nothing was changed. `next` may work now; nobody knows yet that it does.
+ * Closes a chain, and frees the project or leaves the queue. `fenced` when another run has the chain by now and nothing
+ * was changed. `next` may hold the project now and has not been told yet.
  */
 export async function closeChain(
   pool: Pool,
-  chain: ChainKey & { chainId: ChainId },
-  close: { turn: number | null; runId: string; result: ChainResult; versionStatus: string | null },
+  { projectId, versionId, buildId }: ChainKey,
+  close: { ticket: number | null; runId: string; result: ChainResult; versionStatus: string | null },
 ): Promise<{ outcome: 'closed' | 'fenced'; next: ChainRun | null }> {
   const row = await queryOne<NextRow & { outcome: 'closed' | 'fenced' }>(pool, {
     name: 'close_chain',
-    text: 'SELECT * FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7)',
+    text: 'SELECT * FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7, $8)',
     values: [
-      chain.projectId,
-      chain.chainId,
-      close.turn,
+      projectId,
+      versionId,
+      buildId,
+      close.ticket,
       close.runId,
       close.result.status,
-      JSON.stringify(close.result),
+      jsonbOf(close.result),
       close.versionStatus,
     ],
   });
@@ -240,11 +239,11 @@ export async function closeChain(
 }
 
 export type ReleaseOutcome =
-  /** `not_open`: somebody else has closed the chain, or it has another run. */
+  /** `not_open`: the chain was closed by another process, or it has another run. */
   | { outcome: 'released' | 'not_open'; next: ChainRun | null }
   | { outcome: 'former_agent_alive'; waitMs: number };
 
-/** Closes a chain whose run the caller saw closed, and fences whoever still works for it. */
+/** Closes a chain whose run the caller saw closed, and fences whatever still works for it. */
 export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainRun): Promise<ReleaseOutcome> {
   const row = await queryOne<NextRow & { outcome: ReleaseOutcome['outcome']; wait_ms: number }>(pool, {
     name: 'release_chain',
@@ -256,7 +255,36 @@ export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainR
     : { outcome: row.outcome, next: nextOf(row) };
 }
 
-/** The runs of a project's open chains: first the one that holds the turn, then the line in its order; null for all. */
+/** Keeps what a step failed with, in full: a workflow learns the code only. `open` stands for the opening. */
+export async function noteFailure(
+  pool: Pool,
+  chainId: ChainId,
+  step: StepName,
+  failure: Failure,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'note_failure',
+    text: `UPDATE session_chain.chains SET failures = failures || jsonb_build_object($2::text, $3::jsonb) WHERE id = $1`,
+    values: [chainId, step, jsonbOf(failure)],
+  });
+}
+
+/** Marks that a chain waits though no attempt was begun; `waitingFor` is a label. The next operation sets it running again. */
+export async function noteWaiting(
+  pool: Pool,
+  { projectId, chainId }: ChainKey & { chainId: ChainId },
+  { waitMs, waitingFor }: { waitMs: number; waitingFor: string },
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'note_waiting',
+    text: `UPDATE session_chain.chains SET status = 'waiting', waiting_for = $4,
+             waiting_until = clock_timestamp() + $3 * interval '1 ms'
+           WHERE id = $1 AND project_id = $2 AND status IN ('running', 'waiting')`,
+    values: [chainId, projectId, Math.ceil(waitMs), waitingFor],
+  });
+}
+
+/** The runs of a project's open chains: first the holder's, then the queue in its order; null for all. */
 export async function listOpenRuns(
   pool: Pool,
   projectId: ProjectId,
@@ -265,7 +293,7 @@ export async function listOpenRuns(
   return await queryRows<ChainRun>(pool, {
     name: 'open_runs',
     text: `SELECT workflow_id AS "workflowId", run_id AS "runId", home FROM session_chain.chains
-           WHERE project_id = $1 AND closed_at IS NULL AND turn IS NOT NULL ORDER BY status = 'queued', turn LIMIT $2`,
+           WHERE project_id = $1 AND closed_at IS NULL AND ticket IS NOT NULL ORDER BY status = 'queued', ticket LIMIT $2`,
     values: [projectId, limit],
   });
 }
@@ -275,45 +303,53 @@ export interface ChainRow extends ChainKey {
   chainId: ChainId;
   workflowId: string;
   mode: ChainMode;
-  steps: StepName[];
+  /** The part of the steps that its start named; null for all of the definition. */
+  steps: StepName[] | null;
+  /** The steps with which the chain opened last; null before. */
+  plan: PlannedStep[] | null;
   status: ChainStatus;
   instruction: string | null;
   workspace: string;
   baseSessionId: SessionId | null;
   /** From what it worked when it opened last; null before. */
   origin: ChainOrigin | null;
-  /** Until when the chain waits for the model service; null when it does not. */
+  /** Until when and for what the chain waits, the latter as a label; null when it does not. */
   waitingUntil: Date | null;
-  /** For a chain in line: 1 is the next to work. Null for any other, and for one whose workflow has not asked yet. */
-  place: number | null;
-  /** For a chain in line: the workflow that works on the project, or else the first in line. */
-  waitsFor: string | null;
-  /** How the chain ended; null while it is open. A chain whose holder vanished has only its status and failure. */
+  waitingFor: string | null;
+  /** What each step failed with last, in full; `open` stands for the opening. */
+  failures: Record<StepName, Failure>;
+  /** For a queued chain: 1 is the next to hold the project. Null for any other, and until its workflow has drawn a ticket. */
+  position: QueuePosition['position'] | null;
+  /** For a queued chain: the workflow that holds the project, or else the first of the queue. */
+  waitsFor: QueuePosition['waitsFor'] | null;
+  /** How the chain ended; null while it is open. A chain whose workflow vanished has only its status and failure. */
   result: (Partial<ChainResult> & Pick<ChainResult, 'status'>) | null;
   createdAt: Date;
   openedAt: Date | null;
   closedAt: Date | null;
 }
 
-const chainColumns = `id::text AS "chainId", project_id AS "projectId", version_id AS "versionId", build_id AS "buildId",
-  workflow_id AS "workflowId", mode, steps, status, instruction, workspace, base_session_id AS "baseSessionId", origin, waiting_until AS "waitingUntil", result,
-  created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt",
-  CASE WHEN status = 'queued' AND turn IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
-    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.turn <= c.turn) END AS place,
-  CASE WHEN status = 'queued' AND turn IS NOT NULL THEN (SELECT o.workflow_id FROM session_chain.chains o
-    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.id <> c.id AND (o.status <> 'queued' OR o.turn < c.turn)
-    ORDER BY o.status = 'queued', o.turn LIMIT 1) END AS "waitsFor"`;
+const chainColumns = `c.id::text AS "chainId", c.project_id AS "projectId", c.version_id AS "versionId", c.build_id AS "buildId",
+  c.workflow_id AS "workflowId", c.mode, c.steps, c.plan, c.status, c.instruction, c.workspace,
+  c.base_session_id AS "baseSessionId", c.origin, c.waiting_until AS "waitingUntil", c.waiting_for AS "waitingFor", c.failures,
+  c.result, c.created_at AS "createdAt", c.opened_at AS "openedAt", c.closed_at AS "closedAt",
+  CASE WHEN c.status = 'queued' AND c.ticket IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
+    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.ticket <= c.ticket) END AS position,
+  CASE WHEN c.status = 'queued' AND c.ticket IS NOT NULL THEN (SELECT o.workflow_id FROM session_chain.chains o
+    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.id <> c.id AND (o.status <> 'queued' OR o.ticket < c.ticket)
+    ORDER BY o.status = 'queued', o.ticket LIMIT 1) END AS "waitsFor"`;
 
 export async function readChain(pool: Pool, key: ChainKey): Promise<ChainRow | null> {
   const [row] = await queryRows<ChainRow>(pool, {
     name: 'read_chain',
-    text: `SELECT ${chainColumns} FROM session_chain.chains c WHERE project_id = $1 AND version_id = $2 AND build_id = $3`,
+    text: `SELECT ${chainColumns} FROM session_chain.chains c
+           WHERE c.project_id = $1 AND c.version_id = $2 AND c.build_id = $3`,
     values: [key.projectId, key.versionId, key.buildId],
   });
   return row ?? null;
 }
 
-/** As {@link readChain}, for an activity that knows the chain exists. */
+/** As {@link readChain}. Throws CHAIN_NOT_FOUND. */
 export async function requireChain(pool: Pool, key: ChainKey): Promise<ChainRow> {
   const chain = await readChain(pool, key);
   if (chain) return chain;
@@ -321,10 +357,10 @@ export async function requireChain(pool: Pool, key: ChainKey): Promise<ChainRow>
 }
 
 /** The chains of a project, the newest first. */
-export async function listChains(pool: Pool, projectId: string, limit: number): Promise<ChainRow[]> {
+export async function listChains(pool: Pool, projectId: ProjectId, limit: number): Promise<ChainRow[]> {
   return await queryRows<ChainRow>(pool, {
     name: 'list_chains',
-    text: `SELECT ${chainColumns} FROM session_chain.chains c WHERE project_id = $1 ORDER BY id DESC LIMIT $2`,
+    text: `SELECT ${chainColumns} FROM session_chain.chains c WHERE c.project_id = $1 ORDER BY c.id DESC LIMIT $2`,
     values: [projectId, limit],
   });
 }

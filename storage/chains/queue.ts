@@ -1,9 +1,9 @@
 import type { ChainRun, ChainRuns } from '../../contracts/chain-runs.js';
 import type { ProjectId } from '../../contracts/ids.js';
-import { listOpenRuns, releaseChain } from './chains.js';
 import type { Pool } from '../db/pool.js';
+import { listOpenRuns, releaseChain } from './chains.js';
 
-/** Wakes who may work next; one that is gone leaves the line, and the one after it is woken. */
+/** Wakes the chain that may hold the project next; one that is gone leaves the queue, and the one after it is woken. */
 export async function wakeNext(
   pool: Pool,
   runs: ChainRuns,
@@ -22,17 +22,17 @@ export async function wakeNext(
 export interface Reconciled {
   /** Workflow ids of chains that were closed because their runs are gone. */
   released: string[];
-  /** A chain whose run is gone, but whose agent is not surely dead before so many ms. */
+  /** After so many ms the lease of the agent of a chain whose run is gone has expired; null where there is none. */
   endingInMs: number | null;
 }
 
-/** Who is gone further back is found when it would be woken. */
-const frontOfTheLine = 10;
+/** A run that is gone further back is found when it would be woken. */
+const frontOfTheQueue = 10;
 
-/** Closes a project's chains whose workflows are gone, without waiting for anybody who wants the turn. */
+/** Closes a project's chains whose workflows are gone, though no other chain wants the project. */
 export async function reconcile(pool: Pool, runs: ChainRuns, projectId: ProjectId): Promise<Reconciled> {
   const reconciled: Reconciled = { released: [], endingInMs: null };
-  const front = await listOpenRuns(pool, projectId, frontOfTheLine);
+  const front = await listOpenRuns(pool, projectId, frontOfTheQueue);
   const gone = await Promise.all(front.map((run) => runs.isGone(run)));
   for (const run of front.filter((_, index) => gone[index])) {
     const outcome = await releaseChain(pool, projectId, run);

@@ -6,7 +6,7 @@ import { type Pool, queryRows } from '../db/pool.js';
 /** What is to stop: all that works for a chain, or one attempt that was superseded. */
 export type StopTarget = `chain:${ChainId}` | `attempt:${AttemptId}`;
 
-/** Requests to stop that reach a worker at once, past Temporal's heartbeats. A hint: who misses one is stopped later. */
+/** Requests to stop that reach a worker at once, past Temporal's heartbeats. A hint: a worker that misses one is stopped later. */
 export interface StopRequests {
   /** Calls back when the target is to stop, until the returned function is called. */
   onStop(target: StopTarget, stop: () => void): () => void;

@@ -1,5 +1,5 @@
-import { transitionSources } from '../../contracts/steps.js';
-import { type Pool, queryRows } from './pool.js';
+import { reservedSources } from '../../contracts/steps.js';
+import { type Connection, queryRows } from './pool.js';
 
 /** What a host's tables must look like for the migrations to add to them, and for the product to write to them. */
 
@@ -13,16 +13,54 @@ export interface Obstacle {
   statement: string;
 }
 
+/** What the definition of an installation asks of the host's tables, beyond what every installation does. */
+export interface Expectations {
+  /** What it may write as the source of a transition: reserved sources and the names of its steps. */
+  sources?: readonly string[];
+  /** Where its submissions write to. */
+  columns?: readonly SubmissionColumn[];
+}
+
+/** A column of project_versions that gets the values of a submission. */
+export interface SubmissionColumn {
+  step: string;
+  column: string;
+}
+
+const shippedSources = [...reservedSources, 'build', 'metadata', 'docs', 'compact'];
+/** Added by the migrations. */
+const metadataColumn = 'ai_metadata';
+const shippedColumns: readonly SubmissionColumn[] = [{ step: 'metadata', column: metadataColumn }];
+
 /** Everything that stands in the way, found by looking; tables that are not there yet stop nothing. */
-export async function findObstacles(pool: Pool): Promise<Obstacle[]> {
-  const tables = await readTables(pool);
-  const projects = tables.get('projects');
-  if (!projects) return [];
+export async function findObstacles(
+  connection: Connection,
+  expectations: Expectations = {},
+): Promise<Obstacle[]> {
+  const tables = await readTables(connection);
+  if (!tables.has('projects')) return [];
   return [
     ...[...tables.values()].flatMap((table) => obstaclesOf(table)),
     ...obstaclesBetween(tables),
-    ...(await narrowChecks(pool)),
+    ...(await unmetExpectations(connection, tables, expectations)),
   ];
+}
+
+/** Of the obstacles those that a database can have which is up to date: what the definition asks for is its own affair. */
+export async function findUnmetExpectations(
+  connection: Connection,
+  expectations: Expectations = {},
+): Promise<Obstacle[]> {
+  return await unmetExpectations(connection, await readTables(connection), expectations);
+}
+
+/** What keeps submissions from writing their values, as texts with the statements that would help; empty for nothing. */
+export async function missingSubmissionColumns(
+  connection: Connection,
+  columns: readonly SubmissionColumn[],
+): Promise<string[]> {
+  const versions = (await readTables(connection)).get('project_versions');
+  return columnObstacles(versions, columns).map(({ problem, statement }) => `${problem}: ${statement}`);
 }
 
 interface Column {
@@ -100,7 +138,7 @@ const hostTables = {
     needs: { session_id: 'chat!' },
     uses: {
       project_id: 'project!',
-      turn_id: 'other!',
+      question_id: 'other!',
       message_id: 'text!',
       question: 'text!',
       state: 'text!',
@@ -127,10 +165,9 @@ const integerTypes = ['smallint', 'integer', 'bigint'];
 const idTypes = [...textTypes, ...integerTypes, 'uuid'];
 /** A session of ours is a uuid. */
 const sessionIdLength = 36;
-const sourceLength = Math.max(...transitionSources.map(({ length }) => length));
 
-async function readTables(pool: Pool): Promise<Map<HostTable, Table>> {
-  const rows = await queryRows<Column & { table: HostTable; kind: string }>(pool, {
+async function readTables(connection: Connection): Promise<Map<HostTable, Table>> {
+  const rows = await queryRows<Column & { table: HostTable; kind: string }>(connection, {
     text: `SELECT c.relname AS table, c.relkind AS kind, a.attname AS name,
              format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS type,
              information_schema._pg_char_max_length(a.atttypid, a.atttypmod) AS "maxLength", a.attnotnull AS "isRequired",
@@ -185,8 +222,7 @@ function obstaclesOf(table: Table): Obstacle[] {
         statement: `ALTER TABLE ${name} ALTER COLUMN ${quoted(column.name)} TYPE varchar(255);`,
       });
     }
-    const isTooShort = column.name === 'source' && (column.maxLength ?? sourceLength) < sourceLength;
-    if (kind?.startsWith('text') && (!isText(column) || isTooShort)) {
+    if (kind?.startsWith('text') && !isText(column)) {
       problems.push({
         ...at,
         problem: `${name}.${column.name} (${column.type}) cannot hold what we write to it as text`,
@@ -224,22 +260,95 @@ function obstaclesOf(table: Table): Obstacle[] {
   return [...missing, ...wrong, ...ambiguous];
 }
 
-/** Rules of a host that know its old sources only. */
-async function narrowChecks(pool: Pool): Promise<Obstacle[]> {
-  const checks = await queryRows<{ name: string; definition: string }>(pool, {
-    text: `SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition FROM pg_constraint k
-           JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'source' AND a.attnum = ANY (k.conkey)
-           WHERE k.conrelid = to_regclass('session_transitions') AND k.contype = 'c' AND k.conname <> 'session_transitions_source'`,
-    values: [],
-  });
-  return checks
-    .filter(({ definition }) => !transitionSources.every((source) => definition.includes(`'${source}'`)))
-    .map(({ name, definition }) => ({
+async function unmetExpectations(
+  connection: Connection,
+  tables: Map<HostTable, Table>,
+  { sources = shippedSources, columns = shippedColumns }: Expectations,
+): Promise<Obstacle[]> {
+  const source = tables.get('session_transitions')?.columns.get('source');
+  const versions = tables.get('project_versions');
+  const added = (column: string) => column === metadataColumn && !versions?.columns.has(column);
+  return [
+    ...(source ? lengthObstacles(source, sources) : []),
+    ...(source ? await narrowChecks(connection, sources) : []),
+    ...(versions
+      ? columnObstacles(
+          versions,
+          columns.filter(({ column }) => !added(column)),
+        )
+      : []),
+  ];
+}
+
+function lengthObstacles({ type, maxLength }: Column, sources: readonly string[]): Obstacle[] {
+  const tooLong = sources.filter(({ length }) => length > (maxLength ?? length));
+  if (tooLong.length === 0) return [];
+  return [
+    {
       table: 'session_transitions',
       column: 'source',
-      problem: `session_transitions.source is bound to other values: ${definition}`,
+      problem: `session_transitions.source (${type}(${maxLength ?? ''})) is too short for ${tooLong.join(', ')}`,
+      statement: 'ALTER TABLE session_transitions ALTER COLUMN source TYPE varchar(255);',
+    },
+  ];
+}
+
+/** Rules of a host that do not know every source. */
+async function narrowChecks(connection: Connection, sources: readonly string[]): Promise<Obstacle[]> {
+  const checks = await queryRows<{ name: string; definition: string; rule: string; isAlone: boolean }>(
+    connection,
+    {
+      text: `SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, pg_get_expr(k.conbin, k.conrelid) AS rule,
+               cardinality(k.conkey) = 1 AS "isAlone"
+             FROM pg_constraint k
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'source' AND a.attnum = ANY (k.conkey)
+             WHERE k.conrelid = to_regclass('session_transitions') AND k.contype = 'c' AND k.conname <> 'session_transitions_source'`,
+    },
+  );
+  const obstacles: Obstacle[] = [];
+  for (const { name, definition, rule, isAlone } of checks) {
+    // A rule about other columns as well cannot be asked; one that does not name the source is taken for a refusal.
+    const refused = isAlone
+      ? (
+          await queryRows<{ source: string }>(connection, {
+            text: `SELECT source FROM unnest($1::text[]) AS s (source) WHERE NOT (${rule})`,
+            values: [sources],
+          })
+        ).map(({ source }) => source)
+      : sources.filter((source) => !definition.includes(`'${source}'`));
+    if (refused.length === 0) continue;
+    obstacles.push({
+      table: 'session_transitions',
+      column: 'source',
+      problem: `session_transitions.source is bound to other values than ${refused.join(', ')}: ${definition}`,
       statement: `ALTER TABLE session_transitions DROP CONSTRAINT ${quoted(name)};`,
-    }));
+    });
+  }
+  return obstacles;
+}
+
+function columnObstacles(versions: Table | undefined, columns: readonly SubmissionColumn[]): Obstacle[] {
+  return columns.flatMap(({ step, column }): Obstacle[] => {
+    const type = versions?.columns.get(column)?.type;
+    if (type === 'jsonb' || type === 'json') return [];
+    const name = quoted(column);
+    const target = `project_versions.${column}, to which the step ${step} writes`;
+    return [
+      type === undefined
+        ? {
+            table: 'project_versions',
+            column,
+            problem: `${target}, is not there`,
+            statement: `ALTER TABLE project_versions ADD COLUMN ${name} jsonb;`,
+          }
+        : {
+            table: 'project_versions',
+            column,
+            problem: `${target}, is of the type ${type} and not jsonb or json`,
+            statement: `ALTER TABLE project_versions ALTER COLUMN ${name} TYPE jsonb USING ${name}::jsonb;`,
+          },
+    ];
+  });
 }
 
 /** Ids that name the same thing in two tables must be comparable, or be held as text. */

@@ -1,47 +1,75 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { runner } from 'node-pg-migrate';
 import { SessionChainError } from '../../contracts/failures.js';
-import { type Obstacle, findObstacles } from './host-tables.js';
-import { type Pool, classified, createPool, queryRows } from './pool.js';
-
-const ledger = { migrationsSchema: 'session_chain', migrationsTable: 'migrations' };
+import { type Expectations, type Obstacle, findObstacles, findUnmetExpectations } from './host-tables.js';
+import { type Routine, idFunctions } from './id-functions.js';
+import { type Connection, type Pool, classified, createPool, queryOne, queryRows } from './pool.js';
+import { inTransaction } from './transaction.js';
 
 /**
- * Brings the database up to date in one transaction, under an advisory lock that a second process waits for. Returns the
- * names that were applied now. Stops before it changes anything where the host's tables stand in the way, and names the
- * statements that would help. Throws DATABASE_UNAVAILABLE, MIGRATION_FAILED.
+ * Brings the database up to date in one transaction, under an advisory lock that a second process waits for: tables by
+ * migrations that run once, then every function whose text has changed, made anew. Returns the names of what was done now:
+ * migrations, and `functions/<name>`. Stops before it changes anything where the host's tables stand in the way, and names
+ * the statements that would help. Throws DATABASE_UNAVAILABLE, MIGRATION_FAILED.
  */
-export async function migrate(databaseUrl: string): Promise<string[]> {
+export async function migrate(databaseUrl: string, expectations: Expectations = {}): Promise<string[]> {
   const pool = createPool(databaseUrl, { applicationName: 'session-chain migrate', max: 1 });
   try {
-    const { obstacles } = await planMigration(pool);
-    if (obstacles.length > 0) throw stopped(obstacles);
+    return await inTransaction(pool, async (client) => {
+      await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('session_chain migrate', 0))`);
+      return await runMigration(client, expectations);
+    });
+  } catch (error) {
+    if (error instanceof SessionChainError && error.code !== 'MIGRATIONS_BEHIND') throw error;
+    throw new SessionChainError('MIGRATION_FAILED', describe(error), undefined, { cause: error });
   } finally {
     await pool.end();
   }
-  const applied = await runner({
-    databaseUrl,
-    dir: migrationsFolder(),
-    direction: 'up',
-    ...ledger,
-    createMigrationsSchema: true,
-    checkOrder: true,
-    singleTransaction: true,
-    advisoryLockMode: 'wait',
-    ignorePattern: '(?!.*_).*',
-    logger: silent,
-  }).catch((error: unknown) => {
-    const known = classified(error);
-    if (known instanceof SessionChainError && known.code === 'DATABASE_UNAVAILABLE') throw known;
-    throw new SessionChainError('MIGRATION_FAILED', describe(error), undefined, { cause: error });
+}
+
+async function runMigration(connection: Connection, expectations: Expectations): Promise<string[]> {
+  const { pending, obstacles } = await planMigration(connection, expectations);
+  if (obstacles.length > 0) throw stopped(obstacles);
+  if (pending.length === 0) return [];
+  const run = (text: string, ...values: unknown[]) => connection.query({ text, values });
+  await run('CREATE SCHEMA IF NOT EXISTS session_chain');
+  await run(`CREATE TABLE IF NOT EXISTS session_chain.migrations
+    (name text PRIMARY KEY, run_on timestamptz NOT NULL DEFAULT clock_timestamp())`);
+  const migrations = pending.filter((name) => !isFunction(name));
+  for (const name of migrations) {
+    await inFile(name, () => run(readFileSync(join(migrationsFolder(), `${name}.sql`), 'utf8')));
+    await run('INSERT INTO session_chain.migrations (name) VALUES ($1)', name);
+  }
+  // A function may call one that is made after it.
+  await run('SET LOCAL check_function_bodies = off');
+  const { changed, gone } = await functionChanges(connection);
+  for (const name of [...gone, ...changed.map((routine) => routine.name)]) {
+    await inFile(`functions/${name}`, () => dropFunction(connection, name));
+  }
+  for (const { name, text } of changed) {
+    if (text === null) throw new Error(`The table that session_chain.${name} is for is not there.`);
+    await inFile(`functions/${name}`, () => run(text));
+    await run('INSERT INTO session_chain.routines (name, hash) VALUES ($1, $2)', name, hashOf(text));
+  }
+  await run('UPDATE session_chain.installation SET version = $1', ownVersion());
+  return [...migrations, ...changed.map(({ name }) => `functions/${name}`)];
+}
+
+/** Drops every function of this name, whatever its parameters, and forgets its text. */
+async function dropFunction(connection: Connection, name: string): Promise<void> {
+  const overloads = await queryRows<{ signature: string }>(connection, {
+    text: `SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
+           WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = $1`,
+    values: [name],
   });
-  return applied.map((migration) => migration.name);
+  for (const { signature } of overloads) await connection.query({ text: `DROP FUNCTION ${signature}` });
+  await connection.query({ text: 'DELETE FROM session_chain.routines WHERE name = $1', values: [name] });
 }
 
 /** What `migrate` would do. */
 export interface MigrationPlan {
-  /** Names, in their order. */
+  /** Names, in their order: migrations, then `functions/<name>`. */
   pending: string[];
   /** The statements among them that add to tables which are there, in other words to a host's. */
   additions: { migration: string; statement: string }[];
@@ -49,25 +77,55 @@ export interface MigrationPlan {
   obstacles: Obstacle[];
 }
 
-/** Looks, and changes nothing. */
-export async function planMigration(pool: Pool): Promise<MigrationPlan> {
-  const pending = await pendingMigrations(pool);
-  if (pending.length === 0) return { pending, additions: [], obstacles: [] };
-  const present = await presentTables(pool);
+/** Looks, and changes nothing. Throws MIGRATION_FAILED for tables that no migration can bring up to date. */
+export async function planMigration(
+  connection: Connection,
+  expectations: Expectations = {},
+): Promise<MigrationPlan> {
+  const pending = await pendingMigrations(connection);
+  const migrations = pending.filter((name) => !isFunction(name));
+  if (pending.length > 0) await refuseOther(connection, migrations);
+  if (migrations.length === 0) {
+    return { pending, additions: [], obstacles: await findUnmetExpectations(connection, expectations) };
+  }
+  const present = await presentTables(connection);
   return {
     pending,
-    additions: pending.flatMap((migration) =>
+    additions: migrations.flatMap((migration) =>
       statementsOf(readFileSync(join(migrationsFolder(), `${migration}.sql`), 'utf8'))
         .filter((statement) => addsTo(statement, present))
         .map((statement) => ({ migration, statement })),
     ),
-    obstacles: await findObstacles(pool),
+    obstacles: await findObstacles(connection, expectations),
   };
 }
 
+/** A database of another version: nothing of this one fits on it, or this one would take it back. */
+async function refuseOther(connection: Connection, pending: string[]): Promise<void> {
+  const applied = await appliedMigrations(connection);
+  if (applied.some((name) => name.startsWith('20261122'))) {
+    throw new SessionChainError(
+      'MIGRATION_FAILED',
+      'Nothing was changed: the schema session_chain has the tables of a pre-release, whose histories cannot be carried over.',
+      'With the release that made it export the sessions that are needed (session-chain export). Then use an empty database, ' +
+        'or drop the schema session_chain and the columns that it added to your tables; run session-chain migrate, and ' +
+        'session-chain import --all. After npm start: remove its state folder.',
+    );
+  }
+  const known = migrationNames();
+  const later = applied.filter((name) => !known.includes(name) || pending.some((one) => one < name));
+  const version = await laterVersion(connection);
+  if (later.length === 0 && version === null) return;
+  throw new SessionChainError(
+    'MIGRATION_FAILED',
+    `Nothing was changed: the database was migrated by a later version: ${version ?? later.join(', ')}.`,
+    'Run session-chain migrate of the latest version that uses this database.',
+  );
+}
+
 /** The tables of the search path outside of our own schema. */
-async function presentTables(pool: Pool): Promise<string[]> {
-  const rows = await queryRows<{ name: string }>(pool, {
+async function presentTables(connection: Connection): Promise<string[]> {
+  const rows = await queryRows<{ name: string }>(connection, {
     text: `SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname <> 'session_chain' AND n.nspname = ANY (current_schemas(false))`,
   });
@@ -104,13 +162,18 @@ function stopped(obstacles: Obstacle[]): SessionChainError {
   );
 }
 
-// The runner logs every statement; what matters is in its result and its error.
-const silent = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-};
+/** Runs the statements of a file; an error of theirs names it. */
+async function inFile(name: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const known = classified(error);
+    if (known instanceof SessionChainError && known.code === 'DATABASE_UNAVAILABLE') throw known;
+    throw new SessionChainError('MIGRATION_FAILED', `${name}: ${describe(error)}`, undefined, {
+      cause: error,
+    });
+  }
+}
 
 /** What Postgres said, with the place in the schema that it names. */
 function describe(error: unknown): string {
@@ -124,32 +187,115 @@ function describe(error: unknown): string {
   return ['The migration was rolled back:', message, ...where].filter(Boolean).join(' · ');
 }
 
-/** The migrations that this version brings and the database lacks, in their order. */
-export async function pendingMigrations(pool: Pool): Promise<string[]> {
-  const known = migrationNames();
-  const rows = await queryRows<{ name: string }>(pool, {
-    text: `SELECT name FROM session_chain.migrations`,
-  }).catch((error: unknown) => {
-    if (error instanceof SessionChainError && error.code === 'MIGRATIONS_BEHIND') return [];
-    throw error;
-  });
-  const applied = new Set(rows.map((row) => row.name));
-  return known.filter((name) => !applied.has(name));
+/** What this version brings and the database lacks, in its order: migrations, then `functions/<name>`. */
+export async function pendingMigrations(connection: Connection): Promise<string[]> {
+  const applied = await appliedMigrations(connection);
+  const { changed, gone } = await functionChanges(connection);
+  return [
+    ...migrationNames().filter((name) => !applied.includes(name)),
+    ...[...gone, ...changed.map(({ name }) => name)].map((name) => `functions/${name}`),
+  ];
 }
 
-/** Throws MIGRATIONS_BEHIND, naming what is missing. */
+/**
+ * Throws MIGRATIONS_BEHIND, naming what is missing. A database that a later version has migrated is none of it: migrations go
+ * forward in such a way that the version before works on.
+ */
 export async function requireMigrations(pool: Pool): Promise<void> {
   const pending = await pendingMigrations(pool);
-  if (pending.length === 0) return;
+  if (pending.length === 0 || (await laterVersion(pool)) !== null) return;
   throw new SessionChainError(
     'MIGRATIONS_BEHIND',
     `The database lacks these migrations: ${pending.join(', ')}.`,
   );
 }
 
+async function appliedMigrations(connection: Connection): Promise<string[]> {
+  if (!(await hasTable(connection, 'migrations'))) return [];
+  const rows = await queryRows<{ name: string }>(connection, {
+    text: 'SELECT name FROM session_chain.migrations ORDER BY name',
+  });
+  return rows.map(({ name }) => name);
+}
+
+interface FunctionChanges {
+  /** Functions that are missing or were made from another text. */
+  changed: Routine[];
+  /** Names of functions that this version no longer has. */
+  gone: string[];
+}
+
+async function functionChanges(connection: Connection): Promise<FunctionChanges> {
+  const routines = [...functionFiles(), ...(await idFunctions(connection))];
+  const made = (await hasTable(connection, 'routines'))
+    ? await queryRows<{ name: string; hash: string; isThere: boolean }>(connection, {
+        text: `SELECT r.name, r.hash, EXISTS (SELECT FROM pg_proc p
+                 WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) AS "isThere"
+               FROM session_chain.routines r ORDER BY r.name`,
+      })
+    : [];
+  return {
+    changed: routines.filter(
+      ({ name, text }) =>
+        text === null || !made.some((one) => one.name === name && one.hash === hashOf(text) && one.isThere),
+    ),
+    gone: made.map(({ name }) => name).filter((name) => !routines.some((routine) => routine.name === name)),
+  };
+}
+
+/** The version that migrated the database last, where it is later than this one; else null. */
+async function laterVersion(connection: Connection): Promise<string | null> {
+  if (!(await hasTable(connection, 'installation'))) return null;
+  const [made] = await queryRows<{ version: string | null }>(connection, {
+    // As JSON, for a pre-release has no such column.
+    text: `SELECT to_jsonb(i) ->> 'version' AS version FROM session_chain.installation i`,
+  });
+  const version = made?.version ?? null;
+  return version !== null && isLater(version, ownVersion()) ? version : null;
+}
+
+function isLater(one: string, other: string): boolean {
+  const [a = [], b = []] = [one, other].map((version) => version.split(/[.-]/).slice(0, 3).map(Number));
+  const at = a.findIndex((part, index) => part !== b[index]);
+  return at >= 0 && (a[at] ?? 0) > (b[at] ?? 0);
+}
+
+/** Of this package. */
+function ownVersion(): string {
+  const text = readFileSync(join(dirname(migrationsFolder()), 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+async function hasTable(connection: Connection, name: string): Promise<boolean> {
+  const { isThere } = await queryOne<{ isThere: boolean }>(connection, {
+    text: 'SELECT to_regclass($1) IS NOT NULL AS "isThere"',
+    values: [`session_chain.${name}`],
+  });
+  return isThere;
+}
+
+function isFunction(name: string): boolean {
+  return name.startsWith('functions/');
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
 function migrationNames(): string[] {
-  return readdirSync(migrationsFolder())
-    .filter((file) => /^\d+_.*\.sql$/.test(file))
+  return sqlFiles(migrationsFolder());
+}
+
+/** The functions of migrations/functions, each in a file of its name. */
+function functionFiles(): Routine[] {
+  const folder = join(migrationsFolder(), 'functions');
+  return sqlFiles(folder).map((name) => ({ name, text: readFileSync(join(folder, `${name}.sql`), 'utf8') }));
+}
+
+/** Names without `.sql`, in their order. */
+function sqlFiles(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.sql'))
     .map((file) => file.replace(/\.sql$/, ''))
     .sort();
 }

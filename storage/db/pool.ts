@@ -3,6 +3,11 @@ import { SessionChainError } from '../../contracts/failures.js';
 
 export type Pool = pg.Pool;
 
+/** A pool, or one connection of it whose transaction the statements belong to. */
+export interface Connection {
+  query<Row extends pg.QueryResultRow>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
+}
+
 export interface PoolOptions {
   /** Shown in pg_stat_activity. */
   applicationName: string;
@@ -35,22 +40,22 @@ const getTypeParser = ((oid: number, format?: 'text') =>
 
 /** One statement that returns exactly one row. */
 export async function queryOne<Row extends pg.QueryResultRow>(
-  pool: Pool,
+  connection: Connection,
   query: pg.QueryConfig,
 ): Promise<Row> {
-  const [row] = await queryRows<Row>(pool, query);
+  const [row] = await queryRows<Row>(connection, query);
   if (!row) throw new Error(`The statement ${query.name ?? query.text.slice(0, 80)} returned no row.`);
   return row;
 }
 
 /** The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, a schema that is not there MIGRATIONS_BEHIND. */
 export async function queryRows<Row extends pg.QueryResultRow>(
-  pool: Pool,
+  connection: Connection,
   query: pg.QueryConfig,
 ): Promise<Row[]> {
   try {
     // A pool that the host made has parsers of its own.
-    return (await pool.query<Row>({ types: { getTypeParser }, ...query })).rows;
+    return (await connection.query<Row>({ types: { getTypeParser }, ...query })).rows;
   } catch (error) {
     throw classified(error);
   }

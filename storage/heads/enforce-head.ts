@@ -3,7 +3,7 @@ import { SessionChainError } from '../../contracts/failures.js';
 import { type Pool, classified, queryOne, queryRows } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 
-/** The key from projects to its last transition: with it, nobody can move a head without a transition. */
+/** The key from projects to its last transition: with it, no head can move without a transition. */
 
 export interface HeadKey {
   /** `valid`: it holds for every row. `not_validated`: an earlier run was interrupted; it holds for what is written. */
@@ -45,7 +45,7 @@ export interface EnforcedHeads {
 
 /**
  * Adds the key on a host's database, once its old writers are gone: from then on a head that is moved without a transition
- * is an error for whoever moves it. Adopts every drifted head first; a head that was cleared (null) breaks nothing and stays.
+ * is an error for the writer that moves it. Adopts every drifted head first; a head that was cleared (null) breaks nothing and stays.
  * Readers and chains go on meanwhile. May be repeated, also after an interruption. Throws MIGRATION_FAILED.
  */
 export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
@@ -54,7 +54,7 @@ export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
   try {
     let adopted = await adoptDriftedHeads(pool);
     if (before.status === 'absent') await addKey(pool);
-    // Whoever moved a head until just now could still do it without a transition.
+    // Until just now a head could still move without a transition.
     adopted += await adoptDriftedHeads(pool);
     await queryRows(pool, { text: `ALTER TABLE projects VALIDATE CONSTRAINT ${constraint}` });
     return { added: true, adopted };
@@ -71,7 +71,7 @@ export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
   }
 }
 
-/** In small transactions, so that nobody waits long for a row. */
+/** In small transactions, so that no other waits long for a row. */
 async function adoptDriftedHeads(pool: Pool): Promise<number> {
   const perTransaction = 200;
   for (let adopted = 0; ;) {

@@ -1,8 +1,8 @@
 import type { Head } from '../../contracts/chain.js';
-import { SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { TransitionSource } from '../../contracts/steps.js';
 import { type Pool, queryRows } from '../db/pool.js';
+import { projectNotFound } from './errors.js';
 
 /** The project's head. Throws PROJECT_NOT_FOUND. */
 export async function readHead(pool: Pool, projectId: ProjectId): Promise<Head> {
@@ -13,50 +13,44 @@ export async function readHead(pool: Pool, projectId: ProjectId): Promise<Head> 
     values: [projectId],
   });
   if (row) return row;
-  throw new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
+  throw projectNotFound(projectId);
 }
 
-/** A head together with who is at work on it, as of one moment. */
+/** A head together with what works on it, as of one moment. */
 export interface HeadSnapshot {
   head: Head;
-  /** The chain that holds the project's turn. */
-  holder: { chainId: ChainId; workflowId: string; turn: number } | null;
-  /** The attempt whose agent works just now; one whose worker has been silent for longer than its lease does not. */
+  /** The chain that holds the project. */
+  holder: { chainId: ChainId; workflowId: string; ticket: number } | null;
+  /** The attempt whose agent works at the moment; one whose lease has expired does not. */
   running: { attemptId: AttemptId; step: string } | null;
 }
 
-/** The head, the chain that holds the turn and its running attempt, read in one statement. Throws PROJECT_NOT_FOUND. */
+/** The head, the holder and its running attempt, read in one statement. Throws PROJECT_NOT_FOUND. */
 export async function readHeadSnapshot(pool: Pool, projectId: ProjectId): Promise<HeadSnapshot> {
   const [row] = await queryRows<
     Head & {
       chainId: ChainId | null;
       workflowId: string;
-      turn: number;
+      ticket: number;
       attemptId: AttemptId | null;
       step: string;
     }
   >(pool, {
     name: 'read_head_snapshot',
     text: `SELECT p.last_ai_session_id AS "sessionId", p.session_seq AS seq,
-             c.id::text AS "chainId", c.workflow_id AS "workflowId", c.turn, a.id::text AS "attemptId", a.step
+             h.id::text AS "chainId", h.workflow_id AS "workflowId", h.ticket, a.id::text AS "attemptId", a.step
            FROM projects p
-           LEFT JOIN session_chain.chains c ON c.project_id = $1 AND c.status IN ('running', 'waiting')
-           LEFT JOIN session_chain.attempts a
-             ON a.project_id = $1 AND a.build_id = c.build_id AND a.version_id = c.version_id AND a.state = 'running'
+           LEFT JOIN session_chain.holder_of($1) h ON true
+           LEFT JOIN session_chain.attempts a ON a.chain = h.id AND a.state = 'running'
              AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()
            WHERE p.project_id = session_chain.project_key($1) ORDER BY a.id DESC LIMIT 1`,
     values: [projectId],
   });
-  if (!row) {
-    throw new SessionChainError(
-      'PROJECT_NOT_FOUND',
-      `The project ${projectId} is not in the table projects.`,
-    );
-  }
-  const { sessionId, seq, chainId, workflowId, turn, attemptId, step } = row;
+  if (!row) throw projectNotFound(projectId);
+  const { sessionId, seq, chainId, workflowId, ticket, attemptId, step } = row;
   return {
     head: { sessionId, seq },
-    holder: chainId === null ? null : { chainId, workflowId, turn },
+    holder: chainId === null ? null : { chainId, workflowId, ticket },
     running: attemptId === null ? null : { attemptId, step },
   };
 }
@@ -64,6 +58,11 @@ export async function readHeadSnapshot(pool: Pool, projectId: ProjectId): Promis
 /** The project's latest session, null for none. */
 export async function getProjectSession(pool: Pool, projectId: ProjectId): Promise<SessionId | null> {
   return (await readHead(pool, projectId)).sessionId;
+}
+
+/** What is told to a caller whose operation found the head moved outside. */
+export function adoptionWarning(adopted: SessionId): string {
+  return `The head had been moved outside to ${adopted}; it was adopted as an import.`;
 }
 
 /** One move of a head; a row of `session_transitions`. Rows of the host's own time have neither seq nor parent. */

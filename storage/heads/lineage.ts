@@ -6,11 +6,11 @@ import { type Pool, queryRows } from '../db/pool.js';
 /** A session of a project: one that was a head, or one beside the line of heads. */
 export interface LineageNode {
   sessionId: SessionId;
-  /** What it forked; null for a fresh one and for one of which nobody knows. */
+  /** What it forked; null for a fresh one and where that is unknown. */
   parentSessionId: SessionId | null;
   /**
-   * `head`: it is or was the head. `side_branch`: a chat turn that never became head. `attempt`: a try of a step or a move
-   * that was not committed, or whose work another one committed.
+   * `head`: it is or was the head. `side_branch`: an answer that never became head. `attempt`: a try of an operation that
+   * was not committed, or whose work another one committed.
    */
   kind: 'head' | 'side_branch' | 'attempt';
   /** Number of the transition that made it the head. */
@@ -19,10 +19,10 @@ export interface LineageNode {
   /** The head that it replaced. */
   oldSessionId: SessionId | null;
   versionId: VersionId | null;
-  /** The step of a chain, or the source of a move; null for a session that nobody journalled. */
+  /** The step of a chain, or the source of an operation outside one; null for a session that is not in the journal. */
   step: string | null;
   buildId: string | null;
-  /** The journal's state; null for a session that nobody journalled. */
+  /** The journal's state; null for a session that is not in the journal. */
   state: 'running' | 'waiting' | 'failed' | 'committed' | null;
   /** Whether its transcript is whole: a step can go on from it. */
   isWhole: boolean;
@@ -58,7 +58,7 @@ export async function readLineage(pool: Pool, projectId: ProjectId, limit: numbe
         t.seq, t.source, t.old_session_id::text AS "oldSessionId",
         coalesce(t.version_id::text, a.version_id) AS "versionId",
         coalesce(t.step, a.step) AS step, a.build_id AS "buildId", a.state,
-        session_chain.session_is_whole($1, coalesce(t.new_session_id::text, s.session_id)) AS "isWhole",
+        session_chain.session_fitness($1, coalesce(t.new_session_id::text, s.session_id)) = 'whole' AS "isWhole",
         coalesce(a.started_at, s.created_at, t.created_at) AS "createdAt"
       FROM line t
       FULL JOIN (SELECT * FROM session_chain.sessions WHERE project_id = $1) s ON s.session_id = t.new_session_id

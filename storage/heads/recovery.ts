@@ -1,10 +1,10 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
 import { findHole } from '../../transcript/hole.js';
-import { quarantineSession } from '../operations/attempts.js';
-import { getSessionChain, readHead } from './heads.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
-import { createTranscriptStore } from '../transcripts/store.js';
+import { quarantineSession } from '../operations/operations.js';
+import { type SessionFitness, createTranscriptStore } from '../transcripts/store.js';
+import { getSessionChain, readHead } from './heads.js';
 
 /** Which session a project can go on from, when the one that it should go on from is lost. */
 
@@ -17,7 +17,7 @@ export type SessionValidity =
        * `unknown`: no transcript of it was ever stored here. `lost`: it was here, and is gone. `hole`: an entry is missing.
        * `quarantined`: a step could not load it.
        */
-      reason: 'unknown' | 'lost' | 'hole' | 'quarantined';
+      reason: Exclude<SessionFitness, 'whole'>;
       detail: string;
     };
 
@@ -27,35 +27,31 @@ export async function checkSessionValidity(
   projectId: ProjectId,
   sessionId: SessionId,
 ): Promise<SessionValidity> {
-  const { wasHere, messages, quarantineReason } = await queryOne<{
-    wasHere: boolean;
-    messages: number;
+  const { fitness, quarantineReason } = await queryOne<{
+    fitness: SessionFitness;
     quarantineReason: string | null;
   }>(pool, {
     name: 'session_validity',
-    text: `SELECT session_chain.session_was_here($1, $2) AS "wasHere", coalesce(s.messages, 0) AS messages,
-             s.quarantine_reason AS "quarantineReason"
-           FROM (SELECT 1) one LEFT JOIN session_chain.sessions s ON s.project_id = $1 AND s.session_id = $2`,
+    text: `SELECT session_chain.session_fitness($1, $2) AS fitness, (
+             SELECT s.quarantine_reason FROM session_chain.sessions s WHERE s.project_id = $1 AND s.session_id = $2) AS "quarantineReason"`,
     values: [projectId, sessionId],
   });
-  if (quarantineReason !== null) return { valid: false, reason: 'quarantined', detail: quarantineReason };
-  if (messages === 0) {
-    return wasHere
-      ? { valid: false, reason: 'lost', detail: 'Its transcript is no longer in the store.' }
-      : { valid: false, reason: 'unknown', detail: 'Its transcript never was in the store.' };
+  if (fitness !== 'whole') {
+    return { valid: false, reason: fitness, detail: quarantineReason ?? problems[fitness] };
   }
   const detail = await holeOf(pool, projectId, sessionId);
   return detail === null ? { valid: true } : { valid: false, reason: 'hole', detail };
 }
 
-/** What a transcript lacks; null for a whole one. */
+const problems = {
+  quarantined: 'A step could not load its transcript.',
+  hole: 'Entries of its transcript are no longer in the store.',
+  lost: 'Its transcript is no longer in the store.',
+  unknown: 'Its transcript never was in the store.',
+};
+
+/** What only a look at every entry of a transcript finds; null for a whole one. */
 async function holeOf(pool: Pool, projectId: ProjectId, sessionId: SessionId): Promise<string | null> {
-  const { isWhole } = await queryOne<{ isWhole: boolean }>(pool, {
-    name: 'session_is_whole',
-    text: 'SELECT session_chain.session_is_whole($1, $2) AS "isWhole"',
-    values: [projectId, sessionId],
-  });
-  if (!isWhole) return 'Entries of its transcript are no longer in the store.';
   try {
     const store = createTranscriptStore({ pool, projectId });
     const hole = findHole((await store.load({ projectKey: '', sessionId })) ?? []);
@@ -85,7 +81,7 @@ export async function nearestValidAncestor(
 ): Promise<Recovery> {
   const ancestors = await queryRows<{ sessionId: SessionId; isWhole: boolean }>(pool, {
     name: 'session_ancestors',
-    text: `SELECT session_id AS "sessionId", session_chain.session_is_whole($1, session_id) AS "isWhole"
+    text: `SELECT session_id AS "sessionId", session_chain.session_fitness($1, session_id) = 'whole' AS "isWhole"
            FROM session_chain.session_ancestors($1, $2) ORDER BY distance`,
     values: [projectId, sessionId],
   });
@@ -165,7 +161,7 @@ async function recoveryOf(
 ): Promise<Recovery> {
   const recovery = await nearestValidAncestor(pool, projectId, asked);
   if (recovery.skipped > 0 || recovery.sessionId !== null) return recovery;
-  // It has no ancestors: nobody here knows it, or it was made the head outside and no chain has adopted it yet.
+  // It has no ancestors: it is unknown here, or it was made the head outside and no chain has adopted it yet.
   const [last = null] = await getSessionChain(pool, projectId);
   for (const sessionId of new Set([head, last])) {
     if (sessionId === null || sessionId === asked) continue;

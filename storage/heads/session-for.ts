@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNever } from '../../contracts/assert-never.js';
-import type { SessionMoment } from '../../contracts/chat.js';
 import type { Head } from '../../contracts/chain.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId } from '../../contracts/ids.js';
+import type { SessionMoment } from '../../contracts/question.js';
 import { type HeadSnapshot, readHead, readHeadSnapshot } from './heads.js';
 import type { Pool } from '../db/pool.js';
 
 /**
  * Which head a reader wants: `now`, the head at this moment; `after_step`, the head once the step that runs now has ended,
- * whether it was committed, failed or superseded; `committed`, the head once the chain that holds the turn now is closed.
+ * whether it was committed, failed or superseded; `committed`, the head once the chain that holds the project now is closed.
  */
 
 export interface WaitOptions {
@@ -23,7 +23,7 @@ const slowestLookMs = 1_000;
 
 /**
  * The project's head at a moment, from the database alone, with or without a worker. It is never older than one that was
- * read before. `after_step` is `now` where no agent works: between two steps, while a chain waits for its turn or for the
+ * read before. `after_step` is `now` where no agent works: between two steps, while a chain is queued or waits for the
  * model service, and where the worker is dead. Throws PROJECT_NOT_FOUND, WAIT_TIMED_OUT, and the signal's reason.
  */
 export async function sessionFor(
@@ -57,8 +57,8 @@ function isInTheWay(
     case 'after_step':
       return first.running !== null && latest.running?.attemptId === first.running.attemptId;
     case 'committed':
-      // A chain that is started again takes another number.
-      return first.holder !== null && latest.holder?.turn === first.holder.turn;
+      // A chain that is started again draws another ticket.
+      return first.holder !== null && latest.holder?.ticket === first.holder.ticket;
     default:
       return assertNever(moment);
   }

@@ -179,8 +179,7 @@ async function staleCheckpoints(
     text: `SELECT c.project_id AS "projectId", c.build_id AS "buildId", ARRAY[a.session_id, a.adopts] AS "sessionIds"
            FROM session_chain.chains c
            CROSS JOIN LATERAL (SELECT a.session_id, a.adopts FROM session_chain.attempts a
-             WHERE a.project_id = c.project_id AND a.version_id = c.version_id AND a.build_id = c.build_id
-             ORDER BY a.id DESC LIMIT 1) a
+             WHERE a.chain = c.id ORDER BY a.id DESC LIMIT 1) a
            WHERE c.closed_at > clock_timestamp() - interval '1 hour' AND ($1::text IS NULL OR c.project_id = $1)
              AND NOT EXISTS (SELECT FROM session_chain.chains n
                WHERE n.project_id = c.project_id AND n.id <> c.id AND (n.opened_at > c.opened_at OR n.closed_at IS NULL))
@@ -191,7 +190,7 @@ async function staleCheckpoints(
   const checkpoint = createCheckpoint(redisUrl, { log: () => (isAvailable = false) });
   try {
     const found = await Promise.all(chains.map(({ buildId }) => checkpoint.read(buildId)));
-    // With nothing to compare, nobody has asked Redis yet.
+    // With nothing to compare, Redis has not been asked yet.
     if (chains.length === 0) await checkpoint.read('sync' as BuildId);
     if (!isAvailable) return { projectIds: [], check: { status: 'unavailable' } };
     return {

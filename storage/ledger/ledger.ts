@@ -1,8 +1,9 @@
 import type { ModelUsage, Usage } from '../../contracts/chain.js';
-import type { AttemptId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
+import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
-import { type AttemptMetrics, metricColumns, metricParameters, metricValues } from './metrics.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { jsonbOf } from '../jsonb.js';
+import { type AttemptMetrics, metricsJson } from './metrics.js';
 
 /** What attempts spent themselves, failed and interrupted ones included. Nothing is counted twice. */
 export interface Spent {
@@ -13,9 +14,9 @@ export interface Spent {
   costUsd: number;
   /** Sum of the attempts' times, not counting what lies between them. */
   durationMs: number;
-  /** The same tokens by model; a cost is null as soon as one attempt's is not known. */
+  /** The same tokens by model; a cost is null as soon as one attempt's is unknown. */
   byModel: Record<string, ModelUsage>;
-  /** Attempts whose cost nobody can tell: their tokens are counted, their cost is not. */
+  /** Attempts whose cost is unknown: their tokens are counted, their cost is not. */
   attemptsOfUnknownCost: number;
   /** Attempts that were stopped or died; a model turn that was under way then is in no figure. */
   turnsInFlightUnknown: number;
@@ -28,12 +29,28 @@ export interface ChainSpend extends Spent {
 
 /** What a chain has spent over all its runs. */
 export async function chainSpend(pool: Pool, key: ChainKey): Promise<ChainSpend> {
-  const rows = await queryRows<LedgerRow & { step: StepName }>(pool, {
-    name: 'chain_spend',
-    text: `SELECT step, ${ledgerColumns} FROM project_ai_session_metrics
-           WHERE project_id = $1 AND version_id = $2 AND build_id = $3 AND attempt_id IS NOT NULL ORDER BY id`,
-    values: [key.projectId, key.versionId, key.buildId],
+  return spendOf(
+    await queryRows<StepRow>(pool, {
+      name: 'chain_spend',
+      text: `${spentByStep} JOIN session_chain.chains c ON c.id = a.chain
+             WHERE c.project_id = $1 AND c.version_id = $2 AND c.build_id = $3 ORDER BY m.id`,
+      values: [key.projectId, key.versionId, key.buildId],
+    }),
+  );
+}
+
+/** The same of many chains, by one statement; a chain that has spent nothing is left out. */
+export async function chainSpends(pool: Pool, chainIds: ChainId[]): Promise<Map<ChainId, ChainSpend>> {
+  const rows = await queryRows<StepRow>(pool, {
+    name: 'chain_spends',
+    text: `${spentByStep} WHERE a.chain = ANY ($1::bigint[]) ORDER BY m.id`,
+    values: [chainIds],
   });
+  const spent = [...new Set(rows.map(({ chainId }) => chainId))];
+  return new Map(spent.map((chainId) => [chainId, spendOf(rows.filter((row) => row.chainId === chainId))]));
+}
+
+function spendOf(rows: readonly StepRow[]): ChainSpend {
   const steps = [...new Set(rows.map(({ step }) => step))].map((step) => ({
     step,
     ...totalOf(rows.filter((row) => row.step === step)),
@@ -45,7 +62,7 @@ export async function chainSpend(pool: Pool, key: ChainKey): Promise<ChainSpend>
 export async function projectSpend(pool: Pool, projectId: ProjectId): Promise<Spent> {
   const rows = await queryRows<LedgerRow>(pool, {
     name: 'project_spend',
-    text: `SELECT ${ledgerColumns} FROM project_ai_session_metrics WHERE project_id = $1 AND attempt_id IS NOT NULL`,
+    text: `SELECT ${ledgerColumns} FROM ${ledger} WHERE a.project_id = $1`,
     values: [projectId],
   });
   return totalOf(rows);
@@ -59,10 +76,20 @@ interface LedgerRow extends Usage {
   turnInFlightUnknown: boolean;
 }
 
-const ledgerColumns = `coalesce(turns, 0) AS turns, coalesce(input_tokens, 0) AS "inputTokens",
-  coalesce(output_tokens, 0) AS "outputTokens", coalesce(cache_read_tokens, 0) AS "cacheReadTokens",
-  coalesce(cache_write_tokens, 0) AS "cacheWriteTokens", cost_usd AS "costUsd", coalesce(duration_ms, 0) AS "durationMs",
-  coalesce(usage_by_model, '{}') AS "byModel", turn_in_flight_unknown AS "turnInFlightUnknown"`;
+interface StepRow extends LedgerRow {
+  chainId: ChainId;
+  step: StepName;
+}
+
+/** A row of metrics with its attempt, in which the ids are those of our own tables. */
+const ledger = `session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id`;
+
+const ledgerColumns = `coalesce(m.turns, 0) AS turns, coalesce(m.input_tokens, 0) AS "inputTokens",
+  coalesce(m.output_tokens, 0) AS "outputTokens", coalesce(m.cache_read_tokens, 0) AS "cacheReadTokens",
+  coalesce(m.cache_write_tokens, 0) AS "cacheWriteTokens", m.cost_usd AS "costUsd", coalesce(m.duration_ms, 0) AS "durationMs",
+  coalesce(m.usage_by_model, '{}') AS "byModel", m.turn_in_flight_unknown AS "turnInFlightUnknown"`;
+
+const spentByStep = `SELECT a.chain::text AS "chainId", a.step, ${ledgerColumns} FROM ${ledger}`;
 
 function totalOf(rows: readonly LedgerRow[]): Spent {
   const sum = (of: (row: LedgerRow) => number) => rows.reduce((total, row) => total + of(row), 0);
@@ -105,7 +132,7 @@ function toNanoDollars(costUsd: number): number {
   return Math.round(costUsd * 1e9) / 1e9;
 }
 
-/** How long a chain has held its turn, in ms. */
+/** How long a chain has held its project, in ms. */
 export async function chainElapsedMs(pool: Pool, key: ChainKey): Promise<number> {
   const { elapsed } = await queryOne<{ elapsed: number }>(pool, {
     name: 'chain_elapsed',
@@ -148,13 +175,8 @@ export async function accountInterrupted(
 ): Promise<void> {
   await queryRows(pool, {
     name: 'account_interrupted',
-    text: `INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
-             ${metricColumns})
-           SELECT session_id, session_chain.project_key(project_id), session_chain.version_key(version_id), build_id, step, id,
-             'interrupted', ${metricParameters(2)}
-           FROM session_chain.attempts WHERE id = $1
-           ON CONFLICT (attempt_id) DO NOTHING`,
-    values: [attemptId, ...metricValues(spent)],
+    text: `SELECT session_chain.write_metrics($1, 'interrupted', $2, false)`,
+    values: [attemptId, metricsJson(spent)],
   });
 }
 
@@ -167,8 +189,8 @@ export interface UncostedAttempt {
 export async function uncostedAttempts(pool: Pool, projectId: ProjectId): Promise<UncostedAttempt[]> {
   return await queryRows<UncostedAttempt>(pool, {
     name: 'uncosted_attempts',
-    text: `SELECT attempt_id::text AS "attemptId", usage_by_model AS "byModel" FROM project_ai_session_metrics
-           WHERE project_id = $1 AND cost_usd IS NULL AND usage_by_model <> '{}' AND attempt_id IS NOT NULL`,
+    text: `SELECT a.id::text AS "attemptId", m.usage_by_model AS "byModel" FROM ${ledger}
+           WHERE a.project_id = $1 AND m.cost_usd IS NULL AND m.usage_by_model <> '{}'`,
     values: [projectId],
   });
 }
@@ -177,10 +199,15 @@ export async function uncostedAttempts(pool: Pool, projectId: ProjectId): Promis
 export async function countedUsage(pool: Pool, projectId: ProjectId): Promise<Record<string, ModelUsage>[]> {
   const rows = await queryRows<{ byModel: Record<string, ModelUsage> }>(pool, {
     name: 'counted_usage',
-    text: `WITH own AS (
-             SELECT id, usage_by_model FROM project_ai_session_metrics
-             WHERE project_id = $1 AND cost_usd > 0 AND NOT cost_derived AND usage_by_model IS NOT NULL
-             ORDER BY id DESC LIMIT 20
+    // By the project's own rows, not by those of all projects from the newest on.
+    text: `WITH attempt AS MATERIALIZED (
+             SELECT id FROM session_chain.attempts WHERE project_id = $1
+           ), newest AS (
+             SELECT id FROM attempt ORDER BY id DESC LIMIT 500
+           ), own AS (
+             SELECT m.id, m.usage_by_model FROM newest a JOIN project_ai_session_metrics m ON m.attempt_id = a.id
+             WHERE m.cost_usd > 0 AND NOT m.cost_derived AND m.usage_by_model IS NOT NULL
+             ORDER BY m.id DESC LIMIT 20
            ), other AS (
              SELECT id, usage_by_model FROM project_ai_session_metrics
              WHERE NOT EXISTS (SELECT FROM own) AND cost_usd > 0 AND NOT cost_derived AND usage_by_model IS NOT NULL
@@ -192,7 +219,7 @@ export async function countedUsage(pool: Pool, projectId: ProjectId): Promise<Re
   return rows.map(({ byModel }) => byModel);
 }
 
-/** Writes a cost that was worked out afterwards. */
+/** Writes a cost that was derived afterwards. */
 export async function writeDerivedCost(
   pool: Pool,
   attemptId: AttemptId,
@@ -203,6 +230,6 @@ export async function writeDerivedCost(
     name: 'write_derived_cost',
     text: `UPDATE project_ai_session_metrics SET cost_usd = $2, usage_by_model = $3, cost_derived = true
            WHERE attempt_id = $1 AND cost_usd IS NULL`,
-    values: [attemptId, costUsd, JSON.stringify(byModel)],
+    values: [attemptId, costUsd, jsonbOf(byModel)],
   });
 }

@@ -4,7 +4,7 @@ import type { ModelUsage, Usage } from '../../contracts/chain.js';
 export interface AttemptMetrics {
   usage: Usage;
   byModel: Record<string, ModelUsage>;
-  /** US dollars; null where nobody can tell. */
+  /** US dollars; null where it is unknown. */
   costUsd: number | null;
   turns: number;
   durationMs: number;
@@ -28,47 +28,20 @@ export const nothingSpent: AttemptMetrics = {
   turnInFlightUnknown: false,
 };
 
-/** The columns of an attempt's own figures with their types, in the order of `metricValues`. */
-const columns = {
-  input_tokens: 'bigint',
-  output_tokens: 'bigint',
-  cache_read_tokens: 'bigint',
-  cache_write_tokens: 'bigint',
-  usage_by_model: 'jsonb',
-  cost_usd: 'numeric',
-  turns: 'integer',
-  duration_ms: 'bigint',
-  api_duration_ms: 'bigint',
-  model: 'text',
-  agent_version: 'text',
-  turn_in_flight_unknown: 'boolean',
-};
-const names = Object.keys(columns);
-
-export const metricColumns = names.join(', ');
-export const metricUpdates = names.map((name) => `${name} = excluded.${name}`).join(', ');
-
-/** The parameters of these columns, numbered from `first` on. */
-export function metricParameters(first: number): string {
-  return Object.values(columns)
-    .map((type, index) => `$${first + index}::${type}`)
-    .join(', ');
-}
-
-export function metricValues(metrics: AttemptMetrics): unknown[] {
-  const { usage } = metrics;
-  return [
-    usage.inputTokens,
-    usage.outputTokens,
-    usage.cacheReadTokens,
-    usage.cacheWriteTokens,
-    JSON.stringify(metrics.byModel),
-    metrics.costUsd,
-    metrics.turns,
-    metrics.durationMs,
-    metrics.apiDurationMs,
-    metrics.model,
-    metrics.agentVersion,
-    metrics.turnInFlightUnknown,
-  ];
+/** The metrics as SQL takes them: a JSON object whose keys are the names of the columns. */
+export function metricsJson({ usage, ...metrics }: AttemptMetrics): string {
+  return JSON.stringify({
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    cache_read_tokens: usage.cacheReadTokens,
+    cache_write_tokens: usage.cacheWriteTokens,
+    usage_by_model: metrics.byModel,
+    cost_usd: metrics.costUsd,
+    turns: metrics.turns,
+    duration_ms: metrics.durationMs,
+    api_duration_ms: metrics.apiDurationMs,
+    model: metrics.model,
+    agent_version: metrics.agentVersion,
+    turn_in_flight_unknown: metrics.turnInFlightUnknown,
+  });
 }

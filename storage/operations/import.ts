@@ -1,14 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type pg from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { LocalTranscript, TranscriptPart } from '../../transcript/local-files.js';
 import { type Pool, queryRows } from '../db/pool.js';
-import { recordSession, unknownSpend } from './record.js';
 import { inTransaction } from '../db/transaction.js';
-import { encodeBatch } from '../../transcript/codec.js';
-import { createTranscriptStore, firstOfEachUuid } from '../transcripts/store.js';
+import { projectNotFound } from '../heads/errors.js';
+import { appendQuery, createTranscriptStore, firstOfEachUuid } from '../transcripts/store.js';
+import { recordSession, unknownSpend } from './record.js';
 
 /** Takes sessions that Claude Code wrote on some disk into the store, and gives them back. */
 
@@ -37,7 +36,7 @@ export interface ImportedSession {
 /**
  * Copies a transcript into the store, whole or not at all, and makes its session the head by an `import` transition; one
  * that is the head already stays it. May be repeated. Throws PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
- * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the turn, and SESSION_ALREADY_KNOWN for a session that is
+ * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, and SESSION_ALREADY_KNOWN for a session that is
  * being written here, or that went on differently.
  */
 export async function importSession(
@@ -74,7 +73,7 @@ interface Copied {
   warnings: string[];
 }
 
-/** One transaction under the project's lock: whoever looks finds nothing of the transcript, or all of it. */
+/** One transaction under the project's lock: a reader finds nothing of the transcript, or all of it. */
 async function copyTranscript(
   pool: Pool,
   projectId: ProjectId,
@@ -119,7 +118,7 @@ async function copyTranscript(
 
 interface Known {
   head: SessionId | null;
-  /** Workflow id of the chain that holds the turn. */
+  /** Workflow id of the chain that holds the project. */
   holder: string | null;
   wasHead: boolean;
   isWhole: boolean;
@@ -138,11 +137,10 @@ async function lockAndLook(
   );
   const { rows } = await client.query<Known>(
     `SELECT p.last_ai_session_id AS head,
-       (SELECT c.workflow_id FROM session_chain.chains c
-        WHERE c.project_id = $1 AND c.status IN ('running', 'waiting')) AS holder,
+       (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder,
        EXISTS (SELECT FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1)
          AND t.seq IS NOT NULL AND $2 IN (t.new_session_id, t.old_session_id)) AS "wasHead",
-       session_chain.session_is_whole($1, $2) AS "isWhole",
+       session_chain.session_fitness($1, $2) = 'whole' AS "isWhole",
        EXISTS (SELECT FROM session_chain.sessions s WHERE s.project_id = $1 AND s.parent_session_id = $2) AS "isForked",
        EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = $1 AND a.session_id = $2
          AND a.state IN ('running', 'waiting') AND a.build_id NOT LIKE 'record:%') AS "isBeingWritten"
@@ -150,7 +148,7 @@ async function lockAndLook(
     [projectId, sessionId],
   );
   if (rows[0]) return rows[0];
-  throw new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
+  throw projectNotFound(projectId);
 }
 
 /** What the store lacks of a transcript that goes on from what it has. */
@@ -197,7 +195,7 @@ async function forgetTranscript(
 ): Promise<void> {
   await client.query(
     `WITH forgotten AS (
-       UPDATE session_chain.sessions SET entries = 0, messages = 0, quarantined_at = NULL, quarantine_reason = NULL
+       UPDATE session_chain.sessions SET entries = 0, messages = 0, context_tokens = 0, quarantined_at = NULL, quarantine_reason = NULL
        WHERE project_id = $1 AND session_id = $2 RETURNING id
      )
      DELETE FROM session_chain.transcript_batches b USING forgotten f WHERE b.session = f.id`,
@@ -224,19 +222,7 @@ async function appendParts(
   await seal('NULL');
   for (const { subpath, entries } of parts) {
     for (const batch of batchesOf(entries)) {
-      const { contents, patch, messages, bytes } = encodeBatch(sessionId, batch);
-      const texts = patch === null ? contents : [...contents, patch];
-      await client.query('SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)', [
-        projectId,
-        sessionId,
-        subpath,
-        randomUUID(),
-        texts.map(({ digest }) => digest),
-        texts.map(({ text }) => text).join('\u0003'),
-        patch !== null,
-        messages,
-        bytes,
-      ]);
+      await client.query(appendQuery(projectId, { sessionId, subpath }, batch));
     }
   }
   await seal('clock_timestamp()');
@@ -305,7 +291,7 @@ export async function* headsToImport(pool: Pool): AsyncGenerator<HeadToImport> {
   for (let after: ProjectId | null = null; ;) {
     const page: HeadToImport[] = await queryRows<HeadToImport>(pool, {
       text: `SELECT p.project_id::text AS "projectId", p.last_ai_session_id AS "sessionId",
-               session_chain.session_is_whole(p.project_id::text, p.last_ai_session_id::text) AND EXISTS (
+               session_chain.session_fitness(p.project_id::text, p.last_ai_session_id::text) = 'whole' AND EXISTS (
                  SELECT FROM session_transitions t
                  WHERE t.project_id = session_chain.transition_project_key(p.project_id::text) AND t.seq = p.session_seq
                    AND t.new_session_id = p.last_ai_session_id) AS "isThere"

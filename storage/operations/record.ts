@@ -1,12 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SessionChainError, toSessionChainError } from '../../contracts/failures.js';
+import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { TransitionSource } from '../../contracts/steps.js';
-import type { AttemptMetrics } from '../ledger/metrics.js';
-import { type Move, adoptionWarning, beginMove, commitMove } from './moves.js';
 import { type Pool, queryRows } from '../db/pool.js';
+import { projectNotFound } from '../heads/errors.js';
+import { adoptionWarning } from '../heads/heads.js';
+import { type AttemptMetrics, nothingSpent } from '../ledger/metrics.js';
+import { type Attempt, beginOperation, commitOperation } from './operations.js';
 
 /** Records a Claude operation that ran outside a chain. */
 
@@ -36,29 +38,19 @@ export interface RecordedSession {
   warnings: string[];
 }
 
-/** Of an operation of which nobody knows what it took: its cost counts as not known, not as nothing. */
-export const unknownSpend: AttemptMetrics = {
-  usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
-  byModel: {},
-  costUsd: null,
-  turns: 0,
-  durationMs: 0,
-  apiDurationMs: null,
-  model: null,
-  agentVersion: null,
-  turnInFlightUnknown: false,
-};
+/** Of an operation whose figures are unknown; its cost counts as unknown, not as nothing. */
+export const unknownSpend: AttemptMetrics = { ...nothingSpent, costUsd: null, apiDurationMs: null };
 
-/** Others who move the same head in the same moment are given way to for so long. */
+/** Other operations that move the same head in the same moment are given way to for so long. */
 const giveUpAfterMs = 10_000;
-/** Beginning and committing take milliseconds: who has begun so long ago will not commit any more. */
+/** Beginning and committing take milliseconds: what was begun so long ago will not be committed any more. */
 const abandonedAfterMs = 2_000;
 
 /**
- * Makes a session the head, by the commit statement of the chains. A session that is the head already stays it, and the
- * stored transition is returned. Throws PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY
- * while a chain holds the turn, SESSION_ALREADY_KNOWN for a session that was a head before or belongs to another
- * operation, and FENCED when others would not stop moving the head.
+ * Makes a session the head. A session that is the head already stays it, and the stored transition is returned. Throws
+ * PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project,
+ * SESSION_ALREADY_KNOWN for a session that was a head before or belongs to another operation, and FENCED when other
+ * operations kept moving the head.
  */
 export async function recordSession(pool: Pool, request: RecordRequest): Promise<RecordedSession> {
   const deadlineMs = Date.now() + giveUpAfterMs;
@@ -69,12 +61,12 @@ export async function recordSession(pool: Pool, request: RecordRequest): Promise
   }
   throw new SessionChainError(
     'FENCED',
-    `The session ${request.sessionId} was not recorded: others kept moving the head of the project ${request.projectId}.`,
+    `The session ${request.sessionId} was not recorded: other operations kept moving the head of the project ${request.projectId}.`,
     'Record it again.',
   );
 }
 
-/** Null: somebody else was faster, and another look will show what holds now. */
+/** Null: another operation was faster, and another look will show what holds now. */
 async function tryToRecord(pool: Pool, request: RecordRequest): Promise<RecordedSession | null> {
   const { projectId, sessionId, source } = request;
   const known = await look(pool, request);
@@ -103,62 +95,65 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
     return null;
   }
 
-  const move = await beginRecording(pool, request);
-  if (!move) return null;
-  const warnings = move.adoptedSessionId ? [adoptionWarning(move.adoptedSessionId)] : [];
+  const attempt = await beginRecording(pool, request);
+  if (!attempt) return null;
+  const warnings = attempt.adoptedSessionId ? [adoptionWarning(attempt.adoptedSessionId)] : [];
+  const oldSessionId = attempt.head.sessionId;
   try {
-    if (move.holder) throw busy(request, move.holder.workflowId);
-    const { oldSessionId, seq } = await commitMove(pool, {
-      move,
+    if (attempt.holder) throw busy(request, attempt.holder.workflowId);
+    const { result } = await commitOperation<{ seq: number }>(pool, {
+      attempt,
+      source,
       newSessionId: sessionId,
-      // Nobody saw what it forked.
+      // What it forked is unknown.
       parentSessionId: null,
       metrics: request.metrics,
+      result: { source, oldSessionId, newSessionId: sessionId, warnings },
       requireTranscript: false,
-      warnings,
     });
     return {
       projectId,
-      versionId: move.versionId,
+      versionId: attempt.versionId,
       source,
       oldSessionId,
       newSessionId: sessionId,
-      seq,
+      seq: result.seq,
       alreadyRecorded: false,
       ...storeFacts(sessionId, known.inStore, warnings),
     };
   } catch (error) {
     // The operation itself is over; what stays uncommitted would only be in the way of recording it later.
-    await forget(pool, move.attemptId).catch(() => undefined);
-    if (toSessionChainError(error).code === 'FENCED') return null;
+    await forget(pool, attempt.attemptId).catch(() => undefined);
+    if (isCode(error, 'FENCED')) return null;
     throw error;
   }
 }
 
-/** Null: the very same session is recorded by somebody else just now. */
+/** Null: the very same session is being recorded by another caller. */
 async function beginRecording(
   pool: Pool,
   { projectId, versionId, sessionId, source }: RecordRequest,
-): Promise<Move | null> {
+): Promise<Attempt | null> {
   try {
-    const begun = await beginMove(pool, {
+    const begun = await beginOperation(pool, {
       projectId,
-      versionId,
-      buildId: `record:${randomUUID()}`,
-      source,
-      sessionId,
       inputDigest: createHash('sha256')
         .update(JSON.stringify([source, sessionId]))
         .digest('hex'),
       worker: `${process.pid}@${hostname()}`,
       leaseMs: 0,
+      operation: { kind: 'outside', versionId, buildId: `record:${randomUUID()}`, source, sessionId },
     });
-    if (begun.outcome === 'begun') return begun.move;
-    throw new Error(`A move that nobody began before cannot be ${begun.outcome}.`);
+    if (begun.outcome === 'begun') return begun.attempt;
+    throw new Error(`An operation that was not begun before cannot be ${begun.outcome}.`);
   } catch (error) {
-    if (toSessionChainError(error).code === 'SESSION_ALREADY_KNOWN') return null;
+    if (isCode(error, 'SESSION_ALREADY_KNOWN')) return null;
     throw error;
   }
+}
+
+function isCode(error: unknown, code: FailureCode): boolean {
+  return error instanceof SessionChainError && error.code === code;
 }
 
 interface Known {
@@ -169,7 +164,7 @@ interface Known {
   lastOldSessionId: SessionId | null;
   lastSource: TransitionSource;
   lastVersionId: VersionId | null;
-  /** Workflow id of the chain that holds the turn. */
+  /** Workflow id of the chain that holds the project. */
   holder: string | null;
   wasHead: boolean;
   /** The attempt that has the session; its age only where it is a recording that has not been committed. */
@@ -183,8 +178,7 @@ async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promis
     name: 'look_before_recording',
     text: `SELECT p.last_ai_session_id AS "headSessionId", p.session_seq AS seq, t.new_session_id AS "lastSessionId",
              t.old_session_id AS "lastOldSessionId", t.source AS "lastSource", t.version_id::text AS "lastVersionId",
-             (SELECT c.workflow_id FROM session_chain.chains c
-              WHERE c.project_id = $1 AND c.status IN ('running', 'waiting')) AS holder,
+             (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder,
              EXISTS (SELECT FROM session_transitions o
                  WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = $2)
                -- Every other old session is the new one of the transition before.
@@ -194,7 +188,7 @@ async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promis
              a.id::text AS "attemptId",
              CASE WHEN a.build_id LIKE 'record:%' AND a.state = 'running'
                THEN extract(epoch FROM clock_timestamp() - a.started_at) * 1000 END AS "attemptAgeMs",
-             session_chain.session_is_usable($1, $2) AS "inStore"
+             session_chain.session_fitness($1, $2) = 'whole' AS "inStore"
            FROM projects p
            LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = p.session_seq
            LEFT JOIN session_chain.attempts a ON a.project_id = $1 AND a.session_id = $2
@@ -202,7 +196,7 @@ async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promis
     values: [projectId, sessionId],
   });
   if (known) return known;
-  throw new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
+  throw projectNotFound(projectId);
 }
 
 function asRecorded({ projectId, sessionId }: RecordRequest, known: Known): RecordedSession {
@@ -236,8 +230,7 @@ async function adoptHead(pool: Pool, { projectId, versionId }: RecordRequest): P
     name: 'adopt_head',
     text: `WITH locked AS MATERIALIZED (
              SELECT p.project_id FROM projects p
-             WHERE p.project_id = session_chain.project_key($1) AND NOT EXISTS (SELECT FROM session_chain.chains c
-               WHERE c.project_id = $1 AND c.status IN ('running', 'waiting'))
+             WHERE p.project_id = session_chain.project_key($1) AND NOT EXISTS (SELECT FROM session_chain.holder_of($1))
              FOR NO KEY UPDATE OF p
            ), adopted AS MATERIALIZED (
              SELECT l.project_id, a.session_id FROM locked l, session_chain.adopt_head(l.project_id::text, 0) a

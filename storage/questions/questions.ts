@@ -1,11 +1,16 @@
-import type { ChatTurn, ChatTurnKind, ReadTarget, SessionMoment } from '../../contracts/chat.js';
-import { turnBuildId } from '../../contracts/chat.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
-import type { AttemptId, ProjectId, SessionId } from '../../contracts/ids.js';
-import { type AttemptMetrics, metricColumns, metricParameters, metricValues } from '../ledger/metrics.js';
+import type { ProjectId, SessionId } from '../../contracts/ids.js';
+import {
+  type Question,
+  type ReadTarget,
+  type SessionMoment,
+  questionBuildId,
+} from '../../contracts/question.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { projectNotFound } from '../heads/errors.js';
+import { jsonbOf } from '../jsonb.js';
 
-export interface Question {
+export interface NewQuestion {
   projectId: ProjectId;
   chatId: string;
   /** The caller's key of this question within the chat. */
@@ -17,23 +22,23 @@ export interface Question {
 }
 
 /**
- * Stores a question before anything is started for it, and returns its turn. A message that is known already is the same
- * turn; one whose turn failed is asked anew. Makes the chat's row where it is missing. Throws PROJECT_NOT_FOUND,
- * MESSAGE_ID_REUSED for a message id with other words, INVALID_INPUT for a chat of another project.
+ * Stores a question before anything is started for it. A message that is known already is the same question; one that
+ * failed is asked anew. Makes the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a
+ * message id with other words, INVALID_INPUT for a chat of another project.
  */
-export async function recordQuestion(pool: Pool, question: Question): Promise<ChatTurn> {
-  const { projectId, chatId, messageId, when, workspace } = question;
-  const { outcome, turnId } = await queryOne<{
+export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Question> {
+  const { projectId, chatId, messageId, when, workspace } = asked;
+  const { outcome, questionId } = await queryOne<{
     outcome: 'recorded' | 'other_words' | 'chat_of_another_project' | 'malformed_chat' | 'project_not_found';
-    turnId: string;
+    questionId: string;
   }>(pool, {
     name: 'record_question',
-    text: `SELECT outcome, turn_id::text AS "turnId" FROM session_chain.record_question($1, $2, $3, $4, $5, $6)`,
-    values: [projectId, chatId, messageId, question.question, when, workspace ?? null],
+    text: `SELECT outcome, question_id::text AS "questionId" FROM session_chain.record_question($1, $2, $3, $4, $5, $6)`,
+    values: [projectId, chatId, messageId, asked.question, when, workspace ?? null],
   });
   switch (outcome) {
     case 'recorded':
-      return await requireTurn(pool, turnId);
+      return await requireQuestion(pool, questionId);
     case 'other_words':
       throw new SessionChainError(
         'MESSAGE_ID_REUSED',
@@ -47,49 +52,49 @@ export async function recordQuestion(pool: Pool, question: Question): Promise<Ch
         `The chat id ${chatId} does not fit the type of chat_plan_sessions.session_id.`,
       );
     case 'project_not_found':
-      throw new SessionChainError(
-        'PROJECT_NOT_FOUND',
-        `The project ${projectId} is not in the table projects.`,
-      );
+      throw projectNotFound(projectId);
   }
 }
 
-const turnColumns = `turn_id::text AS "turnId", project_id::text AS "projectId", session_id::text AS "chatId",
+const questionColumns = `question_id::text AS "questionId", project_id::text AS "projectId", session_id::text AS "chatId",
   message_id AS "messageId", question, reply, state, kind, read_when AS "when", head_session_id AS "headSessionId",
   ai_session_id::text AS "sessionId", failure, asked_at AS "askedAt", answered_at AS "answeredAt"`;
 
-/** The turn, or null where its row is gone. */
-export async function readTurn(pool: Pool, turnId: string): Promise<ChatTurn | null> {
-  const [turn] = await queryRows<ChatTurn>(pool, {
-    name: 'read_turn',
-    text: `SELECT ${turnColumns} FROM project_chat_log_minimal WHERE turn_id = $1`,
-    values: [turnId],
+/** The question, or null where its row is gone. */
+export async function readQuestion(pool: Pool, questionId: string): Promise<Question | null> {
+  const [question] = await queryRows<Question>(pool, {
+    name: 'read_question',
+    text: `SELECT ${questionColumns} FROM project_chat_log_minimal WHERE question_id = $1`,
+    values: [questionId],
   });
-  return turn ?? null;
+  return question ?? null;
 }
 
-/** As {@link readTurn}, for whoever was told that the turn is there. Throws INVALID_INPUT. */
-export async function requireTurn(pool: Pool, turnId: string): Promise<ChatTurn> {
-  const turn = await readTurn(pool, turnId);
-  if (turn) return turn;
-  throw new SessionChainError('INVALID_INPUT', `The turn ${turnId} is not in project_chat_log_minimal.`);
+/** As {@link readQuestion}. Throws INVALID_INPUT. */
+export async function requireQuestion(pool: Pool, questionId: string): Promise<Question> {
+  const question = await readQuestion(pool, questionId);
+  if (question) return question;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The question ${questionId} is not in project_chat_log_minimal.`,
+  );
 }
 
-/** The turns of a chat, the oldest first; of many the newest `limit`. Throws CHAT_NOT_FOUND. */
-export async function listTurns(
+/** The questions of a chat, the oldest first; of many the newest `limit`. Throws CHAT_NOT_FOUND. */
+export async function listQuestions(
   pool: Pool,
   projectId: ProjectId,
   chatId: string,
   limit: number,
-): Promise<ChatTurn[]> {
-  const turns = await queryRows<ChatTurn>(pool, {
-    name: 'list_turns',
-    text: `SELECT ${turnColumns} FROM project_chat_log_minimal
+): Promise<Question[]> {
+  const questions = await queryRows<Question>(pool, {
+    name: 'list_questions',
+    text: `SELECT ${questionColumns} FROM project_chat_log_minimal
            WHERE session_id = session_chain.chat_log_key($1) AND project_id = session_chain.chat_log_project_key($2)
-             AND turn_id IS NOT NULL ORDER BY turn_id DESC LIMIT $3`,
+             AND question_id IS NOT NULL ORDER BY question_id DESC LIMIT $3`,
     values: [chatId, projectId, limit],
   });
-  if (turns.length > 0) return turns.reverse();
+  if (questions.length > 0) return questions.reverse();
   throw new SessionChainError(
     'CHAT_NOT_FOUND',
     `Nothing was asked in the chat ${chatId} of the project ${projectId}.`,
@@ -100,11 +105,9 @@ export async function listTurns(
 export async function readHolder(pool: Pool, projectId: ProjectId): Promise<ReadTarget | null> {
   const [holder] = await queryRows<ReadTarget>(pool, {
     name: 'read_holder',
-    text: `SELECT c.workflow_id AS "workflowId", (
-             SELECT a.id::text FROM session_chain.attempts a
-             WHERE a.project_id = c.project_id AND a.version_id = c.version_id AND a.build_id = c.build_id
-             ORDER BY a.id DESC LIMIT 1) AS "attemptId"
-           FROM session_chain.chains c WHERE c.project_id = $1 AND c.status IN ('running', 'waiting')`,
+    text: `SELECT h.workflow_id AS "workflowId", (
+             SELECT a.id::text FROM session_chain.attempts a WHERE a.chain = h.id ORDER BY a.id DESC LIMIT 1) AS "attemptId"
+           FROM session_chain.holder_of($1) h`,
     values: [projectId],
   });
   return holder ?? null;
@@ -118,12 +121,11 @@ export async function isStepRunning(
 ): Promise<boolean> {
   const running = await queryRows(pool, {
     name: 'is_step_running',
-    text: `SELECT FROM session_chain.chains c
-           JOIN session_chain.attempts t ON t.id = $3 AND t.project_id = c.project_id
-           WHERE c.project_id = $1 AND c.workflow_id = $2 AND c.status IN ('running', 'waiting') AND NOT EXISTS (
+    text: `SELECT FROM session_chain.holder_of($1) h
+           JOIN session_chain.attempts t ON t.id = $3 AND t.chain = h.id
+           WHERE h.workflow_id = $2 AND NOT EXISTS (
              SELECT FROM session_chain.attempts a
-             WHERE a.project_id = c.project_id AND a.version_id = c.version_id AND a.build_id = c.build_id
-               AND ((a.step = t.step AND a.state = 'committed') OR (a.step <> t.step AND a.id > t.id)))`,
+             WHERE a.chain = h.id AND CASE WHEN a.step = t.step AND a.round = t.round THEN a.state = 'committed' ELSE a.id > t.id END)`,
     values: [projectId, workflowId, attemptId],
   });
   return running.length > 0;
@@ -145,153 +147,76 @@ export async function chatWorkspace(
   return row?.workspace ?? null;
 }
 
-/** What came before a turn in its chat. */
+/** What came before a question in its chat. */
 export interface ChatPast {
-  /** The turn before, where it is a side branch: its session may be gone on from while its head is the project's. */
+  /** The answer before, where it is a side branch: its session may be gone on from while its head is the project's. */
   branch: { sessionId: SessionId; headSessionId: SessionId | null } | null;
   /** Side branches that the main line does not know, the oldest first. */
   unknownToHead: { question: string; reply: string }[];
 }
 
-/** The answered turns of a chat before this one, as far as the head's session does not hold them. */
+/** The answers of a chat before this question, as far as the head's session does not hold them. */
 export async function readPast(
   pool: Pool,
-  { projectId, chatId, turnId }: Pick<ChatTurn, 'projectId' | 'chatId' | 'turnId'>,
+  { projectId, chatId, questionId }: Pick<Question, 'projectId' | 'chatId' | 'questionId'>,
 ): Promise<ChatPast> {
-  // A turn that moved the head was told of everything before it.
+  // An answer that moved the head was told of everything before it.
   const rows = await queryRows<
-    Pick<ChatTurn, 'question' | 'headSessionId'> & { reply: string; sessionId: SessionId; isUsable: boolean }
+    Pick<Question, 'question' | 'headSessionId'> & { reply: string; sessionId: SessionId; isWhole: boolean }
   >(pool, {
     name: 'read_chat_past',
-    text: `SELECT question, reply, head_session_id AS "headSessionId", ai_session_id::text AS "sessionId",
-             session_chain.session_is_usable(project_id::text, ai_session_id::text) AS "isUsable"
-           FROM project_chat_log_minimal t
-           WHERE session_id = $1 AND project_id = $2 AND kind = 'side_branch' AND turn_id < $3 AND turn_id > coalesce((
-             SELECT max(turn_id) FROM project_chat_log_minimal
-             WHERE session_id = $1 AND project_id = $2 AND kind = 'transition' AND turn_id < $3), 0)
-           ORDER BY turn_id DESC LIMIT 20`,
-    values: [chatId, projectId, turnId],
+    text: `WITH chat AS (
+             SELECT * FROM project_chat_log_minimal WHERE session_id = session_chain.chat_log_key($1)
+               AND project_id = session_chain.chat_log_project_key($2) AND question_id < $3
+           )
+           SELECT question, reply, head_session_id AS "headSessionId", ai_session_id::text AS "sessionId",
+             session_chain.session_fitness($2, ai_session_id::text) = 'whole' AS "isWhole"
+           FROM chat WHERE kind = 'side_branch' AND question_id > coalesce((
+             SELECT max(question_id) FROM chat WHERE kind = 'transition'), 0)
+           ORDER BY question_id DESC LIMIT 20`,
+    values: [chatId, projectId, questionId],
   });
   const [last] = rows;
   return {
-    branch: last?.isUsable ? { sessionId: last.sessionId, headSessionId: last.headSessionId } : null,
-    unknownToHead: rows.reverse(),
+    branch: last?.isWhole ? { sessionId: last.sessionId, headSessionId: last.headSessionId } : null,
+    unknownToHead: rows.reverse().map(({ question, reply }) => ({ question, reply })),
   };
 }
 
-/** Marks that a turn is worked on; `headSessionId` is the project's head as it found it. An answered one stays. */
-export async function startTurn(pool: Pool, turnId: string, headSessionId: SessionId | null): Promise<void> {
-  await queryRows(pool, {
-    name: 'start_turn',
-    text: `UPDATE project_chat_log_minimal SET state = 'running', failure = NULL, head_session_id = $2
-           WHERE turn_id = $1 AND state <> 'answered'`,
-    values: [turnId, headSessionId],
-  });
-}
-
-/** An earlier try of a turn that was asked the same, whatever it forked; sealed by now. */
-export interface EarlierTry {
-  sessionId: SessionId;
-  baseSessionId: SessionId | null;
-}
-
-/** Earlier tries of a turn, the newest first. Unlike those of a step they count on any base: a reply is a reply. */
-export async function earlierTries(
+/** Marks that a question is worked on; `headSessionId` is the project's head as it found it. An answered one stays. */
+export async function startQuestion(
   pool: Pool,
-  move: { projectId: ProjectId; attemptId: AttemptId; buildId: string },
-): Promise<EarlierTry[]> {
-  return await queryRows<EarlierTry>(pool, {
-    name: 'earlier_tries',
-    text: `SELECT a.session_id AS "sessionId", a.base_session_id AS "baseSessionId"
-           FROM session_chain.attempts own
-           JOIN session_chain.attempts a ON a.project_id = own.project_id AND a.build_id = own.build_id
-             AND a.step = own.step AND a.input_digest = own.input_digest AND a.id < own.id
-           WHERE own.id = $1 AND session_chain.session_is_usable(a.project_id, a.session_id)
-           ORDER BY a.id DESC`,
-    values: [move.attemptId],
-  });
-}
-
-export interface Answer {
-  turnId: string;
-  kind: ChatTurnKind;
-  sessionId: SessionId;
-  reply: string;
-}
-
-/** Writes the reply of a turn whose session is committed. The first answer stays. */
-export async function answerTurn(pool: Pool, answer: Answer): Promise<void> {
+  questionId: string,
+  headSessionId: SessionId | null,
+): Promise<void> {
   await queryRows(pool, {
-    name: 'answer_turn',
-    text: `UPDATE project_chat_log_minimal SET ${answerColumns}
-           WHERE turn_id = $1 AND state <> 'answered'`,
-    values: [answer.turnId, answer.sessionId, answer.reply, answer.kind],
+    name: 'start_question',
+    text: `UPDATE project_chat_log_minimal SET state = 'running', failure = NULL, head_session_id = $2
+           WHERE question_id = $1 AND state <> 'answered'`,
+    values: [questionId, headSessionId],
   });
 }
-
-const answerColumns = `state = 'answered', failure = NULL, ai_session_id = $2, reply = $3, kind = $4, answered_at = clock_timestamp()`;
 
 /**
- * Ends a turn that cannot move the head: journal, seal, metrics and reply change in one statement or not at all. Throws
- * FENCED when another attempt of the turn has taken over.
+ * Records that a question has failed; an answered one stays answered. A workflow knows the code only: what is noted of the
+ * same failure already, by the question or by its last attempt, is kept in full.
  */
-export async function commitSideBranch(
-  pool: Pool,
-  move: { attemptId: AttemptId },
-  answer: Omit<Answer, 'kind'>,
-  metrics: AttemptMetrics,
-): Promise<void> {
-  const result = { outcome: 'side_branch', newSessionId: answer.sessionId };
-  const committed = await queryRows(pool, {
-    name: 'commit_side_branch',
-    text: `
-      WITH journal AS (
-        UPDATE session_chain.attempts a SET state = 'committed', ended_at = clock_timestamp(), result = $5::jsonb
-        WHERE a.id = $6 AND a.state = 'running' AND $7 IN (a.session_id, a.adopts)
-          AND session_chain.session_is_usable(a.project_id, $7)
-        RETURNING a.*
-      ), seal AS (
-        UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
-        FROM journal j WHERE s.project_id = j.project_id AND s.session_id IN ($7, j.session_id) AND s.sealed_at IS NULL
-      ), metrics AS (
-        INSERT INTO project_ai_session_metrics (session_id, project_id, version_id, build_id, step, attempt_id, outcome,
-          ${metricColumns})
-        SELECT session_id, session_chain.project_key(project_id), session_chain.version_key(version_id), build_id, step, id,
-          CASE WHEN $7 = session_id THEN 'committed' ELSE 'adopted' END, ${metricParameters(8)}
-        FROM journal
-      ), answered AS (
-        UPDATE project_chat_log_minimal t SET ${answerColumns}
-        FROM journal j WHERE t.turn_id = $1 AND t.state <> 'answered'
-      )
-      SELECT id FROM journal`,
-    values: [
-      answer.turnId,
-      answer.sessionId,
-      answer.reply,
-      'side_branch' satisfies ChatTurnKind,
-      JSON.stringify(result),
-      move.attemptId,
-      answer.sessionId,
-      ...metricValues(metrics),
-    ],
-  });
-  if (committed.length > 0) return;
-  throw new SessionChainError(
-    'FENCED',
-    `The attempt ${move.attemptId} of ${turnBuildId(answer.turnId)} is no longer the one that works on it.`,
-  );
-}
-
-/** Records that a turn has failed; an answered one stays answered. */
-export async function failTurn(pool: Pool, turnId: string, failure: Failure): Promise<void> {
+export async function failQuestion(pool: Pool, questionId: string, failure: Failure): Promise<void> {
   await queryRows(pool, {
-    name: 'fail_turn',
-    text: `UPDATE project_chat_log_minimal SET state = 'failed', failure = $2 WHERE turn_id = $1 AND state <> 'answered'`,
-    values: [turnId, JSON.stringify(failure)],
+    name: 'fail_question',
+    text: `UPDATE project_chat_log_minimal q SET state = 'failed', failure = coalesce(
+             CASE WHEN q.failure ->> 'code' = $2::jsonb ->> 'code' THEN q.failure END,
+             (SELECT a.failure FROM session_chain.attempts a
+              WHERE a.chain IS NULL AND a.project_id = q.project_id::text AND a.build_id = $3
+                AND a.failure ->> 'code' = $2::jsonb ->> 'code'
+              ORDER BY a.attempt DESC LIMIT 1),
+             $2::jsonb)
+           WHERE q.question_id = $1 AND q.state <> 'answered'`,
+    values: [questionId, jsonbOf(failure), questionBuildId(questionId)],
   });
 }
 
-/** A turn beside the main line, for those who work on it next. */
+/** An answer beside the main line, for the build that works on it next. */
 export interface SideBranch {
   chatId: string;
   messageId: string;
@@ -316,14 +241,13 @@ export async function listSideBranches(
              reply, answered_at AS "answeredAt"
            FROM project_chat_log_minimal t
            WHERE project_id = session_chain.chat_log_project_key($1) AND kind = 'side_branch' AND answered_at <= coalesce($2, clock_timestamp())
-             -- A later turn of the same chat that moved the head was told of it.
+             -- A later answer of the same chat that moved the head was told of it.
              AND NOT EXISTS (SELECT FROM project_chat_log_minimal l
-               WHERE l.session_id = t.session_id AND l.project_id = t.project_id AND l.kind = 'transition' AND l.turn_id > t.turn_id)
+               WHERE l.session_id = t.session_id AND l.project_id = t.project_id AND l.kind = 'transition' AND l.question_id > t.question_id)
              AND answered_at > coalesce((
                SELECT c.opened_at FROM session_chain.attempts a
-               JOIN session_chain.chains c ON c.project_id = a.project_id AND c.version_id = a.version_id
-                 AND c.build_id = a.build_id
-               WHERE a.project_id = $1 AND a.step = 'build' AND a.state = 'committed'
+               JOIN session_chain.chains c ON c.id = a.chain
+               WHERE a.project_id = $1 AND a.role = 'build' AND a.state = 'committed'
                  AND c.opened_at < coalesce($2, clock_timestamp())
                ORDER BY a.id DESC LIMIT 1), '-infinity')
            ORDER BY answered_at DESC LIMIT $3`,

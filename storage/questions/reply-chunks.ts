@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Pool, queryRows } from '../db/pool.js';
+import { storableText } from '../jsonb.js';
 
 /** A piece of a reply as it is being written. */
 export interface ReplyChunk {
@@ -12,36 +13,36 @@ export interface ReplyChunk {
 
 const channel = 'session_chain_reply';
 
-/** Adds a piece of a reply and tells those who listen. */
-export async function addReplyChunk(pool: Pool, turnId: string, chunk: ReplyChunk): Promise<void> {
+/** Adds a piece of a reply and tells its listeners. */
+export async function addReplyChunk(pool: Pool, questionId: string, chunk: ReplyChunk): Promise<void> {
   await queryRows(pool, {
     name: 'add_reply_chunk',
     text: `WITH chunk AS (
-             INSERT INTO session_chain.reply_chunks (turn_id, attempt, message, content) VALUES ($1, $2, $3, $4)
-             RETURNING turn_id
+             INSERT INTO session_chain.reply_chunks (question_id, attempt, message, content) VALUES ($1, $2, $3, $4)
+             RETURNING question_id
            )
-           SELECT pg_notify('${channel}', turn_id::text) FROM chunk`,
-    values: [turnId, chunk.attempt, chunk.message, chunk.text],
+           SELECT pg_notify('${channel}', question_id::text) FROM chunk`,
+    values: [questionId, chunk.attempt, chunk.message, storableText(chunk.text)],
   });
 }
 
 /** Forgets the pieces of a chat's earlier replies. */
-export async function forgetReplyChunks(pool: Pool, chatId: string, beforeTurnId: string): Promise<void> {
+export async function forgetReplyChunks(pool: Pool, chatId: string, beforeQuestionId: string): Promise<void> {
   await queryRows(pool, {
     name: 'forget_reply_chunks',
     text: `DELETE FROM session_chain.reply_chunks c USING project_chat_log_minimal t
-           WHERE t.session_id = $1 AND t.turn_id < $2 AND c.turn_id = t.turn_id`,
-    values: [chatId, beforeTurnId],
+           WHERE t.session_id = $1 AND t.question_id < $2 AND c.question_id = t.question_id`,
+    values: [chatId, beforeQuestionId],
   });
 }
 
 /**
  * Calls back with the pieces of a reply as they are stored, in order, until the signal aborts. Best effort: it rejects when
- * the database goes, and whoever needs the reply reads the turn.
+ * the database goes; the reply itself stands with the question.
  */
 export async function followReply(
   pool: Pool,
-  turnId: string,
+  questionId: string,
   onChunk: (chunk: ReplyChunk) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -53,7 +54,7 @@ export async function followReply(
     wake();
   };
   const onNotification = ({ payload }: { payload?: string | undefined }) => {
-    if (payload === turnId) wake();
+    if (payload === questionId) wake();
   };
   connection.on('error', onError).on('notification', onNotification);
   const aborted = () => wake();
@@ -68,8 +69,8 @@ export async function followReply(
       const rows = await queryRows<ReplyChunk & { ordinal: string }>(pool, {
         name: 'read_reply_chunks',
         text: `SELECT c.ordinal::text, c.attempt, c.message, c.content AS text FROM session_chain.reply_chunks c
-               WHERE c.turn_id = $1 AND c.ordinal > $2 ORDER BY c.ordinal`,
-        values: [turnId, last],
+               WHERE c.question_id = $1 AND c.ordinal > $2 ORDER BY c.ordinal`,
+        values: [questionId, last],
       });
       for (const { ordinal, ...chunk } of rows) {
         last = ordinal;

@@ -4,8 +4,9 @@ import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/
 import type { QueryConfig, QueryResultRow } from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
-import { type Pool, queryRows } from '../db/pool.js';
-import { encodeBatch, type EncodedBatch, entryDecoder } from '../../transcript/codec.js';
+import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { encodeBatch, entryDecoder } from '../../transcript/codec.js';
+import { contextTokensOf } from '../../transcript/context-size.js';
 
 export interface TranscriptStoreOptions {
   pool: Pool;
@@ -36,27 +37,7 @@ export function createTranscriptStore({
 }: TranscriptStoreOptions): TranscriptStore {
   const appendInOrder = createLanes();
 
-  async function write(
-    { sessionId, subpath }: SessionKey,
-    batch: EncodedBatch,
-    deadlineMs: number,
-  ): Promise<void> {
-    const texts = batch.patch === null ? batch.contents : [...batch.contents, batch.patch];
-    const append: QueryConfig = {
-      name: 'append_entries',
-      text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-      values: [
-        projectId,
-        sessionId,
-        subpath ?? '',
-        randomUUID(),
-        texts.map(({ digest }) => digest),
-        texts.map(({ text }) => text).join(textSeparator),
-        batch.patch !== null,
-        batch.messages,
-        batch.bytes,
-      ],
-    };
+  async function write(append: QueryConfig, sessionId: string, deadlineMs: number): Promise<void> {
     try {
       await untilDatabaseReturns(deadlineMs, (timeoutMs) => pool.query(timed(append, timeoutMs)));
     } catch (error) {
@@ -74,8 +55,8 @@ export function createTranscriptStore({
     async append(key, entries) {
       if (entries.length === 0) return;
       const deadlineMs = Date.now() + waitForDatabaseMs;
-      const batch = encodeBatch(key.sessionId, entries);
-      await appendInOrder(key.sessionId, () => write(key, batch, deadlineMs));
+      const append = appendQuery(projectId, key, entries);
+      await appendInOrder(key.sessionId, () => write(append, key.sessionId, deadlineMs));
     },
 
     async load({ sessionId, subpath }) {
@@ -147,29 +128,38 @@ export async function sessionState(
     : { exists: false, entries: 0, sealed: false, quarantined: false, appendedBytes: 0 };
 }
 
-/** Whether a step may go on from this session: its transcript holds a message and is not in quarantine. */
-export async function isSessionUsable(
+/**
+ * Whether a session can be gone on from:
+ * - `whole`: it can.
+ * - `quarantined`: a step could not load it.
+ * - `hole`: entries of its transcript are no longer in the store.
+ * - `lost`: it was here, or its operation ran here, or it was given up, and nothing of it is here.
+ * - `unknown`: it never was here.
+ */
+export type SessionFitness = 'whole' | 'quarantined' | 'hole' | 'lost' | 'unknown';
+
+/** Whether a step may go on from this session. */
+export async function sessionFitness(
   pool: Pool,
   projectId: ProjectId,
   sessionId: SessionId,
-): Promise<boolean> {
-  const [row] = await queryRows<{ usable: boolean }>(pool, {
-    text: 'SELECT session_chain.session_is_usable($1, $2) AS usable',
+): Promise<SessionFitness> {
+  const { fitness } = await queryOne<{ fitness: SessionFitness }>(pool, {
+    name: 'session_fitness',
+    text: 'SELECT session_chain.session_fitness($1, $2) AS fitness',
     values: [projectId, sessionId],
   });
-  return row?.usable ?? false;
+  return fitness;
 }
 
-/**
- * The size of a session's context in tokens: what the last request of its transcript read, wrote and answered, or what
- * a compaction after it left. 0 when the transcript says nothing.
- */
+/** The size of a session's context in tokens; 0 when its transcript does not tell it. */
 export async function contextTokens(pool: Pool, projectId: ProjectId, sessionId: SessionId): Promise<number> {
-  for await (const entry of entriesNewestFirst(pool, projectId, sessionId)) {
-    const tokens = tokensAfterCompaction(entry) ?? tokensOfAnswer(entry);
-    if (tokens !== undefined) return tokens;
-  }
-  return 0;
+  const [row] = await queryRows<{ tokens: number }>(pool, {
+    name: 'context_tokens',
+    text: `SELECT context_tokens AS tokens FROM session_chain.sessions WHERE project_id = $1 AND session_id = $2`,
+    values: [projectId, sessionId],
+  });
+  return row?.tokens ?? 0;
 }
 
 /**
@@ -200,6 +190,33 @@ export async function transcriptBytes(
     values: [projectId],
   });
   return { appendedBytes: row?.appended ?? 0, storedBytes: row?.stored ?? 0 };
+}
+
+/** The statement that stores one append to a session; each made by a call of its own has a key of its own. */
+export function appendQuery(
+  projectId: ProjectId,
+  { sessionId, subpath = '' }: Pick<SessionKey, 'sessionId' | 'subpath'>,
+  entries: SessionStoreEntry[],
+): QueryConfig {
+  const { contents, patch, messages, bytes } = encodeBatch(sessionId, entries);
+  const texts = patch === null ? contents : [...contents, patch];
+  return {
+    name: 'append_entries',
+    text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    values: [
+      projectId,
+      sessionId,
+      subpath,
+      randomUUID(),
+      texts.map(({ digest }) => digest),
+      texts.map(({ text }) => text).join(textSeparator),
+      patch !== null,
+      messages,
+      bytes,
+      // A subagent has a context of its own.
+      subpath === '' ? contextTokensOf(entries) : null,
+    ],
+  };
 }
 
 interface EntryRow {
@@ -255,65 +272,6 @@ export function firstOfEachUuid(entries: SessionStoreEntry[]): SessionStoreEntry
   });
 }
 
-/** The main transcript from its end, read page by page: what is asked for stands near the end of a long list. */
-async function* entriesNewestFirst(
-  pool: Pool,
-  projectId: ProjectId,
-  sessionId: SessionId,
-): AsyncGenerator<SessionStoreEntry> {
-  const pageSize = 100;
-  for (let offset = 0; ; offset += pageSize) {
-    const rows = await queryRows<{ index: number; patch: string | null; content: string }>(pool, {
-      text: `
-        SELECT r.index, p.content AS patch, t.content
-        FROM (
-          SELECT b.ordinal, (u.n - 1)::integer AS index, b.patch_id, u.id
-          FROM session_chain.sessions s
-          JOIN session_chain.transcript_batches b ON b.session = s.id AND b.subpath = ''
-          CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
-          WHERE s.project_id = $1 AND s.session_id = $2
-          ORDER BY b.ordinal DESC, u.n DESC LIMIT $3 OFFSET $4
-        ) r
-        JOIN session_chain.transcript_texts t ON t.id = r.id
-        LEFT JOIN session_chain.transcript_texts p ON p.id = r.patch_id
-        ORDER BY r.ordinal DESC, r.index DESC`,
-      values: [projectId, sessionId, pageSize, offset],
-    });
-    for (const { index, patch, content } of rows) yield entryDecoder(sessionId, patch)(content, index);
-    if (rows.length < pageSize) return;
-  }
-}
-
-function tokensAfterCompaction(entry: SessionStoreEntry): number | undefined {
-  if (entry.type !== 'system' || entry.subtype !== 'compact_boundary') return undefined;
-  return numberAt(entry.compactMetadata, 'postTokens');
-}
-
-function tokensOfAnswer(entry: SessionStoreEntry): number | undefined {
-  // What the agent writes itself (an interruption, an API error) says nothing about the context.
-  const { message, isApiErrorMessage } = entry;
-  if (
-    entry.type !== 'assistant' ||
-    isApiErrorMessage === true ||
-    valueAt(message, 'model') === '<synthetic>'
-  ) {
-    return undefined;
-  }
-  const usage = valueAt(message, 'usage');
-  const parts = ['input_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens', 'output_tokens'];
-  const tokens = parts.reduce((sum, part) => sum + (numberAt(usage, part) ?? 0), 0);
-  return tokens > 0 ? tokens : undefined;
-}
-
-function numberAt(value: unknown, key: string): number | undefined {
-  const found = valueAt(value, key);
-  return typeof found === 'number' ? found : undefined;
-}
-
-function valueAt(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
-}
-
 /** Runs the tasks of one lane one after the other. Once one has failed, all later ones fail the same way, unrun. */
 function createLanes(): (lane: string, task: () => Promise<void>) => Promise<void> {
   const lanes = new Map<string, Promise<void>>();
@@ -335,7 +293,7 @@ async function untilDatabaseReturns<T>(
 ): Promise<T> {
   for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
     try {
-      // A connection that died silently answers never: a limit per try, so that another one gets its turn.
+      // A connection that died silently answers never: a limit per try, so that another one is tried.
       return await attempt(Math.min(Math.max(deadlineMs - Date.now(), 1_000), 20_000));
     } catch (error) {
       if (!isTransient(error) || Date.now() + pauseMs >= deadlineMs) throw error;

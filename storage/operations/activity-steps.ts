@@ -1,0 +1,89 @@
+import { type Failure, SessionChainError } from '../../contracts/failures.js';
+import type { ChainId, ProjectId, SessionId } from '../../contracts/ids.js';
+import type { StepName } from '../../contracts/steps.js';
+import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { jsonbOf } from '../jsonb.js';
+
+/** Steps that are activities of the host: they move no head and have rows of their own beside the journal. */
+
+/** A round of a step, in the hands of the chain that holds the project. */
+interface ActivityStep {
+  projectId: ProjectId;
+  chainId: ChainId;
+  /** What the opening gave the chain to prove that it holds the project. */
+  ticket: number;
+  step: StepName;
+  round: number;
+}
+
+export interface ActivityCall extends ActivityStep {
+  role: string | null;
+  /** The activity type. */
+  activity: string;
+  taskQueue: string;
+  /** The head that the activity is called with. */
+  sessionId: SessionId | null;
+  seq: number | null;
+}
+
+/**
+ * Journals that an activity of the host is about to be called, under the key that is the same at every call of this round
+ * of the step. `completed`: an earlier call succeeded. Throws FENCED for a chain that does not hold the project.
+ */
+export async function beginActivityStep(
+  pool: Pool,
+  call: ActivityCall,
+): Promise<{ outcome: 'call'; key: string } | { outcome: 'completed' }> {
+  const { outcome, key } = await queryOne<{ outcome: 'call' | 'completed' | 'fenced'; key: string }>(pool, {
+    name: 'begin_activity',
+    text: 'SELECT outcome, key FROM session_chain.begin_activity($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    values: [
+      call.projectId,
+      call.chainId,
+      call.ticket,
+      call.step,
+      call.round,
+      call.role,
+      call.activity,
+      call.taskQueue,
+      call.sessionId,
+      call.seq,
+    ],
+  });
+  switch (outcome) {
+    case 'call':
+      return { outcome, key };
+    case 'completed':
+      return { outcome };
+    case 'fenced':
+      throw new SessionChainError(
+        'FENCED',
+        `The step ${call.step} of chain ${call.chainId} may not begin: its chain no longer holds the project ${call.projectId}.`,
+      );
+  }
+}
+
+/** Journals how an activity of the host ended; a chain that no longer holds the project changes nothing. */
+export async function endActivityStep(
+  pool: Pool,
+  end: ActivityStep & {
+    /** Null for success, and for a cancellation that says no more. */
+    failure: Failure | null;
+    cancelled: boolean;
+  },
+): Promise<void> {
+  const state = end.cancelled ? 'cancelled' : end.failure ? 'failed' : 'completed';
+  await queryRows(pool, {
+    name: 'end_activity',
+    text: 'SELECT session_chain.end_activity($1, $2, $3, $4, $5, $6, $7)',
+    values: [
+      end.projectId,
+      end.chainId,
+      end.ticket,
+      end.step,
+      end.round,
+      state,
+      end.failure && jsonbOf(end.failure),
+    ],
+  });
+}

@@ -1,0 +1,410 @@
+import type { CommittedStep, Head } from '../../contracts/chain.js';
+import { type Failure, SessionChainError } from '../../contracts/failures.js';
+import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
+import type { StepName, TransitionSource } from '../../contracts/steps.js';
+import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { projectNotFound, versionNotFound, versionOfAnotherProject } from '../heads/errors.js';
+import { jsonbOf } from '../jsonb.js';
+import { type AttemptMetrics, metricsJson } from '../ledger/metrics.js';
+
+/**
+ * The one way to begin, commit and end what may produce a session: a step of a chain, a question, a recorded operation, an
+ * import, a recovery. Every try of it is an attempt, a row of the journal.
+ */
+
+/** A step of a chain that holds its project. */
+export interface StepOperation {
+  chainId: ChainId;
+  /** What the opening gave the chain to prove that it holds the project. */
+  ticket: number;
+  step: StepName;
+  round: number;
+  role: string | null;
+  /** What the attempt's session forks; null starts a fresh one. */
+  baseSessionId: SessionId | null;
+  /** When Temporal scheduled this try of the activity, in ms since the epoch. */
+  scheduledAtMs: number;
+}
+
+/** An operation outside a chain. It cannot move the head while a chain holds the project. */
+export interface OutsideOperation {
+  /** Null: the newest version of the project moves along, where there is one. */
+  versionId: VersionId | null;
+  /** Names the operation, as `chat:…` or `record:…`: the same id is the same operation. */
+  buildId: string;
+  /** What its transition will say; also the journal's step. */
+  source: TransitionSource;
+  /** The session that it commits; null for a fresh id. */
+  sessionId: SessionId | null;
+  /** A session to fork in place of the head, as long as the head is still `whileHead`. */
+  fork?: { sessionId: SessionId; whileHead: SessionId | null };
+}
+
+export interface OperationRequest {
+  projectId: ProjectId;
+  /** SHA-256 in hex of what the attempt is asked to do. */
+  inputDigest: string;
+  /** Names the process, for the reader of the journal. */
+  worker: string;
+  /** After so much silence of the worker the attempt's lease has expired and its agent is dead; 0 without an agent. */
+  leaseMs: number;
+  operation: ({ kind: 'step' } & StepOperation) | ({ kind: 'outside' } & OutsideOperation);
+}
+
+export interface Attempt {
+  projectId: ProjectId;
+  /** Null where the project has no version. */
+  versionId: VersionId | null;
+  buildId: string;
+  /** The step of a chain, or the source of an operation outside one. */
+  step: string;
+  round: number;
+  attemptId: AttemptId;
+  /** 1 for the first attempt of the operation. */
+  attempt: number;
+  /** The session that the attempt writes, chosen before anything runs. */
+  sessionId: SessionId;
+  /** What the session forks; null for a fresh one. */
+  baseSessionId: SessionId | null;
+  /** The head when the attempt began, which its commit expects. */
+  head: Head;
+  /** Whether the head can be forked: its transcript is in the store. */
+  headIsWhole: boolean;
+  /** Fencing token: the commit moves the head only while the project's epoch is this one; null: it cannot move it. */
+  epoch: number | null;
+  /** The chain that held the project when an operation outside a chain began. */
+  holder: { workflowId: string; runId: string } | null;
+  /** A head that had been moved outside and was adopted on the way. */
+  adoptedSessionId: SessionId | null;
+}
+
+/** An attempt of the same operation that was asked the same; its session is sealed by now and holds a transcript. */
+export interface EarlierAttempt {
+  sessionId: SessionId;
+  baseSessionId: SessionId | null;
+}
+
+export type Begun<Result> =
+  /** `earlier`, the newest first; of a step only those on the same base. */
+  | { outcome: 'begun'; attempt: Attempt; earlier: EarlierAttempt[] }
+  /** The operation is done; a head that it moved has a `seq` in the result. */
+  | { outcome: 'committed'; result: Result }
+  /** The lease of an earlier attempt has not expired; its worker was told to stop. Ask again after `waitMs` or sooner. */
+  | { outcome: 'former_agent_alive'; waitMs: number };
+
+/**
+ * Journals a new attempt before anything is spent, and seals the earlier ones. Outside a chain, a head that was moved by
+ * others is adopted. Throws FENCED for a chain that does not hold the project and for a try older than the journal's
+ * newest, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, and SESSION_ALREADY_KNOWN for a session id
+ * that another attempt has.
+ */
+export async function beginOperation<Result>(pool: Pool, request: OperationRequest): Promise<Begun<Result>> {
+  const { projectId, operation } = request;
+  const row = await queryOne<BegunRow<Result>>(pool, {
+    name: 'begin_operation',
+    text: `SELECT outcome, attempt_id::text, attempt, version_id, build_id, session_id, base_session_id, head_session_id, head_seq,
+             head_is_whole, epoch, adopted_session_id, result, wait_ms, earlier, holder_workflow_id, holder_run_id
+           FROM session_chain.begin_operation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, to_timestamp($13 / 1000.0),
+             $14, $15)`,
+    values: [
+      projectId,
+      ...(operation.kind === 'step' ? stepValues(operation) : outsideValues(operation)),
+      request.inputDigest,
+      operation.kind === 'step' ? operation.scheduledAtMs : null,
+      request.worker,
+      request.leaseMs,
+    ],
+  });
+  switch (row.outcome) {
+    case 'begun':
+      return { outcome: 'begun', attempt: attemptOf(request, row), earlier: row.earlier };
+    case 'committed':
+      return { outcome: 'committed', result: row.result };
+    case 'former_agent_alive':
+      return { outcome: 'former_agent_alive', waitMs: row.wait_ms };
+    default:
+      throw refusal(request, row.outcome);
+  }
+}
+
+type Refused =
+  'fenced' | 'project_not_found' | 'version_not_found' | 'version_of_another_project' | 'session_in_journal';
+
+interface BegunRow<Result> {
+  outcome: Begun<Result>['outcome'] | Refused;
+  attempt_id: AttemptId;
+  attempt: number;
+  version_id: VersionId | null;
+  build_id: string;
+  session_id: SessionId;
+  base_session_id: SessionId | null;
+  head_session_id: SessionId | null;
+  head_seq: number | null;
+  head_is_whole: boolean | null;
+  epoch: number | null;
+  adopted_session_id: SessionId | null;
+  result: Result;
+  wait_ms: number;
+  earlier: EarlierAttempt[];
+  holder_workflow_id: string | null;
+  holder_run_id: string;
+}
+
+/** p_chain, p_ticket, p_version, p_build, p_step, p_round, p_role, p_session, p_base, p_while_head */
+function stepValues({ chainId, ticket, step, round, role, baseSessionId }: StepOperation): unknown[] {
+  return [chainId, ticket, null, null, step, round, role, null, baseSessionId, null];
+}
+
+function outsideValues({ versionId, buildId, source, sessionId, fork }: OutsideOperation): unknown[] {
+  const { sessionId: base = null, whileHead = null } = fork ?? {};
+  return [null, null, versionId, buildId, source, 1, null, sessionId, base, whileHead];
+}
+
+function attemptOf({ projectId, operation }: OperationRequest, row: BegunRow<unknown>): Attempt {
+  const { holder_workflow_id: workflowId, holder_run_id: runId } = row;
+  return {
+    projectId,
+    versionId: row.version_id,
+    buildId: row.build_id,
+    step: operation.kind === 'step' ? operation.step : operation.source,
+    round: operation.kind === 'step' ? operation.round : 1,
+    attemptId: row.attempt_id,
+    attempt: row.attempt,
+    sessionId: row.session_id,
+    baseSessionId: row.base_session_id,
+    head: { sessionId: row.head_session_id, seq: row.head_seq },
+    // The opening of a chain has looked.
+    headIsWhole: row.head_is_whole ?? true,
+    epoch: row.epoch,
+    holder: workflowId === null ? null : { workflowId, runId },
+    adoptedSessionId: row.adopted_session_id,
+  };
+}
+
+function refusal({ projectId, operation }: OperationRequest, outcome: Refused): SessionChainError {
+  const { versionId, sessionId, what } =
+    operation.kind === 'outside'
+      ? { ...operation, what: operation.buildId }
+      : { versionId: null, sessionId: null, what: `step ${operation.step} of chain ${operation.chainId}` };
+  switch (outcome) {
+    case 'fenced':
+      return new SessionChainError(
+        'FENCED',
+        `The ${what} may not begin: its chain no longer holds the project ${projectId}, or a newer attempt has begun.`,
+      );
+    case 'project_not_found':
+      return projectNotFound(projectId);
+    case 'version_not_found':
+      return versionNotFound(versionId);
+    case 'version_of_another_project':
+      return versionOfAnotherProject(projectId, versionId);
+    case 'session_in_journal':
+      return new SessionChainError(
+        'SESSION_ALREADY_KNOWN',
+        `The session ${String(sessionId)} of the project ${projectId} belongs to another operation.`,
+      );
+  }
+}
+
+export interface OperationCommit {
+  attempt: Attempt;
+  /** What the transition says moved the head. */
+  source: TransitionSource;
+  /** The attempt's own session, or the one that it adopted. */
+  newSessionId: SessionId;
+  /** What the new session forked; null for a fresh one. */
+  parentSessionId: SessionId | null;
+  metrics: AttemptMetrics;
+  /** The journal's result; a moved head adds its `seq`. */
+  result: object;
+  /** What a submission handed in. */
+  value?: Record<string, unknown>;
+  /** The column of `project_versions` that gets the value. */
+  column?: string;
+  answer?: { questionId: string; reply: string };
+  /** False for a session whose transcript lies elsewhere: no step can go on from it before it is imported. Default: true. */
+  requireTranscript?: boolean;
+  /** Whether the session may, or has to, be committed without moving the head. Default: `never`. */
+  beside?: 'never' | 'allowed' | 'always';
+}
+
+/**
+ * Moves the head to the attempt's session, or commits the session beside the line of heads: head, version row, transition,
+ * journal, metrics, seal, value and answer change together or not at all. A commit whose answer was lost may be repeated
+ * and returns the stored result. Throws FENCED when head, epoch or attempt are not what they were when the attempt
+ * began, or when the new session's transcript is not in the store.
+ */
+export async function commitOperation<Result extends object>(
+  pool: Pool,
+  commit: OperationCommit,
+): Promise<{ outcome: 'moved' | 'beside'; result: Result }> {
+  const { attempt, value, column, answer, requireTranscript = true, beside = 'never' } = commit;
+  const { outcome, result } = await queryOne<{ outcome: 'moved' | 'beside' | 'fenced'; result: Result }>(
+    pool,
+    {
+      name: 'commit_operation',
+      text: 'SELECT outcome, result FROM session_chain.commit_operation($1, $2, $3, $4, $5, $6, $7, $8)',
+      values: [
+        attempt.attemptId,
+        commit.source,
+        attempt.head.sessionId,
+        commit.newSessionId,
+        commit.parentSessionId,
+        jsonbOf(commit.result),
+        metricsJson(commit.metrics),
+        jsonbOf({
+          requireTranscript,
+          beside: beside === 'always',
+          mayStayBeside: beside !== 'never',
+          value,
+          column,
+          answer,
+        }),
+      ],
+    },
+  );
+  if (outcome !== 'fenced') return { outcome, result };
+  throw new SessionChainError(
+    'FENCED',
+    `Attempt ${attempt.attempt} of ${attempt.step} (build ${attempt.buildId}) may not move the head of project ${attempt.projectId} from ${attempt.head.sessionId ?? 'none'}: another operation has moved it or holds the project.`,
+  );
+}
+
+/**
+ * Records how an attempt that committed nothing ended and what it spent, and seals its session. With `waitMs` it is
+ * `waiting`, and so is its chain: the next attempt begins after so long. An attempt that was superseded meanwhile stays
+ * as it is, but for what it spent: its own counters know more than the transcript from which it was accounted for.
+ */
+export async function endOperation(
+  pool: Pool,
+  { attemptId }: Pick<Attempt, 'attemptId'>,
+  { failure, spent, waitMs }: { failure: Failure; spent: AttemptMetrics; waitMs?: number },
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'end_operation',
+    text: 'SELECT session_chain.end_operation($1, $2, $3, $4, $5)',
+    values: [
+      attemptId,
+      jsonbOf(failure),
+      waitMs === undefined ? null : Math.ceil(waitMs),
+      failure.code === 'CANCELLED' || failure.code === 'WORKER_LOST',
+      metricsJson(spent),
+    ],
+  });
+}
+
+/**
+ * Tells that the attempt's worker is alive and holds it. False when the attempt is no longer the worker's: another one has
+ * taken over, and its agent must stop.
+ */
+export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<boolean> {
+  const held = await queryRows(pool, {
+    name: 'renew_lease',
+    text: `UPDATE session_chain.attempts a SET seen_at = clock_timestamp()
+           FROM session_chain.sessions s
+           WHERE a.id = $1 AND a.state = 'running' AND s.project_id = a.project_id AND s.session_id = a.session_id
+             AND s.sealed_at IS NULL
+           RETURNING a.id`,
+    values: [attemptId],
+  });
+  return held.length > 0;
+}
+
+/** Journals that an attempt commits the finished session of an earlier one in place of its own. */
+export async function adoptSession(
+  pool: Pool,
+  { attemptId }: Pick<Attempt, 'attemptId'>,
+  sessionId: SessionId,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'adopt_session',
+    text: `UPDATE session_chain.attempts SET adopts = $2 WHERE id = $1 AND state = 'running'`,
+    values: [attemptId, sessionId],
+  });
+}
+
+/** Journals that an attempt's session forks an earlier attempt's partial one instead of the base. */
+export async function journalFork(
+  pool: Pool,
+  attempt: Pick<Attempt, 'projectId' | 'sessionId'>,
+  parentSessionId: SessionId,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'journal_fork',
+    text: `UPDATE session_chain.sessions SET parent_session_id = $3
+           WHERE project_id = $1 AND session_id = $2 AND sealed_at IS NULL`,
+    values: [attempt.projectId, attempt.sessionId, parentSessionId],
+  });
+}
+
+/** How many attempts of the same operation waited for the model service, one after the other, just before this one. */
+export async function countWaits(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<number> {
+  const { waits } = await queryOne<{ waits: number }>(pool, {
+    name: 'count_waits',
+    text: `SELECT count(*) FILTER (WHERE waited)::integer AS waits FROM (
+             SELECT bool_and(a.failure ->> 'code' IS NOT DISTINCT FROM 'MODEL_UNAVAILABLE') OVER (ORDER BY a.attempt DESC) AS waited
+             FROM session_chain.attempts own
+             JOIN session_chain.attempts a ON a.project_id = own.project_id AND a.build_id = own.build_id
+               AND a.chain IS NOT DISTINCT FROM own.chain AND a.step = own.step AND a.round = own.round
+               AND a.attempt < own.attempt
+             WHERE own.id = $1) before`,
+    values: [attemptId],
+  });
+  return waits;
+}
+
+/** The stored result of a chain's step; null while its round is not committed. */
+export async function committedStep(
+  pool: Pool,
+  { chainId, step, round }: Pick<StepOperation, 'chainId' | 'step' | 'round'>,
+): Promise<CommittedStep | null> {
+  const [committed] = await queryRows<{ result: CommittedStep }>(pool, {
+    name: 'committed_step',
+    text: `SELECT result FROM session_chain.attempts
+           WHERE chain = $1 AND step = $2 AND round = $3 AND state = 'committed'`,
+    values: [chainId, step, round],
+  });
+  return committed?.result ?? null;
+}
+
+/** What the submissions of a chain handed in, by step; of several rounds the last one. */
+export async function submittedValues(pool: Pool, chainId: ChainId): Promise<Record<StepName, unknown>> {
+  const rows = await queryRows<{ step: StepName; value: unknown }>(pool, {
+    name: 'submitted_values',
+    text: `SELECT DISTINCT ON (step) step, value FROM session_chain.attempts
+           WHERE chain = $1 AND state = 'committed' AND value IS NOT NULL ORDER BY step, round DESC`,
+    values: [chainId],
+  });
+  return Object.fromEntries(rows.map(({ step, value }) => [step, value]));
+}
+
+/** Takes a session out of use: no step goes on from it. */
+export async function quarantineSession(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+  reason: string,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'quarantine_session',
+    text: `UPDATE session_chain.sessions SET quarantined_at = clock_timestamp(), quarantine_reason = $3
+           WHERE project_id = $1 AND session_id = $2 AND quarantined_at IS NULL`,
+    values: [projectId, sessionId, reason],
+  });
+}
+
+/** Takes out of use what an attempt's session forks: its base, or the earlier attempt that it went on from. */
+export async function quarantineParent(
+  pool: Pool,
+  attempt: Pick<Attempt, 'projectId' | 'sessionId'>,
+  reason: string,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'quarantine_parent',
+    text: `UPDATE session_chain.sessions s SET quarantined_at = clock_timestamp(), quarantine_reason = $3
+           FROM session_chain.sessions own
+           WHERE own.project_id = $1 AND own.session_id = $2 AND s.project_id = own.project_id
+             AND s.session_id = own.parent_session_id AND s.quarantined_at IS NULL`,
+    values: [attempt.projectId, attempt.sessionId, reason],
+  });
+}
