@@ -1,138 +1,37 @@
-import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import type { ModelUsage, Usage } from '../contracts/chain.js';
-import type { ChainDefinition } from '../definition/definition.js';
+import { query } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
-import type { SessionId } from '../contracts/ids.js';
-import type { AgentTask, ChainMode } from '../contracts/steps.js';
 import { findAgentBinary } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
 import { probeContainment, type AgentProcess, type Containment } from './process/process.js';
-import { createProgress, type AgentProgress } from './progress.js';
+import { createProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
-import { createScratch, sweepScratch, type Scratch } from './process/scratch.js';
+import { createScratch, sweepScratch } from './process/scratch.js';
 import { ownSpend, runningTotals } from '../transcript/counters.js';
-import { allowedTools } from './steps.js';
+import {
+  type AgentDependencies,
+  type AgentRequest,
+  type AgentResult,
+  AgentRunError,
+  type AgentSpend,
+  type Run,
+  type RunContext,
+} from './run.js';
 import { createStop, type Stop } from './stop.js';
 import { createToolGate, type ToolGate } from './tool-gate.js';
 import {
   acceptedCalls,
   agentVersion,
-  contextTokens,
   lastCounters,
   lastModel,
   ownEntries,
   usageOfTurns,
   withUnknownCost,
 } from '../transcript/entries.js';
+import { contextTokensOf } from '../transcript/context-size.js';
 import { writtenFile } from './workspace-guard.js';
-
-export interface AgentDependencies {
-  /** What reaches the model: credentials, base URL, provider switches. */
-  modelEnvironment: Readonly<Record<string, string>>;
-  /** The worker's environment; only allow-listed names of it pass to the agent. */
-  inheritedEnvironment: Readonly<Record<string, string | undefined>>;
-  /** The Claude Code binary; left out, the one that came with the Agent SDK. */
-  binaryPath?: string;
-  /** Every run gets folders of its own below it, removed with the run. Workers may share it. */
-  scratchRoot: string;
-  /** Tools, rules, servers and models of the steps. */
-  definition: ChainDefinition;
-  log: (event: AgentEvent) => void;
-}
-
-/** What is worth a line in the worker's log. */
-export type AgentEvent =
-  | { event: 'agent.containment'; kind: Containment['kind'] }
-  | { event: 'agent.swept'; run: string; killed: number }
-  | { event: 'agent.scratch_left'; sessionId: string; error: string }
-  | { event: 'agent.started'; sessionId: string; step: AgentTask }
-  | { event: 'agent.ended'; sessionId: string; step: AgentTask; outcome: string; durationMs: number };
-
-export interface AgentRequest {
-  step: AgentTask;
-  mode: ChainMode;
-  /** Chosen in advance; a uuid that no run has had. */
-  sessionId: SessionId;
-  /** The session that is forked and stays as it is; null starts a fresh one. */
-  baseSessionId: SessionId | null;
-  /** The project's transcripts. */
-  store: SessionStore;
-  /** The user message, see `promptFor` and `continuePrompt` in steps.ts. */
-  prompt: string;
-  /** What earlier attempts added to the step, where their last session is forked; counts for the result, not for the spend. */
-  earlierEntries?: SessionStoreEntry[];
-  instructionKind: 'none' | 'free';
-  /** Instead of the one that the definition names. */
-  model?: string;
-  /** The real path of the project's folder. */
-  workspace: string;
-  maxTurns: number;
-  timeoutMs: number;
-  /** US dollars of this run alone. */
-  maxCostUsd?: number;
-  /** From the interrupt to the kill; 5 s when left out. */
-  killGraceMs?: number;
-}
-
-/** What a run spent itself, whether it did its step or not. */
-export interface AgentSpend {
-  usage: Usage;
-  /** US dollars by Claude Code's price list; null when the agent was killed before it could say. */
-  costUsd: number | null;
-  /** The same by model; the cost of each is null where that of the whole is. */
-  byModel: Record<string, ModelUsage>;
-  /** Model turns that are in the transcript. */
-  turns: number;
-  durationMs: number;
-  /** The part of the duration spent waiting for the model; null where the agent was killed before it could say. */
-  apiDurationMs: number | null;
-  agentVersion: string | null;
-  model: string | null;
-  /** The run did not end by itself: a model turn that was under way then is in no figure. */
-  turnInFlightUnknown: boolean;
-}
-
-export interface AgentResult extends AgentSpend {
-  sessionId: SessionId;
-  costUsd: number;
-  apiDurationMs: number;
-  /** Relative to the workspace; what the file tools wrote, not what shell commands wrote. */
-  filesTouched: string[];
-  /** The model's last message; empty after a compaction. */
-  text: string;
-  /** After a metadata step. */
-  metadata?: Record<string, unknown>;
-  /** After a compact step. */
-  compaction?: { preTokens: number; postTokens: number };
-  /** Size of the context that the next step starts with. */
-  contextTokens: number;
-  warnings: string[];
-}
-
-/** A run that did not do its step; `spent` was spent all the same. */
-export class AgentRunError extends SessionChainError {
-  readonly spent: AgentSpend;
-
-  constructor(error: SessionChainError, spent: AgentSpend) {
-    const { cause, retryAfterMs } = error;
-    super(error.code, error.message, error.remedy, {
-      cause,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    });
-    this.spent = spent;
-  }
-}
-
-/** How a run is stopped and watched. */
-export interface RunContext {
-  signal: AbortSignal;
-  onProgress: (progress: AgentProgress) => void;
-  /** Gets what the model says while it says it; `message` counts its messages from 1. */
-  onText?: (text: string, message: number) => void;
-}
 
 export interface Agent {
   /**
@@ -173,7 +72,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       const binary = await findAgentBinary(dependencies.binaryPath);
       const containment = await prepareOnce();
       const scratch = await createScratch(scratchRoot);
-      log({ event: 'agent.started', sessionId: request.sessionId, step: request.step });
+      log({ event: 'agent.started', sessionId: request.sessionId, step: request.task.name });
       const startedAt = performance.now();
       let outcome = 'done';
       try {
@@ -187,7 +86,13 @@ export function createAgent(dependencies: AgentDependencies): Agent {
           log({ event: 'agent.scratch_left', sessionId: request.sessionId, error: String(error) });
         });
         const durationMs = Math.round(performance.now() - startedAt);
-        log({ event: 'agent.ended', sessionId: request.sessionId, step: request.step, outcome, durationMs });
+        log({
+          event: 'agent.ended',
+          sessionId: request.sessionId,
+          step: request.task.name,
+          outcome,
+          durationMs,
+        });
       }
     },
     async recover() {
@@ -196,18 +101,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
   };
 }
 
-/** What one run works with. */
-export interface StepRun {
-  dependencies: AgentDependencies;
-  request: AgentRequest;
-  context: RunContext;
-  binary: string;
-  containment: Containment;
-  scratch: Scratch;
-  startedAt: number;
-}
-
-async function runStep(run: StepRun): Promise<AgentResult> {
+async function runStep(run: Run): Promise<AgentResult> {
   const { request, context } = run;
   const stop = createStop(request.killGraceMs ?? defaultKillGraceMs);
   const gate = createToolGate({
@@ -223,11 +117,13 @@ async function runStep(run: StepRun): Promise<AgentResult> {
     gate,
     progress,
     workspace: request.workspace,
-    filesTouched,
+    onFile(file) {
+      if (filesTouched.has(file)) return;
+      filesTouched.add(file);
+      context.onFiles?.([...filesTouched]);
+    },
     stop,
-    ...(request.step === 'chat_plan'
-      ? { onlyTools: allowedTools(run.dependencies.definition, request.step) }
-      : {}),
+    allowedTools: request.task.allowedTools,
   });
 
   const onAbort = () => stop.orderly('cancelled');
@@ -271,7 +167,7 @@ async function exitOf(agentProcess: AgentProcess | null) {
 }
 
 function resultOf(
-  run: StepRun,
+  run: Run,
   gate: ToolGate,
   seen: Observations,
   stop: Stop,
@@ -297,8 +193,7 @@ function resultOf(
   };
   try {
     const verdict = judgeRun({
-      step: request.step,
-      metadataSchema: run.dependencies.definition.steps.metadata.schema,
+      task: request.task,
       seen,
       stopped: stop.reason(),
       baseFailure: gate.baseFailure(),
@@ -316,7 +211,7 @@ function resultOf(
       costUsd: spend.costUsd ?? 0,
       apiDurationMs: spend.apiDurationMs ?? 0,
       filesTouched,
-      contextTokens: verdict.compaction?.postTokens ?? contextTokens(own),
+      contextTokens: contextTokensOf(own) ?? 0,
     };
   } catch (error) {
     throw error instanceof SessionChainError ? new AgentRunError(error, spend) : error;

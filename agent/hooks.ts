@@ -1,4 +1,5 @@
 import type { HookCallback, HookJSONOutput, Options } from '@anthropic-ai/claude-agent-sdk';
+import { isAllowed } from './allowed-tools.js';
 import type { Progress } from './progress.js';
 import type { Stop } from './stop.js';
 import type { ToolGate } from './tool-gate.js';
@@ -8,11 +9,11 @@ export interface HookParts {
   gate: ToolGate;
   progress: Progress;
   workspace: string;
-  /** Gets the files that tools wrote, relative to the workspace. */
-  filesTouched: Set<string>;
+  /** Gets each file that a tool wrote, relative to the workspace. */
+  onFile: (file: string) => void;
   stop: Stop;
-  /** The only tools that may run, whatever the agent's own rules would let pass; absent: its rules alone decide. */
-  onlyTools?: readonly string[];
+  /** The only tools that may run, whatever the agent's own rules would let pass. */
+  allowedTools: readonly string[];
 }
 
 /** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
@@ -20,13 +21,13 @@ const timeoutSeconds = 24 * 3600;
 
 /** What stands between the model and its tools: the gate, the workspace's bounds, and the notes of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
-  const { gate, progress, workspace, filesTouched, stop, onlyTools } = parts;
+  const { gate, progress, workspace, onFile, stop, allowedTools } = parts;
 
   const beforeTool: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PreToolUse') return {};
     progress.onTool(input.tool_name, writtenFile(input.tool_name, input.tool_input, workspace, input.cwd));
-    if (onlyTools && !onlyTools.includes(input.tool_name)) {
-      return deny(`${input.tool_name} is not available here: nothing may be changed.`);
+    if (!isAllowed(allowedTools, input.tool_name, input.tool_input)) {
+      return deny(`${input.tool_name} is not allowed here as it was called.`);
     }
     const outside = await outsideWorkspace(input.tool_name, input.tool_input, workspace, input.cwd);
     if (outside !== null) return deny(outside);
@@ -39,7 +40,7 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
   const afterTool: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PostToolUse') return {};
     const file = writtenFile(input.tool_name, input.tool_input, workspace, input.cwd);
-    if (file !== null) filesTouched.add(file);
+    if (file !== null) onFile(file);
     return {};
   };
 

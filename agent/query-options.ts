@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
-import type { StepRun } from './agent.js';
+import type { Run } from './run.js';
 import { agentEnvironment, shellGuard } from './process/environment.js';
 import { type AgentProcess, prefixFor, spawnAgent } from './process/process.js';
-import { allowedTools, modelOf, serversOf } from './steps.js';
+import { serversOf } from './servers.js';
 
 export interface QueryParts {
   store: SessionStore;
@@ -14,15 +14,14 @@ export interface QueryParts {
 }
 
 /** What the Agent SDK is told for one run. */
-export async function queryOptions(run: StepRun, parts: QueryParts): Promise<Options> {
+export async function queryOptions(run: Run, parts: QueryParts): Promise<Options> {
   const { request, dependencies, scratch } = run;
   const { definition } = dependencies;
-  const model = modelOf(definition, request.step, request.model);
   const environment = agentEnvironment({
     inherited: dependencies.inheritedEnvironment,
     model: dependencies.modelEnvironment,
     ...scratch,
-    step: request.step,
+    task: request.task,
     mode: request.mode,
     instructionKind: request.instructionKind,
   });
@@ -59,7 +58,7 @@ export async function queryOptions(run: StepRun, parts: QueryParts): Promise<Opt
     maxTurns: request.maxTurns,
     ...(run.context.onText === undefined ? {} : { includePartialMessages: true }),
     ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
-    ...(model === undefined ? {} : { model }),
+    model: request.model,
     // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
     settingSources: [...definition.settingSources],
     tools: [...definition.tools],
@@ -76,7 +75,7 @@ export async function queryOptions(run: StepRun, parts: QueryParts): Promise<Opt
       excludeDynamicSections: true,
     },
     permissionMode: 'dontAsk',
-    allowedTools: [...allowedTools(definition, request.step)],
+    allowedTools: [...request.task.allowedTools],
     hooks: parts.hooks,
   };
 }

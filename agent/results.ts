@@ -1,9 +1,8 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import type { MetadataSchema } from '../definition/definition.js';
-import { metadataTool } from '../definition/metadata.js';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
-import type { AgentTask } from '../contracts/steps.js';
-import { acceptedSubmission, lastStopReason, verifiedCompaction } from '../transcript/entries.js';
+import { lastStopReason } from '../transcript/entries.js';
+import type { AgentTask, Verdict } from './kinds/kind.js';
+import { kinds } from './kinds/kinds.js';
 
 /** Model services quote requests in their messages; what is stored and sent stays short. */
 const messageLength = 1000;
@@ -81,8 +80,7 @@ export function observe(seen: Observations, message: SDKMessage): void {
 }
 
 export interface JudgedRun {
-  step: AgentTask;
-  metadataSchema: MetadataSchema;
+  task: AgentTask;
   seen: Observations;
   /** Why we stopped the run; null when it ended by itself. */
   stopped: StopReason | null;
@@ -101,20 +99,13 @@ export interface JudgedRun {
   nowMs: number;
 }
 
-export interface Verdict {
-  text: string;
-  metadata?: Record<string, unknown>;
-  compaction?: { preTokens: number; postTokens: number };
-  warnings: string[];
-}
-
 /**
  * Whether a run did its step. The result message alone is not believed: it says `success` for API errors, for a
- * compaction that failed and for a transcript that nobody stored. The transcript as stored decides.
+ * compaction that failed and for a transcript that was not stored. The transcript as stored decides.
  * Throws a SessionChainError that names what happened.
  */
 export function judgeRun(run: JudgedRun): Verdict {
-  const { seen, step } = run;
+  const { seen, task, own, filesTouched } = run;
   const refused = run.stopped === 'store_refused' || (run.stopped === null && run.refusal !== null);
   if (refused || seen.lostEntries !== null) throw storeFailure(run);
   if (run.baseFailure === 'missing') {
@@ -122,37 +113,10 @@ export function judgeRun(run: JudgedRun): Verdict {
   }
   if (run.baseFailure instanceof SessionChainError) throw run.baseFailure;
   const result = seen.result;
-  const succeeded = result !== null && result.subtype === 'success' && !result.is_error;
-  if (!succeeded) throw failureOf(run);
-
-  const warnings = serverWarnings(seen.serversAway);
-  switch (step) {
-    case 'compact': {
-      const compaction = verifiedCompaction(run.own);
-      if (compaction === null) {
-        throw failure(
-          'COMPACTION_FAILED',
-          seen.compactionError ??
-            (result.result || 'The stored transcript holds no compaction that made it smaller.'),
-        );
-      }
-      return { text: result.result, compaction, warnings };
-    }
-    case 'metadata': {
-      const metadata = acceptedSubmission(run.own, metadataTool, run.metadataSchema);
-      if (metadata === null) {
-        throw failure('METADATA_INVALID', 'The model ended its turn without metadata that fits the schema.');
-      }
-      requireFinishedTurn(run);
-      return { text: result.result, metadata, warnings };
-    }
-    case 'build':
-    case 'docs':
-    case 'chat_plan':
-      requireFinishedTurn(run);
-      if (step === 'docs') warnings.push(...docsWarnings(run.filesTouched));
-      return { text: result.result, warnings };
-  }
+  if (result?.subtype !== 'success' || result.is_error) throw failureOf(run);
+  const { compactionError } = seen;
+  const verdict = kinds[task.kind].judge({ task, result, own, filesTouched, compactionError });
+  return { ...verdict, warnings: [...serverWarnings(seen.serversAway), ...verdict.warnings] };
 }
 
 /** The failure code for an HTTP status of the model service; null for a connection that failed. */
@@ -162,7 +126,7 @@ export function codeOfStatus(status: number | null): FailureCode {
   return 'MODEL_REJECTED';
 }
 
-/** A session that somebody sealed refuses, too: then another attempt has taken over, and the store is well. */
+/** A sealed session refuses, too: then another attempt has taken over, and the store is well. */
 function storeFailure({ refusal, seen }: JudgedRun): SessionChainError {
   if (refusal?.cause instanceof SessionChainError && refusal.cause.code === 'FENCED') return refusal.cause;
   return failure(
@@ -176,9 +140,9 @@ function failureOf(run: JudgedRun): SessionChainError {
   const { seen, stopped } = run;
   switch (stopped) {
     case 'cancelled':
-      return failure('CANCELLED', `The step ${run.step} was cancelled.`);
+      return failure('CANCELLED', `The ${run.task.name} step was cancelled.`);
     case 'timed_out':
-      return failure('STEP_TIMED_OUT', `The step ${run.step} took longer than ${run.timeoutMs} ms.`);
+      return failure('STEP_TIMED_OUT', `The ${run.task.name} step took longer than ${run.timeoutMs} ms.`);
     case 'unauthorized':
       return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
     case 'unavailable':
@@ -196,7 +160,7 @@ function failureOf(run: JudgedRun): SessionChainError {
   const said = result.subtype === 'success' ? result.result : result.errors.join('; ');
   // Not in the model's own words, which a history must not hold; they stand in the transcript.
   if (seen.refused || result.stop_reason === 'refusal') {
-    return failure('MODEL_REFUSED', `The model declined to do the step ${run.step}.`);
+    return failure('MODEL_REFUSED', `The model declined to do the ${run.task.name} step.`);
   }
   switch (result.subtype) {
     case 'error_max_turns':
@@ -234,23 +198,9 @@ function withoutResult({ seen, exit }: JudgedRun): SessionChainError {
   );
 }
 
-function requireFinishedTurn(run: JudgedRun): void {
-  const stopReason = lastStopReason(run.own);
-  if (stopReason === 'end_turn') return;
-  throw failure(
-    'AGENT_FAILED',
-    `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`,
-  );
-}
-
 /** Without a server the list of tools is another one: what it offers is missing, and the prompt cache is lost. */
 function serverWarnings(serversAway: string[]): string[] {
   return serversAway.map((server) => `The MCP server ${server} was not there; its tools were missing.`);
-}
-
-function docsWarnings(filesTouched: string[]): string[] {
-  const documented = filesTouched.some((file) => /^(readme\.md$|docs\/)/i.test(file));
-  return documented ? [] : ['The docs step wrote neither README.md nor a file in docs/.'];
 }
 
 function isNotLoggedIn(said: string): boolean {

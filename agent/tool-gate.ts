@@ -5,7 +5,7 @@ import { toolUseIds } from '../transcript/entries.js';
 
 /**
  * The Agent SDK mirrors a transcript to its store in the background and does not hold the agent back: with a store
- * that hangs, tools went on running for minutes and nobody had stored what they did. The gate sits between the two.
+ * that hangs, tools went on running for minutes and what they did was not stored. The gate sits between the two.
  * It hands appends on one after the other, and lets a tool run only when the entry with that very tool call is
  * stored; entries are appended in order, so everything before it is stored too. (Waiting for pending appends is not
  * enough: the hook was measured to come 25 to 45 ms BEFORE the append of the call's own entry.) After the first

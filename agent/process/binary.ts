@@ -45,7 +45,7 @@ const sdk = '@anthropic-ai/claude-agent-sdk';
 const { resolve } = createRequire(import.meta.url);
 
 /**
- * Where the agent SDK is, which is installed beside this package by whoever runs workers. Throws AGENT_NOT_FOUND that
+ * Where the agent SDK is, which is installed beside this package where workers run. Throws AGENT_NOT_FOUND that
  * names the version to install.
  */
 export function findAgentSdk(): string {

@@ -1,6 +1,7 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import { modelCredentials } from '../../contracts/model-credentials.js';
-import type { AgentTask, ChainMode } from '../../contracts/steps.js';
+import type { ChainMode } from '../../contracts/steps.js';
+import type { AgentTask } from '../kinds/kind.js';
 
 /** Names that pass from the worker's environment to the agent; everything else, DATABASE_URL first, stays behind. */
 const passedNames = new Set([
@@ -71,7 +72,7 @@ export interface EnvironmentParts {
   marker: { name: string; value: string };
   /** The program that the agent's shell commands run through; see {@link shellGuard}. */
   shellGuardPath: string;
-  step: AgentTask;
+  task: Pick<AgentTask, 'name' | 'kind' | 'role'>;
   mode: ChainMode;
   instructionKind: 'none' | 'free';
 }
@@ -123,11 +124,13 @@ export function shellGuard(hidden: string[]): string {
   return `#!/bin/sh\nunset ${names.join(' ')} CLAUDE_CODE_SHELL_PREFIX\nexec "\${SHELL:-/bin/sh}" -c "$*"\n`;
 }
 
-/** The step travels by header, not by wording; a model service that does not know the names ignores them. */
-function customHeaders({ model, step, mode, instructionKind }: EnvironmentParts): string {
+/** The task travels by header, not by wording; a model service that does not know the names ignores them. */
+function customHeaders({ model, task, mode, instructionKind }: EnvironmentParts): string {
   return [
     ...(model.ANTHROPIC_CUSTOM_HEADERS ? [model.ANTHROPIC_CUSTOM_HEADERS] : []),
-    `x-session-chain-step: ${step === 'chat_plan' ? 'chat' : step}`,
+    `x-session-chain-step: ${task.name}`,
+    `x-session-chain-kind: ${task.kind}`,
+    ...(task.role ? [`x-session-chain-role: ${task.role}`] : []),
     `x-session-chain-mode: ${mode}`,
     `x-session-chain-instruction: ${instructionKind}`,
   ].join('\n');

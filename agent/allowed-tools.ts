@@ -1,0 +1,29 @@
+/**
+ * Whether a step's list names this call: `Read`, `mcp__server` with all its tools, `mcp__server__tool`, or a shell command by
+ * a pattern such as `Bash(npm test)` or `Bash(npm run:*)`. Claude Code's own rules let more pass (read-only shell commands,
+ * of which git runs what the workspace's configuration names); here the list alone counts.
+ */
+export function isAllowed(allowedTools: readonly string[], toolName: string, toolInput: unknown): boolean {
+  return allowedTools.some((allowed) => {
+    const [, name = '', pattern] = /^([^(]+)(?:\((.*)\))?$/s.exec(allowed) ?? [];
+    if (name !== toolName && !(name.startsWith('mcp__') && toolName.startsWith(`${name}__`))) return false;
+    // Paths and addresses in a pattern are Claude Code's to judge: it asks for what they do not name.
+    return pattern === undefined || toolName !== 'Bash' || matchesCommand(pattern, commandOf(toolInput));
+  });
+}
+
+/** Anything by which a shell runs, reads or writes more than the one command that the pattern names. */
+const shellSyntax = /[;&|<>`$()\n\r\\]/;
+
+function matchesCommand(pattern: string, command: string): boolean {
+  if (command === pattern) return true;
+  const [, prefix] = /^(.*?)(?::\*| ?\*)$/s.exec(pattern) ?? [];
+  if (prefix === '') return true;
+  if (prefix === undefined || shellSyntax.test(command)) return false;
+  return command === prefix || command.startsWith(`${prefix} `);
+}
+
+function commandOf(toolInput: unknown): string {
+  const { command } = (toolInput ?? {}) as { command?: unknown };
+  return typeof command === 'string' ? command.trim() : '';
+}

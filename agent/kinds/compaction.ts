@@ -1,0 +1,20 @@
+import { SessionChainError } from '../../contracts/failures.js';
+import { verifiedCompaction } from '../../transcript/entries.js';
+import type { Kind } from './kind.js';
+
+/** The session's context is replaced by a summary. A summary that is half written is in no entry: there is no going on from it. */
+export const compaction: Kind = {
+  continueMessage: () => null,
+  judge({ own, result, compactionError }) {
+    const verified = verifiedCompaction(own);
+    if (verified) return { text: result.result, compaction: verified, warnings: [] };
+    throw new SessionChainError(
+      'COMPACTION_FAILED',
+      compactionError ?? (result.result || 'The stored transcript holds no compaction that made it smaller.'),
+    );
+  },
+  evidence: (_task, own) =>
+    verifiedCompaction(own)
+      ? { kind: 'finished', rule: 'a boundary of its own whose summary made the context smaller' }
+      : { kind: 'nothing', rule: 'no verified compaction' },
+};

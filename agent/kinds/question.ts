@@ -1,0 +1,65 @@
+import type { ChainDefinition } from '../../definition/definition.js';
+import type { AgentTask, Kind } from './kind.js';
+import { evidenceOfTurns, requireFinishedTurn } from './work.js';
+
+/** A question about the project, answered on a fork that may read and not write. */
+export const question: Kind = {
+  continueMessage: () =>
+    'Chat, continued. You were stopped before you had answered; what you did until then is above and stands. Go on from ' +
+    'there and answer the question. Nothing may be changed.',
+  judge({ own, result }) {
+    requireFinishedTurn(own);
+    return { text: result.result, warnings: [] };
+  },
+  evidence: (_task, own) => evidenceOfTurns(own),
+};
+
+/** The task of every question: it reads and never writes, whatever the definition lets a step do. */
+export function questionTask({ tools }: Pick<ChainDefinition, 'tools'>): AgentTask {
+  return {
+    name: 'chat_plan',
+    kind: 'question',
+    allowedTools: ['Glob', 'Grep', 'Read'].filter((tool) => tools.includes(tool)),
+  };
+}
+
+/** A question of this chat that the session does not know, with its reply. */
+export interface Exchange {
+  question: string;
+  reply: string;
+}
+
+const noteLength = 20_000;
+const exchangeLength = 4_000;
+
+/**
+ * The user message of a question. The rules stand here, for a fork ignores another system prompt. `unknown` are earlier
+ * exchanges of the chat that the session does not hold, the oldest first; of many the newest are told.
+ */
+export function questionMessage(question: string, unknown: readonly Exchange[]): string {
+  return [
+    'Chat: a question about this project. Answer it in words. Nothing may be changed now, and only the tools that read ' +
+      'files are there; a plan for later is an answer, too.',
+    ...noteOf(unknown),
+    `${questionMark}\n\n${question}`,
+  ].join('\n\n');
+}
+
+const questionMark = 'The question:';
+
+function noteOf(unknown: readonly Exchange[]): string[] {
+  let left = noteLength;
+  const told: string[] = [];
+  for (const { question, reply } of [...unknown].reverse()) {
+    const exchange = `Question: ${shorten(question)}\n\nAnswer: ${shorten(reply)}`;
+    if (exchange.length > left) break;
+    left -= exchange.length;
+    told.unshift(exchange);
+  }
+  if (told.length === 0) return [];
+  return [['Said earlier in this chat, while the project went on without it:', ...told, '---'].join('\n\n')];
+}
+
+function shorten(text: string): string {
+  return text.length <= exchangeLength ? text : `${text.slice(0, exchangeLength)} …`;
+}

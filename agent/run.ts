@@ -1,0 +1,127 @@
+import type { SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { ModelUsage, Usage } from '../contracts/chain.js';
+import { SessionChainError } from '../contracts/failures.js';
+import type { SessionId } from '../contracts/ids.js';
+import type { ChainMode } from '../contracts/steps.js';
+import type { ChainDefinition } from '../definition/definition.js';
+import type { AgentTask, Verdict } from './kinds/kind.js';
+import type { Containment } from './process/process.js';
+import type { Scratch } from './process/scratch.js';
+import type { AgentProgress } from './progress.js';
+
+/** What a run of the agent takes, what it gives back, and what it works with. */
+
+export interface AgentDependencies {
+  /** What reaches the model: credentials, base URL, provider switches. */
+  modelEnvironment: Readonly<Record<string, string>>;
+  /** The worker's environment; only allow-listed names of it pass to the agent. */
+  inheritedEnvironment: Readonly<Record<string, string | undefined>>;
+  /** The Claude Code binary; left out, the one that came with the Agent SDK. */
+  binaryPath?: string;
+  /** Every run gets folders of its own below it, removed with the run. Workers may share it. */
+  scratchRoot: string;
+  /** Tools, rules and servers that all steps share. */
+  definition: ChainDefinition;
+  log: (event: AgentEvent) => void;
+}
+
+/** What is worth a line in the worker's log. */
+export type AgentEvent =
+  | { event: 'agent.containment'; kind: Containment['kind'] }
+  | { event: 'agent.swept'; run: string; killed: number }
+  | { event: 'agent.scratch_left'; sessionId: string; error: string }
+  | { event: 'agent.started'; sessionId: string; step: string }
+  | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
+
+/** What one run may take. */
+export interface RunLimits {
+  maxTurns: number;
+  timeoutMs: number;
+  /** US dollars of this run alone. */
+  maxCostUsd?: number;
+}
+
+export interface AgentRequest extends RunLimits {
+  task: AgentTask;
+  mode: ChainMode;
+  /** Chosen in advance; a uuid that no run has had. */
+  sessionId: SessionId;
+  /** The session that is forked and stays as it is; null starts a fresh one. */
+  baseSessionId: SessionId | null;
+  /** The project's transcripts. */
+  store: SessionStore;
+  /** The user message. */
+  prompt: string;
+  /** What earlier attempts added to the step, where their last session is forked; counts for the result, not for the spend. */
+  earlierEntries?: SessionStoreEntry[];
+  instructionKind: 'none' | 'free';
+  /** A model, or `default` for Claude Code's own choice; a fork without one would go on with its base's. */
+  model: string;
+  /** The real path of the project's folder. */
+  workspace: string;
+  /** From the interrupt to the kill; 5 s when left out. */
+  killGraceMs?: number;
+}
+
+/** What a run spent itself, whether it did its step or not. */
+export interface AgentSpend {
+  usage: Usage;
+  /** US dollars by Claude Code's price list; null when the agent was killed before it could say. */
+  costUsd: number | null;
+  /** The same by model; the cost of each is null where that of the whole is. */
+  byModel: Record<string, ModelUsage>;
+  /** Model turns that are in the transcript. */
+  turns: number;
+  durationMs: number;
+  /** The part of the duration spent waiting for the model; null where the agent was killed before it could say. */
+  apiDurationMs: number | null;
+  agentVersion: string | null;
+  model: string | null;
+  /** The run did not end by itself: a model turn that was under way then is in no figure. */
+  turnInFlightUnknown: boolean;
+}
+
+export interface AgentResult extends AgentSpend, Verdict {
+  sessionId: SessionId;
+  costUsd: number;
+  apiDurationMs: number;
+  /** Relative to the workspace; what the file tools wrote, not what shell commands wrote. */
+  filesTouched: string[];
+  /** Size of the context that the next step starts with. */
+  contextTokens: number;
+}
+
+/** A run that did not do its step; `spent` was spent all the same. */
+export class AgentRunError extends SessionChainError {
+  readonly spent: AgentSpend;
+
+  constructor(error: SessionChainError, spent: AgentSpend) {
+    const { cause, retryAfterMs } = error;
+    super(error.code, error.message, error.remedy, {
+      cause,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
+    this.spent = spent;
+  }
+}
+
+/** How a run is stopped and watched. */
+export interface RunContext {
+  signal: AbortSignal;
+  onProgress: (progress: AgentProgress) => void;
+  /** Gets all files that the file tools have written so far, relative to the workspace, whenever there is a new one. */
+  onFiles?: (files: string[]) => void;
+  /** Gets what the model says while it says it; `message` counts its messages from 1. */
+  onText?: (text: string, message: number) => void;
+}
+
+/** What one run works with. */
+export interface Run {
+  dependencies: AgentDependencies;
+  request: AgentRequest;
+  context: RunContext;
+  binary: string;
+  containment: Containment;
+  scratch: Scratch;
+  startedAt: number;
+}

@@ -1,0 +1,54 @@
+import {
+  createSdkMcpServer,
+  tool,
+  type McpSdkServerConfigWithInstance,
+  type McpServerConfig,
+} from '@anthropic-ai/claude-agent-sdk';
+import { z } from 'zod';
+import { SessionChainError } from '../contracts/failures.js';
+import { type ChainDefinition, type SubmissionStep, submissionSteps } from '../definition/definition.js';
+import { submissionServerName, submissionToolName } from '../definition/submission.js';
+
+/** The servers of every step, the chain's own among them, made anew for each run. Throws INVALID_CONFIG. */
+export function serversOf(definition: ChainDefinition): Record<string, McpServerConfig> {
+  const { file, mcpServers } = definition;
+  const given = Object.entries(mcpServers).map(([name, server]): [string, McpServerConfig] => {
+    // Connected before the first request: a list of tools that grows later is another prompt.
+    if (typeof server !== 'function') return [name, { ...server, alwaysLoad: true }];
+    try {
+      return [name, server()];
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const message = `${file ?? 'The definition'}: mcpServers.${name} failed: ${why}.`;
+      throw new SessionChainError('INVALID_CONFIG', message, undefined, { cause });
+    }
+  });
+  const submissions = submissionSteps(definition);
+  return {
+    ...Object.fromEntries(given),
+    ...(submissions.length === 0 ? {} : { [submissionServerName]: submissionServer(submissions) }),
+  };
+}
+
+/**
+ * The in-process tools through which the model submits values. They are there in every step, because another list of tools
+ * would cost the prompt cache, and each is allowed in one. They keep nothing: the accepted call stands in the transcript
+ * and is read from there. A call that does not fit the schema is answered with the reason.
+ */
+function submissionServer(steps: readonly SubmissionStep[]): McpSdkServerConfigWithInstance {
+  const tools = steps.map(({ name, schema }) =>
+    tool(
+      submissionToolName(name),
+      `Hands in the ${name} of the project. Use it only in the step that asks for it.`,
+      schema.shape as z.ZodRawShape,
+      async (input) => {
+        // The SDK has checked the fields; what the schema says of them together is left.
+        const parsed = await schema.safeParseAsync(input);
+        return parsed.success
+          ? { content: [{ type: 'text', text: 'Accepted.' }] }
+          : { content: [{ type: 'text', text: z.prettifyError(parsed.error) }], isError: true };
+      },
+    ),
+  );
+  return createSdkMcpServer({ name: submissionServerName, alwaysLoad: true, tools });
+}
