@@ -21,7 +21,7 @@ export async function notesFor(
   workspace: string,
 ): Promise<string[]> {
   // A compaction takes no words of ours, and does not need them.
-  if (input.step === 'compact') return [];
+  if (input.plan.kind === 'compaction') return [];
   const { origin } = chain;
   const isFirst = origin !== null && isAtOrigin(origin, input.head);
   const hasGap = isFirst && (origin.kind === 'recovery' || origin.kind === 'context_reset');
@@ -31,7 +31,7 @@ export async function notesFor(
     ...(head !== null && input.baseSessionId !== null
       ? [lostOperationsNote(await operationsSince(deps.pool, input.projectId, input.baseSessionId))]
       : []),
-    ...(input.step === 'build' ? await sideBranches(deps, chain) : []),
+    ...(input.plan.role === 'build' ? await sideBranches(deps, chain) : []),
   ];
 }
 

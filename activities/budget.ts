@@ -1,4 +1,5 @@
-import type { StepInput, StepLimits } from '../contracts/chain.js';
+import type { RunLimits } from '../agent/run.js';
+import type { StepInput } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainSpend, type Spent, chainElapsedMs, chainSpend } from '../storage/ledger/ledger.js';
 import type { Pool } from '../storage/db/pool.js';
@@ -7,11 +8,9 @@ import type { Pool } from '../storage/db/pool.js';
  * What the next attempt may take: the step's limits and the chain's budget, less what earlier attempts have spent.
  * Throws BUDGET_EXCEEDED where nothing is left, before money is spent.
  */
-export async function remainingLimits(
-  pool: Pool,
-  input: StepInput,
-): Promise<Omit<StepLimits, 'maxAttempts'>> {
-  const { limits, budget, step } = input;
+export async function remainingLimits(pool: Pool, input: StepInput): Promise<RunLimits> {
+  const { budget, step } = input;
+  const { limits } = input.plan;
   const spent = await chainSpend(pool, input);
   const spentByStep = spent.steps.find((one) => one.step === step) ?? nothing;
   const elapsedMs = await chainElapsedMs(pool, input);

@@ -1,39 +1,86 @@
-import type { ChainActivities } from '../contracts/activities.js';
-import type { ChatActivities } from '../contracts/chat.js';
-import { failTurn, readSession, runChatTurn } from './chat.js';
-import type { ActivityDependencies } from './dependencies.js';
+import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
+import type { StepInput } from '../contracts/chain.js';
+import { isRetryable } from '../contracts/failures.js';
+import type { ChatActivities } from '../contracts/question.js';
+import { isAgentStep } from '../definition/definition.js';
+import { noteFailure } from '../storage/chains/chains.js';
+import { failQuestion as markFailed } from '../storage/questions/questions.js';
+import { committedStep } from '../storage/operations/operations.js';
+import { beginActivity, endActivity } from './activity-step.js';
 import { commit } from './commit.js';
+import type { ActivityDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 import { open } from './open.js';
-import { runStep } from './step.js';
+import { answerQuestion, failQuestion, readSession } from './question.js';
+import { leaveToOthers, runStep } from './step.js';
 
 /** The short activities of a chain, which touch only the database; for the task queue of the chains. */
 export function createChainActivities(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'definition' | 'log'>,
-): Pick<ChainActivities, 'open' | 'commit'> {
+): ChainActivities {
+  const { pool, log } = deps;
   return {
-    open: (input) => reportingFailures(() => open(deps, input)),
-    commit: (input) => reportingFailures(() => commit(deps, input)),
+    open: (input) =>
+      reportingFailures(
+        input,
+        { log, keep: (failure) => noteFailure(pool, input.chainId, 'open', failure) },
+        () => open(deps, input),
+      ),
+    committedStep: (input) => reportingFailures(input, { log }, () => committedStep(pool, input)),
+    beginActivity: (input) => reportingFailures(input, { log }, () => beginActivity(deps, input)),
+    endActivity: (input) => reportingFailures(input, { log }, () => endActivity(deps, input)),
+    commit: (input) => reportingFailures(input, { log }, () => commit(deps, input)),
   };
 }
 
-/** The activities that run Claude Code, one type per step; for the task queue of the agents. */
-export function createAgentActivities(deps: ActivityDependencies): Omit<ChainActivities, 'open' | 'commit'> {
-  const step: ChainActivities['build'] = (input) => reportingFailures(() => runStep(deps, input));
-  return { build: step, metadata: step, docs: step, compact: step };
+/**
+ * The activities that run Claude Code, for the task queue of the agents: an activity type per step of this worker's
+ * definition. A step that it does not have is left to a worker that has it.
+ */
+export function createAgentActivities(deps: ActivityDependencies): AgentActivities {
+  const { pool, log, definition } = deps;
+  const reporting =
+    <Result>(run: (input: StepInput) => Promise<Result>) =>
+    (input: StepInput) =>
+      reportingFailures(
+        input,
+        { log, keep: (failure) => noteFailure(pool, input.chainId, input.step, failure) },
+        () => run(input),
+      );
+  const step = reporting((input) => runStep(deps, input));
+  return {
+    ...Object.fromEntries(definition.steps.filter(isAgentStep).map(({ name }) => [name, step])),
+    // What Temporal calls for an activity type that is not registered.
+    default: reporting((input) => leaveToOthers(deps, input)),
+  };
 }
 
 /** The short activities of a chat; for the task queue of the chains, so that chats at work cannot hold them up. */
 export function createChatReadActivities(
-  deps: Pick<ActivityDependencies, 'pool'>,
-): Pick<ChatActivities, 'readSession' | 'failTurn'> {
+  deps: Pick<ActivityDependencies, 'pool' | 'log'>,
+): Pick<ChatActivities, 'readSession' | 'failQuestion'> {
+  const { log } = deps;
   return {
-    readSession: (input) => reportingFailures(() => readSession(deps, input)),
-    failTurn: (input) => reportingFailures(() => failTurn(deps, input)),
+    readSession: (input) => reportingFailures(input, { log }, () => readSession(deps, input)),
+    failQuestion: (input) => reportingFailures(input, { log }, () => failQuestion(deps, input)),
   };
 }
 
 /** The activity that answers questions with Claude Code; for the task queue of the chats. */
-export function createChatActivities(deps: ActivityDependencies): Pick<ChatActivities, 'chatPlan'> {
-  return { chatPlan: (input) => reportingFailures(() => runChatTurn(deps, input)) };
+export function createChatActivities(deps: ActivityDependencies): Pick<ChatActivities, 'answerQuestion'> {
+  const { pool, log } = deps;
+  return {
+    answerQuestion: (input) =>
+      reportingFailures(
+        input,
+        {
+          log,
+          // Between tries the question has not failed, and the journal knows why a try did.
+          keep: async (failure) => {
+            if (!isRetryable(failure.code)) await markFailed(pool, input.questionId, failure);
+          },
+        },
+        () => answerQuestion(deps, input),
+      ),
+  };
 }

@@ -1,20 +1,20 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import { type Evidence, judgeEvidence } from '../agent/evidence.js';
-import { ownEntries } from '../transcript/entries.js';
+import type { AgentTask, Evidence } from '../agent/kinds/kind.js';
+import { kinds } from '../agent/kinds/kinds.js';
 import { SessionChainError } from '../contracts/failures.js';
-import type { SessionId } from '../contracts/ids.js';
-import type { AgentTask } from '../contracts/steps.js';
+import type { ProjectId, SessionId } from '../contracts/ids.js';
+import { type EarlierAttempt, quarantineSession } from '../storage/operations/operations.js';
+import { lastText, ownEntries } from '../transcript/entries.js';
 import { findHole } from '../transcript/hole.js';
-import type { Attempt } from '../storage/operations/attempts.js';
-import { quarantineSession } from '../storage/operations/attempts.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /** An earlier attempt that left something worth having. */
-export interface EarlierWork {
-  sessionId: SessionId;
+export interface EarlierWork extends EarlierAttempt {
   evidence: Exclude<Evidence, { kind: 'nothing' }>;
-  /** What the step has added to its base so far. */
+  /** What the operation has added to its base so far. */
   own: SessionStoreEntry[];
+  /** What the model said last. */
+  text: string;
 }
 
 /**
@@ -23,30 +23,39 @@ export interface EarlierWork {
  * changes nothing of what is found. A transcript with a hole is quarantined.
  */
 export async function findEarlierWork(
-  deps: ActivityDependencies,
-  attempt: Pick<Attempt, 'projectId' | 'baseSessionId'> & { step: AgentTask },
-  earlier: SessionId[],
+  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'log'>,
+  { projectId, task }: { projectId: ProjectId; task: AgentTask },
+  earlier: EarlierAttempt[],
   hint: string | null = null,
 ): Promise<EarlierWork | null> {
-  if (earlier.length === 0) return null;
-  const store = deps.createTranscriptStore(attempt.projectId);
+  const store = deps.createTranscriptStore(projectId);
   const load = async (sessionId: SessionId) => (await store.load({ projectKey: '', sessionId })) ?? [];
-  const base = attempt.baseSessionId ? await load(attempt.baseSessionId) : [];
+  const bases = new Map<SessionId, SessionStoreEntry[]>();
   const partial: EarlierWork[] = [];
-  for (const sessionId of [...earlier].sort((one, other) => Number(other === hint) - Number(one === hint))) {
+  for (const attempt of [...earlier].sort(
+    (one, other) => Number(other.sessionId === hint) - Number(one.sessionId === hint),
+  )) {
+    const { sessionId, baseSessionId } = attempt;
+    if (baseSessionId !== null && !bases.has(baseSessionId))
+      bases.set(baseSessionId, await load(baseSessionId));
     const entries = await loadWhole(load, sessionId);
     if (typeof entries === 'string') {
-      await quarantineSession(deps.pool, attempt.projectId, sessionId, entries);
+      await quarantineSession(deps.pool, projectId, sessionId, entries);
       deps.log.warn({ sessionId, reason: entries }, 'A transcript with a hole was quarantined.');
       continue;
     }
-    const own = ownEntries(entries, base);
-    const evidence = judgeEvidence(attempt.step, own, deps.definition.steps.metadata.schema);
-    deps.log.info({ sessionId, step: attempt.step, ...evidence }, 'Judged an earlier attempt.');
-    if (evidence.kind === 'finished') return { sessionId, evidence, own };
-    if (evidence.kind === 'partial') partial.push({ sessionId, evidence, own });
+    const own = ownEntries(entries, (baseSessionId && bases.get(baseSessionId)) || []);
+    const evidence = kinds[task.kind].evidence(task, own);
+    deps.log.info(
+      { sessionId, step: task.name, kind: evidence.kind, rule: evidence.rule },
+      'Judged an earlier attempt.',
+    );
+    if (evidence.kind === 'nothing') continue;
+    const work = { ...attempt, evidence, own, text: lastText(own) };
+    if (evidence.kind === 'finished') return work;
+    partial.push(work);
   }
-  const [newest] = earlier.flatMap((id) => partial.filter(({ sessionId }) => sessionId === id));
+  const [newest] = earlier.flatMap((one) => partial.filter(({ sessionId }) => sessionId === one.sessionId));
   return newest ?? null;
 }
 

@@ -1,8 +1,18 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { SessionChainError, isRetryable } from '../contracts/failures.js';
+import { TemporalFailure } from '@temporalio/common';
+import {
+  type Failure,
+  SessionChainError,
+  failureOfCode,
+  isRetryable,
+  toFailure,
+  toSessionChainError,
+} from '../contracts/failures.js';
+import { payloadVersion } from '../contracts/plan.js';
+import type { ActivityLog } from './dependencies.js';
 
-/** Extra facts that a step's failure carries to its chain. */
-export class StepError extends Error {
+/** The failure of an attempt, whose end the journal knows. */
+export class AttemptError extends Error {
   constructor(
     readonly failure: SessionChainError,
     /** Number of the attempt that failed. */
@@ -12,28 +22,51 @@ export class StepError extends Error {
   }
 }
 
-// Histories hold short labels only.
-const longestMessage = 500;
+export interface FailureReport {
+  log: ActivityLog;
+  /** Keeps the whole message in the database. */
+  keep?: (failure: Failure) => Promise<void>;
+}
 
 /**
- * Runs an activity and turns its errors into what a workflow can read: type = the failure's code, details = [remedy,
- * number of the attempt]. A cancellation that Temporal asked for stays one.
+ * Runs an activity and turns its errors into what a workflow can read: type = the failure's code, message = what the code
+ * means, details = [number of the attempt]. Messages may quote models, agents and files, so they stay in the database:
+ * Temporal's histories hold codes. A cancellation that Temporal asked for stays one.
  */
-export async function reportingFailures<Result>(run: () => Promise<Result>): Promise<Result> {
+export async function reportingFailures<Result>(
+  input: { version: number },
+  { log, keep }: FailureReport,
+  run: () => Promise<Result>,
+): Promise<Result> {
   try {
+    requireKnownVersion(input);
     return await run();
   } catch (error) {
-    const { failure, attempt } = error instanceof StepError ? error : { failure: error, attempt: undefined };
-    if (!(failure instanceof SessionChainError)) throw error;
+    // Temporal's own, such as a cancellation.
+    if (error instanceof TemporalFailure) throw error;
+    const { failure, attempt } =
+      error instanceof AttemptError ? error : { failure: toSessionChainError(error), attempt: undefined };
+    if (failure.code === 'INTERNAL') log.warn({ err: failure.cause }, 'An unexpected error.');
+    await keep?.(toFailure(failure)).catch((cause: unknown) => {
+      log.warn({ err: cause, code: failure.code, message: failure.message }, 'A failure could not be kept.');
+    });
     if (failure.code === 'CANCELLED' && Context.current().cancellationDetails?.cancelRequested) {
-      throw new CancelledFailure(failure.message);
+      throw new CancelledFailure(failureOfCode('CANCELLED').message);
     }
     throw ApplicationFailure.create({
       type: failure.code,
-      message: failure.message.slice(0, longestMessage),
+      message: failureOfCode(failure.code).message,
       nonRetryable: !isRetryable(failure.code),
-      details: [failure.remedy, attempt],
+      details: [attempt],
       ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
     });
   }
+}
+
+function requireKnownVersion({ version }: { version: number }): void {
+  if (version === payloadVersion) return;
+  throw new SessionChainError(
+    'PAYLOAD_UNKNOWN',
+    `The payload has the version ${String(version)}; this worker knows ${payloadVersion}.`,
+  );
 }

@@ -1,9 +1,9 @@
 import { Context } from '@temporalio/activity';
 import type { ChainId } from '../contracts/ids.js';
-import { type Attempt, renewLease } from '../storage/operations/attempts.js';
+import { type Attempt, renewLease } from '../storage/operations/operations.js';
 import type { ActivityDependencies } from './dependencies.js';
 
-/** A worker's hold on an attempt: aborts when anybody wants it to stop. */
+/** A worker's hold on an attempt: aborts when it is to stop. */
 export interface Hold {
   signal: AbortSignal;
   /** Whether the chain was cancelled, as opposed to this worker or this attempt losing it. */
@@ -13,13 +13,13 @@ export interface Hold {
 
 /**
  * Keeps the attempt's lease and listens for whatever ends it: Temporal (cancellation, shutdown, reset, pause, a lost
- * heartbeat), a stop request for the chain or the attempt, and the lease itself, when somebody has taken over while
+ * heartbeat), a stop request for the chain or the attempt, and the lease itself, when another attempt has taken over while
  * this worker was frozen.
  */
 export function holdAttempt(
   { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
   attempt: Pick<Attempt, 'attemptId'>,
-  { chainId, leaseMs }: { chainId?: ChainId; leaseMs: number },
+  { chainId, leaseMs }: { chainId: ChainId | undefined; leaseMs: number },
 ): Hold {
   const context = Context.current();
   const stopped = new AbortController();
@@ -35,7 +35,7 @@ export function holdAttempt(
   const renewal = setInterval(() => {
     renewLease(pool, attempt).then(
       (held) => held || stopped.abort(),
-      // A database that is away is no reason to stop; who takes over waits for the lease.
+      // A database that is away is no reason to stop; another attempt waits for the lease.
       (error: unknown) =>
         log.warn({ err: error, attemptId: attempt.attemptId }, 'The lease could not be renewed.'),
     );

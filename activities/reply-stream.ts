@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ReplyChunk, addReplyChunk } from '../storage/questions/reply-chunks.js';
 import type { ActivityDependencies } from './dependencies.js';
 
-/** Takes a reply piece by piece while the model says it, and stores it for those who watch. */
+/** Takes a reply piece by piece while the model says it, and stores it for its viewers. */
 export interface ReplyStream {
   add(text: string, message: number): void;
   /** Resolves when nothing is under way any more. */
@@ -12,10 +12,10 @@ export interface ReplyStream {
 /** Often enough for a reader's eye; every batch is a row and a notification. */
 const batchMs = 150;
 
-/** Best effort: a batch that cannot be stored is dropped, for the turn's row will hold the whole reply. */
+/** Best effort: a batch that cannot be stored is dropped, for the question's row will hold the whole reply. */
 export function createReplyStream(
   { pool, log }: Pick<ActivityDependencies, 'pool' | 'log'>,
-  turnId: string,
+  questionId: string,
   attempt: number,
 ): ReplyStream {
   let batch: ReplyChunk | null = null;
@@ -25,8 +25,8 @@ export function createReplyStream(
     batch = null;
     if (!chunk) return;
     writing = writing
-      .then(() => addReplyChunk(pool, turnId, chunk))
-      .catch((error: unknown) => log.warn({ err: error, turnId }, 'A piece of a reply was not stored.'));
+      .then(() => addReplyChunk(pool, questionId, chunk))
+      .catch((error: unknown) => log.warn({ err: error, questionId }, 'A piece of a reply was not stored.'));
   };
   return {
     add(text, message) {

@@ -18,7 +18,7 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
   );
   Runtime.install({ logger: sdkLogger, telemetryOptions: { logging: { filter: 'ERROR', forward: {} } } });
   const worker = await startWorker(config, log).catch(async (error: unknown) => {
-    // Without a worker nobody else closes the runtime, which would keep the process and swallow its signals.
+    // Without a worker nothing else closes the runtime, which would keep the process and swallow its signals.
     await Runtime.instance().shutdown();
     throw error;
   });

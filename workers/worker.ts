@@ -15,15 +15,16 @@ import { findAgentBinary } from '../agent/process/binary.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { loadChainDefinition } from '../definition/load.js';
 import { type Config, required } from '../config/environment.js';
-import { chatTaskQueuesOf } from '../contracts/chat.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { requireMigrations } from '../storage/db/migrate.js';
-import { createPool } from '../storage/db/pool.js';
+import { missingSubmissionColumns } from '../storage/db/host-tables.js';
+import { type Pool, createPool } from '../storage/db/pool.js';
+import { type ChainDefinition, submissionSteps } from '../definition/definition.js';
 import { listenForStopRequests } from '../storage/chains/stop-requests.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
-import { connectTemporal } from '../temporal/connect-native.js';
+import { connectNative } from '../temporal/connect-native.js';
+import { taskQueuesOf } from '../temporal/names.js';
 
 export interface RunningWorker {
   /** Resolves when the worker has stopped and everything is closed; rejects when it broke. */
@@ -55,7 +56,8 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
   });
   try {
     await requireMigrations(pool);
-    const { connection, namespace } = await connectTemporal(config);
+    await requireColumns(pool, definition);
+    const { connection, namespace } = await connectNative(config);
     const checkpoint = createCheckpoint(config.REDIS_URL ?? null, { log: (message) => log.warn(message) });
     const agent = createAgent({
       modelEnvironment: config.modelEnvironment,
@@ -107,6 +109,19 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
   }
 }
 
+/** Every column that a submission is to be written to must be there before anything is paid. */
+async function requireColumns(pool: Pool, definition: ChainDefinition): Promise<void> {
+  const columns = submissionSteps(definition).flatMap(({ name, column }) =>
+    column === undefined ? [] : [{ step: name, column }],
+  );
+  const problems = await missingSubmissionColumns(pool, columns);
+  if (problems.length === 0) return;
+  throw new SessionChainError(
+    'INVALID_CONFIG',
+    `${definition.file ?? 'The shipped definition'}: ${problems.join('; ')}.`,
+  );
+}
+
 async function createWorkers(
   config: Config,
   deps: ActivityDependencies,
@@ -138,12 +153,12 @@ async function createWorkers(
     Worker.create({
       ...shared,
       ...workflows,
-      taskQueue: taskQueues.chains,
+      taskQueue: taskQueues.chains.chains,
       activities: { ...createChainActivities(deps), ...createChatReadActivities(deps) },
     }),
     Worker.create({
       ...shared,
-      taskQueue: taskQueues.agents,
+      taskQueue: taskQueues.chains.agents,
       activities: createAgentActivities(deps),
       maxConcurrentActivityTaskExecutions: config.SESSION_CHAIN_MAX_AGENTS,
       maxHeartbeatThrottleInterval,
@@ -151,7 +166,7 @@ async function createWorkers(
     Worker.create({
       ...shared,
       ...workflows,
-      taskQueue: chatTaskQueuesOf(taskQueues.chains).chats,
+      taskQueue: taskQueues.chats.chats,
       activities: createChatActivities(deps),
       maxConcurrentActivityTaskExecutions: config.SESSION_CHAIN_MAX_CHATS,
       maxHeartbeatThrottleInterval,

@@ -1,5 +1,4 @@
 import {
-  ActivityFailure,
   ApplicationFailure,
   CancellationScope,
   CancelledFailure,
@@ -12,8 +11,7 @@ import {
   setHandler,
   sleep,
 } from '@temporalio/workflow';
-import type { ChainActivities } from '../contracts/activities.js';
-import { turnFreeSignal } from '../contracts/chain-runs.js';
+import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
 import type {
   ChainInput,
   ChainResult,
@@ -22,34 +20,35 @@ import type {
   OpenedChain,
   QueuedChain,
   StepInput,
-  StepLimits,
 } from '../contracts/chain.js';
-import { type Failure, remedyFor } from '../contracts/failures.js';
-import { type ChainPlan, planFor } from '../contracts/plan.js';
-import type { StepName } from '../contracts/steps.js';
-import { callAfterStep } from './after-step.js';
+import { failureOfCode } from '../contracts/failures.js';
+import { type AgentStepPlan, type StepPlan, payloadVersion } from '../contracts/plan.js';
+import { queries, signals } from '../temporal/names.js';
+import { callHostActivity } from './activity-step.js';
 import { chainDetails } from './details.js';
-import { failureOf } from './failures.js';
-import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
+import { attemptOf, failureOf } from './failures.js';
+import { rejectUnknownPayload, unknownPayload } from './payload-version.js';
+import { type ChainEvent, baseOf, initialState, reduce, resultOf, versionStatusOf } from './reducer.js';
 import { answerSessionRequests } from './session-requests.js';
 
 /** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
-export const chainState = defineQuery<ChainState>('chainState');
+export const chainState = defineQuery<ChainState>(queries.chainState);
 
 /** The head as the chain knows it: a moment behind the database while a step commits. `seq` tells which of two is newer. */
-export const sessionNow = defineQuery<Head>('sessionNow');
+export const sessionNow = defineQuery<Head>(queries.sessionNow);
 
 /** An empty hint that the project may be free: the chain asks again. */
-export const turnFree = defineSignal(turnFreeSignal);
+export const projectFree = defineSignal(signals.projectFree);
 
 /**
- * The chain of one build: open -> build -> metadata -> docs -> compact -> commit. The state threads the session id from
- * step to step; each step commits its own transition before it returns, and the last activity hands the turn on.
- * A failed chain fails the workflow with the failure's code as its type; a cancelled one cancels it.
+ * The chain of one build: open -> the steps of its plan -> commit. The state threads the session id from step to step; each
+ * step commits its own transition before it returns, and the last activity frees the project. A failed chain fails the
+ * workflow with the failure's code as its type; a cancelled one cancels it.
  */
 export async function chain(input: ChainInput): Promise<ChainResult> {
+  if (input?.version !== payloadVersion) return await rejectUnknownPayload(input);
   let state = initialState(input);
-  let turn: number | null = null;
+  let ticket: number | null = null;
   const apply = (event: ChainEvent): void => {
     state = reduce(state, event);
     setCurrentDetails(chainDetails(state));
@@ -57,7 +56,6 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   setHandler(chainState, () => state, {
     description: 'The chain so far: head, base session and every step with its ids, cost and time.',
   });
-
   setHandler(sessionNow, () => state.head, {
     description: 'The head of the project as this chain knows it, with its number.',
   });
@@ -68,24 +66,18 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   });
 
   try {
-    const opened = await takeTurn(input, (queued) => {
-      turn = queued.turn;
+    const opened = await takeProject(input, (queued) => {
+      ticket = queued.ticket;
       apply({ type: 'queued', queued });
     });
-    turn = opened.turn;
+    ticket = opened.ticket;
+    if (opened.plan?.version !== payloadVersion) throw unknownPayload('the plan', opened.plan?.version);
     apply({ type: 'opened', opened });
-    const plan = planFor(input, opened.plan);
-    for (const step of input.steps) {
-      let ended: ChainEvent;
-      do {
-        apply({ type: 'stepStarted', step });
-        ended = await runStep(step, input, plan, state, turn);
-        apply(ended);
-        if (ended.type === 'stepWaits') await sleep(ended.waiting.waitMs);
-      } while (ended.type === 'stepWaits');
+    for (const step of opened.plan.steps) {
+      const ended = await runStep(step, input, opened, () => state, apply);
+      apply(ended);
       chats.stepEnded();
       if (ended.type === 'stepCancelled') apply({ type: 'failed', failure: cancelled });
-      if (ended.type === 'stepEnded') await followStep(input, plan, opened, ended, apply);
       if (state.failure) break;
     }
   } catch (error) {
@@ -96,110 +88,91 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   await CancellationScope.nonCancellable(() =>
     databaseActivities(input).commit({
       ...keyOf(input),
-      turn,
+      ticket,
       result,
-      versionStatus: input.steps.includes('build') ? versionStatusOf(input, result) : null,
+      versionStatus: versionStatusOf(result, input.policy.versionStatus),
     }),
   );
   setCurrentDetails(chainDetails(result));
   await chats.chainEnded();
   if (result.status === 'cancelled') throw new CancelledFailure(cancelled.message);
   if (result.failure) {
-    throw ApplicationFailure.create({
-      type: result.failure.code,
-      message: `${result.failure.message} ${result.failure.remedy}`,
-      nonRetryable: true,
-    });
+    const { code, message, remedy } = result.failure;
+    throw ApplicationFailure.create({ type: code, message: `${message} ${remedy}`, nonRetryable: true });
   }
   return result;
 }
 
-/** Asks for the project's turn until it is ours: at every hint, and ever more seldom without one. */
-async function takeTurn(input: ChainInput, onQueued: (queued: QueuedChain) => void): Promise<OpenedChain> {
+const cancelled = failureOfCode('CANCELLED');
+
+/** Asks for the project until it is ours: at every hint, and ever more seldom without one. */
+async function takeProject(input: ChainInput, onQueued: (queued: QueuedChain) => void): Promise<OpenedChain> {
   let hinted = false;
-  setHandler(turnFree, () => void (hinted = true), {
+  setHandler(projectFree, () => void (hinted = true), {
     description: 'A hint that the project may be free; the chain asks again.',
   });
-  let turn: number | null = null;
-  const { initial, max } = input.policy.turnWaitMs ?? { initial: 30_000, max: 600_000 };
+  let ticket: number | null = null;
+  const { initial, max } = input.policy.queueWaitMs;
   for (let waitMs = initial; ; waitMs = Math.min(2 * waitMs, max)) {
     hinted = false;
     const answer = await databaseActivities(input).open({
       ...keyOf(input),
-      turn,
-      ...(input.policy.reset ? { reset: input.policy.reset } : {}),
+      ticket,
+      overrides: input.overrides,
       ...(input.recover ? { recover: true } : {}),
     });
     if (answer.outcome !== 'queued') return answer;
-    turn = answer.turn;
+    ticket = answer.ticket;
     onQueued(answer);
     await condition(() => hinted, waitMs);
   }
 }
 
-const cancelled: Failure = {
-  code: 'CANCELLED',
-  message: 'The chain was cancelled; the head is the last committed session.',
-  remedy: remedyFor('CANCELLED'),
-};
-
 async function runStep(
-  step: StepName,
+  plan: StepPlan,
   input: ChainInput,
-  plan: ChainPlan,
-  state: ChainState,
-  turn: number,
+  { ticket, plan: { budget } }: OpenedChain,
+  state: () => ChainState,
+  apply: (event: ChainEvent) => void,
 ): Promise<ChainEvent> {
-  const { limits, critical } = plan.steps[step];
-  const stepInput: StepInput = {
-    ...keyOf(input),
-    turn,
-    step,
-    mode: input.mode,
-    head: state.head,
-    baseSessionId: baseOf(state),
-    limits,
-    budget: input.policy.budget,
-    killGraceMs: input.policy.killGraceMs,
-    waitMs: input.policy.waitMs,
-    compactThresholdTokens: plan.compactThresholdTokens,
-    ...(input.policy.model === undefined ? {} : { model: input.policy.model }),
-  };
+  const { name: step, critical } = plan;
+  const call = { ...keyOf(input), ticket, step, round: 1 };
   try {
-    const result = await agentActivities(input, limits, summaryOf(step, state))[step](stepInput);
-    return result.outcome === 'waiting'
-      ? { type: 'stepWaits', waiting: result }
-      : { type: 'stepEnded', result };
+    if (plan.kind === 'activity') {
+      apply({ type: 'stepStarted', step });
+      const failure = await callHostActivity(databaseActivities(input), {
+        ...call,
+        plan,
+        head: state().head,
+      });
+      return failure
+        ? { type: 'stepFailed', step, failure, attempts: 0, critical }
+        : { type: 'activityEnded', step };
+    }
+    for (let waits = 0; ;) {
+      apply({ type: 'stepStarted', step });
+      const { killGraceMs, waitMs } = input.policy;
+      const run = agentActivity(input, plan, state());
+      const result = await run({
+        ...{ ...call, mode: input.mode, plan, head: state().head, baseSessionId: baseOf(state()) },
+        ...{ budget, killGraceMs, waitMs, waits },
+      });
+      if (result.outcome !== 'waiting') return { type: 'stepEnded', result };
+      if (result.attempt === 0) waits += 1;
+      apply({ type: 'stepWaits', waiting: result });
+      await sleep(result.waitMs);
+    }
   } catch (error) {
     const failure = failureOf(error);
     if (isCancellation(error) || failure.code === 'CANCELLED') return { type: 'stepCancelled', step };
-    // A fenced step belongs to a chain that somebody took over: it has no right to go on, optional or not.
-    if (failure.code === 'FENCED') throw error;
+    // A fenced step belongs to a chain that was taken over: it has no right to go on, optional or not.
+    if (failure.code === 'FENCED' || failure.code === 'PAYLOAD_UNKNOWN') throw error;
+    // The last try may have committed though its answer was lost.
+    const committed = await databaseActivities(input).committedStep(call);
+    if (committed) return { type: 'stepEnded', result: committed };
     // The steps to come would fork the same lost session; the next start of the chain goes on from an ancestor.
     const isLost = failure.code === 'SESSION_NOT_IN_STORE';
-    return { type: 'stepFailed', step, failure, attempts: attemptsOf(error), critical: critical || isLost };
-  }
-}
-
-/** The host's own activity after a step that committed, where the definition names one. */
-async function followStep(
-  input: ChainInput,
-  plan: ChainPlan,
-  { workspace = '' }: OpenedChain,
-  { result }: Extract<ChainEvent, { type: 'stepEnded' }>,
-  apply: (event: ChainEvent) => void,
-): Promise<void> {
-  const { step } = result;
-  const { after } = plan.steps[step];
-  if (!after || result.outcome !== 'committed') return;
-  const { activity, taskQueue, critical } = after;
-  apply({ type: 'afterStarted', step, activity, taskQueue });
-  try {
-    const failure = await callAfterStep(input, result, after, workspace);
-    apply({ type: 'afterEnded', step, failure, critical });
-  } catch (error) {
-    apply({ type: 'afterCancelled', step });
-    throw error;
+    return { type: 'stepFailed', step, failure, attempts: attemptOf(error), critical: critical || isLost };
   }
 }
 
@@ -215,9 +188,14 @@ function databaseActivities({ policy }: ChainInput): ChainActivities {
 
 // A step runs for minutes. Its worker beats; silence of one heartbeat timeout means that it is lost. 5 attempts wait
 // 5 + 10 + 20 + 40 s between them (the lease in the journal, not this, keeps two agents apart). The agent keeps its own
-// time limit; the activity's adds room to start, to wait for a former agent's end, and to commit.
-function agentActivities({ policy }: ChainInput, limits: StepLimits, summary: string): ChainActivities {
-  return proxyActivities<ChainActivities>({
+// time limit; the activity's adds room to start, to wait for a former lease, and to commit.
+function agentActivity(
+  { policy }: ChainInput,
+  { name, limits }: AgentStepPlan,
+  state: ChainState,
+): AgentActivities[string] {
+  const base = baseOf(state);
+  const activities = proxyActivities<AgentActivities>({
     taskQueue: policy.taskQueues.agents,
     startToCloseTimeout: limits.timeoutMs + policy.killGraceMs + 120_000,
     heartbeatTimeout: policy.heartbeatTimeoutMs,
@@ -227,29 +205,11 @@ function agentActivities({ policy }: ChainInput, limits: StepLimits, summary: st
       maximumAttempts: limits.maxAttempts,
     },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
-    summary,
+    summary: base ? `${name} from ${base.slice(0, 8)}` : `${name} from a fresh session`,
   });
-}
-
-function summaryOf(step: StepName, state: ChainState): string {
-  const base = baseOf(state);
-  return base ? `${step} from ${base.slice(0, 8)}` : `${step} from a fresh session`;
+  return activities[name] as (input: StepInput) => ReturnType<AgentActivities[string]>;
 }
 
 function keyOf({ projectId, versionId, buildId, chainId }: ChainInput) {
-  return { projectId, versionId, buildId, chainId };
-}
-
-function versionStatusOf({ policy }: ChainInput, result: ChainResult): string | null {
-  const build = result.steps.find(({ step }) => step === 'build');
-  // Where the host deploys by an activity of its own, that one says whether the version is deployed.
-  const isDeployed = build?.status === 'committed' && (build.after?.status ?? 'completed') === 'completed';
-  return isDeployed ? policy.versionStatus.succeeded : policy.versionStatus.failed;
-}
-
-/** How many attempts a failed step took, where its last failure tells. */
-function attemptsOf(error: unknown): number {
-  const cause = error instanceof ActivityFailure ? error.cause : undefined;
-  const attempts = cause instanceof ApplicationFailure ? cause.details?.[1] : undefined;
-  return typeof attempts === 'number' ? attempts : 0;
+  return { version: payloadVersion, projectId, versionId, buildId, chainId } as const;
 }

@@ -18,57 +18,62 @@ import type {
   AskResult,
   ChatActivities,
   ChatInput,
-  PendingTurn,
+  PendingQuestion,
   ReadTarget,
   SessionRequest,
-} from '../contracts/chat.js';
-import { parseAsk, parseSessionAnswer } from '../contracts/chat.js';
-import { remedyFor } from '../contracts/failures.js';
+} from '../contracts/question.js';
+import { payloadVersion } from '../contracts/plan.js';
+import { parseAsk, parseSessionAnswer } from '../contracts/question.js';
+import { signals, updates } from '../temporal/names.js';
 import { failureOf } from './failures.js';
+import { unknownPayload } from './payload-version.js';
 import { requestSession } from './session-requests.js';
 
-/** Puts a question that the database knows to the project's session, and returns once its turn has ended. */
-export const ask = defineUpdate<AskResult, [AskInput]>('ask');
+/** Puts a question that the database knows to the project's session, and returns once it is answered or has failed. */
+export const ask = defineUpdate<AskResult, [AskInput]>(updates.ask);
 
-/** A chain's answer to `requestSession`; a hint, and anybody may send anything. */
-export const sessionAnswer = defineSignal<[unknown]>('sessionAnswer');
+/** A chain's answer to `requestSession`; a hint, and any client of Temporal may send anything. */
+export const sessionAnswer = defineSignal<[unknown]>(signals.sessionAnswer);
 
 /**
- * One chat: its questions one after the other, each on a fork that may read and not write. Question and reply stand in
- * Postgres; here are their turns' ids. It ends when nobody asks for a while, and the next question starts it again.
+ * One chat: its questions one after the other, each on a fork that may read and not write. Question and answer stand in
+ * Postgres; here are the questions' ids. It ends after a while without a question, and the next one starts it again.
  */
 export async function chat(input: ChatInput): Promise<void> {
+  if (input?.version !== payloadVersion) throw unknownPayload('the input', input?.version);
   const { policy } = input;
-  const turns = new Map<string, { turn: PendingTurn; ended: Promise<'answered' | 'failed'> }>();
+  const questions = new Map<string, { question: PendingQuestion; ended: Promise<'answered' | 'failed'> }>();
   const answered = new Set<string>();
   const ready: string[] = [];
   let running: string | null = null;
-  let endedTurns = 0;
+  let endedQuestions = 0;
   let handsOn = false;
 
-  const mustContinue = () => endedTurns >= policy.maxTurnsPerRun || workflowInfo().continueAsNewSuggested;
-  const showDetails = () => setCurrentDetails(detailsOf(endedTurns, turns.size, running));
+  const mustContinue = () =>
+    endedQuestions >= policy.maxQuestionsPerRun || workflowInfo().continueAsNewSuggested;
+  const showDetails = () => setCurrentDetails(detailsOf(endedQuestions, questions.size, running));
 
-  function begin(turn: PendingTurn): Promise<'answered' | 'failed'> {
-    const ended = run(turn);
-    turns.set(turn.turnId, { turn, ended });
+  function begin(question: PendingQuestion): Promise<'answered' | 'failed'> {
+    const ended = run(question);
+    questions.set(question.questionId, { question, ended });
     showDetails();
     return ended;
   }
 
-  async function run(turn: PendingTurn): Promise<'answered' | 'failed'> {
-    const { turnId } = turn;
+  async function run(question: PendingQuestion): Promise<'answered' | 'failed'> {
+    const { questionId } = question;
     try {
-      await reachSession(input, turn, answered);
-      ready.push(turnId);
-      await condition(() => running === null && ready[0] === turnId && !mustContinue());
-      running = turnId;
+      await reachSession(input, question, answered);
+      ready.push(questionId);
+      await condition(() => running === null && ready[0] === questionId && !mustContinue());
+      running = questionId;
       ready.shift();
       showDetails();
-      await agentActivities(input).chatPlan({
+      await agentActivities(input).answerQuestion({
+        version: payloadVersion,
         projectId: input.projectId,
         chatId: input.chatId,
-        turnId,
+        questionId,
         limits: policy.limits,
         killGraceMs: policy.killGraceMs,
       });
@@ -76,43 +81,52 @@ export async function chat(input: ChatInput): Promise<void> {
     } catch (error) {
       const failure = failureOf(error);
       await CancellationScope.nonCancellable(() =>
-        databaseActivities(input).failTurn({ projectId: input.projectId, turnId, failure }),
+        databaseActivities(input).failQuestion({
+          version: payloadVersion,
+          projectId: input.projectId,
+          questionId,
+          failure,
+        }),
       );
       return 'failed';
     } finally {
-      if (running === turnId) running = null;
-      else if (ready.includes(turnId)) ready.splice(ready.indexOf(turnId), 1);
-      turns.delete(turnId);
-      answered.delete(turnId);
-      endedTurns += 1;
+      if (running === questionId) running = null;
+      else if (ready.includes(questionId)) ready.splice(ready.indexOf(questionId), 1);
+      questions.delete(questionId);
+      answered.delete(questionId);
+      endedQuestions += 1;
       showDetails();
     }
   }
 
   // Before the handler is there: a question that is asked again arrives with the first task of this run.
-  for (const turn of input.pending ?? []) void begin(turn);
+  for (const question of input.pending ?? []) void begin(question);
   setHandler(
     ask,
     async (asked) => {
-      const { turnId, when } = asked;
+      const { questionId, when } = asked;
       if (handsOn) {
-        if (!turns.has(turnId))
-          turns.set(turnId, { turn: { turnId, when }, ended: new Promise(() => undefined) });
-        return { turnId, outcome: 'again' };
+        if (!questions.has(questionId))
+          questions.set(questionId, {
+            question: { questionId, when },
+            ended: new Promise(() => undefined),
+          });
+        return { questionId, outcome: 'again' };
       }
-      const ended = turns.get(turnId)?.ended ?? begin({ turnId, when });
+      const ended = questions.get(questionId)?.ended ?? begin({ questionId, when });
       let outcome: AskResult['outcome'] | undefined;
       void ended.then((how) => (outcome = how));
       await CancellationScope.nonCancellable(() => condition(() => outcome !== undefined || handsOn));
-      return { turnId, outcome: outcome ?? 'again' };
+      return { questionId, outcome: outcome ?? 'again' };
     },
     {
-      description: 'Puts a question to the project’s session; its words and the reply stand in the database.',
+      description:
+        'Puts a question to the project’s session; its words and the answer stand in the database.',
       validator: (asked: unknown) => {
         const question = parseAsk(asked);
-        if (!question) throw refusal('INVALID_INPUT', 'The update does not name a turn.');
-        if (turns.has(question.turnId) || turns.size < policy.maxPending) return;
-        throw refusal('CHAT_BUSY', `${turns.size} questions of this chat wait already.`);
+        if (!question) throw refusal('INVALID_INPUT', 'The update does not name a question.');
+        if (questions.has(question.questionId) || questions.size < policy.maxPending) return;
+        throw refusal('CHAT_BUSY', `${questions.size} questions of this chat wait already.`);
       },
     },
   );
@@ -120,46 +134,55 @@ export async function chat(input: ChatInput): Promise<void> {
     sessionAnswer,
     (payload) => {
       const answer = parseSessionAnswer(payload);
-      if (answer && turns.has(answer.requestId)) answered.add(answer.requestId);
+      if (answer && questions.has(answer.requestId)) answered.add(answer.requestId);
     },
     { description: 'Tells that a chain’s session may be read now; the database is looked at again.' },
   );
 
   try {
     for (;;) {
-      const isAwake = await condition(() => turns.size > 0, policy.idleMs);
-      if (isAwake) await condition(() => turns.size === 0 || (mustContinue() && running === null));
+      const isAwake = await condition(() => questions.size > 0, policy.idleMs);
+      if (isAwake) await condition(() => questions.size === 0 || (mustContinue() && running === null));
       if (mustContinue()) break;
       if (!isAwake) {
         await condition(allHandlersFinished);
-        if (turns.size === 0) return;
+        if (questions.size === 0) return;
       }
     }
   } catch (error) {
     if (!isCancellation(error)) throw error;
     // Every question is told, and its row says how it ended.
-    await CancellationScope.nonCancellable(() => condition(() => turns.size === 0 && allHandlersFinished()));
+    await CancellationScope.nonCancellable(() =>
+      condition(() => questions.size === 0 && allHandlersFinished()),
+    );
     throw error;
   }
-  // From here on whoever waits is told to ask once more; the questions themselves go along.
+  // From here on every caller that waits is told to ask once more; the questions themselves go along.
   handsOn = true;
   await condition(allHandlersFinished);
-  await continueAsNew<typeof chat>({ ...input, pending: [...turns.values()].map(({ turn }) => turn) });
+  await continueAsNew<typeof chat>({
+    ...input,
+    pending: [...questions.values()].map(({ question }) => question),
+  });
 }
 
 /** Waits until the question may read the project's session. A chain's answer makes it look; the database decides. */
-async function reachSession(input: ChatInput, turn: PendingTurn, answered: Set<string>): Promise<void> {
+async function reachSession(
+  input: ChatInput,
+  question: PendingQuestion,
+  answered: Set<string>,
+): Promise<void> {
   const { projectId, policy } = input;
-  const { turnId, when } = turn;
+  const { questionId, when } = question;
   const read = (target: ReadTarget | null) =>
-    databaseActivities(input).readSession({ projectId, when, target });
-  const isAnswered = () => answered.has(turnId);
+    databaseActivities(input).readSession({ version: payloadVersion, projectId, when, target });
+  const isAnswered = () => answered.has(questionId);
 
-  const found = await read(turn.target ?? null);
+  const found = await read(question.target ?? null);
   if (found.outcome === 'ready') return;
   const { target } = found;
-  turn.target = target;
-  await send(target.workflowId, { requestId: turnId, chatWorkflowId: workflowInfo().workflowId, when });
+  question.target = target;
+  await send(target.workflowId, { requestId: questionId, chatWorkflowId: workflowInfo().workflowId, when });
   if (when === 'now') {
     await condition(isAnswered, policy.answerWithinMs);
     return;
@@ -167,7 +190,7 @@ async function reachSession(input: ChatInput, turn: PendingTurn, answered: Set<s
   const { initial, max } = policy.lookMs;
   for (let waitMs = initial; ; waitMs = Math.min(2 * waitMs, max)) {
     await condition(isAnswered, waitMs);
-    answered.delete(turnId);
+    answered.delete(questionId);
     if ((await read(target)).outcome === 'ready') return;
   }
 }
@@ -182,7 +205,7 @@ async function send(workflowId: string, request: SessionRequest): Promise<void> 
 }
 
 // Milliseconds of work that must succeed in the end: a chat that cannot reach Postgres waits visibly. 1 s doubling to 1 min.
-function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSession' | 'failTurn'> {
+function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSession' | 'failQuestion'> {
   return proxyActivities<ChatActivities>({
     taskQueue: policy.taskQueues.chains,
     startToCloseTimeout: '30 s',
@@ -190,9 +213,9 @@ function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSe
   });
 }
 
-// Somebody waits for the reply: tries follow each other quickly, 1 + 2 + 4 + 8 s apart. The lease in the journal keeps two
-// agents apart; the time over the turn's own limit is for starting, for a former agent's end, and for the commit.
-function agentActivities({ policy }: ChatInput): Pick<ChatActivities, 'chatPlan'> {
+// A person waits for the answer: tries follow each other quickly, 1 + 2 + 4 + 8 s apart. The lease in the journal keeps two
+// agents apart; the time over the question's own limit is for starting, for a former lease, and for the commit.
+function agentActivities({ policy }: ChatInput): Pick<ChatActivities, 'answerQuestion'> {
   return proxyActivities<ChatActivities>({
     taskQueue: policy.taskQueues.chats,
     startToCloseTimeout: policy.limits.timeoutMs + policy.killGraceMs + 120_000,
@@ -207,12 +230,12 @@ function agentActivities({ policy }: ChatInput): Pick<ChatActivities, 'chatPlan'
 }
 
 function refusal(code: 'INVALID_INPUT' | 'CHAT_BUSY', message: string): ApplicationFailure {
-  return ApplicationFailure.create({ type: code, message, nonRetryable: true, details: [remedyFor(code)] });
+  return ApplicationFailure.create({ type: code, message, nonRetryable: true });
 }
 
 function detailsOf(ended: number, pending: number, running: string | null): string {
   return [
     `**${pending === 0 ? 'idle' : 'busy'}** · ${pending} pending · ${ended} ended in this run`,
-    ...(running === null ? [] : [`\nThe agent works on turn ${running}.`]),
+    ...(running === null ? [] : [`\nThe agent works on question ${running}.`]),
   ].join('\n');
 }

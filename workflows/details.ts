@@ -6,18 +6,15 @@ export function chainDetails(state: ChainState): string {
   return [
     `**${state.status}** · head ${code(state.head.sessionId)} · base ${code(state.baseSessionId)}`,
     ...(state.resumedFrom === undefined ? [] : [`\n${state.resumedFrom}`]),
-    ...(state.line ? [`\n⏳ Place ${state.line.place} in line, behind ${code(state.line.waitsFor)}.`] : []),
+    ...(state.queue
+      ? [`\n⏳ Position ${state.queue.position} in the queue, behind ${code(state.queue.waitsFor)}.`]
+      : []),
     '',
     '| step | status | old session | new session | turns | from the cache | cost |',
     '|---|---|---|---|---:|---:|---:|',
     ...state.steps.map(stepRow),
     ...state.steps.flatMap(({ step, status, reason }) =>
       status === 'waiting' && reason ? [`\n⏳ ${step}: ${reason}`] : [],
-    ),
-    ...state.steps.flatMap(({ step, after }) =>
-      after?.status === 'running'
-        ? [`\n⏳ ${step}: ${after.activity} on the task queue ${code(after.taskQueue)}`]
-        : [],
     ),
     ...state.warnings.map((warning) => `\n⚠ ${warning}`),
     ...(state.failure

@@ -1,30 +1,25 @@
 import { ActivityFailure, ApplicationFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
-import { type Failure, isFailureCode, remedyFor } from '../contracts/failures.js';
+import { type Failure, failureOfCode, isFailureCode } from '../contracts/failures.js';
 
-/** What went wrong in an activity, from the error in which Temporal wraps it. */
+/** What went wrong in an activity, from the error in which Temporal wraps it: the code, and what the code means. */
 export function failureOf(error: unknown): Failure {
-  if (isCancellation(error)) {
-    return { code: 'CANCELLED', message: 'The workflow was cancelled.', remedy: remedyFor('CANCELLED') };
-  }
+  if (isCancellation(error)) return failureOfCode('CANCELLED');
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof ApplicationFailure && isFailureCode(cause.type)) {
-    const remedy = cause.details?.[0];
-    return {
-      code: cause.type,
-      message: cause.message,
-      remedy: typeof remedy === 'string' ? remedy : remedyFor(cause.type),
-    };
+    const failure = failureOfCode(cause.type);
+    // What this workflow threw itself is of its own words.
+    return cause === error ? { ...failure, message: cause.message } : failure;
   }
   if (cause instanceof TimeoutFailure) {
-    return {
-      code: 'WORKER_LOST',
-      message: `No worker finished the step in time (${cause.timeoutType}).`,
-      remedy: remedyFor('WORKER_LOST'),
-    };
+    const { code, remedy } = failureOfCode('WORKER_LOST');
+    return { code, message: `No worker finished the step in time (${cause.timeoutType}).`, remedy };
   }
-  return {
-    code: 'AGENT_FAILED',
-    message: cause instanceof Error ? cause.message : String(cause),
-    remedy: remedyFor('AGENT_FAILED'),
-  };
+  return failureOfCode('INTERNAL');
+}
+
+/** The number of the attempt that failed, where the failure tells it; else 0. */
+export function attemptOf(error: unknown): number {
+  const cause = error instanceof ActivityFailure ? error.cause : undefined;
+  const attempt = cause instanceof ApplicationFailure ? cause.details?.[0] : undefined;
+  return typeof attempt === 'number' ? attempt : 0;
 }

@@ -7,7 +7,7 @@ import {
 } from '@temporalio/common';
 
 /**
- * The workflows' payload converter: what cannot be decoded arrives as undefined. Anybody who reaches Temporal may signal a
+ * The workflows' payload converter: what cannot be decoded arrives as undefined. Any client of Temporal may signal a
  * workflow, and the SDK decodes a signal outside of every handler: a payload in a foreign encoding would fail the
  * workflow's tasks for ever.
  */

@@ -1,6 +1,6 @@
 import type {
-  AfterState,
   ChainInput,
+  ChainPolicy,
   ChainResult,
   ChainState,
   CommittedStep,
@@ -13,6 +13,7 @@ import type {
 import { assertNever } from '../contracts/assert-never.js';
 import type { Failure } from '../contracts/failures.js';
 import { describeOrigin, isAtOrigin } from '../contracts/origin.js';
+import type { StepPlan } from '../contracts/plan.js';
 import type { ClosedChainStatus, StepName } from '../contracts/steps.js';
 
 /** What can happen to a chain. */
@@ -22,34 +23,36 @@ export type ChainEvent =
   | { type: 'stepStarted'; step: StepName }
   | { type: 'stepWaits'; waiting: WaitingStep }
   | { type: 'stepEnded'; result: CommittedStep | SkippedStep }
+  | { type: 'activityEnded'; step: StepName }
   | { type: 'stepFailed'; step: StepName; failure: Failure; attempts: number; critical: boolean }
   | { type: 'stepCancelled'; step: StepName }
-  | { type: 'afterStarted'; step: StepName; activity: string; taskQueue: string }
-  | { type: 'afterEnded'; step: StepName; failure: Failure | null; critical: boolean }
-  | { type: 'afterCancelled'; step: StepName }
   | { type: 'failed'; failure: Failure };
 
-export function initialState({ projectId, versionId, buildId, mode, steps }: ChainInput): ChainState {
+export function initialState({ projectId, versionId, buildId, mode }: ChainInput): ChainState {
   return {
-    projectId,
-    versionId,
-    buildId,
-    mode,
+    ...{ projectId, versionId, buildId, mode },
     status: 'queued',
     head: { sessionId: null, seq: null },
     baseSessionId: null,
-    steps: steps.map((step) => ({
-      step,
-      status: 'pending',
-      attempts: 0,
-      oldSessionId: null,
-      newSessionId: null,
-      turns: 0,
-      usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
-      costUsd: 0,
-      durationMs: 0,
-    })),
+    steps: [],
     warnings: [],
+  };
+}
+
+/** A step of which nothing is known yet but its plan. */
+export function pendingStep({ name, kind, role }: Pick<StepPlan, 'name' | 'kind' | 'role'>): StepState {
+  return {
+    step: name,
+    kind,
+    ...(role ? { role } : {}),
+    status: 'pending',
+    attempts: 0,
+    oldSessionId: null,
+    newSessionId: null,
+    turns: 0,
+    usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+    costUsd: 0,
+    durationMs: 0,
   };
 }
 
@@ -57,17 +60,19 @@ export function initialState({ projectId, versionId, buildId, mode, steps }: Cha
 export function reduce(state: ChainState, event: ChainEvent): ChainState {
   switch (event.type) {
     case 'queued': {
-      const { place, waitsFor } = event.queued;
-      return { ...state, line: { place, waitsFor } };
+      const { position, waitsFor } = event.queued;
+      return { ...state, queue: { position, waitsFor } };
     }
     case 'opened': {
-      const { head, baseSessionId, warnings, origin } = event.opened;
+      const { head, baseSessionId, warnings, origin, plan } = event.opened;
       return {
-        ...withoutLine(state),
+        ...withoutQueue(state),
         status: 'running',
         head,
         baseSessionId,
-        ...(origin ? { origin, resumedFrom: describeOrigin(origin, baseSessionId) } : {}),
+        origin,
+        resumedFrom: describeOrigin(origin, baseSessionId),
+        steps: plan.steps.map(pendingStep),
         warnings: [...state.warnings, ...warnings],
       };
     }
@@ -77,12 +82,14 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
       const { step, attempt, reason, waitMs } = event.waiting;
       return withStep({ ...state, status: 'waiting' }, step, {
         status: 'waiting',
-        attempts: attempt,
+        ...(attempt > 0 ? { attempts: attempt } : {}),
         reason: `Waits ${Math.ceil(waitMs / 1000)} s. ${reason}`,
       });
     }
     case 'stepEnded':
       return stepEnded(state, event.result);
+    case 'activityEnded':
+      return withStep(state, event.step, { status: 'completed' });
     case 'stepFailed': {
       const failed = withStep(state, event.step, {
         status: 'failed',
@@ -95,14 +102,6 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
     }
     case 'stepCancelled':
       return withStep(state, event.step, { status: 'cancelled' });
-    case 'afterStarted': {
-      const { step, activity, taskQueue } = event;
-      return withStep(state, step, { after: { activity, taskQueue, status: 'running' } });
-    }
-    case 'afterEnded':
-      return afterEnded(state, event);
-    case 'afterCancelled':
-      return withAfter(state, event.step, { status: 'cancelled' });
     case 'failed':
       return { ...state, failure: event.failure };
     default:
@@ -112,17 +111,31 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
 
 /** How the chain ended, once nothing more will happen to it. */
 export function resultOf(state: ChainState): ChainResult {
-  return { ...withoutLine(state), status: closedStatusOf(state) };
+  return { ...withoutQueue(state), status: closedStatusOf(state) };
 }
 
-function withoutLine({ line: _, ...state }: ChainState): ChainState {
+function withoutQueue({ queue: _, ...state }: ChainState): ChainState {
   return state;
 }
 
 /** What the next step forks: the head, or until this run has moved it what the chain works from. */
 export function baseOf(state: ChainState): ChainState['baseSessionId'] {
-  if (state.origin) return isAtOrigin(state.origin, state.head) ? state.baseSessionId : state.head.sessionId;
-  return state.steps.some((step) => step.status === 'committed') ? state.head.sessionId : state.baseSessionId;
+  return state.origin && !isAtOrigin(state.origin, state.head) ? state.head.sessionId : state.baseSessionId;
+}
+
+/**
+ * `project_versions.status` after a chain; null leaves it alone, as a chain without a build does. Where the host deploys by a
+ * step of its own, that one says whether the version is deployed.
+ */
+export function versionStatusOf(
+  { steps }: ChainResult,
+  { succeeded, failed }: ChainPolicy['versionStatus'],
+): string | null {
+  const build = steps.find(({ role }) => role === 'build');
+  if (!build) return null;
+  const deploy = steps.find(({ role }) => role === 'deploy');
+  const isDeployed = build.status === 'committed' && (deploy?.status ?? 'completed') === 'completed';
+  return isDeployed ? succeeded : failed;
 }
 
 function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): ChainState {
@@ -144,22 +157,6 @@ function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): Chai
   return result.seq <= (state.head.seq ?? 0)
     ? { ...moved, warnings }
     : { ...moved, warnings, head: { sessionId: result.newSessionId, seq: result.seq } };
-}
-
-function afterEnded(
-  state: ChainState,
-  { step, failure, critical }: { step: StepName; failure: Failure | null; critical: boolean },
-): ChainState {
-  if (!failure) return withAfter(state, step, { status: 'completed' });
-  const failed = withAfter(state, step, { status: 'failed', failure });
-  return critical
-    ? { ...failed, failure }
-    : { ...failed, warnings: [...failed.warnings, `${step}: ${failure.message}`] };
-}
-
-function withAfter(state: ChainState, name: StepName, change: Partial<AfterState>): ChainState {
-  const after = state.steps.find(({ step }) => step === name)?.after;
-  return after ? withStep(state, name, { after: { ...after, ...change } }) : state;
 }
 
 function withStep(state: ChainState, name: StepName, change: Partial<StepState>): ChainState {

@@ -1,19 +1,20 @@
 import { CancellationScope, defineSignal, getExternalWorkflowHandle, setHandler } from '@temporalio/workflow';
-import { type SessionRequest, parseSessionRequest } from '../contracts/chat.js';
+import { type SessionRequest, parseSessionRequest } from '../contracts/question.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
+import { signals } from '../temporal/names.js';
 
 /** A chat asks a running chain for the session to read: now, after the step that runs, or once the chain is closed. */
-export const requestSession = defineSignal<[unknown]>('requestSession');
+export const requestSession = defineSignal<[unknown]>(signals.requestSession);
 
 /** Keeps what chats have asked for until it can be answered. */
 export interface SessionRequests {
-  /** Answers those who wait for the end of the step. */
+  /** Answers the chats that wait for the end of the step. */
   stepEnded(): void;
-  /** Answers everybody, on whatever path the chain ends; never throws. */
+  /** Answers every chat, on whatever path the chain ends; never throws. */
   chainEnded(): Promise<void>;
 }
 
-/** More than a chain's chats would ever ask for; whoever finds no room reads the database. */
+/** More than a chain's chats would ever ask for; a chat that finds no room reads the database. */
 const maxWaiting = 100;
 
 /**
@@ -31,7 +32,7 @@ export function answerSessionRequests(chain: {
   function answer({ requestId, chatWorkflowId }: SessionRequest): void {
     // A cancelled chain answers, too.
     const sent = CancellationScope.nonCancellable(() =>
-      getExternalWorkflowHandle(chatWorkflowId).signal('sessionAnswer', {
+      getExternalWorkflowHandle(chatWorkflowId).signal(signals.sessionAnswer, {
         requestId,
         sessionId: chain.head(),
       }),

@@ -1,0 +1,30 @@
+import type { BeginActivityInput, BegunActivity, EndActivityInput } from '../contracts/chain.js';
+import { requireChain } from '../storage/chains/chains.js';
+import { beginActivityStep, endActivityStep } from '../storage/operations/activity-steps.js';
+import type { ActivityDependencies } from './dependencies.js';
+
+/** Journals that an activity of the host is about to be called, and says with what. Throws FENCED. */
+export async function beginActivity(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  input: BeginActivityInput,
+): Promise<BegunActivity> {
+  const { projectId, versionId, buildId, chainId, ticket, step, round, plan, head } = input;
+  const { activity, taskQueue, role = null } = plan;
+  const { workspace } = await requireChain(pool, input);
+  const begun = await beginActivityStep(pool, {
+    ...{ projectId, chainId, ticket, step, round, role, activity, taskQueue },
+    ...head,
+  });
+  return begun.outcome === 'completed'
+    ? begun
+    : { outcome: 'call', call: { projectId, versionId, buildId, step, key: begun.key, ...head, workspace } };
+}
+
+/** Journals how an activity of the host ended; a chain that no longer holds its project changes nothing. */
+export async function endActivity(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { projectId, chainId, ticket, step, round, failure }: EndActivityInput,
+): Promise<void> {
+  const cancelled = failure?.code === 'CANCELLED';
+  await endActivityStep(pool, { projectId, chainId, ticket, step, round, failure, cancelled });
+}

@@ -1,0 +1,279 @@
+import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Context } from '@temporalio/activity';
+import { type AgentResult, AgentRunError, type AgentSpend, type RunLimits } from '../agent/run.js';
+import type { AgentTask } from '../agent/kinds/kind.js';
+import { kinds } from '../agent/kinds/kinds.js';
+import { SessionChainError, toFailure, toSessionChainError } from '../contracts/failures.js';
+import type { ChainId, ProjectId, SessionId } from '../contracts/ids.js';
+import type { ChainMode } from '../contracts/steps.js';
+import { type AttemptMetrics, nothingSpent } from '../storage/ledger/metrics.js';
+import {
+  type Attempt,
+  type Begun,
+  type OperationRequest,
+  adoptSession,
+  beginOperation,
+  endOperation,
+  journalFork,
+  quarantineParent,
+} from '../storage/operations/operations.js';
+import type { ActivityDependencies } from './dependencies.js';
+import { type EarlierWork, findEarlierWork } from './evidence.js';
+import { AttemptError } from './failures.js';
+import type { Heartbeat } from './heartbeat.js';
+import { type Hold, holdAttempt } from './hold.js';
+import { settleLedger } from './ledger.js';
+
+/** An operation that an agent performs, and what is its own in it. */
+export interface AgentOperation<Stored, Outcome> {
+  projectId: ProjectId;
+  operation: OperationRequest['operation'];
+  inputDigest: string;
+  task: AgentTask;
+  model: string;
+  mode: ChainMode;
+  instructionKind: 'none' | 'free';
+  /** Real path. */
+  workspace: string;
+  killGraceMs: number;
+  /** The chain whose stop requests count. */
+  chainId?: ChainId;
+  /** The session to look at first among those of earlier attempts; changes nothing of what is found. */
+  hint?: () => Promise<string | null>;
+  /** Once the attempt is journalled, before anything is paid. */
+  onBegun?: (attempt: Attempt, earlier: EarlierWork | null) => Promise<void>;
+  /** Whether costs that came to light later matter before the run. */
+  hasCostLimit: boolean;
+  /** What the run may take. Throws BUDGET_EXCEEDED where nothing is left. */
+  limits: () => Promise<RunLimits>;
+  /** The user message of a run that does not go on from an earlier one. */
+  message: (attempt: Attempt) => string;
+  onText?: (attempt: Attempt) => (text: string, message: number) => void;
+  /** The files that the run has written so far, with its session: at its start, at each new file, and now and then. */
+  onFiles?: (sessionId: SessionId, files: string[]) => void;
+  /** Of an operation that was committed before. */
+  stored: (result: Stored) => Outcome;
+  commit: (done: DoneOperation) => Promise<Outcome>;
+  /** Makes an attempt that the model service turned away wait instead of failing; with how long, and the outcome. */
+  waits?: (failure: SessionChainError, attempt: Attempt) => Promise<{ waitMs: number; outcome: Outcome }>;
+}
+
+/** An operation that is done and not yet committed. */
+export interface DoneOperation {
+  attempt: Attempt;
+  /** The attempt's own session, or the one that it adopts. */
+  sessionId: SessionId;
+  /** What that session forked. */
+  parentSessionId: SessionId | null;
+  /** The base that the work was done on: the attempt's own, or that of the earlier attempt that it goes on from. */
+  baseSessionId: SessionId | null;
+  text: string;
+  value?: Record<string, unknown>;
+  warnings: string[];
+  spent: AttemptMetrics;
+}
+
+/**
+ * One attempt: journal it, judge what earlier attempts left in the store, let Claude Code do what is missing under the
+ * session id that the journal chose, commit. What is committed already returns its stored result, and what an earlier
+ * attempt finished is adopted; neither costs anything.
+ */
+export async function perform<Stored, Outcome>(
+  deps: ActivityDependencies,
+  beat: Heartbeat,
+  operation: AgentOperation<Stored, Outcome>,
+): Promise<Outcome> {
+  const leaseMs = (Context.current().info.heartbeatTimeoutMs ?? 30_000) + operation.killGraceMs;
+  const begun = await beginOnceAlone(deps, operation, leaseMs);
+  if (begun.outcome === 'committed') return operation.stored(begun.result);
+  const { attempt } = begun;
+  const hold = holdAttempt(deps, attempt, { chainId: operation.chainId, leaseMs });
+  const ledger = { spent: nothingSpent };
+  try {
+    const hint = begun.earlier.length > 1 ? await operation.hint?.() : null;
+    const earlier = await findEarlierWork(deps, operation, begun.earlier, hint);
+    await operation.onBegun?.(attempt, earlier);
+    if (attempt.attempt > 1 || operation.hasCostLimit) await settleLedger(deps, operation.projectId);
+    const done =
+      earlier?.evidence.kind === 'finished'
+        ? await adopt(deps, attempt, earlier)
+        : await run(deps, operation, { attempt, earlier, beat, hold, ledger });
+    return await whenDatabaseAnswers(hold.signal, async () => {
+      // This run tells the prices that those of a killed one are worked out from.
+      if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
+      return await operation.commit(done);
+    });
+  } catch (error) {
+    return await endedWithout(deps, operation, { attempt, hold, ledger }, error);
+  } finally {
+    hold.release();
+  }
+}
+
+/** Begins an attempt as soon as the leases of all earlier ones have expired. */
+async function beginOnceAlone<Stored>(
+  { pool }: ActivityDependencies,
+  { projectId, operation, inputDigest }: AgentOperation<Stored, unknown>,
+  leaseMs: number,
+): Promise<Exclude<Begun<Stored>, { outcome: 'former_agent_alive' }>> {
+  const { cancellationSignal, cancellationDetails } = Context.current();
+  const worker = `${process.pid}@${hostname()}`;
+  for (;;) {
+    const begun = await beginOperation<Stored>(pool, { projectId, operation, inputDigest, worker, leaseMs });
+    if (begun.outcome !== 'former_agent_alive') return begun;
+    // The former worker was told to stop and may say at any moment that it has.
+    await delay(Math.min(begun.waitMs, 500), undefined, { signal: cancellationSignal }).catch(() => {
+      throw cancellationDetails?.cancelRequested
+        ? new SessionChainError('CANCELLED', 'Cancelled before the attempt began.')
+        : new SessionChainError('WORKER_LOST', 'The worker was stopped before the attempt began.');
+    });
+  }
+}
+
+/** Takes over what an earlier attempt finished; it was paid then, and accounted for in that attempt's own row. */
+async function adopt(
+  { pool }: ActivityDependencies,
+  attempt: Attempt,
+  { sessionId, baseSessionId, evidence, text }: EarlierWork,
+): Promise<DoneOperation> {
+  await adoptSession(pool, attempt, sessionId);
+  const value = evidence.kind === 'finished' ? evidence.value : undefined;
+  return {
+    ...{ attempt, sessionId, baseSessionId, text },
+    parentSessionId: baseSessionId,
+    ...(value === undefined ? {} : { value }),
+    warnings: [],
+    spent: nothingSpent,
+  };
+}
+
+interface RunningAttempt {
+  attempt: Attempt;
+  earlier: EarlierWork | null;
+  beat: Heartbeat;
+  hold: Hold;
+  /** What the attempt has spent so far, whether it comes to a commit or not. */
+  ledger: { spent: AttemptMetrics };
+}
+
+/** Often enough for a copy of them that is kept for an hour. */
+const refreshFilesMs = 20 * 60_000;
+
+async function run<Stored>(
+  deps: ActivityDependencies,
+  operation: AgentOperation<Stored, unknown>,
+  { attempt, earlier, beat, hold, ledger }: RunningAttempt,
+): Promise<DoneOperation> {
+  const { task, model, onText, onFiles } = operation;
+  const limits = await operation.limits();
+  const goesOn = earlier && kinds[task.kind].continueMessage(task.name);
+  const parentSessionId = earlier && goesOn ? earlier.sessionId : attempt.baseSessionId;
+  if (parentSessionId !== null && parentSessionId === attempt.head.sessionId && !attempt.headIsWhole) {
+    throw new SessionChainError(
+      'SESSION_NOT_IN_STORE',
+      `The head of the project ${attempt.projectId} is the session ${parentSessionId}, whose transcript is not in the store.`,
+    );
+  }
+  if (earlier && goesOn) await journalFork(deps.pool, attempt, earlier.sessionId);
+  let files: string[] = [];
+  const tellFiles = () => onFiles?.(attempt.sessionId, files);
+  tellFiles();
+  const refresh = setInterval(tellFiles, refreshFilesMs);
+  const running = deps.agent.run(
+    {
+      task,
+      mode: operation.mode,
+      sessionId: attempt.sessionId,
+      baseSessionId: parentSessionId,
+      store: deps.createTranscriptStore(operation.projectId),
+      prompt: goesOn || operation.message(attempt),
+      earlierEntries: earlier && goesOn ? earlier.own : [],
+      instructionKind: operation.instructionKind,
+      model,
+      workspace: operation.workspace,
+      killGraceMs: operation.killGraceMs,
+      ...limits,
+    },
+    {
+      signal: hold.signal,
+      onProgress: (progress) => beat.report(progress),
+      onFiles: (written) => {
+        files = written;
+        tellFiles();
+      },
+      ...(onText ? { onText: onText(attempt) } : {}),
+    },
+  );
+  const result: AgentResult = await running.finally(() => clearInterval(refresh));
+  ledger.spent = metricsOf(result);
+  const { value } = result;
+  return {
+    attempt,
+    sessionId: result.sessionId,
+    parentSessionId,
+    baseSessionId: earlier && goesOn ? earlier.baseSessionId : attempt.baseSessionId,
+    text: result.text,
+    ...(value === undefined ? {} : { value }),
+    warnings: result.warnings,
+    spent: ledger.spent,
+  };
+}
+
+// The agent's work is done and paid: a database that is away for a while must not waste it.
+async function whenDatabaseAnswers<Result>(
+  signal: AbortSignal,
+  attempt: () => Promise<Result>,
+): Promise<Result> {
+  for (let waitMs = 500; ; waitMs = Math.min(2 * waitMs, 5_000)) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof SessionChainError) || error.code !== 'DATABASE_UNAVAILABLE' || signal.aborted)
+        throw error;
+      await delay(waitMs);
+    }
+  }
+}
+
+/** Records how an attempt ended that committed nothing, and tells the workflow: that it waits, or that it failed. */
+async function endedWithout<Outcome>(
+  { pool, log }: ActivityDependencies,
+  { waits }: Pick<AgentOperation<never, Outcome>, 'waits'>,
+  { attempt, hold, ledger }: Pick<RunningAttempt, 'attempt' | 'hold' | 'ledger'>,
+  error: unknown,
+): Promise<Outcome> {
+  const failure = classify(toSessionChainError(error), hold);
+  const spent = error instanceof AgentRunError ? metricsOf(error.spent) : ledger.spent;
+  const end = { failure: toFailure(failure), spent };
+  if (failure.code === 'MODEL_UNAVAILABLE' && waits) {
+    const { waitMs, outcome } = await waits(failure, attempt);
+    await endOperation(pool, attempt, { ...end, waitMs });
+    return outcome;
+  }
+  try {
+    await endOperation(pool, attempt, end);
+    // What could not be loaded now must not be handed out again.
+    if (failure.code === 'SESSION_NOT_IN_STORE') await quarantineParent(pool, attempt, failure.message);
+  } catch (cause) {
+    // The next attempt ends what is recorded as running.
+    log.warn({ err: cause, attemptId: attempt.attemptId }, 'The end of the attempt could not be recorded.');
+  }
+  throw new AttemptError(failure, attempt.attempt);
+}
+
+function metricsOf(spent: AgentSpend): AttemptMetrics {
+  const { usage, byModel, costUsd, turns, durationMs, apiDurationMs, model, agentVersion } = spent;
+  const { turnInFlightUnknown } = spent;
+  return {
+    ...{ usage, byModel, turns, durationMs, apiDurationMs, model, agentVersion, turnInFlightUnknown },
+    // Of no turn there is nothing to work out later.
+    costUsd: costUsd ?? (turns === 0 ? 0 : null),
+  };
+}
+
+/** A run that was stopped is cancelled only if its chain was; else this worker lost it, and another goes on with it. */
+function classify(failure: SessionChainError, hold: Hold): SessionChainError {
+  if (failure.code !== 'CANCELLED' || hold.isCancelled()) return failure;
+  return new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the attempt.');
+}

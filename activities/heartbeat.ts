@@ -1,0 +1,26 @@
+import { Context } from '@temporalio/activity';
+import type { AgentProgress } from '../agent/progress.js';
+import type { StepProgress } from '../contracts/chain.js';
+
+export interface Heartbeat {
+  report(progress: AgentProgress): void;
+}
+
+/** Beats at once, then at every report and at least at a third of the heartbeat timeout, as long as the work goes on. */
+export async function withHeartbeat<Result>(work: (beat: Heartbeat) => Promise<Result>): Promise<Result> {
+  const context = Context.current();
+  let last: StepProgress = { turns: 0, activity: 'starting' };
+  const beat = () => context.heartbeat(last);
+  beat();
+  const timer = setInterval(beat, (context.info.heartbeatTimeoutMs ?? 30_000) / 3);
+  try {
+    return await work({
+      report({ turns, toolName, file, status }) {
+        last = { turns, activity: [toolName, file].filter(Boolean).join(' ') || status || last.activity };
+        beat();
+      },
+    });
+  } finally {
+    clearInterval(timer);
+  }
+}

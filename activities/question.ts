@@ -1,0 +1,155 @@
+import { type Exchange, questionMessage, questionTask } from '../agent/kinds/question.js';
+import { SessionChainError } from '../contracts/failures.js';
+import type { SessionId } from '../contracts/ids.js';
+import {
+  type AnswerKind,
+  type Question,
+  type QuestionFailureInput,
+  type QuestionInput,
+  type ReadSessionInput,
+  type SessionRead,
+  questionBuildId,
+} from '../contracts/question.js';
+import { inputDigest } from '../definition/digest.js';
+import { chainModel } from '../definition/resolve-plan.js';
+import { commitOperation } from '../storage/operations/operations.js';
+import {
+  chatWorkspace,
+  isStepRunning,
+  failQuestion as markFailed,
+  readHolder,
+  readPast,
+  requireQuestion,
+  startQuestion,
+} from '../storage/questions/questions.js';
+import { forgetReplyChunks } from '../storage/questions/reply-chunks.js';
+import { resolveWorkspace } from '../workspace/workspace.js';
+import { perform } from './attempt.js';
+import type { ActivityDependencies } from './dependencies.js';
+import { withHeartbeat } from './heartbeat.js';
+import { createReplyStream } from './reply-stream.js';
+
+/** Looks which session a question may read by now; see {@link SessionRead}. */
+export async function readSession(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { projectId, target, when }: ReadSessionInput,
+): Promise<SessionRead> {
+  const holder = await readHolder(pool, projectId);
+  if (!target) {
+    const isFree = !holder || (when === 'after_step' && !(await isStepRunning(pool, projectId, holder)));
+    return isFree ? { outcome: 'ready' } : { outcome: 'wait', target: holder };
+  }
+  const waits =
+    when === 'after_step'
+      ? await isStepRunning(pool, projectId, target)
+      : when === 'committed' && holder?.workflowId === target.workflowId;
+  return waits ? { outcome: 'wait', target } : { outcome: 'ready' };
+}
+
+/** Records that a question has failed for good; an answered one stays answered. The workflow knows the code only. */
+export async function failQuestion(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { questionId, failure }: QuestionFailureInput,
+): Promise<void> {
+  await markFailed(pool, questionId, failure);
+}
+
+/**
+ * One try of a question: the next attempt of its operation, on a fork that may read and not write. Where the head is still
+ * what the question found, it moves to the question's session; else the answer stays a side branch.
+ */
+export async function answerQuestion(
+  deps: ActivityDependencies,
+  input: QuestionInput,
+): Promise<{ kind: AnswerKind }> {
+  return await withHeartbeat(async (beat) => {
+    const question = await requireQuestion(deps.pool, input.questionId);
+    if (question.kind) return { kind: question.kind };
+    const { projectId, chatId, questionId } = question;
+    await forgetReplyChunks(deps.pool, chatId, questionId);
+    const workspace = await workspaceOf(deps, question);
+    const { branch, unknownToHead } = await readPast(deps.pool, question);
+    const task = questionTask(deps.definition);
+    const model = chainModel(deps.definition);
+    const { timeoutMs, maxTurns, maxCostUsd } = input.limits;
+    let endStream: () => Promise<void> = async () => undefined;
+    try {
+      return await perform<{ seq?: number }, { kind: AnswerKind }>(deps, beat, {
+        ...{ projectId, task, model, workspace },
+        operation: {
+          kind: 'outside',
+          versionId: null,
+          buildId: questionBuildId(questionId),
+          source: 'chat_plan',
+          sessionId: null,
+          ...(branch ? { fork: { sessionId: branch.sessionId, whileHead: branch.headSessionId } } : {}),
+        },
+        // The question alone: which earlier exchanges it has to be told of follows from what it forks.
+        inputDigest: inputDigest(deps.definition, {
+          prompt: question.question,
+          allowedTools: task.allowedTools,
+          model,
+        }),
+        mode: 'update',
+        instructionKind: 'free',
+        killGraceMs: input.killGraceMs,
+        onBegun: async (attempt, earlier) => {
+          // What an earlier try read stays what the question has read, though the head went on meanwhile.
+          const hasMoved = earlier !== null && earlier.baseSessionId !== attempt.baseSessionId;
+          await startQuestion(
+            deps.pool,
+            questionId,
+            hasMoved ? question.headSessionId : attempt.head.sessionId,
+          );
+        },
+        hasCostLimit: false,
+        limits: async () => ({ timeoutMs, maxTurns, ...(maxCostUsd === undefined ? {} : { maxCostUsd }) }),
+        message: ({ baseSessionId }) =>
+          questionMessage(question.question, notesFor(baseSessionId, branch?.sessionId, unknownToHead)),
+        onText: ({ attempt }) => {
+          const stream = createReplyStream(deps, questionId, attempt);
+          endStream = () => stream.end();
+          return (text, message) => stream.add(text, message);
+        },
+        stored: ({ seq }) => ({ kind: seq === undefined ? 'side_branch' : 'transition' }),
+        commit: async ({ attempt, sessionId, parentSessionId, baseSessionId, text, spent }) => {
+          const { outcome } = await commitOperation(deps.pool, {
+            ...{ attempt, parentSessionId },
+            source: 'chat_plan',
+            newSessionId: sessionId,
+            metrics: spent,
+            result: { newSessionId: sessionId },
+            answer: { questionId, reply: text },
+            // The commit decides: the answer moves the head that it found, or stays beside the main line. Both are paid.
+            beside: baseSessionId === attempt.baseSessionId ? 'allowed' : 'always',
+          });
+          return { kind: outcome === 'moved' ? 'transition' : 'side_branch' };
+        },
+      });
+    } finally {
+      await endStream();
+    }
+  });
+}
+
+/** A session that goes on from the chat's own side branch knows what was said there. */
+function notesFor(
+  baseSessionId: SessionId | null,
+  branchSessionId: SessionId | undefined,
+  unknownToHead: Exchange[],
+): Exchange[] {
+  return baseSessionId !== null && baseSessionId === branchSessionId ? [] : unknownToHead;
+}
+
+async function workspaceOf(
+  { pool, workspaceRoots }: ActivityDependencies,
+  { projectId, chatId }: Question,
+): Promise<string> {
+  const workspace = await chatWorkspace(pool, projectId, chatId);
+  if (workspace !== null) return await resolveWorkspace(workspace, workspaceRoots);
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The folder of the project ${projectId} is unknown.`,
+    'Pass a workspace with the question, or start a chain of the project first.',
+  );
+}
