@@ -1,6 +1,6 @@
 import type { ChainState } from '../contracts/chain.js';
-import { chainWorkflowId } from '../contracts/ids.js';
-import { type Look, facts, formatStatus, formatTime, placeInLine, stepLine, stepTable } from './format.js';
+import { chainWorkflowId } from '../temporal/names.js';
+import { type Look, facts, formatStatus, formatTime, queuePosition, stepLine, stepTable } from './format.js';
 
 /** A chain as text: where it stands, its steps, what went wrong and what to do about it. */
 export function chainReport(
@@ -13,7 +13,7 @@ export function chainReport(
       ['chain', chainWorkflowId(state)],
       ['mode', state.mode],
       ['status', formatStatus(state.status, { colour })],
-      ['waits at', state.line && placeInLine(state.line)],
+      ['queue', state.queue && queuePosition(state.queue)],
       ['waits until', state.waitingUntil && formatTime(new Date(state.waitingUntil))],
       ['base session', state.baseSessionId ?? '(new)'],
       ['from', state.resumedFrom],

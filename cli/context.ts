@@ -1,12 +1,13 @@
-import { Client, Connection } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
+import type { Client } from '@temporalio/client';
 import { type SessionChain, createSessionChain } from '../client/session-chain.js';
 import { type Config, processEnvironment, readConfig, required } from '../config/environment.js';
 import type { ChainPolicy } from '../contracts/chain.js';
-import { SessionChainError } from '../contracts/failures.js';
-import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
+import type { ChainOverrides } from '../contracts/plan.js';
+import { defaultPolicy } from '../contracts/policy.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
+import { connectClient } from '../temporal/connect.js';
+import { taskQueuesOf } from '../temporal/names.js';
 
 /** What a command works with; each part is made when it is first asked for, and closed with the command. */
 export interface CommandContext {
@@ -42,6 +43,7 @@ export async function withContext<Result>(
       pool: await database(),
       temporal: await temporal(),
       policy: policyOf(config),
+      overrides: overridesOf(config),
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
       searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
     }),
@@ -61,54 +63,27 @@ export function openPool(config: Config): Pool {
   });
 }
 
-/** A client by the standard TEMPORAL_* variables. Throws TEMPORAL_UNAVAILABLE within about `timeoutMs`. */
-export async function connectClient(config: Config, timeoutMs = 5_000): Promise<Client> {
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
-    overrideEnvVars: config.environment,
-  });
-  try {
-    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: timeoutMs });
-    return new Client({ connection, namespace });
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new SessionChainError(
-      'TEMPORAL_UNAVAILABLE',
-      `Temporal at ${temporalAddressOf(config)} cannot be reached: ${why}`,
-      undefined,
-      { cause: error },
-    );
-  }
-}
-
-/** Where Temporal is looked for. */
-export function temporalAddressOf(config: Config): string {
-  const { connectionOptions } = loadClientConnectConfig({ overrideEnvVars: config.environment });
-  return connectionOptions.address ?? 'localhost:7233';
-}
-
-/** The policy of a chain, from the environment. */
+/** How chains wait, from the environment. */
 export function policyOf(config: Config): ChainPolicy {
   return {
     ...defaultPolicy,
     heartbeatTimeoutMs: config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS,
     killGraceMs: config.SESSION_CHAIN_KILL_GRACE_MS,
-    ...(config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS === undefined
-      ? {}
-      : { compactThresholdTokens: config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS }),
-    ...resetPolicyOf(config),
     versionStatus: {
       succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,
       failed: config.SESSION_CHAIN_STATUS_FAILED || null,
     },
-    taskQueues: taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE),
+    taskQueues: taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains,
   };
 }
 
-function resetPolicyOf(config: Config): Pick<ChainPolicy, 'reset'> {
+/** What the environment says in place of the workers' definition. */
+export function overridesOf(config: Config): ChainOverrides {
+  const compactThresholdTokens = config.SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS;
   const operations = config.SESSION_CHAIN_RESET_AFTER_OPERATIONS;
   const contextTokens = config.SESSION_CHAIN_RESET_AFTER_TOKENS;
-  if (operations === undefined && contextTokens === undefined) return {};
   return {
+    ...(compactThresholdTokens === undefined ? {} : { compactThresholdTokens }),
     reset: {
       ...(operations === undefined ? {} : { operations }),
       ...(contextTokens === undefined ? {} : { contextTokens }),

@@ -10,12 +10,13 @@ import type { Config } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
-import { taskQueuesOf } from '../contracts/policy.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
-import { connectClient, openPool, temporalAddressOf } from './context.js';
+import { connectClient, temporalAddressOf } from '../temporal/connect.js';
+import { taskQueuesOf } from '../temporal/names.js';
+import { openPool } from './context.js';
 import { pollersOf } from './task-queues.js';
 
 /** What a check found; `remedy` says what to do about it. */
@@ -220,7 +221,7 @@ async function workerHere(client: Client, config: Config): Promise<Finding> {
 
 /** The identities, `pid@host`, of the workers that ask for both chains and steps. */
 async function workersOf(client: Client, config: Config): Promise<string[]> {
-  const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+  const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains;
   const [chains, agents] = await Promise.all([
     pollersOf(client, queues.chains, 'workflow'),
     pollersOf(client, queues.agents, 'activity'),

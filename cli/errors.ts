@@ -21,10 +21,10 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   ok: 'done; start --wait: the chain completed, possibly with warnings',
   unexpected:
-    'an error nobody foresaw; sync: under 95 % of the projects are in sync; import --all: some heads failed',
+    'an unexpected error; sync: under 95 % of the projects are in sync; import --all: some heads failed',
   badInput: 'wrong usage, malformed input or environment, workspace not allowed',
   notFound: 'no such project, version or chain',
-  conflict: 'somebody else holds the project, the session or the folder',
+  conflict: 'another chain or process holds the project, the session or the folder',
   endedBadly: 'the chain failed, was cancelled or ran out of budget (start --wait)',
   unavailable: 'Postgres, Temporal or the model service cannot be reached',
   setUp: 'something is not set up: migrations, credentials, the agent; doctor found a problem',
@@ -32,10 +32,11 @@ export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
 };
 
 const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
+  INTERNAL: 'unexpected',
   INVALID_INPUT: 'badInput',
   INVALID_CONFIG: 'badInput',
   PROMPT_FAILED: 'endedBadly',
-  AFTER_ACTIVITY_FAILED: 'endedBadly',
+  ACTIVITY_STEP_FAILED: 'endedBadly',
   PROJECT_NOT_FOUND: 'notFound',
   VERSION_NOT_FOUND: 'notFound',
   VERSION_OF_ANOTHER_PROJECT: 'badInput',
@@ -63,12 +64,13 @@ const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   MODEL_REFUSED: 'endedBadly',
   MODEL_UNAVAILABLE: 'unavailable',
   STORE_REFUSED: 'unavailable',
-  METADATA_INVALID: 'endedBadly',
+  SUBMISSION_INVALID: 'endedBadly',
   COMPACTION_FAILED: 'endedBadly',
   BUDGET_EXCEEDED: 'endedBadly',
   STEP_TIMED_OUT: 'endedBadly',
   WORKER_LOST: 'endedBadly',
   CANCELLED: 'endedBadly',
+  PAYLOAD_UNKNOWN: 'endedBadly',
   DATABASE_UNAVAILABLE: 'unavailable',
   MIGRATIONS_BEHIND: 'setUp',
   MIGRATION_FAILED: 'setUp',
@@ -116,7 +118,7 @@ function describe(error: unknown): { code: string; message: string; remedy: stri
     };
   }
   return {
-    code: 'UNEXPECTED',
+    code: 'INTERNAL',
     message: error instanceof Error && error.message !== '' ? error.message : String(error),
     remedy: 'Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
     exitCode: exitCodes.unexpected,

@@ -3,19 +3,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveProgress } from '../client/progress.js';
 import type { SessionChain } from '../client/session-chain.js';
 import type { ChainResult, ChainState } from '../contracts/chain.js';
-import { type ChainKey, chainWorkflowId } from '../contracts/ids.js';
+import type { ChainKey } from '../contracts/ids.js';
 import { isClosed } from '../contracts/steps.js';
-import { taskQueuesOf } from '../contracts/policy.js';
 import { readChainState } from '../storage/chains/chain-state.js';
+import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
-import { formatDuration, placeInLine, stepLine } from './format.js';
+import { formatDuration, queuePosition, stepLine } from './format.js';
 import { type OutputFormat, mayColour, note, print } from './output.js';
 import { pollersOf } from './task-queues.js';
 
 const lookEveryMs = 500;
-/** A chain that nobody picked up for so long makes one wonder whether a worker runs. */
+/** A chain that no worker picked up for so long makes one wonder whether a worker runs. */
 const pickedUpWithinMs = 10_000;
 
 /** Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs just now. */
@@ -88,7 +88,7 @@ async function warnOfMissingWorker(
   try {
     await delay(pickedUpWithinMs, undefined, { signal: stop });
     const { status } = await readChainState(await database(), key);
-    const { chains } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+    const { chains } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains;
     if (status !== 'queued' || (await pollersOf(await temporal(), chains, 'workflow')).length > 0) return;
     note(`\nNo worker polls the task queue ${chains}; the chain waits. Run: session-chain worker`);
   } catch {
@@ -96,7 +96,7 @@ async function warnOfMissingWorker(
   }
 }
 
-/** Shows the chain until it is told to stop. A look that fails is left out: waiting is somebody else's. */
+/** Shows the chain until it is told to stop. A look that fails is left out: the caller waits for the chain itself. */
 async function watch(
   sessionChain: SessionChain,
   key: ChainKey,
@@ -164,9 +164,9 @@ function createView(stream: NodeJS.WriteStream): View {
   };
 }
 
-/** `running`, or `queued  place 2 in line, behind chain/shop/v1/v1`. */
-function standing({ status, line }: ChainState): string {
-  return line ? `${status}  ${placeInLine(line)}` : status;
+/** `running`, or `queued  position 2, behind chain/shop/v1/v1`. */
+function standing({ status, queue }: ChainState): string {
+  return queue ? `${status}  ${queuePosition(queue)}` : status;
 }
 
 /** `build     12 turns  Write src/app.ts  1 min 05 s`, as of the last heartbeat. */

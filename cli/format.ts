@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
-import type { PlaceInLine, StepState, Usage } from '../contracts/chain.js';
+import type { QueuePosition, StepState, Usage } from '../contracts/chain.js';
 import { cacheShare, inputTokensOf } from '../contracts/usage.js';
 
 /** What a person reads: durations, money, tokens, ids and tables. Pure; colours only where they are asked for. */
@@ -104,9 +104,9 @@ export function sessionMove(
   return `${oldSessionId === null ? '(new)' : write(oldSessionId)} -> ${write(newSessionId)}`;
 }
 
-/** `place 2 in line, behind chain/shop/v1/v1`. */
-export function placeInLine({ place, waitsFor }: PlaceInLine): string {
-  return `place ${place} in line, behind ${waitsFor}`;
+/** `position 2, behind chain/shop/v1/v1`. */
+export function queuePosition({ position, waitsFor }: QueuePosition): string {
+  return `position ${position}, behind ${waitsFor}`;
 }
 
 /** One line of a step that has come to its end. */
@@ -126,6 +126,7 @@ export function stepLine(step: StepState): string {
     case 'skipped':
     case 'waiting':
       return `${name}  ${step.status}${step.reason === undefined ? '' : `  ${step.reason}`}`;
+    case 'completed':
     case 'cancelled':
     case 'pending':
     case 'running':
@@ -142,7 +143,7 @@ export function formatStatus(status: string, { colour = false }: Look = {}): str
   return status;
 }
 
-// Whether colours are wanted was decided by whoever asked; no look at this process's own streams.
+// Whether colours are wanted was decided by the caller; no look at this process's own streams.
 function paint(name: 'green' | 'red' | 'yellow', text: string): string {
   return styleText(name, text, { validateStream: false });
 }

@@ -65,7 +65,7 @@ function besideLine({ kind, step, state, buildId, sessionId, createdAt }: Lineag
     kind === 'side_branch'
       ? `side branch ${buildId ?? 'chat'}`
       : step === null
-        ? 'session of nobody here'
+        ? 'session from outside'
         : `${step}, ${state === 'committed' ? 'gone on from' : (state ?? '')}${buildId === null ? '' : ` (build ${buildId})`}`;
   return `○ ${shortId(sessionId)}  ${what}  ${formatTime(createdAt)}`;
 }

@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 
-/** Somebody who asks for work. */
+/** A worker that asks for work. */
 export interface Poller {
   /** `pid@host` of the worker's process. */
   identity: string;

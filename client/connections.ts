@@ -1,17 +1,10 @@
-import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import type pg from 'pg';
 import { type Pool, createPool } from '../storage/db/pool.js';
+import { type TemporalAddress, lazyClient } from '../temporal/connect.js';
 
 /** Where the database is: its address, or a pool (of `pg`) that the host has and closes itself. */
 export type DatabaseOptions = { databaseUrl: string; pool?: never } | { pool: pg.Pool; databaseUrl?: never };
-
-/** Where Temporal is. For Temporal Cloud with an API key `tls` is on by itself. */
-export interface TemporalAddress extends Pick<ConnectionOptions, 'apiKey' | 'tls'> {
-  /** `host:port`. */
-  address: string;
-  /** Default: `default`. */
-  namespace?: string;
-}
 
 export type ConnectionsOptions = DatabaseOptions & {
   /** The namespace in which the chains run: its address, or a client of it that the host has and closes itself. */
@@ -30,7 +23,7 @@ export interface Connections {
 export function openConnections({ databaseUrl, pool, temporal }: ConnectionsOptions): Connections {
   const ownPool =
     databaseUrl === undefined ? null : createPool(databaseUrl, { applicationName: 'session-chain client' });
-  const ownClient = 'workflow' in temporal ? null : clientOf(temporal);
+  const ownClient = 'workflow' in temporal ? null : lazyClient(temporal);
   return {
     pool: ownPool ?? (pool as Pool),
     temporal: ownClient ?? (temporal as Client),
@@ -38,8 +31,4 @@ export function openConnections({ databaseUrl, pool, temporal }: ConnectionsOpti
       await Promise.all([ownPool?.end(), ownClient?.connection.close()]);
     },
   };
-}
-
-function clientOf({ namespace = 'default', ...address }: TemporalAddress): Client {
-  return new Client({ connection: Connection.lazy(address), namespace });
 }

@@ -2,13 +2,13 @@
 export {
   type SessionChain,
   type SessionChainOptions,
-  type StartRequest,
   type StartedChain,
   chainKey,
   createSessionChain,
 } from './session-chain.js';
-export type { AskOptions, AskRequest, ChatReply, Chats } from './chat.js';
-export type { ConnectionsOptions, DatabaseOptions, TemporalAddress } from './connections.js';
+export type { StartRequest } from './start-request.js';
+export type { Answer, AskOptions, AskRequest, Chats } from './chats.js';
+export type { ConnectionsOptions, DatabaseOptions } from './connections.js';
 export type {
   ExportSessionRequest,
   ExportedSession,
@@ -22,23 +22,28 @@ export type { RecordSessionRequest, RecordedMetrics } from './record-request.js'
 export type { SearchAttributeMode } from '../temporal/attributes.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {
-  AfterState,
-  ChainBudget,
   ChainPolicy,
   ChainResult,
   ChainState,
   Head,
   ModelUsage,
-  PlaceInLine,
+  QueuePosition,
   QueuedChain,
-  StepLimits,
   StepProgress,
   StepState,
   TaskQueues,
   Usage,
   WaitPolicy,
 } from '../contracts/chain.js';
-export type { ChatPolicy, ChatTurn, ChatTurnKind, ChatTurnState, SessionMoment } from '../contracts/chat.js';
+export type { ChainBudget, StepLimits } from '../contracts/limits.js';
+export type { ChainOverrides } from '../contracts/plan.js';
+export type {
+  AnswerKind,
+  ChatPolicy,
+  Question,
+  QuestionState,
+  SessionMoment,
+} from '../contracts/question.js';
 export {
   type Failure,
   type FailureCode,
@@ -56,14 +61,16 @@ export {
   type ProjectId,
   type SessionId,
   type VersionId,
-  chainWorkflowId,
 } from '../contracts/ids.js';
 export type { ChainOrigin, ResetPolicy } from '../contracts/origin.js';
 export {
+  type AgentStepKind,
   type ChainMode,
   type ChainStatus,
   type ClosedChainStatus,
+  type StepKind,
   type StepName,
+  type StepRole,
   type TransitionSource,
   isClosed,
 } from '../contracts/steps.js';
@@ -73,6 +80,9 @@ export type { ImportedSession } from '../storage/operations/import.js';
 export type { Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';
 export type { RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
+export type { SessionFitness } from '../storage/transcripts/store.js';
 export type { ReplyChunk } from '../storage/questions/reply-chunks.js';
 export type { WaitOptions } from '../storage/heads/session-for.js';
 export type { CheckpointCheck, DriftReason, DriftedProject, SyncReport } from '../storage/heads/sync.js';
+export type { TemporalAddress } from '../temporal/connect.js';
+export { chainWorkflowId } from '../temporal/names.js';

@@ -1,10 +1,9 @@
 import { type WorkflowHandle, defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/client';
 import type { StepProgress } from '../contracts/chain.js';
-import { stepNames } from '../contracts/steps.js';
 
 /** What a running step does just now. */
 export interface LiveProgress extends Partial<StepProgress> {
-  /** The activity: a step, `open`, `commit`, or one of the host that follows a step. */
+  /** The activity: a step, `open`, `commit`, or one of the host. */
   step: string;
   /** Temporal's count of tries, 1 for the first. */
   tries: number;
@@ -22,12 +21,17 @@ export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress
   if (!pending) return null;
   const step = pending.activityType?.name ?? '';
   // What an activity of the host says with its heartbeats is its own affair.
-  const isOurs = (stepNames as readonly string[]).includes(step);
-  const details = isOurs ? pending.heartbeatDetails?.payloads?.[0] : undefined;
+  const details = pending.heartbeatDetails?.payloads?.[0];
+  const said: unknown = details && defaultPayloadConverter.fromPayload(details);
   return {
     step,
     tries: pending.attempt ?? 1,
-    ...(details ? defaultPayloadConverter.fromPayload<StepProgress>(details) : {}),
+    ...(isProgress(said) ? said : {}),
     ...(pending.lastFailure?.message ? { lastFailure: pending.lastFailure.message } : {}),
   };
+}
+
+function isProgress(value: unknown): value is StepProgress {
+  const { turns, activity } = (value ?? {}) as Partial<StepProgress>;
+  return typeof turns === 'number' && typeof activity === 'string';
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { parseProjectId, parseSessionId, parseVersionId } from '../contracts/ids.js';
-import { type TransitionSource, transitionSources } from '../contracts/steps.js';
+import { type TransitionSource, sourceAlias, stepNamePattern } from '../contracts/steps.js';
 import { type RecordRequest, unknownSpend } from '../storage/operations/record.js';
 
 /** What an operation took, as far as its caller knows. What is left out counts as 0, the cost as not known. */
@@ -25,7 +25,8 @@ export interface RecordSessionRequest {
   versionId?: string;
   /** The session on which the operation ended. */
   sessionId: string;
-  source: TransitionSource | 'metadata_generation';
+  /** The name of a step, or a reserved source such as `import`; `metadata_generation` is `metadata`. */
+  source: TransitionSource;
   metrics?: RecordedMetrics;
 }
 
@@ -42,9 +43,11 @@ const metricsSchema = z
     model: z.string().min(1).max(255).optional(),
   })
   .optional();
-const sourceSchema = z.enum([...transitionSources, 'metadata_generation']);
+const sourceSchema = z
+  .string()
+  .regex(stepNamePattern, 'must be a lower-case letter, then letters, digits and _, 40 characters at most');
 
-/** Checks a request at the door. Throws INVALID_INPUT. */
+/** Checks a request. Throws INVALID_INPUT. */
 export function parseRecordRequest(request: RecordSessionRequest): RecordRequest {
   const { projectId, versionId, sessionId } = request;
   const source = checked(sourceSchema, 'source', request.source);
@@ -53,7 +56,7 @@ export function parseRecordRequest(request: RecordSessionRequest): RecordRequest
     projectId: parseProjectId(projectId),
     versionId: versionId === undefined ? null : parseVersionId(versionId),
     sessionId: parseSessionId(sessionId),
-    source: source === 'metadata_generation' ? 'metadata' : source,
+    source: source === sourceAlias ? 'metadata' : source,
     metrics: metrics ? attemptMetrics(metrics) : unknownSpend,
   };
 }

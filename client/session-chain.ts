@@ -7,29 +7,25 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import type { ChainRun, ChainRuns } from '../contracts/chain-runs.js';
-import type {
-  ChainBudget,
-  ChainInput,
-  ChainPolicy,
-  ChainResult,
-  ChainState,
-  Head,
-  StepLimits,
-} from '../contracts/chain.js';
-import { type ChatPolicy, chatTaskQueuesOf, defaultChatPolicy } from '../contracts/chat.js';
+import type { ChainInput, ChainPolicy, ChainResult, ChainState, Head } from '../contracts/chain.js';
+import { type ChainOverrides, payloadVersion } from '../contracts/plan.js';
+import {
+  type ChatPolicy,
+  type SessionMoment,
+  defaultChatPolicy,
+  sessionMoments,
+} from '../contracts/question.js';
 import { SessionChainError } from '../contracts/failures.js';
 import {
   type ChainKey,
   type ProjectId,
-  chainWorkflowId,
   parseBuildId,
   parseProjectId,
   parseSessionId,
   parseVersionId,
 } from '../contracts/ids.js';
-import type { ResetPolicy } from '../contracts/origin.js';
-import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
-import { type ChainMode, type ChainStatus, type StepName, isClosed, stepNames } from '../contracts/steps.js';
+import { defaultPolicy } from '../contracts/policy.js';
+import { type ChainStatus, isClosed } from '../contracts/steps.js';
 import { readChainState } from '../storage/chains/chain-state.js';
 import { listOpenRuns, registerChain, releaseChain, requireChain } from '../storage/chains/chains.js';
 import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads/heads.js';
@@ -39,60 +35,33 @@ import type { Pool } from '../storage/db/pool.js';
 import { type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/operations/record.js';
 import { type WaitOptions, sessionFor } from '../storage/heads/session-for.js';
-import { type SessionMoment, sessionMoments } from '../contracts/chat.js';
 import { requestStop } from '../storage/chains/stop-requests.js';
 import { type SyncReport, readSyncReport } from '../storage/heads/sync.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { createChainRuns } from '../temporal/runs.js';
-import { type Chats, createChats } from './chat.js';
+import { type Chats, createChats } from './chats.js';
 import { type Imports, createImports } from './import.js';
 import { type ConnectionsOptions, openConnections } from './connections.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type SearchAttributeMode, createSearchAttributes } from '../temporal/attributes.js';
-import { parseStartRequest } from './start-request.js';
+import { type StartRequest, parseStartRequest } from './start-request.js';
 import { temporalError } from '../temporal/errors.js';
+import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
 
 export type SessionChainOptions = ConnectionsOptions & {
   /** SESSION_CHAIN_TASK_QUEUE of the workers. Default: `session-chain`. */
   taskQueue?: string;
-  /** What chains may take, where it differs from the default. */
+  /** How chains wait, where it differs from the default. */
   policy?: Partial<ChainPolicy>;
-  /** What chats may take; left out, as shipped, with the chains' time limits for silence and for ending. */
+  /** What every start says in place of the worker's definition; a start's own fields come first. */
+  overrides?: ChainOverrides;
+  /** What answers may take; left out, as shipped, with the chains' time limits for silence and for ending. */
   chat?: Partial<ChatPolicy>;
   /** Where given, a workspace outside of these folders is refused before anything is started; the worker checks again. */
   workspaceRoots?: readonly string[];
   searchAttributes?: SearchAttributeMode;
 };
-
-export interface StartRequest {
-  projectId: string;
-  versionId: string;
-  /** The caller's key of this chain; a second start of the same key starts nothing. Default: the version id. */
-  buildId?: string;
-  /** Absolute path of the project's files, as the worker sees it. */
-  workspace: string;
-  /** Default: `initial` for a project without a session, else `update`. */
-  mode?: ChainMode;
-  /** What to build, in the user's words. Default: a standard instruction of the mode. */
-  instruction?: string;
-  /** A part of the steps, in their order. Default: all. */
-  steps?: StepName[];
-  /** Of steps, instead of what the worker's definition says. */
-  limits?: Partial<Record<StepName, Partial<StepLimits>>>;
-  /** The model of every step, instead of those that the worker's definition names. */
-  model?: string;
-  /** Context size below which compaction is skipped, instead of what the worker's definition says. */
-  compactThresholdTokens?: number;
-  /** What the whole chain may take; over it, the chain ends as `budget_exceeded` and may be started again with more. */
-  budget?: ChainBudget;
-  /** When the build starts a fresh session, instead of what the worker's definition says; 0 for never. */
-  reset?: Partial<ResetPolicy>;
-  /** Go on from the nearest ancestor in the store, also from a head that somebody else made and that never was in it. */
-  recover?: boolean;
-  /** Insert missing rows of projects and project_versions; only where the migrations created these tables. */
-  createRows?: boolean;
-}
 
 export interface StartedChain extends ChainKey {
   workflowId: string;
@@ -120,12 +89,13 @@ export interface SessionChain extends Chats, Imports {
   /**
    * Asks the chain to stop; the head stays at the last committed session. A running agent is told at once, through the
    * database. Throws CHAIN_NOT_FOUND, also for a chain that is over; CHAIN_TERMINATED for one whose workflow is gone, and
-   * TEMPORAL_UNAVAILABLE for one of another Temporal. `force` closes these two, once their agents are surely dead.
+   * TEMPORAL_UNAVAILABLE for one of another Temporal. `force` closes these two, once the leases of their agents
+   * have expired.
    */
   cancel(key: ChainKey, options?: { force?: boolean }): Promise<void>;
   /**
-   * Closes the chains of a project whose workflows are gone, once their agents are surely dead, and wakes who waits for
-   * them. Waiting chains do the same by themselves, in time. Throws PROJECT_NOT_FOUND.
+   * Closes the chains of a project whose workflows are gone, once the leases of their agents have expired, and wakes the
+   * chains behind them. Queued chains do the same by themselves, in time. Throws PROJECT_NOT_FOUND.
    */
   reconcile(projectId: string): Promise<Reconciled>;
   /** The project's latest session. Throws PROJECT_NOT_FOUND. */
@@ -193,6 +163,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     pool,
     temporal,
     policy: chainPolicyOf(options),
+    overrides: options.overrides ?? {},
     ...(workspaceRoots ? { workspaceRoots } : {}),
   };
   const searchAttributes = createSearchAttributes(temporal, options.searchAttributes ?? 'auto');
@@ -241,11 +212,12 @@ interface ChainClient {
   pool: Pool;
   temporal: Client;
   policy: ChainPolicy;
+  overrides: ChainOverrides;
   workspaceRoots?: readonly string[];
 }
 
 function chainPolicyOf({ taskQueue = 'session-chain', policy }: SessionChainOptions): ChainPolicy {
-  return { ...defaultPolicy, taskQueues: taskQueuesOf(taskQueue), ...policy };
+  return { ...defaultPolicy, taskQueues: taskQueuesOf(taskQueue).chains, ...policy };
 }
 
 function chatPolicyOf(
@@ -256,7 +228,7 @@ function chatPolicyOf(
     ...defaultChatPolicy,
     heartbeatTimeoutMs,
     killGraceMs,
-    taskQueues: chatTaskQueuesOf(taskQueues.chains),
+    taskQueues: taskQueuesOf(taskQueues.chains).chats,
     ...chat,
   };
 }
@@ -276,7 +248,7 @@ function checkedMoment(moment: SessionMoment): SessionMoment {
 }
 
 async function start(
-  { pool, temporal, policy, workspaceRoots }: ChainClient,
+  { pool, temporal, policy, overrides, workspaceRoots }: ChainClient,
   searchAttributes: ReturnType<typeof createSearchAttributes>,
   unchecked: StartRequest,
 ): Promise<StartedChain> {
@@ -287,9 +259,9 @@ async function start(
   const typedSearchAttributes = await searchAttributes.of(key);
   const chain = await registerChain(pool, {
     ...key,
-    steps: stepNames.filter((step) => !request.steps || request.steps.includes(step)),
     workspace: request.workspace,
     createRows: request.createRows ?? false,
+    ...(request.steps ? { steps: request.steps } : {}),
     ...(request.mode ? { mode: request.mode } : {}),
     ...(request.instruction === undefined ? {} : { instruction: request.instruction }),
   });
@@ -305,31 +277,23 @@ async function start(
   // A row without a workflow, left by a start that broke off, says what was asked for first.
   const { steps } = await requireChain(pool, key);
   const input: ChainInput = {
+    version: payloadVersion,
     ...key,
     chainId: chain.chainId,
     mode: chain.mode,
-    steps,
-    policy: {
-      ...policy,
-      limits: mergedLimits(policy, request.limits),
-      ...(request.model === undefined ? {} : { model: request.model }),
-      ...(request.compactThresholdTokens === undefined
-        ? {}
-        : { compactThresholdTokens: request.compactThresholdTokens }),
-      budget: { ...policy.budget, ...request.budget },
-      ...(request.reset ? { reset: { ...policy.reset, ...request.reset } } : {}),
-    },
+    policy,
+    overrides: [overrides, overridesOf(request)],
     ...(request.recover ? { recover: true } : {}),
   };
   try {
-    await temporal.workflow.start('chain', {
+    await temporal.workflow.start(workflowTypes.chain, {
       workflowId,
       taskQueue: policy.taskQueues.chains,
       args: [input],
       // One running workflow per chain; a closed one may run again, for the row in `chains` has decided that it should.
       workflowIdConflictPolicy: 'FAIL',
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      staticSummary: `${chain.mode}: ${steps.join(' → ')}`,
+      staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
       ...(typedSearchAttributes ? { typedSearchAttributes } : {}),
     });
     return { ...key, workflowId, alreadyStarted: false, status: chain.status, result: null };
@@ -341,12 +305,14 @@ async function start(
   }
 }
 
-function mergedLimits(policy: ChainPolicy, overrides: StartRequest['limits']) {
-  return Object.fromEntries(
-    stepNames
-      .filter((step) => policy.limits?.[step] ?? overrides?.[step])
-      .map((step) => [step, { ...policy.limits?.[step], ...overrides?.[step] }]),
-  );
+function overridesOf({ limits, model, compactThresholdTokens, budget, reset }: StartRequest): ChainOverrides {
+  return {
+    ...(limits ? { limits } : {}),
+    ...(model === undefined ? {} : { model }),
+    ...(compactThresholdTokens === undefined ? {} : { compactThresholdTokens }),
+    ...(budget ? { budget } : {}),
+    ...(reset ? { reset } : {}),
+  };
 }
 
 async function wait(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<ChainResult> {
@@ -399,7 +365,7 @@ async function cancel(
     throw new SessionChainError(
       'CHAIN_NOT_FOUND',
       `No workflow of the chain ${chainWorkflowId(key)} ever asked for the project; there is nothing to cancel.`,
-      "Start the chain again, or leave it: it is in nobody's way.",
+      'Start the chain again, or leave it: no chain waits for it.',
     );
   }
   if (!force) throw livesElsewhere ? ofAnotherTemporal(run, home) : workflowGone(run);
@@ -417,7 +383,7 @@ async function requestCancel(handle: WorkflowHandle): Promise<boolean> {
   }
 }
 
-/** Closes a chain whose workflow cannot, once its agent, which is told to stop, is surely dead; then the next one works. */
+/** Closes a chain whose workflow cannot, once the lease of its agent, which is told to stop, has expired; then the next one works. */
 async function closeByForce(pool: Pool, runs: ChainRuns, projectId: ProjectId, run: ChainRun): Promise<void> {
   for (;;) {
     const released = await releaseChain(pool, projectId, run);
@@ -434,7 +400,7 @@ function chainOver(key: ChainKey, how: string): SessionChainError {
   return new SessionChainError(
     'CHAIN_NOT_FOUND',
     `The chain ${chainWorkflowId(key)} is over (${how}); there is nothing to cancel.`,
-    'Nothing: it works no more.',
+    'No action needed.',
   );
 }
 

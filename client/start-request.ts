@@ -1,8 +1,39 @@
 import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
-import { chainModes, stepNames } from '../contracts/steps.js';
-import type { StartRequest } from './session-chain.js';
+import type { ChainBudget, StepLimits } from '../contracts/limits.js';
+import type { ResetPolicy } from '../contracts/origin.js';
+import { type ChainMode, type StepName, chainModes, stepNamePattern } from '../contracts/steps.js';
 
+export interface StartRequest {
+  projectId: string;
+  versionId: string;
+  /** The caller's key of this chain; a second start of the same key starts nothing. Default: the version id. */
+  buildId?: string;
+  /** Absolute path of the project's files, as the worker sees it. */
+  workspace: string;
+  /** Default: `initial` for a project without a session, else `update`. */
+  mode?: ChainMode;
+  /** What to build, in the user's words. Default: a standard instruction of the mode. */
+  instruction?: string;
+  /** A part of the steps of the workers' definition, which says their order. Default: all. */
+  steps?: StepName[];
+  /** Of steps, instead of what the worker's definition says. */
+  limits?: Record<StepName, Partial<StepLimits>>;
+  /** The model of every step, instead of those that the worker's definition names. */
+  model?: string;
+  /** Context size below which compaction is skipped, instead of what the worker's definition says. */
+  compactThresholdTokens?: number;
+  /** What the whole chain may take; over it, the chain ends as `budget_exceeded` and may be started again with more. */
+  budget?: ChainBudget;
+  /** When the build starts a fresh session, instead of what the worker's definition says; 0 for never. */
+  reset?: Partial<ResetPolicy>;
+  /** Go on from the nearest ancestor in the store, also from a head that was moved outside and never was in it. */
+  recover?: boolean;
+  /** Insert missing rows of projects and project_versions; only where the migrations created these tables. */
+  createRows?: boolean;
+}
+
+const stepName = z.string().regex(stepNamePattern, 'must be the name of a step');
 const limits = z.strictObject({
   timeoutMs: z.number().int().min(1_000).optional(),
   maxTurns: z.number().int().min(1).optional(),
@@ -17,8 +48,8 @@ const schema = z.strictObject({
   workspace: z.string().startsWith('/', 'must be an absolute path'),
   mode: z.enum(chainModes).optional(),
   instruction: z.string().trim().min(1, 'must not be empty').max(100_000).optional(),
-  steps: z.array(z.enum(stepNames)).min(1, 'must name at least one step').optional(),
-  limits: z.partialRecord(z.enum(stepNames), limits).optional(),
+  steps: z.array(stepName).min(1, 'must name at least one step').optional(),
+  limits: z.record(stepName, limits).optional(),
   model: z.string().trim().min(1, 'must not be empty').max(200).optional(),
   compactThresholdTokens: z.number().int().min(0).optional(),
   budget: z
@@ -38,7 +69,7 @@ const schema = z.strictObject({
   createRows: z.boolean().optional(),
 });
 
-/** Checks a request at the door of the client. Throws INVALID_INPUT that names every field that is wrong. */
+/** Checks a request. Throws INVALID_INPUT that names every field that is wrong. */
 export function parseStartRequest(request: StartRequest): StartRequest {
   const parsed = schema.safeParse(request);
   if (parsed.success) return parsed.data as StartRequest;

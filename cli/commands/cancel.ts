@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { chainWorkflowId } from '../../contracts/ids.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { isClosed } from '../../contracts/steps.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { type ChainOptions, keyArguments, keyOf, withChainOptions } from '../chain-options.js';
@@ -21,7 +21,7 @@ export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
       'Ask a chain to stop. The agent is interrupted; the head stays at the last committed session.',
     )
     .option('--wait', 'wait until the chain has ended')
-    .option('--force', 'close the chain though its workflow is gone, once its agent is surely dead')
+    .option('--force', 'close the chain though its workflow is gone, once the lease of its agent has expired')
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain cancel --project shop --version v2 --wait\n')
     .action(async (options: CancelOptions) => {

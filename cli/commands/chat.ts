@@ -2,9 +2,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { AskRequest, ChatReply } from '../../client/chat.js';
-import { type ChatTurn, type SessionMoment, chatTaskQueuesOf, sessionMoments } from '../../contracts/chat.js';
+import type { Answer, AskRequest } from '../../client/chats.js';
+import { type Question, type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { SessionChainError } from '../../contracts/failures.js';
+import { taskQueuesOf } from '../../temporal/names.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes, reportError } from '../errors.js';
 import { formatTime, shortId } from '../format.js';
@@ -63,29 +64,29 @@ async function chat(
 }
 
 async function showLog(context: CommandContext, options: ChatOptions): Promise<undefined> {
-  const turns = await (
+  const questions = await (
     await context.sessionChain()
   ).chatLog(options.project, {
     ...(options.chat === undefined ? {} : { chatId: options.chat }),
     limit: options.limit,
   });
-  const { projectId, chatId } = turns[0] ?? { projectId: options.project, chatId: options.chat };
-  print(options.output, { projectId, chatId, turns }, turns.map(turnText).join('\n\n'));
+  const { projectId, chatId } = questions[0] ?? { projectId: options.project, chatId: options.chat };
+  print(options.output, { projectId, chatId, questions }, questions.map(questionText).join('\n\n'));
 }
 
-/** A turn as a person reads it: what was asked, what became of it, the answer. */
-export function turnText(turn: ChatTurn): string {
+/** A question as a person reads it: what was asked, what became of it, the answer. */
+export function questionText(asked: Question): string {
   const session =
-    turn.sessionId === null ? [] : [`${shortId(turn.headSessionId)} -> ${shortId(turn.sessionId)}`];
+    asked.sessionId === null ? [] : [`${shortId(asked.headSessionId)} -> ${shortId(asked.sessionId)}`];
   return [
-    [formatTime(turn.askedAt), turn.messageId, turn.kind ?? turn.state, ...session].join('  '),
-    `> ${turn.question.replaceAll('\n', '\n> ')}`,
-    ...(turn.reply === null ? [] : [turn.reply]),
-    ...(turn.failure === null ? [] : [`${turn.failure.code}: ${turn.failure.message}`]),
+    [formatTime(asked.askedAt), asked.messageId, asked.kind ?? asked.state, ...session].join('  '),
+    `> ${asked.question.replaceAll('\n', '\n> ')}`,
+    ...(asked.reply === null ? [] : [asked.reply]),
+    ...(asked.failure === null ? [] : [`${asked.failure.code}: ${asked.failure.message}`]),
   ].join('\n');
 }
 
-/** Ctrl-C stops waiting, not the turn: asked again under its message id, it returns the reply. */
+/** Ctrl-C stops waiting, not the answer: asked again under its message id, it returns the reply. */
 async function askOne(
   context: CommandContext,
   request: AskRequest,
@@ -116,7 +117,7 @@ async function askOne(
   }
 }
 
-function remarkOn({ kind, sessionId, repeated }: ChatReply): string {
+function remarkOn({ kind, sessionId, repeated }: Answer): string {
   const what =
     kind === 'transition'
       ? `the head is ${shortId(sessionId)} now`
@@ -171,13 +172,13 @@ function createLiveLine(stream: NodeJS.WriteStream) {
   };
 }
 
-/** A question that nobody answered for so long makes one wonder whether a worker runs. */
+/** A question that is not answered for so long makes one wonder whether a worker runs. */
 const answeredWithinMs = 10_000;
 
 async function warnOfMissingWorker({ config, temporal }: CommandContext, stop: AbortSignal): Promise<void> {
   try {
     await delay(answeredWithinMs, undefined, { signal: stop });
-    const { chats } = chatTaskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE);
+    const { chats } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chats;
     if ((await pollersOf(await temporal(), chats, 'workflow')).length > 0) return;
     note(`\nNo worker polls the task queue ${chats}; the question waits. Run: session-chain worker`);
   } catch {

@@ -2,7 +2,9 @@ import { Command } from 'commander';
 import { required } from '../../config/environment.js';
 import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/heads/enforce-head.js';
 import { type MigrationPlan, migrate, planMigration, requireMigrations } from '../../storage/db/migrate.js';
+import type { Expectations } from '../../storage/db/host-tables.js';
 import type { Pool } from '../../storage/db/pool.js';
+import { expectationsOf } from '../expectations.js';
 import { openPool, withContext } from '../context.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
@@ -34,11 +36,12 @@ export function migrateCommand(): Command {
 async function runMigrate(options: MigrateOptions): Promise<void> {
   const { dryRun = false, output } = options;
   await withContext(async ({ config }) => {
+    const expectations = await expectationsOf(config);
     const pool = openPool(config);
     try {
       const [facts, lines] = dryRun
-        ? await plan(pool, options)
-        : await run(pool, required(config.DATABASE_URL, 'DATABASE_URL'), options);
+        ? await plan(pool, options, expectations)
+        : await run(pool, required(config.DATABASE_URL, 'DATABASE_URL'), options, expectations);
       print(output, facts, lines.length > 0 ? lines.join('\n') : 'The database is up to date.');
     } finally {
       await pool.end();
@@ -46,8 +49,12 @@ async function runMigrate(options: MigrateOptions): Promise<void> {
   });
 }
 
-async function plan(pool: Pool, options: MigrateOptions): Promise<[object, string[]]> {
-  const migration = await planMigration(pool);
+async function plan(
+  pool: Pool,
+  options: MigrateOptions,
+  expectations: Expectations,
+): Promise<[object, string[]]> {
+  const migration = await planMigration(pool, expectations);
   const lines = linesOf(migration);
   if (!options.enforceHead) return [migration, lines];
   // The heads can be counted once the columns for it are there.
@@ -79,8 +86,13 @@ function linesOf({ pending, additions, obstacles }: MigrationPlan): string[] {
   ];
 }
 
-async function run(pool: Pool, databaseUrl: string, options: MigrateOptions): Promise<[object, string[]]> {
-  const applied = await migrate(databaseUrl);
+async function run(
+  pool: Pool,
+  databaseUrl: string,
+  options: MigrateOptions,
+  expectations: Expectations,
+): Promise<[object, string[]]> {
+  const applied = await migrate(databaseUrl, expectations);
   const lines = applied.map((name) => `applied ${name}`);
   if (!options.enforceHead) return [{ applied }, lines];
   await requireMigrations(pool);

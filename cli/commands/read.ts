@@ -3,12 +3,13 @@ import { Command, Option } from 'commander';
 import { createChainRuns } from '../../temporal/runs.js';
 import { readProgress } from '../../client/progress.js';
 import type { Config } from '../../config/environment.js';
-import { type ProjectId, chainWorkflowId, parseProjectId } from '../../contracts/ids.js';
+import { type ProjectId, parseProjectId } from '../../contracts/ids.js';
 import type { Brief } from '../../contracts/brief.js';
+import type { ChainState } from '../../contracts/chain.js';
 import { isClosed } from '../../contracts/steps.js';
 import { readBrief } from '../../storage/chains/brief.js';
 import { type ChainRow, listChains, listOpenRuns, requireChain } from '../../storage/chains/chains.js';
-import { readChainState } from '../../storage/chains/chain-state.js';
+import { readChainState, readChainStates } from '../../storage/chains/chain-state.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { type Spent, chainSpend } from '../../storage/ledger/ledger.js';
 import { type Reconciled, reconcile } from '../../storage/chains/queue.js';
@@ -16,14 +17,16 @@ import type { Pool } from '../../storage/db/pool.js';
 import { sessionFor } from '../../storage/heads/session-for.js';
 import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
 import { chainReport } from '../chain-report.js';
-import { type CommandContext, connectClient, withContext } from '../context.js';
+import { connectClient } from '../../temporal/connect.js';
+import { chainWorkflowId } from '../../temporal/names.js';
+import { type CommandContext, withContext } from '../context.js';
 import { liveLine } from '../follow.js';
 import {
   formatCost,
   formatDuration,
   formatStatus,
   formatTime,
-  placeInLine,
+  queuePosition,
   sessionMove,
   shortId,
   table,
@@ -69,7 +72,6 @@ async function showChains(
 ): Promise<void> {
   const projectId = parseProjectId(project);
   const pool = await database();
-  await readHead(pool, projectId);
   const reconciled =
     (await listOpenRuns(pool, projectId)).length === 0
       ? null
@@ -77,13 +79,10 @@ async function showChains(
           reconcileAndTell(pool, client, projectId),
         );
   const { sessionId } = await readHead(pool, projectId);
-  const chains = await Promise.all(
-    (await listChains(pool, projectId, limit)).map(async (chain) => ({
-      chain,
-      step: await currentStep(pool, chain),
-    })),
-  );
-  const someoneWaits = chains.some(({ chain }) => chain.place !== null);
+  const rows = await listChains(pool, projectId, limit);
+  const states = await readChainStates(pool, rows);
+  const chains = rows.map((chain, index) => ({ chain, step: currentStep(states[index]) }));
+  const isQueued = chains.some(({ chain }) => chain.position !== null);
   print(
     output,
     {
@@ -101,7 +100,7 @@ async function showChains(
       : table(
           [
             ...['version', 'build', 'mode', 'status', 'step', 'age', 'session'],
-            ...(someoneWaits ? ['waits at'] : []),
+            ...(isQueued ? ['queue'] : []),
           ],
           chains.map(({ chain, step }) => [
             chain.versionId,
@@ -111,24 +110,24 @@ async function showChains(
             step ?? '-',
             formatDuration(Date.now() - chain.createdAt.getTime()),
             shortId(chain.result?.head?.sessionId ?? (isClosed(chain.status) ? null : sessionId)),
-            ...(someoneWaits ? [lineOf(chain)] : []),
+            ...(isQueued ? [queueOf(chain)] : []),
           ]),
         ),
   );
 }
 
-function lineOf({ place, waitsFor }: ChainRow): string {
-  return place === null || waitsFor === null ? '' : placeInLine({ place, waitsFor });
+function queueOf({ position, waitsFor }: ChainRow): string {
+  return position === null || waitsFor === null ? '' : queuePosition({ position, waitsFor });
 }
 
 /** Closes chains of the project whose workflows are gone, and says which. */
 async function reconcileAndTell(pool: Pool, client: Client, projectId: ProjectId): Promise<Reconciled> {
   const reconciled = await reconcile(pool, createChainRuns(client), projectId);
   for (const workflowId of reconciled.released)
-    note(`The workflow ${workflowId} is gone; its chain was closed and the project handed on.`);
+    note(`The workflow ${workflowId} is gone; its chain was closed and the project is free.`);
   if (reconciled.endingInMs !== null) {
     note(
-      `The workflow that holds the project is gone; its agent counts as dead in ${formatDuration(reconciled.endingInMs)} at the latest.`,
+      `The workflow that holds the project is gone; the lease of its agent expires in ${formatDuration(reconciled.endingInMs)} at the latest.`,
     );
   }
   return reconciled;
@@ -154,10 +153,10 @@ async function withTemporal<Result>(
 }
 
 /** The step that an open chain works on, or the one at which a chain that failed did so. */
-async function currentStep(pool: Pool, chain: ChainRow): Promise<string | null> {
-  const { steps } = await readChainState(pool, chain);
-  const wanted = isClosed(chain.status) ? ['failed', 'cancelled'] : ['running', 'waiting', 'failed'];
-  return steps.find(({ status }) => wanted.includes(status))?.step ?? null;
+function currentStep(state: ChainState | undefined): string | null {
+  if (!state) return null;
+  const wanted = isClosed(state.status) ? ['failed', 'cancelled'] : ['running', 'waiting', 'failed'];
+  return state.steps.find(({ status }) => wanted.includes(status))?.step ?? null;
 }
 
 async function showProgress(

@@ -1,6 +1,5 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { type RecordSessionRequest, parseRecordRequest } from '../../client/record-request.js';
-import { transitionSources } from '../../contracts/steps.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
@@ -23,10 +22,9 @@ export function recordCommand(): Command {
     )
     .requiredOption('-p, --project <id>', 'the project (projects.project_id)')
     .requiredOption('-s, --session <id>', 'the session on which the operation ended')
-    .addOption(
-      new Option('--source <source>', 'what the operation was')
-        .choices([...transitionSources, 'metadata_generation'])
-        .makeOptionMandatory(),
+    .requiredOption(
+      '--source <source>',
+      'what the operation was: a step, such as build, or import, recovery …',
     )
     .option('-v, --version <id>', 'the version that moves along (default: the newest)')
     .option('--cost-usd <amount>', 'what it cost (default: not known)', Number)

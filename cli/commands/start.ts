@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { StartRequest, StartedChain } from '../../client/session-chain.js';
+import type { StartedChain } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import { type ChainMode, type StepName, chainModes, stepNames } from '../../contracts/steps.js';
+import { type ChainMode, type StepName, chainModes, stepNamePattern } from '../../contracts/steps.js';
 import { type ChainOptions, keyArguments, withChainOptions } from '../chain-options.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
@@ -51,7 +52,7 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
     .addOption(
       new Option(
         '--steps <names>',
-        `a part of the steps, by comma: ${stepNames.join(',')} (default: all)`,
+        "a part of the steps of the workers' definition, by comma, such as build,docs (default: all)",
       ).argParser(parseSteps),
     )
     .option('--model <name>', "the model of every step (default: what the worker's definition says)")
@@ -167,13 +168,13 @@ async function promptFrom(file: string): Promise<string> {
 
 function parseSteps(value: string): StepName[] {
   const names = value.split(',').map((name) => name.trim());
-  const unknown = names.filter((name) => !(stepNames as readonly string[]).includes(name));
-  if (unknown.length > 0) {
+  const malformed = names.filter((name) => !stepNamePattern.test(name));
+  if (malformed.length > 0) {
     throw new InvalidArgumentError(
-      `${unknown.map((name) => `"${name}"`).join(', ')} is not one of ${stepNames.join(', ')}.`,
+      `${malformed.map((name) => `"${name}"`).join(', ')} is no name of a step.`,
     );
   }
-  return names as StepName[];
+  return names;
 }
 
 function parseDollars(value: string): number {

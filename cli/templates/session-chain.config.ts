@@ -1,9 +1,7 @@
 import { defineChain } from 'session-chain/config';
 
-/** What a build makes the agents do. What is left out is as shipped: docs/configuration.md lists every field. */
+/** The steps of a chain, in their order. What is left out is as shipped: docs/configuration.md lists every field. */
 export default defineChain({
-  houseRules: 'Keep the README of the project true.',
-  steps: {
-    build: { maxTurns: 200, maxCostUsd: 10 },
-  },
+  // A name alone is a shipped step as it is, an object with a shipped name changes it; steps of your own go anywhere between.
+  steps: ['build', 'metadata', { name: 'docs', maxTurns: 30, maxCostUsd: 2 }, 'compact'],
 });

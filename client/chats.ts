@@ -14,14 +14,14 @@ import {
   type AskResult,
   type ChatInput,
   type ChatPolicy,
-  type ChatTurn,
-  type ChatTurnKind,
+  type AnswerKind,
+  type Question,
   type SessionMoment,
-  chatWorkflowId,
   maxQuestionLength,
   sessionMoments,
-} from '../contracts/chat.js';
+} from '../contracts/question.js';
 import { SessionChainError, isFailureCode } from '../contracts/failures.js';
+import { payloadVersion } from '../contracts/plan.js';
 import {
   type ProjectId,
   type SessionId,
@@ -29,12 +29,13 @@ import {
   parseMessageId,
   parseProjectId,
 } from '../contracts/ids.js';
-import { failTurn, listTurns, readTurn, recordQuestion } from '../storage/questions/questions.js';
+import { failQuestion, listQuestions, readQuestion, recordQuestion } from '../storage/questions/questions.js';
 import { readHead } from '../storage/heads/heads.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
+import { chatWorkflowId, updates, workflowTypes } from '../temporal/names.js';
 
 export interface AskRequest {
   projectId: string;
@@ -56,32 +57,33 @@ export interface AskOptions {
   signal?: AbortSignal;
 }
 
-export interface ChatReply {
+/** An answered question. */
+export interface Answer {
   projectId: ProjectId;
   chatId: string;
   messageId: string;
-  turnId: string;
+  questionId: string;
   reply: string;
-  /** `transition`: the turn is the project's head now, or was. `side_branch`: the head had moved, or a chain worked. */
-  kind: ChatTurnKind;
+  /** `transition`: its session is the project's head now, or was. `side_branch`: the head had moved, or a chain worked. */
+  kind: AnswerKind;
   /** The Claude session that holds question and reply. */
   sessionId: SessionId;
-  /** The project's head as the turn found it. */
+  /** The project's head as the question found it. */
   headSessionId: SessionId | null;
   /** True when the message was answered before: nothing was asked now. */
   repeated: boolean;
 }
 
-/** Chats about a project: read-only turns on forks of its session. */
+/** Chats about a project: questions that are answered on read-only forks of its session. */
 export interface Chats {
   /**
    * Asks a question and returns its reply. Idempotent by message id. Throws INVALID_INPUT, PROJECT_NOT_FOUND,
-   * WORKSPACE_NOT_ALLOWED, MESSAGE_ID_REUSED, CHAT_BUSY, the failure of the turn, DATABASE_UNAVAILABLE,
+   * WORKSPACE_NOT_ALLOWED, MESSAGE_ID_REUSED, CHAT_BUSY, the failure of the question, DATABASE_UNAVAILABLE,
    * TEMPORAL_UNAVAILABLE.
    */
-  ask(request: AskRequest, options?: AskOptions): Promise<ChatReply>;
-  /** The turns of a chat, the oldest first. Throws PROJECT_NOT_FOUND, CHAT_NOT_FOUND. */
-  chatLog(projectId: string, options?: { chatId?: string; limit?: number }): Promise<ChatTurn[]>;
+  ask(request: AskRequest, options?: AskOptions): Promise<Answer>;
+  /** The questions of a chat, the oldest first. Throws PROJECT_NOT_FOUND, CHAT_NOT_FOUND. */
+  chatLog(projectId: string, options?: { chatId?: string; limit?: number }): Promise<Question[]>;
 }
 
 export interface ChatsOptions {
@@ -100,7 +102,7 @@ export function createChats(options: ChatsOptions): Chats {
     async chatLog(projectId, { chatId, limit = 100 } = {}) {
       const id = parseProjectId(projectId);
       await readHead(pool, id);
-      return await listTurns(pool, id, parseChatId(chatId ?? projectId), limit);
+      return await listQuestions(pool, id, parseChatId(chatId ?? projectId), limit);
     },
   };
 }
@@ -118,12 +120,12 @@ const requestSchema = z.strictObject({
   workspace: z.string().startsWith('/', 'must be an absolute path').optional(),
 });
 
-async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<ChatReply> {
+async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<Answer> {
   const { pool, workspaceRoots } = options;
   const request = parseRequest(unchecked);
   const { workspace } = request;
   if (workspace !== undefined && workspaceRoots) await resolveWorkspace(workspace, workspaceRoots);
-  const turn = await recordQuestion(pool, {
+  const question = await recordQuestion(pool, {
     projectId: parseProjectId(request.projectId),
     chatId: parseChatId(request.chatId ?? request.projectId),
     messageId: parseMessageId(request.messageId ?? randomUUID()),
@@ -131,14 +133,14 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
     when: request.when ?? 'now',
     ...(workspace === undefined ? {} : { workspace }),
   });
-  if (turn.state === 'answered') return replyOf(turn, true);
+  if (question.state === 'answered') return replyOf(question, true);
   const watching = new AbortController();
   const watched =
     asking.onChunk &&
-    // Whoever cannot watch the reply being written still gets it.
-    followReply(pool, turn.turnId, asking.onChunk, watching.signal).catch(() => undefined);
+    // A caller that cannot watch the reply being written still gets it.
+    followReply(pool, question.questionId, asking.onChunk, watching.signal).catch(() => undefined);
   try {
-    return replyOf(await untilEnded(options, turn, asking.signal), false);
+    return replyOf(await untilEnded(options, question, asking.signal), false);
   } finally {
     watching.abort();
     await watched;
@@ -157,17 +159,17 @@ function parseRequest(request: AskRequest): AskRequest {
 /** A chat workflow that ends, continues as new or dies between two looks is asked again, so often. */
 const maxRefusals = 20;
 
-/** Asks the chat's workflow, which starts where it does not run, until the turn has ended. Its row says how. */
+/** Asks the chat's workflow, which starts where it does not run, until the question is answered or has failed. Its row says how. */
 async function untilEnded(
   options: ChatsOptions,
-  turn: ChatTurn,
+  question: Question,
   signal: AbortSignal | undefined,
-): Promise<ChatTurn> {
+): Promise<Question> {
   let refusals = 0;
   for (;;) {
-    const answer = await updateWithStart(options, turn, signal);
+    const answer = await updateWithStart(options, question, signal);
     if (answer !== 'again') refusals += 1;
-    const now = (await readTurn(options.pool, turn.turnId)) ?? turn;
+    const now = (await readQuestion(options.pool, question.questionId)) ?? question;
     if (now.state === 'answered') return now;
     if (now.state === 'failed' && now.failure && answer === 'failed') {
       throw new SessionChainError(now.failure.code, now.failure.message, now.failure.remedy);
@@ -177,27 +179,30 @@ async function untilEnded(
   }
 }
 
-/** How the turn ended, or the error of a workflow that closed under the question. */
+/** How the question ended, or the error of a workflow that closed under it. */
 async function updateWithStart(
   { pool, temporal, policy }: ChatsOptions,
-  { projectId, chatId, turnId, when }: ChatTurn,
+  { projectId, chatId, questionId, when }: Question,
   signal: AbortSignal | undefined,
 ): Promise<AskResult['outcome'] | Error> {
-  const input: ChatInput = { projectId, chatId, policy };
+  const input: ChatInput = { version: payloadVersion, projectId, chatId, policy };
   const update = () =>
     temporal.workflow.executeUpdateWithStart<(input: ChatInput) => Promise<void>, AskResult, [AskInput]>(
-      'ask',
+      updates.ask,
       {
-        args: [{ turnId, when }],
-        startWorkflowOperation: new WithStartWorkflowOperation<(input: ChatInput) => Promise<void>>('chat', {
-          workflowId: chatWorkflowId(input),
-          taskQueue: policy.taskQueues.chats,
-          args: [input],
-          // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
-          workflowIdConflictPolicy: 'USE_EXISTING',
-          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-          staticSummary: `chat ${chatId}`,
-        }),
+        args: [{ questionId, when }],
+        startWorkflowOperation: new WithStartWorkflowOperation<(input: ChatInput) => Promise<void>>(
+          workflowTypes.chat,
+          {
+            workflowId: chatWorkflowId(input),
+            taskQueue: policy.taskQueues.chats,
+            args: [input],
+            // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
+            workflowIdConflictPolicy: 'USE_EXISTING',
+            workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+            staticSummary: `chat ${chatId}`,
+          },
+        ),
       },
     );
   try {
@@ -205,11 +210,10 @@ async function updateWithStart(
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
-      const { type, message, details } = error.cause;
+      const { type, message } = error.cause;
       if (isFailureCode(type)) {
-        const [remedy] = details ?? [];
-        const failure = new SessionChainError(type, message, typeof remedy === 'string' ? remedy : undefined);
-        await failTurn(pool, turnId, { code: type, message, remedy: failure.remedy });
+        const failure = new SessionChainError(type, message);
+        await failQuestion(pool, questionId, { code: type, message, remedy: failure.remedy });
         throw failure;
       }
     }
@@ -231,10 +235,10 @@ function isAborted(error: unknown): boolean {
 
 const grpcAborted = 10;
 
-function replyOf(turn: ChatTurn, repeated: boolean): ChatReply {
-  const { projectId, chatId, messageId, turnId, reply, kind, sessionId, headSessionId } = turn;
+function replyOf(question: Question, repeated: boolean): Answer {
+  const { projectId, chatId, messageId, questionId, reply, kind, sessionId, headSessionId } = question;
   if (reply === null || kind === null || sessionId === null) {
-    throw new Error(`The turn ${turnId} is answered without a reply.`);
+    throw new Error(`The question ${questionId} is answered without a reply.`);
   }
-  return { projectId, chatId, messageId, turnId, reply, kind, sessionId, headSessionId, repeated };
+  return { projectId, chatId, messageId, questionId, reply, kind, sessionId, headSessionId, repeated };
 }
