@@ -24,7 +24,7 @@ const rooms = {
     ...['contracts', 'config', 'temporal', 'definition', 'client', 'storage', 'workspace', 'agent'],
     'workers',
   ],
-  dev: ['contracts', 'config', 'definition', 'client', 'storage', 'cli', 'workers'],
+  dev: ['contracts', 'config', 'temporal', 'definition', 'client', 'storage', 'cli', 'workers'],
 };
 
 const oneWayImports = Object.entries(rooms).map(([room, allowed]) => {

@@ -1,8 +1,8 @@
 import type { ChainResult, Usage } from '../contracts/chain.js';
-import { chainWorkflowId } from '../contracts/ids.js';
 import { inputTokensOf } from '../contracts/usage.js';
 import { type OfflineRequest, repeatedPart } from '../dev/offline-model/request-log.js';
 import { transcriptBytes } from '../storage/transcripts/store.js';
+import { chainWorkflowId } from '../temporal/names.js';
 import { type Row, row } from './report.js';
 import { type ShellChain, prepareShellChain } from './shell-chain.js';
 import type { BenchStack } from './stack.js';

@@ -2,19 +2,21 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Runtime, DefaultLogger, Worker } from '@temporalio/worker';
-import type { ChainActivities } from '../contracts/activities.js';
+import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
 import type { ChainInput, StepInput, StepResult } from '../contracts/chain.js';
 import {
   type AttemptId,
   type ChainId,
-  chainWorkflowId,
   parseBuildId,
   parseProjectId,
   parseSessionId,
   parseVersionId,
 } from '../contracts/ids.js';
-import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
-import { stepNames } from '../contracts/steps.js';
+import { payloadVersion } from '../contracts/plan.js';
+import { defaultPolicy } from '../contracts/policy.js';
+import { resolvePlan } from '../definition/resolve-plan.js';
+import { shippedDefinition } from '../definition/shipped.js';
+import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
 
 /** A process of its own, so that its CPU can be told apart. Gets `{chains, atOnce}` from its parent and answers with an EmptyRun. */
 
@@ -30,7 +32,7 @@ export interface EmptyRun {
   workerCpuMs: number;
 }
 
-const taskQueues = taskQueuesOf('empty');
+const taskQueues = taskQueuesOf('empty').chains;
 
 async function main({ address, tuned }: EmptyWorkerOptions): Promise<void> {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -45,7 +47,7 @@ async function main({ address, tuned }: EmptyWorkerOptions): Promise<void> {
       ...(tuned ? { workflowThreadPoolSize: 1 } : {}),
       activities: emptyActivities,
     }),
-    Worker.create({ connection, taskQueue: taskQueues.agents, activities: emptyActivities }),
+    Worker.create({ connection, taskQueue: taskQueues.agents, activities: emptySteps }),
   ]);
   const running = workers.map((worker) => worker.run());
   const client = new Client({ connection });
@@ -80,13 +82,14 @@ async function runChain(client: Client): Promise<void> {
   const id = `empty-${randomUUID()}`;
   const key = { projectId: parseProjectId(id), versionId: parseVersionId(id), buildId: parseBuildId(id) };
   const input: ChainInput = {
+    version: payloadVersion,
     ...key,
     chainId: '1' as ChainId,
     mode: 'initial',
-    steps: [...stepNames],
     policy: { ...defaultPolicy, taskQueues },
+    overrides: [],
   };
-  await client.workflow.execute('chain', {
+  await client.workflow.execute(workflowTypes.chain, {
     workflowId: chainWorkflowId(key),
     taskQueue: taskQueues.chains,
     args: [input],
@@ -108,14 +111,26 @@ const step = async ({ step, head }: StepInput): Promise<StepResult> => ({
   warnings: [],
 });
 
-/** The chain's own activity types, which do nothing. */
+const { plan } = resolvePlan(shippedDefinition, []);
+
+/** The activities of the database, which do nothing. */
 const emptyActivities: ChainActivities = {
-  open: async () => ({ head: { sessionId: null, seq: null }, baseSessionId: null, turn: 1, warnings: [] }),
-  build: step,
-  metadata: step,
-  docs: step,
-  compact: step,
+  open: async () => ({
+    outcome: 'opened',
+    head: { sessionId: null, seq: null },
+    baseSessionId: null,
+    ticket: 1,
+    warnings: [],
+    origin: { kind: 'fresh', headSessionId: null, headSeq: null },
+    plan,
+  }),
+  committedStep: async () => null,
+  beginActivity: async () => ({ outcome: 'completed' }),
+  endActivity: async () => undefined,
   commit: async () => undefined,
 };
+
+/** Those of the shipped steps, which do nothing either. */
+const emptySteps: AgentActivities = Object.fromEntries(plan.steps.map(({ name }) => [name, step]));
 
 await main(JSON.parse(process.argv[2] ?? '{}') as EmptyWorkerOptions);

@@ -12,13 +12,12 @@ import type { EmptyRun, EmptyWorkerOptions } from './empty-worker.js';
 import { type Row, row } from './report.js';
 
 const chainsAtOnce = 8;
-const chainsPerBatch = 40;
 
 /**
  * Chains whose activities do nothing: what is left is Temporal, on our settings and on those that the dev server and the
- * SDK come with, in turns.
+ * SDK come with, in turns. `runs` counts chains that run alone, `chains` those of a batch that runs several at once.
  */
-export async function measureEmptyChains(runs: number): Promise<Row[]> {
+export async function measureEmptyChains(runs: number, chains = 40): Promise<Row[]> {
   const folder = await mkdtemp(join(tmpdir(), 'session-chain-bench-empty-'));
   const closing: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
   try {
@@ -41,13 +40,13 @@ export async function measureEmptyChains(runs: number): Promise<Row[]> {
       () => ours.stop(),
       () => theirs.stop(),
     );
-    return await compare(ours, theirs, runs);
+    return await compare(ours, theirs, runs, chains);
   } finally {
     for (const close of closing) await close();
   }
 }
 
-async function compare(ours: Side, theirs: Side, runs: number): Promise<Row[]> {
+async function compare(ours: Side, theirs: Side, runs: number, chains: number): Promise<Row[]> {
   const single: Record<'ours' | 'theirs', number[]> = { ours: [], theirs: [] };
   // The first of each meets cold caches.
   for (let run = 0; run <= runs; run++) {
@@ -58,12 +57,12 @@ async function compare(ours: Side, theirs: Side, runs: number): Promise<Row[]> {
   }
   const batches: Record<'ours' | 'theirs', MeasuredRun[]> = { ours: [], theirs: [] };
   for (let batch = 0; batch < 3; batch++) {
-    batches.ours.push(await ours.run(chainsPerBatch, chainsAtOnce));
-    batches.theirs.push(await theirs.run(chainsPerBatch, chainsAtOnce));
+    batches.ours.push(await ours.run(chains, chainsAtOnce));
+    batches.theirs.push(await theirs.run(chains, chainsAtOnce));
   }
   const stockName = 'stock dev server and worker';
   const perChain = (side: 'ours' | 'theirs', of: (run: MeasuredRun) => number) =>
-    batches[side].map((run) => of(run) / chainsPerBatch);
+    batches[side].map((run) => of(run) / chains);
   const cpuRow = (name: string, of: (run: MeasuredRun) => number): Row =>
     row({
       part: 'empty',
@@ -86,10 +85,10 @@ async function compare(ours: Side, theirs: Side, runs: number): Promise<Row[]> {
       part: 'empty',
       name: `chains a second, ${chainsAtOnce} at once`,
       unit: '/s',
-      values: batches.ours.map(({ wallMs }) => (1000 * chainsPerBatch) / wallMs),
+      values: batches.ours.map(({ wallMs }) => (1000 * chains) / wallMs),
       peer: {
         name: stockName,
-        values: batches.theirs.map(({ wallMs }) => (1000 * chainsPerBatch) / wallMs),
+        values: batches.theirs.map(({ wallMs }) => (1000 * chains) / wallMs),
       },
     }),
     cpuRow('CPU of the server per chain', ({ serverCpuMs }) => serverCpuMs),

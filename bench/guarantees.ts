@@ -95,7 +95,9 @@ function brokenForks(facts: readonly Fact[], { lost, written }: KnownFaults): st
     return [
       ...(isRightFork ? [] : [`the ${source} ${seq} forked ${parentSessionId ?? 'nothing'}`]),
       ...(isWhole || missing.has(newSessionId) ? [] : [`G9: the transcript of ${seq} is not whole`]),
-      ...(source === 'import' && !written.includes(newSessionId) ? [`${seq} adopted what nobody wrote`] : []),
+      ...(source === 'import' && !written.includes(newSessionId)
+        ? [`${seq} adopted a session that no older program wrote`]
+        : []),
       ...(source === 'recovery' && oldSessionId !== null && !missing.has(oldSessionId)
         ? [`${seq} recovered from a head that was whole`]
         : []),
@@ -146,7 +148,7 @@ async function leftOpen(pool: Pool, projectId: ProjectId): Promise<string[]> {
         WHERE project_id = $1 AND state IN ('running', 'waiting')
       UNION ALL
       SELECT 'G3: ' || build_id || ' has ' || step || ' committed ' || count(*) || ' times' FROM session_chain.attempts
-        WHERE project_id = $1 AND state = 'committed' GROUP BY version_id, build_id, step HAVING count(*) > 1
+        WHERE project_id = $1 AND state = 'committed' GROUP BY chain, build_id, step, round HAVING count(*) > 1
       UNION ALL
       SELECT 'G3: an attempt of ' || step || ' has ' || count(*) || ' transitions' FROM session_transitions
         WHERE project_id = $1 AND attempt_id IS NOT NULL GROUP BY attempt_id, step HAVING count(*) > 1
@@ -169,7 +171,7 @@ async function readFacts(pool: Pool, projectId: ProjectId): Promise<Fact[]> {
              a.base_session_id AS "attemptBase", a.epoch AS "attemptEpoch", a.result ->> 'newSessionId' AS "resultSession",
              (a.result ->> 'seq')::bigint AS "resultSeq",
              (SELECT count(*)::integer FROM project_ai_session_metrics m WHERE m.attempt_id = a.id) AS metrics,
-             session_chain.session_is_whole($1, t.new_session_id) AS "isWhole",
+             session_chain.session_fitness($1, t.new_session_id) = 'whole' AS "isWhole",
              EXISTS (SELECT FROM session_chain.sessions s WHERE s.project_id = $1 AND s.session_id = t.new_session_id
                AND s.sealed_at IS NOT NULL) AS "isSealed",
              CASE WHEN t.source = 'recovery' THEN ARRAY(SELECT n.session_id

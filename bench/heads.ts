@@ -8,7 +8,7 @@ import { type Pool, createPool } from '../storage/db/pool.js';
 import { cpuMsOfTree } from './cpu.js';
 import { type Row, row } from './report.js';
 import type { BenchStack } from './stack.js';
-import { begin, closeWith, commit, newKey, open, register, runChain } from './storage-chain.js';
+import { begin, closeWith, commit, newKey, open, openOptions, register, runChain } from './storage-chain.js';
 
 const counts = [1, 64] as const;
 const chainsPerBatch = 50;
@@ -22,7 +22,7 @@ export async function measureHeads(stack: BenchStack, runs: number): Promise<Row
     return [
       ...(await measureCommits(pool, bare, runs)),
       ...(await measureReads(pool, bare, runs)),
-      ...(await measureTurns(pool, bare, runs)),
+      ...(await measureOpenings(pool, bare, runs)),
       ...(await measureSize(stack, pool)),
     ];
   } finally {
@@ -43,10 +43,10 @@ async function measureCommits(pool: Pool, bare: pg.Pool, runs: number): Promise<
         );
       const [ours, theirs] = [await prepare(), await prepare()];
       const statements = await Promise.all(
-        theirs.map((attempt) => statementOf((capture) => commit(capture, attempt, null))),
+        theirs.map((attempt) => statementOf((capture) => commit(capture, attempt))),
       );
       return {
-        ours: () => Promise.all(ours.map((attempt) => commit(pool, attempt, null))),
+        ours: () => Promise.all(ours.map((attempt) => commit(pool, attempt))),
         theirs: () => Promise.all(statements.map((statement) => bare.query(statement))),
       };
     });
@@ -86,7 +86,7 @@ async function measureReads(pool: Pool, bare: pg.Pool, runs: number): Promise<Ro
   return rows;
 }
 
-async function measureTurns(pool: Pool, bare: pg.Pool, runs: number): Promise<Row[]> {
+async function measureOpenings(pool: Pool, bare: pg.Pool, runs: number): Promise<Row[]> {
   const closedAs = async (chain: Parameters<typeof readChainState>[1]): Promise<ChainResult> => ({
     ...(await readChainState(pool, chain)),
     status: 'completed',
@@ -95,23 +95,23 @@ async function measureTurns(pool: Pool, bare: pg.Pool, runs: number): Promise<Ro
     const [ours, theirs] = [await register(pool), await register(pool)];
     const [ourEnd, theirEnd] = [await closedAs(ours), await closedAs(theirs)];
     const opening = await statementOf((capture) =>
-      openChain(capture, theirs, { runId: theirs.runId, home: 'bench', turn: null }, null),
+      openChain(capture, theirs, { runId: theirs.runId, home: 'bench', ticket: null }, null, openOptions),
     );
     return {
       ours: async () => {
         await closeWith(pool, await open(pool, ours), ourEnd);
       },
       theirs: async () => {
-        const { rows } = await bare.query<{ turn: string }>(opening);
-        const turn = Number(rows[0]?.turn);
-        await bare.query(await statementOf((capture) => closeWith(capture, { ...theirs, turn }, theirEnd)));
+        const { rows } = await bare.query<{ ticket: string }>(opening);
+        const ticket = Number(rows[0]?.ticket);
+        await bare.query(await statementOf((capture) => closeWith(capture, { ...theirs, ticket }, theirEnd)));
       },
     };
   });
   return [
     row({
       part: 'heads',
-      name: 'open + close, nobody else there',
+      name: 'open + close, on a free project',
       unit: 'ms',
       values: figures.ours,
       peer: { name: 'same bare statements', values: figures.theirs },
@@ -142,7 +142,7 @@ async function measureSize(stack: BenchStack, pool: Pool): Promise<Row[]> {
   ];
 }
 
-/** Rows as 10,000 chains on 1,000 projects leave them, and 1,000,000 transitions in lines of a hundred. */
+/** Rows as 10,000 chains on 1,000 projects leave them, and 1,000,000 transitions, a hundred for each project. */
 async function grow(pool: Pool): Promise<void> {
   await pool.query(`INSERT INTO projects (project_id) SELECT 'grown-' || n FROM generate_series(1, 10000) n`);
   await pool.query(
@@ -150,9 +150,9 @@ async function grow(pool: Pool): Promise<void> {
      SELECT 'grown-v' || n, 'grown-' || (n % 1000 + 1), 'deployed' FROM generate_series(1, 10000) n`,
   );
   await pool.query(
-    `INSERT INTO session_chain.chains (project_id, version_id, build_id, run_id, turn, mode, steps, workspace, status, result,
+    `INSERT INTO session_chain.chains (project_id, version_id, build_id, run_id, ticket, mode, steps, workspace, status, result,
        opened_at, closed_at)
-     SELECT 'grown-' || (n % 1000 + 1), 'grown-v' || n, 'grown-v' || n, 'run', nextval('session_chain.turns'), 'initial',
+     SELECT 'grown-' || (n % 1000 + 1), 'grown-v' || n, 'grown-v' || n, 'run', nextval('session_chain.tickets'), 'initial',
        '{build}', '/nowhere', 'completed', '{"status": "completed"}', now(), now() FROM generate_series(1, 10000) n`,
   );
   await pool.query(

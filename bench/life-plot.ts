@@ -1,4 +1,13 @@
-import type { Operation } from './long-life.js';
+/** One move of the head. */
+export interface Operation {
+  seq: number;
+  source: string;
+  /** What the transcripts of the project took more than before; spread over the moves of one chain. */
+  storedBytes: number;
+  /** Tokens in the context of the new session; null where it is not known. */
+  contextTokens: number | null;
+  costUsd: number;
+}
 
 const width = 960;
 const panelHeight = 150;

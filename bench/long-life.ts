@@ -7,7 +7,7 @@ import type { OfflineModel } from '../dev/offline-model/server.js';
 import { type Pool, queryRows } from '../storage/db/pool.js';
 import { transcriptBytes } from '../storage/transcripts/store.js';
 import { brokenGuarantees } from './guarantees.js';
-import { lifePlot } from './life-plot.js';
+import { type Operation, lifePlot } from './life-plot.js';
 import { type Row, row } from './report.js';
 import type { BenchStack } from './stack.js';
 
@@ -33,21 +33,10 @@ export interface LifePlan {
   writeAt: number;
 }
 
-/** One move of the head. */
-export interface Operation {
-  seq: number;
-  source: string;
-  /** What the transcripts of the project took more than before; spread over the moves of one chain. */
-  storedBytes: number;
-  /** Tokens in the context of the new session; null where its transcript is not here. */
-  contextTokens: number | null;
-  costUsd: number;
-}
-
 export interface Life {
   projectId: ProjectId;
   operations: Operation[];
-  /** Chat turns that stayed beside the line. */
+  /** Answers that stayed beside the line of heads. */
   sideBranches: number;
   /** What a guarantee rules out and happened nevertheless. */
   broken: string[];
@@ -207,18 +196,23 @@ async function readOperations(
   projectId: ProjectId,
   bytesOf: ReadonlyMap<number, number>,
 ): Promise<Operation[]> {
-  const rows = await queryRows<{ seq: number; source: string; tokens: number; costUsd: number }>(pool, {
-    text: `SELECT t.seq, t.source, session_chain.session_context_tokens($1, t.new_session_id) AS tokens,
+  const rows = await queryRows<{ seq: number; source: string; tokens: number | null; costUsd: number }>(
+    pool,
+    {
+      text: `SELECT t.seq, t.source, s.context_tokens AS tokens,
              coalesce((SELECT sum(m.cost_usd) FROM project_ai_session_metrics m WHERE m.attempt_id = t.attempt_id), 0)::float
                AS "costUsd"
-           FROM session_transitions t WHERE t.project_id = $1 AND t.seq IS NOT NULL ORDER BY t.seq`,
-    values: [projectId],
-  });
+           FROM session_transitions t
+             LEFT JOIN session_chain.sessions s ON s.project_id = $1 AND s.session_id = t.new_session_id
+           WHERE t.project_id = $1 AND t.seq IS NOT NULL ORDER BY t.seq`,
+      values: [projectId],
+    },
+  );
   return rows.map(({ seq, source, tokens, costUsd }) => ({
     seq,
     source,
     costUsd,
-    contextTokens: tokens === 0 ? null : tokens,
+    contextTokens: tokens || null,
     storedBytes: bytesOf.get(seq) ?? 0,
   }));
 }

@@ -7,39 +7,79 @@ import { measureChain } from './chain.js';
 import { measureEmptyChains } from './empty.js';
 import { measureForks } from './forks.js';
 import { measureHeads } from './heads.js';
-import { measureLine } from './line.js';
 import { measureLongLife } from './long-life.js';
+import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
-import { startBenchStack } from './stack.js';
+import { type BenchStack, startBenchStack } from './stack.js';
 
-const parts = ['chain', 'forks', 'heads', 'line', 'empty', 'long-life'] as const;
-type Part = (typeof parts)[number];
+const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--chains N] [--json] [--out FILE] [--plot FILE]
 
-const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--json] [--out FILE] [--plot FILE]
-
-Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints one table.
+Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints a table as soon as
+a part has ended.
 
   --only PART   chain  whole chains, in turns with a bare shell script that makes the same four calls
                 forks  what the transcripts of twenty forks take in the database
-                heads  commits, reads and turns of heads beside the same bare statements; a large database
-                line   the wake-up of the next chain in line; what 1,000 waiting chains take
+                heads  commits, reads and openings beside the same bare statements; a large database
+                queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
                 empty  chains of empty steps, in turns with the stock Temporal dev server
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
                 May be given several times; default: all but long-life, which takes ten minutes.
   --runs N      counted runs of what is timed; default 5
-  --json        one JSON document on stdout instead of the table
-  --out FILE    the same document to a file
+  --chains N    chains in a batch of empty ones; default 40
+  --json        one JSON document on stdout, at the end, instead of the tables
+  --out FILE    the same document to a file, written anew after each part
   --plot FILE   where the plot of long-life goes; default docs/long-life.svg
 
 Times depend on the machine and on what else it does: compare ratios of one run.`;
 
 const say = (line: string) => console.error(line);
 
+interface Settings {
+  runs: number;
+  chains: number;
+  plot: string;
+}
+
+interface Measured<Needs extends unknown[]> {
+  title: string;
+  measure: (settings: Settings, ...needs: Needs) => Promise<Row[]>;
+}
+
+/** The parts that share one stack, in the order in which they run. */
+const onStack = {
+  chain: {
+    title: 'Whole chains, in turns with a shell script',
+    measure: ({ runs }, stack) => measureChain(stack, runs),
+  },
+  forks: { title: 'Twenty forks', measure: (_settings, stack) => measureForks(stack) },
+  heads: {
+    title: 'Heads, in turns with bare statements',
+    measure: ({ runs }, stack) => measureHeads(stack, runs),
+  },
+  queue: { title: 'Queued chains', measure: ({ runs }, stack) => measureQueue(stack, runs) },
+  'long-life': {
+    title: 'A long life',
+    measure: ({ plot }, stack) => measureLongLife(stack, plot, say),
+  },
+} satisfies Record<string, Measured<[BenchStack]>>;
+
+/** The parts that start what they need themselves, once the shared stack is stopped. */
+const alone = {
+  empty: {
+    title: 'Chains of empty steps, in turns with the stock dev server',
+    measure: ({ runs, chains }) => measureEmptyChains(3 * runs, chains),
+  },
+} satisfies Record<string, Measured<[]>>;
+
+type Part = keyof typeof onStack | keyof typeof alone;
+const parts = Object.keys({ ...onStack, ...alone }) as Part[];
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       only: { type: 'string', multiple: true },
       runs: { type: 'string', default: '5' },
+      chains: { type: 'string', default: '40' },
       json: { type: 'boolean', default: false },
       out: { type: 'string' },
       plot: { type: 'string', default: 'docs/long-life.svg' },
@@ -50,70 +90,65 @@ async function main(): Promise<void> {
     console.log(usage);
     return;
   }
-  const runs = Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1)
-    throw new SessionChainError('INVALID_INPUT', '--runs takes a whole number of at least 1.');
-  const wanted = values.only?.map(parsePart) ?? parts.filter((part) => part !== 'long-life');
+  const settings = {
+    runs: parseCount('--runs', values.runs),
+    chains: parseCount('--chains', values.chains),
+    plot: values.plot,
+  };
+  const wanted = new Set(values.only?.map(parsePart) ?? parts.filter((part) => part !== 'long-life'));
 
   const startedAt = new Date();
   const loadBefore = loadavg()[0];
-  const rows = await measure(new Set(wanted), runs, values.plot);
-  const document = JSON.stringify(
-    {
-      startedAt: startedAt.toISOString(),
-      durationMs: Date.now() - startedAt.getTime(),
-      node: process.versions.node,
-      cores: cpus().length,
-      loadBefore,
-      rows,
-    },
-    null,
-    2,
-  );
-  if (values.out !== undefined) writeFileSync(values.out, `${document}\n`);
-  if (!values.json) {
-    console.log(reportTable(rows));
-    console.log(
-      `\n${cpus().length} cores, load before the run ${loadBefore?.toFixed(1)}; medians (lowest–highest).`,
+  const rows: Row[] = [];
+  const document = () =>
+    JSON.stringify(
+      {
+        startedAt: startedAt.toISOString(),
+        durationMs: Date.now() - startedAt.getTime(),
+        node: process.versions.node,
+        cores: cpus().length,
+        loadBefore,
+        rows,
+      },
+      null,
+      2,
     );
-  } else console.log(document);
+  await measure(wanted, settings, (measured) => {
+    rows.push(...measured);
+    if (values.out !== undefined) writeFileSync(values.out, `${document()}\n`);
+    if (!values.json) console.log(`${reportTable(measured)}\n`);
+  });
+  console.log(
+    values.json
+      ? document()
+      : `${cpus().length} cores, load before the run ${loadBefore?.toFixed(1)}; medians (lowest–highest).`,
+  );
 }
 
-async function measure(wanted: ReadonlySet<Part>, runs: number, plotFile: string): Promise<Row[]> {
-  const rows: Row[] = [];
-  if (['chain', 'forks', 'heads', 'line', 'long-life'].some((part) => wanted.has(part as Part))) {
+/** Tells the rows of each part as soon as it has ended. */
+async function measure(
+  wanted: ReadonlySet<Part>,
+  settings: Settings,
+  tell: (rows: Row[]) => void,
+): Promise<void> {
+  const shared = Object.entries(onStack).filter(([part]) => wanted.has(part as Part));
+  if (shared.length > 0) {
     say('Starting a stack …');
     const stack = await startBenchStack(say);
     try {
-      if (wanted.has('chain')) {
-        say('Whole chains, in turns with a shell script …');
-        rows.push(...(await measureChain(stack, runs)));
-      }
-      if (wanted.has('forks')) {
-        say('Twenty forks …');
-        rows.push(...(await measureForks(stack)));
-      }
-      if (wanted.has('heads')) {
-        say('Heads, in turns with bare statements …');
-        rows.push(...(await measureHeads(stack, runs)));
-      }
-      if (wanted.has('line')) {
-        say('Chains in line …');
-        rows.push(...(await measureLine(stack, runs)));
-      }
-      if (wanted.has('long-life')) {
-        say('A long life …');
-        rows.push(...(await measureLongLife(stack, plotFile, say)));
+      for (const [, { title, measure }] of shared) {
+        say(`${title} …`);
+        tell(await measure(settings, stack));
       }
     } finally {
       await stack.stop();
     }
   }
-  if (wanted.has('empty')) {
-    say('Chains of empty steps, in turns with the stock dev server …');
-    rows.push(...(await measureEmptyChains(3 * runs)));
+  for (const [part, { title, measure }] of Object.entries(alone)) {
+    if (!wanted.has(part as Part)) continue;
+    say(`${title} …`);
+    tell(await measure(settings));
   }
-  return rows;
 }
 
 function parsePart(name: string): Part {
@@ -123,6 +158,12 @@ function parsePart(name: string): Part {
     'INVALID_INPUT',
     `--only takes ${parts.join(', ')}; ${JSON.stringify(name)} is none of them.`,
   );
+}
+
+function parseCount(option: string, given: string): number {
+  const count = Number(given);
+  if (Number.isInteger(count) && count >= 1) return count;
+  throw new SessionChainError('INVALID_INPUT', `${option} takes a whole number of at least 1.`);
 }
 
 try {

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { z } from 'zod';
-import { metadataToolName } from '../definition/metadata.js';
-import { metadataFields } from '../definition/metadata-schema.js';
+import { metadataSchema } from '../definition/metadata-schema.js';
+import { submissionToolName } from '../definition/submission.js';
 
 /**
  * The tool through which metadata is handed in, for the shell script: it cannot have one inside its own process as a
@@ -55,9 +55,9 @@ function resultOf({ method, params }: Message): object | undefined {
       return {
         tools: [
           {
-            name: metadataToolName,
+            name: submissionToolName('metadata'),
             description: 'Hands in the metadata of the project. Use it only in the step that asks for it.',
-            inputSchema: z.toJSONSchema(z.object(metadataFields)),
+            inputSchema: z.toJSONSchema(metadataSchema),
           },
         ],
       };

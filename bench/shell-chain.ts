@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { findAgentBinary } from '../agent/process/binary.js';
 import { agentEnvironment } from '../agent/process/environment.js';
-import { promptFor } from '../agent/steps.js';
-import { defaultDefinition } from '../definition/shipped.js';
 import { parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
-import { metadataServerName } from '../definition/metadata.js';
-import { stepNames } from '../contracts/steps.js';
+import { isAgentStep } from '../definition/definition.js';
+import { promptFor } from '../definition/prompt.js';
+import { shippedDefinition } from '../definition/shipped.js';
+import { submissionServerName } from '../definition/submission.js';
 import { startMetadataEndpoint } from './metadata-endpoint.js';
 
 export interface ShellChain {
@@ -18,12 +18,14 @@ export interface ShellChain {
   stop(): Promise<void>;
 }
 
+const steps = shippedDefinition.steps.filter(isAgentStep);
+
 /** The bare shell script with the same binary, model, prompts, tools and options, as far as the command line has them. */
 export async function prepareShellChain(folder: string, modelUrl: string): Promise<ShellChain> {
   const binary = await findAgentBinary();
   const endpoint = await startMetadataEndpoint();
   const mcp = {
-    mcpServers: { [metadataServerName]: { type: 'http', url: endpoint.url, alwaysLoad: true } },
+    mcpServers: { [submissionServerName]: { type: 'http', url: endpoint.url, alwaysLoad: true } },
   };
   const script = join(import.meta.dirname, '../../bench/shell-chain.sh');
   return {
@@ -32,17 +34,17 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
       const [prompts, workspace] = [join(run, 'prompts'), join(run, 'workspace')];
       const homes = { home: join(run, 'home'), config: join(run, 'config'), tmp: join(run, 'tmp') };
       for (const path of [prompts, workspace, ...Object.values(homes)]) mkdirSync(path, { recursive: true });
-      for (const step of stepNames) {
-        const prompt = await promptFor(defaultDefinition, {
+      for (const step of steps) {
+        const prompt = await promptFor(shippedDefinition, step, {
           projectId: parseProjectId('bench'),
           versionId: parseVersionId('bench'),
           buildId: parseBuildId('bench'),
-          step,
           mode: 'initial',
           instruction: null,
           workspace,
+          values: {},
         });
-        writeFileSync(join(prompts, step), prompt);
+        writeFileSync(join(prompts, step.name), prompt);
       }
       writeFileSync(join(run, 'mcp.json'), JSON.stringify(mcp));
       const { env } = agentEnvironment({
@@ -51,16 +53,17 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
         ...homes,
         marker: { name: 'SESSION_CHAIN_BENCH', value: 'shell' },
         shellGuardPath: '',
-        step: 'build',
+        // The script names its steps itself.
+        task: { name: 'build', kind: 'work' },
         mode: 'initial',
         instructionKind: 'none',
       });
       const { stdout } = await promisify(execFile)(
         script,
-        [binary, prompts, defaultDefinition.houseRules, join(run, 'mcp.json')],
+        [binary, prompts, shippedDefinition.houseRules, join(run, 'mcp.json')],
         { cwd: workspace, env: { ...env, ANTHROPIC_API_KEY: 'offline' } },
       );
-      for (const step of stepNames) requireSuccess(join(prompts, `${step}.json`));
+      for (const { name } of steps) requireSuccess(join(prompts, `${name}.json`));
       return stdout.trim().split('\n');
     },
     stop: () => endpoint.stop(),

@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
-import { type SessionChain, type StartRequest, createSessionChain } from '../client/session-chain.js';
-import type { ChainPolicy, ChainResult } from '../contracts/chain.js';
-import { defaultPolicy, taskQueuesOf } from '../contracts/policy.js';
-import { searchAttributes } from '../contracts/search-attributes.js';
+import { type SessionChain, createSessionChain } from '../client/session-chain.js';
+import type { StartRequest } from '../client/start-request.js';
+import type { ChainResult } from '../contracts/chain.js';
 import { type OfflineModel, startOfflineModel } from '../dev/offline-model/server.js';
 import { startStack } from '../dev/stack.js';
 import { superviseWorker } from '../dev/supervised-worker.js';
 import { migrate } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
+import { searchAttributes } from '../temporal/attributes.js';
 
 /** A throw-away copy of what `npm start` runs: durable servers, the offline model, one worker in its own process. */
 export interface BenchStack {
@@ -21,7 +21,6 @@ export interface BenchStack {
   temporal: Client;
   model: OfflineModel;
   sessionChain: SessionChain;
-  policy: ChainPolicy;
   /** Everything lies below it; real path. */
   folder: string;
   /** Runs a chain to its end; a new version, of a new project unless one is given. Throws unless it completed. */
@@ -73,12 +72,10 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
     // Last of all: a call that is still being tried again when its connection closes ends the process.
     closing.push(() => connection.close());
     const temporal = new Client({ connection });
-    const policy: ChainPolicy = {
-      ...defaultPolicy,
-      compactThresholdTokens: 0,
-      taskQueues: taskQueuesOf(taskQueue),
-    };
-    const sessionChain = createSessionChain({ pool, temporal, policy });
+    const sessionChain = createSessionChain({
+      ...{ pool, temporal, taskQueue },
+      overrides: { compactThresholdTokens: 0 },
+    });
     const pidOf = (server: string) => stack.servers.find(({ name }) => name.startsWith(server))?.pid ?? 0;
     return {
       databaseUrl: stack.databaseUrl,
@@ -87,7 +84,6 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
       temporal,
       model,
       sessionChain,
-      policy,
       folder,
       async runChain(request = {}) {
         const { projectId = `bench-${randomUUID().slice(0, 8)}` } = request;

@@ -4,7 +4,7 @@ import { showUntilEnded } from '../cli/follow.js';
 import { facts, stepTable } from '../cli/format.js';
 import type { SessionChain } from '../client/session-chain.js';
 import type { ChainResult, StepState } from '../contracts/chain.js';
-import { chainWorkflowId } from '../contracts/ids.js';
+import { chainWorkflowId } from '../temporal/names.js';
 import type { ChainMode } from '../contracts/steps.js';
 import type { Stack } from './stack.js';
 

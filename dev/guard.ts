@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 export interface GuardedServer {
   /** The server's own process id, not that of its guard. */
   readonly pid: number;
-  /** Settles when the server is gone: its exit code (128 + signal number when killed), null when nobody saw it. */
+  /** Settles when the server is gone: its exit code (128 + signal number when killed), null when it was not seen. */
   readonly exited: Promise<number | null>;
   /** Stops the server (its signal, SIGKILL 8 s later) and returns when it is gone. May be called again. */
   stop(): Promise<void>;

@@ -2,7 +2,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 
 /**
  * Free TCP ports on 127.0.0.1, all different: each the preferred one (that of last time, so that links stay valid)
- * when nobody listens there, else any. They are free at this moment only: who binds one must cope with losing it.
+ * when nothing listens there, else any. They are free at this moment only: what binds one must cope with losing it.
  */
 export async function freePorts<Name extends string>(
   preferred: Record<Name, number | undefined>,

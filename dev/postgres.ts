@@ -47,14 +47,14 @@ export interface Postgres {
   readonly port: number;
   /** The postmaster's process id. */
   readonly pid: number;
-  /** Settles when the server is gone, whoever stopped it. */
+  /** Settles when the server is gone, for whatever reason. */
   readonly exited: Promise<unknown>;
   stop(): Promise<void>;
 }
 
 const execFile = promisify(execFileWithCallback);
 
-/** Who runs the server: nobody special (the current user), or under root the user that owns the data. */
+/** The user that runs the server: the current one, or under root the user that owns the data. */
 type RunAs = { uid: number; gid: number } | Record<string, never>;
 
 /**
@@ -192,7 +192,7 @@ function* copiesOf(native: string): Generator<string> {
   }
 }
 
-/** Ours: nobody else can have written into it. Complete: no cleaner of temporary files has been there. */
+/** Ours: no other user can have written into it. Complete: no cleaner of temporary files has been there. */
 function isOurCompleteCopy(copy: string, native: string): boolean {
   const stat = lstatSync(copy, { throwIfNoEntry: false });
   if (!stat?.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o022) !== 0) return false;

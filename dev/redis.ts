@@ -7,7 +7,7 @@ export interface RedisServer {
   readonly url: string;
   readonly port: number;
   readonly pid: number;
-  /** Settles when the server is gone, whoever stopped it. */
+  /** Settles when the server is gone, for whatever reason. */
   readonly exited: Promise<unknown>;
   stop(): Promise<void>;
 }

@@ -34,7 +34,7 @@ export interface Stack {
   readonly temporal: { readonly address: string; readonly ui: string | null };
   /** What was started here. */
   readonly servers: readonly StackServer[];
-  /** Settles only when a server ends that nobody stopped. */
+  /** Settles only when a server ends that was not stopped. */
   readonly serverLost: Promise<StackServer>;
   /** Stops what was started, and gives the state folder back. May be called again. */
   stop(): Promise<void>;

@@ -2,14 +2,15 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { connectClient, policyOf } from '../cli/context.js';
+import { overridesOf, policyOf } from '../cli/context.js';
 import { reportError } from '../cli/errors.js';
 import { createSessionChain } from '../client/session-chain.js';
 import { type Config, readConfig, showsStackTraces } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { searchAttributes } from '../contracts/search-attributes.js';
 import { migrate } from '../storage/db/migrate.js';
 import { createPool } from '../storage/db/pool.js';
+import { searchAttributes } from '../temporal/attributes.js';
+import { connectClient } from '../temporal/connect.js';
 import { type DemoReport, runDemo, summaryOf } from './demo.js';
 import { type OfflineModel, startOfflineModel } from './offline-model/server.js';
 import { type Stack, startStack } from './stack.js';
@@ -17,7 +18,7 @@ import { superviseWorker } from './supervised-worker.js';
 
 const usage = `Usage: npm start [-- --once] [-- --json]
 
-Starts Postgres, Temporal with its Web UI, Redis if there is one, and a worker, all on loopback with their state in
+Starts Postgres, Temporal with its Web UI, Redis (installed where that is possible), and a worker, all on loopback with their state in
 .session-chain/; then runs two chains of a sample project through the real Claude Code.
 
   --once   stop after the two chains; exit code 0 only if both ended well
@@ -49,7 +50,9 @@ async function main(): Promise<number> {
     });
     closing.unshift(() => stack.stop());
     const applied = await migrate(stack.databaseUrl);
-    say(`Database: ${applied.length > 0 ? `applied ${applied.length} migrations` : 'up to date'}`);
+    say(
+      `Database: ${applied.length > 0 ? `applied ${applied.length} migrations and functions` : 'up to date'}`,
+    );
     if (!stack.redisUrl) say('Redis: none found; the checkpoint is off and nothing else changes');
     const model = config.hasModelCredentials ? null : await startOfflineModel({ maxLoggedRequests: 20 });
     if (model) closing.unshift(() => model.stop());
@@ -105,8 +108,9 @@ async function demo(
     const sessionChain = createSessionChain({
       pool,
       temporal: client,
+      policy: policyOf(config),
       // The sample is small, and the demo shows every step.
-      policy: { ...policyOf(config), compactThresholdTokens: 0 },
+      overrides: { ...overridesOf(config), compactThresholdTokens: 0 },
       searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
     });
     return await runDemo({

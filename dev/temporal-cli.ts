@@ -45,7 +45,7 @@ export async function findTemporalCli({ onProgress = () => undefined }: FindOpti
     try {
       const binary = await obtain(workDir, onProgress);
       if (isTemporalCli(binary)) {
-        renameSync(binary, cached); // Atomic: whoever else looks sees no CLI or the whole CLI.
+        renameSync(binary, cached); // Atomic: another process sees no CLI or the whole CLI.
         return cached;
       }
       tries.push(`${binary} does not run`);

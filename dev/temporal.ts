@@ -33,7 +33,7 @@ export interface TemporalServer {
   readonly port: number;
   readonly uiPort: number;
   readonly pid: number;
-  /** Settles when the server is gone, whoever stopped it. */
+  /** Settles when the server is gone, for whatever reason. */
   readonly exited: Promise<unknown>;
   stop(): Promise<void>;
 }

@@ -108,7 +108,7 @@ function unnamedTypes(declaration, told, checker) {
       target &&
       !ts.isTypeParameterDeclaration(target) &&
       !/node_modules/.test(target.getSourceFile().fileName);
-    // How ids are told apart is nobody's business.
+    // How ids are told apart is an internal matter.
     if (isOurs && !told.has(target) && symbol.name !== 'Branded') names.push(symbol.name);
     ts.forEachChild(node, visit);
   };

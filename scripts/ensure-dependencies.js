@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const oldestNode = [20, 20];
+const redisAdvice = 'Install Redis 7 (Debian: apt-get install redis-server).';
 
 /** Throws, with what to do, on a Node that is too old. */
 export function checkNode() {
@@ -45,6 +46,27 @@ export async function ensureBuild() {
   }
   mkdirSync(dirname(stampFile), { recursive: true });
   writeFileSync(stampFile, stamp);
+}
+
+/**
+ * The path of redis-server, which is installed first where that can be done without asking: as root on Debian. Throws,
+ * with what to do, when there is none. Needs the build.
+ */
+export async function ensureRedis() {
+  const { findOnPath } = await import('../dist/dev/find-on-path.js');
+  const find = () => findOnPath('redis-server');
+  const apt = findOnPath('apt-get');
+  if (find() === undefined && process.getuid?.() === 0 && apt && existsSync('/etc/debian_version')) {
+    say('Installing redis-server …');
+    const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+    const code =
+      (await run(apt, ['update'], options)) ||
+      (await run(apt, ['install', '-y', '--no-install-recommends', 'redis-server'], options));
+    if (code !== 0) throw new Error(`redis-server could not be installed; see above. ${redisAdvice}`);
+  }
+  const found = find();
+  if (found === undefined) throw new Error(`There is no redis-server on PATH. ${redisAdvice}`);
+  return found;
 }
 
 /** Runs a program in the project's folder, both its outputs on our stderr; resolves with its exit code. */
@@ -85,15 +107,15 @@ function packagesOf(lockFile) {
   return JSON.parse(readFileSync(lockFile, 'utf8')).packages;
 }
 
-/** Of everything that the build reads. Contents, not times: a checkout or a copy changes those. */
-function sourcesHash() {
-  const aside = new Set(['node_modules', 'dist', 'test', 'coverage', 'scripts']);
+/** Of everything that the build reads, or of all that a file can import. Contents, not times: a checkout changes those. */
+export function sourcesHash({ ofTests = false } = {}) {
+  const aside = new Set(['node_modules', 'dist', 'coverage', 'scripts', ...(ofTests ? [] : ['test'])]);
   const folders = readdirSync(root, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.') && !aside.has(entry.name))
     .map((entry) => entry.name);
   const sources = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.ts'))
+      .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
       .map((file) => join(folder, file)),
   );
   const hash = createHash('sha256').update(process.versions.node);

@@ -1,5 +1,5 @@
 // `npm start`: makes sure that everything is installed and compiled, then becomes the launcher.
-import { checkNode, ensureBuild, ensureDependencies, say } from './ensure-dependencies.js';
+import { checkNode, ensureBuild, ensureDependencies, ensureRedis, say } from './ensure-dependencies.js';
 
 try {
   checkNode();
@@ -8,5 +8,12 @@ try {
 } catch (error) {
   say(error.message);
   process.exit(1);
+}
+if (!process.env.REDIS_URL) {
+  try {
+    await ensureRedis();
+  } catch (error) {
+    say(`Going on without Redis, which nothing depends on: ${error.message}`);
+  }
 }
 await import('../dist/dev/start.js');

@@ -1,10 +1,18 @@
 // `npm test`: sets up what the tests need, then format, lint, types, unused code and all tests. With arguments only
 // Jest runs, and gets them. The last line is `N passed, N failed`: tests, and each check as one.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { checkNode, ensureBuild, ensureDependencies, root, run, say } from './ensure-dependencies.js';
+import { join, relative } from 'node:path';
+import {
+  checkNode,
+  ensureBuild,
+  ensureDependencies,
+  ensureRedis,
+  root,
+  say,
+  sourcesHash,
+} from './ensure-dependencies.js';
 
 const jestArgs = process.argv.slice(2);
 const total = { passed: 0, failed: 0 };
@@ -16,7 +24,7 @@ try {
   await ensureDependencies();
   await ensureBuild();
   await ensureTemporalCli();
-  await ensureRedis();
+  say(`Redis: ${await ensureRedis()}`);
   for (const [name, args] of jestArgs.length > 0 ? [] : checks()) await check(name, args);
   if (!interruption.signal) await runJest();
 } catch (error) {
@@ -29,12 +37,29 @@ process.exitCode = interruption.signal ? 130 : total.failed > 0 ? 1 : 0;
 /** Each a name and what Node is to run. A check that fails does not keep the next one from running. */
 function checks() {
   const tool = (...path) => join(root, 'node_modules', ...path);
+  // By content, because a checkout changes times.
+  const caches = 'node_modules/.cache';
+  const cache = (location) => ['--cache', '--cache-strategy', 'content', '--cache-location', location];
+  keepLintCache(join(root, caches, 'eslint'));
   return Object.entries({
-    format: [tool('prettier', 'bin', 'prettier.cjs'), '--check', '.'],
-    lint: [tool('eslint', 'bin', 'eslint.js'), '.'],
+    format: [tool('prettier', 'bin', 'prettier.cjs'), '--check', ...cache(`${caches}/prettier/.cache`), '.'],
+    lint: [tool('eslint', 'bin', 'eslint.js'), ...cache(`${caches}/eslint/`), '.'],
     types: [tool('typescript', 'bin', 'tsc'), '--noEmit'],
     'unused code': [tool('knip', 'bin', 'knip.js')],
   });
+}
+
+/**
+ * ESLint knows a file by its own content, but what it says of it follows from the types of others too: what it knows
+ * holds until a file changes that others import. Tests are imported by none.
+ */
+function keepLintCache(folder) {
+  const stampFile = join(folder, 'sources');
+  const stamp = sourcesHash({ ofTests: true });
+  if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(stampFile, stamp);
 }
 
 async function check(name, args) {
@@ -56,6 +81,7 @@ async function runJest() {
   ]);
   const counted = existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : undefined;
   rmSync(join(results, '..'), { recursive: true });
+  listSlowest(counted?.testResults ?? []);
   const passed = counted?.numPassedTests ?? 0;
   let failed = (counted?.numFailedTests ?? 0) + (counted?.numRuntimeErrorTestSuites ?? 0);
   // A skipped test proves nothing; only who asked for a selection gets away with it.
@@ -64,6 +90,19 @@ async function runJest() {
   if (failed === 0 && code !== 0) failed = 1;
   total.passed += passed;
   total.failed += failed;
+}
+
+/** Where the time went, of the test files that ran. */
+function listSlowest(files) {
+  const timed = files.map(({ name, startTime, endTime }) => ({
+    name,
+    seconds: (endTime - startTime) / 1000,
+  }));
+  const slowest = timed.sort((one, other) => other.seconds - one.seconds).slice(0, 10);
+  if (slowest.length > 0) heading('slowest test files');
+  for (const { name, seconds } of slowest) {
+    say(`${seconds.toFixed(1).padStart(7)} s  ${relative(root, name)}`);
+  }
 }
 
 function heading(name) {
@@ -75,25 +114,6 @@ async function ensureTemporalCli() {
   const { findTemporalCli } = await import('../dist/dev/temporal-cli.js');
   process.env.TEMPORAL_CLI_PATH = await findTemporalCli({ onProgress: say });
   say(`Temporal CLI: ${process.env.TEMPORAL_CLI_PATH}`);
-}
-
-async function ensureRedis() {
-  const { findOnPath } = await import('../dist/dev/find-on-path.js');
-  if (findOnPath('redis-server') === undefined) {
-    const apt = findOnPath('apt-get');
-    if (process.getuid?.() !== 0 || apt === undefined || !existsSync('/etc/debian_version')) {
-      throw new Error(
-        'The tests need redis-server on PATH: install Redis 7 (Debian: apt-get install redis-server).',
-      );
-    }
-    say('Installing redis-server …');
-    const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-    const code =
-      (await run(apt, ['update'], options)) ||
-      (await run(apt, ['install', '-y', '--no-install-recommends', 'redis-server'], options));
-    if (code !== 0) throw new Error('redis-server could not be installed; see above.');
-  }
-  say(`Redis: ${findOnPath('redis-server')}`);
 }
 
 function node(args) {

@@ -5,26 +5,29 @@ import { buildFirstVersion, buildNextVersion, buildOnRequest } from './plans/bui
 import { chat } from './plans/chat.js';
 import { writeDocs } from './plans/docs.js';
 import { fillSchema } from './plans/fill-schema.js';
-import { submitMetadata } from './plans/metadata.js';
+import { submit } from './plans/submit.js';
 import { summarize } from './plans/talk.js';
+import { work } from './plans/work.js';
 
 /** The model's next turn. Pure: it follows from the received messages and the step alone, nothing is kept between. */
 export function nextTurn(request: MessagesRequest, hint: StepHint): Turn {
   const conversation = readConversation(request);
-  if (hint.step === 'compact') return summarize(conversation);
+  if (hint.kind === 'compaction') return summarize(conversation);
   if (conversation.tools.size === 0) return answerSideRequest(request);
-  if (hint.step === 'chat') return chat(conversation);
+  if (hint.kind === 'question') return chat(conversation);
   return giveUp(conversation) ?? play(conversation, hint);
 }
 
-function play(conversation: Conversation, { step, mode, instruction }: StepHint): Turn {
-  if (step === 'metadata') return submitMetadata(conversation);
+function play(conversation: Conversation, { step, kind, role, mode, instruction }: StepHint): Turn {
+  if (kind === 'submission') return submit(conversation, step);
   if (conversation.cwd === undefined) {
     return say(
       `I cannot tell which folder I work in, so I change nothing. ${operationMark(conversation.before)}`,
     );
   }
-  if (step === 'docs') return writeDocs(conversation);
+  if (role !== 'build' && step !== undefined) {
+    return step === 'docs' ? writeDocs(conversation) : work(conversation, step);
+  }
   if (instruction === 'free') return buildOnRequest(conversation, mode);
   return mode === 'initial' ? buildFirstVersion(conversation) : buildNextVersion(conversation);
 }

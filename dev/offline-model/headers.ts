@@ -1,10 +1,20 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { stepNames, type ChainMode, type StepName } from '../../contracts/steps.js';
+import {
+  agentStepKinds,
+  chainModes,
+  stepNamePattern,
+  type AgentTaskKind,
+  type ChainMode,
+} from '../../contracts/steps.js';
 
 /** What the agent is working on, as its custom headers say it; wording never decides. */
 export interface StepHint {
-  /** Undefined for plain use, which is played as a free prompt. */
-  step: StepName | 'chat' | undefined;
+  /** The name of a step, `chat_plan` for a question; undefined for plain use, which is played as a free prompt. */
+  step: string | undefined;
+  /** What the step is, whatever its name. */
+  kind: AgentTaskKind | undefined;
+  /** `build` in the step that builds the app. */
+  role: 'build' | undefined;
   mode: ChainMode;
   /** `none` plays the scripted app, `free` makes a small change that follows the prompt. */
   instruction: 'free' | 'none';
@@ -13,25 +23,61 @@ export interface StepHint {
 /** The request headers that carry a {@link StepHint}; send them with ANTHROPIC_CUSTOM_HEADERS. */
 const stepHeaderNames = {
   step: 'x-session-chain-step',
+  kind: 'x-session-chain-kind',
+  role: 'x-session-chain-role',
   mode: 'x-session-chain-mode',
   instruction: 'x-session-chain-instruction',
-} as const;
+} as const satisfies Record<keyof StepHint, string>;
 
 /** The hint as the value of ANTHROPIC_CUSTOM_HEADERS: one `name: value` a line. */
-export function stepHeaderLines(hint: Required<StepHint>): string {
-  return [
-    ...(hint.step ? [`${stepHeaderNames.step}: ${hint.step}`] : []),
-    `${stepHeaderNames.mode}: ${hint.mode}`,
-    `${stepHeaderNames.instruction}: ${hint.instruction}`,
-  ].join('\n');
+export function stepHeaderLines(hint: StepHint): string {
+  return (['step', 'kind', 'role', 'mode', 'instruction'] as const)
+    .flatMap((field) => (hint[field] === undefined ? [] : [`${stepHeaderNames[field]}: ${hint[field]}`]))
+    .join('\n');
 }
 
-/** Reads the hint of a request. Throws a RangeError that names the header whose value is not known. */
+/**
+ * Reads the hint of a request; a step that comes without its kind is taken for what its name stands for. Throws a
+ * RangeError that names the header whose value is not known.
+ */
 export function readStepHint(headers: IncomingHttpHeaders): StepHint {
-  const step = readHeader(headers, stepHeaderNames.step, [...stepNames, 'chat'] as const);
-  const mode = readHeader(headers, stepHeaderNames.mode, ['initial', 'update'] as const);
+  const step = readStepName(headers);
+  const kind = readHeader(headers, stepHeaderNames.kind, [...agentStepKinds, 'question'] as const);
+  const role = readHeader(headers, stepHeaderNames.role, ['build'] as const);
+  const mode = readHeader(headers, stepHeaderNames.mode, chainModes);
   const instruction = readHeader(headers, stepHeaderNames.instruction, ['free', 'none'] as const);
-  return { step, mode: mode ?? 'update', instruction: instruction ?? (step ? 'none' : 'free') };
+  return {
+    ...(kind === undefined && step !== undefined ? meaningOf(step) : { kind, role: undefined }),
+    ...(role && { role }),
+    step,
+    mode: mode ?? 'update',
+    instruction: instruction ?? (step ? 'none' : 'free'),
+  };
+}
+
+/** So that a single header is enough by hand. */
+function meaningOf(step: string): Pick<StepHint, 'kind' | 'role'> {
+  switch (step) {
+    case 'build':
+      return { kind: 'work', role: 'build' };
+    case 'metadata':
+      return { kind: 'submission', role: undefined };
+    case 'compact':
+      return { kind: 'compaction', role: undefined };
+    case 'chat':
+    case 'chat_plan':
+      return { kind: 'question', role: undefined };
+    default:
+      return { kind: 'work', role: undefined };
+  }
+}
+
+function readStepName(headers: IncomingHttpHeaders): string | undefined {
+  const value = headers[stepHeaderNames.step];
+  if (value === undefined || (typeof value === 'string' && stepNamePattern.test(value))) return value;
+  throw new RangeError(
+    `${stepHeaderNames.step}: ${JSON.stringify(value)} does not match ${stepNamePattern.source}.`,
+  );
 }
 
 function readHeader<Value extends string>(

@@ -57,7 +57,7 @@ export const answers = {
     content: [{ type: 'text', text: 'I would rather talk.' }],
     stopReason: 'end_turn',
   }),
-  /** A metadata submission without its fields. */
+  /** A submission without its fields. */
   invalidMetadata: (turn: Turn): Turn => ({
     ...turn,
     content: turn.content.map((block) =>

@@ -134,7 +134,7 @@ export async function startOfflineModel(options: OfflineModelOptions = {}): Prom
     const message = toMessage(body, turn);
     logged.usage = message.usage;
     if (body.stream === true && !(await streamUpToEnd(message, logged, response, active))) return;
-    // Logged before the client can see the end, so that whoever saw it finds the log complete.
+    // Logged before the client can see the end, so that a client that saw it finds the log complete.
     logged.response = summaryOf(message);
     if (body.stream === true) response.end();
     else sendJson(response, 200, message);

@@ -1,6 +1,6 @@
--- What was deployed. The key is the transition, so that a call that is repeated finds what the first one did.
+-- What was deployed. The key is the one of the call, so that a call that is repeated finds what the first one did.
 CREATE TABLE deployments (
-  transition_id text PRIMARY KEY,
+  key uuid PRIMARY KEY,
   version_id text NOT NULL,
   path text NOT NULL,
   deployed_at timestamptz NOT NULL DEFAULT now()

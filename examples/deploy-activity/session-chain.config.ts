@@ -1,13 +1,20 @@
 import { defineChain } from 'session-chain/config';
 
-/** After a build has committed, the chain calls deployVersion; a version counts as deployed once that is done. */
+/** After the build the chain calls deployVersion, a step of its own; a version counts as deployed once that has succeeded. */
 export default defineChain({
-  after: {
-    build: {
+  steps: [
+    'build',
+    {
+      name: 'deploy',
+      kind: 'activity',
+      role: 'deploy',
       activity: 'deployVersion',
       taskQueue: process.env['DEPLOY_TASK_QUEUE'] ?? 'deploy',
       startToCloseTimeoutMs: 5 * 60_000,
       critical: true,
     },
-  },
+    'metadata',
+    'docs',
+    'compact',
+  ],
 });

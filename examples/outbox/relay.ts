@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { SessionChainError, createSessionChain, isRetryable } from 'session-chain/client';
 
-// Starts the chain of every request, once. Any number may run: each takes a request that nobody else holds. A relay that
+// Starts the chain of every request, once. Any number may run: each takes a request that no other one holds. A relay that
 // dies between the start and its commit leaves the row open; the next one starts the same chain, which has begun already.
 
 interface BuildRequest {

@@ -10,7 +10,7 @@ export function fillSchema(schema: JsonSchema, known: unknown): unknown {
   if (Array.isArray(schema.enum)) return schema.enum.includes(known) ? known : schema.enum[0];
   const alternative = [schema.anyOf, schema.oneOf].find(Array.isArray)?.[0] as JsonSchema | undefined;
   if (alternative) return fillSchema(alternative, known);
-  switch (schema.type) {
+  switch (Array.isArray(schema.type) ? (schema.type[0] as unknown) : schema.type) {
     case 'object':
       return fillObject(schema, known);
     case 'array': {
@@ -27,11 +27,12 @@ export function fillSchema(schema: JsonSchema, known: unknown): unknown {
     }
     case 'number':
     case 'integer':
-      return typeof known === 'number' ? known : numberOr(schema.minimum, 1);
+      return typeof known === 'number' ? known : smallNumber(schema);
     case 'boolean':
       return known === true;
     default:
-      return known;
+      // A required field without a value would be left out of the JSON.
+      return known ?? '-';
   }
 }
 
@@ -45,6 +46,12 @@ function fillObject(schema: JsonSchema, known: unknown): Record<string, unknown>
   return Object.fromEntries(
     wanted.map(([name, property]) => [name, fillSchema(property, values ? values[name] : known)]),
   );
+}
+
+/** 1, or what is nearest to it: the lowest that is allowed may be the lowest number there is. */
+function smallNumber({ minimum, exclusiveMinimum, maximum }: JsonSchema): number {
+  const lowest = Math.max(numberOr(minimum, 1), numberOr(exclusiveMinimum, 0) + 1, 1);
+  return Math.min(lowest, numberOr(maximum, Infinity));
 }
 
 function numberOr(value: unknown, fallback: number): number {

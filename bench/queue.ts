@@ -9,17 +9,17 @@ import type { BenchStack } from './stack.js';
 
 const waiters = 1_000;
 
-/** What it takes to wait for a project: the wake-up of the next in line, and a long line's memory. */
-export async function measureLine(stack: BenchStack, runs: number): Promise<Row[]> {
+/** What it takes to wait for a project: the wake-up of the next chain, and the memory of a long queue. */
+export async function measureQueue(stack: BenchStack, runs: number): Promise<Row[]> {
   const handOvers: number[] = [];
   const starts: number[] = [];
   for (let run = 0; run <= runs; run++) {
-    const projectId = `bench-line-${run}`;
+    const projectId = `bench-queue-${run}`;
     const held = stack.model.holdNext();
     const first = await start(stack, projectId, 'v1');
     await held.reached;
     const second = await start(stack, projectId, 'v2');
-    await inLine(stack, [second]);
+    await untilQueued(stack, [second]);
     held.remove();
     await Promise.all([first, second].map((chain) => stack.sessionChain.wait(chain)));
     const [one, two] = [await readChain(stack.pool, first), await readChain(stack.pool, second)];
@@ -28,7 +28,7 @@ export async function measureLine(stack: BenchStack, runs: number): Promise<Row[
     starts.push(one.openedAt.getTime() - one.createdAt.getTime());
   }
 
-  const projectId = 'bench-line-long';
+  const projectId = 'bench-queue-long';
   const held = stack.model.holdNext();
   await start(stack, projectId, 'holder');
   await held.reached;
@@ -40,34 +40,34 @@ export async function measureLine(stack: BenchStack, runs: number): Promise<Row[
       ...(await Promise.all(Array.from({ length: 20 }, (_, n) => start(stack, projectId, `w${at + n}`)))),
     );
   }
-  await inLine(stack, chains.slice(-20));
+  await untilQueued(stack, chains.slice(-20));
   const after = { worker: residentMbOf(worker), server: residentMbOf(temporal) };
   const idle = await idleCpu(stack);
   held.remove();
   return [
     row({
-      part: 'line',
-      name: 'wake-up of the next in line: close to open',
+      part: 'queue',
+      name: 'wake-up of the next in the queue: close to open',
       unit: 'ms',
       values: handOvers,
       peer: { name: 'start to open on a free project', values: starts },
     }),
     row({
-      part: 'line',
-      name: `memory of the worker per chain in a line of ${waiters}`,
+      part: 'queue',
+      name: `memory of the worker per chain in a queue of ${waiters}`,
       unit: 'kB',
       values: [((after.worker - before.worker) / waiters) * 1000],
       goal: { text: '<= 110', met: (kB) => kB <= 110 },
     }),
     row({
-      part: 'line',
-      name: `memory of the Temporal server per chain in a line of ${waiters}`,
+      part: 'queue',
+      name: `memory of the Temporal server per chain in a queue of ${waiters}`,
       unit: 'kB',
       values: [((after.server - before.server) / waiters) * 1000],
       goal: { text: '<= 60', met: (kB) => kB <= 60 },
     }),
     row({
-      part: 'line',
+      part: 'queue',
       name: `CPU of worker and server while ${waiters} wait, per second`,
       unit: 'ms',
       values: [idle],
@@ -87,13 +87,13 @@ async function start(stack: BenchStack, projectId: string, versionId: string): P
   });
 }
 
-async function inLine(stack: BenchStack, chains: StartedChain[]): Promise<void> {
+async function untilQueued(stack: BenchStack, chains: StartedChain[]): Promise<void> {
   for (const chain of chains) {
-    while (((await readChain(stack.pool, chain))?.place ?? null) === null) await sleep(50);
+    while (((await readChain(stack.pool, chain))?.position ?? null) === null) await sleep(50);
   }
 }
 
-/** The time between two questions of a line: nobody asks, nobody is woken. */
+/** Between two looks of the queued chains: none asks, none is woken. */
 async function idleCpu(stack: BenchStack): Promise<number> {
   const pids = [stack.pids.worker, stack.pids.temporal];
   const seconds = 5;
