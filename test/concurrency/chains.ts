@@ -31,7 +31,7 @@ export interface ChainsResult {
 
 interface ChainRow {
   project: string;
-  turn: number;
+  ticket: number;
   status: ChainStatus;
   openedAt: Date;
   closedAt: Date;
@@ -59,6 +59,7 @@ export async function runChains(options: ChainsOptions): Promise<ChainsResult> {
           databaseUrl: stack.database.url,
           temporalAddress: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
           policy: stack.policy,
+          overrides: stack.overrides,
           requests: requests.filter((_, place) => place % options.starters === index),
         };
         const child = spawn(process.execPath, [options.starter, JSON.stringify(starterOptions)], {
@@ -87,20 +88,20 @@ export async function runChains(options: ChainsOptions): Promise<ChainsResult> {
   }
 }
 
-/** Every chain is completed, and in the order of their numbers each begins where the one before it has ended. */
+/** Every chain is completed, and in the order of their tickets each begins where the one before it has ended. */
 function ticketOrder(chains: ChainRow[], expected: number): Rule[] {
   const done: Rule = { name: 'every chain is completed', violations: [] };
-  const order: Rule = { name: 'every chain works alone, in the order of the numbers', violations: [] };
+  const order: Rule = { name: 'every chain works alone, in the order of the tickets', violations: [] };
   if (chains.length !== expected) done.violations.push(`there are ${chains.length} chains`);
   const last = new Map<string, ChainRow>();
   for (const chain of chains) {
-    const { project, turn, status, openedAt, closedAt } = chain;
+    const { project, ticket, status, openedAt, closedAt } = chain;
     if (status !== 'completed')
-      done.violations.push(`${project}: the chain with number ${turn} is ${status}`);
+      done.violations.push(`${project}: the chain with ticket ${ticket} is ${status}`);
     const before = last.get(project);
     if (before && !(before.closedAt <= openedAt))
-      order.violations.push(`${project}: number ${turn} began before number ${before.turn} had ended`);
-    if (!(openedAt <= closedAt)) order.violations.push(`${project}: number ${turn} ended before it began`);
+      order.violations.push(`${project}: ticket ${ticket} began before ticket ${before.ticket} had ended`);
+    if (!(openedAt <= closedAt)) order.violations.push(`${project}: ticket ${ticket} ended before it began`);
     last.set(project, chain);
   }
   return [done, order];
@@ -113,8 +114,8 @@ function everyStep(transitions: number, chains: number): Rule {
 
 async function readChains(pool: Pool): Promise<ChainRow[]> {
   const { rows } = await pool.query<ChainRow>(
-    `SELECT project_id AS project, turn, status, opened_at AS "openedAt", closed_at AS "closedAt"
-     FROM session_chain.chains ORDER BY turn`,
+    `SELECT project_id AS project, ticket, status, opened_at AS "openedAt", closed_at AS "closedAt"
+     FROM session_chain.chains ORDER BY ticket`,
   );
   return rows;
 }

@@ -53,29 +53,29 @@ function commit(
   );
 }
 
-const open = (run: string, at: [number, number], turn: number, seq: number | null = null) =>
-  call(run, at, { kind: 'open', chain: `chain/${run}`, runId: run, turn: null, goneRunId: null }, {
+const open = (run: string, at: [number, number], ticket: number, seq: number | null = null) =>
+  call(run, at, { kind: 'open', chain: `chain/${run}`, runId: run, ticket: null, goneRunId: null }, {
     outcome: 'opened',
-    turn,
+    ticket,
     head: head(seq),
   } as Answer);
 
-const queued = (run: string, at: [number, number], turn: number) =>
+const queued = (run: string, at: [number, number], ticket: number) =>
   call(
     run,
     at,
-    { kind: 'open', chain: `chain/${run}`, runId: run, turn: null, goneRunId: null },
-    { outcome: 'queued', turn },
+    { kind: 'open', chain: `chain/${run}`, runId: run, ticket: null, goneRunId: null },
+    { outcome: 'queued', ticket },
   );
 
-const close = (run: string, at: [number, number], turn: number) =>
-  call(run, at, { kind: 'close', chain: `chain/${run}`, runId: run, turn }, { outcome: 'closed' });
+const close = (run: string, at: [number, number], ticket: number) =>
+  call(run, at, { kind: 'close', chain: `chain/${run}`, runId: run, ticket }, { outcome: 'closed' });
 
 const begin = (run: string, at: [number, number], epoch: number) =>
   call(
     run,
     at,
-    { kind: 'begin', chain: `chain/${run}`, step: 'build', turn: 1 },
+    { kind: 'begin', chain: `chain/${run}`, step: 'build', ticket: 1 },
     { outcome: 'begun', attemptId: 'a', epoch },
   );
 
@@ -88,7 +88,7 @@ function row(seq: number, change: Partial<FinalTransition> = {}): FinalTransitio
     new: `s${seq}`,
     chain: 'chain/1',
     step: `step ${seq}`,
-    turn: 1,
+    ticket: 1,
     epoch: 1,
     atUs: seq,
     ...change,
@@ -137,7 +137,7 @@ describe('the checker accepts', () => {
     expect(broken(thrice, [row(1)])).toEqual([]);
   });
 
-  it('a turn after the one before it has begun to leave, and a place in line that was left', () => {
+  it('a chain after the one before it has begun to leave, and a position in the queue that was left', () => {
     const history = [
       open('1', [1, 2], 1),
       queued('2', [3, 4], 2),
@@ -177,8 +177,12 @@ describe('the checker finds', () => {
     expect(broken([], [row(1), row(2)], { head: 1 })).toContain('lineage');
   });
 
-  it('a phantom transition, of a commit that was refused or that nobody asked for', () => {
+  it('a phantom transition, of a commit that was refused, that was told to stay beside, or that was never asked for', () => {
     expect(broken([commit([1, 2], 1, 'refused')], [row(1)])).toEqual(['commits']);
+    const beside = commit([1, 2], 1, 'committed');
+    beside.answer = { outcome: 'beside' };
+    expect(broken([beside], [])).toEqual([]);
+    expect(broken([beside], [row(1)])).toEqual(['commits']);
     expect(broken([], [row(1)])).toEqual(['commits']);
   });
 
@@ -208,7 +212,7 @@ describe('the checker finds', () => {
     expect(broken([commit([3, 4], 1, 'committed'), never], [row(1)])).toEqual(['linearizable']);
   });
 
-  it('two readers who see an unanswered commit and then do not', () => {
+  it('two readers that see an unanswered commit and then do not', () => {
     const history = [commit([10, 0], 1, 'unknown'), read('a', [11, 12], 1), read('b', [13, 14], null)];
     expect(broken(history, [row(1)])).toEqual(['linearizable']);
     const one = [commit([10, 0], 1, 'unknown'), read('a', [11, 12], 1), read('a', [13, 14], null)];
@@ -231,18 +235,18 @@ describe('the checker finds', () => {
     expect(broken([commit([1, 2], 1, 'committed'), told], [row(1)])).toEqual(['commits']);
   });
 
-  it('two who hold the turn, one who was overtaken, and one number for two', () => {
-    expect(broken([open('1', [1, 2], 1), open('2', [3, 4], 2)], [])).toEqual(['turns']);
-    expect(broken([queued('1', [1, 2], 1), open('2', [3, 4], 2)], [])).toEqual(['turns']);
-    expect(broken([queued('1', [1, 2], 1), queued('2', [3, 4], 1)], [])).toEqual(['turns']);
+  it('two that hold the project, one that was overtaken, and one ticket for two', () => {
+    expect(broken([open('1', [1, 2], 1), open('2', [3, 4], 2)], [])).toEqual(['tickets']);
+    expect(broken([queued('1', [1, 2], 1), open('2', [3, 4], 2)], [])).toEqual(['tickets']);
+    expect(broken([queued('1', [1, 2], 1), queued('2', [3, 4], 1)], [])).toEqual(['tickets']);
   });
 
-  it('steps of two turns that alternate', () => {
+  it('steps of two tickets that alternate', () => {
     const history = [1, 2, 3].map((seq) => commit([seq, seq + 1], seq, 'committed'));
-    expect(broken(history, [row(1), row(2, { turn: 2 }), row(3)])).toEqual(['turns']);
+    expect(broken(history, [row(1), row(2, { ticket: 2 }), row(3)])).toEqual(['tickets']);
   });
 
-  it('a zombie: a transition of an earlier turn behind the head with which a later one began', () => {
+  it('a zombie: a transition of an earlier ticket behind the head with which a later one began', () => {
     const history = [
       open('1', [1, 2], 1),
       close('1', [3, 4], 1),

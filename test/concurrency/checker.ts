@@ -2,7 +2,7 @@ import type { Operation } from './history.js';
 
 /**
  * Decides from a recorded history and the rows that it left whether the heads were linearizable and every session had a
- * single predecessor. Every commit brings a session id that nobody else brings, so the lineage in the database is the
+ * single predecessor. Every commit brings a session id that no other brings, so the lineage in the database is the
  * order of the writes, and what remains is to compare it with what every caller was told, and when: linear in the number
  * of operations. An operation without an answer may have happened at any time since it was sent, or never.
  */
@@ -14,11 +14,11 @@ export interface FinalTransition {
   prevSeq: number | null;
   old: string | null;
   new: string;
-  /** What the attempt worked for: a chain, or a move outside of one. */
+  /** What the attempt worked for: a chain, or an operation outside one. */
   chain: string | null;
   step: string | null;
-  /** The chain's turn; null for a move outside a chain. */
-  turn: number | null;
+  /** Under which its chain held the project; null outside a chain. */
+  ticket: number | null;
   /** The project's epoch that the commit expected. */
   epoch: number | null;
   /** Written under the lock of the project's row, by the server's clock. */
@@ -52,7 +52,7 @@ export interface Rule {
   violations: string[];
 }
 
-/** `commitsAreRecorded`: false where the history holds only what readers saw, not who wrote. */
+/** `commitsAreRecorded`: false where the history holds what readers saw, and no commits. */
 export function check(
   history: readonly Operation[],
   final: FinalState,
@@ -104,7 +104,7 @@ function summarise(
   const sightings: Sighting[] = [];
   for (const operation of operations) {
     const { call, answer } = operation;
-    if (call.kind === 'commit' || call.kind === 'commit_move') {
+    if (call.kind === 'commit' || call.kind === 'commit_outside') {
       commits.set(call.new, [...(commits.get(call.new) ?? []), operation]);
     }
     if (answer?.head) sightings.push({ operation, ...answer.head });
@@ -151,6 +151,8 @@ const commits: Find = ({ rows, commits: asked, operations }) => {
     if (acknowledged.some(({ seq, new: ended }) => seq !== found[0]?.seq || ended !== session))
       violations.push(`${name} was acknowledged as another transition than the one that is there`);
     if (found.length > 1) violations.push(`${name} is in the lineage ${found.length} times`);
+    if (deliveries.some(({ answer }) => answer?.outcome === 'beside') && found.length > 0)
+      violations.push(`${name} was told to stay beside the lineage and is in it`);
     if (deliveries.some(({ answer }) => answer?.outcome === 'refused')) {
       if (found.length > 0) violations.push(`${name} was refused and is in the lineage`);
       if (acknowledged.length > 0) violations.push(`${name} was refused and acknowledged`);
@@ -160,11 +162,11 @@ const commits: Find = ({ rows, commits: asked, operations }) => {
   }
   for (const row of rows) {
     if (!asked.has(row.new))
-      violations.push(`${row.project}: nobody asked for transition ${row.seq} to ${row.new}`);
+      violations.push(`${row.project}: no commit asked for transition ${row.seq} to ${row.new}`);
   }
-  // A step or move that was done before is told with the transition that it made.
+  // An operation that was done before is told with the transition that it made.
   for (const { call, answer, project } of operations) {
-    if (!answer?.transition || (call.kind !== 'begin' && call.kind !== 'begin_move')) continue;
+    if (!answer?.transition || (call.kind !== 'begin' && call.kind !== 'begin_outside')) continue;
     const { seq, new: ended } = answer.transition;
     if (rows[seq - 1]?.new !== ended)
       violations.push(`${project}: ${call.chain} was said to have committed ${ended}, which is not there`);
@@ -173,8 +175,8 @@ const commits: Find = ({ rows, commits: asked, operations }) => {
 };
 
 /**
- * Writes in the order of the lineage, each followed by those who saw its head: in that order nobody may have been
- * answered before an earlier one had even asked.
+ * Writes in the order of the lineage, each followed by the reads that saw its head: in that order none may have been
+ * answered before an earlier one was even asked.
  */
 const linearizable: Find = ({ rows, commits: asked, sightings, head }) => {
   const violations: string[] = [];
@@ -185,7 +187,7 @@ const linearizable: Find = ({ rows, commits: asked, sightings, head }) => {
         `${head.project}: ${operation.client} saw the head ${String(sessionId)} with number ${String(seq)}, which never was`,
       );
   }
-  /** The earliest answer of whatever comes later in the order. */
+  /** The earliest answer of all that comes later in the order. */
   let answeredAtUs = Infinity;
   let answered = '';
   const later = (atUs: number, what: string) => {
@@ -213,7 +215,7 @@ const linearizable: Find = ({ rows, commits: asked, sightings, head }) => {
   return violations;
 };
 
-/** Nobody sees an older head after a newer one. */
+/** No client sees an older head after a newer one. */
 const monotonic: Find = ({ sightings, head }) => {
   const violations: string[] = [];
   const newest = new Map<string, Sighting>();
@@ -231,7 +233,7 @@ const monotonic: Find = ({ sightings, head }) => {
   return violations;
 };
 
-/** At most one transition per step of a chain, and per move. */
+/** At most one transition per step of a chain, and per operation outside one. */
 const once: Find = ({ rows }) =>
   [...groupBy(rows, ({ chain, step }) => `${String(chain)}, step ${String(step)}`)].flatMap(([name, all]) =>
     all.length > 1 && all[0]?.chain
@@ -240,43 +242,45 @@ const once: Find = ({ rows }) =>
   );
 
 /**
- * Whoever is told that it works has the lowest number of those who had not begun to leave: so no two work at a time, and
- * nobody is overtaken. In the lineage, too, numbers only grow.
+ * A chain that is told that it holds the project has the lowest ticket of those that had not begun to leave: so no two
+ * hold it at a time, and none is overtaken. In the lineage, too, tickets only grow.
  */
-const turns: Find = ({ operations, rows, head }) => {
+const tickets: Find = ({ operations, rows, head }) => {
   const violations: string[] = [];
   const runOf = new Map<number, string>();
   const openedAtUs = new Map<number, number>();
   for (const { call, answer, respondedAtUs } of operations) {
-    if (call.kind !== 'open' || typeof answer?.turn !== 'number') continue;
-    const other = runOf.get(answer.turn);
+    if (call.kind !== 'open' || typeof answer?.ticket !== 'number') continue;
+    const other = runOf.get(answer.ticket);
     if (other !== undefined && other !== call.runId)
-      violations.push(`${head.project}: ${other} and ${call.runId} both drew number ${answer.turn}`);
-    runOf.set(answer.turn, call.runId);
+      violations.push(`${head.project}: ${other} and ${call.runId} both drew the ticket ${answer.ticket}`);
+    runOf.set(answer.ticket, call.runId);
     if (answer.outcome === 'opened')
-      openedAtUs.set(answer.turn, Math.min(respondedAtUs, openedAtUs.get(answer.turn) ?? Infinity));
+      openedAtUs.set(answer.ticket, Math.min(respondedAtUs, openedAtUs.get(answer.ticket) ?? Infinity));
   }
   const leavesAtUs = leavesOf(operations);
-  let latest = { turn: 0, leavesAtUs: -Infinity };
-  for (const [turn, runId] of [...runOf].sort(([a], [b]) => a - b)) {
-    const opened = openedAtUs.get(turn);
+  let latest = { ticket: 0, leavesAtUs: -Infinity };
+  for (const [ticket, runId] of [...runOf].sort(([a], [b]) => a - b)) {
+    const opened = openedAtUs.get(ticket);
     if (opened !== undefined && latest.leavesAtUs > opened)
       violations.push(
-        `${head.project}: number ${turn} was told to work before number ${latest.turn} had begun to leave`,
+        `${head.project}: ticket ${ticket} was told that it holds the project before ticket ${latest.ticket} had begun to leave`,
       );
     const atUs = leavesAtUs.get(runId) ?? Infinity;
-    if (atUs > latest.leavesAtUs) latest = { turn, leavesAtUs: atUs };
+    if (atUs > latest.leavesAtUs) latest = { ticket, leavesAtUs: atUs };
   }
   let highest = 0;
-  for (const { turn, seq } of rows) {
-    if (turn !== null && turn < highest)
-      violations.push(`${head.project}: transition ${seq} of turn ${turn} follows one of turn ${highest}`);
-    highest = Math.max(turn ?? 0, highest);
+  for (const { ticket, seq } of rows) {
+    if (ticket !== null && ticket < highest)
+      violations.push(
+        `${head.project}: transition ${seq} of ticket ${ticket} follows one of ticket ${highest}`,
+      );
+    highest = Math.max(ticket ?? 0, highest);
   }
   return violations;
 };
 
-/** When somebody first sent what could end a run's turn. */
+/** When first was sent what could end a run's hold of the project. */
 function leavesOf(operations: readonly Operation[]): Map<string, number> {
   const leavesAtUs = new Map<string, number>();
   for (const { call, invokedAtUs } of operations) {
@@ -292,19 +296,19 @@ function leavesOf(operations: readonly Operation[]): Map<string, number> {
 }
 
 /**
- * Nobody moves the head for a turn or an epoch that is over. A chain that is told the head as it takes its turn is behind
- * every transition of an earlier turn; a head that is seen after an epoch was handed out is behind all of earlier epochs;
+ * Nothing moves the head for a ticket or an epoch that is over. A chain that is told the head as it takes the project is
+ * behind every transition of an earlier ticket; a head that is seen after an epoch was handed out is behind all of earlier epochs;
  * and what is sent after its epoch is known to be over, or its chain closed, is never there.
  */
 const fenced: Find = ({ operations, rows, sightings, commits: asked, head }) => {
   const violations: string[] = [];
-  /** The lowest turn from each transition on, and the highest up to it. */
+  /** The lowest ticket from each transition on, and the highest up to it. */
   const lowestFrom: number[] = [];
   const highestUpTo: number[] = [];
   for (let index = rows.length - 1, lowest = Infinity; index >= 0; index--)
-    lowestFrom[index] = lowest = Math.min(lowest, rows[index]?.turn ?? Infinity);
+    lowestFrom[index] = lowest = Math.min(lowest, rows[index]?.ticket ?? Infinity);
   rows.forEach((row, index) => {
-    highestUpTo[index] = Math.max(row.turn ?? 0, highestUpTo[index - 1] ?? 0);
+    highestUpTo[index] = Math.max(row.ticket ?? 0, highestUpTo[index - 1] ?? 0);
     const former = rows[index - 1];
     if (row.epoch !== null && former && former.epoch !== null && former.epoch > row.epoch)
       violations.push(`${head.project}: transition ${row.seq} is of an older epoch than the one before it`);
@@ -316,21 +320,21 @@ const fenced: Find = ({ operations, rows, sightings, commits: asked, head }) => 
       call.kind === 'open' &&
       answer?.outcome === 'opened' &&
       answer.head &&
-      typeof answer.turn === 'number'
+      typeof answer.ticket === 'number'
     ) {
-      const { turn } = answer;
+      const { ticket } = answer;
       const seq = answer.head.seq ?? 0;
-      // A repeated question of the same turn is told the present head: its own transitions may lie on both sides.
-      if ((lowestFrom[seq] ?? Infinity) < turn)
+      // A repeated question of the same ticket is told the present head: its own transitions may lie on both sides.
+      if ((lowestFrom[seq] ?? Infinity) < ticket)
         violations.push(
-          `${head.project}: after ${client} took turn ${turn} at head ${seq}, turn ${String(lowestFrom[seq])} moved it`,
+          `${head.project}: after ${client} took the project with ticket ${ticket} at head ${seq}, ticket ${String(lowestFrom[seq])} moved it`,
         );
-      if ((highestUpTo[seq - 1] ?? 0) > turn)
+      if ((highestUpTo[seq - 1] ?? 0) > ticket)
         violations.push(
-          `${head.project}: ${client} took turn ${turn} at head ${seq}, which a later turn made`,
+          `${head.project}: ${client} took the project with ticket ${ticket} at head ${seq}, which a later ticket made`,
         );
     }
-    if ((call.kind === 'begin' || call.kind === 'begin_move') && typeof answer?.epoch === 'number')
+    if ((call.kind === 'begin' || call.kind === 'begin_outside') && typeof answer?.epoch === 'number')
       epochs.push({ epoch: answer.epoch, knownAtUs: respondedAtUs });
   }
 
@@ -387,18 +391,22 @@ const checks: { name: string; find: Find; needsCommits: boolean }[] = [
     needsCommits: true,
   },
   {
-    name: 'linearizable: the lineage and all who saw a head respect real time',
+    name: 'linearizable: the lineage and all that saw a head respect real time',
     find: linearizable,
     needsCommits: false,
   },
   {
-    name: 'monotonic: nobody saw an older head after a newer one',
+    name: 'monotonic: no client saw an older head after a newer one',
     find: monotonic,
     needsCommits: false,
   },
   { name: 'once: one transition per step of a chain', find: once, needsCommits: false },
-  { name: 'turns: one chain at a time, in the order of their numbers', find: turns, needsCommits: false },
-  { name: 'fenced: nothing of a turn or epoch that is known to be over', find: fenced, needsCommits: false },
+  { name: 'tickets: one chain at a time, in the order of their tickets', find: tickets, needsCommits: false },
+  {
+    name: 'fenced: nothing of a ticket or epoch that is known to be over',
+    find: fenced,
+    needsCommits: false,
+  },
   { name: 'journal: nothing of an epoch before the newest', find: journal, needsCommits: false },
 ];
 function groupBy<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key): Map<Key, Item[]> {

@@ -10,11 +10,20 @@ import { mutantNames } from './mutants.js';
 
 /** The short form of `npm run concurrency`. */
 
+/** What the processes import. */
+const rooms = [
+  ...['contracts', 'config', 'temporal', 'transcript', 'workspace', 'client', 'storage'],
+  ...['chains', 'db', 'heads', 'ledger', 'operations', 'questions', 'transcripts'].map(
+    (room) => `storage/${room}`,
+  ),
+  'test/concurrency',
+];
+
 let built: string;
 let load: Omit<LoadOptions, 'operations' | 'guards'>;
 beforeAll(() => {
   built = mkdtempSync(join(tmpdir(), 'session-chain-concurrency-built-'));
-  transpileRooms(['contracts', 'storage', 'client', 'workspace', 'test/concurrency'], built);
+  transpileRooms(rooms, built);
   load = {
     writer: join(built, 'test/concurrency/writer.js'),
     writers: 3,
@@ -44,7 +53,7 @@ describe('processes that move the same heads while things break', () => {
 });
 
 describe('whole chains that several processes start at once', () => {
-  it('work one after the other in the order of their numbers, and nobody sees a head go back', async () => {
+  it('work one after the other in the order of their tickets, and no reader sees a head go back', async () => {
     const { rules, history, transitions } = await runChains({
       starter: join(built, 'test/concurrency/starter.js'),
       starters: 2,

@@ -7,17 +7,16 @@ import type { Head } from '../../contracts/chain.js';
  * clock. An invocation is written down before it is sent, so that a killed process leaves it without an answer.
  */
 
-/** A call as its caller made it. A run is what asks for a turn; `chain` names what it works on. */
+/** A call as its caller made it. A run is what asks for the project; `chain` names the chain, or the operation outside one. */
 export type Call =
   | { kind: 'read' }
-  | { kind: 'open'; chain: string; runId: string; turn: number | null; goneRunId: string | null }
-  | { kind: 'begin'; chain: string; step: string; turn: number }
-  | { kind: 'commit'; chain: string; attemptId: string; epoch: number; old: string | null; new: string }
-  | { kind: 'close'; chain: string; runId: string; turn: number | null }
+  | { kind: 'open'; chain: string; runId: string; ticket: number | null; goneRunId: string | null }
+  | { kind: 'begin'; chain: string; step: string; ticket: number }
+  | { kind: 'close'; chain: string; runId: string; ticket: number | null }
   | { kind: 'release'; runId: string }
-  | { kind: 'begin_move'; chain: string }
+  | { kind: 'begin_outside'; chain: string }
   | {
-      kind: 'commit_move';
+      kind: 'commit' | 'commit_outside';
       chain: string;
       attemptId: string;
       epoch: number | null;
@@ -33,7 +32,7 @@ export interface Answer {
   code?: string;
   /** The head that the function saw. */
   head?: Head;
-  turn?: number | null;
+  ticket?: number | null;
   attemptId?: string;
   epoch?: number | null;
   /** A commit's transition, or that of a step that was committed before. */

@@ -23,7 +23,7 @@ export interface LoadOptions {
   projects: number;
   /** All writers together, at least. */
   operations: number;
-  /** Without the constraints that guard the tables; with the mutant's statements, where one is named. */
+  /** Without the constraints that guard the tables; with the mutant's function, where one is named. */
   guards: 'kept' | 'dropped' | MutantName;
   /** Between two faults. */
   faultEveryMs: number;
@@ -45,7 +45,7 @@ type FaultName =
   | 'row lock held'
   | 'writer killed'
   | 'writer frozen'
-  | 'frozen writer held for dead';
+  | 'frozen writer declared gone';
 
 /** A load takes a minute at most; one that hangs is a failure. */
 const patienceMs = 300_000;
@@ -138,7 +138,6 @@ async function startCrew(
       clients: options.clientsPerWriter,
       operations,
       ...(place % 3 === 2 ? { statementTimeoutMs: 60 } : {}),
-      ...(options.guards === 'kept' || options.guards === 'dropped' ? {} : { mutant: options.guards }),
     };
     const child = spawn(process.execPath, [options.writer, JSON.stringify(writerOptions)], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -200,7 +199,7 @@ async function breakThings(
     'row lock held': 0,
     'writer killed': 0,
     'writer frozen': 0,
-    'frozen writer held for dead': 0,
+    'frozen writer declared gone': 0,
   };
   const freezes = new Set<Promise<void>>();
   const strikes: [weight: number, strike: (writer: Writer) => Promise<void> | void][] = [
@@ -236,7 +235,7 @@ async function breakThings(
       async () => {
         faults['row lock held']++;
         const project = rushedProject(projects);
-        // Everybody queues behind it: statements run out of time, and others go on with a snapshot that is old by then.
+        // All queue behind it: statements run out of time, and others go on with a snapshot that is old by then.
         await pool.query(
           `WITH held AS MATERIALIZED (SELECT project_id FROM projects WHERE project_id = $1 FOR NO KEY UPDATE)
            SELECT pg_sleep(0.04 + random() * 0.08) FROM held`,
@@ -257,7 +256,7 @@ async function breakThings(
         faults['writer frozen']++;
         writer.process.kill('SIGSTOP');
         if (Math.random() < 0.7) {
-          faults['frozen writer held for dead']++;
+          faults['frozen writer declared gone']++;
           declareGone(folder, readFileSync(join(folder, `${writer.name}.life`), 'utf8'));
         }
         const thaw = sleep(100 + Math.random() * 400).then(() => {
@@ -295,7 +294,9 @@ function declareGone(folder: string, runOrLife: string): void {
 }
 
 function hasBegun(folder: string, name: string): boolean {
-  return existsSync(join(folder, `${name}.life`));
+  const file = join(folder, `${name}.life`);
+  // It is there before it is written.
+  return existsSync(file) && readFileSync(file, 'utf8') !== '';
 }
 
 function invocationsOf(folder: string, name: string): number {
@@ -304,7 +305,7 @@ function invocationsOf(folder: string, name: string): number {
   return text.split('\n').filter((line) => line.includes('"call"')).length;
 }
 
-/** What the tables hold of these projects once nobody works on them any more. */
+/** What the tables hold of these projects once nothing works on them any more. */
 export async function readFinalState(pool: Pool, projects: string[]): Promise<FinalState> {
   // A statement whose caller is gone may still be at work.
   await pool.query(
@@ -318,8 +319,8 @@ export async function readFinalState(pool: Pool, projects: string[]): Promise<Fi
   );
   const transitions = await pool.query<FinalState['transitions'][number]>(
     `SELECT t.project_id AS project, t.seq, t.prev_seq AS "prevSeq", t.old_session_id AS old, t.new_session_id AS new,
-       CASE WHEN a.turn IS NULL THEN a.build_id ELSE 'chain/' || a.project_id || '/' || a.version_id || '/' || a.build_id END AS chain,
-       t.step, a.turn, a.epoch, (extract(epoch FROM t.created_at) * 1000000)::bigint AS "atUs"
+       CASE WHEN a.chain IS NULL THEN a.build_id ELSE 'chain/' || a.project_id || '/' || a.version_id || '/' || a.build_id END AS chain,
+       t.step, a.ticket, a.epoch, (extract(epoch FROM t.created_at) * 1000000)::bigint AS "atUs"
      FROM session_transitions t LEFT JOIN session_chain.attempts a ON a.id = t.attempt_id
      WHERE t.project_id = ANY ($1) ORDER BY t.project_id, t.seq, t.id`,
     [projects],

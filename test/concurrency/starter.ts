@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
-import { type StartRequest, chainKey, createSessionChain } from '../../client/session-chain.js';
+import { chainKey, createSessionChain } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainPolicy } from '../../contracts/chain.js';
+import type { ChainOverrides } from '../../contracts/plan.js';
 import { createPool } from '../../storage/db/pool.js';
 import { createRecorder } from './history.js';
 
@@ -13,6 +15,7 @@ export interface StarterOptions {
   databaseUrl: string;
   temporalAddress: string;
   policy: ChainPolicy;
+  overrides: ChainOverrides;
   requests: (StartRequest & { versionId: string })[];
 }
 
@@ -23,6 +26,7 @@ const sessionChain = createSessionChain({
   pool,
   temporal: new Client({ connection }),
   policy: options.policy,
+  overrides: options.overrides,
   searchAttributes: 'on',
 });
 const recorder = createRecorder(options.folder, options.name);

@@ -7,15 +7,13 @@ import {
   type ChainKey,
   type ProjectId,
   type SessionId,
-  chainWorkflowId,
   parseBuildId,
   parseProjectId,
   parseVersionId,
 } from '../../contracts/ids.js';
-import { stepNames } from '../../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep } from '../../storage/operations/attempts.js';
 import {
   type OpenOutcome,
+  type PlannedStep,
   closeChain,
   openChain,
   registerChain,
@@ -23,11 +21,17 @@ import {
 } from '../../storage/chains/chains.js';
 import { readHead } from '../../storage/heads/heads.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
-import { type Move, type MoveCommit, beginMove, commitMove } from '../../storage/operations/moves.js';
+import {
+  type Attempt,
+  type Begun,
+  type OperationCommit,
+  beginOperation,
+  commitOperation,
+} from '../../storage/operations/operations.js';
 import { createPool } from '../../storage/db/pool.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type Answer, type Call, createRecorder } from './history.js';
-import { type MutantName, mutatePool } from './mutants.js';
 import { rushedProject, untilNextRushMs } from './rush.js';
 
 /** A process that works on a few projects as workers and their callers do, and writes down what it is told. */
@@ -43,21 +47,30 @@ export interface WriterOptions {
   /** Operations to record before it ends. */
   operations: number;
   statementTimeoutMs?: number;
-  mutant?: MutantName;
 }
 
 const options = JSON.parse(process.argv[2] ?? '') as WriterOptions;
 const url = new URL(options.databaseUrl);
 if (options.statementTimeoutMs)
   url.searchParams.set('options', `-c statement_timeout=${options.statementTimeoutMs}`);
-const pool = mutatePool(
-  createPool(url.href, { applicationName: 'concurrency writer', max: options.clients + 2 }),
-  options.mutant,
-);
+const pool = createPool(url.href, { applicationName: 'concurrency writer', max: options.clients + 2 });
 const recorder = createRecorder(options.folder, options.name);
 const hasMore = () => recorder.count() < options.operations;
 
-/** Runs carry the name of a life: whoever holds the writer for dead declares that life gone, with all of its runs. */
+const plan: PlannedStep[] = [
+  { name: 'build', kind: 'work', role: 'build' },
+  { name: 'metadata', kind: 'submission' },
+  { name: 'docs', kind: 'work' },
+  { name: 'compact', kind: 'compaction' },
+];
+
+/** What the journal keeps of a committed attempt; a session beside the lineage has no number. */
+interface Stored {
+  newSessionId: SessionId;
+  seq?: number;
+}
+
+/** Runs carry the name of a life: to declare the writer gone is to declare that life gone, with all of its runs. */
 let life = '';
 let lives = 0;
 beginLife();
@@ -71,9 +84,9 @@ async function work(client: string): Promise<void> {
     const project = parseProjectId(Math.random() < 0.7 ? rushedProject(projects) : oneOf(projects));
     await withChance([
       [0.3, () => read(client, project)],
-      [0.2, () => recordMove(client, project)],
+      [0.2, () => workOutside(client, project)],
       [0.3, () => workOnChain(client, project)],
-      // Those who ask for the next project's turn all at once, where perhaps nobody is at work yet.
+      // All ask for the next project at once, which perhaps no chain holds yet.
       [0.2, () => workOnChain(client, parseProjectId(rushedProject(projects, 1)), untilNextRushMs())],
     ]);
   }
@@ -103,51 +116,40 @@ async function read(client: string, project: ProjectId): Promise<void> {
   }));
 }
 
-/** An operation that ran outside a chain, recorded; some are delivered twice. */
-async function recordMove(client: string, project: ProjectId): Promise<void> {
-  const buildId = `record:${randomUUID()}`;
+/** An operation outside a chain, a record or a question, which may stay beside; some are delivered twice. */
+async function workOutside(client: string, project: ProjectId): Promise<void> {
+  const isQuestion = Math.random() < 0.5;
+  const buildId = `${isQuestion ? 'chat' : 'record'}:${randomUUID()}`;
   const sessionId = randomUUID() as SessionId;
   for (let tries = 0; tries < 3; tries++) {
-    let move: Move | undefined;
-    const begun = await told(client, project, { kind: 'begin_move', chain: buildId }, async () => {
-      const answer = await beginMove(pool, {
+    let attempt: Attempt | undefined;
+    const begun = await told(client, project, { kind: 'begin_outside', chain: buildId }, async () => {
+      const answer = await beginOperation<Stored>(pool, {
         projectId: project,
-        versionId: null,
-        buildId,
-        source: 'chat_plan',
-        // A repeated move has a session of its own: the earlier one belongs to the attempt whose answer was lost.
-        sessionId: tries === 0 ? sessionId : null,
         inputDigest: 'digest',
         worker: client,
         leaseMs: 0,
+        operation: {
+          kind: 'outside',
+          versionId: null,
+          buildId,
+          source: 'chat_plan',
+          // A repeated operation has a session of its own: the earlier one belongs to the attempt whose answer was lost.
+          sessionId: tries === 0 ? sessionId : null,
+        },
       });
       if (answer.outcome !== 'begun') return { outcome: answer.outcome, ...transitionOf(answer) };
-      move = answer.move;
-      const { attemptId, epoch, head } = move;
+      attempt = answer.attempt;
+      const { attemptId, epoch, head } = attempt;
       return { outcome: 'begun', attemptId, epoch, head };
     });
     if (!begun) continue;
-    if (!move) return;
-    const commit: MoveCommit = {
-      move,
-      newSessionId: move.sessionId,
-      parentSessionId: move.baseSessionId,
-      metrics: nothingSpent,
-      requireTranscript: true,
-      warnings: [],
-    };
-    if (!(await stored(project, move.sessionId))) continue;
-    const { attemptId, epoch, head } = move;
-    const call: Call = {
-      kind: 'commit_move',
-      chain: buildId,
-      attemptId,
-      epoch,
-      old: head.sessionId,
-      new: move.sessionId,
-    };
+    if (!attempt) return;
+    if (!(await stored(project, attempt.sessionId))) continue;
+    const commit = { ...commitOf(attempt, 'chat_plan'), beside: isQuestion ? 'allowed' : 'never' } as const;
+    const call = { kind: 'commit_outside', chain: buildId, ...callOf(attempt) } as const;
     const deliveries = await deliver(
-      () => told(client, project, call, async () => committed(await commitMove(pool, commit))),
+      () => told(client, project, call, async () => committed(await commitOperation<Stored>(pool, commit))),
       0.1,
     );
     if (deliveries.some((answer) => answer)) return;
@@ -167,7 +169,7 @@ async function workOnChain(client: string, project: ProjectId, waitMs = 0): Prom
     const runId = `${life}#${randomUUID()}`;
     const chainId = await registerChain(pool, {
       ...key,
-      steps: [...stepNames],
+      steps: plan.map(({ name }) => name),
       workspace: '/nowhere',
       createRows: true,
     }).then(
@@ -178,7 +180,7 @@ async function workOnChain(client: string, project: ProjectId, waitMs = 0): Prom
     if (runs === 0) await sleep(waitMs);
     const ended = await runChain(client, { ...key, chainId }, runId, former);
     if (ended === 'closed') return;
-    // Nobody will close this run: others see it gone, and so does the chain's next run.
+    // This run will not be closed: others see it gone, and so does the chain's next run.
     declareGone(runId);
     if (ended === 'zombie' && Math.random() < 0.5) return;
     former = runId;
@@ -193,28 +195,28 @@ async function runChain(
   runId: string,
   former: string | null,
 ): Promise<'closed' | 'lost' | 'zombie'> {
-  const opened = await takeTurn(client, chain, runId, former);
+  const opened = await takeProject(client, chain, runId, former);
   if (opened.outcome === 'lost') return 'lost';
   let { head } = opened;
   if (opened.outcome === 'opened') {
-    for (const step of stepNames.slice(0, 1 + Math.floor(Math.random() * stepNames.length))) {
+    for (const step of plan.slice(0, 1 + Math.floor(Math.random() * plan.length))) {
       const zombie = Math.random() < 0.06;
-      const next = await runStep(client, chain, { runId, turn: opened.turn, step, head, zombie });
+      const next = await runStep(client, chain, { runId, ticket: opened.ticket, step, head, zombie });
       if (zombie) return 'zombie';
       if (next === null) break;
       head = next;
     }
   }
   for (let tries = 0; tries < 3; tries++) {
-    const { turn } = opened;
+    const { ticket } = opened;
     const name = chainWorkflowId(chain);
     const answer = await told(
       client,
       chain.projectId,
-      { kind: 'close', chain: name, runId, turn },
+      { kind: 'close', chain: name, runId, ticket },
       async () => {
         const { outcome } = await closeChain(pool, chain, {
-          turn,
+          ticket,
           runId,
           result: { status: 'cancelled' } as never,
           versionStatus: null,
@@ -227,46 +229,57 @@ async function runChain(
   return 'lost';
 }
 
-type Turn =
-  | { outcome: 'opened'; turn: number; head: SessionId | null }
-  | { outcome: 'left'; turn: number | null; head: null }
-  | { outcome: 'lost'; turn: null; head: null };
+type Taken =
+  | { outcome: 'opened'; ticket: number; head: SessionId | null }
+  | { outcome: 'left'; ticket: number | null; head: null }
+  | { outcome: 'lost'; ticket: null; head: null };
 
-/** Asks for the turn as the workflow does: again and again, and with what it saw gone. */
-async function takeTurn(client: string, chain: Chain, runId: string, former: string | null): Promise<Turn> {
-  let turn: number | null = null;
+/** Asks for the project as the workflow does: again and again, and with what it saw gone. */
+async function takeProject(
+  client: string,
+  chain: Chain,
+  runId: string,
+  former: string | null,
+): Promise<Taken> {
+  let ticket: number | null = null;
   let goneRunId: string | null = former;
   let unknown = 0;
   while (hasMore()) {
     let answered: OpenOutcome | undefined;
-    const call: Call = { kind: 'open', chain: chainWorkflowId(chain), runId, turn, goneRunId };
-    const asked = { turn, goneRunId };
+    const call: Call = { kind: 'open', chain: chainWorkflowId(chain), runId, ticket, goneRunId };
+    const asked = { ticket, goneRunId };
     const answer = await told(client, chain.projectId, call, async () => {
-      answered = await openChain(pool, chain, { runId, home: 'here', turn: asked.turn }, asked.goneRunId);
+      answered = await openChain(
+        pool,
+        chain,
+        { runId, home: 'here', ticket: asked.ticket },
+        asked.goneRunId,
+        { plan },
+      );
       return answered.outcome === 'opened'
-        ? { outcome: 'opened', turn: answered.turn, head: answered.head }
-        : { outcome: answered.outcome, turn: answered.outcome === 'queued' ? answered.turn : null };
+        ? { outcome: 'opened', ticket: answered.ticket, head: answered.head }
+        : { outcome: answered.outcome, ticket: answered.outcome === 'queued' ? answered.ticket : null };
     });
     if (answer === null && ++unknown < 4) continue;
-    if (!answered) return { outcome: 'lost', turn: null, head: null };
+    if (!answered) return { outcome: 'lost', ticket: null, head: null };
     if (answered.outcome === 'opened')
-      return { outcome: 'opened', turn: answered.turn, head: answered.head.sessionId };
+      return { outcome: 'opened', ticket: answered.ticket, head: answered.head.sessionId };
     goneRunId = null;
     if (answered.outcome === 'queued') {
-      turn = answered.turn ?? turn;
+      ticket = answered.ticket ?? ticket;
       const { runId: inTheWay, workflowId } = answered.blocker;
       if (isGoneRun(inTheWay)) {
         goneRunId = inTheWay;
-        // What a caller of `status` does who wants no turn.
+        // What a caller of `reconcile` does, which wants nothing of the project.
         if (Math.random() < 0.3) await release(client, chain.projectId, { workflowId, runId: inTheWay });
         continue;
       }
-      if (Math.random() < 0.02) return { outcome: 'left', turn, head: null };
+      if (Math.random() < 0.02) return { outcome: 'left', ticket, head: null };
     }
     if (Math.random() < 0.3) await read(client, chain.projectId);
     await sleep(5 + Math.random() * 50);
   }
-  return { outcome: 'left', turn, head: null };
+  return { outcome: 'left', ticket, head: null };
 }
 
 async function release(
@@ -284,32 +297,30 @@ async function release(
 async function runStep(
   client: string,
   chain: Chain,
-  step: {
-    runId: string;
-    turn: number;
-    step: (typeof stepNames)[number];
-    head: SessionId | null;
-    zombie: boolean;
-  },
+  given: { runId: string; ticket: number; step: PlannedStep; head: SessionId | null; zombie: boolean },
 ): Promise<SessionId | null> {
-  const { projectId } = chain;
+  const { projectId, chainId } = chain;
+  const { runId, ticket, step, head, zombie } = given;
   const name = chainWorkflowId(chain);
   for (let tries = 0; tries < 4; tries++) {
     let attempt: Attempt | undefined;
     const begun = await told(
       client,
       projectId,
-      { kind: 'begin', chain: name, step: step.step, turn: step.turn },
+      { kind: 'begin', chain: name, step: step.name, ticket },
       async () => {
-        const answer = await beginAttempt(pool, {
-          ...chain,
-          turn: step.turn,
-          step: step.step,
-          baseSessionId: step.head,
+        const answer = await beginOperation<Stored>(pool, {
+          projectId,
           inputDigest: 'digest',
-          scheduledAtMs: Date.now(),
           worker: client,
           leaseMs: 0,
+          operation: {
+            kind: 'step',
+            ...{ chainId, ticket, round: 1, role: step.role ?? null },
+            step: step.name,
+            baseSessionId: head,
+            scheduledAtMs: Date.now(),
+          },
         });
         if (answer.outcome !== 'begun') return { outcome: answer.outcome, ...transitionOf(answer) };
         attempt = answer.attempt;
@@ -322,38 +333,19 @@ async function runStep(
     const current = attempt;
     if (Math.random() < 0.3) await read(client, projectId);
     if (!(await stored(projectId, current.sessionId))) continue;
-    if (step.zombie) {
-      declareGone(step.runId);
+    if (zombie) {
+      declareGone(runId);
       if (Math.random() < 0.7) await sleep(Math.random() * 60);
     }
-    const call: Call = {
-      kind: 'commit',
-      chain: name,
-      attemptId: current.attemptId,
-      epoch: current.epoch,
-      old: step.head,
-      new: current.sessionId,
-    };
-    // A worker that was held for lost commits while its successor begins.
+    // A worker that was taken for lost commits while its successor begins.
     const successor =
       Math.random() < 0.1
-        ? runStep(`${client}.successor`, chain, { ...step, zombie: false })
+        ? runStep(`${client}.successor`, chain, { ...given, zombie: false })
         : Promise.resolve(null);
+    const commit = commitOf(current, step.name);
+    const call = { kind: 'commit', chain: name, ...callOf(current) } as const;
     const deliveries = await deliver(
-      () =>
-        told(client, projectId, call, async () =>
-          committed(
-            await commitStep(pool, {
-              attempt: current,
-              source: step.step,
-              oldSessionId: step.head,
-              newSessionId: current.sessionId,
-              parentSessionId: current.baseSessionId,
-              metrics: nothingSpent,
-              warnings: [],
-            }),
-          ),
-        ),
+      () => told(client, projectId, call, async () => committed(await commitOperation<Stored>(pool, commit))),
       0.15,
     );
     const taken = await successor;
@@ -362,6 +354,21 @@ async function runStep(
     if (done) return taken;
   }
   return null;
+}
+
+function commitOf(attempt: Attempt, source: string): OperationCommit {
+  return {
+    attempt,
+    source,
+    newSessionId: attempt.sessionId,
+    parentSessionId: attempt.baseSessionId,
+    metrics: nothingSpent,
+    result: { newSessionId: attempt.sessionId },
+  };
+}
+
+function callOf({ attemptId, epoch, head, sessionId }: Attempt) {
+  return { attemptId, epoch, old: head.sessionId, new: sessionId };
 }
 
 /** Once, or by chance three times at once. */
@@ -400,16 +407,17 @@ async function stored(projectId: ProjectId, sessionId: SessionId): Promise<boole
   }
 }
 
-function committed({ seq, newSessionId }: { seq: number; newSessionId: SessionId }): Answer {
-  return { outcome: 'committed', transition: { seq, new: newSessionId } };
+function committed({ outcome, result }: { outcome: 'moved' | 'beside'; result: Stored }): Answer {
+  return {
+    outcome: outcome === 'moved' ? 'committed' : outcome,
+    ...transitionOf({ outcome: 'committed', result }),
+  };
 }
 
-function transitionOf(
-  answer: { outcome: 'committed'; result: { seq: number; newSessionId: SessionId } } | { outcome: string },
-): Pick<Answer, 'transition'> {
-  return 'result' in answer
-    ? { transition: { seq: answer.result.seq, new: answer.result.newSessionId } }
-    : {};
+/** The transition of an operation that is committed; none of a session beside the lineage. */
+function transitionOf(answer: Begun<Stored>): Pick<Answer, 'transition'> {
+  if (answer.outcome !== 'committed' || answer.result.seq === undefined) return {};
+  return { transition: { seq: answer.result.seq, new: answer.result.newSessionId } };
 }
 
 function oneOf<Item>(items: readonly Item[]): Item {

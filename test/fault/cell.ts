@@ -7,16 +7,19 @@ import { readChainState } from '../../storage/chains/chain-state.js';
 import { createPool } from '../../storage/db/pool.js';
 import { processesNaming } from '../support/agent-runner.js';
 import { type TestWorker, until } from '../support/chain-stack.js';
+import { stepOf } from './definition.js';
 import { strike } from './faults.js';
-import { type Lane, policyFor, projectId } from './lane.js';
+import { startHost } from './host.js';
+import { type Lane, deployTaskQueueOf, policyFor, projectId } from './lane.js';
 import type { Cell } from './matrix.js';
-import { hold } from './moments.js';
+import { type MomentContext, hold } from './moments.js';
 import { startStatementProxy } from './statement-proxy.js';
-import { createWitness } from './witness.js';
+import { createCallWitness, createWitness } from './witness.js';
 
 export interface CellResult {
   /** What went wrong; empty for a cell that passed. */
   problems: string[];
+  /** Or calls of the host. */
   attempts: number;
   /** Answered requests that asked for a model turn which an earlier attempt had stored. */
   paidTwice: number;
@@ -39,7 +42,8 @@ export async function runCell(
   const pool = createPool(databaseUrl, { applicationName: 'test' });
   const proxy = await startStatementProxy(databaseUrl);
   const model = await startOfflineModel();
-  const witness = createWitness({ ...key, pool, model, step, workspace });
+  const watched = await watch();
+  const { witness } = watched;
   const workers: TestWorker[] = [];
   const startWorker = async () => {
     const worker = await lane.startWorker({
@@ -58,11 +62,22 @@ export async function runCell(
     });
   const isChainClosed = async () =>
     await whenAnswered(async () => isClosed((await readChainState(pool, key)).status), false);
+  async function watch(): Promise<MomentContext> {
+    const definition = stepOf(lane.definition, step);
+    if (definition.kind !== 'activity') {
+      const witness = createWitness({ ...key, pool, model, step: definition, workspace });
+      return { step: definition, workspace, model, proxy, witness };
+    }
+    const address = lane.temporal.address;
+    const host = await startHost(definition, { address, taskQueue: deployTaskQueueOf(name) });
+    const witness = createCallWitness({ ...key, pool, workspace, step: definition, calls: host.calls });
+    return { step: definition, host, proxy, witness };
+  }
   const problems: string[] = [];
   let attempts = 0;
   let turns = { paidTwice: 0, lost: 0 };
   try {
-    const barrier = hold(moment, { step, workspace, model, proxy, witness });
+    const barrier = hold(moment, watched);
     const worker = await startWorker();
     const chains = createSessionChain({
       pool,
@@ -91,7 +106,7 @@ export async function runCell(
       );
     });
     problems.push(...(await witness.problems()));
-    attempts = (await witness.attempts()).length;
+    attempts = 'host' in watched ? watched.host.calls.length : (await witness.attempts()).length;
     turns = await witness.turns();
     if (turns.paidTwice > 0) problems.push(`${turns.paidTwice} stored turns were paid again.`);
     if (turns.lost > 1) problems.push(`${turns.lost} turns were lost, more than the one in flight.`);
@@ -102,6 +117,7 @@ export async function runCell(
     await Promise.all(workers.map((worker) => worker.kill('SIGTERM')));
     const orphans = processesNaming(`${lane.folder}/${name}`);
     if (orphans.length > 0) problems.push(`Processes were left behind: ${orphans.join(', ')}.`);
+    if ('host' in watched) await watched.host.stop();
     await proxy.stop();
     await model.stop();
     await pool.end();

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { StartedChain } from '../../client/session-chain.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { shippedStep } from './definition.js';
 import { type Barrier, holdWithStoredResult } from './moments.js';
 import { type StatementProxy, startStatementProxy } from './statement-proxy.js';
 import { type Witness, createWitness } from './witness.js';
@@ -49,7 +50,7 @@ describe('a worker that is told to stop', () => {
     const first = await workerOfItsOwn({ DATABASE_URL: proxy.url, ...environment });
     const { started, barrier, witness } = await chainInBuild();
     // The end of the attempt never reaches the database, so that the worker has something to wait for.
-    const end = proxy.hold('request', (bytes) => bytes.includes('end_attempt'));
+    const end = proxy.hold('request', (bytes) => bytes.includes('end_operation'));
     first.process.kill('SIGTERM');
     await until(() => end.isReached());
     if (secondSignal) first.process.kill('SIGTERM');
@@ -110,8 +111,9 @@ async function chainInBuild(): Promise<{ started: StartedChain; barrier: Barrier
   const started = await stack.sessionChain.start({ ...request, steps: ['build'] });
   const { model, database } = stack;
   const { workspace } = request;
-  const witness = createWitness({ ...started, pool: database.pool, model, step: 'build', workspace });
-  const barrier = holdWithStoredResult({ model, step: 'build', witness });
+  const step = shippedStep('build');
+  const witness = createWitness({ ...started, pool: database.pool, model, step, workspace });
+  const barrier = holdWithStoredResult({ model, step, witness });
   await until(() => barrier.isReached());
   return { started, barrier, witness };
 }

@@ -6,8 +6,8 @@ import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 import { createSessionChain } from '../../client/session-chain.js';
 import type { ChainPolicy } from '../../contracts/chain.js';
-import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
-import { type StepName, stepNames } from '../../contracts/steps.js';
+import { defaultPolicy } from '../../contracts/policy.js';
+import type { ChainDefinition } from '../../definition/definition.js';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
 import { type Postgres, startPostgres } from '../../dev/postgres.js';
 import { type RedisServer, startRedis } from '../../dev/redis.js';
@@ -15,11 +15,14 @@ import { findTemporalCli } from '../../dev/temporal-cli.js';
 import { type TemporalServer, startTemporal } from '../../dev/temporal.js';
 import { migrate } from '../../storage/db/migrate.js';
 import { createPool } from '../../storage/db/pool.js';
+import { taskQueuesOf } from '../../temporal/names.js';
 import { type TestWorker, startWorkerProcess } from '../support/chain-stack.js';
+import { type MatrixStep, deployTaskQueue, stepNames, writeDefinition } from './definition.js';
 
 /** Servers of its own, which may be killed, for cells that run one after the other. */
 export interface Lane {
   folder: string;
+  definition: ChainDefinition;
   /** The servers as they are now; a restart keeps their ports and data. */
   postgres: Postgres;
   temporal: TemporalServer;
@@ -29,7 +32,7 @@ export interface Lane {
   restartTemporal(): Promise<void>;
   restartRedis(): Promise<void>;
   /** A database in which all steps before this one are committed, and its project's files. */
-  createBase(step: StepName, name: string): Promise<{ databaseUrl: string; workspace: string }>;
+  createBase(step: MatrixStep, name: string): Promise<{ databaseUrl: string; workspace: string }>;
   dropBase(name: string): Promise<void>;
   startWorker(options: WorkerOptions): Promise<TestWorker>;
   stop: () => Promise<void>;
@@ -42,9 +45,13 @@ export interface WorkerOptions {
   taskQueue: string;
 }
 
+/** The chain of every lane, as the workers load it from a file. */
+type Chain = Awaited<ReturnType<typeof writeDefinition>>;
+
 /** What every lane starts from: a data folder with one database per step, and the workspaces that belong to them. */
 export interface Base {
   folder: string;
+  chain: Chain;
   remove(): void;
 }
 
@@ -55,15 +62,20 @@ export function policyFor(taskQueue: string): ChainPolicy {
     ...defaultPolicy,
     heartbeatTimeoutMs: 3_000,
     killGraceMs: 1_000,
-    compactThresholdTokens: 0,
-    taskQueues: taskQueuesOf(taskQueue),
+    taskQueues: taskQueuesOf(taskQueue).chains,
   };
+}
+
+/** Where the host's own worker takes the calls of a chain on this task queue. */
+export function deployTaskQueueOf(taskQueue: string): string {
+  return `${taskQueue}-deploy`;
 }
 
 /** Runs one real chain, step by step, and keeps a database for each step to start from. */
 export async function prepareBase(): Promise<Base> {
   const folder = newFolder('fault-base');
-  const lane = await startLaneIn(folder);
+  const chain = await writeDefinition(folder);
+  const lane = await startLaneIn(folder, chain);
   const model = await startOfflineModel();
   const url = new URL(lane.postgres.url);
   try {
@@ -74,30 +86,35 @@ export async function prepareBase(): Promise<Base> {
     for (const [index, step] of stepNames.slice(0, -1).entries()) {
       const next = stepNames[index + 1] ?? step;
       const { databaseUrl, workspace } = await lane.createBase(step, `base_${next}`);
-      const taskQueue = `base-${step}`;
-      const worker = await lane.startWorker({ name: `worker-${step}`, databaseUrl, model, taskQueue });
-      const pool = createPool(databaseUrl, { applicationName: 'test' });
-      const chains = createSessionChain({ pool, temporal: lane.client, policy: policyFor(taskQueue) });
-      const versionId = `base-${step}`;
-      const started = await chains.start({
-        projectId,
-        versionId,
-        steps: [step],
-        workspace,
-        createRows: true,
-      });
-      const { status } = await chains.wait(started);
-      if (status !== 'completed')
-        throw new Error(`The base for ${next} could not be made: ${worker.output()}`);
-      await worker.kill('SIGTERM');
-      await pool.end();
+      // An activity of the host leaves nothing from which the next step could go on.
+      if (step !== 'deploy') await runAlone(lane, step, { databaseUrl, workspace, model });
       cpSync(workspace, join(folder, 'files', next), { recursive: true });
     }
   } finally {
     await model.stop();
     await lane.stop();
   }
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return { folder, chain, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Runs a chain of this one step, with a worker of its own. */
+async function runAlone(
+  lane: Lane,
+  step: MatrixStep,
+  { databaseUrl, workspace, model }: { databaseUrl: string; workspace: string; model: OfflineModel },
+): Promise<void> {
+  const taskQueue = `base-${step}`;
+  const worker = await lane.startWorker({ name: `worker-${step}`, databaseUrl, model, taskQueue });
+  const pool = createPool(databaseUrl, { applicationName: 'test' });
+  const chains = createSessionChain({ pool, temporal: lane.client, policy: policyFor(taskQueue) });
+  const request = { projectId, versionId: `base-${step}`, steps: [step], workspace, createRows: true };
+  const { status, warnings } = await chains.wait(await chains.start(request));
+  if (status !== 'completed')
+    throw new Error(
+      `The base could not be made: ${step} is ${status}: ${warnings.join(' ')} ${worker.output()}`,
+    );
+  await worker.kill('SIGTERM');
+  await pool.end();
 }
 
 export async function startLane(base: Base): Promise<Lane> {
@@ -106,7 +123,7 @@ export async function startLane(base: Base): Promise<Lane> {
     // The data belongs to the user that runs Postgres, and must go on to.
     execFileSync('cp', ['-a', join(base.folder, part), join(folder, part)]);
   }
-  const lane = await startLaneIn(folder);
+  const lane = await startLaneIn(folder, base.chain);
   const { stop } = lane;
   lane.stop = async () => {
     await stop();
@@ -115,7 +132,7 @@ export async function startLane(base: Base): Promise<Lane> {
   return lane;
 }
 
-async function startLaneIn(folder: string): Promise<Lane> {
+async function startLaneIn(folder: string, { file, definition }: Chain): Promise<Lane> {
   const cliPath = await findTemporalCli();
   const log = (name: string) => join(folder, `${name}.log`);
   const openPostgres = async (port?: number) =>
@@ -144,6 +161,7 @@ async function startLaneIn(folder: string): Promise<Lane> {
   const connection = await Connection.connect({ address: temporal.address });
   const lane: Lane = {
     folder,
+    definition,
     postgres,
     temporal,
     redis,
@@ -179,6 +197,8 @@ async function startLaneIn(folder: string): Promise<Lane> {
         REDIS_URL: lane.redis.url,
         TEMPORAL_ADDRESS: lane.temporal.address,
         SESSION_CHAIN_TASK_QUEUE: taskQueue,
+        SESSION_CHAIN_CONFIG: file,
+        [deployTaskQueue]: deployTaskQueueOf(taskQueue),
         SESSION_CHAIN_WORKSPACE_ROOTS: folder,
         SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
         SESSION_CHAIN_KILL_GRACE_MS: '1000',

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { type StepName, stepNames } from '../../contracts/steps.js';
 import { type CellResult, runCell } from './cell.js';
+import { type MatrixStep, stepNames } from './definition.js';
 import { prepareBase, startLane } from './lane.js';
 import {
   type Cell,
@@ -40,7 +40,7 @@ const chosen = <Name extends string>(all: readonly Name[], given: string[] | und
   return given ? all.filter((name) => given.includes(name)) : all;
 };
 const [steps, someFaults, someMoments] = [
-  chosen<StepName>(stepNames, values.step),
+  chosen<MatrixStep>(stepNames, values.step),
   chosen<FaultName>(faultNames, values.fault),
   chosen<MomentName>(momentNames, values.moment),
 ];
@@ -91,7 +91,7 @@ async function runLane(): Promise<void> {
   await lane.stop();
 }
 
-/** A machine that is paused for a minute makes every deadline pass: whoever reads the failures must know. */
+/** A machine that is paused for a minute makes every deadline pass; the reader of the failures must know. */
 function noteStandstills(): NodeJS.Timeout {
   let last = performance.now();
   return setInterval(() => {

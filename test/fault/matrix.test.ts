@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type CellResult, runCell } from './cell.js';
+import { stepNames } from './definition.js';
 import { type Base, type Lane, prepareBase, startLane } from './lane.js';
 import { type Cell, allCells, faultNames, momentNames, nameOf, notApplicable, sample } from './matrix.js';
 
@@ -35,11 +36,12 @@ describe('the kill matrix', () => {
     expect(await results.get(cell)).toMatchObject({ problems: [], paidTwice: 0 });
   });
 
-  it('names a reason for each cell that it leaves out, and a sample that touches every moment and fault', () => {
+  it('names a reason for each cell that it leaves out, and a sample that touches every step, moment and fault', () => {
     const cells = allCells();
-    expect(cells).toHaveLength(256);
-    expect(cells.filter((cell) => notApplicable(cell) === null)).toHaveLength(228);
+    expect(cells).toHaveLength(448);
+    expect(cells.filter((cell) => notApplicable(cell) === null)).toHaveLength(378);
     expect(sample.filter((cell) => notApplicable(cell) !== null)).toEqual([]);
+    expect(new Set(sample.map(({ step }) => step))).toEqual(new Set(stepNames));
     expect(new Set(sample.map(({ moment }) => moment))).toEqual(new Set(momentNames));
     expect(new Set(sample.map(({ fault }) => fault))).toEqual(new Set(faultNames));
   });

@@ -1,4 +1,4 @@
-import { type StepName, stepNames } from '../../contracts/steps.js';
+import { type MatrixStep, stepNames } from './definition.js';
 
 /**
  * The kill matrix: at each of these moments of each step each of these faults strikes. A cell that cannot exist says why.
@@ -14,6 +14,15 @@ export const moments = {
   'after-commit': 'after the commit, before the activity completes',
 } as const;
 export type MomentName = keyof typeof moments;
+
+/** The same for a step that is an activity of the host: its call stands in the place of the agent. */
+const momentsOfCall: Partial<Record<MomentName, string>> = {
+  'before-agent': 'before its call is journalled',
+  'mid-tool': 'while the host works',
+  'before-commit': 'after the call, before its end is stored',
+  'after-commit': 'after its end is stored, before the activity completes',
+};
+
 export const momentNames = Object.keys(moments) as MomentName[];
 
 export const faults = {
@@ -31,7 +40,7 @@ export const faultNames = Object.keys(faults) as FaultName[];
 
 export interface Cell {
   moment: MomentName;
-  step: StepName;
+  step: MatrixStep;
   fault: FaultName;
 }
 
@@ -40,16 +49,23 @@ const without = {
     'mid-tool': 'a compaction uses no tools',
     'tool-result-stored': 'a compaction uses no tools',
   },
+  deploy: {
+    'before-request': 'an activity of the host asks no model',
+    'mid-stream': 'an activity of the host asks no model',
+    'tool-result-stored': 'an activity of the host has no transcript',
+    'final-stored': 'an activity of the host has no transcript',
+  },
   'sigkill-agent': {
     'before-agent': 'there is no agent yet',
     'before-commit': 'the agent has ended: a run returns only when it is dead',
     'after-commit': 'the agent has ended: a run returns only when it is dead',
   },
-} as const satisfies Partial<Record<StepName | FaultName, Partial<Record<MomentName, string>>>>;
+} as const satisfies Partial<Record<MatrixStep | FaultName, Partial<Record<MomentName, string>>>>;
 
 /** Why a cell cannot exist; null for one that can. */
 export function notApplicable({ moment, step, fault }: Cell): string | null {
   const reasons: Partial<Record<string, Partial<Record<MomentName, string>>>> = without;
+  if (step === 'deploy' && fault === 'sigkill-agent') return 'an activity of the host has no agent';
   return reasons[step]?.[moment] ?? reasons[fault]?.[moment] ?? null;
 }
 
@@ -61,17 +77,22 @@ export function allCells(): Cell[] {
 }
 
 export function nameOf({ moment, step, fault }: Cell): string {
-  return `${step}: ${faults[fault]} ${moments[moment]}`;
+  const when = (step === 'deploy' ? momentsOfCall[moment] : undefined) ?? moments[moment];
+  return `${step}: ${faults[fault]} ${when}`;
 }
 
-/** A spread over all moments, steps and faults that is short enough for every run of the tests. */
+/**
+ * A spread over all steps, moments and faults that is short enough for every run of the tests; three lanes that take one cell
+ * each in turn take about as long.
+ */
 export const sample: Cell[] = [
   { moment: 'before-commit', step: 'build', fault: 'sigkill-worker' },
-  { moment: 'mid-stream', step: 'compact', fault: 'sigkill-agent' },
-  { moment: 'tool-result-stored', step: 'docs', fault: 'sigterm-worker' },
   { moment: 'mid-tool', step: 'build', fault: 'freeze-worker' },
-  { moment: 'before-request', step: 'docs', fault: 'sigkill-temporal' },
-  { moment: 'final-stored', step: 'build', fault: 'sigkill-postgres' },
-  { moment: 'after-commit', step: 'metadata', fault: 'stall-postgres' },
+  { moment: 'tool-result-stored', step: 'test', fault: 'sigterm-worker' },
   { moment: 'before-agent', step: 'compact', fault: 'stop-redis' },
+  { moment: 'mid-stream', step: 'compact', fault: 'sigkill-agent' },
+  { moment: 'after-commit', step: 'metadata', fault: 'stall-postgres' },
+  { moment: 'before-request', step: 'docs', fault: 'sigkill-temporal' },
+  { moment: 'final-stored', step: 'review', fault: 'sigkill-postgres' },
+  { moment: 'mid-tool', step: 'deploy', fault: 'sigkill-worker' },
 ];

@@ -1,20 +1,31 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { StepName } from '../../contracts/steps.js';
+import type { ActivityStep, AgentStepDefinition } from '../../definition/definition.js';
 import type { InjectionHandle } from '../../dev/offline-model/injections.js';
 import { blocksOf, parseMessagesRequest } from '../../dev/offline-model/messages.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
 import type { OfflineModel } from '../../dev/offline-model/server.js';
+import type { Host } from './host.js';
 import type { MomentName } from './matrix.js';
 import type { HeldStatement, StatementProxy } from './statement-proxy.js';
-import { type Witness, isTurn } from './witness.js';
+import { type AgentWitness, type Witness, isTurn } from './witness.js';
 
 /** What a moment is reached with. Nothing in the product knows of it. */
-export interface MomentContext {
-  step: StepName;
+export type MomentContext = AgentContext | CallContext;
+
+interface AgentContext {
+  step: AgentStepDefinition;
   workspace: string;
   model: OfflineModel;
+  proxy: StatementProxy;
+  witness: AgentWitness;
+}
+
+/** A step that is an activity of the host. */
+interface CallContext {
+  step: ActivityStep;
+  host: Host;
   proxy: StatementProxy;
   witness: Witness;
 }
@@ -28,27 +39,30 @@ export interface Barrier {
 }
 
 export function hold(moment: MomentName, context: MomentContext): Barrier {
-  return barriers[moment](context);
+  if (!('host' in context)) return barriers[moment](context);
+  const barrier = barriersOfCall[moment];
+  if (!barrier) throw new Error(`An activity of the host has no such moment: ${moment}.`);
+  return barrier(context);
 }
 
-const barriers: Record<MomentName, (context: MomentContext) => Barrier> = {
+const barriers: Record<MomentName, (context: AgentContext) => Barrier> = {
   // The attempt is journalled; the look at what was spent so far comes between that and the agent.
   'before-agent': ({ proxy }) =>
     atStatement(proxy.hold('request', (bytes) => bytes.includes('chain_elapsed'))),
 
   // The first request has come and gets no answer.
-  'before-request': ({ model, step }) => atModel(model.holdNext((request) => isTurn(request, step))),
+  'before-request': ({ model, step }) => atModel(model.holdNext((request) => isTurn(request, step.name))),
 
   // The answer stops after its first words: that of the second turn where there is one, so that the first is at stake.
   'mid-stream': ({ model, step }) =>
     atModel(model.inject({ hold: 'midStream', when: (request) => isNthTurn(model, request, step) })),
 
-  // The model's first turn calls a tool that reads a pipe to which nobody writes.
+  // The model's first turn calls a tool that reads a pipe that has no writer.
   'mid-tool': ({ model, step, workspace }) => {
     const pipe = join(workspace, 'pipe');
     execFileSync('mkfifo', [pipe]);
     model.inject({
-      when: (request) => isTurn(request, step),
+      when: (request) => isTurn(request, step.name),
       answer: () => ({
         content: [
           { type: 'text', text: 'I look at something first.' },
@@ -67,11 +81,11 @@ const barriers: Record<MomentName, (context: MomentContext) => Barrier> = {
   // for all appends.
   'final-stored': ({ model, proxy, step, witness }) => {
     const isFinal = (bytes: string) =>
-      step === 'compact'
+      step.kind === 'compaction'
         ? bytes.includes('"isCompactSummary":true')
         : model.requests.some(
             ({ response, ...request }) =>
-              request.step === step &&
+              request.step === step.name &&
               response?.stopReason === 'end_turn' &&
               bytes.includes(response.messageId ?? '?'),
           );
@@ -89,13 +103,32 @@ const barriers: Record<MomentName, (context: MomentContext) => Barrier> = {
   },
 };
 
+const barriersOfCall: Partial<Record<MomentName, (context: CallContext) => Barrier>> = {
+  // Whether the host is to be called is not journalled yet.
+  'before-agent': ({ proxy }) =>
+    atStatement(proxy.hold('request', (bytes) => bytes.includes('begin_activity'))),
+
+  // The host is at work.
+  'mid-tool': ({ host }) => ({ place: 'tool', ...host.hold() }),
+
+  // The host is done, and Postgres does not learn it.
+  'before-commit': ({ proxy }) =>
+    atStatement(proxy.hold('request', (bytes) => bytes.includes('end_activity'))),
+
+  // The end is stored, and the worker does not learn it.
+  'after-commit': ({ proxy, witness }) => {
+    const held = proxy.hold('answer', (bytes) => bytes.includes('end_activity'));
+    return { ...atStatement(held), isReached: async () => held.isReached() && (await witness.isCommitted()) };
+  },
+};
+
 /** Holds the request that brings a tool's result; it is reached when that result is in the store. */
 export function holdWithStoredResult({
   model,
   step,
   witness,
-}: Omit<MomentContext, 'proxy' | 'workspace'>): Barrier {
-  const held = model.holdNext((request) => isTurn(request, step) && ownToolResults(request).length > 0);
+}: Omit<AgentContext, 'proxy' | 'workspace'>): Barrier {
+  const held = model.holdNext((request) => isTurn(request, step.name) && ownToolResults(request).length > 0);
   return {
     ...atModel(held),
     isReached: async () => {
@@ -108,13 +141,17 @@ export function holdWithStoredResult({
   };
 }
 
-function isNthTurn(model: OfflineModel, request: OfflineRequest, step: StepName): boolean {
-  const turns = model.requests.filter((candidate) => isTurn(candidate, step)).length;
-  return isTurn(request, step) && turns === (step === 'compact' ? 1 : 2);
+function isNthTurn(
+  model: OfflineModel,
+  request: OfflineRequest,
+  { name, kind }: AgentStepDefinition,
+): boolean {
+  const turns = model.requests.filter((candidate) => isTurn(candidate, name)).length;
+  return isTurn(request, name) && turns === (kind === 'compaction' ? 1 : 2);
 }
 
 function isCommit(bytes: string): boolean {
-  return bytes.includes('move_head');
+  return bytes.includes('commit_operation');
 }
 
 /** The ids of the tool calls that the last message of a request answers. */
@@ -126,8 +163,8 @@ function ownToolResults(request: OfflineRequest): string[] {
   );
 }
 
-function readerOf(step: StepName, pipe: string) {
-  return step === 'build'
+function readerOf(step: AgentStepDefinition, pipe: string) {
+  return 'allowedTools' in step && step.allowedTools.includes('Bash')
     ? { name: 'Bash', input: { command: `cat ${pipe}`, description: 'Read the pipe' } }
     : { name: 'Read', input: { file_path: pipe } };
 }
@@ -142,7 +179,7 @@ function atStatement(held: HeldStatement): Barrier {
   return { place: 'database', isReached: () => held.isReached(), release: () => held.release() };
 }
 
-/** A pipe can be opened for writing, without waiting, once somebody reads it; closed again, the reader comes to its end. */
+/** A pipe can be opened for writing, without waiting, once it has a reader; closed again, the reader comes to its end. */
 function atPipe(pipe: string): Barrier {
   let writer: number | undefined;
   return {

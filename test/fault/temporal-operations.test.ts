@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type StartedChain, createSessionChain } from '../../client/session-chain.js';
-import { type StepName, stepNames } from '../../contracts/steps.js';
+import type { StepName } from '../../contracts/steps.js';
+import { shippedDefinition } from '../../definition/shipped.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { shippedStep } from './definition.js';
 import { type Barrier, holdWithStoredResult } from './moments.js';
 import { type Witness, createWitness } from './witness.js';
 
@@ -52,15 +54,16 @@ describe('a chain that was terminated', () => {
 describe('a chain that was terminated between its compaction and its end', () => {
   it('returns the compaction when it is started again, though there is nothing left to compact', async () => {
     const { pool } = stack.database;
-    const policy = { ...stack.policy, compactThresholdTokens: 5_000 };
-    const thrifty = createSessionChain({ pool, temporal: stack.temporal, policy });
+    const { temporal, policy } = stack;
+    const overrides = { compactThresholdTokens: 5_000 };
+    const thrifty = createSessionChain({ pool, temporal, policy, overrides });
     const request = stack.request();
     const started = await thrifty.start(request);
     await until(async () => (await thrifty.state(started)).status === 'running');
-    // The chain's row stands still: every step may commit, the chain cannot close.
+    // The chain's row stands still: every step may begin and commit, the chain cannot close.
     const holder = await pool.connect();
     await holder.query('BEGIN');
-    await holder.query('SELECT FROM session_chain.chains WHERE workflow_id = $1 FOR UPDATE', [
+    await holder.query('SELECT FROM session_chain.chains WHERE workflow_id = $1 FOR NO KEY UPDATE', [
       started.workflowId,
     ]);
     const blocked = `FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
@@ -112,17 +115,16 @@ async function chainInDocs(): Promise<{
 }> {
   const request = stack.request();
   const started = await stack.sessionChain.start(request);
-  const witness = createWitness({
-    ...started,
-    pool: stack.database.pool,
-    model: stack.model,
-    step: 'docs',
-    workspace: request.workspace,
-  });
-  const barrier = holdWithStoredResult({ model: stack.model, step: 'docs', witness });
+  const { model, database } = stack;
+  const step = shippedStep('docs');
+  const { workspace } = request;
+  const witness = createWitness({ ...started, pool: database.pool, model, step, workspace });
+  const barrier = holdWithStoredResult({ model, step, witness });
   await until(() => barrier.isReached());
   return { started, barrier, witness, request };
 }
+
+const stepNames = shippedDefinition.steps.map(({ name }) => name);
 
 async function endsWell(started: StartedChain, witness: Witness): Promise<void> {
   await closed(started);

@@ -11,7 +11,7 @@ afterAll(async () => {
 });
 
 describe('a holder that was terminated', () => {
-  it('counts as gone once its agent is surely dead; then the next chain takes over', async () => {
+  it('counts as gone once the lease of its agent has expired; then the next chain takes over', async () => {
     const worker = await stack.startWorker();
     const request = stack.request();
     const build = stack.model.holdNext();

@@ -19,12 +19,16 @@ import {
   type SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { createAgent, type AgentRequest, type AgentResult, type AgentRunError } from '../../agent/agent.js';
+import { createAgent } from '../../agent/agent.js';
+import type { AgentRequest, AgentResult, AgentRunError } from '../../agent/run.js';
 import { describeAgentBinary } from '../../agent/process/binary.js';
 import { killQuietly } from '../../agent/process/marked-processes.js';
 import type { AgentProgress } from '../../agent/progress.js';
 import { probeContainment } from '../../agent/process/process.js';
-import { defaultDefinition } from '../../definition/shipped.js';
+import type { AgentTask } from '../../agent/kinds/kind.js';
+import { stepTask } from '../../agent/kinds/kinds.js';
+import { isAgentStep } from '../../definition/definition.js';
+import { shippedDefinition } from '../../definition/shipped.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
 import { toolUseIds } from '../../transcript/entries.js';
 import { SessionChainError } from '../../contracts/failures.js';
@@ -78,7 +82,7 @@ function newProject(): void {
   store = new InMemorySessionStore();
 }
 
-interface RunOptions extends Partial<AgentRequest> {
+interface RunOptions extends Partial<Omit<AgentRequest, 'task'>> {
   step?: StepName;
   signal?: AbortSignal;
   onProgress?: (progress: AgentProgress) => void;
@@ -88,19 +92,27 @@ interface RunOptions extends Partial<AgentRequest> {
 }
 
 async function run(options: RunOptions = {}): Promise<AgentResult> {
-  const { signal, onProgress, modelEnvironment, inheritedEnvironment, binaryPath, ...request } = options;
+  const {
+    step = 'build',
+    signal,
+    onProgress,
+    modelEnvironment,
+    inheritedEnvironment,
+    binaryPath,
+    ...request
+  } = options;
   const agent = createAgent({
     modelEnvironment: modelEnvironment ?? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
     inheritedEnvironment: inheritedEnvironment ?? { PATH: plainPath },
     scratchRoot,
-    definition: defaultDefinition,
+    definition: shippedDefinition,
     log: () => undefined,
     ...(binaryPath === undefined ? {} : { binaryPath }),
   });
-  const step = request.step ?? 'build';
   return agent.run(
     {
-      step,
+      task: taskOf(step),
+      model: 'default',
       mode: 'initial',
       sessionId: newSession(),
       baseSessionId: null,
@@ -114,6 +126,12 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
     },
     { signal: signal ?? new AbortController().signal, onProgress: onProgress ?? (() => undefined) },
   );
+}
+
+function taskOf(name: StepName): AgentTask {
+  const step = shippedDefinition.steps.filter(isAgentStep).find((one) => one.name === name);
+  if (!step) throw new Error(`The shipped definition has no step ${name}.`);
+  return stepTask(step);
 }
 
 async function failing(options: RunOptions): Promise<SessionChainError> {
@@ -217,32 +235,32 @@ describe('a step', () => {
     newProject();
     reply = () => ({ text: 'Nothing to do.' });
     const docs = await run({ step: 'docs' });
-    expect(docs.warnings).toEqual(['The docs step wrote neither README.md nor a file in docs/.']);
+    expect(docs.warnings).toEqual(['The docs step wrote none of README.md, docs/.']);
   });
 });
 
-describe('metadata', () => {
+describe('a submission', () => {
   const valid = { name: 'Tasks', description: 'A list.', tags: ['todo'], recommendations: ['Sort it'] };
   const submit = (input: Record<string, unknown>) => ({ name: 'mcp__chain__submit_metadata', input });
 
   it('is what the tool accepted, after a correction too', async () => {
     newProject();
     playing(submit({ ...valid, name: '' }), submit(valid));
-    expect((await run({ step: 'metadata' })).metadata).toEqual(valid);
+    expect((await run({ step: 'metadata' })).value).toEqual(valid);
   });
 
-  it('fails as METADATA_INVALID without an accepted submission, and says what was spent', async () => {
+  it('fails as SUBMISSION_INVALID without an accepted submission, and says what was spent', async () => {
     newProject();
     playing(submit({ ...valid, tags: 'todo' }));
     const error = await failing({ step: 'metadata' });
-    expect(error.code).toBe('METADATA_INVALID');
+    expect(error.code).toBe('SUBMISSION_INVALID');
     expect((error as AgentRunError).spent).toMatchObject({ turns: 2, costUsd: 0.01 });
   });
 
   it('cannot be submitted in another step', async () => {
     newProject();
     playing(submit(valid));
-    expect((await run()).metadata).toBeUndefined();
+    expect((await run()).value).toBeUndefined();
     expect(toolResults(model.requests.at(-1)!).at(-1)).toMatch(/permission|denied|not allowed/i);
   });
 });
@@ -476,7 +494,7 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
       modelEnvironment: {},
       inheritedEnvironment: { PATH: path() },
       scratchRoot,
-      definition: defaultDefinition,
+      definition: shippedDefinition,
       log: () => undefined,
     });
     await agent.recover();
@@ -501,9 +519,12 @@ it('in a namespace the agent cannot read the worker’s environment', async () =
   rmSync(scratchRoot, { recursive: true });
 });
 
+const agentRooms = ['agent', 'agent/kinds', 'agent/process'];
+
 function startWorker(path: string, env: Record<string, string>): ChildProcess {
   const built = join(folder, 'built');
-  if (!existsSync(built)) transpileRooms(['agent', 'contracts', 'test/support'], built);
+  if (!existsSync(built))
+    transpileRooms([...agentRooms, 'contracts', 'definition', 'transcript', 'test/support'], built);
   const input: RunnerInput = {
     modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
     inheritedEnvironment: { PATH: path },

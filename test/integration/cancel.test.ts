@@ -26,6 +26,7 @@ async function withRareHeartbeats() {
     pool: stack.database.pool,
     temporal: stack.temporal,
     policy: { ...stack.policy, heartbeatTimeoutMs: 900_000 },
+    overrides: stack.overrides,
   });
 }
 

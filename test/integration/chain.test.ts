@@ -4,10 +4,9 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { chainKey } from '../../client/session-chain.js';
 import type { ChainResult, ChainState } from '../../contracts/chain.js';
-import { chainWorkflowId } from '../../contracts/ids.js';
-import { searchAttributes } from '../../contracts/search-attributes.js';
-import { stepNames } from '../../contracts/steps.js';
 import { answers } from '../../dev/offline-model/injections.js';
+import { searchAttributes } from '../../temporal/attributes.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 
 let stack: ChainStack;
@@ -20,6 +19,7 @@ afterAll(async () => {
   await stack.stop();
 });
 
+const stepNames = ['build', 'metadata', 'docs', 'compact'];
 const idsOf = ({ steps }: ChainState) => steps.map((step) => [step.oldSessionId, step.newSessionId]);
 
 async function rows<Row extends object>(text: string, ...values: unknown[]): Promise<Row[]> {
@@ -137,7 +137,8 @@ describe('a chain', () => {
     const thrifty = createSessionChain({
       pool: stack.database.pool,
       temporal: stack.temporal,
-      policy: { ...stack.policy, compactThresholdTokens: 1_000_000 },
+      policy: stack.policy,
+      overrides: { compactThresholdTokens: 1_000_000 },
     });
     const next = { ...stack.request(request.projectId), steps: ['compact' as const] };
     const ended = await thrifty.wait(await thrifty.start(next));
@@ -163,7 +164,11 @@ describe('a step that fails', () => {
       warnings: [expect.stringContaining('metadata')],
     });
     const [build, metadata, docs] = result.steps;
-    expect(metadata).toMatchObject({ status: 'failed', attempts: 1, failure: { code: 'METADATA_INVALID' } });
+    expect(metadata).toMatchObject({
+      status: 'failed',
+      attempts: 1,
+      failure: { code: 'SUBMISSION_INVALID' },
+    });
     expect(docs?.oldSessionId).toBe(build?.newSessionId);
     expect(result.head.sessionId).toBe(result.steps.at(-1)?.newSessionId);
   });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { exitCodes } from '../../cli/errors.js';
-import type { ChatReply } from '../../client/chat.js';
+import type { Answer } from '../../client/chats.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 
 /** The chat tour of a stranger: the compiled command line as real processes, on real servers. */
@@ -63,7 +63,7 @@ async function json<Document>(args: string[]): Promise<Document> {
 const chat = (...args: string[]) => ['chat', ...args, '--project', project];
 
 describe('the command chat', () => {
-  it('prints the reply, and beside it what the turn did to the head', async () => {
+  it('prints the reply, and beside it what the answer did to the head', async () => {
     const { code, stdout, stderr } = await cli(chat('What is in style.css?'));
     expect({ code, stderr }).toEqual({
       code: 0,
@@ -75,7 +75,7 @@ describe('the command chat', () => {
 
   it('returns the first reply when the same message is asked again', async () => {
     const asked = chat('And app.js?', '--message-id', 'm-1');
-    const first = await json<ChatReply>(asked);
+    const first = await json<Answer>(asked);
     expect(first).toMatchObject({ chatId: project, messageId: 'm-1', kind: 'transition', repeated: false });
     const requests = stack.model.requests.length;
     expect(await json(asked)).toEqual({ ...first, repeated: true });
@@ -95,17 +95,19 @@ describe('the command chat', () => {
   it('shows what was said with --log, of one chat at a time', async () => {
     const { stdout } = await cli(chat('--log', '--chat', 'lines'));
     expect(stdout).toMatch(/^\d{4}-.* {2}transition {2}[0-9a-f]{8} -> [0-9a-f]{8}\n> First\?\nYou asked/);
-    const log = await json<{ turns: { question: string; state: string }[] }>(chat('--log', '--limit', '1'));
+    const log = await json<{ questions: { question: string; state: string }[] }>(
+      chat('--log', '--limit', '1'),
+    );
     expect(log).toMatchObject({
       projectId: project,
       chatId: project,
-      turns: [{ question: 'And app.js?', state: 'answered' }],
+      questions: [{ question: 'And app.js?', state: 'answered' }],
     });
   });
 
   it('keeps the question when its asker leaves with Ctrl-C', async () => {
     const asked = chat('Still there?', '--message-id', 'm-2');
-    const left = await cli(asked, { signalWhen: 'chat' });
+    const left = await cli(asked, { signalWhen: 'chat_plan' });
     expect(left).toMatchObject({ code: exitCodes.interrupted, stdout: '' });
     expect(left.stderr).toContain('--log');
     expect((await cli(asked)).stdout).toContain('Still there?');

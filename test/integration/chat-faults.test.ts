@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { chatWorkflowId } from '../../contracts/chat.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
+import { chatWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { answered, attemptsOf } from '../support/project-facts.js';
 
-/** Chat turns whose worker, workflow or model fails half-way: the reply comes, and no turn of the model is paid twice. */
+/** Questions whose worker, workflow or model fails half-way: the reply comes, and no turn of the model is paid twice. */
 
 let stack: ChainStack;
 let worker: TestWorker;
@@ -31,18 +31,18 @@ async function builtProject(): Promise<string> {
 async function paid(projectId: string): Promise<string[]> {
   const sessions = (await attemptsOf(stack, projectId)).map(({ sessionId }) => sessionId as string);
   const requests = stack.model.requests.filter(
-    ({ step, sessionId }) => step === 'chat' && sessionId !== undefined && sessions.includes(sessionId),
+    ({ step, sessionId }) => step === 'chat_plan' && sessionId !== undefined && sessions.includes(sessionId),
   );
   return answered(requests).map(({ response }) => response?.toolCalls[0]?.name ?? 'reply');
 }
 
 async function chatAttempts(projectId: string) {
-  return (await attemptsOf(stack, projectId)).filter(({ step }) => (step as string) === 'chat_plan');
+  return (await attemptsOf(stack, projectId)).filter(({ step }) => step === 'chat_plan');
 }
 
 const nthChatRequest = (number: number) => {
   let seen = 0;
-  return ({ step }: { step?: string | undefined }) => step === 'chat' && (seen += 1) === number;
+  return ({ step }: { step?: string | undefined }) => step === 'chat_plan' && (seen += 1) === number;
 };
 
 /** What the transcript holds once the result of the last tool call is stored with which a request was made. */
@@ -65,9 +65,9 @@ async function untilStored(projectId: string, text: string): Promise<void> {
   });
 }
 
-/** Holds the turn of a question where its reply is stored and nothing is committed yet; returns what lets it go on. */
+/** Holds a question where its reply is stored and nothing is committed yet; returns what lets it go on. */
 async function holdCommit(projectId: string, question: string) {
-  const held = stack.model.holdNext(({ step }) => step === 'chat');
+  const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
   const asked = stack.sessionChain.ask({ projectId, messageId: 'm-1', text: question });
   await held.reached;
   const client = await stack.database.pool.connect();
@@ -78,14 +78,19 @@ async function holdCommit(projectId: string, question: string) {
   return {
     asked,
     release: async () => {
+      // A commit that the dead worker had sent already would still be carried out.
+      await client.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'session-chain worker'`,
+      );
       await client.query('ROLLBACK');
       client.release();
     },
   };
 }
 
-describe('a turn whose worker is killed', () => {
-  it('in mid-turn goes on from what is stored', async () => {
+describe('a question whose worker is killed', () => {
+  it('in mid-answer goes on from what is stored', async () => {
     const projectId = await builtProject();
     const held = stack.model.holdNext(nthChatRequest(2));
     const asked = stack.sessionChain.ask({ projectId, text: 'What is in index.html?' });
@@ -174,7 +179,7 @@ describe('questions', () => {
 
   it('of a chat that is cancelled fail with CANCELLED, and may be asked again', async () => {
     const projectId = await builtProject();
-    const held = stack.model.holdNext(({ step }) => step === 'chat');
+    const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
     const asked = ['One?', 'Two?'].map((text, index) =>
       stack.sessionChain.ask({ projectId, messageId: `m-${index}`, text }),
     );
@@ -197,7 +202,7 @@ describe('a model', () => {
   it('that is overloaded is asked again', async () => {
     const projectId = await builtProject();
     const injected = stack.model.inject({
-      when: ({ step }) => step === 'chat',
+      when: ({ step }) => step === 'chat_plan',
       times: 5,
       fail: { status: 529 },
     });
@@ -207,11 +212,11 @@ describe('a model', () => {
     expect(injected.hits).toHaveLength(5);
   });
 
-  it('that rejects the request fails the turn with its code; the same message may be asked again', async () => {
+  it('that rejects the request fails the question with its code; the same message may be asked again', async () => {
     const projectId = await builtProject();
     const request = { projectId, messageId: 'm-1', text: 'Are you there?' };
     const injected = stack.model.inject({
-      when: ({ step }) => step === 'chat',
+      when: ({ step }) => step === 'chat_plan',
       times: Infinity,
       fail: { status: 400 },
     });

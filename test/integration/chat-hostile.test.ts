@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { acceptedCalls } from '../../transcript/entries.js';
 import { parseProjectId } from '../../contracts/ids.js';
-import { metadataTool } from '../../definition/metadata.js';
+import { submissionTool } from '../../definition/submission.js';
 import type { TurnBlock } from '../../dev/offline-model/messages.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
@@ -62,7 +62,12 @@ describe('a chat with a hostile model', () => {
           edit_mode: 'insert',
           cell_type: 'code',
         }),
-        call(metadataTool, { name: 'x', description: 'x', tags: ['x'], recommendations: ['x'] }),
+        call(submissionTool('metadata'), {
+          name: 'x',
+          description: 'x',
+          tags: ['x'],
+          recommendations: ['x'],
+        }),
       ],
       [
         call('Bash', { command: 'echo owned > owned.txt', description: 'Write' }),
@@ -84,7 +89,7 @@ describe('a chat with a hostile model', () => {
     ];
     let round = 0;
     const injected = stack.model.inject({
-      when: ({ step }) => step === 'chat',
+      when: ({ step }) => step === 'chat_plan',
       times: attacks.length,
       answer: () => ({ content: attacks[round++] ?? [], stopReason: 'tool_use' }),
     });

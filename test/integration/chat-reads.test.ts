@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AskRequest } from '../../client/chat.js';
+import type { AskRequest } from '../../client/chats.js';
 import { chainKey } from '../../client/session-chain.js';
-import { chatWorkflowId } from '../../contracts/chat.js';
-import { chainWorkflowId, parseProjectId } from '../../contracts/ids.js';
+import { parseProjectId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
 import { listSideBranches } from '../../storage/questions/questions.js';
+import { chainWorkflowId, chatWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 
-/** Questions while a chain works: which session they read, what becomes of their turns, who answers whom by signal. */
+/** Questions while a chain works: which session they read, what becomes of their answers, who answers whom by signal. */
 
 let stack: ChainStack;
 beforeAll(async () => {
@@ -43,7 +43,8 @@ const chatHandle = (projectId: string) =>
   );
 const sourcesOf = async (projectId: string) =>
   (await stack.sessionChain.transitions(projectId)).map(({ source }) => source).reverse();
-const lastChatRequest = () => stack.model.requests.findLast(({ step }) => step === 'chat')?.bodyText ?? '';
+const lastChatRequest = () =>
+  stack.model.requests.findLast(({ step }) => step === 'chat_plan')?.bodyText ?? '';
 
 /** The names of the signals that a workflow has received so far. */
 async function signalsOf(handle: ReturnType<typeof chatHandle>): Promise<string[]> {
@@ -122,7 +123,7 @@ describe('a question of now', () => {
     await stack.sessionChain.wait(await stack.sessionChain.start(first));
     const { projectId } = first;
     const { sessionId: base } = await stack.sessionChain.head(projectId);
-    const held = stack.model.holdNext(({ step }) => step === 'chat');
+    const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
     const asked = stack.sessionChain.ask({ projectId, text: 'What is here?' });
     await held.reached;
     const next = { ...stack.request(projectId), steps: ['build' as const] };
@@ -246,7 +247,7 @@ describe('signals', () => {
     held.remove();
   });
 
-  it('of an update without a turn are refused, and start nothing', async () => {
+  it('of an update without a question are refused, and start nothing', async () => {
     const { projectId, held, ask, chain } = await busyProject();
     await ask('First?');
     const requests = stack.model.requests.length;
@@ -255,9 +256,11 @@ describe('signals', () => {
         cause: { type: 'INVALID_INPUT' },
       });
     }
-    // A turn that nobody stored fails, and the chat goes on.
-    const unknown = chatHandle(projectId).executeUpdate('ask', { args: [{ turnId: '999999', when: 'now' }] });
-    expect(await unknown).toEqual({ turnId: '999999', outcome: 'failed' });
+    // A question that is not stored fails, and the chat goes on.
+    const unknown = chatHandle(projectId).executeUpdate('ask', {
+      args: [{ questionId: '999999', when: 'now' }],
+    });
+    expect(await unknown).toEqual({ questionId: '999999', outcome: 'failed' });
     expect(stack.model.requests).toHaveLength(requests);
     held.release();
     await stack.sessionChain.wait(chain);

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
-import type { ChatPolicy } from '../../contracts/chat.js';
-import { chatWorkflowId } from '../../contracts/chat.js';
 import type { FailureCode } from '../../contracts/failures.js';
 import { parseProjectId } from '../../contracts/ids.js';
+import type { ChatPolicy } from '../../contracts/question.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import type { ReplyChunk } from '../../storage/questions/reply-chunks.js';
+import { chatWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 
 /** Questions to a project's session, from the client to the model and back, on real servers. */
@@ -38,7 +38,7 @@ function withChats(chat: Partial<ChatPolicy>): SessionChain {
   return createSessionChain({ pool: database.pool, temporal, policy, chat, searchAttributes: 'off' });
 }
 
-const chatRequests = () => stack.model.requests.filter(({ step }) => step === 'chat');
+const chatRequests = () => stack.model.requests.filter(({ step }) => step === 'chat_plan');
 const handleOf = (projectId: string, chatId = projectId) =>
   stack.temporal.workflow.getHandle(chatWorkflowId({ projectId: parseProjectId(projectId), chatId }));
 const codeOf = async (asked: Promise<unknown>): Promise<FailureCode | 'none'> =>
@@ -59,7 +59,7 @@ describe('a question', () => {
     );
   });
 
-  it('is answered from the session of the build, and its turn is the head', async () => {
+  it('is answered from the session of the build, and its session is the head', async () => {
     const [build, chat] = (await stack.sessionChain.transitions(project.projectId)).reverse();
     expect(first).toMatchObject({
       reply: expect.stringContaining('style.css'),
@@ -112,7 +112,7 @@ describe('a question', () => {
     const payloads = [...history.matchAll(/"data": ?"([^"]*)"/g)].map(([, data]) =>
       Buffer.from(data ?? '', 'base64').toString(),
     );
-    expect(payloads.join('\n')).toContain(`"turnId":"${first.turnId}"`);
+    expect(payloads.join('\n')).toContain(`"questionId":"${first.questionId}"`);
     expect(payloads.filter((payload) => /look of the page|style\.css/.test(payload))).toEqual([]);
   });
 
@@ -240,7 +240,7 @@ describe('a project whose head is not in the store', () => {
 describe('a chat', () => {
   it('takes eight questions at a time, answers them in order, and refuses the ninth as CHAT_BUSY', async () => {
     const { projectId } = await builtProject();
-    const held = stack.model.holdNext(({ step }) => step === 'chat');
+    const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
     const questions = Array.from({ length: 8 }, (_, index) => `Question ${index + 1}?`);
     const asked = [stack.sessionChain.ask({ projectId, messageId: 'm-0', text: questions[0] ?? '' })];
     await held.reached;
@@ -269,7 +269,7 @@ describe('a chat', () => {
 
   it('continues as new without losing or doubling a question', async () => {
     const { projectId } = await builtProject();
-    const sessionChain = withChats({ maxTurnsPerRun: 1 });
+    const sessionChain = withChats({ maxQuestionsPerRun: 1 });
     const requests = chatRequests().length;
     const questions = ['One?', 'Two?', 'Three?', 'Four?', 'Five?'];
     const askAll = () =>
@@ -292,7 +292,7 @@ describe('a chat', () => {
   it('beside another one on the same head: one moves it, the other stays a side branch and goes on from there', async () => {
     const { projectId } = await builtProject();
     const { sessionId: base } = await stack.sessionChain.head(projectId);
-    const held = stack.model.inject({ when: ({ step }) => step === 'chat', hold: 'before', times: 2 });
+    const held = stack.model.inject({ when: ({ step }) => step === 'chat_plan', hold: 'before', times: 2 });
     const asked = ['left', 'right'].map((chatId) =>
       stack.sessionChain.ask({ projectId, chatId, text: `I am ${chatId}, who are you?` }),
     );

@@ -5,17 +5,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
-import { stepNames } from '../../contracts/steps.js';
 import { exitCodes } from '../../cli/errors.js';
 import { createProgram } from '../../cli/program.js';
-import { beginAttempt } from '../../storage/operations/attempts.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
-import { openNew } from '../support/chains.js';
+import { begin, openNew } from '../support/chains.js';
 import { createTestDatabase } from '../support/database.js';
 
 /** The compiled command line as real processes, on real servers. */
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js');
+const stepNames = ['build', 'metadata', 'docs', 'compact'];
 /** Nobody listens there. */
 const nowhere = '127.0.0.1:1';
 
@@ -235,6 +234,18 @@ describe('a chain that is at work', () => {
     expect(head.stderr).toContain('has no session yet');
   });
 
+  it('whose steps the definition does not have ends as INVALID_INPUT that names those there are; nothing is paid', async () => {
+    const chain = newChain();
+    const requests = stack.model.requests.length;
+    const start = ['start', ...chain.named, '--workspace', chain.workspace, '--create', '--wait'];
+    const ended = await cli([...start, '--steps', 'build,deploy']);
+    expect(ended.code).toBe(exitCodes.endedBadly);
+    expect(ended.stdout).toMatch(
+      /^failure INVALID_INPUT: The chain has no step deploy; .* has build, metadata, docs, compact\.$/m,
+    );
+    expect(stack.model.requests).toHaveLength(requests);
+  });
+
   it('ends start --wait with an exit code of its own when it fails', async () => {
     const chain = newChain();
     const refused = stack.model.inject({
@@ -250,8 +261,8 @@ describe('a chain that is at work', () => {
   });
 });
 
-describe('chains that wait in line', () => {
-  it('show their place and what they wait for; status alone hands on a project whose workflow is gone', async () => {
+describe('chains that wait in the queue', () => {
+  it('show their position and what they wait for; status alone frees a project whose workflow is gone', async () => {
     const first = newChain();
     const [second, third] = [newChain(first.project), newChain(first.project)];
     const held = stack.model.holdNext(
@@ -263,24 +274,24 @@ describe('chains that wait in line', () => {
     ];
     const holder = await json<{ workflowId: string }>(start(first));
     await held.reached;
-    const isInLine = (chain: typeof first) => async () =>
-      (await cli(['status', ...chain.named])).stdout.includes(' in line, behind ');
+    const isQueued = (chain: typeof first) => async () =>
+      (await cli(['status', ...chain.named])).stdout.includes('position ');
     const next = await json<{ workflowId: string }>(start(second));
-    await until(isInLine(second));
+    await until(isQueued(second));
     const [following, followed] = spawnCli(start(third, '--wait'));
-    await until(isInLine(third));
+    await until(isQueued(third));
 
-    const behind = (place: number) => `place ${place} in line, behind ${holder.workflowId}`;
+    const behind = (position: number) => `position ${position}, behind ${holder.workflowId}`;
     const listed = await cli(['status', '-p', first.project]);
-    expect(listed.stdout.split('\n')[0]).toMatch(/ session +waits at$/);
+    expect(listed.stdout.split('\n')[0]).toMatch(/ session +queue$/);
     expect(listed.stdout).toMatch(new RegExp(`^${second.version} .* queued .* ${behind(1)}$`, 'm'));
     expect(listed.stdout).toMatch(new RegExp(`^${third.version} .* queued .* ${behind(2)}$`, 'm'));
     expect(await json(['status', ...third.named])).toMatchObject({
       status: 'queued',
-      line: { place: 2, waitsFor: holder.workflowId },
+      queue: { position: 2, waitsFor: holder.workflowId },
     });
     expect((await cli(['status', ...third.named])).stdout).toMatch(
-      new RegExp(`^waits at +${behind(2)}$`, 'm'),
+      new RegExp(`^queue +${behind(2)}$`, 'm'),
     );
 
     await stack.temporal.workflow.getHandle(holder.workflowId).terminate('test');
@@ -297,7 +308,7 @@ describe('chains that wait in line', () => {
     expect(released.filter((workflowId) => workflowId !== holder.workflowId)).toEqual([]);
     const ended = await followed;
     expect([ended.code, following.exitCode]).toEqual([0, 0]);
-    expect(ended.stderr).toMatch(/^queued {2}place [12] in line, behind chain\//m);
+    expect(ended.stderr).toMatch(/^queued {2}position [12], behind chain\//m);
     expect(await json(['status', ...second.named])).toMatchObject({
       workflowId: next.workflowId,
       status: 'completed',
@@ -312,15 +323,7 @@ describe('a chain whose workflow is gone', () => {
     const { pool } = stack.database;
     const chain = await openNew(pool);
     await pool.query('UPDATE session_chain.chains SET home = $2 WHERE id = $1', [chain.chainId, home]);
-    await beginAttempt(pool, {
-      ...chain,
-      step: 'build',
-      baseSessionId: null,
-      inputDigest: 'digest',
-      scheduledAtMs: Date.now(),
-      worker: 'test',
-      leaseMs,
-    });
+    await begin(pool, chain, 'build', { leaseMs });
     return {
       workflowId: `chain/${chain.projectId}/${chain.versionId}/${chain.buildId}`,
       project: chain.projectId,
@@ -333,24 +336,24 @@ describe('a chain whose workflow is gone', () => {
     const { workflowId, project, named } = await orphan(null);
     const shown = await cli(['status', '-p', project]);
     expect(shown.stderr).toBe(
-      `The workflow ${workflowId} is gone; its chain was closed and the project handed on.\n`,
+      `The workflow ${workflowId} is gone; its chain was closed and the project is free.\n`,
     );
     expect(shown.stdout).toMatch(/ failed /);
     expect(await json(['status', ...named])).toMatchObject(terminated);
   });
 
-  it('is named by status while its agent may be alive', async () => {
+  it('is named by status while the lease of its agent has not expired', async () => {
     const { project, named } = await orphan(null, 600_000);
     const shown = await cli(['status', '-p', project, '-o', 'json']);
     expect(JSON.parse(shown.stdout)).toMatchObject({
       reconciled: { released: [], endingInMs: expect.any(Number) },
       chains: [{ status: 'running' }],
     });
-    expect(shown.stderr).toMatch(/its agent counts as dead in \d+ min/);
+    expect(shown.stderr).toMatch(/the lease of its agent expires in \d+ min/);
     expect(await json(['status', ...named])).toMatchObject({ status: 'running' });
   });
 
-  it('is not cancelled without --force, which closes it once its agent is surely dead', async () => {
+  it('is not cancelled without --force, which closes it once the lease of its agent has expired', async () => {
     const { workflowId, named } = await orphan(null, 1_000);
     const refused = await cli(['cancel', ...named]);
     expect(refused).toMatchObject({ code: exitCodes.endedBadly, stdout: '' });
@@ -423,7 +426,7 @@ describe('record and sync', () => {
 
 describe('bad input', () => {
   const known = { project: '', version: '', workspace: '', named: [] as string[] };
-  /** A project whose turn is held. */
+  /** A project that a chain holds. */
   let busy = '';
   beforeAll(async () => {
     Object.assign(known, newChain());
@@ -516,10 +519,10 @@ describe('bad input', () => {
       () => start(known.project, known.version, known.workspace, '--prompt-file', '/nowhere'),
     ],
     [
-      'an unknown step',
+      'a malformed name of a step',
       'INVALID_INPUT',
       badInput,
-      () => start(known.project, known.version, known.workspace, '--steps', 'build,deploy'),
+      () => start(known.project, known.version, known.workspace, '--steps', 'build,Deploy!'),
     ],
     [
       'an unknown mode',
@@ -550,10 +553,10 @@ describe('bad input', () => {
       () => ['record', '-p', known.project, '-s', 'a/b', '--source', 'build'],
     ],
     [
-      'a recorded session from an unknown source',
+      'a recorded session from a malformed source',
       'INVALID_INPUT',
       badInput,
-      () => ['record', '-p', known.project, '-s', 'some', '--source', 'magic'],
+      () => ['record', '-p', known.project, '-s', 'some', '--source', 'Magic!'],
     ],
     [
       'a recorded session at a cost that is no number',

@@ -13,13 +13,21 @@ import { join } from 'node:path';
 import { InMemorySessionStore, createSdkMcpServer, tool } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
-import { type Agent, type AgentResult, createAgent } from '../../agent/agent.js';
-import { promptFor } from '../../agent/steps.js';
-import { completeDefinition } from '../../definition/check.js';
-import type { ChainDefinition, ChainDefinitionInput } from '../../definition/definition.js';
+import { type Agent, createAgent } from '../../agent/agent.js';
+import type { AgentResult } from '../../agent/run.js';
+import { stepTask } from '../../agent/kinds/kinds.js';
 import type { SessionId } from '../../contracts/ids.js';
-import { metadataTool } from '../../definition/metadata.js';
-import { type StepName, stepNames } from '../../contracts/steps.js';
+import type { StepName } from '../../contracts/steps.js';
+import { checkDefinition } from '../../definition/check.js';
+import {
+  type ChainDefinition,
+  type ChainDefinitionInput,
+  type JsonSchema,
+  type SubmissionSchema,
+  isAgentStep,
+} from '../../definition/definition.js';
+import { promptFor } from '../../definition/prompt.js';
+import { submissionTool } from '../../definition/submission.js';
 import { type OfflineRequest, repeatedPart } from '../../dev/offline-model/request-log.js';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
 import { newKey } from '../support/chains.js';
@@ -64,7 +72,7 @@ interface Project {
 }
 
 function newProject(input: ChainDefinitionInput): Project {
-  const { definition } = completeDefinition(input);
+  const { definition } = checkDefinition(input);
   const workspace = join(folder, randomUUID());
   mkdirSync(workspace);
   const store = new InMemorySessionStore();
@@ -79,16 +87,19 @@ function newProject(input: ChainDefinitionInput): Project {
   return {
     workspace,
     definition,
-    async run(step) {
-      const context = { ...newKey(), mode: 'initial', instruction: null, workspace } as const;
+    async run(name) {
+      const step = definition.steps.filter(isAgentStep).find((one) => one.name === name);
+      if (!step) throw new Error(`The definition has no step ${name}.`);
+      const context = { ...newKey(), mode: 'initial', instruction: null, workspace, values: {} } as const;
       const result = await agent.run(
         {
-          step,
+          task: stepTask(step),
+          model: 'default',
           mode: 'initial',
           sessionId: randomUUID() as SessionId,
           baseSessionId,
           store,
-          prompt: await promptFor(definition, { ...context, step }),
+          prompt: await promptFor(definition, step, context),
           instructionKind: 'none',
           workspace,
           maxTurns: 20,
@@ -122,7 +133,7 @@ function repeatedAt(results: AgentResult[]): number[] {
 
 async function chainOf(project: Project): Promise<AgentResult[]> {
   const results: AgentResult[] = [];
-  for (const step of stepNames) results.push(await project.run(step));
+  for (const { name } of project.definition.steps) results.push(await project.run(name));
   return results;
 }
 
@@ -171,11 +182,18 @@ describe('a server of the host', () => {
     async (_kind, mcpServers) => {
       const project = newProject({
         mcpServers: mcpServers ?? {},
-        steps: { docs: { allowedTools: ['Read', 'Write', 'Edit', 'mcp__search__find'] } },
+        steps: [
+          'build',
+          'metadata',
+          { name: 'docs', allowedTools: ['Read', 'Write', 'Edit', 'mcp__search__find'] },
+          'compact',
+        ],
       });
       const results = await chainOf(project);
       for (const result of results) {
-        expect(toolsOf(firstOf(result))).toEqual(expect.arrayContaining(['mcp__search__find', metadataTool]));
+        expect(toolsOf(firstOf(result))).toEqual(
+          expect.arrayContaining(['mcp__search__find', submissionTool('metadata')]),
+        );
         expect(result.warnings).toEqual([]);
       }
       for (const share of repeatedAt(results)) expect(share).toBe(1);
@@ -205,24 +223,24 @@ describe('a server of the host', () => {
   });
 });
 
-describe('metadata by a schema of the host', () => {
+describe('a submission by a schema of the host', () => {
   const title = z.object({ title: z.string().min(3).describe('What it is called') });
 
-  it.each<[string, NonNullable<NonNullable<ChainDefinitionInput['steps']>['metadata']>['schema']]>([
+  it.each<[string, SubmissionSchema | JsonSchema]>([
     ['zod', title],
     ['JSON schema', { type: 'object', properties: { title: { type: 'string' } }, required: ['title'] }],
   ])('comes as the schema says, given as %s', async (_form, schema) => {
-    const project = newProject({ steps: { metadata: { ...(schema ? { schema } : {}) } } });
+    const project = newProject({ steps: ['build', { name: 'metadata', schema }] });
     await project.run('build');
-    const { metadata } = await project.run('metadata');
-    expect(metadata).toEqual({ title: expect.stringMatching(/./) });
+    const { value } = await project.run('metadata');
+    expect(value).toEqual({ title: expect.stringMatching(/./) });
   });
 
   it('is sent back where the fields are right and do not go together', async () => {
     const schema = title.refine(() => false, 'There is a project of this title already.');
-    const project = newProject({ steps: { metadata: { schema } } });
+    const project = newProject({ steps: ['build', { name: 'metadata', schema }] });
     await project.run('build');
-    await expect(project.run('metadata')).rejects.toMatchObject({ code: 'METADATA_INVALID' });
+    await expect(project.run('metadata')).rejects.toMatchObject({ code: 'SUBMISSION_INVALID' });
     const last = model.requests.at(-1)?.bodyText;
     expect(last).toContain('There is a project of this title already.');
   });

@@ -4,9 +4,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { type StartRequest, createSessionChain } from '../../client/session-chain.js';
+import { createSessionChain } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult, ChainState } from '../../contracts/chain.js';
-import type { AfterStepInput } from '../../contracts/plan.js';
+import type { ActivityStepInput } from '../../contracts/plan.js';
 import { defaultPolicy } from '../../contracts/policy.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
@@ -28,16 +29,7 @@ afterAll(async () => {
   await stack.stop();
 });
 
-let files = 0;
-/** A configuration file with this body of its definition; its path. */
-function configuration(body: string): string {
-  const file = join(stack.root, `chain-${++files}.config.ts`);
-  writeFileSync(
-    file,
-    `import { defineChain } from 'session-chain/config';\nexport default defineChain(${body});\n`,
-  );
-  return file;
-}
+const configuration = (body: string) => stack.configuration(body);
 
 /** Runs with a worker that has this definition. */
 async function withWorker<Result>(
@@ -86,17 +78,19 @@ describe('a definition of the host', () => {
       model: 'claude-sonnet-4-5',
       houseRules: 'You work for the tea company.',
       settingSources: ['project'],
-      steps: {
-        build: {
+      steps: [
+        {
+          name: 'build',
           prompt: ({ projectId, versionId, mode, instruction }) =>
             \`Build \${projectId} \${versionId} \${mode}: \${instruction}\`,
         },
-        metadata: {
+        {
+          name: 'metadata',
           schema: { type: 'object', properties: { title: { type: 'string' } }, required: ['title'] },
         },
-        docs: { prompt: async () => 'Write the documents of the tea company.' },
-        compact: { instructions: 'Keep the names of teas.', thresholdTokens: 0 },
-      },
+        { name: 'docs', prompt: async () => 'Write the documents of the tea company.' },
+        { name: 'compact', instructions: 'Keep the names of teas.', thresholdTokens: 0 },
+      ],
     }`);
     await withWorker(file, async () => {
       asked = request();
@@ -158,7 +152,12 @@ describe('limits, thresholds and critical steps', () => {
 
   it('are those of the definition, unless the start names others', async () => {
     const file = configuration(`{
-      steps: { docs: { maxTurns: 1, maxAttempts: 1 }, compact: { thresholdTokens: 1_000_000 } },
+      steps: [
+        'build',
+        'metadata',
+        { name: 'docs', maxTurns: 1, maxAttempts: 1 },
+        { name: 'compact', thresholdTokens: 1_000_000 },
+      ],
     }`);
     // A client that says nothing of the steps.
     const { temporal, database, policy } = stack;
@@ -197,10 +196,12 @@ describe('limits, thresholds and critical steps', () => {
 describe('a prompt that throws', () => {
   it('fails its step by name, and nothing is spent', async () => {
     const file = configuration(`{
-      steps: {
-        metadata: { prompt: ({ projectId }) => { throw new Error('no template for ' + projectId); } },
-        docs: { prompt: ({ instruction }) => instruction, critical: true },
-      },
+      steps: [
+        'build',
+        { name: 'metadata', prompt: ({ projectId }) => { throw new Error('no template for ' + projectId); } },
+        { name: 'docs', prompt: ({ instruction }) => instruction, critical: true },
+        'compact',
+      ],
     }`);
     await withWorker(file, async () => {
       const request = { ...stack.request(), instruction: '/clear' };
@@ -229,7 +230,7 @@ describe('a prompt that throws for a step that is committed', () => {
     const request: StartRequest = { ...stack.request(), steps: ['build', 'docs'] };
     const throwing = `() => { throw new Error('no template'); }`;
     await withWorker(
-      configuration(`{ steps: { docs: { prompt: ${throwing}, critical: true } } }`),
+      configuration(`{ steps: ['build', { name: 'docs', prompt: ${throwing}, critical: true }] }`),
       async () => {
         expect(await chainOf(request)).toMatchObject({
           status: 'failed',
@@ -237,9 +238,12 @@ describe('a prompt that throws for a step that is committed', () => {
         });
       },
     );
-    await withWorker(configuration(`{ steps: { build: { prompt: ${throwing} } } }`), async () => {
-      expect(await chainOf(request)).toMatchObject({ status: 'completed', steps: [{ attempts: 1 }, {}] });
-    });
+    await withWorker(
+      configuration(`{ steps: [{ name: 'build', prompt: ${throwing} }, 'docs'] }`),
+      async () => {
+        expect(await chainOf(request)).toMatchObject({ status: 'completed', steps: [{ attempts: 1 }, {}] });
+      },
+    );
   });
 });
 
@@ -264,18 +268,22 @@ describe('a configuration file that does not load', () => {
   };
 
   it('keeps the worker from starting, and doctor says why', async () => {
-    const file = configuration(`{ steps: { deploy: {} } }`);
+    const file = configuration(`{ steps: ['build', 'deploy'] }`);
     const worker = await run(['worker'], file);
     expect(worker.code).toBe(2);
-    expect(worker.output).toContain(`error INVALID_CONFIG: ${file}: steps.deploy: no such step;`);
+    expect(worker.output).toContain(
+      `error INVALID_CONFIG: ${file}: steps.deploy: no such shipped step (build, metadata, docs, compact);`,
+    );
     expect(worker.output).toContain('what to do: Correct the configuration file');
     const doctor = await run(['doctor', '--only', 'definition'], file);
     expect(doctor.code).toBe(7);
-    expect(doctor.output).toContain(`${file}: steps.deploy: no such step;`);
+    expect(doctor.output).toContain(
+      `${file}: steps.deploy: no such shipped step (build, metadata, docs, compact);`,
+    );
   });
 
   it('is told apart from one that only costs the prompt cache', async () => {
-    const file = configuration(`{ steps: { docs: { model: 'claude-haiku-4-5' } } }`);
+    const file = configuration(`{ steps: ['build', { name: 'docs', model: 'claude-haiku-4-5' }] }`);
     const doctor = await run(['doctor', '--only', 'definition'], file);
     expect(doctor.code).toBe(0);
     expect(doctor.output).toMatch(/warn.*steps\.docs\.model: .*do not share the prompt cache/);
@@ -285,9 +293,9 @@ describe('a configuration file that does not load', () => {
   });
 });
 
-describe('an activity of the host', () => {
-  const calls: AfterStepInput[] = [];
-  let answer: (call: AfterStepInput) => Promise<void>;
+describe('a step that is an activity of the host', () => {
+  const calls: ActivityStepInput[] = [];
+  let answer: (call: ActivityStepInput) => Promise<void>;
   let host: { worker: Worker; running: Promise<void>; connection: NativeConnection };
   const taskQueue = `definition-host-${process.pid}`;
 
@@ -299,7 +307,7 @@ describe('an activity of the host', () => {
       connection,
       taskQueue,
       activities: {
-        deployVersion: async (call: AfterStepInput) => {
+        deployVersion: async (call: ActivityStepInput) => {
           calls.push(call);
           await answer(call);
         },
@@ -313,36 +321,34 @@ describe('an activity of the host', () => {
     await host.connection.close();
   });
 
-  const after = (change: object = {}) =>
-    configuration(
-      `{ after: { build: ${JSON.stringify({ activity: 'deployVersion', taskQueue, maxAttempts: 1, ...change })} } }`,
-    );
+  /** A build, its deployment, and the docs. */
+  const deploying = (change: object = {}) => {
+    const deploy = {
+      ...{ name: 'deploy', kind: 'activity', role: 'deploy' },
+      ...{ activity: 'deployVersion', taskQueue, maxAttempts: 1, ...change },
+    };
+    return configuration(`{ steps: ['build', ${JSON.stringify(deploy)}, 'docs'] }`);
+  };
   const callsFor = ({ projectId }: { projectId: string }) =>
     calls.filter((call) => call.projectId === projectId);
-  const buildOnly = () => ({
-    ...stack.request(),
-    steps: ['build', 'docs'] as StartRequest['steps'] & object,
-  });
 
-  it('is called after its step with what it needs, is seen meanwhile, and moves no head', async () => {
+  it('is called with what it needs, is seen meanwhile, and moves no head', async () => {
     let release = () => {};
     answer = () => new Promise((resolve) => (release = resolve));
-    await withWorker(after(), async () => {
-      const request = buildOnly();
+    await withWorker(deploying(), async () => {
+      const request = stack.request();
       const started = await stack.sessionChain.start(request);
       await until(() => callsFor(request).length === 1);
-      const handle = stack.temporal.workflow.getHandle(started.workflowId);
-      const state = await handle.query<ChainState>('chainState');
-      expect(state.steps).toMatchObject([
-        {
-          step: 'build',
-          status: 'committed',
-          after: { activity: 'deployVersion', taskQueue, status: 'running' },
-        },
+      const running = [
+        { step: 'build', kind: 'work', role: 'build', status: 'committed' },
+        { step: 'deploy', kind: 'activity', role: 'deploy', status: 'running' },
         { step: 'docs', status: 'pending' },
-      ]);
+      ];
+      const handle = stack.temporal.workflow.getHandle(started.workflowId);
+      expect((await handle.query<ChainState>('chainState')).steps).toMatchObject(running);
+      expect((await stack.sessionChain.state(started)).steps).toMatchObject(running);
       const metadata = await handle.query('__temporal_workflow_metadata');
-      expect(JSON.stringify(metadata)).toContain(`build: deployVersion on the task queue \`${taskQueue}\``);
+      expect(JSON.stringify(metadata)).toContain('| deploy | running |');
       release();
 
       const result = await stack.sessionChain.wait(started);
@@ -352,18 +358,25 @@ describe('an activity of the host', () => {
           projectId: request.projectId,
           versionId: request.versionId,
           buildId: request.versionId,
-          step: 'build',
-          transitionId: await transitionIdOf(request),
+          step: 'deploy',
+          key: expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
           sessionId: transition?.newSessionId,
+          seq: 1,
           workspace: request.workspace,
         },
       ]);
-      expect(result).toMatchObject({ status: 'completed', steps: [{ after: { status: 'completed' } }, {}] });
+      expect(result).toMatchObject({
+        status: 'completed',
+        steps: [{}, { status: 'completed', newSessionId: null }, { status: 'committed' }],
+      });
+      // It stands for the version's status, and the step behind it goes on from the build.
       expect(await versionOf(request)).toMatchObject({ status: 'deployed' });
-      expect(await stack.sessionChain.transitions(request.projectId)).toHaveLength(2);
+      expect(result.steps[2]?.oldSessionId).toBe(transition?.newSessionId);
+      const sources = (await stack.sessionChain.transitions(request.projectId)).map(({ source }) => source);
+      expect(sources).toEqual(['docs', 'build']);
       await Worker.runReplayHistory(
         { workflowBundle: { codePath: join(process.cwd(), 'dist/workers/workflow-bundle.js') } },
-        await historyOf(stack.temporal, started.workflowId, 'after-activity'),
+        await historyOf(stack.temporal, started.workflowId, 'activity-step'),
         started.workflowId,
       );
     });
@@ -371,33 +384,61 @@ describe('an activity of the host', () => {
 
   it('that fails is a warning, unless it is critical; either way the version is not deployed', async () => {
     answer = () => Promise.reject(new Error('The disk is full.'));
-    const message = `The activity deployVersion on the task queue ${taskQueue} failed: Error: The disk is full.`;
-    await withWorker(after(), async () => {
-      const request = buildOnly();
+    const message = `The activity deployVersion on the task queue ${taskQueue} failed with Error.`;
+    await withWorker(deploying(), async () => {
+      const request = stack.request();
       expect(await chainOf(request)).toMatchObject({
         status: 'completed_with_warnings',
-        warnings: [`build: ${message}`],
+        warnings: [`deploy: ${message}`],
         steps: [
-          { status: 'committed', after: { status: 'failed', failure: { code: 'AFTER_ACTIVITY_FAILED' } } },
+          { status: 'committed' },
+          { status: 'failed', failure: { code: 'ACTIVITY_STEP_FAILED', message } },
           { status: 'committed' },
         ],
       });
       expect(await versionOf(request)).toMatchObject({ status: 'failed' });
     });
-    await withWorker(after({ critical: true }), async () => {
-      const request = buildOnly();
+    await withWorker(deploying({ critical: true }), async () => {
+      const request = stack.request();
       const failed = await chainOf(request);
-      expect(failed).toMatchObject({ status: 'failed', failure: { code: 'AFTER_ACTIVITY_FAILED', message } });
-      expect(failed.steps.map(({ status }) => status)).toEqual(['committed', 'pending']);
+      expect(failed).toMatchObject({ status: 'failed', failure: { code: 'ACTIVITY_STEP_FAILED', message } });
+      expect(failed.steps.map(({ status }) => status)).toEqual(['committed', 'failed', 'pending']);
       expect((await stack.sessionChain.head(request.projectId)).sessionId).toBe(
         failed.steps[0]?.newSessionId,
       );
 
       // Started again, the build is not paid again, and the activity is called again with the same key.
       answer = () => Promise.resolve();
-      expect(await chainOf(request)).toMatchObject({ status: 'completed', steps: [{ attempts: 1 }, {}] });
-      const keys = callsFor(request).map(({ transitionId }) => transitionId);
+      expect(await chainOf(request)).toMatchObject({
+        status: 'completed',
+        steps: [{ attempts: 1 }, { status: 'completed' }, {}],
+      });
+      const keys = callsFor(request).map(({ key }) => key);
       expect(keys).toEqual([keys[0], keys[0]]);
+      expect(await versionOf(request)).toMatchObject({ status: 'deployed' });
+    });
+  });
+
+  it('that is completed is not called again by a chain that is started again', async () => {
+    answer = () => Promise.resolve();
+    await withWorker(deploying(), async () => {
+      const request = { ...stack.request(), limits: { docs: { maxAttempts: 1 } } };
+      const held = stack.model.holdNext(
+        ({ step, bodyText }) => step === 'docs' && bodyText.includes(request.projectId),
+      );
+      const started = await stack.sessionChain.start(request);
+      await held.reached;
+      expect(callsFor(request)).toHaveLength(1);
+      await stack.sessionChain.cancel(started);
+      expect(await stack.sessionChain.wait(started)).toMatchObject({
+        status: 'cancelled',
+        steps: [{}, { status: 'completed' }, { status: 'cancelled' }],
+      });
+      held.remove();
+
+      const again = await chainOf(request);
+      expect(again).toMatchObject({ status: 'completed', steps: [{}, { status: 'completed' }, {}] });
+      expect(callsFor(request)).toHaveLength(1);
       expect(await versionOf(request)).toMatchObject({ status: 'deployed' });
     });
   });
@@ -406,12 +447,12 @@ describe('an activity of the host', () => {
     [
       'is missing',
       { activity: 'deployNothing' },
-      /^The activity deployNothing on the task queue \S+ failed: NotFoundError: Activity function deployNothing is not registered/,
+      /^The activity deployNothing on the task queue \S+ failed with NotFoundError\.$/,
     ],
     [
-      'nobody asks for',
+      'no worker polls for',
       { taskQueue: 'definition-nobody', scheduleToStartTimeoutMs: 1_000 },
-      /^The activity deployVersion on the task queue definition-nobody was taken by nobody within 1 s: no worker polls/,
+      /^The activity deployVersion on the task queue definition-nobody was not taken within 1 s: no worker polls/,
     ],
     [
       'hangs',
@@ -421,10 +462,10 @@ describe('an activity of the host', () => {
   ])('that %s fails in time, and names itself and the queue', async (_how, change, message) => {
     const hanging: (() => void)[] = [];
     answer = () => new Promise((resolve) => hanging.push(resolve));
-    await withWorker(after({ ...change, critical: true }), async () => {
-      const request = { ...stack.request(), steps: ['build'] as StartRequest['steps'] & object };
+    await withWorker(deploying({ ...change, critical: true }), async () => {
+      const request = stack.request();
       const { status, failure } = await chainOf(request);
-      expect([status, failure?.code]).toEqual(['failed', 'AFTER_ACTIVITY_FAILED']);
+      expect([status, failure?.code]).toEqual(['failed', 'ACTIVITY_STEP_FAILED']);
       expect(failure?.message).toMatch(message);
       expect(await versionOf(request)).toMatchObject({ status: 'failed' });
     });
@@ -434,25 +475,17 @@ describe('an activity of the host', () => {
   it('does not hold up a cancellation', async () => {
     let release = () => {};
     answer = () => new Promise((resolve) => (release = resolve));
-    await withWorker(after(), async () => {
-      const request = buildOnly();
+    await withWorker(deploying(), async () => {
+      const request = stack.request();
       const started = await stack.sessionChain.start(request);
       await until(() => callsFor(request).length === 1);
       await stack.sessionChain.cancel(started);
       expect(await stack.sessionChain.wait(started)).toMatchObject({
         status: 'cancelled',
-        steps: [{ status: 'committed', after: { status: 'cancelled' } }, { status: 'pending' }],
+        steps: [{ status: 'committed' }, { status: 'cancelled' }, { status: 'pending' }],
       });
       expect(await versionOf(request)).toMatchObject({ status: 'failed' });
     });
     release();
   });
-
-  async function transitionIdOf({ projectId }: { projectId: string }): Promise<string | undefined> {
-    const { rows } = await stack.database.pool.query<{ id: string }>(
-      `SELECT id::text FROM session_transitions WHERE project_id = $1 AND source = 'build'`,
-      [projectId],
-    );
-    return rows[0]?.id;
-  }
 });

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { StartRequest } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { answers } from '../../dev/offline-model/injections.js';
 import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';

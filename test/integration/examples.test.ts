@@ -67,27 +67,31 @@ const sessionsOf = async (projectId: string) =>
   );
 
 describe('examples/deploy-activity', () => {
-  it('deploys after the build, under the transition of the build', async () => {
+  it('deploys after the build, under the key of the call', async () => {
     const host = await project.start(['deploy-activity/worker.js'], environment);
     const { projectId, versionId, workspace } = newVersion();
     await stack.database.pool.query(readFileSync('examples/deploy-activity/schema.sql', 'utf8'));
     const started = await stack.sessionChain.start({
-      ...{ projectId, versionId, workspace, steps: ['build'], createRows: true },
+      ...{ projectId, versionId, workspace, steps: ['build', 'deploy'], createRows: true },
     });
     const result = await stack.sessionChain.wait(started);
     expect(result).toMatchObject({
       status: 'completed',
-      steps: [{ step: 'build', after: { activity: 'deployVersion', status: 'completed' } }],
+      steps: [
+        { step: 'build', status: 'committed' },
+        { step: 'deploy', kind: 'activity', status: 'completed' },
+      ],
     });
     const release = join(environment['RELEASES'] ?? '', versionId);
     expect(existsSync(release)).toBe(true);
     expect(
       await one(
-        `SELECT d.path, t.source, t.new_session_id FROM deployments d
-         JOIN session_transitions t ON t.id::text = d.transition_id WHERE d.version_id = $1`,
+        `SELECT d.path, t.source, s.session_id FROM deployments d
+         JOIN session_chain.activity_steps s ON s.key = d.key
+         JOIN session_transitions t ON t.new_session_id = s.session_id AND t.seq = s.seq WHERE d.version_id = $1`,
         [versionId],
       ),
-    ).toEqual({ path: release, source: 'build', new_session_id: result.head.sessionId });
+    ).toEqual({ path: release, source: 'build', session_id: result.head.sessionId });
     expect((await sessionsOf(projectId))?.status).toBe('deployed');
     await host.stop();
   }, 60_000);

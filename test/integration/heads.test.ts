@@ -13,6 +13,7 @@ import {
   newKey,
   openNew,
   openerOf,
+  plan,
   register,
   runStep,
   storeMessage,
@@ -46,7 +47,7 @@ async function syncStatus(projectId: string): Promise<string | undefined> {
 async function close(chain: OpenedChain, status: 'completed' | 'failed' = 'completed') {
   const state = await readChainState(database.pool, chain);
   const { outcome } = await closeChain(database.pool, chain, {
-    turn: chain.turn,
+    ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status },
     versionStatus: status === 'completed' ? 'deployed' : 'failed',
@@ -97,7 +98,7 @@ describe('the head', () => {
     expect(await syncStatus(fresh.projectId)).toBe('OUT_OF_SYNC');
   });
 
-  it('that somebody moved outside is adopted by the next chain as an import, with a warning', async () => {
+  it('that was moved outside is adopted by the next chain as an import, with a warning', async () => {
     const key = newKey();
     await register(database.pool, key);
     const outside = randomUUID();
@@ -119,7 +120,9 @@ describe('the head', () => {
     await database.pool.query(`UPDATE projects SET last_ai_session_id = 'elsewhere' WHERE project_id = $1`, [
       key.projectId,
     ]);
-    await expect(openChain(database.pool, { ...key, chainId }, openerOf('run'), null)).rejects.toMatchObject({
+    await expect(
+      openChain(database.pool, { ...key, chainId }, openerOf('run'), null, { plan }),
+    ).rejects.toMatchObject({
       code: 'SESSION_NOT_IN_STORE',
     });
     expect((await readHead(database.pool, key.projectId)).sessionId).toBe('elsewhere');
@@ -134,7 +137,7 @@ describe('the head', () => {
     ]);
     const key = newKey(first.projectId);
     const { chainId } = await register(database.pool, key);
-    const opened = await openChain(database.pool, { ...key, chainId }, openerOf('run'), null);
+    const opened = await openChain(database.pool, { ...key, chainId }, openerOf('run'), null, { plan });
     expect(opened).toMatchObject({
       outcome: 'opened',
       head: { sessionId: built.newSessionId, seq: 1 },
@@ -195,23 +198,25 @@ describe('a step', () => {
     expect(await readHead(database.pool, chain.projectId)).toEqual({ sessionId: null, seq: null });
   });
 
-  it('whose chain lost the turn to another is refused at every door', async () => {
+  it('whose chain lost the project to another is refused at every entry point', async () => {
     const zombie = await openNew(database.pool);
     const attempt = await beginWithTranscript(database.pool, zombie, 'build');
     const key = newKey(zombie.projectId);
     const { chainId } = await register(database.pool, key);
     const other = { ...key, chainId };
     const opener = openerOf('other');
-    expect(await openChain(database.pool, other, opener, null)).toMatchObject({
+    expect(await openChain(database.pool, other, opener, null, { plan })).toMatchObject({
       outcome: 'queued',
-      place: 1,
+      position: 1,
       holds: true,
       blocker: { runId: zombie.runId },
     });
-    expect(await openChain(database.pool, other, opener, 'some other run')).toMatchObject({
+    expect(await openChain(database.pool, other, opener, 'some other run', { plan })).toMatchObject({
       outcome: 'queued',
     });
-    expect(await openChain(database.pool, other, opener, zombie.runId)).toMatchObject({ outcome: 'opened' });
+    expect(await openChain(database.pool, other, opener, zombie.runId, { plan })).toMatchObject({
+      outcome: 'opened',
+    });
     await expect(commitAttempt(database.pool, attempt, null)).rejects.toMatchObject({ code: 'FENCED' });
     await expect(begin(database.pool, zombie, 'metadata')).rejects.toMatchObject({ code: 'FENCED' });
     expect(await close(zombie)).toBe('fenced');
@@ -228,9 +233,9 @@ describe('48 writers on one project, with takeovers and triple delivery', () => 
     let holder: OpenedChain = first;
     let committed = 0;
     // A chain commits a step once; every writer's round is a step of its own.
-    const commitOnce = async (chain: OpenedChain, step: string) => {
+    const commitOnce = async (chain: OpenedChain, step: StepName) => {
       const head = await getProjectSession(database.pool, chain.projectId);
-      const attempt = await beginWithTranscript(database.pool, { ...chain, head }, step as StepName);
+      const attempt = await beginWithTranscript(database.pool, { ...chain, head }, step);
       const tries = await Promise.allSettled(
         [1, 2, 3].map(() => commitAttempt(database.pool, attempt, head)),
       );
@@ -243,12 +248,14 @@ describe('48 writers on one project, with takeovers and triple delivery', () => 
       const key = newKey(first.projectId);
       const { chainId } = await register(database.pool, key);
       const runId = randomUUID();
-      const opened = await openChain(database.pool, { ...key, chainId }, openerOf(runId), holder.runId);
+      const opened = await openChain(database.pool, { ...key, chainId }, openerOf(runId), holder.runId, {
+        plan,
+      });
       if (opened.outcome === 'opened') {
-        holder = { ...key, chainId, runId, turn: opened.turn, head: opened.head.sessionId };
+        holder = { ...key, chainId, runId, ticket: opened.ticket, head: opened.head.sessionId };
       } else if (opened.outcome === 'queued') {
-        // Somebody else took over meanwhile: this one leaves the line again.
-        await close({ ...key, chainId, runId, turn: opened.turn ?? 0, head: null }, 'failed');
+        // Another chain took over meanwhile: this one leaves the queue again.
+        await close({ ...key, chainId, runId, ticket: opened.ticket ?? 0, head: null }, 'failed');
       }
     };
     const writer = async (index: number) => {
@@ -256,7 +263,7 @@ describe('48 writers on one project, with takeovers and triple delivery', () => 
         await sleep(Math.random() * 500);
         if (index % 8 === 0) await takeOver();
         else
-          await commitOnce(holder, `${index}/${round}`).catch((error: unknown) =>
+          await commitOnce(holder, `step_${index}_${round}`).catch((error: unknown) =>
             expect(error).toMatchObject({ code: 'FENCED' }),
           );
       }
@@ -303,7 +310,7 @@ describe('the constraints refuse', () => {
       'starts_where_the_last_ended',
     ],
     ['a transition that does not move', `2, 1, 'a', 'a', 'build'`, 'session_transitions_moves'],
-    ['an unknown source', `2, 1, 'a', 'b', 'magic'`, 'session_transitions_source'],
+    ['a source that is no name', `2, 1, 'a', 'b', 'Magic!'`, 'session_transitions_source'],
   ])('%s', async (_name, values, constraint) => {
     await expect(insert(chain.projectId, values)).rejects.toMatchObject({
       constraint: expect.stringContaining(constraint),
@@ -324,7 +331,7 @@ describe('the constraints refuse', () => {
     const { chainId } = await register(database.pool, key);
     await expect(
       database.pool.query(
-        `UPDATE session_chain.chains SET status = 'running', turn = 0, run_id = 'second' WHERE id = $1`,
+        `UPDATE session_chain.chains SET status = 'running', ticket = 0, run_id = 'second' WHERE id = $1`,
         [chainId],
       ),
     ).rejects.toMatchObject({ constraint: 'chains_one_holder' });

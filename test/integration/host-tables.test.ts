@@ -9,18 +9,16 @@ import {
   parseSessionId,
   parseVersionId,
 } from '../../contracts/ids.js';
-import { endAttempt } from '../../storage/operations/attempts.js';
+import { questionBuildId } from '../../contracts/question.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { operationsSince, readPast as readProjectPast } from '../../storage/chains/brief.js';
 import { closeChain, openChain, readChain, requireChain } from '../../storage/chains/chains.js';
 import { readLineage } from '../../storage/heads/lineage.js';
 import { nearestValidAncestor } from '../../storage/heads/recovery.js';
 import {
-  answerTurn,
   chatWorkspace,
-  commitSideBranch,
+  listQuestions,
   listSideBranches,
-  listTurns,
   readPast,
   recordQuestion,
 } from '../../storage/questions/questions.js';
@@ -33,13 +31,23 @@ import {
   projectSpend,
   uncostedAttempts,
 } from '../../storage/ledger/ledger.js';
+import { findObstacles, missingSubmissionColumns } from '../../storage/db/host-tables.js';
 import { migrate, planMigration } from '../../storage/db/migrate.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
-import { beginMove } from '../../storage/operations/moves.js';
+import { beginOperation, commitOperation, endOperation } from '../../storage/operations/operations.js';
 import { recordSession, unknownSpend } from '../../storage/operations/record.js';
 import { readSyncReport } from '../../storage/heads/sync.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
-import { begin, openNew, openerOf, register, runStep, storeMessage } from '../support/chains.js';
+import {
+  begin,
+  beginWithTranscript,
+  openNew,
+  openerOf,
+  plan,
+  register,
+  runStep,
+  storeMessage,
+} from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';
 import { dumpSchema } from '../support/schema-dump.js';
@@ -66,7 +74,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     const build = await runStep(pool, chain, 'build');
     const failed = await begin(pool, chain, 'metadata');
     if (failed.outcome !== 'begun') throw new Error(failed.outcome);
-    await endAttempt(pool, failed.attempt, {
+    await endOperation(pool, failed.attempt, {
       failure: { code: 'AGENT_FAILED', message: 'It ended.', remedy: '' },
       spent: nothingSpent,
     });
@@ -75,10 +83,10 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     const died = await begin(pool, chain, 'compact');
     if (died.outcome !== 'begun') throw new Error(died.outcome);
     await accountInterrupted(pool, died.attempt.attemptId, nothingSpent);
-    expect((await readHeadSnapshot(pool, projectId)).holder).toMatchObject({ turn: chain.turn });
+    expect((await readHeadSnapshot(pool, projectId)).holder).toMatchObject({ ticket: chain.ticket });
     const state = await readChainState(pool, key);
     await closeChain(pool, chain, {
-      turn: chain.turn,
+      ticket: chain.ticket,
       runId: chain.runId,
       result: { ...state, status: 'completed' },
       versionStatus: 'deployed',
@@ -176,31 +184,38 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       question: 'How is it?',
       when: 'now',
     } as const;
-    const turn = await recordQuestion(pool, { ...question, workspace: '/srv/shop' });
-    expect(await recordQuestion(pool, question)).toEqual(turn);
-    expect(turn).toMatchObject({ projectId, chatId: host.chatId, state: 'asked' });
-    const begun = await beginMove(pool, {
+    const asked = await recordQuestion(pool, { ...question, workspace: '/srv/shop' });
+    expect(await recordQuestion(pool, question)).toEqual(asked);
+    expect(asked).toMatchObject({ projectId, chatId: host.chatId, state: 'asked' });
+    const begun = await beginOperation(pool, {
       projectId,
-      versionId: null,
-      buildId: `chat:${turn.turnId}`,
-      source: 'chat_plan',
-      sessionId: null,
       inputDigest: 'digest',
       worker: 'test',
       leaseMs: 0,
+      operation: {
+        kind: 'outside',
+        versionId: null,
+        buildId: questionBuildId(asked.questionId),
+        source: 'chat_plan',
+        sessionId: null,
+      },
     });
     if (begun.outcome !== 'begun') throw new Error(begun.outcome);
-    const { sessionId } = begun.move;
+    const { sessionId } = begun.attempt;
     await storeMessage(pool, projectId, sessionId);
-    await commitSideBranch(
-      pool,
-      begun.move,
-      { turnId: turn.turnId, sessionId, reply: 'Well.' },
-      nothingSpent,
-    );
-    await answerTurn(pool, { turnId: turn.turnId, kind: 'side_branch', sessionId, reply: 'Well.' });
-    expect(await listTurns(pool, projectId, host.chatId, 10)).toEqual([
-      expect.objectContaining({ turnId: turn.turnId, reply: 'Well.', sessionId }),
+    const committed = await commitOperation(pool, {
+      attempt: begun.attempt,
+      source: 'chat_plan',
+      newSessionId: sessionId,
+      parentSessionId: null,
+      metrics: nothingSpent,
+      result: {},
+      answer: { questionId: asked.questionId, reply: 'Well.' },
+      beside: 'always',
+    });
+    expect(committed.outcome).toBe('beside');
+    expect(await listQuestions(pool, projectId, host.chatId, 10)).toEqual([
+      expect.objectContaining({ questionId: asked.questionId, reply: 'Well.', sessionId }),
     ]);
     expect((await listSideBranches(pool, projectId)).map(({ reply }) => reply)).toEqual(['Well.']);
     const next = await recordQuestion(pool, { ...question, messageId: 'm2' });
@@ -316,7 +331,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     const { pool } = database;
     const other = { ...key, buildId: parseBuildId('b2') };
     const { chainId } = await register(pool, other);
-    const opened = await openChain(pool, { ...other, chainId }, openerOf('r2'), null);
+    const opened = await openChain(pool, { ...other, chainId }, openerOf('r2'), null, { plan });
     const { sessionId } = await readHead(pool, projectId);
     expect(opened).toMatchObject({ outcome: 'opened', baseSessionId: sessionId });
     expect(await readChain(pool, other)).toMatchObject({ status: 'running', versionId: key.versionId });
@@ -333,7 +348,7 @@ describe('migrate --dry-run', () => {
     await withHost(host.sql, async (database) => {
       const before = await dumpSchema(database.pool);
       const { pending, additions, obstacles } = await planMigration(database.pool);
-      expect([pending[0], obstacles]).toEqual(['20261122000001_tables', []]);
+      expect([pending[0], obstacles]).toEqual(['0001_tables', []]);
       expect(await dumpSchema(database.pool)).toBe(before);
 
       await migrate(database.url);
@@ -416,7 +431,14 @@ describe('migrate --dry-run', () => {
     expect(
       await stops(`ALTER TABLE session_transitions ADD CONSTRAINT known_sources
         CHECK (source IN ('build', 'metadata_generation', 'chat_plan'))`),
-    ).toEqual([[expect.stringContaining('session_transitions.source is bound to other values: CHECK')], 0]);
+    ).toEqual([
+      [
+        expect.stringMatching(
+          /^session_transitions.source is bound to other values than context_reset, .*compact: CHECK/,
+        ),
+      ],
+      0,
+    ]);
     expect(await stops('DROP TABLE project_versions')).toEqual([
       ['projects is there and project_versions is not'],
       0,
@@ -424,6 +446,119 @@ describe('migrate --dry-run', () => {
     expect(
       await stops('ALTER TABLE projects RENAME TO apps; CREATE VIEW projects AS SELECT * FROM apps'),
     ).toEqual([['projects is no table but a view, to which nothing can be added'], 1]);
+  });
+});
+
+describe('what a definition asks of the tables', () => {
+  const problems = async (url: TestDatabase, expectations: Parameters<typeof findObstacles>[1]) =>
+    (await findObstacles(url.pool, expectations)).map(({ problem, statement }) => [problem, statement]);
+
+  it('is a source that the host accepts, whatever words its rule is written in', async () => {
+    await withHost(varcharHost.sql, async (database) => {
+      const { pool } = database;
+      await pool.query(`
+        ALTER TABLE session_transitions ADD CONSTRAINT words CHECK (source ~ '^[a-z_]+$'),
+          ADD CONSTRAINT no_test CHECK (source <> 'test'),
+          ADD CONSTRAINT with_version CHECK (source IN ('metadata_generation', 'build', 'test') OR version_id IS NOT NULL)`);
+      expect(await problems(database, { sources: ['build'] })).toEqual([]);
+      expect(await problems(database, { sources: ['build', 'test', 'e2e'] })).toEqual([
+        [
+          expect.stringMatching(/^session_transitions.source is bound to other values than test: CHECK/),
+          'ALTER TABLE session_transitions DROP CONSTRAINT no_test;',
+        ],
+        [
+          expect.stringContaining('is bound to other values than e2e: CHECK'),
+          'ALTER TABLE session_transitions DROP CONSTRAINT with_version;',
+        ],
+        [
+          expect.stringContaining('is bound to other values than e2e: CHECK'),
+          'ALTER TABLE session_transitions DROP CONSTRAINT words;',
+        ],
+      ]);
+      const long = 'a_step_with_a_name_of_forty_characters__';
+      await pool.query('ALTER TABLE session_transitions ALTER COLUMN source TYPE varchar(39)');
+      expect(await problems(database, { sources: ['build', long] })).toContainEqual([
+        `session_transitions.source (character varying(39)) is too short for ${long}`,
+        'ALTER TABLE session_transitions ALTER COLUMN source TYPE varchar(255);',
+      ]);
+    });
+  });
+
+  it('is a column for every submission, also once the tables are up to date', async () => {
+    await withHost(varcharHost.sql, async (database) => {
+      const { pool, url } = database;
+      const columns = [
+        { step: 'metadata', column: 'ai_metadata' },
+        { step: 'seo', column: 'seoTags' },
+        { step: 'notes', column: 'notes' },
+        { step: 'tags', column: 'tags' },
+      ];
+      await pool.query('ALTER TABLE project_versions ADD COLUMN notes text, ADD COLUMN tags json');
+      const expected = [
+        [
+          'project_versions.seoTags, to which the step seo writes, is not there',
+          'ALTER TABLE project_versions ADD COLUMN "seoTags" jsonb;',
+        ],
+        [
+          'project_versions.notes, to which the step notes writes, is of the type text and not jsonb or json',
+          'ALTER TABLE project_versions ALTER COLUMN notes TYPE jsonb USING notes::jsonb;',
+        ],
+      ];
+      expect(await problems(database, { columns })).toEqual(expected);
+      await expect(migrate(url, { columns })).rejects.toMatchObject({
+        code: 'MIGRATION_FAILED',
+        message: expect.stringContaining('to which the step seo writes'),
+      });
+      await migrate(url);
+      expect((await planMigration(pool, { columns })).obstacles.map(({ problem }) => problem)).toEqual(
+        expected.map(([problem]) => problem),
+      );
+      expect(await missingSubmissionColumns(pool, columns)).toEqual(
+        expected.map((texts) => texts.join(': ')),
+      );
+      for (const [, statement = ''] of expected) await pool.query(statement);
+      expect(await migrate(url, { columns })).toEqual([]);
+      expect(await missingSubmissionColumns(pool, columns)).toEqual([]);
+
+      const key: ChainKey = {
+        projectId: parseProjectId(varcharHost.projectId),
+        versionId: parseVersionId(varcharHost.versionId),
+        buildId: parseBuildId('b1'),
+      };
+      const chain = await openNew(pool, key);
+      for (const [step, column] of [
+        ['build', 'seoTags'],
+        ['metadata', 'tags'],
+      ] as const) {
+        const attempt = await beginWithTranscript(pool, chain, step);
+        await commitOperation(pool, {
+          attempt,
+          source: step,
+          newSessionId: attempt.sessionId,
+          parentSessionId: null,
+          metrics: nothingSpent,
+          result: {},
+          value: { step },
+          column,
+        });
+      }
+      const { rows } = await pool.query(
+        'SELECT "seoTags", tags, ai_metadata FROM project_versions WHERE version_id = $1',
+        [key.versionId],
+      );
+      expect(rows).toEqual([{ seoTags: { step: 'build' }, tags: { step: 'metadata' }, ai_metadata: null }]);
+    });
+  });
+
+  it('stops nothing on an empty database, whose tables are made first', async () => {
+    const database = await createTestDatabase({ empty: true });
+    try {
+      const columns = [{ step: 'seo', column: 'seo' }];
+      expect((await migrate(database.url, { columns })).length).toBeGreaterThan(0);
+      expect(await missingSubmissionColumns(database.pool, columns)).toHaveLength(1);
+    } finally {
+      await database.drop();
+    }
   });
 });
 
@@ -461,7 +596,7 @@ describe.each(hostSchemas)('migrate --enforce-head on $name', (host) => {
         pool.query(`UPDATE projects SET last_ai_session_id = 'outside-3' WHERE project_id = $1`, [projectId]),
       ).rejects.toMatchObject({ constraint: 'projects_head_is_last_transition' });
 
-      // Whoever moves the head as it should be is not in its way, nor is a head that a person clears.
+      // What moves the head as it should be is not in its way, nor is a head that a person clears.
       const recorded = await recordSession(pool, {
         projectId: parseProjectId(host.driftedProjectId),
         versionId: null,
@@ -550,6 +685,27 @@ function manyProjects({ name }: (typeof hostSchemas)[number]): string {
   return `INSERT INTO projects ${insert ?? ''} FROM generate_series(1, 450) AS n`;
 }
 
+it('finds ids that a host holds as character of a fixed length', async () => {
+  await withHost(
+    varcharHost.sql.replaceAll('project_id varchar(255)', 'project_id character(36)'),
+    async ({ pool, url }) => {
+      await migrate(url);
+      const projectId = parseProjectId(varcharHost.projectId);
+      expect(await readHead(pool, projectId)).toEqual({ sessionId: null, seq: null });
+      const built = await runStep(
+        pool,
+        await openNew(pool, {
+          projectId,
+          versionId: parseVersionId(varcharHost.versionId),
+          buildId: parseBuildId('b1'),
+        }),
+        'build',
+      );
+      expect(await readHead(pool, projectId)).toEqual({ sessionId: built.newSessionId, seq: 1 });
+    },
+  );
+});
+
 it('has the key from the start on a database of its own', async () => {
   const database = await createTestDatabase();
   try {
@@ -606,14 +762,14 @@ describe('tables of other names', () => {
       await pool.query(`UPDATE apps SET title = 'The shop'; UPDATE app_versions SET state = 'queued'`);
       expect((await migrate(url)).length).toBeGreaterThan(0);
       await pool.query(after);
-      // There is nothing to do, so that the views are in nobody's way.
+      // There is nothing to do, so that the views are not in its way.
       expect(await migrate(url)).toEqual([]);
 
       const chain = await openNew(pool, key);
       const built = await runStep(pool, chain, 'build');
       const state = await readChainState(pool, key);
       await closeChain(pool, chain, {
-        turn: chain.turn,
+        ticket: chain.ticket,
         runId: chain.runId,
         result: { ...state, status: 'completed' },
         versionStatus: 'deployed',

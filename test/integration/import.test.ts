@@ -22,13 +22,14 @@ import { findAgentBinary } from '../../agent/process/binary.js';
 import { type HeadImport, type Imports, createImports } from '../../client/import.js';
 import { chainKey, createSessionChain } from '../../client/session-chain.js';
 import { type ChainKey, parseSessionId } from '../../contracts/ids.js';
-import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
+import { defaultPolicy } from '../../contracts/policy.js';
 import { startOfflineModel } from '../../dev/offline-model/server.js';
 import { listTransitions, readHead } from '../../storage/heads/heads.js';
+import { taskQueuesOf } from '../../temporal/names.js';
 import { projectFolder } from '../../transcript/local-files.js';
 import { migrate } from '../../storage/db/migrate.js';
 import { recordSession, unknownSpend } from '../../storage/operations/record.js';
-import { createTranscriptStore, isSessionUsable } from '../../storage/transcripts/store.js';
+import { createTranscriptStore, sessionFitness } from '../../storage/transcripts/store.js';
 import { begin, newKey, openNew, register, runStep } from '../support/chains.js';
 import { startWorkerProcess } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
@@ -187,7 +188,7 @@ describe('import', () => {
       ...(JSON.parse(metadata) as object),
       type: 'agent_metadata',
     });
-    expect(await isSessionUsable(database.pool, key.projectId, parseSessionId(sessionId))).toBe(true);
+    expect(await sessionFitness(database.pool, key.projectId, parseSessionId(sessionId))).toBe('whole');
   });
 
   it('may be repeated: nothing is written twice', async () => {
@@ -268,7 +269,7 @@ describe('import', () => {
     expect((await readHead(database.pool, key.projectId)).sessionId).toBe(later.sessionId);
   });
 
-  it('is refused while a chain holds the turn', async () => {
+  it('is refused while a chain holds the project', async () => {
     const chain = await openNew(database.pool);
     const { sessionId, claudeDir } = localSession();
     await expect(
@@ -310,7 +311,7 @@ describe('import', () => {
     const request = { projectId: key.projectId, sessionId, claudeDir };
     await expect(imports.importSession(request)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     expect(await storedLines(key, sessionId)).toBeNull();
-    expect(await isSessionUsable(database.pool, key.projectId, parseSessionId(sessionId))).toBe(false);
+    expect(await sessionFitness(database.pool, key.projectId, parseSessionId(sessionId))).toBe('unknown');
     expect(await readHead(database.pool, key.projectId)).toEqual({ sessionId: null, seq: null });
 
     await database.pool.query(
@@ -531,9 +532,9 @@ describe('the command line', () => {
         sessionId,
       ]);
       const plan = await cli(host.url, ['migrate', '--dry-run', '--enforce-head']);
-      expect(plan.stdout).toContain('20261122000001_tables\n  ALTER TABLE projects\n');
+      expect(plan.stdout).toContain('0001_tables\n  ALTER TABLE projects\n');
       expect(plan.stdout).toContain('Would adopt every head that was moved outside');
-      expect((await cli(host.url, ['migrate'])).stdout).toContain('applied 20261122000001_tables\n');
+      expect((await cli(host.url, ['migrate'])).stdout).toContain('applied 0001_tables\n');
       expect((await cli(host.url, ['migrate', '--dry-run', '--enforce-head'])).stdout).toBe(
         'Would adopt 2 heads that were moved outside, then add the key from projects to its last transition.\n',
       );
@@ -595,7 +596,7 @@ it("lets a chain go on from an imported session, on a host's database of uuids",
     const sessionChain = createSessionChain({
       pool: host.pool,
       temporal: new Client({ connection }),
-      policy: { ...defaultPolicy, taskQueues: taskQueuesOf(taskQueue) },
+      policy: { ...defaultPolicy, taskQueues: taskQueuesOf(taskQueue).chains },
       searchAttributes: 'off',
     });
     const { sessionId, claudeDir } = localSession();

@@ -94,7 +94,7 @@ describe('the ledger of a plain chain', () => {
 async function waitingCommits(): Promise<number[]> {
   const { rows } = await stack.database.pool.query<{ pid: number }>(
     `SELECT pid FROM pg_stat_activity
-     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH head AS%'`,
+     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%commit_operation(%'`,
   );
   return rows.map(({ pid }) => pid);
 }
@@ -115,7 +115,7 @@ describe('the ledger of a chain that had to try again', () => {
       await stack.sessionChain.start({ ...request, steps: [...request.steps] }),
     );
     wordy.remove();
-    expect(first.steps[1]).toMatchObject({ status: 'failed', failure: { code: 'METADATA_INVALID' } });
+    expect(first.steps[1]).toMatchObject({ status: 'failed', failure: { code: 'SUBMISSION_INVALID' } });
     expect(first.steps[1]?.costUsd).toBeGreaterThan(0);
     await expectLedgerToBeTheLog(request.projectId);
   });

@@ -1,12 +1,14 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { migrate, pendingMigrations, requireMigrations } from '../../storage/db/migrate.js';
+import { migrate, pendingMigrations, planMigration, requireMigrations } from '../../storage/db/migrate.js';
 import { openNew, newKey, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { dumpSchema } from '../support/schema-dump.js';
 
-const dumpFile = join(import.meta.dirname, '../../migrations/schema.txt');
+const folder = join(import.meta.dirname, '../../migrations');
+const dumpFile = join(folder, 'schema.txt');
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -15,6 +17,9 @@ beforeEach(async () => {
 afterEach(async () => {
   await database.drop();
 });
+
+const sql = async <Row extends Record<string, unknown>>(text: string, ...values: unknown[]) =>
+  (await database.pool.query<Row>(text, values)).rows;
 
 /** The seed's tables as a host has had them for long, with the rows that its old writers left. */
 const hostTables = `
@@ -51,10 +56,7 @@ describe('migrate', () => {
   it("adds to a host's tables and keeps its rows", async () => {
     await database.pool.query(hostTables);
     await migrate(database.url);
-    const { rows } = await database.pool.query(
-      'SELECT project_id, name, last_ai_session_id, session_seq FROM projects',
-    );
-    expect(rows).toEqual([
+    expect(await sql('SELECT project_id, name, last_ai_session_id, session_seq FROM projects')).toEqual([
       { project_id: 'host', name: 'Host', last_ai_session_id: 'abc', session_seq: null },
     ]);
     // The host's old writers may still move the head as they always did.
@@ -72,11 +74,156 @@ describe('migrate', () => {
   });
 });
 
+describe('functions', () => {
+  /** Made from the types of a host's columns. */
+  const idFunctions = [
+    'chat_key',
+    'chat_log_key',
+    'chat_log_project_key',
+    'project_key',
+    'transition_project_key',
+    'version_key',
+  ];
+  const texts = new Map(
+    readdirSync(join(folder, 'functions'))
+      .sort()
+      .map((file) => [file.replace(/\.sql$/, ''), readFileSync(join(folder, 'functions', file), 'utf8')]),
+  );
+  const hashes = async () =>
+    new Map(
+      (
+        await sql<{ name: string; hash: string }>(
+          'SELECT name, hash FROM session_chain.routines ORDER BY name',
+        )
+      ).map(({ name, hash }) => [name, hash]),
+    );
+
+  beforeEach(async () => {
+    await migrate(database.url);
+  });
+
+  it('are in the database as they are in their files, each once', async () => {
+    const made = await sql<{ name: string; body: string }>(
+      `SELECT proname AS name, prosrc AS body FROM pg_proc
+       WHERE pronamespace = 'session_chain'::regnamespace AND proname <> ALL ($1) ORDER BY proname`,
+      idFunctions,
+    );
+    const written = [...texts].map(([name, text]) => ({
+      name: /^CREATE FUNCTION session_chain\.(\w+)\(/m.exec(text)?.[1],
+      body: /AS \$\$([^]*)\$\$;\n$/.exec(text)?.[1],
+      file: name,
+    }));
+    expect(made).toEqual(written.map(({ name, body }) => ({ name, body })));
+    expect(made.map(({ name }) => name)).toEqual(written.map(({ file }) => file));
+    expect([...(await hashes()).keys()]).toEqual([...texts.keys(), ...idFunctions].sort());
+    for (const [name, text] of texts) {
+      expect((await hashes()).get(name)).toBe(createHash('sha256').update(text).digest('hex'));
+    }
+  });
+
+  it('are made anew where their text has changed, and only these; what no file has is dropped', async () => {
+    const before = await dumpSchema(database.pool);
+    await database.pool.query(`
+      DROP FUNCTION session_chain.holder_of;
+      CREATE FUNCTION session_chain.holder_of(p_project text, p_limit integer) RETURNS text LANGUAGE sql AS $$ SELECT 'former' $$;
+      CREATE FUNCTION session_chain.holder_of(p_project text) RETURNS text LANGUAGE sql AS $$ SELECT 'former' $$;
+      UPDATE session_chain.routines SET hash = 'former' WHERE name = 'holder_of';
+      CREATE FUNCTION session_chain.retired() RETURNS text LANGUAGE sql AS $$ SELECT 'former' $$;
+      INSERT INTO session_chain.routines VALUES ('retired', 'former');
+      DROP FUNCTION session_chain.version_key;`);
+    const oids = async () =>
+      await sql(`SELECT oid, proname FROM pg_proc WHERE pronamespace = 'session_chain'::regnamespace
+      AND proname NOT IN ('holder_of', 'version_key', 'retired') ORDER BY oid`);
+    const others = await oids();
+    const changed = ['functions/holder_of', 'functions/version_key'];
+    expect((await pendingMigrations(database.pool)).sort()).toEqual([...changed, 'functions/retired'].sort());
+    await expect(requireMigrations(database.pool)).rejects.toMatchObject({
+      code: 'MIGRATIONS_BEHIND',
+      message: expect.stringContaining('functions/holder_of'),
+    });
+
+    const [one, other] = await Promise.all([migrate(database.url), migrate(database.url)]);
+    expect([one, other].sort((a, b) => a.length - b.length)).toEqual([[], changed]);
+    expect(await dumpSchema(database.pool)).toBe(before);
+    expect(await oids()).toEqual(others);
+    await requireMigrations(database.pool);
+  });
+
+  it('that cannot be made leave nothing changed', async () => {
+    await database.pool.query(`
+      UPDATE session_chain.routines SET hash = 'former' WHERE name IN ('adopt_head', 'holder_of');
+      CREATE VIEW holders AS SELECT h.id FROM projects p CROSS JOIN session_chain.holder_of(p.project_id) h;`);
+    const [before, hashesBefore] = [await dumpSchema(database.pool), await hashes()];
+    await expect(migrate(database.url)).rejects.toMatchObject({
+      code: 'MIGRATION_FAILED',
+      message: expect.stringMatching(/^functions\/holder_of: The migration was rolled back: .*depend/),
+    });
+    expect(await dumpSchema(database.pool)).toBe(before);
+    expect(await hashes()).toEqual(hashesBefore);
+  });
+
+  it("follow a host's column that gets another type", async () => {
+    await database.pool.query(`
+      ALTER TABLE project_versions DROP CONSTRAINT project_versions_version_id_key;
+      ALTER TABLE project_versions ALTER COLUMN version_id TYPE uuid USING version_id::uuid;`);
+    expect(await migrate(database.url)).toEqual(['functions/version_key']);
+    expect(await sql(`SELECT pg_typeof(session_chain.version_key('v1'))::text AS type`)).toEqual([
+      { type: 'uuid' },
+    ]);
+  });
+});
+
 describe('a database that was not migrated', () => {
   it('is told by name', async () => {
     await expect(requireMigrations(database.pool)).rejects.toMatchObject({
       code: 'MIGRATIONS_BEHIND',
-      message: expect.stringContaining('20261122000001_tables'),
+      message: expect.stringMatching(/0001_tables, .*functions\/open_chain.*functions\/project_key/),
+    });
+  });
+});
+
+describe('a database of another version', () => {
+  const refused = { code: 'MIGRATION_FAILED', message: expect.stringMatching(/^Nothing was changed: /) };
+
+  it('that a pre-release made is refused, with the way out', async () => {
+    await database.pool.query(`
+      CREATE SCHEMA session_chain;
+      CREATE TABLE session_chain.migrations (id serial PRIMARY KEY, name varchar(255) NOT NULL, run_on timestamp NOT NULL);
+      INSERT INTO session_chain.migrations (name, run_on) VALUES ('20261122000001_tables', now()), ('20261122000002_transcripts', now());
+      CREATE TABLE session_chain.chains (id bigint PRIMARY KEY, turn bigint);`);
+    const before = await dumpSchema(database.pool);
+    await expect(migrate(database.url)).rejects.toMatchObject({
+      ...refused,
+      remedy: expect.stringMatching(/session-chain export.*empty database.*import --all.*npm start/s),
+    });
+    await expect(planMigration(database.pool)).rejects.toMatchObject(refused);
+    expect(await dumpSchema(database.pool)).toBe(before);
+  });
+
+  it('that a later one migrated serves this one, which takes nothing back', async () => {
+    await migrate(database.url);
+    await database.pool.query(`UPDATE session_chain.routines SET hash = 'later' WHERE name = 'holder_of'`);
+    await expect(requireMigrations(database.pool)).rejects.toMatchObject({ code: 'MIGRATIONS_BEHIND' });
+    await database.pool.query(`UPDATE session_chain.installation SET version = '99.0.0'`);
+    await requireMigrations(database.pool);
+    await expect(migrate(database.url)).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringContaining('99.0.0'),
+    });
+  });
+
+  it('that a later one made is refused as soon as something would be done to it', async () => {
+    await migrate(database.url);
+    await database.pool.query(
+      `INSERT INTO session_chain.migrations (name) VALUES ('0002_of_a_later_version')`,
+    );
+    expect(await migrate(database.url)).toEqual([]);
+    await database.pool.query(`UPDATE session_chain.routines SET hash = 'later' WHERE name = 'holder_of'`);
+    await expect(migrate(database.url)).rejects.toMatchObject(refused);
+    await database.pool.query(`DELETE FROM session_chain.migrations WHERE name = '0001_tables'`);
+    await expect(migrate(database.url)).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringContaining('0002_of_a_later_version'),
     });
   });
 });

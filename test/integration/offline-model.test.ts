@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { z } from 'zod';
-import { stepHeaderLines, type StepHint } from '../../dev/offline-model/headers.js';
+import { readStepHint, stepHeaderLines, type StepHint } from '../../dev/offline-model/headers.js';
 import { answers } from '../../dev/offline-model/injections.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { startOfflineModel, type OfflineModel } from '../../dev/offline-model/server.js';
@@ -35,12 +35,8 @@ describe('the offline model and the real agent', () => {
   afterEach(() => rm(root, { recursive: true }));
 
   /** Runs one step as a fork of a session; returns its session id, its messages and the error that ended it, if any. */
-  async function run(
-    step: StepHint['step'],
-    mode: StepHint['mode'],
-    base?: string,
-    more: Partial<Options> = {},
-  ) {
+  async function run(step: string, mode: StepHint['mode'], base?: string, more: Partial<Options> = {}) {
+    const hint = { ...readStepHint({ 'x-session-chain-step': step }), mode };
     const messages: SDKMessage[] = [];
     const submit = tool(
       'submit_metadata',
@@ -78,7 +74,7 @@ describe('the offline model and the real agent', () => {
         CLAUDE_CONFIG_DIR: join(root, '.claude'),
         ANTHROPIC_BASE_URL: model.url,
         ANTHROPIC_API_KEY: 'offline',
-        ANTHROPIC_CUSTOM_HEADERS: stepHeaderLines({ step, mode, instruction: 'none' }),
+        ANTHROPIC_CUSTOM_HEADERS: stepHeaderLines(hint),
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
         DISABLE_TELEMETRY: '1',
         DISABLE_AUTOUPDATER: '1',
@@ -89,7 +85,7 @@ describe('the offline model and the real agent', () => {
     };
     let error: unknown;
     try {
-      const prompt = step === 'compact' ? '/compact' : `Do the step ${step ?? ''}.`;
+      const prompt = step === 'compact' ? '/compact' : `Do the step ${step}.`;
       for await (const message of query({ prompt, options })) messages.push(message);
     } catch (thrown) {
       error = thrown;
@@ -136,7 +132,12 @@ describe('the offline model and the real agent', () => {
       const earlier = model.requests[index - 1];
       if (earlier) expect(repeatedPart(earlier, request)).toBe(1);
     }
-    expect(model.requests.at(-1)).toMatchObject({ step: 'docs', mode: 'initial', sessionId: docs.sessionId });
+    expect(model.requests.at(-1)).toMatchObject({
+      step: 'docs',
+      kind: 'work',
+      mode: 'initial',
+      sessionId: docs.sessionId,
+    });
     expect(model.requests.at(-1)?.usage?.cache_read_input_tokens).toBeGreaterThan(10_000);
 
     const compact = await run('compact', 'initial', docs.sessionId);
@@ -183,6 +184,27 @@ describe('the offline model and the real agent', () => {
       ['Write', join(workspace, 'app.js')],
       ['Bash', undefined],
     ]);
+  });
+
+  it('does other work in a file of its own, again over what it wrote, and ends where it is denied', async () => {
+    const first = await run('polish', 'initial');
+    expect(first.text).toContain('I saw 0 names in the folder and wrote polish.md.');
+    expect(await file('polish.md')).toMatch(/^# polish\n/);
+    const from = model.requests.length;
+    const fresh = await run('polish', 'update');
+    expect(fresh.text).toContain('I saw 0 names in the folder and wrote polish.md.');
+    const denied = await run('review', 'update', fresh.sessionId, { allowedTools: [] });
+    expect(denied.text).toContain('wrote nothing');
+
+    const calls = (step: string) =>
+      model.requests
+        .slice(from)
+        .filter((request) => request.step === step)
+        .flatMap(({ response }) => response?.toolCalls ?? [])
+        .map(({ name }) => name);
+    expect(calls('polish')).toEqual(['Bash', 'Write', 'Read', 'Write']);
+    expect(calls('review')).toEqual(['Bash', 'Write']);
+    expect(await readdir(workspace)).toEqual(['polish.md']);
   });
 
   it('disturbs: invalid metadata is corrected, an empty summary fails the compaction', async () => {
@@ -235,7 +257,7 @@ describe('the offline model over HTTP', () => {
       post('/v1/models', body),
       post('/v1/messages', body, {}),
       post('/v1/messages', { ...body, messages: [] }),
-      post('/v1/messages', body, { 'x-api-key': 'any', 'x-session-chain-step': 'deploy' }),
+      post('/v1/messages', body, { 'x-api-key': 'any', 'x-session-chain-step': 'Deploy!' }),
     ]);
     expect(failures.map(({ status }) => status)).toEqual([404, 401, 400, 400]);
     const types = await Promise.all(

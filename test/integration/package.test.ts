@@ -13,7 +13,14 @@ import { type Project, filesOf, installPackage, link } from '../support/installe
 /** The package as a host has it: packed, and installed in a project that holds only what the package declares. */
 
 /** What the client may need of the package's dependencies; neither Temporal's worker nor the agent SDK. */
-const clientDependencies = ['@temporalio/client', '@temporalio/common', 'ioredis', 'pg', 'zod'];
+const clientDependencies = [
+  '@temporalio/client',
+  '@temporalio/common',
+  '@temporalio/envconfig',
+  'ioredis',
+  'pg',
+  'zod',
+];
 
 let stack: ChainStack;
 let clientOnly: Project;
@@ -36,7 +43,10 @@ describe('the package', () => {
     const files = filesOf(project);
     const kinds = new Set(
       files.map((file) =>
-        file.replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1').replace(/^(docs|migrations)\/[^/]+$/, '$1'),
+        file
+          .replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1')
+          .replace(/^docs\/.*\.(md|svg)$/, 'docs')
+          .replace(/^migrations\/.*\.sql$/, 'migrations'),
       ),
     );
     expect([...kinds].sort()).toEqual([
@@ -53,7 +63,10 @@ describe('the package', () => {
         'client',
         'config',
         'contracts',
+        'definition',
         'storage',
+        'temporal',
+        'transcript',
         'workers',
         'workflows',
         'workspace',
@@ -105,7 +118,7 @@ const clientProgram = `
     databaseUrl: DATABASE_URL,
     temporal: { address: TEMPORAL_ADDRESS },
     taskQueue: TASK_QUEUE,
-    policy: { compactThresholdTokens: 0 },
+    overrides: { compactThresholdTokens: 0 },
   });
   const unknown = await sessionChain.head('nobody').catch((error) => error);
   const started = await sessionChain.start({
@@ -219,7 +232,8 @@ describe('session-chain init', () => {
       { SESSION_CHAIN_CONFIG: undefined, SESSION_CHAIN_MODEL: undefined },
       join(project.folder, 'host'),
     );
-    expect(definition.steps.build.maxCostUsd).toBe(10);
+    const docs = definition.steps.find(({ name }) => name === 'docs');
+    expect(docs).toMatchObject({ kind: 'work', maxTurns: 30, maxCostUsd: 2 });
   }, 60_000);
 
   it('gives an environment that is read as it stands, and has every variable that its compose file requires', async () => {
@@ -288,13 +302,13 @@ const formatHost: ts.FormatDiagnosticsHost = {
 
 const typedHost = `
 import { type ChainResult, SessionChainError, createSessionChain } from 'session-chain/client';
-import { type AfterStepInput, defineChain } from 'session-chain/config';
+import { type ActivityStepInput, defineChain } from 'session-chain/config';
 import { startWorker } from 'session-chain/worker';
 
 const sessionChain = createSessionChain({
   databaseUrl: 'postgres://localhost/app',
   temporal: { address: 'localhost:7233', namespace: 'builder' },
-  policy: { budget: { maxCostUsd: 5 } },
+  overrides: { budget: { maxCostUsd: 5 } },
 });
 
 export async function build(versionId: string): Promise<ChainResult> {
@@ -316,12 +330,16 @@ export async function build(versionId: string): Promise<ChainResult> {
 createSessionChain({ temporal: { address: 'localhost:7233' } });
 
 export default defineChain({
-  steps: { build: { prompt: ({ instruction }) => instruction ?? 'Build it.' } },
-  after: { build: { activity: 'deployVersion', taskQueue: 'deploy' } },
+  steps: [
+    { name: 'build', prompt: ({ instruction }) => instruction ?? 'Build it.' },
+    'metadata',
+    { name: 'test', kind: 'work', prompt: ({ values }) => \`Test what \${JSON.stringify(values['metadata'])} says.\` },
+    { name: 'deploy', kind: 'activity', role: 'deploy', activity: 'deployVersion', taskQueue: 'deploy' },
+  ],
   // @ts-expect-error No such field.
   tool: ['Read'],
 });
 
-export const deployVersion = async (call: AfterStepInput): Promise<string> => call.transitionId;
+export const deployVersion = async (call: ActivityStepInput): Promise<string> => call.key;
 export const worker = startWorker({ environment: process.env });
 `;

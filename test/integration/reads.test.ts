@@ -3,15 +3,15 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parseRecordRequest } from '../../client/record-request.js';
 import type { Head } from '../../contracts/chain.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import { beginAttempt, endAttempt } from '../../storage/operations/attempts.js';
+import { endOperation } from '../../storage/operations/operations.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { recordSession } from '../../storage/operations/record.js';
-import { type SessionMoment, sessionMoments } from '../../contracts/chat.js';
+import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { sessionFor } from '../../storage/heads/session-for.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
-import { type OpenedChain, newKey, openNew, register, runStep } from '../support/chains.js';
+import { type OpenedChain, begin, newKey, openNew, register, runStep } from '../support/chains.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
@@ -68,7 +68,7 @@ describe('a reader during a chain', () => {
     for (const moment of sessionMoments) expect(await read(moment)).toEqual(result.head);
   });
 
-  it('whose worker is dead gets the last committed head, and after the step as soon as its agent is surely dead', async () => {
+  it('whose worker is dead gets the last committed head, and after the step as soon as the lease of its agent has expired', async () => {
     const request = stack.request();
     const { projectId } = request;
     const docs = hold(projectId, 'docs');
@@ -90,17 +90,9 @@ describe('a reader during a chain', () => {
 });
 
 describe('the head after the step', () => {
-  /** An attempt with an agent that nobody need fear to be dead. */
-  const begin = async (chain: OpenedChain, step: 'build' | 'docs') => {
-    const begun = await beginAttempt(stack.database.pool, {
-      ...chain,
-      step,
-      baseSessionId: chain.head,
-      inputDigest: 'digest',
-      scheduledAtMs: Date.now(),
-      worker: 'test',
-      leaseMs: 600_000,
-    });
+  /** An attempt whose lease does not expire. */
+  const beginAlive = async (chain: OpenedChain, step: string) => {
+    const begun = await begin(stack.database.pool, chain, step, { leaseMs: 600_000 });
     if (begun.outcome !== 'begun') throw new Error(`Not begun: ${begun.outcome}.`);
     return begun.attempt;
   };
@@ -129,17 +121,17 @@ describe('the head after the step', () => {
   it('is there when the step fails or waits for the model service, though the chain goes on', async () => {
     const { pool } = stack.database;
     const chain = await openNew(pool);
-    const failing = await begin(chain, 'build');
+    const failing = await beginAlive(chain, 'build');
     expect(await timesOut(chain)).toBe(true);
     const waited = sessionFor(pool, chain.projectId, 'after_step');
-    await endAttempt(pool, failing, {
+    await endOperation(pool, failing, {
       failure: { code: 'AGENT_FAILED', message: 'It failed.', remedy: 'None.' },
       spent: nothingSpent,
     });
     expect(await waited).toEqual({ sessionId: null, seq: null });
-    const overloaded = await begin(chain, 'build');
+    const overloaded = await beginAlive(chain, 'build');
     expect(await timesOut(chain)).toBe(true);
-    await endAttempt(pool, overloaded, {
+    await endOperation(pool, overloaded, {
       failure: { code: 'MODEL_UNAVAILABLE', message: 'Overloaded.', remedy: 'Wait.' },
       spent: nothingSpent,
       waitMs: 60_000,
@@ -154,7 +146,7 @@ describe('the head after the step', () => {
     await runStep(pool, chain, 'build');
     const state = await readChainState(pool, chain);
     await closeChain(pool, chain, {
-      turn: chain.turn,
+      ticket: chain.ticket,
       runId: chain.runId,
       result: { ...state, status: 'completed' },
       versionStatus: null,

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type RecordSessionRequest, parseRecordRequest } from '../../client/record-request.js';
 import { settleLedger } from '../../activities/ledger.js';
 import type { ChainKey } from '../../contracts/ids.js';
-import { type TransitionSource, transitionSources } from '../../contracts/steps.js';
-import type { StartRequest } from '../../client/session-chain.js';
+import { reservedSources } from '../../contracts/steps.js';
+import type { StartRequest } from '../../client/start-request.js';
 import { closeChain, openChain } from '../../storage/chains/chains.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
@@ -17,6 +17,7 @@ import {
   newKey,
   openNew,
   openerOf,
+  plan,
   register,
   runStep,
   storeMessage,
@@ -49,7 +50,7 @@ async function newProject(): Promise<ChainKey> {
 async function close(chain: OpenedChain): Promise<void> {
   const state = await readChainState(database.pool, chain);
   await closeChain(database.pool, chain, {
-    turn: chain.turn,
+    ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status: 'completed' },
     versionStatus: 'deployed',
@@ -76,7 +77,7 @@ async function moveOutside(
   ]);
 }
 
-/** Attempts that nobody committed; a recording must not leave any. */
+/** Attempts that were not committed; a recording must not leave any. */
 async function leftInJournal({ projectId }: ChainKey): Promise<number> {
   const { rows } = await database.pool.query(
     `SELECT FROM session_chain.attempts WHERE project_id = $1 AND state <> 'committed'`,
@@ -137,7 +138,8 @@ describe('a recorded session', () => {
     const sessionId = randomUUID();
     await record(key, sessionId);
     const { chainId } = await register(database.pool, key);
-    const open = async () => await openChain(database.pool, { ...key, chainId }, openerOf('run'), null);
+    const open = async () =>
+      await openChain(database.pool, { ...key, chainId }, openerOf('run'), null, { plan });
     await expect(open()).rejects.toMatchObject({ code: 'SESSION_NOT_IN_STORE' });
     // The session was recorded, yet not sealed: its transcript may still come.
     await storeMessage(database.pool, key.projectId, sessionId);
@@ -176,7 +178,7 @@ describe('a recorded session', () => {
     expect(await getSessionChain(database.pool, key.projectId)).toEqual([sessionId, outside]);
   });
 
-  it.each(transitionSources)('may come from %s', async (source) => {
+  it.each([...reservedSources, ...plan.map(({ name }) => name)])('may come from %s', async (source) => {
     const key = await newProject();
     expect(await record(key, randomUUID(), { source })).toMatchObject({ source });
   });
@@ -248,7 +250,8 @@ describe('a session that is recorded again', () => {
     const key = await newProject();
     const sessionId = randomUUID();
     await database.pool.query(
-      `SELECT FROM session_chain.begin_move($1, NULL, 'record:of-somebody-who-died', 'build', $2, NULL, NULL, 'digest', 'test', 0)`,
+      `SELECT FROM session_chain.begin_operation($1, NULL, NULL, NULL, 'record:of-a-dead-recorder', 'build', 1, NULL, $2, NULL,
+         NULL, 'digest', NULL, 'test', 0)`,
       [key.projectId, sessionId],
     );
     expect(await record(key, sessionId)).toMatchObject({ seq: 1, alreadyRecorded: false });
@@ -309,7 +312,7 @@ describe('recorders of one project at once, with chains between them', () => {
 });
 
 describe('what a recorded operation took', () => {
-  it('counts as not known when nobody says it, and stays so', async () => {
+  it('counts as unknown where the recorder does not say it, and stays so', async () => {
     const key = await newProject();
     await record(key, randomUUID());
     const deps = {
@@ -337,7 +340,7 @@ describe('bad input', () => {
     ['a session id with a slash', 'INVALID_INPUT', { sessionId: 'a/b' }],
     ['an empty session id', 'INVALID_INPUT', { sessionId: '' }],
     ['a session id that is too long', 'INVALID_INPUT', { sessionId: 'x'.repeat(256) }],
-    ['an unknown source', 'INVALID_INPUT', { source: 'magic' as TransitionSource }],
+    ['a source that is no name', 'INVALID_INPUT', { source: 'Magic!' }],
     ['a negative cost', 'INVALID_INPUT', { metrics: { costUsd: -1 } }],
     ['a cost that is no number', 'INVALID_INPUT', { metrics: { costUsd: Number.NaN } }],
     ['a malformed project id', 'INVALID_INPUT', { projectId: 'a b' }],
@@ -357,7 +360,7 @@ describe('bad input', () => {
   });
 });
 
-describe('an old writer of the host, whom no key to the last transition holds', () => {
+describe('an old writer of the host, without the key to the last transition', () => {
   let stack: ChainStack;
   beforeAll(async () => {
     stack = await startChainStack('record');
@@ -411,7 +414,7 @@ describe('an old writer of the host, whom no key to the last transition holds', 
     ]);
   });
 
-  it('moves it to a session that is not in the store: the chain fails, leaves the line, and the next one can open', async () => {
+  it('moves it to a session that is not in the store: the chain fails, leaves the queue, and the next one can open', async () => {
     const first = stack.request();
     const before = await run({ ...first, steps: ['build'] });
     await moveOutside(first, 'elsewhere', stack.database.pool);
@@ -425,7 +428,7 @@ describe('an old writer of the host, whom no key to the last transition holds', 
       expect(result).toMatchObject({
         status: 'failed',
         failure: { code: 'SESSION_NOT_IN_STORE', message: expect.stringContaining('elsewhere') },
-        steps: [{ status: 'pending', attempts: 0 }],
+        steps: [],
       });
     }
     expect(await stack.sessionChain.head(first.projectId)).toMatchObject({ sessionId: 'elsewhere' });

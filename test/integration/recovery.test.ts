@@ -5,11 +5,10 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ActivityDependencies } from '../../activities/dependencies.js';
 import { findEarlierWork } from '../../activities/evidence.js';
-import type { StartRequest } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
-import { defaultDefinition } from '../../definition/shipped.js';
 import { type SessionId, parseProjectId } from '../../contracts/ids.js';
-import { quarantineSession } from '../../storage/operations/attempts.js';
+import { quarantineSession } from '../../storage/operations/operations.js';
 import { checkSessionValidity } from '../../storage/heads/recovery.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
@@ -355,7 +354,6 @@ describe('the checkpoint in Redis', () => {
     const looked: string[] = [];
     const deps = {
       pool: stack.database.pool,
-      definition: defaultDefinition,
       createTranscriptStore: () => ({
         ...store,
         load: async (key: Parameters<typeof store.load>[0]) => {
@@ -388,8 +386,8 @@ describe('the checkpoint in Redis', () => {
       looked.length = 0;
       const found = await findEarlierWork(
         deps,
-        { projectId, baseSessionId: null, step: 'build' },
-        earlier,
+        { projectId, task: { name: 'build', kind: 'work', allowedTools: [] } },
+        earlier.map((sessionId) => ({ sessionId, baseSessionId: null })),
         hint,
       );
       return { found: found?.sessionId, kind: found?.evidence.kind, looked: [...looked] };

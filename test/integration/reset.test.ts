@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import type { StartRequest } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
-import { chainWorkflowId } from '../../contracts/ids.js';
 import { contextTokens } from '../../storage/transcripts/store.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import { attemptsOf, requestsOf } from '../support/project-facts.js';
 
@@ -136,7 +136,7 @@ describe('past so many tokens of context', () => {
     const counted = await contextTokens(stack.database.pool, projectId, sessionOf(first, 1) as never);
     expect(counted).toBeGreaterThan(0);
     const [row] = await sql(
-      'SELECT session_chain.session_context_tokens($1, $2) AS tokens',
+      'SELECT context_tokens AS tokens FROM session_chain.sessions WHERE project_id = $1 AND session_id = $2',
       projectId,
       head.sessionId,
     );
@@ -154,7 +154,7 @@ describe('past so many tokens of context', () => {
   it('a compaction counts with what it left', async () => {
     const { projectId, head } = await run({ ...stack.request(), steps: ['build', 'compact'] });
     const [row] = await sql(
-      'SELECT session_chain.session_context_tokens($1, $2) AS tokens',
+      'SELECT context_tokens AS tokens FROM session_chain.sessions WHERE project_id = $1 AND session_id = $2',
       projectId,
       head.sessionId,
     );

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import type { StartRequest } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { StepName } from '../../contracts/steps.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
@@ -194,10 +194,10 @@ describe('4. metadata asked for while a build runs', () => {
       buildId: 'metadata-again',
       steps: ['metadata'],
     });
-    await until(async () => (await stack.sessionChain.state(metadata)).line !== undefined);
+    await until(async () => (await stack.sessionChain.state(metadata)).queue !== undefined);
     expect(await stack.sessionChain.state(metadata)).toMatchObject({
       status: 'queued',
-      line: { place: 1, waitsFor: build.workflowId },
+      queue: { position: 1, waitsFor: build.workflowId },
     });
     held.release();
 

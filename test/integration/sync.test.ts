@@ -41,7 +41,7 @@ async function recorded(times = 1, key = newKey()): Promise<ChainKey> {
 async function close(chain: OpenedChain): Promise<void> {
   const state = await readChainState(database.pool, chain);
   await closeChain(database.pool, chain, {
-    turn: chain.turn,
+    ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status: 'completed' },
     versionStatus: null,
@@ -174,7 +174,7 @@ describe('a project is listed', () => {
     expect(await reasonsOf(key)).toEqual([]);
   });
 
-  it('when somebody wrote another session in its version', async () => {
+  it('when another session was written in its version', async () => {
     const key = await recorded();
     await database.pool.query(`UPDATE project_versions SET ai_session_id = 'other' WHERE project_id = $1`, [
       key.projectId,

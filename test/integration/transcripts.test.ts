@@ -9,7 +9,7 @@ import { createPool, type Pool } from '../../storage/db/pool.js';
 import {
   contextTokens,
   createTranscriptStore,
-  isSessionUsable,
+  sessionFitness,
   sessionState,
   transcriptBytes,
 } from '../../storage/transcripts/store.js';
@@ -250,25 +250,25 @@ describe('a database that fails', () => {
 });
 
 describe('a session', () => {
-  it('is usable once its transcript holds a message, unless it is in quarantine', async () => {
+  it('is whole once its transcript holds a message, unless it is in quarantine', async () => {
     const { append } = openSession();
-    const usable = () => isSessionUsable(database.pool, projectId, sessionId);
-    expect(await usable()).toBe(false);
+    const fitness = () => sessionFitness(database.pool, projectId, sessionId);
+    expect(await fitness()).toBe('unknown');
     await append([{ type: 'mode', mode: 'normal', sessionId }]);
-    expect(await usable()).toBe(false);
+    expect(await fitness()).not.toBe('whole');
     await append(conversation(1));
-    expect(await usable()).toBe(true);
+    expect(await fitness()).toBe('whole');
     await database.pool.query(
       `UPDATE session_chain.sessions SET quarantined_at = now(), quarantine_reason = 'test' WHERE session_id = $1`,
       [sessionId],
     );
-    expect(await usable()).toBe(false);
+    expect(await fitness()).toBe('quarantined');
   });
 
-  it('is not usable for what a subagent said', async () => {
+  it('is not whole for what a subagent said', async () => {
     const store = createTranscriptStore({ pool: database.pool, projectId });
     await store.append({ projectKey: '-', sessionId, subpath: 'subagents/agent-1' }, conversation(2));
-    expect(await isSessionUsable(database.pool, projectId, sessionId)).toBe(false);
+    expect(await sessionFitness(database.pool, projectId, sessionId)).not.toBe('whole');
   });
 
   it('has a state, also when it was never seen', async () => {
@@ -380,7 +380,7 @@ describe('deleting', () => {
       entries: 0,
       sealed: true,
     });
-    expect(await isSessionUsable(database.pool, projectId, sessionId)).toBe(false);
+    expect(await sessionFitness(database.pool, projectId, sessionId)).not.toBe('whole');
   });
 });
 

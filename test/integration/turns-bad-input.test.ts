@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { chainKey } from '../../client/session-chain.js';
-import { chainWorkflowId } from '../../contracts/ids.js';
 import { closeChain, openChain, readChain, releaseChain } from '../../storage/chains/chains.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
-import { type MoveRequest, beginMove, commitMove } from '../../storage/operations/moves.js';
 import { type Pool, createPool } from '../../storage/db/pool.js';
+import {
+  type OperationRequest,
+  beginOperation,
+  commitOperation,
+} from '../../storage/operations/operations.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,
@@ -16,13 +20,14 @@ import {
   newKey,
   openNew,
   openerOf,
+  plan,
   register,
   runStep,
   storeMessage,
 } from '../support/chains.js';
 import { type TcpProxy, startTcpProxy } from '../support/tcp-proxy.js';
 
-/** What a caller may get wrong about a project's turn, and what a network may do to it: typed answers, nothing half done. */
+/** What a caller may get wrong about who holds a project, and what a network may do to it: typed answers, nothing half done. */
 
 let stack: ChainStack;
 let pool: Pool;
@@ -34,8 +39,8 @@ afterAll(async () => {
   await stack.stop();
 });
 
-const closing = (chain: { turn: number | null; runId: string }) => ({
-  turn: chain.turn,
+const closing = (chain: { ticket: number | null; runId: string }) => ({
+  ticket: chain.ticket,
   runId: chain.runId,
   result: { status: 'cancelled' } as never,
   versionStatus: null,
@@ -68,9 +73,10 @@ async function waiterBehind(holder: OpenedChain): Promise<OpenedChain> {
   const key = newKey(holder.projectId);
   const { chainId } = await register(pool, key);
   const runId = randomUUID();
-  const answer = await openChain(pool, { ...key, chainId }, openerOf(runId), null);
-  if (answer.outcome !== 'queued' || answer.turn === null) throw new Error(`Not queued: ${answer.outcome}.`);
-  return { ...key, chainId, runId, turn: answer.turn, head: null };
+  const answer = await openChain(pool, { ...key, chainId }, openerOf(runId), null, { plan });
+  if (answer.outcome !== 'queued' || answer.ticket === null)
+    throw new Error(`Not queued: ${answer.outcome}.`);
+  return { ...key, chainId, runId, ticket: answer.ticket, head: null };
 }
 
 describe('starts of one build id at once', () => {
@@ -86,12 +92,12 @@ describe('starts of one build id at once', () => {
     await stack.temporal.workflow.getHandle(started[0]?.workflowId ?? '').terminate();
   });
 
-  it('that ask for the turn as two runs give it to one; the other learns who is in the way, and draws no number', async () => {
+  it('that ask for the project as two runs give it to one; the other learns what is in the way, and draws no ticket', async () => {
     const key = newKey();
     const { chainId } = await register(pool, key);
     const runs = [randomUUID(), randomUUID()];
     const answers = await Promise.all(
-      runs.map((runId) => openChain(pool, { ...key, chainId }, openerOf(runId), null)),
+      runs.map((runId) => openChain(pool, { ...key, chainId }, openerOf(runId), null, { plan })),
     );
     const [winner] = answers.flatMap(({ outcome }, index) => (outcome === 'opened' ? [runs[index]] : []));
     expect(answers).toEqual(
@@ -99,7 +105,7 @@ describe('starts of one build id at once', () => {
         expect.objectContaining({ outcome: 'opened' }),
         expect.objectContaining({
           outcome: 'queued',
-          turn: null,
+          ticket: null,
           blocker: { workflowId: chainWorkflowId(key), runId: winner, home: 'test' },
         }),
       ]),
@@ -137,25 +143,36 @@ describe('ids of another project', () => {
       code: 'FENCED',
     });
     for (const attempt of [
-      { ...foreign, projectId: mine.projectId },
-      { ...own, projectId: other.projectId },
       { ...own, attemptId: foreign.attemptId },
       { ...own, sessionId: foreign.sessionId },
-      { ...own, versionId: other.versionId },
     ]) {
       await expect(commitAttempt(pool, attempt, null)).rejects.toMatchObject({ code: 'FENCED' });
     }
-    await expect(beginMove(pool, { ...moveOf(mine), versionId: other.versionId })).rejects.toMatchObject({
+    await expect(beginOperation(pool, importOf(mine, other.versionId))).rejects.toMatchObject({
       code: 'VERSION_OF_ANOTHER_PROJECT',
     });
-    await expect(beginMove(pool, { ...moveOf(mine), versionId: newKey().versionId })).rejects.toMatchObject({
+    await expect(beginOperation(pool, importOf(mine, newKey().versionId))).rejects.toMatchObject({
       code: 'VERSION_NOT_FOUND',
     });
-    await expect(beginMove(pool, moveOf(newKey()))).rejects.toMatchObject({ code: 'PROJECT_NOT_FOUND' });
+    await expect(beginOperation(pool, importOf(newKey()))).rejects.toMatchObject({
+      code: 'PROJECT_NOT_FOUND',
+    });
     expect(await releaseChain(pool, mine.projectId, runOf(other))).toMatchObject({
       outcome: 'not_open',
     });
     expect([await everythingOf(other.projectId), await everythingOf(mine.projectId)]).toEqual(before);
+  });
+
+  it('in the hands of a caller change nothing of what the journal says that an attempt moves', async () => {
+    const other = await openNew(pool);
+    const mine = await openNew(pool);
+    const own = await beginWithTranscript(pool, mine, 'build');
+    const before = await everythingOf(other.projectId);
+    const lies = { ...own, projectId: other.projectId, versionId: other.versionId, epoch: 0 };
+    expect(await commitAttempt(pool, lies, null)).toMatchObject({ seq: 1 });
+    expect(await everythingOf(other.projectId)).toEqual(before);
+    expect(await readHead(pool, mine.projectId)).toEqual({ sessionId: own.sessionId, seq: 1 });
+    expect(await listTransitions(pool, mine.projectId, 1)).toMatchObject([{ versionId: mine.versionId }]);
   });
 
   it('neither open nor close a chain', async () => {
@@ -163,12 +180,12 @@ describe('ids of another project', () => {
     const mine = await openNew(pool);
     const before = [await everythingOf(other.projectId), await everythingOf(mine.projectId)];
     const mixed = { ...mine, chainId: other.chainId };
-    await expect(openChain(pool, mixed, openerOf(randomUUID()), null)).rejects.toMatchObject({
+    await expect(openChain(pool, mixed, openerOf(randomUUID()), null, { plan })).rejects.toMatchObject({
       code: 'FENCED',
     });
     expect(await closeChain(pool, mixed, closing(other))).toMatchObject({ outcome: 'fenced' });
     const nowhere = { ...mine, ...newKey() };
-    await expect(openChain(pool, nowhere, openerOf(randomUUID()), null)).rejects.toMatchObject({
+    await expect(openChain(pool, nowhere, openerOf(randomUUID()), null, { plan })).rejects.toMatchObject({
       code: 'PROJECT_NOT_FOUND',
     });
     expect(await closeChain(pool, nowhere, closing(mine))).toMatchObject({ outcome: 'fenced' });
@@ -176,17 +193,17 @@ describe('ids of another project', () => {
   });
 });
 
-describe('a close by someone who does not hold the turn', () => {
-  it('changes nothing: under a wrong number, without one, under the number of a waiter', async () => {
+describe('a close by a run that does not hold the project', () => {
+  it('changes nothing: under a wrong ticket, without one, under the ticket of a waiter', async () => {
     const holder = await openNew(pool);
     const attempt = await beginWithTranscript(pool, holder, 'build');
     const waiter = await waiterBehind(holder);
     const before = await everythingOf(holder.projectId);
     for (const wrong of [
-      { turn: holder.turn + 1_000, runId: holder.runId },
-      { turn: waiter.turn, runId: waiter.runId },
-      { turn: null, runId: waiter.runId },
-      { turn: null, runId: 'nobody' },
+      { ticket: holder.ticket + 1_000, runId: holder.runId },
+      { ticket: waiter.ticket, runId: waiter.runId },
+      { ticket: null, runId: waiter.runId },
+      { ticket: null, runId: 'unknown' },
     ]) {
       expect(await closeChain(pool, holder, closing(wrong))).toEqual({ outcome: 'fenced', next: null });
     }
@@ -194,12 +211,12 @@ describe('a close by someone who does not hold the turn', () => {
     expect(await commitAttempt(pool, attempt, null)).toMatchObject({ seq: 1 });
   });
 
-  it('of a waiter leaves the line and no more', async () => {
+  it('of a waiter leaves the queue and no more', async () => {
     const holder = await openNew(pool);
     const attempt = await beginWithTranscript(pool, holder, 'build');
     const [first, second] = [await waiterBehind(holder), await waiterBehind(holder)];
     expect(await closeChain(pool, first, closing(first))).toEqual({ outcome: 'closed', next: null });
-    expect(await readChain(pool, second)).toMatchObject({ place: 1, waitsFor: chainWorkflowId(holder) });
+    expect(await readChain(pool, second)).toMatchObject({ position: 1, waitsFor: chainWorkflowId(holder) });
     expect(await commitAttempt(pool, attempt, null)).toMatchObject({ seq: 1 });
     expect(await closeChain(pool, holder, closing(holder))).toMatchObject({
       outcome: 'closed',
@@ -212,8 +229,8 @@ describe('a close by someone who does not hold the turn', () => {
     await closeChain(pool, former, closing(former));
     const again = await openNew(pool, former);
     const before = await everythingOf(former.projectId);
-    for (const turn of [former.turn, null]) {
-      expect(await closeChain(pool, former, closing({ turn, runId: former.runId }))).toMatchObject({
+    for (const ticket of [former.ticket, null]) {
+      expect(await closeChain(pool, former, closing({ ticket, runId: former.runId }))).toMatchObject({
         outcome: 'fenced',
       });
     }
@@ -234,7 +251,7 @@ describe('a clock that jumps back', () => {
     expect(await commitAttempt(pool, attempt, null)).toMatchObject({ seq: 1 });
   });
 
-  it('between two turns keeps nobody from working', async () => {
+  it('between two tickets keeps no chain from working', async () => {
     const first = await openNew(pool);
     await begin(pool, first, 'build', { scheduledAtMs: Date.now() + 3_600_000 });
     await closeChain(pool, first, closing(first));
@@ -291,25 +308,29 @@ describe('a connection that breaks between a question and its answer', () => {
     return await ask(distant);
   }
 
-  it('leaves a chain that asked for its turn with one number, and it opens', async () => {
+  it('leaves a chain that asked for the project with one ticket, and it opens', async () => {
     const key = newKey();
     const { chainId } = await register(pool, key);
     const opener = openerOf(randomUUID());
-    const opened = await askedAgain(key.projectId, (to) => openChain(to, { ...key, chainId }, opener, null));
+    const opened = await askedAgain(key.projectId, (to) =>
+      openChain(to, { ...key, chainId }, opener, null, { plan }),
+    );
     if (opened.outcome !== 'opened') throw new Error(`Not opened: ${opened.outcome}.`);
-    const chain: OpenedChain = { ...key, chainId, runId: opener.runId, turn: opened.turn, head: null };
+    const chain: OpenedChain = { ...key, chainId, runId: opener.runId, ticket: opened.ticket, head: null };
     expect((await runStep(pool, chain, 'build')).seq).toBe(1);
   });
 
-  it('leaves a waiter with one number and its place', async () => {
+  it('leaves a waiter with one ticket and its position', async () => {
     const holder = await openNew(pool);
     const key = newKey(holder.projectId);
     const { chainId } = await register(pool, key);
     const opener = openerOf(randomUUID());
-    const queued = await askedAgain(key.projectId, (to) => openChain(to, { ...key, chainId }, opener, null));
-    expect(queued).toMatchObject({ outcome: 'queued', place: 1, holds: true });
+    const queued = await askedAgain(key.projectId, (to) =>
+      openChain(to, { ...key, chainId }, opener, null, { plan }),
+    );
+    expect(queued).toMatchObject({ outcome: 'queued', position: 1, holds: true });
     const behind = await waiterBehind(holder);
-    expect(queued).toMatchObject({ turn: behind.turn - 1 });
+    expect(queued).toMatchObject({ ticket: behind.ticket - 1 });
   });
 
   it('leaves a step with a second attempt, and the first one can do nothing any more', async () => {
@@ -340,14 +361,14 @@ describe('a connection that breaks between a question and its answer', () => {
     expect(await readHead(pool, chain.projectId)).toEqual({ sessionId: attempt.sessionId, seq: 1 });
   });
 
-  it('leaves a chain closed, and the repeated close is told who may work next', async () => {
+  it('leaves a chain closed, and the repeated close is told which one may work next', async () => {
     const chain = await openNew(pool);
     const waiter = await waiterBehind(chain);
     const closed = await askedAgain(chain.projectId, (to) => closeChain(to, chain, closing(chain)));
     expect(closed).toMatchObject({ outcome: 'closed', next: runOf(waiter) });
   });
 
-  it('leaves a dead holder released, and the repeated question is told who may work next', async () => {
+  it('leaves a dead holder released, and the repeated question is told which one may work next', async () => {
     const chain = await openNew(pool);
     const waiter = await waiterBehind(chain);
     const released = await askedAgain(chain.projectId, (to) =>
@@ -357,41 +378,49 @@ describe('a connection that breaks between a question and its answer', () => {
     expect(await readChain(pool, chain)).toMatchObject({ status: 'failed' });
   });
 
-  it('leaves a move outside a chain with one transition', async () => {
+  it('leaves an operation outside a chain with one transition', async () => {
     const chain = await openNew(pool);
     await closeChain(pool, chain, closing(chain));
-    const request = moveOf(chain);
-    const begun = await askedAgain(chain.projectId, (to) => beginMove(to, request));
+    const request = importOf(chain);
+    const begun = await askedAgain(chain.projectId, (to) => beginOperation(to, request));
     if (begun.outcome !== 'begun') throw new Error(`Not begun: ${begun.outcome}.`);
-    const { move } = begun;
-    expect(move.attempt).toBe(2);
-    await storeMessage(pool, chain.projectId, move.sessionId);
-    const result = await askedAgain(chain.projectId, (to) =>
-      commitMove(to, {
-        move,
-        newSessionId: move.sessionId,
+    const { attempt } = begun;
+    expect(attempt.attempt).toBe(2);
+    const { sessionId: newSessionId } = attempt;
+    await storeMessage(pool, chain.projectId, newSessionId);
+    const { outcome, result } = await askedAgain(chain.projectId, (to) =>
+      commitOperation(to, {
+        attempt,
+        source: 'import',
+        newSessionId,
         parentSessionId: null,
         metrics: nothingSpent,
-        requireTranscript: true,
-        warnings: [],
+        result: { newSessionId },
       }),
     );
-    expect(result).toMatchObject({ seq: 1, newSessionId: move.sessionId });
-    expect(await beginMove(pool, request)).toMatchObject({ outcome: 'committed', result });
+    expect(outcome).toBe('moved');
+    expect(result).toMatchObject({ seq: 1, newSessionId });
+    expect(await beginOperation(pool, request)).toMatchObject({ outcome: 'committed', result });
     expect(await listTransitions(pool, chain.projectId, 10)).toHaveLength(1);
   });
 });
 
-function moveOf({ projectId }: Pick<OpenedChain, 'projectId'>): MoveRequest {
+function importOf(
+  { projectId }: Pick<OpenedChain, 'projectId'>,
+  versionId: OpenedChain['versionId'] | null = null,
+): OperationRequest {
   return {
     projectId,
-    versionId: null,
-    buildId: `record:${randomUUID()}`,
-    source: 'import',
-    sessionId: null,
     inputDigest: 'digest',
     worker: 'test',
     leaseMs: 0,
+    operation: {
+      kind: 'outside',
+      versionId,
+      buildId: `record:${randomUUID()}`,
+      source: 'import',
+      sessionId: null,
+    },
   };
 }
 
@@ -403,7 +432,7 @@ describe('what comes late', () => {
   it('an open that was delayed until its chain works is refused, and fences nothing', async () => {
     const chain = await openNew(pool);
     const attempt = await beginWithTranscript(pool, chain, 'build');
-    await expect(openChain(pool, chain, openerOf(chain.runId), null)).rejects.toMatchObject({
+    await expect(openChain(pool, chain, openerOf(chain.runId), null, { plan })).rejects.toMatchObject({
       code: 'FENCED',
     });
     await expect(commitAttempt(pool, attempt, null)).resolves.toMatchObject({ seq: 1 });
@@ -425,10 +454,12 @@ describe('what comes late', () => {
     const chain = await openNew(pool);
     const run = { workflowId: chainWorkflowId(chain), runId: chain.runId, home: 'test' };
     expect(await releaseChain(pool, chain.projectId, run)).toMatchObject({ outcome: 'released' });
-    await expect(openChain(pool, chain, openerOf(chain.runId), null)).rejects.toMatchObject({
+    await expect(openChain(pool, chain, openerOf(chain.runId), null, { plan })).rejects.toMatchObject({
       code: 'FENCED',
     });
-    expect(await openChain(pool, chain, openerOf('a new run'), null)).toMatchObject({ outcome: 'opened' });
+    expect(await openChain(pool, chain, openerOf('a new run'), null, { plan })).toMatchObject({
+      outcome: 'opened',
+    });
   });
 
   it('a start after one that broke off before its workflow runs the steps that were asked for first', async () => {
@@ -437,10 +468,7 @@ describe('what comes late', () => {
     await register(pool, key, ['build']);
     const started = await stack.sessionChain.start({ ...request, steps: ['build', 'docs'] });
     expect(started.alreadyStarted).toBe(false);
-    expect((await stack.sessionChain.state(key)).steps.map(({ step }) => step)).toEqual(['build']);
-    const { events } = await stack.temporal.workflow.getHandle(started.workflowId).fetchHistory();
-    const payload = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
-    expect(JSON.parse(Buffer.from(payload ?? []).toString())).toMatchObject({ steps: ['build'] });
+    expect(await readChain(pool, key)).toMatchObject({ steps: ['build'] });
     await stack.temporal.workflow.getHandle(started.workflowId).terminate();
   });
 });

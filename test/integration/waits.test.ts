@@ -16,6 +16,7 @@ beforeAll(async () => {
     pool: stack.database.pool,
     temporal: stack.temporal,
     policy: { ...stack.policy, waitMs: { initial: 1_000, max: 2_000 } },
+    overrides: stack.overrides,
   });
 });
 afterAll(async () => {

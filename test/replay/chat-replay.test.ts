@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { createSessionChain } from '../../client/session-chain.js';
-import { chatWorkflowId } from '../../contracts/chat.js';
 import { parseProjectId } from '../../contracts/ids.js';
+import { chatWorkflowId, updates } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { historyOf } from '../support/histories.js';
 
@@ -34,12 +34,12 @@ describe('a chat that ran just now', () => {
     chatWorkflowId({ projectId: parseProjectId(projectId), chatId: projectId });
 
   it('replays, and so does the chain that it asked: during a chain, at each moment, to the idle end', async () => {
-    const { temporal, policy, database } = stack;
+    const { temporal, policy, overrides, database } = stack;
     const sessionChain = createSessionChain({
-      ...{ pool: database.pool, temporal, policy, searchAttributes: 'off' },
+      ...{ pool: database.pool, temporal, policy, overrides, searchAttributes: 'off' },
       chat: { idleMs: 500 },
     });
-    const request = { ...stack.request(), steps: ['build' as const, 'docs' as const] };
+    const request = { ...stack.request(), steps: ['build', 'docs'] };
     const { projectId } = request;
     const build = stack.model.holdNext(({ step }) => step === 'build');
     const chain = await sessionChain.start(request);
@@ -65,14 +65,14 @@ describe('a chat that ran just now', () => {
   });
 
   it('replays: continued as new with a question handed on', async () => {
-    const { temporal, policy, database } = stack;
+    const { temporal, policy, overrides, database } = stack;
     const sessionChain = createSessionChain({
-      ...{ pool: database.pool, temporal, policy, searchAttributes: 'off' },
-      chat: { maxTurnsPerRun: 1, idleMs: 500 },
+      ...{ pool: database.pool, temporal, policy, overrides, searchAttributes: 'off' },
+      chat: { maxQuestionsPerRun: 1, idleMs: 500 },
     });
     const { projectId, workspace } = stack.request();
     await database.pool.query('INSERT INTO projects (project_id) VALUES ($1)', [projectId]);
-    const held = stack.model.holdNext(({ step }) => step === 'chat');
+    const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
     const first = sessionChain.ask({ projectId, text: 'One?', workspace });
     await held.reached;
     const { runId } = await temporal.workflow.getHandle(idOf(projectId)).describe();
@@ -88,12 +88,12 @@ describe('a chat that ran just now', () => {
     await Worker.runReplayHistory({ workflowBundle: released }, history, idOf(projectId));
   });
 
-  it('replays: failed turns, a refused update and a cancelled chat', async () => {
+  it('replays: failed questions, a refused update and a cancelled chat', async () => {
     const { projectId } = stack.request();
     await stack.database.pool.query('INSERT INTO projects (project_id) VALUES ($1)', [projectId]);
     await stack.sessionChain.ask({ projectId, text: 'Where?' }).catch(() => undefined);
     const handle = stack.temporal.workflow.getHandle(idOf(projectId));
-    await handle.executeUpdate('ask', { args: ['nothing'] }).catch(() => undefined);
+    await handle.executeUpdate(updates.ask, { args: ['nothing'] }).catch(() => undefined);
     await handle.cancel();
     await until(async () => (await handle.describe()).status.name === 'CANCELLED');
     await replay(handle.workflowId, 'chat-cancelled');

@@ -1,42 +1,72 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DeterminismViolationError } from '@temporalio/workflow';
-import { DefaultLogger, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker';
 import { answers } from '../../dev/offline-model/injections.js';
 import type { StartedChain } from '../../client/session-chain.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { historyOf, recordedHistories } from '../support/histories.js';
 
-Runtime.install({ logger: new DefaultLogger('ERROR') });
+/**
+ * Histories that are committed, and chains that ran just now, replay on the released workflow code. The recorded ones are
+ * made anew, from the chains and chats that run in this folder, by
+ *
+ *   rm -f test/replay/histories/*.json && RECORD_HISTORIES=1 npm test -- test/replay
+ *
+ * which does not replay what was recorded before; a run without the variable replays the new ones.
+ */
+
+// The host's worker below logs the failure that a test wants.
+Runtime.install({
+  logger: new DefaultLogger('ERROR', () => undefined),
+  telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
+});
 
 const released = { codePath: join(import.meta.dirname, '../../dist/workers/workflow-bundle.js') };
 
-describe('the recorded histories', () => {
-  it.each(recordedHistories())('%s replays', async (_name, history) => {
-    await Worker.runReplayHistory({ workflowBundle: released }, history);
-  });
+if (!process.env['RECORD_HISTORIES']) {
+  describe('the recorded histories', () => {
+    const recorded = recordedHistories();
 
-  it('do not replay on a chain whose steps run in another order', async () => {
-    const workflowBundle = await bundleWorkflowCode({
-      workflowsPath: join(import.meta.dirname, 'reversed-chain.ts'),
-      logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+    it.each(recorded)('%s replays', async (_name, history) => {
+      await Worker.runReplayHistory({ workflowBundle: released }, history);
     });
-    const completed = recordedHistories().find(([name]) => name === 'completed.json');
-    await expect(Worker.runReplayHistory({ workflowBundle }, completed?.[1])).rejects.toThrow(
-      DeterminismViolationError,
-    );
+
+    it('do not replay on a chain whose steps run in another order', async () => {
+      const reversed = join(import.meta.dirname, 'reversed-chain.ts');
+      const workflowBundle = await bundleWorkflowCode({
+        workflowsPath: reversed,
+        workflowInterceptorModules: [reversed],
+        logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+      });
+      const completed = recorded.find(([name]) => name === 'completed.json');
+      await expect(Worker.runReplayHistory({ workflowBundle }, completed?.[1])).rejects.toThrow(
+        DeterminismViolationError,
+      );
+    });
   });
-});
+}
 
 describe('a chain that ran just now', () => {
   let stack: ChainStack;
+  let host: { worker: Worker; running: Promise<void>; connection: NativeConnection };
   beforeAll(async () => {
     stack = await startChainStack('replay');
-    await stack.startWorker();
+    host = await startHost(hostQueue());
+    const file = join(stack.root, 'replay.config.ts');
+    writeFileSync(file, definition(hostQueue()));
+    await stack.startWorker({ SESSION_CHAIN_CONFIG: file });
   });
   afterAll(async () => {
+    host.worker.shutdown();
+    await host.running;
+    await host.connection.close();
     await stack.stop();
   });
+
+  const hostQueue = () => `${stack.policy.taskQueues.chains}-host`;
+  const shipped = ['build', 'metadata', 'docs', 'compact'];
 
   async function replay(workflowId: string, shape: string) {
     await Worker.runReplayHistory(
@@ -47,7 +77,7 @@ describe('a chain that ran just now', () => {
   }
 
   it('replays: completed', async () => {
-    const started = await stack.sessionChain.start(stack.request());
+    const started = await stack.sessionChain.start({ ...stack.request(), steps: shipped });
     await stack.sessionChain.wait(started);
     await replay(started.workflowId, 'completed');
   });
@@ -70,21 +100,33 @@ describe('a chain that ran just now', () => {
 
   it('replays: the build failed', async () => {
     const injected = stack.model.inject({ times: Infinity, fail: { status: 400 } });
-    const started = await stack.sessionChain.start(stack.request());
+    const started = await stack.sessionChain.start({ ...stack.request(), steps: shipped });
     await stack.sessionChain.wait(started);
     injected.remove();
     await replay(started.workflowId, 'build-failed');
   });
 
-  it('replays: cancelled in mid-build; in line, and woken by that; in line, and cancelled there', async () => {
-    const request = stack.request();
+  it('replays: activities of the host, one of which failed, and a step that was skipped', async () => {
+    const started = await stack.sessionChain.start({
+      ...stack.request(),
+      steps: ['build', 'check', 'deploy', 'compact'],
+      compactThresholdTokens: 10_000_000,
+    });
+    const { steps } = await stack.sessionChain.wait(started);
+    expect(steps.map(({ status }) => status)).toEqual(['committed', 'failed', 'completed', 'skipped']);
+    await replay(started.workflowId, 'activity-steps');
+  });
+
+  it('replays: cancelled in mid-build; queued, and woken by that; queued, and cancelled there', async () => {
+    const request = { ...stack.request(), steps: shipped };
     const build = stack.model.holdNext();
     const first = await stack.sessionChain.start(request);
     await build.reached;
-    const waiter = await stack.sessionChain.start(stack.request(request.projectId));
-    await inLine(waiter);
-    const leaver = await stack.sessionChain.start(stack.request(request.projectId));
-    await inLine(leaver);
+    const next = () => ({ ...stack.request(request.projectId), steps: shipped });
+    const waiter = await stack.sessionChain.start(next());
+    await untilQueued(waiter);
+    const leaver = await stack.sessionChain.start(next());
+    await untilQueued(leaver);
     await stack.sessionChain.cancel(leaver);
     await stack.sessionChain.wait(leaver);
     await stack.sessionChain.cancel(first);
@@ -96,7 +138,35 @@ describe('a chain that ran just now', () => {
     await replay(leaver.workflowId, 'queued-cancelled');
   });
 
-  async function inLine(chain: StartedChain): Promise<void> {
-    await until(async () => (await stack.sessionChain.state(chain)).line !== undefined);
+  async function untilQueued(chain: StartedChain): Promise<void> {
+    await until(async () => (await stack.sessionChain.state(chain)).queue !== undefined);
   }
 });
+
+/** The shipped steps, with two activities of the host after the build. */
+function definition(taskQueue: string): string {
+  const activity = (name: string) => ({ name, kind: 'activity', activity: name, taskQueue, maxAttempts: 1 });
+  const steps = [
+    'build',
+    activity('check'),
+    { ...activity('deploy'), role: 'deploy' },
+    'metadata',
+    'docs',
+    'compact',
+  ];
+  return `export default ${JSON.stringify({ steps })};\n`;
+}
+
+/** A worker of the host's own. */
+async function startHost(taskQueue: string) {
+  const connection = await NativeConnection.connect({ address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '' });
+  const worker = await Worker.create({
+    connection,
+    taskQueue,
+    activities: {
+      check: () => Promise.reject(new Error('It does not look right.')),
+      deploy: () => Promise.resolve(),
+    },
+  });
+  return { worker, connection, running: worker.run() };
+}

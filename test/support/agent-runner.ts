@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
-import { defaultDefinition } from '../../definition/shipped.js';
+import { shippedDefinition } from '../../definition/shipped.js';
 import type { SessionId } from '../../contracts/ids.js';
 
 /** A worker in small, for tests that kill one: `node agent-runner.js <JSON>` runs build steps. */
@@ -35,7 +35,7 @@ async function main(input: RunnerInput): Promise<void> {
     modelEnvironment: input.modelEnvironment,
     inheritedEnvironment: input.inheritedEnvironment,
     scratchRoot: input.scratchRoot,
-    definition: defaultDefinition,
+    definition: shippedDefinition,
     log: (event) => console.log(JSON.stringify(event)),
   });
   const store = new InMemorySessionStore();
@@ -43,7 +43,8 @@ async function main(input: RunnerInput): Promise<void> {
   for (const sessionId of input.sessionIds as SessionId[]) {
     await agent.run(
       {
-        step: 'build',
+        task: { name: 'build', kind: 'work', role: 'build', allowedTools: shippedDefinition.tools },
+        model: 'default',
         mode: 'initial',
         sessionId,
         baseSessionId,

@@ -1,14 +1,25 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
-import { type SessionChain, type StartRequest, createSessionChain } from '../../client/session-chain.js';
+import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
+import type { StartRequest } from '../../client/start-request.js';
 import type { ChainPolicy } from '../../contracts/chain.js';
-import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
+import type { ChainOverrides } from '../../contracts/plan.js';
+import { defaultPolicy } from '../../contracts/policy.js';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
+import { taskQueuesOf } from '../../temporal/names.js';
 import { processesNaming } from './agent-runner.js';
 import { newKey } from './chains.js';
 import { type TestDatabase, createTestDatabase } from './database.js';
@@ -20,11 +31,15 @@ export interface ChainStack {
   temporal: Client;
   sessionChain: SessionChain;
   policy: ChainPolicy;
+  /** Every chain compacts, however small its context is. */
+  overrides: ChainOverrides;
   /** Workspaces lie below it. */
   root: string;
   /** A request for a new version, of a new project unless one is given. */
   request(projectId?: string): StartRequest & { versionId: string };
   startWorker(environment?: Record<string, string>): Promise<TestWorker>;
+  /** A configuration file whose definition has this body, for SESSION_CHAIN_CONFIG; its path. */
+  configuration(body: string): string;
   /** Stops the workers and checks that nothing of them is left. */
   stop(): Promise<void>;
 }
@@ -49,17 +64,25 @@ export async function startChainStack(name: string): Promise<ChainStack> {
     ...defaultPolicy,
     heartbeatTimeoutMs: 3_000,
     killGraceMs: 1_000,
-    compactThresholdTokens: 0,
-    taskQueues: taskQueuesOf(taskQueue),
+    taskQueues: taskQueuesOf(taskQueue).chains,
   };
+  const overrides: ChainOverrides = { compactThresholdTokens: 0 };
   const workers: TestWorker[] = [];
+  let configurations = 0;
   return {
     database,
     model,
     temporal,
     policy,
+    overrides,
     root,
-    sessionChain: createSessionChain({ pool: database.pool, temporal, policy, searchAttributes: 'on' }),
+    sessionChain: createSessionChain({
+      pool: database.pool,
+      temporal,
+      policy,
+      overrides,
+      searchAttributes: 'on',
+    }),
     request(projectId) {
       const key = newKey(projectId);
       const workspace = join(root, key.projectId);
@@ -81,6 +104,14 @@ export async function startChainStack(name: string): Promise<ChainStack> {
       });
       workers.push(worker);
       return worker;
+    },
+    configuration(body) {
+      const file = join(root, `chain-${++configurations}.config.ts`);
+      writeFileSync(
+        file,
+        `import { defineChain } from 'session-chain/config';\nexport default defineChain(${body});\n`,
+      );
+      return file;
     },
     async stop() {
       await Promise.all(workers.map((worker) => worker.kill('SIGTERM')));

@@ -8,59 +8,79 @@ import {
   parseProjectId,
   parseVersionId,
 } from '../../contracts/ids.js';
-import { type StepName, stepNames } from '../../contracts/steps.js';
-import { type Attempt, beginAttempt, commitStep } from '../../storage/operations/attempts.js';
-import { type Opener, openChain, registerChain } from '../../storage/chains/chains.js';
-import type { AttemptMetrics } from '../../storage/ledger/metrics.js';
+import type { StepName } from '../../contracts/steps.js';
+import { type Opener, type PlannedStep, openChain, registerChain } from '../../storage/chains/chains.js';
 import type { Pool } from '../../storage/db/pool.js';
+import type { AttemptMetrics } from '../../storage/ledger/metrics.js';
+import { type Attempt, beginOperation, commitOperation } from '../../storage/operations/operations.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 
 /** Storage-level helpers: what a chain does to the database, without Temporal and without an agent. */
 
 export type OpenedChain = ChainKey & {
   chainId: ChainId;
-  turn: number;
+  ticket: number;
   runId: string;
   head: SessionId | null;
 };
+
+/** The steps that ship. */
+export const plan: PlannedStep[] = [
+  { name: 'build', kind: 'work', role: 'build' },
+  { name: 'metadata', kind: 'submission' },
+  { name: 'docs', kind: 'work' },
+  { name: 'compact', kind: 'compaction' },
+];
 
 export function newKey(projectId = `p-${randomUUID()}`): ChainKey {
   const versionId = parseVersionId(`v-${randomUUID()}`);
   return { projectId: parseProjectId(projectId), versionId, buildId: parseBuildId(versionId) };
 }
 
-export async function register(pool: Pool, key: ChainKey, steps: StepName[] = [...stepNames]) {
-  return await registerChain(pool, { ...key, steps, workspace: '/nowhere', createRows: true });
+export async function register(pool: Pool, key: ChainKey, steps?: StepName[]) {
+  return await registerChain(pool, {
+    ...key,
+    ...(steps ? { steps } : {}),
+    workspace: '/nowhere',
+    createRows: true,
+  });
 }
 
-/** A run that has no number yet, in the one home of these tests. */
-export function openerOf(runId: string, turn: number | null = null): Opener {
-  return { runId, turn, home: 'test' };
+/** A run that has no ticket yet, in the one home of these tests. */
+export function openerOf(runId: string, ticket: number | null = null): Opener {
+  return { runId, ticket, home: 'test' };
 }
 
 export async function openNew(pool: Pool, key = newKey()): Promise<OpenedChain> {
   const { chainId } = await register(pool, key);
   const runId = randomUUID();
-  const opened = await openChain(pool, { ...key, chainId }, openerOf(runId), null);
+  const opened = await openChain(pool, { ...key, chainId }, openerOf(runId), null, { plan });
   if (opened.outcome !== 'opened') throw new Error(`Not opened: ${opened.outcome}.`);
-  return { ...key, chainId, runId, turn: opened.turn, head: opened.head.sessionId };
+  return { ...key, chainId, runId, ticket: opened.ticket, head: opened.head.sessionId };
 }
 
 export async function begin(
   pool: Pool,
   chain: OpenedChain,
   step: StepName,
-  options: { scheduledAtMs?: number } = {},
+  options: { scheduledAtMs?: number; leaseMs?: number } = {},
 ) {
-  return await beginAttempt(pool, {
-    ...chain,
-    step,
-    baseSessionId: chain.head,
+  return await beginOperation<CommittedStep>(pool, {
+    projectId: chain.projectId,
     inputDigest: 'digest',
-    scheduledAtMs: options.scheduledAtMs ?? Date.now(),
     worker: 'test',
-    // These attempts have no agent that could be alive.
-    leaseMs: 0,
+    // Most of these attempts have no agent that could be alive.
+    leaseMs: options.leaseMs ?? 0,
+    operation: {
+      kind: 'step',
+      chainId: chain.chainId,
+      ticket: chain.ticket,
+      step,
+      round: 1,
+      role: plan.find(({ name }) => name === step)?.role ?? null,
+      baseSessionId: chain.head,
+      scheduledAtMs: options.scheduledAtMs ?? Date.now(),
+    },
   });
 }
 
@@ -82,20 +102,34 @@ export async function storeMessage(
   ]);
 }
 
+/** Commits an attempt's own session in place of the head `old`. */
 export async function commitAttempt(
   pool: Pool,
   attempt: Attempt,
   old: SessionId | null,
 ): Promise<CommittedStep> {
-  return await commitStep(pool, {
-    attempt,
-    source: stepNames.find((step) => step === attempt.step) ?? 'build',
-    oldSessionId: old,
+  const { turns, costUsd, durationMs } = someMetrics;
+  const { result } = await commitOperation<CommittedStep>(pool, {
+    attempt: { ...attempt, head: { ...attempt.head, sessionId: old } },
+    source: attempt.step,
     newSessionId: attempt.sessionId,
     parentSessionId: attempt.baseSessionId,
     metrics: someMetrics,
-    warnings: [],
+    result: {
+      outcome: 'committed',
+      step: attempt.step,
+      attemptId: attempt.attemptId,
+      attempt: attempt.attempt,
+      oldSessionId: old,
+      newSessionId: attempt.sessionId,
+      turns,
+      usage,
+      costUsd,
+      durationMs,
+      warnings: [],
+    },
   });
+  return result;
 }
 
 /** One whole step; the chain's head moves along. */

@@ -4,7 +4,7 @@ import { type Pool, createPool } from '../../storage/db/pool.js';
 export interface TestDatabase {
   url: string;
   pool: Pool;
-  /** Drops the database. Connections that somebody left open fail the test. */
+  /** Drops the database. Connections that were left open fail the test. */
   drop(): Promise<void>;
 }
 

@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { searchAttributes } from '../../dist/contracts/search-attributes.js';
+import { searchAttributes } from '../../dist/temporal/attributes.js';
 import { startPostgres } from '../../dist/dev/postgres.js';
 import { startRedis } from '../../dist/dev/redis.js';
 import { findTemporalCli } from '../../dist/dev/temporal-cli.js';

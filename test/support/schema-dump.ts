@@ -1,6 +1,9 @@
 import type { Pool } from '../../storage/db/pool.js';
 
-/** The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, functions. */
+/**
+ * The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, sequences,
+ * functions with their bodies.
+ */
 export async function dumpSchema(pool: Pool): Promise<string> {
   const { rows: tables } = await pool.query<{ oid: number; name: string; comment: string | null }>(`
     SELECT c.oid, n.nspname || '.' || c.relname AS name, obj_description(c.oid, 'pg_class') AS comment
@@ -8,10 +11,17 @@ export async function dumpSchema(pool: Pool): Promise<string> {
     WHERE c.relkind = 'r' AND n.nspname IN ('public', 'session_chain') AND c.relname <> 'migrations' ORDER BY 2`);
   const parts = [];
   for (const table of tables) parts.push(await dumpTable(pool, table));
-  const { rows: functions } = await pool.query<{ signature: string }>(`
-    SELECT p.oid::regprocedure || ' -> ' || pg_get_function_result(p.oid) AS signature
-    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'session_chain' ORDER BY 1`);
-  return [...parts, 'functions', ...functions.map(({ signature }) => `  ${signature}`), ''].join('\n');
+  const { rows: sequences } = await pool.query<{ name: string }>(`
+    SELECT s.schemaname || '.' || s.sequencename AS name FROM pg_sequences s
+    WHERE s.schemaname = 'session_chain' AND s.sequencename NOT LIKE '%\\_seq' ORDER BY 1`);
+  const { rows: functions } = await pool.query<{ definition: string }>(`
+    SELECT pg_get_functiondef(p.oid) AS definition
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'session_chain' ORDER BY p.oid::regprocedure::text`);
+  return [
+    ...parts,
+    ...sequences.map(({ name }) => `sequence ${name}\n`),
+    ...functions.map(({ definition }) => definition),
+  ].join('\n');
 }
 
 async function dumpTable(

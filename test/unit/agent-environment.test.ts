@@ -1,10 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
+import { questionTask } from '../../agent/kinds/question.js';
 import {
   agentEnvironment,
   type EnvironmentParts,
   requireCredentials,
   shellGuard,
 } from '../../agent/process/environment.js';
+import { shippedDefinition } from '../../definition/shipped.js';
 
 const parts: EnvironmentParts = {
   inherited: {},
@@ -14,7 +16,7 @@ const parts: EnvironmentParts = {
   tmp: '/run/tmp',
   marker: { name: 'SESSION_CHAIN_AGENT', value: 'run-1' },
   shellGuardPath: '/run/shell-guard',
-  step: 'docs',
+  task: { name: 'docs', kind: 'work' },
   mode: 'update',
   instructionKind: 'none',
 };
@@ -81,13 +83,31 @@ describe('agentEnvironment', () => {
     expect(shellGuard(hidden)).toContain('unset AWS_SECRET_ACCESS_KEY ');
   });
 
-  it('tells the step by header, after the headers that were there', () => {
-    const { env } = agentEnvironment({ ...parts, model: { ANTHROPIC_CUSTOM_HEADERS: 'x-gateway: one' } });
-    expect(env.ANTHROPIC_CUSTOM_HEADERS?.split('\n')).toEqual([
+  const headersOf = (change: Partial<EnvironmentParts>) =>
+    agentEnvironment({ ...parts, ...change }).env.ANTHROPIC_CUSTOM_HEADERS?.split('\n');
+
+  it('tells the task by header, after the headers that were there', () => {
+    expect(headersOf({ model: { ANTHROPIC_CUSTOM_HEADERS: 'x-gateway: one' } })).toEqual([
       'x-gateway: one',
       'x-session-chain-step: docs',
+      'x-session-chain-kind: work',
       'x-session-chain-mode: update',
       'x-session-chain-instruction: none',
+    ]);
+  });
+
+  it('tells the role of a step that has one, and what a question is', () => {
+    const task = { name: 'make', kind: 'work', role: 'build' } as const;
+    expect(headersOf({ task, mode: 'initial', instructionKind: 'free' })).toEqual([
+      'x-session-chain-step: make',
+      'x-session-chain-kind: work',
+      'x-session-chain-role: build',
+      'x-session-chain-mode: initial',
+      'x-session-chain-instruction: free',
+    ]);
+    expect(headersOf({ task: questionTask(shippedDefinition) })?.slice(0, 2)).toEqual([
+      'x-session-chain-step: chat_plan',
+      'x-session-chain-kind: question',
     ]);
   });
 });

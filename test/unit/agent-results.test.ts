@@ -1,8 +1,6 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
 import { codeOfStatus, judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
-import { metadataTool } from '../../definition/metadata.js';
-import { metadataSchema } from '../../definition/metadata-schema.js';
 import { SessionChainError } from '../../contracts/failures.js';
 
 const usage = {
@@ -33,8 +31,7 @@ function judged(over: Partial<JudgedRun> = {}, messages: object[] = [result()]):
   const seen = noObservations();
   for (const message of messages) observe(seen, message as SDKMessage);
   return {
-    step: 'build',
-    metadataSchema,
+    task: { name: 'build', kind: 'work', role: 'build', allowedTools: [] },
     seen,
     stopped: null,
     baseFailure: null,
@@ -85,7 +82,7 @@ describe('judgeRun', () => {
     expect(codeOf(judged({ stopped: 'store_refused' }, []))).toBe('STORE_REFUSED');
   });
 
-  it('tells a session that somebody sealed from a store that is ill', () => {
+  it('tells a sealed session from a store that is ill', () => {
     const sealed = new SessionChainError('FENCED', 'Session s is sealed.');
     const refusal = new Error('The store refused an append', { cause: sealed });
     expect(codeOf(judged({ stopped: 'store_refused', refusal }, []))).toBe('FENCED');
@@ -158,72 +155,24 @@ describe('judgeRun', () => {
     expect(failureOf(judged({}, [said])).message.length).toBeLessThanOrEqual(1000);
   });
 
-  it('asks the docs step for documents', () => {
-    expect(judgeRun(judged({ step: 'docs', filesTouched: ['README.md'] })).warnings).toEqual([]);
-    expect(judgeRun(judged({ step: 'docs', filesTouched: ['docs/use.md'] })).warnings).toEqual([]);
-    expect(judgeRun(judged({ step: 'docs', filesTouched: ['src/docs.ts'] })).warnings).toHaveLength(1);
-  });
-});
-
-describe('judgeRun of metadata', () => {
-  const valid = { name: 'Tasks', description: 'A list.', tags: ['todo'], recommendations: ['Sort it'] };
-  const call = (id: string, input: object, name = metadataTool) =>
-    assistant([{ type: 'tool_use', id, name, input }], 'tool_use');
-  const answer = (id: string, isError?: boolean): SessionStoreEntry => ({
-    type: 'user',
-    message: { content: [{ type: 'tool_result', tool_use_id: id, ...(isError ? { is_error: true } : {}) }] },
-  });
-  const judge = (own: SessionStoreEntry[]) => judged({ step: 'metadata', own });
-
-  it('takes the last accepted submission', () => {
-    const own = [call('a', { ...valid, name: 'Old' }), answer('a'), call('b', valid), answer('b'), finished];
-    expect(judgeRun(judge(own)).metadata).toEqual(valid);
-  });
-
-  it('takes nothing that was refused, unanswered, of another tool or not finished', () => {
-    expect(codeOf(judge([finished]))).toBe('METADATA_INVALID');
-    expect(codeOf(judge([call('a', valid), answer('a', true), finished]))).toBe('METADATA_INVALID');
-    expect(codeOf(judge([call('a', valid), finished]))).toBe('METADATA_INVALID');
-    expect(codeOf(judge([call('a', valid, 'Write'), answer('a'), finished]))).toBe('METADATA_INVALID');
-    expect(codeOf(judge([call('a', { ...valid, tags: [] }), answer('a'), finished]))).toBe(
-      'METADATA_INVALID',
-    );
-    expect(codeOf(judge([call('a', valid), answer('a')]))).toBe('AGENT_FAILED');
-  });
-});
-
-describe('judgeRun of a compaction', () => {
-  const boundary = (postTokens?: number): SessionStoreEntry => ({
-    type: 'system',
-    subtype: 'compact_boundary',
-    uuid: 'boundary',
-    compactMetadata: { preTokens: 2500, ...(postTokens === undefined ? {} : { postTokens }) },
-  });
-  const summary = (parentUuid: string): SessionStoreEntry => ({
-    type: 'user',
-    isCompactSummary: true,
-    parentUuid,
-  });
-  const judge = (own: SessionStoreEntry[], messages?: object[]) => judged({ step: 'compact', own }, messages);
-
-  it('believes boundary, summary and fewer tokens together', () => {
-    expect(judgeRun(judge([boundary(400), summary('boundary')])).compaction).toEqual({
-      preTokens: 2500,
-      postTokens: 400,
-    });
-  });
-
-  it('believes nothing less', () => {
-    expect(codeOf(judge([]))).toBe('COMPACTION_FAILED');
-    expect(codeOf(judge([boundary(400)]))).toBe('COMPACTION_FAILED');
-    expect(codeOf(judge([boundary(400), summary('another')]))).toBe('COMPACTION_FAILED');
-    expect(codeOf(judge([boundary(2500), summary('boundary')]))).toBe('COMPACTION_FAILED');
-    expect(codeOf(judge([boundary(), summary('boundary')]))).toBe('COMPACTION_FAILED');
-  });
-
-  it('says what Claude Code says of a failure', () => {
+  it('lets the kind of the task decide on what was stored, and warns of servers that were away besides', () => {
+    const servers = [
+      { name: 'search', status: 'failed' },
+      { name: 'chain', status: 'connected' },
+    ];
+    const init = system('init', { claude_code_version: '2.1.330', model: 'claude', mcp_servers: servers });
+    const docs = { name: 'docs', kind: 'work', allowedTools: [], writes: ['README.md'] } as const;
+    expect(judgeRun(judged({ task: docs }, [init, result()])).warnings).toEqual([
+      'The MCP server search (failed) was not there; its tools were missing.',
+      'The docs step wrote none of README.md.',
+    ]);
+    expect(judgeRun(judged({ task: docs, filesTouched: ['README.md'] })).warnings).toEqual([]);
+    const compaction = { name: 'compact', kind: 'compaction', allowedTools: [] } as const;
     const failed = system('status', { compact_result: 'failed', compact_error: 'empty response' });
-    expect(failureOf(judge([], [failed, result()])).message).toBe('empty response');
+    expect(failureOf(judged({ task: compaction }, [failed, result()]))).toMatchObject({
+      code: 'COMPACTION_FAILED',
+      message: 'empty response',
+    });
   });
 });
 

@@ -1,14 +1,8 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
+import { contextTokensOf } from '../../transcript/context-size.js';
 import { ownSpend } from '../../transcript/counters.js';
-import {
-  contextTokens,
-  type Counters,
-  lastCounters,
-  noUsage,
-  ownEntries,
-  usageOfTurns,
-} from '../../transcript/entries.js';
+import { type Counters, lastCounters, noUsage, ownEntries, usageOfTurns } from '../../transcript/entries.js';
 
 const counters = (costUsd: number, inputTokens: number, apiDurationMs = 0): Counters => ({
   costUsd,
@@ -62,6 +56,38 @@ describe('ownSpend', () => {
   });
 });
 
+describe('contextTokensOf', () => {
+  const answer = (tokens: number, more = {}): SessionStoreEntry => ({
+    type: 'assistant',
+    message: { id: 'm', model: 'claude', usage: { input_tokens: tokens, cache_read_input_tokens: 1 } },
+    ...more,
+  });
+  const boundary = (postTokens: unknown): SessionStoreEntry => ({
+    type: 'system',
+    subtype: 'compact_boundary',
+    compactMetadata: { postTokens },
+  });
+
+  it('takes the last entry that tells it', () => {
+    expect(contextTokensOf([answer(5), answer(10), { type: 'user' }])).toBe(11);
+    expect(contextTokensOf([answer(10), boundary(3), { type: 'user' }])).toBe(3);
+    expect(contextTokensOf([answer(10), boundary(3), answer(4)])).toBe(5);
+  });
+
+  it('passes over what tells nothing', () => {
+    const silent: SessionStoreEntry[] = [
+      answer(50, { isApiErrorMessage: true }),
+      { type: 'assistant', message: { model: '<synthetic>', usage: { input_tokens: 50 } } },
+      { type: 'assistant', message: 'odd' },
+      boundary('many'),
+      boundary(1.5),
+    ];
+    expect(contextTokensOf([answer(10), ...silent])).toBe(11);
+    expect(contextTokensOf(silent)).toBeNull();
+    expect(contextTokensOf([])).toBeNull();
+  });
+});
+
 describe('the readers of a transcript', () => {
   const turn = (id: string, outputTokens: number, model = 'claude'): SessionStoreEntry => ({
     type: 'assistant',
@@ -81,7 +107,7 @@ describe('the readers of a transcript', () => {
       usage: { ...noUsage, inputTokens: 20, outputTokens: 12 },
       byModel: { claude: { ...noUsage, inputTokens: 20, outputTokens: 12 } },
     });
-    expect(contextTokens(entries)).toBe(17);
+    expect(contextTokensOf(entries)).toBe(17);
   });
 
   it('tell a session’s own entries from those of its parent', () => {

@@ -1,57 +1,62 @@
 import { describe, expect, it } from '@jest/globals';
-import { chatPrompt } from '../../agent/chat-prompt.js';
-import { allowedTools } from '../../agent/steps.js';
-import { turnText } from '../../cli/commands/chat.js';
-import { completeDefinition } from '../../definition/check.js';
-import { defaultDefinition } from '../../definition/shipped.js';
+import { questionMessage, questionTask } from '../../agent/kinds/question.js';
+import { questionText } from '../../cli/commands/chat.js';
+import { type SessionId, parseProjectId } from '../../contracts/ids.js';
 import {
-  type ChatTurn,
-  chatWorkflowId,
+  type Question,
   defaultChatPolicy,
   parseAsk,
   parseSessionAnswer,
   parseSessionRequest,
-} from '../../contracts/chat.js';
-import { type SessionId, parseProjectId } from '../../contracts/ids.js';
+} from '../../contracts/question.js';
+import { checkDefinition } from '../../definition/check.js';
+import { shippedDefinition } from '../../definition/shipped.js';
 import { questionOf } from '../../dev/offline-model/conversation.js';
+import { chatWorkflowId } from '../../temporal/names.js';
 
 const projectId = parseProjectId('p-1');
 
-describe('the prompt of a chat turn', () => {
+describe('the message of a question', () => {
   it('ends with the question, word for word', () => {
     const question = 'The question:\n\n/compact now; what then?';
-    expect(chatPrompt(question, []).endsWith(`\n\nThe question:\n\n${question}`)).toBe(true);
-    expect(chatPrompt('/compact', [])).not.toMatch(/^\s*\//);
+    expect(questionMessage(question, []).endsWith(`\n\nThe question:\n\n${question}`)).toBe(true);
+    expect(questionMessage('/compact', [])).not.toMatch(/^\s*\//);
   });
 
   it('tells what the session does not know, the oldest first, and of much the newest', () => {
-    const prompt = chatPrompt('And?', [
+    const message = questionMessage('And?', [
       { question: 'One?', reply: '1' },
       { question: 'Two?', reply: '2' },
     ]);
-    expect(prompt.indexOf('One?')).toBeLessThan(prompt.indexOf('Two?'));
-    expect(prompt.indexOf('Two?')).toBeLessThan(prompt.indexOf('And?'));
+    expect(message.indexOf('One?')).toBeLessThan(message.indexOf('Two?'));
+    expect(message.indexOf('Two?')).toBeLessThan(message.indexOf('And?'));
     const many = Array.from({ length: 20 }, (_, index) => ({
       question: `Question ${index}?`,
       reply: 'x'.repeat(10_000),
     }));
-    const long = chatPrompt('And?', many);
+    const long = questionMessage('And?', many);
     expect(long.length).toBeLessThan(25_000);
     expect(long).toContain('Question 19?');
     expect(long).not.toContain('Question 2?');
   });
 
   it('is quoted by the offline model without what stands around the question', () => {
-    expect(questionOf(chatPrompt('What is this?', [{ question: 'One?', reply: '1' }]))).toBe('What is this?');
+    expect(questionOf(questionMessage('What is this?', [{ question: 'One?', reply: '1' }]))).toBe(
+      'What is this?',
+    );
     expect(questionOf('Plain words')).toBe('Plain words');
   });
 });
 
-describe('the tools of a chat turn', () => {
+describe('the tools of a question', () => {
   it('read and nothing else, whatever the definition allows its steps', () => {
-    expect(allowedTools(defaultDefinition, 'chat_plan')).toEqual(['Glob', 'Grep', 'Read']);
-    const { definition } = completeDefinition({ tools: ['Bash', 'Read', 'Write'] });
-    expect(allowedTools(definition, 'chat_plan')).toEqual(['Read']);
+    expect(questionTask(shippedDefinition)).toEqual({
+      name: 'chat_plan',
+      kind: 'question',
+      allowedTools: ['Glob', 'Grep', 'Read'],
+    });
+    const { definition } = checkDefinition({ tools: ['Bash', 'Read', 'Write'] });
+    expect(questionTask(definition).allowedTools).toEqual(['Read']);
   });
 });
 
@@ -64,7 +69,10 @@ describe('payloads from outside', () => {
       requestId: '7',
       sessionId: null,
     });
-    expect(parseAsk({ turnId: '7', when: 'committed' })).toEqual({ turnId: '7', when: 'committed' });
+    expect(parseAsk({ questionId: '7', when: 'committed' })).toEqual({
+      questionId: '7',
+      when: 'committed',
+    });
   });
 
   it.each([undefined, null, 0, 'text', [], {}, [request]])('are nothing when they are %j', (payload) => {
@@ -77,7 +85,7 @@ describe('payloads from outside', () => {
     expect(parseSessionRequest({ ...request, requestId: 'x'.repeat(1_001) }, projectId)).toBeNull();
     expect(parseSessionRequest({ ...request, chatWorkflowId: 'chat/p-12/c' }, projectId)).toBeNull();
     expect(parseSessionRequest({ ...request, when: 'later' }, projectId)).toBeNull();
-    expect(parseAsk({ turnId: '1; DROP', when: 'now' })).toBeNull();
+    expect(parseAsk({ questionId: '1; DROP', when: 'now' })).toBeNull();
   });
 });
 
@@ -87,21 +95,21 @@ describe('a chat', () => {
     expect(defaultChatPolicy.maxPending).toBe(8);
   });
 
-  it('is shown turn by turn', () => {
-    const turn: ChatTurn = {
-      ...{ turnId: '1', projectId, chatId: 'c', messageId: 'm', question: 'Why?\nHow?', reply: 'So.' },
+  it('is shown question by question', () => {
+    const asked: Question = {
+      ...{ questionId: '1', projectId, chatId: 'c', messageId: 'm', question: 'Why?\nHow?', reply: 'So.' },
       ...{ state: 'answered', kind: 'side_branch', when: 'now', failure: null },
       headSessionId: '11111111-aaaa' as SessionId,
       sessionId: '22222222-bbbb' as SessionId,
       askedAt: new Date('2026-11-22T18:00:00Z'),
       answeredAt: new Date('2026-11-22T18:00:01Z'),
     };
-    expect(turnText(turn)).toBe(
+    expect(questionText(asked)).toBe(
       '2026-11-22 18:00:00Z  m  side_branch  11111111 -> 22222222\n> Why?\n> How?\nSo.',
     );
     const failure = { code: 'MODEL_REFUSED', message: 'No.', remedy: 'Ask otherwise.' } as const;
-    expect(turnText({ ...turn, reply: null, kind: null, sessionId: null, state: 'failed', failure })).toBe(
-      '2026-11-22 18:00:00Z  m  failed\n> Why?\n> How?\nMODEL_REFUSED: No.',
-    );
+    expect(
+      questionText({ ...asked, reply: null, kind: null, sessionId: null, state: 'failed', failure }),
+    ).toBe('2026-11-22 18:00:00Z  m  failed\n> Why?\n> How?\nMODEL_REFUSED: No.');
   });
 });

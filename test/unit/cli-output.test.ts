@@ -24,6 +24,8 @@ const second = parseSessionId('22222222-bbbb-4bbb-8bbb-bbbbbbbbbbbb');
 
 const build: StepState = {
   step: 'build',
+  kind: 'work',
+  role: 'build',
   status: 'committed',
   attempts: 1,
   oldSessionId: null,
@@ -33,9 +35,11 @@ const build: StepState = {
   costUsd: 0.25,
   durationMs: 61_000,
 };
+const { role: _, ...ofNoRole } = build;
 const metadata: StepState = {
-  ...build,
+  ...ofNoRole,
   step: 'metadata',
+  kind: 'submission',
   attempts: 2,
   oldSessionId: first,
   newSessionId: second,
@@ -45,7 +49,7 @@ const metadata: StepState = {
 };
 const nothing = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
 const docs: StepState = {
-  ...build,
+  ...ofNoRole,
   step: 'docs',
   status: 'pending',
   attempts: 0,
@@ -137,6 +141,10 @@ describe('a step in one line', () => {
       'metadata  11111111 -> 22222222  1 turn  22.1k tokens in (20.0k cached), 1.5k out  $1.50  900 ms',
     );
   });
+  it('says of an activity of the host only how it ended', () => {
+    const deploy: StepState = { ...docs, step: 'deploy', kind: 'activity', role: 'deploy' };
+    expect(stepLine({ ...deploy, status: 'completed' })).toBe('deploy    completed');
+  });
   it('says why it failed or was skipped', () => {
     const failure = { code: 'MODEL_REFUSED', message: 'No.', remedy: 'Ask otherwise.' } as const;
     expect(stepLine({ ...docs, status: 'failed', failure })).toBe('docs      failed  MODEL_REFUSED: No.');
@@ -168,7 +176,7 @@ describe('a chain as text', () => {
   });
 });
 
-describe('a chain in line', () => {
+describe('a queued chain', () => {
   const state: ChainState = {
     projectId: parseProjectId('shop'),
     versionId: parseVersionId('v2'),
@@ -179,11 +187,11 @@ describe('a chain in line', () => {
     baseSessionId: null,
     steps: [docs],
     warnings: [],
-    line: { place: 2, waitsFor: 'chain/shop/v1/v1' },
+    queue: { position: 2, waitsFor: 'chain/shop/v1/v1' },
   };
-  it('tells its place and what it waits for, in the report and while it is followed', () => {
-    expect(chainReport(state)).toContain('waits at      place 2 in line, behind chain/shop/v1/v1\n');
-    expect(liveLine(state, null)).toBe('queued  place 2 in line, behind chain/shop/v1/v1');
+  it('tells its position and what it waits for, in the report and while it is followed', () => {
+    expect(chainReport(state)).toContain('queue         position 2, behind chain/shop/v1/v1\n');
+    expect(liveLine(state, null)).toBe('queued  position 2, behind chain/shop/v1/v1');
   });
 });
 
@@ -201,7 +209,7 @@ describe('exit codes', () => {
     expect(new Set(codes).size).toBe(codes.length);
     expect(Object.keys(exitCodeMeanings)).toEqual(Object.keys(exitCodes));
     for (const code of failureCodes) {
-      expect([2, 3, 4, 5, 6, 7]).toContain(exitCodeOf(code));
+      expect(code === 'INTERNAL' ? [1] : [2, 3, 4, 5, 6, 7]).toContain(exitCodeOf(code));
     }
   });
 });
@@ -216,24 +224,22 @@ describe('errors', () => {
     jest.restoreAllMocks();
   });
 
-  const error = new SessionChainError('PROJECT_BUSY', 'Somebody works.');
+  const error = new SessionChainError('PROJECT_BUSY', 'A chain works.');
 
   it('are one block of text with code and remedy', () => {
     expect(reportError(error, 'text', false)).toBe(exitCodes.conflict);
-    expect(printed).toEqual([
-      `error PROJECT_BUSY: Somebody works.\nwhat to do: ${remedyFor('PROJECT_BUSY')}`,
-    ]);
+    expect(printed).toEqual([`error PROJECT_BUSY: A chain works.\nwhat to do: ${remedyFor('PROJECT_BUSY')}`]);
   });
   it('are one document with -o json', () => {
     reportError(error, 'json', false);
     expect(printed.map((line) => JSON.parse(line) as unknown)).toEqual([
-      { error: { code: 'PROJECT_BUSY', message: 'Somebody works.', remedy: remedyFor('PROJECT_BUSY') } },
+      { error: { code: 'PROJECT_BUSY', message: 'A chain works.', remedy: remedyFor('PROJECT_BUSY') } },
     ]);
   });
   it('show no stack, not even unforeseen ones, unless debugging', () => {
     expect(reportError(new TypeError('x is not a function'), 'text', false)).toBe(exitCodes.unexpected);
     expect(printed).toEqual([
-      'error UNEXPECTED: x is not a function\nwhat to do: Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
+      'error INTERNAL: x is not a function\nwhat to do: Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
     ]);
     reportError(new TypeError('x is not a function'), 'text', true);
     expect(printed).toHaveLength(3);

@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import { createProgram } from '../../cli/program.js';
 import { readConfig } from '../../config/environment.js';
-import { searchAttributes } from '../../contracts/search-attributes.js';
+import { searchAttributes } from '../../temporal/attributes.js';
 
 interface Service {
   image?: string;

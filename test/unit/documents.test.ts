@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import ts from 'typescript';
 import { describe, expect, it } from '@jest/globals';
 import { exitCodeMeanings, exitCodeOf, exitCodes } from '../../cli/errors.js';
@@ -18,12 +19,31 @@ const documents = ['.', 'docs'].flatMap((folder) =>
 const textOf = (path: string) => readFileSync(join(root, path), 'utf8');
 const readme = textOf('README.md');
 
+/** Of a folder, or of one of its folders. */
+const filesOf = (folder: string, ending: string) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith(ending))
+    .map((name) => textOf(join(folder, name)));
+const sql = filesOf('migrations', '.sql').join('\n');
+/** What a document may name as ours: SQL and the code of the product. */
+const sources = [
+  sql,
+  ...readdirSync(root, { withFileTypes: true })
+    .filter(
+      (entry) => entry.isDirectory() && !/^(\.|(node_modules|dist|coverage|test|bench)$)/.test(entry.name),
+    )
+    .flatMap(({ name }) => filesOf(name, '.ts')),
+].join('\n');
+
 /** The code blocks of a language; '' for those without one. */
 function blocks(text: string, language: string): string[] {
   return [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].flatMap(([, name, code]) =>
     name === language ? [code ?? ''] : [],
   );
 }
+
+/** Names in documents that are not ours. */
+const ofOthers = ['stop_grace_period', 'terminationGracePeriodSeconds'];
 
 /** Everything in a document that is written as code. */
 function codeOf(text: string): string[] {
@@ -45,6 +65,11 @@ const rows = new Map(
 );
 
 describe('the README lists', () => {
+  it('every command', () => {
+    const { commands } = createProgram(() => undefined);
+    expect(commands.map((command) => command.name()).filter((name) => !rows.has(name))).toEqual([]);
+  });
+
   it('every variable with its default', () => {
     // These two depend on the machine.
     const computed = {
@@ -113,6 +138,31 @@ describe('the README shows', () => {
   });
 });
 
+describe('ARCHITECTURE.md lists', () => {
+  it('every room with the rooms that it may import, as the lint has them', () => {
+    const [, literal = ''] = /^const rooms = ({[\s\S]*?^});$/m.exec(textOf('eslint.config.js')) ?? [];
+    const allowed = runInNewContext(`(${literal})`) as Record<string, string[]>;
+    const listed = [...textOf('ARCHITECTURE.md').matchAll(/^- `(\w+)`: [^→]*→\s+(.*)$/gm)];
+    expect(Object.fromEntries(listed.map(([, room, others = '']) => [room, others.split(', ')]))).toEqual(
+      Object.fromEntries(
+        Object.entries(allowed).map(([room, others]) => [
+          room,
+          others.length > 0 ? [...others] : ['no other room'],
+        ]),
+      ),
+    );
+  });
+
+  it('every table of the schema session_chain', () => {
+    const architecture = textOf('ARCHITECTURE.md');
+    const tables = [...sql.matchAll(/^CREATE (?:UNLOGGED )?TABLE session_chain\.(\w+)/gm)].map(
+      ([, name]) => name ?? '',
+    );
+    expect(tables.length).toBeGreaterThan(5);
+    expect(tables.filter((name) => !architecture.includes(`.${name}\``))).toEqual([]);
+  });
+});
+
 describe.each(documents)('%s', (path) => {
   const text = textOf(path);
   const code = codeOf(text);
@@ -137,6 +187,21 @@ describe.each(documents)('%s', (path) => {
       (part) => rooms.some((room) => part.startsWith(`${room}/`)) && /^[\w./-]+$/.test(part),
     );
     expect(paths.filter((part) => !existsSync(join(root, part)))).toEqual([]);
+  });
+
+  it('names of our schema, and of our code, what is there', () => {
+    const spans = [...text.replace(/^```[\s\S]*?^```$/gm, '').matchAll(/`([^`]+)`/g)].map(
+      ([, code]) => code ?? '',
+    );
+    const inSchema = spans.flatMap((span) =>
+      [...span.matchAll(/\bsession_chain\.(\w+)/g)].map(([, name]) => name ?? ''),
+    );
+    expect(inSchema.filter((name) => !new RegExp(`\\bsession_chain\\.${name}\\b`).test(sources))).toEqual([]);
+    // A word with an underscore or a capital inside is a name: of a column, a function, a field.
+    const names = spans.filter((span) => /^[a-z]+(?:_[a-z]+|[A-Z][a-z]+)+$/.test(span));
+    expect(
+      names.filter((name) => !ofOthers.includes(name) && !new RegExp(`\\b${name}\\b`).test(sources)),
+    ).toEqual([]);
   });
 
   it('gives commands that exist', () => {

@@ -30,13 +30,23 @@ const tools = ['Bash', 'Edit', 'Read', 'Write', 'mcp__chain__submit_metadata'].m
   name,
   input_schema: name.startsWith('mcp__') ? metadataSchema : {},
 }));
-const initial: StepHint = { step: 'build', mode: 'initial', instruction: 'none' };
-const update: StepHint = { step: 'build', mode: 'update', instruction: 'none' };
-const metadata: StepHint = { step: 'metadata', mode: 'update', instruction: 'none' };
+const update: StepHint = {
+  step: 'build',
+  kind: 'work',
+  role: 'build',
+  mode: 'update',
+  instruction: 'none',
+};
+const initial: StepHint = { ...update, mode: 'initial' };
+const metadata = hintOf('metadata', 'submission');
 
-function request(messages: Messages): MessagesRequest {
+function hintOf(step: string, kind: StepHint['kind'] = 'work'): StepHint {
+  return { ...update, step, kind, role: undefined };
+}
+
+function request(messages: Messages, offered: object[] = tools): MessagesRequest {
   return parseMessagesRequest(
-    JSON.stringify({ model: 'claude-sonnet-4-5', max_tokens: 32_000, messages, tools }),
+    JSON.stringify({ model: 'claude-sonnet-4-5', max_tokens: 32_000, messages, tools: offered }),
   );
 }
 
@@ -55,6 +65,9 @@ class Workspace {
   readonly messages: Messages = [];
   private calls = 0;
   private readonly read = new Set<string>();
+  /** Tools that may not be used. */
+  readonly denied = new Set<string>();
+  readonly called: unknown[] = [];
 
   constructor(readonly cwd = '/work space/app') {}
 
@@ -82,6 +95,8 @@ class Workspace {
     const result = (text: string, isError = false): Block[] => [
       { type: 'tool_result', tool_use_id: id, content: text, is_error: isError },
     ];
+    this.called.push(name);
+    if (this.denied.has(String(name))) return result(`Permission to use ${String(name)} was denied.`, true);
     if (name === 'Bash') {
       const names = [...this.files.keys()].map((file) => file.slice(this.cwd.length + 1));
       return result(names.length > 0 ? names.join('\n') : '(Bash completed with no output)');
@@ -121,7 +136,7 @@ class Workspace {
     if (last?.role !== 'assistant') throw new Error('Nothing to compact.');
     const asked = this.messages.at(-1)?.content as Block[];
     asked.push({ type: 'text', text: 'CRITICAL: Respond with TEXT ONLY.' });
-    const turn = nextTurn(request(this.messages), { ...update, step: 'compact' });
+    const turn = nextTurn(request(this.messages), hintOf('compact', 'compaction'));
     const text = turn.content.map((block) => (block.type === 'text' ? block.text : '')).join('');
     const summary = /<summary>([\s\S]*)<\/summary>/.exec(text)?.[1] ?? '';
     const opening = 'This session is being continued from a previous conversation that ran out of context.';
@@ -194,7 +209,7 @@ describe('the builder', () => {
     const workspace = new Workspace();
     workspace.run(initial, 'Build it.');
     workspace.run(metadata, 'Describe it.');
-    workspace.run({ ...update, step: 'docs' }, 'Document it.');
+    workspace.run(hintOf('docs'), 'Document it.');
     expect(workspace.compact()).toContain('index.html');
     expect(workspace.run(update, 'Go on.')).toContain('Version 2');
     workspace.compact();
@@ -202,10 +217,10 @@ describe('the builder', () => {
 
     expect(reply).toContain('I remembered Version 2');
     expect(reply).toContain('4 earlier remembered');
-    const chat = nextTurn(request([...workspace.messages, user('What do you know?')]), {
-      ...update,
-      step: 'chat',
-    });
+    const chat = nextTurn(
+      request([...workspace.messages, user('What do you know?')]),
+      hintOf('chat_plan', 'question'),
+    );
     expect(JSON.stringify(chat.content)).toContain('README.md');
   });
 
@@ -306,6 +321,102 @@ describe('the builder', () => {
     expect(nextTurn(request(refused), metadata).content[1]).toEqual(turn.content[1]);
   });
 
+  it('submits to the tool of the step, whatever its name, what its schema asks for', () => {
+    const review = {
+      name: 'mcp__chain__submit_review',
+      input_schema: {
+        type: 'object',
+        required: ['title', 'verdict', 'findings', 'score', 'passed'],
+        properties: {
+          title: { type: 'string', maxLength: 80 },
+          verdict: { type: 'string', enum: ['good', 'bad'] },
+          findings: { type: 'array', items: { type: 'string' }, minItems: 1 },
+          score: { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: 10 },
+          passed: { type: 'boolean' },
+        },
+      },
+    };
+    const workspace = new Workspace();
+    workspace.run(initial, 'Build it.');
+    const asked = [...workspace.messages, user('Review it.')];
+    const turn = nextTurn(request(asked, [...tools, review]), hintOf('review', 'submission'));
+    expect(turn.content[1]).toMatchObject({
+      name: review.name,
+      input: {
+        title: 'Pocket Tasks',
+        verdict: 'good',
+        findings: [expect.stringContaining('to-do list')],
+        score: 1,
+        passed: false,
+      },
+    });
+    expect(nextTurn(request(asked), hintOf('review', 'submission'))).toMatchObject({
+      content: [{ text: expect.stringContaining('no tool to submit review') }],
+      stopReason: 'end_turn',
+    });
+  });
+
+  it('plays any other work: a look at the folder, then a file named after the step', () => {
+    const workspace = new Workspace();
+    workspace.run(initial, 'Build it.');
+    workspace.called.length = 0;
+    const prompt = 'Step: plan.\n\nValues:\n{"audience": {"age": "6 {or more}"}}\n\nEnd with {a summary}.';
+    const reply = workspace.run(hintOf('plan'), prompt);
+
+    expect(workspace.called).toEqual(['Bash', 'Write']);
+    expect(workspace.file('plan.md')).toBe(
+      '# plan\n\n- `index.html`\n- `style.css`\n- `app.js`\n\nValues: {"audience":{"age":"6 {or more}"}}\n',
+    );
+    expect(reply).toBe('I saw 3 names in the folder and wrote plan.md. (operation 2; 1 earlier remembered)');
+  });
+
+  it('reads a file of the step’s name before it writes it again', () => {
+    const workspace = new Workspace();
+    workspace.files.set(`${workspace.cwd}/plan.md`, 'An older plan.');
+    const reply = workspace.run(hintOf('plan'), 'Plan it.');
+
+    expect(workspace.called).toEqual(['Bash', 'Write', 'Read', 'Write']);
+    expect(workspace.file('plan.md')).toBe('# plan\n\nNothing was seen in the folder.\n');
+    expect(reply).toContain('wrote plan.md');
+  });
+
+  it.each([
+    {
+      denied: ['Write'],
+      called: ['Bash', 'Write'],
+      reply: 'I saw one name in the folder and wrote nothing.',
+    },
+    { denied: ['Bash', 'Read', 'Write'], called: ['Bash', 'Write'], reply: 'I could not look at the folder' },
+    { denied: ['Bash'], called: ['Bash', 'Write', 'Read', 'Write'], reply: 'and wrote plan.md.' },
+    // Then the file, which is there and was not read, is refused for good.
+    { denied: ['Read'], called: ['Bash', 'Write', 'Read', 'Write'], reply: 'and wrote nothing.' },
+  ])('ends other work where $denied may not be used', ({ denied, called, reply }) => {
+    const workspace = new Workspace();
+    workspace.files.set(`${workspace.cwd}/plan.md`, 'An older plan.');
+    workspace.files.set(`${workspace.cwd}/main.py`, 'print(1)');
+    for (const name of denied) workspace.denied.add(name);
+
+    expect(workspace.run(hintOf('plan'), 'Plan it.')).toContain(reply);
+    expect(workspace.called).toEqual(called);
+  });
+
+  it('does other work without the tools that are not on offer', () => {
+    const asked = request([user(environment('/app'), 'Plan it.')], [{ name: 'Read' }]);
+    expect(nextTurn(asked, hintOf('plan'))).toMatchObject({ stopReason: 'end_turn' });
+    const writes = request([user(environment('/app'), 'Plan it.')], [{ name: 'Write' }]);
+    expect(nextTurn(writes, hintOf('plan')).content[1]).toMatchObject({
+      name: 'Write',
+      input: { file_path: '/app/plan.md' },
+    });
+  });
+
+  it('goes by the role and the kind, not by the name of a step', () => {
+    const workspace = new Workspace();
+    workspace.run({ ...initial, step: 'make' }, 'Make it.');
+    expect(workspace.file('index.html')).toContain('Version 1');
+    expect(workspace.run(hintOf('build'), 'Build it.')).toContain('wrote build.md');
+  });
+
   it('follows a free prompt with a small change that quotes it', () => {
     const free: StepHint = { ...update, instruction: 'free' };
     const foreign = new Workspace();
@@ -328,18 +439,57 @@ describe('the builder', () => {
 });
 
 describe('step headers', () => {
-  it('travel as custom header lines and refuse unknown values', () => {
-    const hint: StepHint = { step: 'docs', mode: 'initial', instruction: 'free' };
-    const headers: Record<string, string> = {};
-    for (const line of stepHeaderLines(hint).split('\n')) {
-      const [name = '', value = ''] = line.split(': ');
-      headers[name] = value;
-    }
-    expect(readStepHint(headers)).toEqual(hint);
-    expect(readStepHint({})).toEqual({ step: undefined, mode: 'update', instruction: 'free' });
-    expect(() => readStepHint({ 'x-session-chain-step': 'deploy' })).toThrow(
-      /x-session-chain-step: "deploy"/,
+  function sent(hint: StepHint): Record<string, string> {
+    return Object.fromEntries(
+      stepHeaderLines(hint)
+        .split('\n')
+        .map((line) => line.split(': ') as [string, string]),
     );
+  }
+
+  it.each<StepHint>([
+    { step: 'polish_2', kind: 'work', role: undefined, mode: 'initial', instruction: 'free' },
+    { step: 'make', kind: 'work', role: 'build', mode: 'update', instruction: 'none' },
+    { step: 'build', kind: 'submission', role: undefined, mode: 'update', instruction: 'none' },
+    { step: 'chat_plan', kind: 'question', role: undefined, mode: 'update', instruction: 'none' },
+    { step: undefined, kind: undefined, role: undefined, mode: 'update', instruction: 'free' },
+  ])('travel as custom header lines: $step', (hint) => {
+    expect(readStepHint(sent(hint))).toEqual(hint);
+  });
+
+  it('may leave the kind to the name of the step', () => {
+    expect(readStepHint({})).toEqual({
+      step: undefined,
+      kind: undefined,
+      role: undefined,
+      mode: 'update',
+      instruction: 'free',
+    });
+    const names = ['build', 'metadata', 'docs', 'compact', 'chat', 'chat_plan', 'deploy'];
+    expect(
+      names.map((name) => {
+        const { step, kind, role } = readStepHint({ 'x-session-chain-step': name });
+        return [step, kind, role];
+      }),
+    ).toEqual([
+      ['build', 'work', 'build'],
+      ['metadata', 'submission', undefined],
+      ['docs', 'work', undefined],
+      ['compact', 'compaction', undefined],
+      ['chat', 'question', undefined],
+      ['chat_plan', 'question', undefined],
+      ['deploy', 'work', undefined],
+    ]);
+  });
+
+  it('refuse values that are not known, by the name of the header', () => {
+    expect(() => readStepHint({ 'x-session-chain-step': '../etc' })).toThrow(
+      /x-session-chain-step: "\.\.\/etc" does not match/,
+    );
+    expect(() => readStepHint({ 'x-session-chain-kind': 'activity' })).toThrow(
+      /x-session-chain-kind: "activity" is not one of work, submission/,
+    );
+    expect(() => readStepHint({ 'x-session-chain-role': 'deploy' })).toThrow(RangeError);
   });
 });
 

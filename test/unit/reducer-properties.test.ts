@@ -4,9 +4,20 @@ import type { ChainInput, ChainState, Head } from '../../contracts/chain.js';
 import type { Failure, FailureCode } from '../../contracts/failures.js';
 import type { AttemptId, SessionId } from '../../contracts/ids.js';
 import type { ChainOrigin } from '../../contracts/origin.js';
-import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
-import { type StepName, isClosed, stepNames } from '../../contracts/steps.js';
-import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
+import { type StepPlan, payloadVersion } from '../../contracts/plan.js';
+import { defaultPolicy } from '../../contracts/policy.js';
+import { type StepName, isClosed } from '../../contracts/steps.js';
+import { checkDefinition } from '../../definition/check.js';
+import { resolvePlan } from '../../definition/resolve-plan.js';
+import { taskQueuesOf } from '../../temporal/names.js';
+import {
+  type ChainEvent,
+  baseOf,
+  initialState,
+  reduce,
+  resultOf,
+  versionStatusOf,
+} from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
 
 /** What holds for every chain: for the runs that a workflow can make, and where it can, for any events in any order. */
@@ -15,15 +26,30 @@ const session = (seq: number) => `s${seq}` as SessionId;
 const headAt = (seq: number): Head =>
   seq === 0 ? { sessionId: null, seq: null } : { sessionId: session(seq), seq };
 
-function inputOf(steps: StepName[]): ChainInput {
-  return {
-    ...newKey('project'),
-    chainId: '1' as ChainInput['chainId'],
-    mode: 'initial',
-    steps,
-    policy: { ...defaultPolicy, taskQueues: taskQueuesOf('test') },
-  };
-}
+const input: ChainInput = {
+  version: payloadVersion,
+  ...newKey('project'),
+  chainId: '1' as ChainInput['chainId'],
+  mode: 'initial',
+  policy: { ...defaultPolicy, taskQueues: taskQueuesOf('test').chains },
+  overrides: [],
+};
+
+/** The shipped steps, and activities of the host between them: one that deploys, and one that the chain cannot do without. */
+const { plan } = resolvePlan(
+  checkDefinition({
+    steps: [
+      'build',
+      { name: 'deploy', kind: 'activity', role: 'deploy', activity: 'deployVersion', taskQueue: 'host' },
+      'metadata',
+      { name: 'check', kind: 'activity', activity: 'checkVersion', taskQueue: 'host', critical: true },
+      'docs',
+      'compact',
+    ],
+  }).definition,
+  [],
+);
+const stepNames = plan.steps.map(({ name }) => name);
 
 const failure = (code: FailureCode): Failure => ({ code, message: `it was ${code}`, remedy: 'look' });
 
@@ -47,7 +73,7 @@ function committed(step: StepName, seq: number, warnings: string[] = []): ChainE
   };
 }
 
-/** What can become of a step, after so many waits. */
+/** What can become of a step, after so many waits; an activity of the host succeeds, fails or is cancelled. */
 const fates = ['committed', 'committed before', 'skipped', 'failed', 'over budget', 'cancelled'] as const;
 const stepFate = fc.record({
   fate: fc.oneof({ weight: 3, arbitrary: fc.constant('committed' as const) }, fc.constantFrom(...fates)),
@@ -57,13 +83,11 @@ const stepFate = fc.record({
 
 /** A chain as the workflow runs it. */
 const run = fc.record({
-  steps: fc.subarray([...stepNames], { minLength: 1 }),
-  places: fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 3 }),
+  steps: fc.subarray([...plan.steps], { minLength: 1 }),
+  positions: fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 3 }),
   /** 0 for a project without a head. */
   headSeq: fc.integer({ min: 0, max: 50 }),
   fromHead: fc.boolean(),
-  /** Whether the answer says from what the chain works; that of an older history does not. */
-  tellsOrigin: fc.boolean(),
   openWarnings: fc.array(fc.constant('The head had been moved.'), { maxLength: 1 }),
   fates: fc.array(stepFate, { minLength: stepNames.length, maxLength: stepNames.length }),
 });
@@ -74,26 +98,36 @@ interface Played {
   state: ChainState;
   /** What each step that began forked. */
   forked: (SessionId | null)[];
-  expected: { seq: number; bases: (SessionId | null)[]; warnings: number; status: ChainState['status'] };
+  expected: {
+    seq: number;
+    bases: (SessionId | null)[];
+    /** Activities of the host that were called, and those that succeeded. */
+    calls: StepName[];
+    completed: StepName[];
+    warnings: number;
+    status: ChainState['status'];
+  };
 }
 
 /** Plays a run event by event, and beside it what must come of it. */
-function play({ steps, places, headSeq, fromHead, tellsOrigin, openWarnings, fates }: Run): Played {
-  let state = initialState(inputOf(steps));
+function play({ steps, positions, headSeq, fromHead, openWarnings, fates }: Run): Played {
+  let state = initialState(input);
   const apply = (event: ChainEvent) => void (state = reduce(state, event));
-  for (const place of places)
-    apply({ type: 'queued', queued: { outcome: 'queued', turn: 7, place, waitsFor: 'chain/a/b/c' } });
+  for (const position of positions)
+    apply({ type: 'queued', queued: { outcome: 'queued', ticket: 7, position, waitsFor: 'chain/a/b/c' } });
   const baseSessionId = fromHead ? headAt(headSeq).sessionId : null;
   const { sessionId: headSessionId, seq } = headAt(headSeq);
   const origin: ChainOrigin = { kind: fromHead ? 'head' : 'context_reset', headSessionId, headSeq: seq };
   apply({
     type: 'opened',
     opened: {
+      outcome: 'opened',
       head: headAt(headSeq),
       baseSessionId,
-      turn: 7,
+      ticket: 7,
       warnings: openWarnings,
-      ...(tellsOrigin ? { origin } : {}),
+      origin,
+      plan: { ...plan, steps },
     },
   });
 
@@ -101,12 +135,33 @@ function play({ steps, places, headSeq, fromHead, tellsOrigin, openWarnings, fat
   const expected: Played['expected'] = {
     seq: headSeq,
     bases: [],
+    calls: [],
+    completed: [],
     warnings: openWarnings.length,
     status: 'completed',
   };
   let hasCommitted = false;
-  for (const [index, step] of steps.entries()) {
+  for (const [index, planned] of steps.entries()) {
+    const { name: step, critical } = planned;
     const { fate, waits, warns } = fates[index] ?? { fate: 'committed', waits: 0, warns: false };
+    if (planned.kind === 'activity') {
+      apply({ type: 'stepStarted', step });
+      expected.calls.push(step);
+      if (fate === 'cancelled') {
+        apply({ type: 'stepCancelled', step });
+        apply({ type: 'failed', failure: failure('CANCELLED') });
+        expected.status = 'cancelled';
+      } else if (fate === 'failed') {
+        apply({ type: 'stepFailed', step, failure: failure('ACTIVITY_STEP_FAILED'), attempts: 0, critical });
+        if (critical) expected.status = 'failed';
+        else expected.warnings++;
+      } else {
+        apply({ type: 'activityEnded', step });
+        expected.completed.push(step);
+      }
+      if (state.failure) break;
+      continue;
+    }
     for (let wait = 0; wait < waits; wait++) {
       apply({ type: 'stepStarted', step });
       apply({
@@ -117,7 +172,6 @@ function play({ steps, places, headSeq, fromHead, tellsOrigin, openWarnings, fat
     apply({ type: 'stepStarted', step });
     forked.push(baseOf(state));
     expected.bases.push(hasCommitted ? headAt(expected.seq).sessionId : baseSessionId);
-    const critical = step === 'build';
     switch (fate) {
       case 'committed':
         expected.seq++;
@@ -126,8 +180,7 @@ function play({ steps, places, headSeq, fromHead, tellsOrigin, openWarnings, fat
         apply(committed(step, expected.seq, warns ? ['odd'] : []));
         break;
       case 'committed before':
-        // What a former run committed lies behind the head, and says nothing of what this run works from.
-        hasCommitted ||= headSeq > 0 && !tellsOrigin;
+        // It lies behind the head, and says nothing of what this run works from.
         if (headSeq > 0) apply(committed(step, Math.ceil(headSeq / 2)));
         break;
       case 'skipped':
@@ -156,11 +209,24 @@ function play({ steps, places, headSeq, fromHead, tellsOrigin, openWarnings, fat
 
 /** Any event about any step, whether it makes sense or not. */
 const anyStep = fc.constantFrom(...stepNames);
+const opened = (steps: StepPlan[]): ChainEvent => ({
+  type: 'opened',
+  opened: {
+    outcome: 'opened',
+    head: headAt(0),
+    baseSessionId: null,
+    ticket: 7,
+    warnings: [],
+    origin: { kind: 'fresh', headSessionId: null, headSeq: null },
+    plan: { ...plan, steps },
+  },
+});
 const anyFailure = fc.constantFrom<FailureCode>('AGENT_FAILED', 'CANCELLED', 'BUDGET_EXCEEDED').map(failure);
 const anyEvent: fc.Arbitrary<ChainEvent> = fc.oneof(
   fc.tuple(anyStep, fc.integer({ min: 1, max: 20 })).map(([step, seq]) => committed(step, seq)),
   anyStep.map((step): ChainEvent => ({ type: 'stepStarted', step })),
   anyStep.map((step): ChainEvent => ({ type: 'stepCancelled', step })),
+  anyStep.map((step): ChainEvent => ({ type: 'activityEnded', step })),
   anyStep.map((step): ChainEvent => ({
     type: 'stepEnded',
     result: { outcome: 'skipped', step, reason: 'small' },
@@ -177,9 +243,9 @@ const anyEvent: fc.Arbitrary<ChainEvent> = fc.oneof(
     critical,
   })),
   anyFailure.map((why): ChainEvent => ({ type: 'failed', failure: why })),
-  fc.integer({ min: 1, max: 9 }).map((place): ChainEvent => ({
+  fc.integer({ min: 1, max: 9 }).map((position): ChainEvent => ({
     type: 'queued',
-    queued: { outcome: 'queued', turn: 7, place, waitsFor: 'chain/a/b/c' },
+    queued: { outcome: 'queued', ticket: 7, position, waitsFor: 'chain/a/b/c' },
   })),
 );
 
@@ -203,17 +269,51 @@ describe('every run of a chain', () => {
     );
   });
 
-  it('ends in the status that its steps call for, in no line, with every warning told once', () => {
+  it('ends in the status that its steps call for, in no queue, with every warning told once', () => {
     fc.assert(
       fc.property(run, (given) => {
         const { state, expected } = play(given);
         const result = resultOf(state);
         expect(result.status).toBe(expected.status);
         expect(isClosed(result.status)).toBe(true);
-        expect(result.line).toBeUndefined();
+        expect(result.queue).toBeUndefined();
         expect(result.warnings).toHaveLength(expected.warnings);
-        expect(result.steps.map(({ step }) => step)).toEqual(given.steps);
+        expect(result.steps.map(({ step }) => step)).toEqual(given.steps.map(({ name }) => name));
         expect(result.head).toEqual(state.head);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('calls its activities without moving the head, and tells which of them succeeded', () => {
+    fc.assert(
+      fc.property(run, (given) => {
+        const { state, expected } = play(given);
+        const activities = state.steps.filter(({ kind }) => kind === 'activity');
+        const called = activities.filter(({ status }) => status !== 'pending');
+        expect(called.map(({ step }) => step)).toEqual(expected.calls);
+        expect(activities.filter(({ status }) => status === 'completed').map(({ step }) => step)).toEqual(
+          expected.completed,
+        );
+        expect(activities.filter(({ newSessionId }) => newSessionId !== null)).toEqual([]);
+        expect(
+          state.steps.filter(({ kind, status }) => kind !== 'activity' && status === 'completed'),
+        ).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('says deployed of a version whose build is committed, and deployed where that is a step', () => {
+    fc.assert(
+      fc.property(run, (given) => {
+        const { state, expected } = play(given);
+        const names = given.steps.map(({ name }) => name);
+        const isBuilt = state.steps.some(({ step, status }) => step === 'build' && status === 'committed');
+        const isDeployed = !names.includes('deploy') || expected.completed.includes('deploy');
+        expect(versionStatusOf(resultOf(state), { succeeded: 'deployed', failed: 'failed' })).toBe(
+          names.includes('build') ? (isBuilt && isDeployed ? 'deployed' : 'failed') : null,
+        );
       }),
       { numRuns: 500 },
     );
@@ -222,8 +322,8 @@ describe('every run of a chain', () => {
   it('leaves the steps after the one that failed it as they were', () => {
     fc.assert(
       fc.property(run, (given) => {
-        const { state, forked } = play(given);
-        const later = state.steps.slice(forked.length);
+        const { state, forked, expected } = play(given);
+        const later = state.steps.slice(forked.length + expected.calls.length);
         expect(later.map(({ status, newSessionId }) => [status, newSessionId])).toEqual(
           later.map(() => ['pending', null]),
         );
@@ -234,10 +334,9 @@ describe('every run of a chain', () => {
 });
 
 describe('any events in any order', () => {
-  const input = inputOf([...stepNames]);
-  /** The state before the first event, and after each. */
+  /** The state of a chain that has just opened, and after each event. */
   const states = (events: ChainEvent[]) => {
-    let state = frozen(initialState(input));
+    let state = frozen(reduce(frozen(initialState(input)), frozen(opened(plan.steps))));
     return [state, ...events.map((event) => (state = frozen(reduce(state, frozen(event)))))];
   };
 
@@ -256,7 +355,7 @@ describe('any events in any order', () => {
         all.slice(1).forEach((state, index) => {
           const before = all[index];
           const event = events[index];
-          expect(state.steps.map(({ step }) => step)).toEqual([...stepNames]);
+          expect(state.steps.map(({ step }) => step)).toEqual(stepNames);
           expect(JSON.parse(JSON.stringify(state))).toEqual(state);
           if (JSON.stringify(state.head) === JSON.stringify(before?.head)) return;
           expect(event).toMatchObject({

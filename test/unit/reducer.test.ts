@@ -3,26 +3,68 @@ import fc from 'fast-check';
 import type { ChainInput, CommittedStep, OpenedChain } from '../../contracts/chain.js';
 import type { Failure } from '../../contracts/failures.js';
 import type { AttemptId, SessionId } from '../../contracts/ids.js';
-import { defaultPolicy, taskQueuesOf } from '../../contracts/policy.js';
-import { type StepName, stepNames } from '../../contracts/steps.js';
-import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
+import { payloadVersion } from '../../contracts/plan.js';
+import { defaultPolicy } from '../../contracts/policy.js';
+import type { StepName } from '../../contracts/steps.js';
+import { checkDefinition } from '../../definition/check.js';
+import { resolvePlan } from '../../definition/resolve-plan.js';
+import { taskQueuesOf } from '../../temporal/names.js';
+import {
+  type ChainEvent,
+  baseOf,
+  initialState,
+  reduce,
+  resultOf,
+  versionStatusOf,
+} from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
 
 const input: ChainInput = {
+  version: payloadVersion,
   ...newKey('project'),
   chainId: '1' as ChainInput['chainId'],
   mode: 'initial',
-  steps: [...stepNames],
-  policy: { ...defaultPolicy, taskQueues: taskQueuesOf('test') },
+  policy: { ...defaultPolicy, taskQueues: taskQueuesOf('test').chains },
+  overrides: [],
 };
+
+/** The shipped chain with two activities of the host, the one that deploys and another. */
+const { plan } = resolvePlan(
+  checkDefinition({
+    steps: [
+      'build',
+      { name: 'deploy', kind: 'activity', role: 'deploy', activity: 'deployVersion', taskQueue: 'host' },
+      { name: 'notify', kind: 'activity', activity: 'sendMail', taskQueue: 'host' },
+      'metadata',
+      'docs',
+      'compact',
+    ],
+  }).definition,
+  [],
+);
+const shippedSteps = ['build', 'metadata', 'docs', 'compact'];
+const planOf = (steps: StepName[]) => ({
+  ...plan,
+  steps: plan.steps.filter(({ name }) => steps.includes(name)),
+});
 
 const session = (name: string) => name as SessionId;
 const failure: Failure = { code: 'AGENT_FAILED', message: 'it broke', remedy: 'look' };
 
-function opened(change: Partial<OpenedChain> = {}): ChainEvent {
+function opened(change: Partial<OpenedChain> = {}, steps = shippedSteps): ChainEvent {
+  const head = change.head ?? { sessionId: null, seq: null };
   return {
     type: 'opened',
-    opened: { head: { sessionId: null, seq: null }, baseSessionId: null, turn: 1, warnings: [], ...change },
+    opened: {
+      outcome: 'opened',
+      head,
+      baseSessionId: null,
+      ticket: 1,
+      warnings: [],
+      origin: { kind: 'head', headSessionId: head.sessionId, headSeq: head.seq },
+      plan: planOf(steps),
+      ...change,
+    },
   };
 }
 
@@ -55,6 +97,30 @@ function committed(
 const run = (events: ChainEvent[]) => events.reduce(reduce, initialState(input));
 
 describe('the reducer', () => {
+  it('knows the steps, with kind and role, once the chain has opened', () => {
+    expect(initialState(input).steps).toEqual([]);
+    const { steps } = run([opened({}, ['build', 'deploy', 'metadata', 'compact'])]);
+    expect(steps.map(({ step, kind, role, status }) => [step, kind, role, status])).toEqual([
+      ['build', 'work', 'build', 'pending'],
+      ['deploy', 'activity', 'deploy', 'pending'],
+      ['metadata', 'submission', undefined, 'pending'],
+      ['compact', 'compaction', undefined, 'pending'],
+    ]);
+  });
+
+  it('tells where a queued chain stands, until it has opened', () => {
+    const queued: ChainEvent = {
+      type: 'queued',
+      queued: { outcome: 'queued', ticket: 7, position: 2, waitsFor: 'chain/a/b/c' },
+    };
+    expect(run([queued])).toMatchObject({
+      status: 'queued',
+      queue: { position: 2, waitsFor: 'chain/a/b/c' },
+    });
+    expect(run([queued, opened()])).not.toHaveProperty('queue');
+    expect(resultOf(run([queued]))).not.toHaveProperty('queue');
+  });
+
   it('threads the session id from step to step', () => {
     const state = run([
       opened(),
@@ -115,29 +181,96 @@ describe('the reducer', () => {
   });
 
   it('never moves the head back, whatever happens in whatever order', () => {
+    const anyStep = fc.constantFrom(...shippedSteps);
     const anyEvent = fc.oneof(
       fc
-        .record({ step: fc.constantFrom(...stepNames), seq: fc.integer({ min: 1, max: 20 }) })
+        .record({ step: anyStep, seq: fc.integer({ min: 1, max: 20 }) })
         .map(({ step, seq }) => committed(step, seq, null)),
-      fc.constantFrom(...stepNames).map((step): ChainEvent => ({
+      anyStep.map((step): ChainEvent => ({
         type: 'stepFailed',
         step,
         failure,
         attempts: 1,
         critical: step === 'build',
       })),
-      fc.constantFrom(...stepNames).map((step): ChainEvent => ({ type: 'stepStarted', step })),
+      anyStep.map((step): ChainEvent => ({ type: 'stepStarted', step })),
     );
     fc.assert(
       fc.property(fc.array(anyEvent), (events) => {
-        let state = initialState(input);
+        let state = run([opened()]);
         for (const event of events) {
           const before = state.head.seq ?? 0;
           state = reduce(state, event);
           expect(state.head.seq ?? 0).toBeGreaterThanOrEqual(before);
-          expect(state.steps.map(({ step }) => step)).toEqual([...stepNames]);
+          expect(state.steps.map(({ step }) => step)).toEqual(shippedSteps);
         }
       }),
     );
+  });
+});
+
+describe('an activity of the host', () => {
+  const before = [opened({}, ['build', 'deploy', 'notify', 'docs']), committed('build', 1, null)];
+  const failed = (critical: boolean): ChainEvent => ({
+    type: 'stepFailed',
+    step: 'deploy',
+    failure: { code: 'ACTIVITY_STEP_FAILED', message: 'the disk is full', remedy: 'look' },
+    attempts: 0,
+    critical,
+  });
+  const statusOf = (events: ChainEvent[]) =>
+    versionStatusOf(resultOf(run(events)), { succeeded: 'deployed', failed: 'failed' });
+
+  it('is seen while it runs, is completed, and moves no head', () => {
+    const running = run([...before, { type: 'stepStarted', step: 'deploy' }]);
+    expect(running.steps[1]).toMatchObject({ step: 'deploy', kind: 'activity', status: 'running' });
+    const state = reduce(running, { type: 'activityEnded', step: 'deploy' });
+    expect(state.steps[1]).toMatchObject({ status: 'completed', newSessionId: null, attempts: 0 });
+    expect(state.head).toEqual({ sessionId: 's1', seq: 1 });
+    expect(baseOf(state)).toBe('s1');
+    expect(resultOf(state).status).toBe('completed');
+  });
+
+  it('that fails is a warning, unless it is critical; the session of the build stays', () => {
+    const warned = run([...before, failed(false), committed('docs', 2, 's1')]);
+    expect(resultOf(warned)).toMatchObject({
+      status: 'completed_with_warnings',
+      warnings: ['deploy: the disk is full'],
+      head: { sessionId: 's2' },
+    });
+    const ended = resultOf(run([...before, failed(true)]));
+    expect(ended).toMatchObject({
+      status: 'failed',
+      failure: { code: 'ACTIVITY_STEP_FAILED' },
+      head: { sessionId: 's1' },
+    });
+    expect(ended.steps.map(({ status }) => status)).toEqual(['committed', 'failed', 'pending', 'pending']);
+  });
+
+  it('with the role deploy decides whether the version is deployed', () => {
+    expect(statusOf([...before, { type: 'activityEnded', step: 'deploy' }])).toBe('deployed');
+    expect(statusOf([...before, failed(false)])).toBe('failed');
+    expect(statusOf([...before, failed(true)])).toBe('failed');
+    expect(statusOf([...before, { type: 'stepCancelled', step: 'deploy' }])).toBe('failed');
+    expect(statusOf(before)).toBe('failed');
+  });
+
+  it('without it decides nothing: the build does', () => {
+    const withoutDeploy = [opened({}, ['build', 'notify']), committed('build', 1, null)];
+    const notFailed: ChainEvent = { ...failed(false), step: 'notify' } as ChainEvent;
+    expect(statusOf(withoutDeploy)).toBe('deployed');
+    expect(statusOf([...withoutDeploy, notFailed])).toBe('deployed');
+    expect(
+      statusOf([
+        opened({}, ['build', 'notify']),
+        { type: 'stepFailed', step: 'build', failure, attempts: 1, critical: true },
+      ]),
+    ).toBe('failed');
+  });
+
+  it('changes nothing of a version whose chain has no build', () => {
+    const deployOnly = [opened({}, ['deploy', 'docs'])];
+    expect(statusOf([...deployOnly, { type: 'activityEnded', step: 'deploy' }])).toBeNull();
+    expect(statusOf([...deployOnly, failed(true)])).toBeNull();
   });
 });

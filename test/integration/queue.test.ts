@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createChainRuns } from '../../temporal/runs.js';
 import { type SessionChain, type StartedChain, createSessionChain } from '../../client/session-chain.js';
-import { taskQueuesOf } from '../../contracts/policy.js';
 import { reconcile } from '../../storage/chains/queue.js';
+import { taskQueuesOf } from '../../temporal/names.js';
+import { createChainRuns } from '../../temporal/runs.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('turns');
+  stack = await startChainStack('queue');
   worker = await stack.startWorker();
 });
 afterAll(async () => {
@@ -25,14 +25,14 @@ async function heldChain(projectId?: string) {
   return { chain, build, request, sessionId };
 }
 
-/** Starts a chain and waits until it stands in line. */
-async function startInLine(projectId: string, sessionChain: SessionChain = stack.sessionChain) {
+/** Starts a chain and waits until it is queued. */
+async function startQueued(projectId: string, sessionChain: SessionChain = stack.sessionChain) {
   const chain = await sessionChain.start({ ...stack.request(projectId), steps: ['build'] });
-  await until(async () => (await sessionChain.state(chain)).line !== undefined);
+  await until(async () => (await sessionChain.state(chain)).queue !== undefined);
   return chain;
 }
 
-const lineOf = async (chain: StartedChain) => (await stack.sessionChain.state(chain)).line;
+const queueOf = async (chain: StartedChain) => (await stack.sessionChain.state(chain)).queue;
 const handleOf = ({ workflowId }: StartedChain) => stack.temporal.workflow.getHandle(workflowId);
 
 /** The current details, as Temporal's Web UI asks for them. */
@@ -43,7 +43,7 @@ async function detailsOf(chain: StartedChain): Promise<string | undefined> {
   return currentDetails;
 }
 
-/** How often a workflow fired a timer, was signalled, and asked for its turn. */
+/** How often a workflow fired a timer, was signalled, and asked for the project. */
 async function eventsOf(chain: StartedChain) {
   const { events } = await handleOf(chain).fetchHistory();
   const count = (has: (event: NonNullable<typeof events>[number]) => unknown) =>
@@ -56,14 +56,14 @@ async function eventsOf(chain: StartedChain) {
 }
 
 describe('chains that want a project on which another one works', () => {
-  it('wait in line, see where they stand, and go on in order from each other’s heads, woken by a hint', async () => {
+  it('wait in the queue, see their position, and go on in order from each other’s heads, woken by a hint', async () => {
     const { chain: first, build } = await heldChain();
-    const second = await startInLine(first.projectId);
-    const third = await startInLine(first.projectId);
-    expect(await lineOf(second)).toEqual({ place: 1, waitsFor: first.workflowId });
-    expect(await lineOf(third)).toEqual({ place: 2, waitsFor: first.workflowId });
+    const second = await startQueued(first.projectId);
+    const third = await startQueued(first.projectId);
+    expect(await queueOf(second)).toEqual({ position: 1, waitsFor: first.workflowId });
+    expect(await queueOf(third)).toEqual({ position: 2, waitsFor: first.workflowId });
     expect((await stack.sessionChain.state(third)).status).toBe('queued');
-    expect(await detailsOf(third)).toContain(`Place 2 in line, behind \`${first.workflowId}\``);
+    expect(await detailsOf(third)).toContain(`Position 2 in the queue, behind \`${first.workflowId}\``);
     expect(await attemptsOf(stack, first.projectId)).toHaveLength(1);
 
     build.release();
@@ -79,24 +79,24 @@ describe('chains that want a project on which another one works', () => {
     expect(await eventsOf(third)).toEqual({ timers: 0, signals: 1, asked: 2 });
   });
 
-  it('leave the line when they are cancelled; the others move up', async () => {
+  it('leave the queue when they are cancelled; the others move up', async () => {
     const { chain: first, build } = await heldChain();
-    const second = await startInLine(first.projectId);
-    const third = await startInLine(first.projectId);
+    const second = await startQueued(first.projectId);
+    const third = await startQueued(first.projectId);
     await stack.sessionChain.cancel(second);
     expect(await stack.sessionChain.wait(second)).toMatchObject({
       status: 'cancelled',
-      steps: [{ attempts: 0 }],
+      steps: [],
     });
-    expect(await lineOf(third)).toEqual({ place: 1, waitsFor: first.workflowId });
+    expect(await queueOf(third)).toEqual({ position: 1, waitsFor: first.workflowId });
     build.release();
     expect(await stack.sessionChain.wait(third)).toMatchObject({ status: 'completed', head: { seq: 2 } });
   });
 
-  it('pass over one that was terminated in line', async () => {
+  it('pass over one that was terminated in the queue', async () => {
     const { chain: first, build } = await heldChain();
-    const second = await startInLine(first.projectId);
-    const third = await startInLine(first.projectId);
+    const second = await startQueued(first.projectId);
+    const third = await startQueued(first.projectId);
     await handleOf(second).terminate();
     build.release();
     expect(await stack.sessionChain.wait(third)).toMatchObject({ status: 'completed', head: { seq: 2 } });
@@ -109,15 +109,15 @@ describe('chains that want a project on which another one works', () => {
 });
 
 describe('a holder that is gone without a word', () => {
-  it('is found by the next in line, which asks by itself, and fenced; its agent is stopped first', async () => {
+  it('is found by the next in the queue, which asks by itself, and fenced; its agent is stopped first', async () => {
     const { policy, temporal, database } = stack;
     const impatient = createSessionChain({
       pool: database.pool,
       temporal,
-      policy: { ...policy, turnWaitMs: { initial: 500, max: 1_000 } },
+      policy: { ...policy, queueWaitMs: { initial: 500, max: 1_000 } },
     });
     const { chain: first, build, sessionId } = await heldChain();
-    const second = await startInLine(first.projectId, impatient);
+    const second = await startQueued(first.projectId, impatient);
     await handleOf(first).terminate();
     const next = stack.model.holdNext((request) => request.sessionId !== sessionId);
     await next.reached;
@@ -134,9 +134,9 @@ describe('a holder that is gone without a word', () => {
     expect((await attemptsOf(stack, first.projectId))[0]).toMatchObject({ state: 'failed' });
   });
 
-  it('is reconciled by who only looks, also when its history is deleted; who waits is woken', async () => {
+  it('is reconciled by a mere look, also when its history is deleted; the chain that waits is woken', async () => {
     const { chain: first, build } = await heldChain();
-    const second = await startInLine(first.projectId);
+    const second = await startQueued(first.projectId);
     const { runId } = await handleOf(first).describe();
     await handleOf(first).terminate();
     await stack.temporal.workflowService.deleteWorkflowExecution({
@@ -188,8 +188,8 @@ describe('a worker that is frozen while another chain takes its project over', (
       temporal: stack.temporal,
       policy: {
         ...stack.policy,
-        taskQueues: taskQueuesOf(queue),
-        turnWaitMs: { initial: 500, max: 1_000 },
+        taskQueues: taskQueuesOf(queue).chains,
+        queueWaitMs: { initial: 500, max: 1_000 },
       },
     });
     const second = await elsewhere.start({ ...stack.request(first.projectId), steps: ['build'] });

@@ -1,0 +1,461 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { StartRequest } from '../../client/start-request.js';
+import type { ChainResult, ChainState } from '../../contracts/chain.js';
+import type { ActivityStepInput } from '../../contracts/plan.js';
+import { repeatedPart } from '../../dev/offline-model/request-log.js';
+import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { newKey, register } from '../support/chains.js';
+import { attemptsOf } from '../support/project-facts.js';
+
+/** A chain is what the configuration lists: one entry is one step, from the model to the ledger. */
+
+// The host's worker below is no part of what is tested.
+Runtime.install({
+  logger: new DefaultLogger('ERROR', () => undefined),
+  telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
+});
+
+let stack: ChainStack;
+const workers: TestWorker[] = [];
+beforeAll(async () => {
+  stack = await startChainStack('steps');
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+/** A worker with the shipped definition, or one with this body. */
+async function startWorker(body?: string): Promise<TestWorker> {
+  const worker = await stack.startWorker(
+    body === undefined ? {} : { SESSION_CHAIN_CONFIG: stack.configuration(body) },
+  );
+  workers.push(worker);
+  return worker;
+}
+
+async function stopWorkers(): Promise<void> {
+  await Promise.all(workers.splice(0).map((worker) => worker.kill('SIGTERM')));
+}
+
+const run = async (request: StartRequest): Promise<ChainResult> =>
+  await stack.sessionChain.wait(await stack.sessionChain.start(request));
+
+async function rows<Row extends object>(text: string, ...values: unknown[]): Promise<Row[]> {
+  return (await stack.database.pool.query<Row>(text, values)).rows;
+}
+
+const statusesOf = ({ steps }: ChainState) => steps.map(({ step, status }) => [step, status]);
+const sourcesOf = async (projectId: string) =>
+  (await stack.sessionChain.transitions(projectId)).map(({ source }) => source).reverse();
+const accountedSteps = async (projectId: string) =>
+  (
+    await rows<{ step: string }>(
+      `SELECT step FROM project_ai_session_metrics WHERE project_id = $1 AND outcome = 'committed' ORDER BY id`,
+      projectId,
+    )
+  ).map(({ step }) => step);
+const versionOf = async (versionId: string) =>
+  (
+    await rows<{ status: string; ai_metadata: object | null }>(
+      'SELECT status, ai_metadata FROM project_versions WHERE version_id = $1',
+      versionId,
+    )
+  )[0];
+
+/** The activities that a chain scheduled, in their order. */
+async function activitiesOf(workflowId: string): Promise<{ type: string; taskQueue: string }[]> {
+  const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
+  return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) =>
+    scheduled
+      ? [{ type: scheduled.activityType?.name ?? '', taskQueue: scheduled.taskQueue?.name ?? '' }]
+      : [],
+  );
+}
+
+/** How much of the last request of each step the first one of the next step repeats, from its first byte. */
+function repeatedAtBoundaries({ steps }: ChainState): number[] {
+  const requestsOf = (sessionId: string | null) =>
+    stack.model.requests.filter((request) => request.sessionId === sessionId);
+  return steps.slice(1).map(({ step, newSessionId }, index) => {
+    const [last, first] = [requestsOf(steps[index]?.newSessionId ?? '').at(-1), requestsOf(newSessionId)[0]];
+    if (!last || !first) throw new Error(`The model was not asked before or in the step ${step}.`);
+    return repeatedPart(last, first);
+  });
+}
+
+/** All that Temporal keeps of a chain, as text: payloads are decoded. */
+async function wordsInHistory(workflowId: string): Promise<string> {
+  const history = historyToJSON(await stack.temporal.workflow.getHandle(workflowId).fetchHistory());
+  const payloads = [...history.matchAll(/"data": ?"([^"]*)"/g)].map(([, data]) =>
+    Buffer.from(data ?? '', 'base64').toString(),
+  );
+  return [history, ...payloads].join('\n');
+}
+
+describe('one more entry in the list of the shipped steps', () => {
+  afterEach(stopWorkers);
+
+  it('is one more step of the chain, from the model to the ledger', async () => {
+    await startWorker(`{
+      steps: ['build', { name: 'test', kind: 'work', prompt: () => 'Test the app.' }, 'metadata', 'docs', 'compact'],
+    }`);
+    const steps = ['build', 'test', 'metadata', 'docs', 'compact'];
+    const request = stack.request();
+    const result = await run(request);
+    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: 5 } });
+    expect(statusesOf(result)).toEqual(steps.map((step) => [step, 'committed']));
+    for (const [index, { oldSessionId }] of result.steps.entries()) {
+      expect(oldSessionId).toBe(result.steps[index - 1]?.newSessionId ?? null);
+    }
+    expect(result.head.sessionId).toBe(result.steps.at(-1)?.newSessionId);
+    expect(await sourcesOf(request.projectId)).toEqual(steps);
+    expect(await accountedSteps(request.projectId)).toEqual(steps);
+    expect((await attemptsOf(stack, request.projectId)).map(({ step }) => step)).toEqual(steps);
+    expect(repeatedAtBoundaries(result)).toEqual([1, 1, 1, 1]);
+
+    const asked = stack.model.requests.find(({ sessionId }) => sessionId === result.steps[1]?.newSessionId);
+    expect(asked).toMatchObject({ step: 'test', kind: 'work' });
+    expect(asked?.bodyText).toContain('Test the app.');
+    expect(readFileSync(join(request.workspace, 'test.md'), 'utf8')).toMatch(/^# test$/m);
+    expect(await versionOf(request.versionId)).toMatchObject({
+      status: 'deployed',
+      ai_metadata: { name: expect.any(String) },
+    });
+  });
+});
+
+describe('steps of every kind', () => {
+  const agentSteps = ['build', 'test', 'metadata', 'review', 'followup', 'docs', 'compact'];
+  const steps = [...agentSteps, 'deploy'];
+  const calls: ActivityStepInput[] = [];
+  let host: { worker: Worker; running: Promise<void>; connection: NativeConnection };
+  let taskQueue: string;
+  let request: ReturnType<ChainStack['request']>;
+  let result: ChainResult;
+
+  beforeAll(async () => {
+    taskQueue = `${stack.policy.taskQueues.chains}-host`;
+    const connection = await NativeConnection.connect({
+      address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+    });
+    const hostWorker = await Worker.create({
+      connection,
+      taskQueue,
+      activities: { deployVersion: async (call: ActivityStepInput) => void calls.push(call) },
+    });
+    host = { worker: hostWorker, connection, running: hostWorker.run() };
+    await startWorker(`{
+      steps: [
+        'build',
+        { name: 'test', kind: 'work', prompt: () => 'Test the app.' },
+        'metadata',
+        {
+          name: 'review',
+          kind: 'submission',
+          schema: {
+            type: 'object',
+            properties: {
+              verdict: { type: 'string', enum: ['accepted', 'rejected'] },
+              notes: { type: 'array', items: { type: 'string' } },
+            },
+            required: ['verdict', 'notes'],
+          },
+          prompt: () => 'Review the app.',
+        },
+        {
+          name: 'followup',
+          kind: 'work',
+          prompt: ({ values }) => \`Act on the review. Values: \${JSON.stringify(values.review)}\`,
+        },
+        'docs',
+        'compact',
+        { name: 'deploy', kind: 'activity', role: 'deploy', activity: 'deployVersion', taskQueue: '${taskQueue}' },
+      ],
+    }`);
+    request = stack.request();
+    result = await run(request);
+  });
+  afterAll(async () => {
+    host.worker.shutdown();
+    await host.running;
+    await host.connection.close();
+    await stopWorkers();
+  });
+
+  it('run in the order of the list; each that moves the head has a transition with its name as source', async () => {
+    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: agentSteps.length } });
+    expect(statusesOf(result)).toEqual(
+      steps.map((step) => [step, step === 'deploy' ? 'completed' : 'committed']),
+    );
+    expect(result.steps.map(({ kind }) => kind)).toEqual([
+      ...['work', 'work', 'submission', 'submission', 'work', 'work', 'compaction', 'activity'],
+    ]);
+    expect(await sourcesOf(request.projectId)).toEqual(agentSteps);
+  });
+
+  it('are each an activity type of its own in the history', async () => {
+    const { agents } = stack.policy.taskQueues;
+    const scheduled = await activitiesOf(chainWorkflowId(result));
+    expect(scheduled.filter((activity) => activity.taskQueue === agents).map(({ type }) => type)).toEqual(
+      agentSteps,
+    );
+    expect(scheduled.filter((activity) => activity.taskQueue === taskQueue)).toEqual([
+      { type: 'deployVersion', taskQueue },
+    ]);
+  });
+
+  it('repeat all of the prompt before them', () => {
+    const ofAgents = { ...result, steps: result.steps.filter(({ kind }) => kind !== 'activity') };
+    expect(repeatedAtBoundaries(ofAgents)).toEqual(agentSteps.slice(1).map(() => 1));
+  });
+
+  it('have a row each in the ledger, where they run Claude Code', async () => {
+    expect(await accountedSteps(request.projectId)).toEqual(agentSteps);
+    const { steps: spent } = await stack.sessionChain.chainSpend(result);
+    expect(spent.map(({ step }) => step)).toEqual(agentSteps);
+    for (const { costUsd } of spent) expect(costUsd).toBeGreaterThan(0);
+  });
+
+  it('hand in values that the database keeps and later prompts get', async () => {
+    const journalled = await rows<{ step: string; value: Record<string, unknown> }>(
+      'SELECT step, value FROM session_chain.attempts WHERE project_id = $1 AND value IS NOT NULL ORDER BY id',
+      request.projectId,
+    );
+    expect(journalled.map(({ step }) => step)).toEqual(['metadata', 'review']);
+    const [metadata, review] = journalled.map(({ value }) => value);
+    expect(review).toEqual({ verdict: 'accepted', notes: [expect.stringMatching(/\w/)] });
+
+    const state = await stack.sessionChain.state(result);
+    const values = state.steps.flatMap(({ step, value }) => (value ? [[step, value]] : []));
+    expect(values).toEqual([
+      ['metadata', metadata],
+      ['review', review],
+    ]);
+    // Only the column that a step names gets its value.
+    expect((await versionOf(request.versionId))?.ai_metadata).toEqual(metadata);
+
+    const followUp = result.steps.find(({ step }) => step === 'followup')?.newSessionId;
+    const asked = stack.model.requests.find(({ sessionId }) => sessionId === followUp);
+    expect(asked?.bodyText).toContain(JSON.stringify(`Values: ${JSON.stringify(review)}`).slice(1, -1));
+    expect(readFileSync(join(request.workspace, 'followup.md'), 'utf8')).toContain(
+      `Values: ${JSON.stringify(review)}`,
+    );
+    expect(await wordsInHistory(chainWorkflowId(result))).not.toContain('verdict');
+  });
+
+  it('deploy the version by the activity of the host, which is called once with the final head', async () => {
+    const { projectId, versionId, workspace } = request;
+    expect(calls).toEqual([
+      {
+        ...{ projectId, versionId, buildId: versionId, step: 'deploy', workspace },
+        key: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        ...{ sessionId: result.head.sessionId, seq: result.head.seq },
+      },
+    ]);
+    expect(await versionOf(versionId)).toMatchObject({ status: 'deployed' });
+    expect(
+      await rows(
+        `SELECT s.step, s.role, s.state, s.calls, s.key, s.session_id, s.seq FROM session_chain.activity_steps s
+         JOIN session_chain.chains c ON c.id = s.chain WHERE c.project_id = $1`,
+        projectId,
+      ),
+    ).toEqual([
+      {
+        ...{ step: 'deploy', role: 'deploy', state: 'completed', calls: 1, key: calls[0]?.key },
+        ...{ session_id: result.head.sessionId, seq: result.head.seq },
+      },
+    ]);
+  });
+});
+
+describe('two definitions during a rollout', () => {
+  const planned = `{ steps: ['build', { name: 'docs', prompt: () => 'Write the documents as planned.' }] }`;
+  afterEach(stopWorkers);
+
+  it.each([
+    // The build is the same in both.
+    [
+      'build',
+      'another prompt',
+      `{ steps: ['build', { name: 'docs', prompt: () => 'Write other documents.' }] }`,
+    ],
+    ['docs', 'no such step', `{ steps: ['build'] }`],
+  ])(
+    'stopped in %s: a worker with %s leaves it to one with the definition of the plan',
+    async (stopped, _other, other) => {
+      await startWorker(planned);
+      const request = stack.request();
+      const held = stack.model.holdNext(
+        ({ step, bodyText }) => step === stopped && bodyText.includes(request.projectId),
+      );
+      const started = await stack.sessionChain.start(request);
+      await held.reached;
+      await stopWorkers();
+      held.remove();
+
+      const otherWorker = await startWorker(other);
+      await until(async () => (await stack.sessionChain.state(started)).status === 'waiting');
+      const requests = stack.model.requests.length;
+      const [chain] = await rows<{ waiting_for: string; waiting_until: Date }>(
+        'SELECT waiting_for, waiting_until FROM session_chain.chains WHERE project_id = $1',
+        request.projectId,
+      );
+      expect(chain).toEqual({
+        waiting_for: expect.stringMatching(/^docs: a worker with the definition [0-9a-f]{12}$/),
+        waiting_until: expect.any(Date),
+      });
+      const waiting = {
+        status: 'waiting',
+        steps: [
+          { step: 'build', status: 'committed' },
+          {
+            step: 'docs',
+            status: 'waiting',
+            reason: expect.stringContaining('worker with the definition'),
+          },
+        ],
+      };
+      expect(await stack.sessionChain.state(started)).toMatchObject({
+        ...waiting,
+        waitingUntil: expect.stringMatching(/^\d{4}-/),
+      });
+      const handle = stack.temporal.workflow.getHandle(started.workflowId);
+      expect(await handle.query<ChainState>('chainState')).toMatchObject(waiting);
+      const attempts = await attemptsOf(stack, request.projectId);
+
+      await startWorker(planned);
+      await otherWorker.kill('SIGTERM');
+      const result = await stack.sessionChain.wait(started);
+      expect(result).toMatchObject({ status: 'completed', head: { seq: 2 } });
+      // Waiting used no attempt up, and nothing was asked of the model meanwhile.
+      expect((await attemptsOf(stack, request.projectId)).map(({ step }) => step)).toEqual([
+        ...attempts.map(({ step }) => step),
+        'docs',
+      ]);
+      const [first] = stack.model.requests.slice(requests);
+      expect(first).toMatchObject({ step: 'docs' });
+      expect(first?.bodyText).toContain('Write the documents as planned.');
+      expect(
+        stack.model.requests
+          .slice(requests)
+          .filter(({ bodyText }) => bodyText.includes('Write other documents.')),
+      ).toEqual([]);
+      expect(
+        await rows(
+          'SELECT waiting_for, waiting_until FROM session_chain.chains WHERE project_id = $1',
+          request.projectId,
+        ),
+      ).toEqual([{ waiting_for: null, waiting_until: null }]);
+    },
+  );
+});
+
+describe('an input of a version that the worker does not know', () => {
+  afterEach(stopWorkers);
+
+  it('fails the workflow for good, closes the chain, and leaves the project free', async () => {
+    await startWorker();
+    const request = stack.request();
+    const key = newKey(request.projectId);
+    await register(stack.database.pool, key);
+    const handle = await stack.temporal.workflow.start(workflowTypes.chain, {
+      args: [{ version: 99 }],
+      workflowId: chainWorkflowId(key),
+      taskQueue: stack.policy.taskQueues.chains,
+    });
+    const error: unknown = await handle.result().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(WorkflowFailedError);
+    const { cause } = error as WorkflowFailedError;
+    expect(cause).toBeInstanceOf(ApplicationFailure);
+    expect(cause).toMatchObject({
+      type: 'PAYLOAD_UNKNOWN',
+      nonRetryable: true,
+      message: expect.stringContaining('99'),
+    });
+    expect(await stack.sessionChain.state(key)).toMatchObject({
+      status: 'failed',
+      failure: {
+        code: 'PAYLOAD_UNKNOWN',
+        message: expect.stringContaining('99'),
+        remedy: expect.stringMatching(/\w/),
+      },
+    });
+
+    const next = await run({ ...request, steps: ['build'] });
+    expect(next).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    // And the chain itself may be started again by a client that the workers understand.
+    const again = await run({ ...request, ...key, steps: ['metadata'] });
+    expect(again).toMatchObject({ status: 'completed', head: { seq: 2 } });
+  });
+});
+
+describe('a model service that quotes the request in its error', () => {
+  const instruction = 'Paint the lighthouse of Bell Rock';
+  const message = `messages.1.content: "${instruction}" is not a valid prompt`;
+  beforeAll(async () => {
+    await startWorker();
+  });
+  afterAll(stopWorkers);
+
+  async function cli(...args: string[]): Promise<string> {
+    const main = join(process.cwd(), 'dist/cli/main.js');
+    const { stdout } = await promisify(execFile)(process.execPath, [main, ...args], {
+      cwd: '/',
+      env: {
+        PATH: process.env['PATH'],
+        DATABASE_URL: stack.database.url,
+        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+        SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
+      },
+    });
+    return stdout;
+  }
+
+  it.each([
+    ['build', 'failed'],
+    ['docs', 'completed_with_warnings'],
+  ])('in the step %s leaves no word of it in the history, and is told in full', async (failing, status) => {
+    const request = { ...stack.request(), instruction, steps: ['build', 'docs'] };
+    const { projectId, versionId } = request;
+    const injected = stack.model.inject({
+      when: ({ step, bodyText }) => step === failing && bodyText.includes(projectId),
+      times: Infinity,
+      fail: { status: 400, message },
+    });
+    const started = await stack.sessionChain.start(request);
+    const result = await stack.sessionChain.wait(started);
+    injected.remove();
+    expect(result.status).toBe(status);
+    const handle = stack.temporal.workflow.getHandle(started.workflowId);
+    const told = [
+      await wordsInHistory(started.workflowId),
+      JSON.stringify(await handle.query<ChainState>('chainState')),
+      JSON.stringify(await handle.query('__temporal_workflow_metadata')),
+    ].join('\n');
+    expect(told).toContain('MODEL_REJECTED');
+    expect(told).not.toMatch(/lighthouse|Bell Rock|valid prompt/i);
+
+    const inFull = expect.stringContaining(message);
+    const state = await stack.sessionChain.state(started);
+    expect(state.steps.find(({ step }) => step === failing)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'MODEL_REJECTED', message: inFull },
+    });
+    expect(state).toMatchObject(
+      failing === 'build' ? { failure: { message: inFull } } : { warnings: [inFull] },
+    );
+    expect(result).toEqual(state);
+    const named = ['--project', projectId, '--version', versionId];
+    expect(await cli('status', ...named)).toContain(message);
+    expect(await cli('chain', ...named)).toContain(message);
+  });
+});
