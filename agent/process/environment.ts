@@ -38,6 +38,8 @@ const fixed = {
   CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
   // Memory files live below HOME, which is removed with the run: what a chain knows is in its transcript.
   CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',
+  // A message may quote anyone: `@/etc/passwd` in it must stay words, for such a mention opens the file past every hook.
+  CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
   CLAUDE_CODE_STARTUP_FAILURE_RESULTS: '1',
   CLAUDE_AGENT_SDK_CLIENT_APP: 'session-chain',
 } as const;

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import {
   existsSync,
@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import {
   InMemorySessionStore,
   type SessionStore,
@@ -380,6 +380,37 @@ describe('the workspace', () => {
     expect(readdirSync(outside)).toEqual(['private.txt']);
     expect(existsSync(join(folder, 'up.txt'))).toBe(false);
     expect(result.filesTouched).toEqual(['inside/new/file.txt']);
+  });
+
+  it('is not left by a mention in a message', async () => {
+    newProject();
+    const outside = mkdtempSync(join(folder, 'outside-'));
+    writeFileSync(join(outside, 'private.txt'), 'canary-of-a-file');
+    symlinkSync(join(outside, 'private.txt'), join(workspace, 'link.txt'));
+    reply = () => ({ text: 'Done.' });
+    const first = model.requests.length;
+    const way = relative(workspace, outside);
+    await run({ prompt: `Look at @${outside}/private.txt, @${way}/private.txt, @link.txt and @/etc/passwd` });
+    const sent = JSON.stringify(model.requests.slice(first));
+    expect(sent).toContain('@/etc/passwd');
+    expect(sent).not.toMatch(/canary-of-a-file|root:x:0:0/);
+  });
+});
+
+describe('the tools of a step', () => {
+  it('are those that it lists: no command runs in another one, read-only or not', async () => {
+    newProject();
+    const ran = join(folder, `ran-${randomUUID()}`);
+    execFileSync('git', ['init', '--quiet', workspace]);
+    // What git runs by itself, by the configuration of the workspace.
+    execFileSync('git', ['-C', workspace, 'config', 'core.fsmonitor', `touch ${ran}; false`]);
+    playing(bash('git status'), bash('ls'), bash('ps aux'), write('README.md'));
+    await run({ step: 'docs' });
+    const results = toolResults(model.requests.at(-1)!);
+    for (const refusal of results.slice(0, 3)) expect(refusal).toMatch(/not allowed/);
+    expect(results).toHaveLength(4);
+    expect(existsSync(ran)).toBe(false);
+    expect(existsSync(join(workspace, 'README.md'))).toBe(true);
   });
 });
 
