@@ -125,7 +125,8 @@ async function commitStep(
   return committed.result;
 }
 
-const slowestLookMs = 60_000;
+// A chain may wait for weeks, and each look adds to its history.
+const slowestLookMs = 600_000;
 
 /**
  * This worker has another definition of the step than the chain was planned with: during a rollout another worker has the
@@ -149,7 +150,7 @@ export async function leaveToOthers(
     outcome: 'waiting',
     ...{ step, waitMs },
     attempt: 0,
-    reason: `No worker with the definition ${plan.digest.slice(0, 12)} of the step has taken it.`,
+    reason: `No worker with the definition ${plan.digest.slice(0, 12)} of the step has taken it: start one, or cancel the chain and start it again.`,
   };
 }
 

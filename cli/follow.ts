@@ -10,7 +10,7 @@ import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
-import { formatDuration, queuePosition, stepLine } from './format.js';
+import { formatDuration, queuePosition, stepLine, stepWidth } from './format.js';
 import { type OutputFormat, mayColour, note, print } from './output.js';
 import { pollersOf } from './task-queues.js';
 
@@ -133,18 +133,24 @@ function createView(stream: NodeJS.WriteStream): View {
     stream.write(`${line}\n`);
   };
   const finish = (state: ChainState) => {
-    for (const step of state.steps) {
+    for (const [index, step] of state.steps.entries()) {
       if (shown.has(step.step) || ['pending', 'running', 'waiting'].includes(step.status)) continue;
       // The journal says `failed` of an attempt that is going to be repeated.
-      if (step.status === 'failed' && !isClosed(state.status)) continue;
+      const isOver =
+        isClosed(state.status) || state.steps.slice(index + 1).some(({ status }) => status !== 'pending');
+      if (step.status === 'failed' && !isOver) continue;
       shown.add(step.step);
-      say(stepLine(step));
+      say(stepLine(step, stepWidth(state.steps)));
     }
   };
   return {
     clear,
     finish,
     show(state, progress) {
+      if (!stream.isTTY && standing(state) !== lastSaid) {
+        lastSaid = standing(state);
+        say(lastSaid);
+      }
       finish(state);
       if (stream.isTTY) {
         const step = progress?.step ?? state.status;
@@ -156,9 +162,6 @@ function createView(stream: NodeJS.WriteStream): View {
             Math.max(20, (stream.columns || 80) - 1),
           ),
         );
-      } else if (standing(state) !== lastSaid) {
-        lastSaid = standing(state);
-        say(lastSaid);
       }
     },
   };
@@ -174,11 +177,11 @@ export function liveLine(state: ChainState, progress: LiveProgress | null, elaps
   const elapsed = elapsedMs === undefined ? [] : [formatDuration(elapsedMs)];
   if (!progress) {
     const waiting = state.steps.find(({ status }) => status === 'waiting');
-    return [waiting ? stepLine(waiting) : standing(state), ...elapsed].join('  ');
+    return [waiting ? stepLine(waiting, stepWidth(state.steps)) : standing(state), ...elapsed].join('  ');
   }
   const { step, turns, activity, tries, lastFailure } = progress;
   return [
-    step.padEnd(8),
+    step.padEnd(stepWidth(state.steps)),
     ...(turns === undefined ? [] : [`${turns} ${turns === 1 ? 'turn' : 'turns'}`]),
     ...(activity === undefined ? [] : [activity]),
     ...(tries > 1 ? [`try ${tries}`] : []),

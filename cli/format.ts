@@ -109,9 +109,14 @@ export function queuePosition({ position, waitsFor }: QueuePosition): string {
   return `position ${position}, behind ${waitsFor}`;
 }
 
+/** The column of step names of a chain: as wide as the longest. */
+export function stepWidth(steps: readonly Pick<StepState, 'step'>[]): number {
+  return Math.max(8, ...steps.map(({ step }) => step.length));
+}
+
 /** One line of a step that has come to its end. */
-export function stepLine(step: StepState): string {
-  const name = step.step.padEnd(8);
+export function stepLine(step: StepState, width = 8): string {
+  const name = step.step.padEnd(width);
   switch (step.status) {
     case 'committed':
       return [

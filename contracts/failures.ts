@@ -29,7 +29,7 @@ const failures = {
     summary: "The host's activity failed.",
     retryable: false,
     remedy:
-      'Look at the activity and its worker in the Temporal UI, then start the chain again; its steps are not repeated.',
+      'Look at the activity and its worker in the Temporal UI, then start the chain again; committed steps are not repeated.',
   },
   PROJECT_NOT_FOUND: {
     summary: 'The project is not in the table projects.',

@@ -25,7 +25,15 @@ const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/;
 
 export const parseProjectId = (value: string): ProjectId => parseId('project id', value) as ProjectId;
 export const parseVersionId = (value: string): VersionId => parseId('version id', value) as VersionId;
-export const parseBuildId = (value: string): BuildId => parseId('build id', value) as BuildId;
+/** What begins with `chat:` or `record:` names operations outside of chains. */
+export const parseBuildId = (value: string): BuildId => {
+  if (!/^(chat|record):/.test(value)) return parseId('build id', value) as BuildId;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The build id ${JSON.stringify(value.slice(0, 300))} is reserved.`,
+    'Use one that does not begin with "chat:" or "record:".',
+  );
+};
 export const parseChatId = (value: string): string => parseId('chat id', value);
 export const parseMessageId = (value: string): string => parseId('message id', value);
 export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;

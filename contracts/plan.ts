@@ -28,6 +28,8 @@ export interface ChainOverrides {
 export interface ChainPlan {
   version: typeof payloadVersion;
   steps: StepPlan[];
+  /** The definition has a step of the role `deploy`, be it among these steps or not: a build alone deploys nothing. */
+  deploys?: true;
   budget: ChainBudget;
 }
 

@@ -336,12 +336,17 @@ function troubleWithNames(listed: NonNullable<ChainDefinitionInput['steps']>): s
 }
 
 function troubleWithRoles(steps: readonly StepDefinition[]): string[] {
-  return (['build', 'deploy'] as const).flatMap((role) => {
-    const having = steps.filter((step) => 'role' in step && step.role === role).map(({ name }) => name);
-    return having.length > 1
-      ? [`steps.${having[1] ?? ''}.role: only one step has the role ${role}, and ${having[0] ?? ''} has it`]
+  const having = (role: 'build' | 'deploy') => steps.filter((step) => 'role' in step && step.role === role);
+  const twice = (['build', 'deploy'] as const).flatMap((role) => {
+    const [first, second] = having(role);
+    return first && second
+      ? [`steps.${second.name}.role: only one step has the role ${role}, and ${first.name} has it`]
       : [];
   });
+  const [[build], [deploy]] = [having('build'), having('deploy')];
+  return build && deploy && steps.indexOf(deploy) < steps.indexOf(build)
+    ? [...twice, `steps.${deploy.name}.role: a deploy step comes after the build, the step ${build.name}`]
+    : twice;
 }
 
 function troubleWithColumns(steps: readonly StepDefinition[]): string[] {

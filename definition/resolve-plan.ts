@@ -31,8 +31,15 @@ export function resolvePlan(
     limits[name] = { ...limits[name], ...given };
   }
   requireSteps(definition, definition.steps, only ?? []);
-  // An activity of the host has its limits in the definition alone.
-  requireSteps(definition, definition.steps.filter(isAgentStep), Object.keys(limits));
+  requireSteps(definition, definition.steps, Object.keys(limits));
+  const activity = definition.steps.find((step) => !isAgentStep(step) && limits[step.name]);
+  if (activity) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `The step ${activity.name} is an activity of the host, which a start gives no limits.`,
+      `Set them where the step is defined: ${definition.file ?? 'the shipped definition'}.`,
+    );
+  }
   const named = <Field extends keyof ChainOverrides>(field: Field) =>
     overrides.map((one) => one[field]).findLast((value) => value !== undefined);
   const steps = definition.steps
@@ -44,6 +51,7 @@ export function resolvePlan(
     plan: {
       version: payloadVersion,
       steps,
+      ...(definition.steps.some((step) => 'role' in step && step.role === 'deploy') ? { deploys: true } : {}),
       budget: Object.assign({}, ...overrides.map(({ budget }) => budget)) as ChainBudget,
     },
     reset: { ...definition.reset, ...(Object.assign({}, ...overrides.map(({ reset }) => reset)) as object) },

@@ -12,7 +12,11 @@ const closingMs = 2_000;
  */
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);
-  const log = pino({ level: config.SESSION_CHAIN_LOG_LEVEL }, pino.destination(2));
+  const log = pino(
+    // The SDK's own messages name theirs `error`.
+    { level: config.SESSION_CHAIN_LOG_LEVEL, serializers: { error: pino.stdSerializers.err } },
+    pino.destination(2),
+  );
   const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) =>
     log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
   );

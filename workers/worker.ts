@@ -20,7 +20,8 @@ import { createCheckpoint } from '../storage/checkpoint.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
-import { type ChainDefinition, submissionSteps } from '../definition/definition.js';
+import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
+import { stepDigest } from '../definition/digest.js';
 import { listenForStopRequests } from '../storage/chains/stop-requests.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { connectNative } from '../temporal/connect-native.js';
@@ -88,6 +89,11 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
         maxAgents: config.SESSION_CHAIN_MAX_AGENTS,
         maxChats: config.SESSION_CHAIN_MAX_CHATS,
         definition: definition.file ?? 'shipped',
+        steps: Object.fromEntries(
+          definition.steps
+            .filter(isAgentStep)
+            .map((step) => [step.name, stepDigest(definition, step).slice(0, 12)]),
+        ),
       },
       'The worker is ready.',
     );

@@ -49,6 +49,7 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   if (input?.version !== payloadVersion) return await rejectUnknownPayload(input);
   let state = initialState(input);
   let ticket: number | null = null;
+  let deploys: true | undefined;
   const apply = (event: ChainEvent): void => {
     state = reduce(state, event);
     setCurrentDetails(chainDetails(state));
@@ -72,6 +73,7 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     });
     ticket = opened.ticket;
     if (opened.plan?.version !== payloadVersion) throw unknownPayload('the plan', opened.plan?.version);
+    deploys = opened.plan.deploys;
     apply({ type: 'opened', opened });
     for (const step of opened.plan.steps) {
       const ended = await runStep(step, input, opened, () => state, apply);
@@ -90,7 +92,7 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
       ...keyOf(input),
       ticket,
       result,
-      versionStatus: versionStatusOf(result, input.policy.versionStatus),
+      versionStatus: versionStatusOf(result, input.policy.versionStatus, deploys),
     }),
   );
   setCurrentDetails(chainDetails(result));

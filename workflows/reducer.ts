@@ -124,18 +124,20 @@ export function baseOf(state: ChainState): ChainState['baseSessionId'] {
 }
 
 /**
- * `project_versions.status` after a chain; null leaves it alone, as a chain without a build does. Where the host deploys by a
- * step of its own, that one says whether the version is deployed.
+ * `project_versions.status` after a chain; null leaves it alone, as a chain does that neither builds nor deploys. Where the host deploys by a
+ * step of its own (`deploys`), that one says whether the version is deployed, and a chain without it at most that it failed.
  */
 export function versionStatusOf(
   { steps }: ChainResult,
   { succeeded, failed }: ChainPolicy['versionStatus'],
+  deploys = false,
 ): string | null {
   const build = steps.find(({ role }) => role === 'build');
-  if (!build) return null;
   const deploy = steps.find(({ role }) => role === 'deploy');
-  const isDeployed = build.status === 'committed' && (deploy?.status ?? 'completed') === 'completed';
-  return isDeployed ? succeeded : failed;
+  if (!build && !deploy) return null;
+  if (build && build.status !== 'committed') return failed;
+  if (deploy) return deploy.status === 'completed' ? succeeded : failed;
+  return deploys ? null : succeeded;
 }
 
 function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): ChainState {

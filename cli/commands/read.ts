@@ -30,6 +30,7 @@ import {
   sessionMove,
   shortId,
   table,
+  stepWidth,
 } from '../format.js';
 import { type OutputFormat, mayColour, note, outputOption, print, wholeNumber } from '../output.js';
 
@@ -279,7 +280,7 @@ export function chainCommand(): Command {
             'sessions:',
             ...state.steps
               .filter((step) => step.newSessionId !== null)
-              .map((step) => `  ${step.step.padEnd(8)}  ${sessionMove(step)}`),
+              .map((step) => `  ${step.step.padEnd(stepWidth(state.steps))}  ${sessionMove(step)}`),
             '',
             'lineage of the head, the newest first:',
             ...(lineage.length > 0 ? lineage.map((id) => `  ${id}`) : ['  (none)']),

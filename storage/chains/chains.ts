@@ -137,7 +137,9 @@ export async function openChain(
     origin: ChainOrigin;
   }>(pool, {
     name: 'open_chain',
-    text: 'SELECT * FROM session_chain.open_chain($1, $2, $3, $4, $5, $6, $7)',
+    text: `SELECT outcome, head_session_id, base_session_id, seq, adopted_session_id, head_was_cleared, ticket, "position",
+             blocker_workflow_id, blocker_run_id, blocker_home, blocker_holds, wait_ms, origin
+           FROM session_chain.open_chain($1, $2, $3, $4, $5, $6, $7)`,
     values: [
       chain.projectId,
       chain.chainId,
@@ -223,7 +225,8 @@ export async function closeChain(
 ): Promise<{ outcome: 'closed' | 'fenced'; next: ChainRun | null }> {
   const row = await queryOne<NextRow & { outcome: 'closed' | 'fenced' }>(pool, {
     name: 'close_chain',
-    text: 'SELECT * FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7, $8)',
+    text: `SELECT outcome, next_workflow_id, next_run_id, next_home
+           FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [
       projectId,
       versionId,
@@ -247,7 +250,8 @@ export type ReleaseOutcome =
 export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainRun): Promise<ReleaseOutcome> {
   const row = await queryOne<NextRow & { outcome: ReleaseOutcome['outcome']; wait_ms: number }>(pool, {
     name: 'release_chain',
-    text: 'SELECT * FROM session_chain.release_chain($1, $2, $3)',
+    text: `SELECT outcome, wait_ms, next_workflow_id, next_run_id, next_home
+           FROM session_chain.release_chain($1, $2, $3)`,
     values: [projectId, run.workflowId, run.runId],
   });
   return row.outcome === 'former_agent_alive'
@@ -272,15 +276,15 @@ export async function noteFailure(
 /** Marks that a chain waits though no attempt was begun; `waitingFor` is a label. The next operation sets it running again. */
 export async function noteWaiting(
   pool: Pool,
-  { projectId, chainId }: ChainKey & { chainId: ChainId },
+  { projectId, chainId, ticket }: { projectId: ProjectId; chainId: ChainId; ticket: number },
   { waitMs, waitingFor }: { waitMs: number; waitingFor: string },
 ): Promise<void> {
   await queryRows(pool, {
     name: 'note_waiting',
     text: `UPDATE session_chain.chains SET status = 'waiting', waiting_for = $4,
              waiting_until = clock_timestamp() + $3 * interval '1 ms'
-           WHERE id = $1 AND project_id = $2 AND status IN ('running', 'waiting')`,
-    values: [chainId, projectId, Math.ceil(waitMs), waitingFor],
+           WHERE id = $1 AND project_id = $2 AND ticket = $5 AND status IN ('running', 'waiting')`,
+    values: [chainId, projectId, Math.ceil(waitMs), waitingFor, ticket],
   });
 }
 

@@ -170,7 +170,7 @@ async function readTables(connection: Connection): Promise<Map<HostTable, Table>
   const rows = await queryRows<Column & { table: HostTable; kind: string }>(connection, {
     text: `SELECT c.relname AS table, c.relkind AS kind, a.attname AS name,
              format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS type,
-             information_schema._pg_char_max_length(a.atttypid, a.atttypmod) AS "maxLength", a.attnotnull AS "isRequired",
+             information_schema._pg_char_max_length(information_schema._pg_truetypid(a, t), information_schema._pg_truetypmod(a, t)) AS "maxLength", a.attnotnull AS "isRequired",
              a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS "hasDefault",
              EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indpred IS NULL
                AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) AS "isUnique"
@@ -293,20 +293,28 @@ function lengthObstacles({ type, maxLength }: Column, sources: readonly string[]
   ];
 }
 
-/** Rules of a host that do not know every source. */
+/** Rules of a host that do not know every source, on the column or on its domain. */
 async function narrowChecks(connection: Connection, sources: readonly string[]): Promise<Obstacle[]> {
-  const checks = await queryRows<{ name: string; definition: string; rule: string; isAlone: boolean }>(
-    connection,
-    {
-      text: `SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, pg_get_expr(k.conbin, k.conrelid) AS rule,
-               cardinality(k.conkey) = 1 AS "isAlone"
-             FROM pg_constraint k
-             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'source' AND a.attnum = ANY (k.conkey)
-             WHERE k.conrelid = to_regclass('session_transitions') AND k.contype = 'c' AND k.conname <> 'session_transitions_source'`,
-    },
-  );
+  const checks = await queryRows<{
+    owner: string;
+    name: string;
+    definition: string;
+    rule: string;
+    isAlone: boolean;
+  }>(connection, {
+    text: `SELECT 'TABLE session_transitions' AS owner, k.conname AS name, pg_get_constraintdef(k.oid) AS definition,
+             pg_get_expr(k.conbin, k.conrelid) AS rule, cardinality(k.conkey) = 1 AS "isAlone"
+           FROM pg_constraint k
+           JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'source' AND a.attnum = ANY (k.conkey)
+           WHERE k.conrelid = to_regclass('session_transitions') AND k.contype = 'c' AND k.conname <> 'session_transitions_source'
+           UNION ALL
+           SELECT 'DOMAIN ' || k.contypid::regtype, k.conname, pg_get_constraintdef(k.oid),
+             regexp_replace(pg_get_expr(k.conbin, 0), '\\mVALUE\\M', 'source', 'g'), true
+           FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attname = 'source'
+           WHERE a.attrelid = to_regclass('session_transitions') AND k.contype = 'c'`,
+  });
   const obstacles: Obstacle[] = [];
-  for (const { name, definition, rule, isAlone } of checks) {
+  for (const { owner, name, definition, rule, isAlone } of checks) {
     // A rule about other columns as well cannot be asked; one that does not name the source is taken for a refusal.
     const refused = isAlone
       ? (
@@ -321,7 +329,7 @@ async function narrowChecks(connection: Connection, sources: readonly string[]):
       table: 'session_transitions',
       column: 'source',
       problem: `session_transitions.source is bound to other values than ${refused.join(', ')}: ${definition}`,
-      statement: `ALTER TABLE session_transitions DROP CONSTRAINT ${quoted(name)};`,
+      statement: `ALTER ${owner} DROP CONSTRAINT ${quoted(name)};`,
     });
   }
   return obstacles;

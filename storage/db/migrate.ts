@@ -103,15 +103,6 @@ export async function planMigration(
 /** A database of another version: nothing of this one fits on it, or this one would take it back. */
 async function refuseOther(connection: Connection, pending: string[]): Promise<void> {
   const applied = await appliedMigrations(connection);
-  if (applied.some((name) => name.startsWith('20261122'))) {
-    throw new SessionChainError(
-      'MIGRATION_FAILED',
-      'Nothing was changed: the schema session_chain has the tables of a pre-release, whose histories cannot be carried over.',
-      'With the release that made it export the sessions that are needed (session-chain export). Then use an empty database, ' +
-        'or drop the schema session_chain and the columns that it added to your tables; run session-chain migrate, and ' +
-        'session-chain import --all. After npm start: remove its state folder.',
-    );
-  }
   const known = migrationNames();
   const later = applied.filter((name) => !known.includes(name) || pending.some((one) => one < name));
   const version = await laterVersion(connection);
@@ -120,6 +111,16 @@ async function refuseOther(connection: Connection, pending: string[]): Promise<v
     'MIGRATION_FAILED',
     `Nothing was changed: the database was migrated by a later version: ${version ?? later.join(', ')}.`,
     'Run session-chain migrate of the latest version that uses this database.',
+  );
+}
+
+function preRelease(): SessionChainError {
+  return new SessionChainError(
+    'MIGRATION_FAILED',
+    'Nothing was changed: the schema session_chain has the tables of a pre-release, whose histories cannot be carried over.',
+    'With the release that made it export the sessions that are needed (session-chain export). Then use an empty database, ' +
+      'or drop the schema session_chain and the columns that it added to your tables; run session-chain migrate, and ' +
+      'session-chain import --all. After npm start: remove its state folder.',
   );
 }
 
@@ -187,9 +188,13 @@ function describe(error: unknown): string {
   return ['The migration was rolled back:', message, ...where].filter(Boolean).join(' · ');
 }
 
-/** What this version brings and the database lacks, in its order: migrations, then `functions/<name>`. */
+/**
+ * What this version brings and the database lacks, in its order: migrations, then `functions/<name>`. Throws
+ * MIGRATION_FAILED for the tables of a pre-release, which nothing brings up to date.
+ */
 export async function pendingMigrations(connection: Connection): Promise<string[]> {
   const applied = await appliedMigrations(connection);
+  if (applied.some((name) => name.startsWith('20261122'))) throw preRelease();
   const { changed, gone } = await functionChanges(connection);
   return [
     ...migrationNames().filter((name) => !applied.includes(name)),
@@ -228,16 +233,25 @@ interface FunctionChanges {
 async function functionChanges(connection: Connection): Promise<FunctionChanges> {
   const routines = [...functionFiles(), ...(await idFunctions(connection))];
   const made = (await hasTable(connection, 'routines'))
-    ? await queryRows<{ name: string; hash: string; isThere: boolean }>(connection, {
-        text: `SELECT r.name, r.hash, EXISTS (SELECT FROM pg_proc p
-                 WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) AS "isThere"
+    ? await queryRows<{ name: string; hash: string; bodies: string[] }>(connection, {
+        text: `SELECT r.name, r.hash, ARRAY(SELECT p.prosrc FROM pg_proc p
+                 WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) AS bodies
                FROM session_chain.routines r ORDER BY r.name`,
       })
     : [];
   return {
     changed: routines.filter(
       ({ name, text }) =>
-        text === null || !made.some((one) => one.name === name && one.hash === hashOf(text) && one.isThere),
+        text === null ||
+        !made.some(
+          // One without overloads whose body is that of the text: a function may have been changed by hand.
+          ({ name: madeName, hash, bodies: [body, ...others] }) =>
+            madeName === name &&
+            hash === hashOf(text) &&
+            others.length === 0 &&
+            body !== undefined &&
+            text.includes(`$$${body}$$`),
+        ),
     ),
     gone: made.map(({ name }) => name).filter((name) => !routines.some((routine) => routine.name === name)),
   };

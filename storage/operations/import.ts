@@ -138,8 +138,7 @@ async function lockAndLook(
   const { rows } = await client.query<Known>(
     `SELECT p.last_ai_session_id AS head,
        (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder,
-       EXISTS (SELECT FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1)
-         AND t.seq IS NOT NULL AND $2 IN (t.new_session_id, t.old_session_id)) AS "wasHead",
+       session_chain.was_head($1, $2) AS "wasHead",
        session_chain.session_fitness($1, $2) = 'whole' AS "isWhole",
        EXISTS (SELECT FROM session_chain.sessions s WHERE s.project_id = $1 AND s.parent_session_id = $2) AS "isForked",
        EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = $1 AND a.session_id = $2

@@ -179,12 +179,7 @@ async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promis
     text: `SELECT p.last_ai_session_id AS "headSessionId", p.session_seq AS seq, t.new_session_id AS "lastSessionId",
              t.old_session_id AS "lastOldSessionId", t.source AS "lastSource", t.version_id::text AS "lastVersionId",
              (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder,
-             EXISTS (SELECT FROM session_transitions o
-                 WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = $2)
-               -- Every other old session is the new one of the transition before.
-               OR EXISTS (SELECT FROM session_transitions o
-                 WHERE o.project_id = session_chain.transition_project_key($1) AND o.old_session_id = $2
-                   AND o.seq IS NOT NULL AND o.prev_seq IS NULL) AS "wasHead",
+             session_chain.was_head($1, $2) AS "wasHead",
              a.id::text AS "attemptId",
              CASE WHEN a.build_id LIKE 'record:%' AND a.state = 'running'
                THEN extract(epoch FROM clock_timestamp() - a.started_at) * 1000 END AS "attemptAgeMs",

@@ -290,9 +290,7 @@ describe('chains that wait in the queue', () => {
       status: 'queued',
       queue: { position: 2, waitsFor: holder.workflowId },
     });
-    expect((await cli(['status', ...third.named])).stdout).toMatch(
-      new RegExp(`^queue +${behind(2)}$`, 'm'),
-    );
+    expect((await cli(['status', ...third.named])).stdout).toMatch(new RegExp(`^queue +${behind(2)}$`, 'm'));
 
     await stack.temporal.workflow.getHandle(holder.workflowId).terminate('test');
     const released: string[] = [];
@@ -480,6 +478,12 @@ describe('bad input', () => {
       'INVALID_INPUT',
       badInput,
       () => start(known.project, known.version, known.workspace, '--build', '.hidden'),
+    ],
+    [
+      'a reserved build id',
+      'INVALID_INPUT',
+      badInput,
+      () => start(known.project, known.version, known.workspace, '--build', 'record:1'),
     ],
     [
       'a workspace outside of the roots',

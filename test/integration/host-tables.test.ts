@@ -484,6 +484,28 @@ describe('what a definition asks of the tables', () => {
     });
   });
 
+  it('is a source that the domain of the column accepts', async () => {
+    await withHost(varcharHost.sql, async (database) => {
+      const { pool } = database;
+      await pool.query(`
+        CREATE DOMAIN origin AS varchar(20) CONSTRAINT known CHECK (VALUE IN ('build', 'docs') OR VALUE ~ '^meta');
+        ALTER TABLE session_transitions ALTER COLUMN source TYPE origin`);
+      expect(await problems(database, { sources: ['build', 'metadata'] })).toEqual([]);
+      expect(await problems(database, { sources: ['build', 'test', 'metadata_of_the_longer_kind'] })).toEqual(
+        [
+          [
+            'session_transitions.source (character varying(20)) is too short for metadata_of_the_longer_kind',
+            'ALTER TABLE session_transitions ALTER COLUMN source TYPE varchar(255);',
+          ],
+          [
+            expect.stringMatching(/^session_transitions.source is bound to other values than test: CHECK/),
+            'ALTER DOMAIN origin DROP CONSTRAINT known;',
+          ],
+        ],
+      );
+    });
+  });
+
   it('is a column for every submission, also once the tables are up to date', async () => {
     await withHost(varcharHost.sql, async (database) => {
       const { pool, url } = database;

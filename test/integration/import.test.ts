@@ -269,6 +269,23 @@ describe('import', () => {
     expect((await readHead(database.pool, key.projectId)).sessionId).toBe(later.sessionId);
   });
 
+  it('fills the transcript of a head from before there were numbers', async () => {
+    const [first, second, present] = [localSession(), localSession(), localSession()];
+    const key = await newProject(present.sessionId);
+    await database.pool.query(
+      `INSERT INTO session_transitions (project_id, old_session_id, new_session_id, source)
+       VALUES ($1, $2, $3, 'build'), ($1, $3, $4, 'docs')`,
+      [key.projectId, first.sessionId, second.sessionId, present.sessionId],
+    );
+    for (const earlier of [first, second]) {
+      expect(await imports.importSession({ projectId: key.projectId, ...earlier })).toMatchObject({
+        transcript: 'copied',
+        transition: null,
+        warnings: [expect.stringContaining('was a head before')],
+      });
+    }
+  });
+
   it('is refused while a chain holds the project', async () => {
     const chain = await openNew(database.pool);
     const { sessionId, claudeDir } = localSession();

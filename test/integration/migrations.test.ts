@@ -149,6 +149,18 @@ describe('functions', () => {
     await requireMigrations(database.pool);
   });
 
+  it('are made anew where they were changed by hand', async () => {
+    const before = await dumpSchema(database.pool);
+    await database.pool.query(`
+      DROP FUNCTION session_chain.was_head;
+      CREATE FUNCTION session_chain.was_head(p_project text, p_session text) RETURNS boolean LANGUAGE sql AS $$ SELECT false $$;
+      CREATE FUNCTION session_chain.holder_of(p_project text, p_limit integer) RETURNS text LANGUAGE sql AS $$ SELECT 'other' $$;`);
+    const changed = ['functions/holder_of', 'functions/was_head'];
+    expect(await pendingMigrations(database.pool)).toEqual(changed);
+    expect(await migrate(database.url)).toEqual(changed);
+    expect(await dumpSchema(database.pool)).toBe(before);
+  });
+
   it('that cannot be made leave nothing changed', async () => {
     await database.pool.query(`
       UPDATE session_chain.routines SET hash = 'former' WHERE name IN ('adopt_head', 'holder_of');
@@ -197,6 +209,9 @@ describe('a database of another version', () => {
       remedy: expect.stringMatching(/session-chain export.*empty database.*import --all.*npm start/s),
     });
     await expect(planMigration(database.pool)).rejects.toMatchObject(refused);
+    // What looks at it alone says so too, and not that `migrate` would help.
+    await expect(requireMigrations(database.pool)).rejects.toMatchObject(refused);
+    await expect(pendingMigrations(database.pool)).rejects.toMatchObject(refused);
     expect(await dumpSchema(database.pool)).toBe(before);
   });
 

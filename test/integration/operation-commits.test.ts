@@ -485,9 +485,9 @@ describe('a chain that waits without an attempt', () => {
   it('is not noted unless it holds its project', async () => {
     const holder = await openBuilt();
     const key = newKey(holder.projectId);
-    const queued = { ...key, ...(await register(pool, key)) };
+    const queued = { ...key, ...(await register(pool, key)), ticket: holder.ticket + 1 };
     const closed = await openClosed();
-    for (const chain of [queued, closed]) {
+    for (const chain of [queued, closed, { ...holder, ticket: holder.ticket - 1 }]) {
       const before = await readChain(pool, chain);
       await noteWaiting(pool, chain, { waitMs: 60_000, waitingFor: 'a worker' });
       expect(await readChain(pool, chain)).toEqual(before);

@@ -457,6 +457,11 @@ describe('a definition is refused, with file, step and reason, that', () => {
       /^steps\.second\.role: only one step has the role deploy, and first has it\.$/,
     ],
     [
+      'deploys what is not built yet',
+      `{ steps: [{ name: 'ship', role: 'deploy', ${deploy} }, 'build'] }`,
+      /^steps\.ship\.role: a deploy step comes after the build, the step build\.$/,
+    ],
+    [
       'runs Claude Code in none of its steps',
       `{ steps: [{ name: 'first', ${deploy} }] }`,
       /^steps: none of them runs Claude Code\.$/,

@@ -255,6 +255,17 @@ describe('an activity of the host', () => {
     expect(statusOf(before)).toBe('failed');
   });
 
+  it('with the role deploy that is left out by the start leaves open whether the version is deployed', () => {
+    const statusOfPart = (events: ChainEvent[]) =>
+      versionStatusOf(resultOf(run(events)), { succeeded: 'deployed', failed: 'failed' }, true);
+    expect(statusOfPart([opened({}, ['build']), committed('build', 1, null)])).toBeNull();
+    expect(statusOfPart([opened({}, ['build'])])).toBe('failed');
+    const alone = opened({}, ['deploy']);
+    expect(statusOfPart([alone, { type: 'activityEnded', step: 'deploy' }])).toBe('deployed');
+    expect(statusOfPart([alone, failed(true)])).toBe('failed');
+    expect(statusOfPart([opened({}, ['docs']), committed('docs', 1, null)])).toBeNull();
+  });
+
   it('without it decides nothing: the build does', () => {
     const withoutDeploy = [opened({}, ['build', 'notify']), committed('build', 1, null)];
     const notFailed: ChainEvent = { ...failed(false), step: 'notify' } as ChainEvent;
@@ -268,9 +279,9 @@ describe('an activity of the host', () => {
     ).toBe('failed');
   });
 
-  it('changes nothing of a version whose chain has no build', () => {
-    const deployOnly = [opened({}, ['deploy', 'docs'])];
-    expect(statusOf([...deployOnly, { type: 'activityEnded', step: 'deploy' }])).toBeNull();
-    expect(statusOf([...deployOnly, failed(true)])).toBeNull();
+  it('changes nothing of a version whose chain neither builds nor deploys', () => {
+    const notifies = [opened({}, ['notify', 'docs'])];
+    expect(statusOf([...notifies, { type: 'activityEnded', step: 'notify' }])).toBeNull();
+    expect(statusOf([...notifies, { ...failed(true), step: 'notify' } as ChainEvent])).toBeNull();
   });
 });

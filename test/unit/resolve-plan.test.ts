@@ -83,6 +83,12 @@ describe('the plan of a chain', () => {
     });
   });
 
+  it('says that a definition deploys by a step, also without that step', () => {
+    const definition = define({ steps: ['build', { ...deploy, role: 'deploy' }] });
+    expect(resolvePlan(definition, [], ['build']).plan).toMatchObject({ deploys: true });
+    expect(resolvePlan(shippedDefinition, []).plan).not.toHaveProperty('deploys');
+  });
+
   it('of a subset keeps the order of the definition', () => {
     const definition = define({ steps: ['build', deploy, 'metadata', 'docs', 'compact'] });
     const namesOf = (only: StepName[] | null) =>
@@ -110,6 +116,13 @@ describe('the plan of a chain', () => {
     expect(limited).toMatchObject({
       code: 'INVALID_INPUT',
       message: 'The chain has no step docs; /srv/my.config.ts has build.',
+    });
+    const activity = define({ steps: ['build', deploy] });
+    expect(
+      refusalOf(() => resolvePlan(activity, [{ limits: { deploy: { maxAttempts: 3 } } }])),
+    ).toMatchObject({
+      code: 'INVALID_INPUT',
+      message: 'The step deploy is an activity of the host, which a start gives no limits.',
     });
   });
 
