@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { BeginActivityInput, BegunActivity, EndActivityInput } from '../contracts/chain.js';
 import { requireChain } from '../storage/chains/chains.js';
 import { beginActivityStep, endActivityStep } from '../storage/operations/activity-steps.js';
@@ -14,6 +15,7 @@ export async function beginActivity(
   const begun = await beginActivityStep(pool, {
     ...{ projectId, chainId, ticket, step, round, role, activity, taskQueue },
     ...head,
+    scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
   });
   return begun.outcome === 'completed'
     ? begun

@@ -379,6 +379,7 @@ CREATE TABLE session_chain.activity_steps (
   step text NOT NULL CHECK (step ~ '^[a-z][a-z0-9_]{0,39}$'),
   round integer NOT NULL DEFAULT 1 CHECK (round > 0),
   key uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE,
+  ticket bigint NOT NULL,
   role text,
   activity text NOT NULL,
   task_queue text NOT NULL,
@@ -386,6 +387,7 @@ CREATE TABLE session_chain.activity_steps (
   seq bigint,
   state text NOT NULL CHECK (state IN ('running', 'completed', 'failed', 'cancelled')),
   calls integer NOT NULL DEFAULT 1,
+  scheduled_at timestamptz NOT NULL,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   ended_at timestamptz,
   failure jsonb,
@@ -395,8 +397,10 @@ CREATE TABLE session_chain.activity_steps (
 );
 COMMENT ON TABLE session_chain.activity_steps IS 'The steps of a chain that are activities of the host; they move no head';
 COMMENT ON COLUMN session_chain.activity_steps.key IS 'The same at every call, so that the host can recognise a repeated one';
+COMMENT ON COLUMN session_chain.activity_steps.ticket IS 'The ticket under which the chain held the project at the last call';
 COMMENT ON COLUMN session_chain.activity_steps.session_id IS 'The head at the last call; seq is that of its transition';
 COMMENT ON COLUMN session_chain.activity_steps.calls IS 'How often the chain decided to call it; Temporal''s own retries are not counted';
+COMMENT ON COLUMN session_chain.activity_steps.scheduled_at IS 'When Temporal scheduled the newest try to journal it; an older one under the same ticket is fenced';
 COMMENT ON COLUMN session_chain.activity_steps.started_at IS 'When it was called last';
 
 -- A question is stored before a workflow hears of it: histories hold its id, never its words.

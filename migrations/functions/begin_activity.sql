@@ -1,26 +1,29 @@
 -- Journals that a step of a chain which is an activity of the host is about to be called with a head. Every call of one
 -- (chain, step, round) has the same key. `completed`: it was called with success before. `fenced` refuses what does not
--- present the ticket under which the chain holds the project.
+-- present the ticket under which the chain holds the project, and a try that is older than the newest. A repeated try, whose
+-- answer was lost, is the same call.
 CREATE FUNCTION session_chain.begin_activity(
   p_project text, p_chain bigint, p_ticket bigint, p_step text, p_round integer, p_role text, p_activity text,
-  p_task_queue text, p_session text, p_seq bigint)
+  p_task_queue text, p_session text, p_seq bigint, p_scheduled_at timestamptz)
 RETURNS TABLE (outcome text, key uuid)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM 1 FROM projects p WHERE p.project_id = session_chain.project_key(p_project) FOR NO KEY UPDATE;
   PERFORM 1 FROM session_chain.holder_of(p_project) c WHERE c.id = p_chain AND c.ticket = p_ticket;
-  IF NOT FOUND THEN
+  IF NOT FOUND OR EXISTS (SELECT FROM session_chain.activity_steps s
+      WHERE s.chain = p_chain AND s.step = p_step AND s.round = p_round AND s.ticket = p_ticket
+        AND s.scheduled_at > p_scheduled_at) THEN
     RETURN QUERY SELECT 'fenced', NULL::uuid;
     RETURN;
   END IF;
   UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL
     WHERE c.id = p_chain AND c.status = 'waiting';
-  INSERT INTO session_chain.activity_steps AS s (chain, step, round, role, activity, task_queue, session_id, seq, state)
-  VALUES (p_chain, p_step, p_round, p_role, p_activity, p_task_queue, p_session, p_seq, 'running')
-  ON CONFLICT (chain, step, round) DO UPDATE SET role = excluded.role, activity = excluded.activity,
-    task_queue = excluded.task_queue, session_id = excluded.session_id, seq = excluded.seq, state = 'running',
-    calls = s.calls + 1, started_at = clock_timestamp(), ended_at = NULL, failure = NULL
+  INSERT INTO session_chain.activity_steps AS s (chain, step, round, ticket, role, activity, task_queue, session_id, seq, scheduled_at, state)
+  VALUES (p_chain, p_step, p_round, p_ticket, p_role, p_activity, p_task_queue, p_session, p_seq, p_scheduled_at, 'running')
+  ON CONFLICT (chain, step, round) DO UPDATE SET ticket = excluded.ticket, role = excluded.role, activity = excluded.activity,
+    task_queue = excluded.task_queue, session_id = excluded.session_id, seq = excluded.seq,
+    scheduled_at = excluded.scheduled_at, state = 'running', calls = s.calls + (s.state <> 'running')::integer, started_at = clock_timestamp(), ended_at = NULL, failure = NULL
     WHERE s.state <> 'completed';
   RETURN QUERY SELECT CASE s.state WHEN 'completed' THEN 'completed' ELSE 'call' END, s.key
     FROM session_chain.activity_steps s WHERE s.chain = p_chain AND s.step = p_step AND s.round = p_round;

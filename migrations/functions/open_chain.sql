@@ -72,6 +72,8 @@ BEGIN
       v_wait_ms := session_chain.stop_attempts(session_chain.open_attempts(v_blocker));
       IF v_wait_ms IS NULL THEN
         PERFORM session_chain.end_attempts(session_chain.open_attempts(v_blocker));
+        UPDATE session_chain.activity_steps s SET state = 'cancelled', ended_at = clock_timestamp()
+          WHERE s.chain = p_chain AND s.state = 'running';
         UPDATE session_chain.chains c SET status = 'queued', waiting_until = NULL, waiting_for = NULL, ticket = NULL
           WHERE c.id = p_chain RETURNING * INTO v_chain;
       END IF;

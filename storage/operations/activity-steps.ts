@@ -24,11 +24,14 @@ export interface ActivityCall extends ActivityStep {
   /** The head that the activity is called with. */
   sessionId: SessionId | null;
   seq: number | null;
+  /** When Temporal scheduled this try: what comes later than a newer one is fenced. */
+  scheduledAtMs: number;
 }
 
 /**
  * Journals that an activity of the host is about to be called, under the key that is the same at every call of this round
- * of the step. `completed`: an earlier call succeeded. Throws FENCED for a chain that does not hold the project.
+ * of the step. `completed`: an earlier call succeeded. Throws FENCED for a chain that does not hold the project, and for a try
+ * that comes late.
  */
 export async function beginActivityStep(
   pool: Pool,
@@ -36,7 +39,7 @@ export async function beginActivityStep(
 ): Promise<{ outcome: 'call'; key: string } | { outcome: 'completed' }> {
   const { outcome, key } = await queryOne<{ outcome: 'call' | 'completed' | 'fenced'; key: string }>(pool, {
     name: 'begin_activity',
-    text: 'SELECT outcome, key FROM session_chain.begin_activity($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    text: 'SELECT outcome, key FROM session_chain.begin_activity($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
     values: [
       call.projectId,
       call.chainId,
@@ -48,6 +51,7 @@ export async function beginActivityStep(
       call.taskQueue,
       call.sessionId,
       call.seq,
+      new Date(call.scheduledAtMs),
     ],
   });
   switch (outcome) {
@@ -58,7 +62,7 @@ export async function beginActivityStep(
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
-        `The step ${call.step} of chain ${call.chainId} may not begin: its chain no longer holds the project ${call.projectId}.`,
+        `The step ${call.step} of chain ${call.chainId} may not begin: its chain no longer holds the project ${call.projectId}, or a newer try has begun.`,
       );
   }
 }

@@ -88,7 +88,10 @@ describe('the steps of a chain', () => {
     await endOperation(pool, failed.attempt, { failure: told, spent: someMetrics });
     const call = { ...chain, step: 'deploy', round: 1 };
     const head = { sessionId: chain.head, seq: 2 };
-    await beginActivityStep(pool, { ...call, ...head, role: 'deploy', activity: 'd', taskQueue: 'q' });
+    await beginActivityStep(pool, {
+      ...{ ...call, ...head, role: 'deploy', activity: 'd', taskQueue: 'q' },
+      scheduledAtMs: Date.now(),
+    });
 
     let state = await readChainState(pool, chain);
     expect(state.head).toEqual({ sessionId: metadata.sessionId, seq: 2 });

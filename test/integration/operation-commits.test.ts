@@ -554,7 +554,7 @@ describe('a step that is an activity of the host', () => {
     expect(await activityOf(chain)).toMatchObject({
       key: first.key,
       state: 'running',
-      calls: 2,
+      calls: 1,
       role: 'deploy',
       activity: 'deployShop',
       task_queue: 'host',
@@ -562,7 +562,7 @@ describe('a step that is an activity of the host', () => {
       seq: 1,
     });
     await endActivityStep(pool, endOf(chain, failed));
-    expect(await activityOf(chain)).toMatchObject({ state: 'failed', failure: failed, calls: 2 });
+    expect(await activityOf(chain)).toMatchObject({ state: 'failed', failure: failed, calls: 1 });
 
     await close(chain, 'failed');
     const restarted = await restart(chain);
@@ -572,7 +572,7 @@ describe('a step that is an activity of the host', () => {
     ).toEqual(first);
     expect(await activityOf(chain)).toMatchObject({
       state: 'running',
-      calls: 3,
+      calls: 2,
       activity: 'deployAgain',
       session_id: restarted.head,
       seq: 2,
@@ -627,6 +627,21 @@ describe('a step that is an activity of the host', () => {
     await expect(beginActivityStep(pool, deployOf(restarted))).rejects.toMatchObject({ code: 'FENCED' });
   });
 
+  it('is not begun again by a try that comes late; the clock of another ticket counts for nothing', async () => {
+    const chain = await openBuilt();
+    const late = deployOf(chain);
+    await beginActivityStep(pool, { ...late, scheduledAtMs: late.scheduledAtMs + 1_000 });
+    await endActivityStep(pool, endOf(chain, failed));
+    const ended = await activityOf(chain);
+    await expect(beginActivityStep(pool, late)).rejects.toMatchObject({ code: 'FENCED' });
+    expect(await activityOf(chain)).toEqual(ended);
+
+    await close(chain, 'failed');
+    const restarted = await restart(chain);
+    const behind = { ...deployOf(restarted), scheduledAtMs: late.scheduledAtMs - 60_000 };
+    expect(await beginActivityStep(pool, behind)).toMatchObject({ outcome: 'call' });
+  });
+
   it("has what it failed with among the chain's failures, and its first end stays", async () => {
     const chain = await openBuilt();
     const ofDocs = failure('AGENT_FAILED', 'It fell over.');
@@ -658,6 +673,15 @@ describe('a step that is an activity of the host', () => {
       async (chain: OpenedChain) => {
         const run = { workflowId: chainWorkflowId(chain), runId: chain.runId, home: 'test' };
         expect(await releaseChain(pool, chain.projectId, run)).toMatchObject({ outcome: 'released' });
+      },
+    ],
+    [
+      'taken over by its next run',
+      async (chain: OpenedChain) => {
+        const opener = openerOf(randomUUID());
+        expect(await openChain(pool, chain, opener, chain.runId, { plan })).toMatchObject({
+          outcome: 'opened',
+        });
       },
     ],
   ])('is cancelled while it runs when its chain is %s; what has ended stays', async (_how, end) => {
@@ -815,6 +839,7 @@ function deployOf(chain: OpenedChain): ActivityCall {
     taskQueue: 'host',
     sessionId: chain.head,
     seq: 1,
+    scheduledAtMs: Date.now(),
   };
 }
 
