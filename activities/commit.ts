@@ -1,10 +1,11 @@
 import { Context } from '@temporalio/activity';
 import type { CloseInput } from '../contracts/chain.js';
-import { closeChain } from '../storage/chains/chains.js';
+import { closeChain, listOpenRuns, releaseChain } from '../storage/chains/chains.js';
 import { wakeNext } from '../storage/chains/queue.js';
 import { chainWorkflowId } from '../temporal/names.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { settleLedger } from './ledger.js';
+import { holderEnding } from './open.js';
 
 /** Writes how the chain ended, the version's final session and status, frees the project and wakes the next chain. */
 export async function commit(
@@ -17,7 +18,7 @@ export async function commit(
     result: input.result,
     versionStatus: input.versionStatus,
   });
-  if (outcome === 'fenced') {
+  if (outcome === 'fenced' && !(input.ticket === null && (await closeFormerRun(deps, input)))) {
     deps.log.warn(
       { workflowId: chainWorkflowId(input) },
       'The chain was taken over; its end changed nothing.',
@@ -25,4 +26,21 @@ export async function commit(
   }
   await wakeNext(deps.pool, deps.chainRuns, input.projectId, next);
   await settleLedger(deps, input.projectId);
+}
+
+/**
+ * A run that never opened has no ticket to close its chain with. What keeps the chain open then is a former run of it, and
+ * where that one is over, nothing else would close the chain.
+ */
+async function closeFormerRun(
+  { pool, chainRuns }: Pick<ActivityDependencies, 'pool' | 'chainRuns'>,
+  input: CloseInput,
+): Promise<boolean> {
+  const workflowId = chainWorkflowId(input);
+  const former = (await listOpenRuns(pool, input.projectId)).find((run) => run.workflowId === workflowId);
+  if (!former || !(await chainRuns.isGone(former, workflowId))) return false;
+  const released = await releaseChain(pool, input.projectId, former);
+  if (released.outcome === 'former_agent_alive') throw holderEnding(former, released.waitMs);
+  await wakeNext(pool, chainRuns, input.projectId, released.next);
+  return true;
 }

@@ -1,4 +1,5 @@
 import { Context } from '@temporalio/activity';
+import type { ChainRun } from '../contracts/chain-runs.js';
 import type { OpenInput, OpenResult } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { resolvePlan } from '../definition/resolve-plan.js';
@@ -54,13 +55,18 @@ export async function open(
         return { outcome: 'queued', ticket, position, waitsFor: blocker.workflowId };
       }
       case 'former_agent_alive':
-        throw new SessionChainError(
-          'HOLDER_ENDING',
-          `The chain ${answer.blocker.workflowId} ended without freeing the project; the lease of its agent expires in ${answer.waitMs} ms.`,
-          undefined,
-          // Its worker was told to stop, and may say sooner that it has.
-          { retryAfterMs: Math.min(answer.waitMs, 1_000) },
-        );
+        throw holderEnding(answer.blocker, answer.waitMs);
     }
   }
+}
+
+/** A holder that is gone, whose agent may be alive; to be asked again. */
+export function holderEnding({ workflowId }: ChainRun, waitMs: number): SessionChainError {
+  return new SessionChainError(
+    'HOLDER_ENDING',
+    `The chain ${workflowId} ended without freeing the project; the lease of its agent expires in ${waitMs} ms.`,
+    undefined,
+    // Its worker was told to stop, and may say sooner that it has.
+    { retryAfterMs: Math.min(waitMs, 1_000) },
+  );
 }

@@ -13,7 +13,7 @@ import type { ActivityStepInput } from '../../contracts/plan.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
-import { newKey, register } from '../support/chains.js';
+import { newKey, openNew, register } from '../support/chains.js';
 import { attemptsOf } from '../support/project-facts.js';
 
 /** A chain is what the configuration lists: one entry is one step, from the model to the ledger. */
@@ -388,6 +388,23 @@ describe('an input of a version that the worker does not know', () => {
         message: expect.stringContaining('99'),
         remedy: expect.stringMatching(/\w/),
       },
+    });
+
+    // Also where a former run left the chain open.
+    const left = newKey(request.projectId);
+    const opened = await openNew(stack.database.pool, left);
+    await stack.database.pool.query('UPDATE session_chain.chains SET home = NULL WHERE id = $1', [
+      opened.chainId,
+    ]);
+    const later = await stack.temporal.workflow.start(workflowTypes.chain, {
+      args: [{ version: 99 }],
+      workflowId: chainWorkflowId(left),
+      taskQueue: stack.policy.taskQueues.chains,
+    });
+    await expect(later.result()).rejects.toBeInstanceOf(WorkflowFailedError);
+    expect(await stack.sessionChain.state(left)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'CHAIN_TERMINATED' },
     });
 
     const next = await run({ ...request, steps: ['build'] });
