@@ -275,7 +275,7 @@ async function start(
     };
   }
   // A row without a workflow, left by a start that broke off, says what was asked for first.
-  const { steps } = await requireChain(pool, key);
+  const { steps, formerRunId } = await requireChain(pool, key);
   const input: ChainInput = {
     version: payloadVersion,
     ...key,
@@ -285,24 +285,38 @@ async function start(
     overrides: [overrides, overridesOf(request)],
     ...(request.recover ? { recover: true } : {}),
   };
-  try {
-    await temporal.workflow.start(workflowTypes.chain, {
-      workflowId,
-      taskQueue: policy.taskQueues.chains,
-      args: [input],
-      // One running workflow per chain; a closed one may run again, for the row in `chains` has decided that it should.
-      workflowIdConflictPolicy: 'FAIL',
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
-      ...(typedSearchAttributes ? { typedSearchAttributes } : {}),
-    });
-    return { ...key, workflowId, alreadyStarted: false, status: chain.status, result: null };
-  } catch (error) {
-    if (error instanceof WorkflowExecutionAlreadyStartedError) {
-      return { ...key, workflowId, alreadyStarted: true, status: chain.status, result: null };
+  const started = { ...key, workflowId, status: chain.status, result: null };
+  for (;;) {
+    try {
+      await temporal.workflow.start(workflowTypes.chain, {
+        workflowId,
+        taskQueue: policy.taskQueues.chains,
+        args: [input],
+        // One running workflow per chain; a closed one may run again, for the row in `chains` has decided that it should.
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
+        ...(typedSearchAttributes ? { typedSearchAttributes } : {}),
+      });
+      return { ...started, alreadyStarted: false };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw temporalError(error);
+      if (!(await isOver(temporal, workflowId, formerRunId))) return { ...started, alreadyStarted: true };
     }
-    throw temporalError(error);
   }
+}
+
+/** Whether the run that is in the way of a start has closed its chain before; waits until it is over then. */
+async function isOver(temporal: Client, workflowId: string, formerRunId: string | null): Promise<boolean> {
+  try {
+    const { runId } = await temporal.workflow.getHandle(workflowId).describe();
+    if (runId !== formerRunId) return false;
+    await temporal.workflow.getHandle(workflowId, runId).result();
+  } catch (error) {
+    if (!(error instanceof WorkflowFailedError) && !(error instanceof WorkflowNotFoundError))
+      throw temporalError(error);
+  }
+  return true;
 }
 
 function overridesOf({ limits, model, compactThresholdTokens, budget, reset }: StartRequest): ChainOverrides {

@@ -322,6 +322,8 @@ export interface ChainRow extends ChainKey {
   waitingFor: string | null;
   /** What each step failed with last, in full; `open` stands for the opening. */
   failures: Record<StepName, Failure>;
+  /** Of a chain that no run has taken up yet: the run that had it before, which may be just about to end. */
+  formerRunId: string | null;
   /** For a queued chain: 1 is the next to hold the project. Null for any other, and until its workflow has drawn a ticket. */
   position: QueuePosition['position'] | null;
   /** For a queued chain: the workflow that holds the project, or else the first of the queue. */
@@ -337,6 +339,7 @@ const chainColumns = `c.id::text AS "chainId", c.project_id AS "projectId", c.ve
   c.workflow_id AS "workflowId", c.mode, c.steps, c.plan, c.status, c.instruction, c.workspace,
   c.base_session_id AS "baseSessionId", c.origin, c.waiting_until AS "waitingUntil", c.waiting_for AS "waitingFor", c.failures,
   c.result, c.created_at AS "createdAt", c.opened_at AS "openedAt", c.closed_at AS "closedAt",
+  CASE WHEN c.ticket IS NULL AND c.closed_at IS NULL THEN c.run_id END AS "formerRunId",
   CASE WHEN c.status = 'queued' AND c.ticket IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
     WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.ticket <= c.ticket) END AS position,
   CASE WHEN c.status = 'queued' AND c.ticket IS NOT NULL THEN (SELECT o.workflow_id FROM session_chain.chains o

@@ -50,6 +50,29 @@ async function stopListeners(): Promise<void> {
   });
 }
 
+describe('a start while the former run of the chain is about to end', () => {
+  it('waits for that one, and starts another', async () => {
+    const request = stack.request();
+    const started = await stack.sessionChain.start(request);
+    const { workflowId } = started;
+    const workflow = stack.temporal.workflow.getHandle(workflowId);
+    const { runId } = await workflow.describe();
+    // As a cancelled run leaves it between its last activity and its end.
+    await stack.database.pool.query(
+      `UPDATE session_chain.chains SET status = 'cancelled', run_id = $2, closed_at = now(), result = '{"status": "cancelled"}'
+       WHERE workflow_id = $1`,
+      [workflowId, runId],
+    );
+    const again = stack.sessionChain.start(request);
+    await until(async () => (await stack.sessionChain.state(started)).status === 'queued');
+    await workflow.terminate();
+    expect(await again).toMatchObject({ alreadyStarted: false, status: 'queued' });
+    expect((await workflow.describe()).runId).not.toBe(runId);
+    expect(await stack.sessionChain.start(request)).toMatchObject({ alreadyStarted: true });
+    await workflow.terminate();
+  });
+});
+
 describe('a cancellation through the client', () => {
   it('reaches the agent past Temporal’s heartbeats, leaves no process and keeps the last committed head', async () => {
     const sessionChain = await withRareHeartbeats();
