@@ -15,12 +15,6 @@ import { historyOf } from '../support/histories.js';
 
 /** Chains by a definition of the host's own, loaded by a real worker from a file. */
 
-// The host's worker below logs each failure that a test wants.
-Runtime.install({
-  logger: new DefaultLogger('ERROR', () => undefined),
-  telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
-});
-
 let stack: ChainStack;
 beforeAll(async () => {
   stack = await startChainStack('definition');
@@ -300,6 +294,11 @@ describe('a step that is an activity of the host', () => {
   const taskQueue = `definition-host-${process.pid}`;
 
   beforeAll(async () => {
+    // The host's worker below logs each failure that a test wants.
+    Runtime.install({
+      logger: new DefaultLogger('ERROR', () => undefined),
+      telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
+    });
     const connection = await NativeConnection.connect({
       address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
     });

@@ -18,12 +18,6 @@ import { attemptsOf } from '../support/project-facts.js';
 
 /** A chain is what the configuration lists: one entry is one step, from the model to the ledger. */
 
-// The host's worker below is no part of what is tested.
-Runtime.install({
-  logger: new DefaultLogger('ERROR', () => undefined),
-  telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
-});
-
 let stack: ChainStack;
 const workers: TestWorker[] = [];
 beforeAll(async () => {
@@ -144,6 +138,11 @@ describe('steps of every kind', () => {
 
   beforeAll(async () => {
     taskQueue = `${stack.policy.taskQueues.chains}-host`;
+    // The host's worker below is no part of what is tested.
+    Runtime.install({
+      logger: new DefaultLogger('ERROR', () => undefined),
+      telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
+    });
     const connection = await NativeConnection.connect({
       address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
     });
