@@ -301,13 +301,21 @@ async function start(
       return { ...started, alreadyStarted: false };
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw temporalError(error);
-      if (!(await isOver(temporal, workflowId, formerRunId))) return { ...started, alreadyStarted: true };
+      if (!(await formerRunEnded(temporal, workflowId, formerRunId)))
+        return { ...started, alreadyStarted: true };
     }
   }
 }
 
-/** Whether the run that is in the way of a start has closed its chain before; waits until it is over then. */
-async function isOver(temporal: Client, workflowId: string, formerRunId: string | null): Promise<boolean> {
+/**
+ * Whether the run in the way of a start is the one that closed the chain before, and has ended by now: it closes the chain
+ * a moment before it is over, and what starts another has to wait for that.
+ */
+async function formerRunEnded(
+  temporal: Client,
+  workflowId: string,
+  formerRunId: string | null,
+): Promise<boolean> {
   try {
     const { runId } = await temporal.workflow.getHandle(workflowId).describe();
     if (runId !== formerRunId) return false;

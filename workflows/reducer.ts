@@ -124,8 +124,9 @@ export function baseOf(state: ChainState): ChainState['baseSessionId'] {
 }
 
 /**
- * `project_versions.status` after a chain; null leaves it alone, as a chain does that neither builds nor deploys. Where the host deploys by a
- * step of its own (`deploys`), that one says whether the version is deployed, and a chain without it at most that it failed.
+ * `project_versions.status` after a chain; null leaves it alone, as a chain does that neither builds nor deploys.
+ * Where the definition has a step that deploys (`deploys`), that one says whether the version is deployed, and a chain
+ * without it at most that the build failed.
  */
 export function versionStatusOf(
   { steps }: ChainResult,

@@ -19,11 +19,14 @@ BEGIN
   END IF;
   UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL
     WHERE c.id = p_chain AND c.status = 'waiting';
-  INSERT INTO session_chain.activity_steps AS s (chain, step, round, ticket, role, activity, task_queue, session_id, seq, scheduled_at, state)
-  VALUES (p_chain, p_step, p_round, p_ticket, p_role, p_activity, p_task_queue, p_session, p_seq, p_scheduled_at, 'running')
+  INSERT INTO session_chain.activity_steps AS s (chain, step, round, ticket, role, activity, task_queue, session_id, seq,
+    scheduled_at, state)
+  VALUES (p_chain, p_step, p_round, p_ticket, p_role, p_activity, p_task_queue, p_session, p_seq, p_scheduled_at,
+    'running')
   ON CONFLICT (chain, step, round) DO UPDATE SET ticket = excluded.ticket, role = excluded.role, activity = excluded.activity,
     task_queue = excluded.task_queue, session_id = excluded.session_id, seq = excluded.seq,
-    scheduled_at = excluded.scheduled_at, state = 'running', calls = s.calls + (s.state <> 'running')::integer, started_at = clock_timestamp(), ended_at = NULL, failure = NULL
+    scheduled_at = excluded.scheduled_at, state = 'running', calls = s.calls + (s.state <> 'running')::integer,
+    started_at = clock_timestamp(), ended_at = NULL, failure = NULL
     WHERE s.state <> 'completed';
   RETURN QUERY SELECT CASE s.state WHEN 'completed' THEN 'completed' ELSE 'call' END, s.key
     FROM session_chain.activity_steps s WHERE s.chain = p_chain AND s.step = p_step AND s.round = p_round;
