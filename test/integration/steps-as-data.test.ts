@@ -328,6 +328,8 @@ describe('two definitions during a rollout', () => {
         waitingUntil: expect.stringMatching(/^\d{4}-/),
       });
       const handle = stack.temporal.workflow.getHandle(started.workflowId);
+      // The row is written before the workflow hears of it.
+      await until(async () => (await handle.query<ChainState>('chainState')).status === 'waiting');
       expect(await handle.query<ChainState>('chainState')).toMatchObject(waiting);
       const attempts = await attemptsOf(stack, request.projectId);
 
