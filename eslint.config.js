@@ -138,6 +138,7 @@ export default tseslint.config(
       'dev/**',
       'examples/**',
       'test/fault/main.ts',
+      'test/fault/random-main.ts',
       'workers/build-bundle.ts',
     ],
     rules: { 'no-console': 'off' },

@@ -103,7 +103,7 @@ const strikes: Record<FaultName, (context: FaultContext) => Promise<void>> = {
 };
 
 /** The name of a process as the kernel has it. */
-function commandOf(pid: number): string {
+export function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
   } catch {

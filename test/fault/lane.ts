@@ -43,6 +43,8 @@ export interface WorkerOptions {
   databaseUrl: string;
   model: OfflineModel;
   taskQueue: string;
+  /** Busy with its one agent, a worker that is frozen takes no further try with it. Default: 1. */
+  maxAgents?: number;
 }
 
 /** The chain of every lane, as the workers load it from a file. */
@@ -132,7 +134,8 @@ export async function startLane(base: Base): Promise<Lane> {
   return lane;
 }
 
-async function startLaneIn(folder: string, { file, definition }: Chain): Promise<Lane> {
+/** Servers that keep their data in this folder, and workers with this chain. */
+export async function startLaneIn(folder: string, { file, definition }: Chain): Promise<Lane> {
   const cliPath = await findTemporalCli();
   const log = (name: string) => join(folder, `${name}.log`);
   const openPostgres = async (port?: number) =>
@@ -191,7 +194,7 @@ async function startLaneIn(folder: string, { file, definition }: Chain): Promise
       await sql(lane, `DROP DATABASE ${name} WITH (FORCE)`);
       rmSync(join(folder, name), { recursive: true, force: true });
     },
-    startWorker: async ({ name, databaseUrl, model, taskQueue }) =>
+    startWorker: async ({ name, databaseUrl, model, taskQueue, maxAgents = 1 }) =>
       await startWorkerProcess(join(folder, name), {
         DATABASE_URL: databaseUrl,
         REDIS_URL: lane.redis.url,
@@ -202,8 +205,7 @@ async function startLaneIn(folder: string, { file, definition }: Chain): Promise
         SESSION_CHAIN_WORKSPACE_ROOTS: folder,
         SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
         SESSION_CHAIN_KILL_GRACE_MS: '1000',
-        // Busy with its one agent, a worker that is frozen takes no further try with it.
-        SESSION_CHAIN_MAX_AGENTS: '1',
+        SESSION_CHAIN_MAX_AGENTS: String(maxAgents),
         ANTHROPIC_BASE_URL: model.url,
         ANTHROPIC_API_KEY: 'test-credential',
       }),
@@ -227,7 +229,7 @@ async function sql(lane: Lane, statement: string): Promise<void> {
   await client.end();
 }
 
-function newFolder(name: string): string {
+export function newFolder(name: string): string {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), `session-chain-${name}-`)));
   // Under root another user runs Postgres and must reach its data.
   chmodSync(folder, 0o711);
