@@ -4,7 +4,7 @@ import type { ChainDefinition } from '../../definition/definition.js';
 import type { OfflineModel } from '../../dev/offline-model/server.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { answered, loggedUsage } from '../support/project-facts.js';
-import { lateWrites, writesIn } from './random-writes.js';
+import { lateWriters, writesIn } from './random-writes.js';
 import { createWitness } from './witness.js';
 
 /** A chain that has ended, with what its caller was told. */
@@ -83,7 +83,7 @@ export async function judgeChains({
     const writes = writesIn(workspace);
     counts.writes += writes.length;
     const begun = attempts.map(({ startedAt }) => startedAt.getTime());
-    late.push(...lateWrites(writes, begun).map(tell));
+    late.push(...lateWriters(writes, begun).map(tell));
   }
   return {
     ...counts,

@@ -46,19 +46,18 @@ export function writesIn(workspace: string): Write[] {
 }
 
 /**
- * What a run wrote after the attempt that followed its own had begun; `begunMs` is when the attempts of the folder's
+ * The runs that wrote once the attempt that followed their own had begun; `begunMs` is when the attempts of the folder's
  * project began, in order.
  */
-export function lateWrites(writes: readonly Write[], begunMs: readonly number[]): string[] {
-  const attemptAt = (atMs: number) => begunMs.findLastIndex((begun) => begun <= atMs) + 1;
-  const own = new Map<string, number>();
-  return writes.flatMap(({ run, atMs }) => {
-    const attempt = attemptAt(atMs);
-    const first = own.get(run) ?? attempt;
-    own.set(run, first);
-    const late = atMs - (begunMs[first] ?? 0);
-    return attempt === first
+export function lateWriters(writes: readonly Write[], begunMs: readonly number[]): string[] {
+  const attemptAt = (atMs: number) => begunMs.findLastIndex((begun) => begun <= atMs);
+  return [...new Set(writes.map(({ run }) => run))].flatMap((run) => {
+    const own = writes.filter((write) => write.run === run);
+    const attempt = Math.min(...own.map(({ atMs }) => attemptAt(atMs)));
+    const late = own.filter(({ atMs }) => attemptAt(atMs) > attempt);
+    const lastMs = Math.max(...late.map(({ atMs }) => atMs)) - (begunMs[attempt + 1] ?? 0);
+    return late.length === 0
       ? []
-      : [`${run} wrote ${late.toFixed(0)} ms after the attempt that followed its own had begun`];
+      : [`${run} wrote ${late.length} times in ${lastMs.toFixed(0)} ms beside the attempt after its own`];
   });
 }
