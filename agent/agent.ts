@@ -1,5 +1,6 @@
 import { query } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
+import { readableClaudeMd } from './claude-md.js';
 import { findAgentBinary } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
@@ -76,7 +77,9 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       const startedAt = performance.now();
       let outcome = 'done';
       try {
-        return await runStep({ dependencies, request, context, binary, containment, scratch, startedAt });
+        const claudeMd = await readableClaudeMd(dependencies.definition, request.workspace);
+        const run = { dependencies, request, context, binary, containment, scratch, claudeMd, startedAt };
+        return await runStep(run);
       } catch (error) {
         outcome = error instanceof SessionChainError ? error.code : String(error);
         throw error;
@@ -207,6 +210,7 @@ function resultOf(
     return {
       ...spend,
       ...verdict,
+      warnings: [...run.claudeMd.warnings, ...verdict.warnings],
       sessionId: request.sessionId,
       costUsd: spend.costUsd ?? 0,
       apiDurationMs: spend.apiDurationMs ?? 0,

@@ -60,7 +60,10 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
     model: request.model,
     // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
-    settingSources: [...definition.settingSources],
+    // A step could write the settings that the next one obeys: base URL, proxy, key helper, hooks. So none are read.
+    settingSources: [],
+    // Of a folder that is named here Claude Code reads CLAUDE.md, as agentEnvironment asks, and nothing else.
+    ...(run.claudeMd.isRead ? { additionalDirectories: [request.workspace] } : {}),
     tools: [...definition.tools],
     strictMcpConfig: true,
     mcpServers: serversOf(definition),

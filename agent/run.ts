@@ -4,6 +4,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
+import type { ClaudeMd } from './claude-md.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
 import type { Containment } from './process/process.js';
 import type { Scratch } from './process/scratch.js';
@@ -123,5 +124,6 @@ export interface Run {
   binary: string;
   containment: Containment;
   scratch: Scratch;
+  claudeMd: ClaudeMd;
   startedAt: number;
 }

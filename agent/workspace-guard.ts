@@ -47,6 +47,11 @@ export async function outsideWorkspace(
   return null;
 }
 
+/** Whether a path of the workspace leads out of it, by a link. */
+export async function leadsOutside(path: string, workspace: string): Promise<boolean> {
+  return !isInside(await resolveLinks(resolve(workspace, path)), workspace);
+}
+
 /** The file that a tool writes, relative to the workspace; null for other tools and other places. */
 export function writtenFile(
   toolName: string,

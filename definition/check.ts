@@ -87,7 +87,7 @@ const definitionSchema = z.strictObject({
   model: text.optional(),
   tools: z.array(text).optional(),
   houseRules: z.string().optional(),
-  settingSources: z.array(z.enum(['user', 'project', 'local'])).optional(),
+  claudeMd: z.boolean().optional(),
   mcpServers: z.record(z.string(), mcpServer).optional(),
   steps: z
     .array(
@@ -279,7 +279,7 @@ const ofTheChain: Readonly<Record<string, string>> = {
   mcpServers: 'use allowedTools of the step',
   houseRules: 'what one step needs belongs in its prompt',
   systemPrompt: 'what one step needs belongs in its prompt, what all need in houseRules',
-  settingSources: 'set it for the chain',
+  claudeMd: 'set it for the chain',
   outputFormat: 'make it a step of the kind submission',
 };
 
@@ -290,6 +290,9 @@ function problemsOf(issue: z.core.$ZodIssue, where: string): string[] {
     const instead = where.startsWith('steps') && Object.hasOwn(ofTheChain, key) ? ofTheChain[key] : undefined;
     if (instead !== undefined) {
       return `${path}: must be the same in every step, for a step that differs in it reads nothing from the prompt cache; ${instead}`;
+    }
+    if (path === 'settingSources') {
+      return `${path}: settings of the workspace do not count, for what writes them would decide where requests go and what runs; claudeMd: true has CLAUDE.md read`;
     }
     return `${path}: unknown field`;
   });
@@ -403,7 +406,7 @@ function troubleWithServers({ mcpServers }: ChainDefinition): string[] {
   });
 }
 
-function warningsOf({ model, tools, settingSources, steps }: ChainDefinition): string[] {
+function warningsOf({ model, tools, steps }: ChainDefinition): string[] {
   const ofModels = steps.filter(isAgentStep).flatMap((step) => {
     const own = 'model' in step ? step.model : undefined;
     return own === undefined || own === model
@@ -417,17 +420,7 @@ function warningsOf({ model, tools, settingSources, steps }: ChainDefinition): s
         'tools: the transcripts of subagents are not copied into the session of the next step, which knows their replies only.',
       ]
     : [];
-  const ofSources = [
-    ...(settingSources.includes('user')
-      ? ['settingSources: "user" reads nothing, for every run has an empty home of its own.']
-      : []),
-    ...(settingSources.includes('local')
-      ? [
-          'settingSources: "local" lets a step allow later steps more than their allowedTools, by writing .claude/settings.local.json.',
-        ]
-      : []),
-  ];
-  return [...ofModels, ...ofAgents, ...ofSources];
+  return [...ofModels, ...ofAgents];
 }
 
 /** What is given as undefined is left out, as if it had not been named. */

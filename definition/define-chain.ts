@@ -14,7 +14,6 @@ export type {
   NamedStep,
   PromptContext,
   PromptedStep,
-  SettingSource,
   StepDefinition,
   StepInput,
   SubmissionSchema,

@@ -16,8 +16,8 @@ export interface ChainDefinition {
   tools: readonly string[];
   /** Appended to Claude Code's own system prompt. */
   houseRules: string;
-  /** What Claude Code reads from files: `project` makes CLAUDE.md and .claude/ of the workspace count. */
-  settingSources: readonly SettingSource[];
+  /** CLAUDE.md and .claude/rules/ of the workspace are told to the agent. No settings of the workspace ever count. */
+  claudeMd: boolean;
   mcpServers: Readonly<Record<string, McpServer>>;
   steps: readonly StepDefinition[];
   /** When a build starts a fresh session with a brief, instead of going on from the head. */
@@ -109,8 +109,6 @@ export interface PromptContext {
   /** What earlier submissions of this chain handed in, by step name. */
   values: Readonly<Record<StepName, unknown>>;
 }
-
-export type SettingSource = 'user' | 'project' | 'local';
 
 /** A server of the Model Context Protocol: a program, an address, or a function that makes one in the worker's process. */
 export type McpServer = McpProgram | McpAddress | (() => McpSdkServerConfigWithInstance);

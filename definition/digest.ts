@@ -54,11 +54,11 @@ export function stepOfDigest(
 
 /** What is the same in every step. */
 function shared(definition: ChainDefinition) {
-  const { houseRules, tools, settingSources, mcpServers } = definition;
+  const { houseRules, tools, claudeMd, mcpServers } = definition;
   return {
     houseRules,
     tools,
-    settingSources,
+    claudeMd,
     mcpServers: Object.keys(mcpServers).sort(),
     schemas: submissionSteps(definition).map(({ name, schema }) => [name, z.toJSONSchema(schema)]),
   };

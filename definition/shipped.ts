@@ -67,7 +67,7 @@ export const shippedDefinition: ChainDefinition = {
   file: null,
   tools,
   houseRules: houseRulesFor(steps),
-  settingSources: [],
+  claudeMd: false,
   mcpServers: {},
   steps,
   reset: { operations: 20, contextTokens: 150_000 },

@@ -40,6 +40,8 @@ const fixed = {
   CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',
   // A message may quote anyone: `@/etc/passwd` in it must stay words, for such a mention opens the file past every hook.
   CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
+  // Makes no folder count by itself; see queryOptions.
+  CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD: '1',
   CLAUDE_CODE_STARTUP_FAILURE_RESULTS: '1',
   CLAUDE_AGENT_SDK_CLIENT_APP: 'session-chain',
 } as const;

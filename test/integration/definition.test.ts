@@ -71,7 +71,7 @@ describe('a definition of the host', () => {
     const file = configuration(`{
       model: 'claude-sonnet-4-5',
       houseRules: 'You work for the tea company.',
-      settingSources: ['project'],
+      claudeMd: true,
       steps: [
         {
           name: 'build',

@@ -32,7 +32,7 @@ describe('the digest of what an attempt was given', () => {
     ['allowed tools', chain({ name: 'docs', allowedTools: ['Read', 'Write'] })],
     ['the model of the chain', { model: 'claude-a' }],
     ['the model of the step', chain({ name: 'docs', model: 'claude-a' })],
-    ['settings sources', { settingSources: ['project'] }],
+    ['CLAUDE.md', { claudeMd: true }],
     ['servers', { mcpServers: { search: { command: 'search' } } }],
     ['the schema of a submission', chain({ name: 'metadata', schema: { type: 'object', properties: {} } })],
   ])('changes with %s', (_what, input) => {

@@ -175,7 +175,7 @@ describe('a definition', () => {
   it('changes what it names and leaves the rest as shipped', () => {
     const { definition } = checkDefinition({
       houseRules: 'Be brief.',
-      settingSources: ['project'],
+      claudeMd: true,
       reset: { operations: 3 },
       steps: [
         { name: 'build', prompt, maxTurns: 7, maxCostUsd: 2 },
@@ -187,7 +187,7 @@ describe('a definition', () => {
     expect(definition).toEqual({
       ...shippedDefinition,
       houseRules: 'Be brief.',
-      settingSources: ['project'],
+      claudeMd: true,
       reset: { ...shippedDefinition.reset, operations: 3 },
       steps: [
         { ...shippedStep('build'), prompt, maxTurns: 7, maxCostUsd: 2 },
@@ -410,6 +410,11 @@ describe('a definition is refused, with file, step and reason, that', () => {
   it.each<[string, string, RegExp]>([
     ['is no object', `'build'`, /^the default export: .*expected object/],
     ['has an unknown field', `{ modle: 'x' }`, /^modle: unknown field\.$/],
+    [
+      'has settings of the workspace count',
+      `{ settingSources: ['project'] }`,
+      /^settingSources: settings of the workspace do not count, .*claudeMd: true/,
+    ],
     [
       'lists its steps by name',
       `{ steps: { build: {} } }`,
@@ -652,7 +657,7 @@ describe('a definition is refused, with file, step and reason, that', () => {
     'houseRules',
     'systemPrompt',
     'mcpServers',
-    'settingSources',
+    'claudeMd',
     'outputFormat',
   ];
   it.each(ofTheChain)(
@@ -682,12 +687,8 @@ describe('a definition is warned about that', () => {
     expect(warningsOf({ model: 'a', steps: [{ name: 'docs', model: 'a' }] })).toEqual([]);
   });
 
-  it('lets the model start others, or reads the settings of a user that there is not', () => {
-    expect(warningsOf({ tools: ['Task'], settingSources: ['user', 'project', 'local'] })).toEqual([
-      expect.stringMatching(/^tools: .*subagents/),
-      expect.stringMatching(/^settingSources: "user" reads nothing/),
-      expect.stringMatching(/^settingSources: "local" lets a step allow later steps more/),
-    ]);
+  it('lets the model start others', () => {
+    expect(warningsOf({ tools: ['Task'] })).toEqual([expect.stringMatching(/^tools: .*subagents/)]);
   });
 });
 

@@ -240,7 +240,7 @@ describe('the digest of a step', () => {
     ['the files that it should write', docs({ writes: ['HANDBOOK.md'] })],
     ['the tools of the chain', { ...plain, tools: [...shippedDefinition.tools, 'WebFetch'] }],
     ['the house rules', { ...plain, houseRules: 'Be long.' }],
-    ['the setting sources', { ...plain, settingSources: ['project'] }],
+    ['CLAUDE.md', { ...plain, claudeMd: true }],
     ['the servers', { ...plain, mcpServers: { search: { command: 'search' } } }],
     ['the schema of any submission', withStep(review({ risk: { type: 'number' } }))],
     ['a submission more', { ...plain, steps: [...(plain.steps ?? []), 'metadata'] }],
