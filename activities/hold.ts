@@ -13,8 +13,8 @@ export interface Hold {
 
 /**
  * Keeps the attempt's lease and listens for whatever ends it: Temporal (cancellation, shutdown, reset, pause, a lost
- * heartbeat), a stop request for the chain or the attempt, and the lease itself, when another attempt has taken over while
- * this worker was frozen.
+ * heartbeat), and the row, at every renewal and whenever a notification says to look: the chain was cancelled, or another
+ * attempt has taken over.
  */
 export function holdAttempt(
   { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
@@ -23,29 +23,27 @@ export function holdAttempt(
 ): Hold {
   const context = Context.current();
   const stopped = new AbortController();
-  let chainStopped = false;
-  const forgetChain =
-    chainId === undefined
-      ? () => undefined
-      : stopRequests.onStop(`chain:${chainId}`, () => {
-          chainStopped = true;
-          stopped.abort();
-        });
-  const forgetAttempt = stopRequests.onStop(`attempt:${attempt.attemptId}`, () => stopped.abort());
-  const renewal = setInterval(() => {
+  let chainCancelled = false;
+  const look = () => {
     renewLease(pool, attempt).then(
-      (held) => held || stopped.abort(),
+      (lease) => {
+        chainCancelled ||= lease === 'cancelled';
+        if (lease !== 'held') stopped.abort();
+      },
       // A database that is away is no reason to stop; another attempt waits for the lease.
       (error: unknown) =>
         log.warn({ err: error, attemptId: attempt.attemptId }, 'The lease could not be renewed.'),
     );
-  }, leaseMs / 3);
+  };
+  const forgetChain = chainId === undefined ? undefined : stopRequests.onNotice(`chain:${chainId}`, look);
+  const forgetAttempt = stopRequests.onNotice(`attempt:${attempt.attemptId}`, look);
+  const renewal = setInterval(look, leaseMs / 3);
   return {
     signal: AbortSignal.any([context.cancellationSignal, stopped.signal]),
-    isCancelled: () => chainStopped || (context.cancellationDetails?.cancelRequested ?? false),
+    isCancelled: () => chainCancelled || (context.cancellationDetails?.cancelRequested ?? false),
     release() {
       clearInterval(renewal);
-      forgetChain();
+      forgetChain?.();
       forgetAttempt();
     },
   };

@@ -377,7 +377,7 @@ async function cancel(
   const isCancelled = await requestCancel(handle);
   if (isCancelled && !livesElsewhere) {
     // Temporal tells the running step with its next heartbeat; this tells it now.
-    await requestStop(pool, `chain:${chainId}`);
+    await requestStop(pool, chainId);
     return;
   }
 

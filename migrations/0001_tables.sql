@@ -207,6 +207,7 @@ CREATE TABLE session_chain.chains (
   run_id text,
   home text,
   ticket bigint,
+  cancelled_ticket bigint,
   mode text NOT NULL CHECK (mode IN ('initial', 'update')),
   steps text[] CHECK (cardinality(steps) > 0),
   plan jsonb,
@@ -238,6 +239,7 @@ COMMENT ON TABLE session_chain.chains IS 'One row per chain: what it was asked t
 COMMENT ON COLUMN session_chain.chains.run_id IS 'The Temporal run that drew the ticket, or that closed the chain last; a reset run goes on under its ticket';
 COMMENT ON COLUMN session_chain.chains.home IS 'Temporal cluster and namespace of the run; from elsewhere it cannot be known that the run is over';
 COMMENT ON COLUMN session_chain.chains.ticket IS 'The number that the chain drew: among the open chains of a project the lowest works, the others wait. What works for the chain presents it';
+COMMENT ON COLUMN session_chain.chains.cancelled_ticket IS 'The ticket under which the chain was asked to stop last; a notification only makes workers look here';
 COMMENT ON COLUMN session_chain.chains.steps IS 'The part of the steps that its start named; null for all steps of the definition';
 COMMENT ON COLUMN session_chain.chains.plan IS 'The steps with which the chain opened last, in their order, as [{name, kind, role}]';
 COMMENT ON COLUMN session_chain.chains.origin IS 'From what the chain worked when it opened last, and why: {kind, headSessionId, headSeq, operations, contextTokens}';

@@ -3,40 +3,46 @@ import pg from 'pg';
 import type { AttemptId, ChainId } from '../../contracts/ids.js';
 import { type Pool, queryRows } from '../db/pool.js';
 
-/** What is to stop: all that works for a chain, or one attempt that was superseded. */
+/** What may have to stop: all that works for a chain, or one attempt that was superseded. */
 export type StopTarget = `chain:${ChainId}` | `attempt:${AttemptId}`;
 
-/** Requests to stop that reach a worker at once, past Temporal's heartbeats. A hint: a worker that misses one is stopped later. */
+/**
+ * Notifications that a worker is to look whether it must stop; they come past Temporal's heartbeats. Anyone may send one, so it
+ * says nothing by itself: what holds is the row (`renewLease`). A worker that misses one looks with its next renewal.
+ */
 export interface StopRequests {
-  /** Calls back when the target is to stop, until the returned function is called. */
-  onStop(target: StopTarget, stop: () => void): () => void;
+  /** Calls back when something may be said of the target, until the returned function is called. */
+  onNotice(target: StopTarget, look: () => void): () => void;
   close(): Promise<void>;
 }
 
 const channel = 'session_chain_stop';
 
-/** Asks every worker to stop what it does for the target. */
-export async function requestStop(pool: Pool, target: StopTarget): Promise<void> {
+/** Asks what works for a chain under its present ticket to stop as cancelled. */
+export async function requestStop(pool: Pool, chainId: ChainId): Promise<void> {
   await queryRows(pool, {
     name: 'request_stop',
-    text: `SELECT pg_notify('${channel}', $1)`,
-    values: [target],
+    text: `WITH cancelled AS (
+             UPDATE session_chain.chains SET cancelled_ticket = ticket WHERE id = $1 AND closed_at IS NULL RETURNING id
+           )
+           SELECT pg_notify('${channel}', 'chain:' || id) FROM cancelled`,
+    values: [chainId],
   });
 }
 
 /** Listens on a connection of its own, and on a new one whenever that breaks. */
 export function listenForStopRequests(databaseUrl: string, log: (message: string) => void): StopRequests {
-  const stops = new Map<string, Set<() => void>>();
+  const looks = new Map<string, Set<() => void>>();
   const closed = new AbortController();
   let client: pg.Client | undefined;
   const listening = listen();
   return {
-    onStop(target, stop) {
-      const ofTarget = stops.get(target) ?? new Set();
-      stops.set(target, ofTarget.add(stop));
+    onNotice(target, look) {
+      const ofTarget = looks.get(target) ?? new Set();
+      looks.set(target, ofTarget.add(look));
       return () => {
-        ofTarget.delete(stop);
-        if (ofTarget.size === 0) stops.delete(target);
+        ofTarget.delete(look);
+        if (ofTarget.size === 0) looks.delete(target);
       };
     },
     async close() {
@@ -69,7 +75,7 @@ export function listenForStopRequests(databaseUrl: string, log: (message: string
     const broken = new Promise<void>((resolve, reject) => connection.on('error', reject).on('end', resolve));
     broken.catch(() => undefined);
     connection.on('notification', ({ payload }) => {
-      for (const stop of [...(stops.get(payload ?? '') ?? [])]) stop();
+      for (const look of [...(looks.get(payload ?? '') ?? [])]) look();
     });
     await connection.connect();
     if (closed.signal.aborted) await connection.end();

@@ -293,21 +293,26 @@ export async function endOperation(
   });
 }
 
-/**
- * Tells that the attempt's worker is alive and holds it. False when the attempt is no longer the worker's: another one has
- * taken over, and its agent must stop.
- */
-export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<boolean> {
-  const held = await queryRows(pool, {
+/** `lost`: another attempt has taken over. `cancelled`: the chain was asked to stop. In both the agent must stop. */
+export type Lease = 'held' | 'lost' | 'cancelled';
+
+/** Tells that the attempt's worker is alive and holds it, and learns whether it still does. */
+export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<Lease> {
+  const [row] = await queryRows<{ lease: Lease }>(pool, {
     name: 'renew_lease',
-    text: `UPDATE session_chain.attempts a SET seen_at = clock_timestamp()
-           FROM session_chain.sessions s
-           WHERE a.id = $1 AND a.state = 'running' AND s.project_id = a.project_id AND s.session_id = a.session_id
-             AND s.sealed_at IS NULL
-           RETURNING a.id`,
+    text: `WITH held AS (
+             UPDATE session_chain.attempts a SET seen_at = clock_timestamp()
+             FROM session_chain.sessions s
+             WHERE a.id = $1 AND a.state = 'running' AND s.project_id = a.project_id AND s.session_id = a.session_id
+               AND s.sealed_at IS NULL
+             RETURNING a.id
+           )
+           SELECT CASE WHEN c.cancelled_ticket = a.ticket THEN 'cancelled' WHEN held.id IS NULL THEN 'lost' ELSE 'held' END AS lease
+           FROM session_chain.attempts a LEFT JOIN held ON true LEFT JOIN session_chain.chains c ON c.id = a.chain
+           WHERE a.id = $1`,
     values: [attemptId],
   });
-  return held.length > 0;
+  return row?.lease ?? 'lost';
 }
 
 /** Journals that an attempt commits the finished session of an earlier one in place of its own. */

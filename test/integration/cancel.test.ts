@@ -30,6 +30,9 @@ async function withRareHeartbeats() {
   });
 }
 
+/** May connect, and nothing else. */
+const stranger = `stranger_${process.pid}`;
+
 const docsOf = (projectId: string) => (request: { step: string | undefined; bodyText: string }) =>
   request.step === 'docs' && request.bodyText.includes(projectId);
 
@@ -116,6 +119,61 @@ describe('a cancellation through the client', () => {
     await sessionChain.cancel(started);
     expect(await sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
     docs.remove();
+  });
+
+  it('is a row: a notification alone stops nothing, whoever sends it', async () => {
+    const sessionChain = await withRareHeartbeats();
+    const { pool } = stack.database;
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await sessionChain.start(request);
+    await docs.reached;
+    const running = async () =>
+      (
+        await pool.query<{ id: string; chain: string; seen: string }>(
+          `SELECT id::text, chain::text, seen_at::text AS seen FROM session_chain.attempts
+           WHERE project_id = $1 AND state = 'running'`,
+          [request.projectId],
+        )
+      ).rows[0];
+    const before = await running();
+    // Of what there is and is not, and of what is no target at all.
+    const targets = [
+      `chain:${before?.chain}`,
+      `attempt:${before?.id}`,
+      'chain:999999',
+      'chain:',
+      '',
+      '{"chain":1}',
+    ];
+    await pool.query(`CREATE ROLE ${stranger}`);
+    await pool.query(
+      `BEGIN; SET LOCAL ROLE ${stranger}; ${targets.map((to) => `NOTIFY session_chain_stop, '${to}';`).join(' ')} COMMIT`,
+    );
+    await pool.query(`DROP ROLE ${stranger}`);
+    // The worker has looked, and holds the attempt; nothing else renews it for minutes.
+    await until(async () => (await running())?.seen !== before?.seen);
+    docs.remove();
+    expect(await sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+  });
+
+  it('reaches it with the next renewal of the lease where the notification is lost', async () => {
+    worker = await stack.startWorker({ SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: '300000' });
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await stack.sessionChain.start(request);
+    await docs.reached;
+    await stack.database.pool.query(
+      'UPDATE session_chain.chains SET cancelled_ticket = ticket WHERE project_id = $1',
+      [request.projectId],
+    );
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
+    docs.remove();
+    // It was asked of the run that held the project then, and of no later one.
+    expect(await stack.sessionChain.wait(await stack.sessionChain.start(request))).toMatchObject({
+      status: 'completed',
+      head: { seq: 4 },
+    });
   });
 
   it('may be asked for twice, and of a chain that is over says so', async () => {

@@ -61,7 +61,7 @@ describe('questions beside a running step', () => {
       { step: 'chat_plan', state: 'running', sealed: false },
     ]);
     const held = [step, first, second].map(async (attempt) => await renewLease(database.pool, attempt));
-    expect(await Promise.all(held)).toEqual([true, false, true]);
+    expect(await Promise.all(held)).toEqual(['held', 'lost', 'held']);
     expect(await epochOf(chain.projectId)).toBe(epoch);
 
     await storeMessage(database.pool, chain.projectId, step.sessionId);
@@ -133,7 +133,7 @@ describe('a try of a step that comes late', () => {
     const now = Date.now();
     const newest = begun(await tryStep(chain, 'metadata', { atMs: now }));
     await expect(tryStep(chain, 'metadata', { atMs: now - 1 })).rejects.toMatchObject({ code: 'FENCED' });
-    expect(await renewLease(database.pool, newest)).toBe(true);
+    expect(await renewLease(database.pool, newest)).toBe('held');
     // Temporal delivered the same try twice: the second delivery takes over.
     expect(begun(await tryStep(chain, 'metadata', { atMs: now })).attempt).toBe(2);
   });
@@ -152,7 +152,7 @@ describe('a try of a step that comes late', () => {
     const epoch = await epochOf(chain.projectId);
     const late = { atMs: Date.now() + 3_600_000 };
     await expect(tryStep(chain, 'metadata', late)).rejects.toMatchObject({ code: 'FENCED' });
-    expect(await renewLease(database.pool, docs)).toBe(true);
+    expect(await renewLease(database.pool, docs)).toBe('held');
     expect(await epochOf(chain.projectId)).toBe(epoch);
     // One that is committed changes nothing by being asked for again.
     expect(await tryStep(chain, 'build', late)).toMatchObject({ outcome: 'committed', result: { seq: 1 } });
