@@ -4,7 +4,8 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
-import { findHole } from './hole.js';
+import { bridgeHoles } from './hole.js';
+import { type TranscriptRecord, type TranscriptRecords, parseObject, readRecords } from './records.js';
 
 /**
  * Transcripts as Claude Code keeps them on a disk (seen with 2.1.330): `projects/<folder>/<session>.jsonl` below its own
@@ -31,10 +32,10 @@ export interface TranscriptPart {
 const agentMetadata = 'agent_metadata';
 
 /**
- * Reads a session with its subagents. Entries that are not known here are kept as they are. A last line that was cut off
- * while it was written is left out with a warning; anything else that is no entry is an error. `agentVersion` is the Claude
- * Code that will go on from it: a transcript of a newer one is taken with a warning. Throws TRANSCRIPT_NOT_FOUND,
- * TRANSCRIPT_UNREADABLE.
+ * Reads a session with its subagents: all that Claude Code would read of its files, so that a session which goes on from it
+ * remembers what one that resumed the files would. Entries that are not known here are kept as they are. What is left out or
+ * mended is told in a warning, with its lines. `agentVersion` is the Claude Code that will go on from it: a transcript of a
+ * newer one is taken with a warning. Throws TRANSCRIPT_NOT_FOUND, TRANSCRIPT_UNREADABLE.
  */
 export async function readLocalTranscript(
   claudeDir: string,
@@ -43,17 +44,8 @@ export async function readLocalTranscript(
 ): Promise<LocalTranscript> {
   const warnings: string[] = [];
   const path = await findTranscript(claudeDir, sessionId, warnings);
-  const main = await readEntries(path, warnings);
-  if (!main.some(({ type }) => type === 'user' || type === 'assistant')) {
-    throw unreadable(path, 'it holds no message of a user or a model');
-  }
+  const main = await readMain(path, warnings);
   const parts = [{ subpath: '', entries: main }, ...(await readSubagents(path, warnings))];
-  const orphan = findHole(main);
-  if (orphan !== null) {
-    warnings.push(
-      `The entry ${orphan} of ${path} follows one that is not in the file: a part of it is lost.`,
-    );
-  }
   const newer = newerVersion(parts, agentVersion);
   if (newer !== undefined) {
     warnings.push(
@@ -85,6 +77,27 @@ async function findTranscript(claudeDir: string, sessionId: SessionId, warnings:
   return newest.path;
 }
 
+/** The main transcript, without a hole. */
+async function readMain(path: string, warnings: string[]): Promise<SessionStoreEntry[]> {
+  const { records, leftOut } = await readFileRecords(path, warnings);
+  if (!records.some(({ entry: { type } }) => type === 'user' || type === 'assistant')) {
+    const why = leftOut.length === 0 ? '' : ` (no entry: ${lineList(leftOut)})`;
+    throw unreadable(path, `it holds no message of a user or a model${why}`);
+  }
+  const { entries, bridged, begun } = bridgeHoles(records.map(({ entry }) => entry));
+  const linesAt = (indexes: number[]) => linesOf(indexes.flatMap((index) => records[index] ?? []));
+  warnings.push(
+    ...aboutLines(path, linesAt(bridged), [
+      'follows an entry that is not in the file; follows the last one before it now, as Claude Code has it.',
+    ]),
+    ...aboutLines(path, linesAt(begun), [
+      'follows an entry that is not in the file, and none stands shortly before it; the conversation begins there, as for',
+      'Claude Code. What stands before it is kept, but no model sees it.',
+    ]),
+  );
+  return entries;
+}
+
 async function readSubagents(mainPath: string, warnings: string[]): Promise<TranscriptPart[]> {
   const root = mainPath.replace(/\.jsonl$/, '');
   const names = await readdir(join(root, 'subagents'), { recursive: true }).catch(() => []);
@@ -95,60 +108,82 @@ async function readSubagents(mainPath: string, warnings: string[]): Promise<Tran
       .replace(/\.jsonl$/, '')
       .split(sep)
       .join('/');
-    const metadata = await readFile(path.replace(/\.jsonl$/, '.meta.json'), 'utf8').catch(() => null);
-    parts.push({
-      subpath,
-      entries: [
-        ...(await readEntries(path, warnings)),
-        ...(metadata === null ? [] : [{ ...parsed(path, metadata), type: agentMetadata }]),
-      ],
-    });
+    const { records } = await readFileRecords(path, warnings);
+    const metadata = await readMetadata(path.replace(/\.jsonl$/, '.meta.json'), warnings);
+    parts.push({ subpath, entries: [...records.map(({ entry }) => entry), ...metadata] });
   }
   return parts;
 }
 
-async function readEntries(path: string, warnings: string[]): Promise<SessionStoreEntry[]> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw unreadable(path, cause instanceof Error ? cause.message : String(cause), cause);
-  });
-  const lines = text.split('\n');
-  // Every line ends with a newline: what follows the last one was cut off.
-  const cutOff = lines.pop();
-  const entries: SessionStoreEntry[] = [];
-  let rewritten = 0;
-  for (const [index, line] of lines.entries()) {
-    if (line.trim() === '') continue;
-    const entry = parsed(`${path}:${index + 1}`, line);
-    if (typeof entry.type !== 'string') throw unreadable(`${path}:${index + 1}`, 'it has no type');
-    if (JSON.stringify(entry) !== line) rewritten++;
-    entries.push(entry as SessionStoreEntry);
-  }
-  if (cutOff) {
-    const last = tryToParse(cutOff);
-    if (typeof last?.type === 'string') entries.push(last as SessionStoreEntry);
-    else warnings.push(`The last line of ${path} was cut off and is left out.`);
-  }
-  if (rewritten > 0) {
-    warnings.push(`${rewritten} lines of ${path} are kept as the same JSON, but not byte for byte.`);
-  }
-  return entries;
+async function readMetadata(path: string, warnings: string[]): Promise<SessionStoreEntry[]> {
+  const text = await readFile(path, 'utf8').catch(() => null);
+  if (text === null) return [];
+  const metadata = parseObject(text.replace(/^\ufeff/, ''));
+  if (metadata) return [{ ...metadata, type: agentMetadata }];
+  warnings.push(`${path} is no JSON object and is left out.`);
+  return [];
 }
 
-function parsed(place: string, text: string): Record<string, unknown> {
-  const value = tryToParse(text);
-  if (value) return value;
-  throw unreadable(place, 'it is no JSON object');
+/** The entries of a file, of each uuid the last. */
+async function readFileRecords(path: string, warnings: string[]): Promise<TranscriptRecords> {
+  const read = await readFile(path)
+    .then(readRecords)
+    .catch((cause: unknown) => {
+      throw unreadable(path, cause instanceof Error ? cause.message : String(cause), cause);
+    });
+  const { records, replaced } = lastOfEachUuid(read.records);
+  const notVerbatim = records.filter(({ isVerbatim }) => !isVerbatim);
+  warnings.push(
+    ...aboutLines(path, read.notUtf8, [
+      'bytes that are no UTF-8; read as U+FFFD, as Claude Code reads them.',
+    ]),
+    ...aboutLines(path, read.leftOut, ['no entry; left out, as Claude Code does.']),
+    ...aboutLines(path, read.overfull, [
+      'more than an entry; what follows the first is left out, as Claude Code does.',
+    ]),
+    ...aboutLines(path, replaced, [
+      'a later line has another entry of the same uuid; left out, as Claude Code does.',
+    ]),
+    ...aboutLines(path, linesOf(notVerbatim), ['kept as the same JSON, but not byte for byte.']),
+  );
+  return { ...read, records };
 }
 
-function tryToParse(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : null;
-  } catch {
-    return null;
+function linesOf(records: readonly TranscriptRecord[]): number[] {
+  return records.map(({ line }) => line);
+}
+
+/** An entry that says what a later one of the same uuid says counts as that one. */
+function lastOfEachUuid(records: TranscriptRecord[]): { records: TranscriptRecord[]; replaced: number[] } {
+  const last = new Map(records.map((record) => [record.entry.uuid, record.entry]));
+  const isReplaced = ({ entry }: TranscriptRecord) =>
+    typeof entry.uuid === 'string' && JSON.stringify(last.get(entry.uuid)) !== JSON.stringify(entry);
+  return {
+    records: records.filter((record) => !isReplaced(record)),
+    replaced: linesOf(records.filter(isReplaced)),
+  };
+}
+
+/** A warning about lines of a file; none where there are no such lines. */
+function aboutLines(path: string, lines: readonly number[], what: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`${path}, ${lineList(lines)}: ${what.join(' ')}`];
+}
+
+/** `lines 2, 4-6 and 9`; of very many, the first ranges. */
+function lineList(lines: readonly number[]): string {
+  const ranges: [first: number, last: number][] = [];
+  for (const line of lines) {
+    const range = ranges.at(-1);
+    if (range && line <= range[1] + 1) range[1] = line;
+    else ranges.push([line, line]);
   }
+  const shown = ranges
+    .slice(0, 20)
+    .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`));
+  const others = ranges.length - shown.length;
+  const [tail] = others > 0 ? [`${others} more`] : shown.splice(-1);
+  const name = ranges.length === 1 && ranges[0]?.[0] === ranges[0]?.[1] ? 'line' : 'lines';
+  return `${name} ${[shown.join(', '), tail].filter(Boolean).join(' and ')}`;
 }
 
 function unreadable(place: string, why: string, cause?: unknown): SessionChainError {
