@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { type AgentResult, AgentRunError, type AgentSpend, type RunLimits } from '../agent/run.js';
 import type { AgentTask } from '../agent/kinds/kind.js';
+import { uptimeMs } from '../agent/process/lease.js';
 import { kinds } from '../agent/kinds/kinds.js';
 import { SessionChainError, toFailure, toSessionChainError } from '../contracts/failures.js';
 import type { ChainId, ProjectId, SessionId } from '../contracts/ids.js';
@@ -22,7 +23,7 @@ import type { ActivityDependencies } from './dependencies.js';
 import { type EarlierWork, findEarlierWork } from './evidence.js';
 import { AttemptError } from './failures.js';
 import type { Heartbeat } from './heartbeat.js';
-import { type Hold, holdAttempt } from './hold.js';
+import { type Hold, holdAttempt, leaseTimes } from './hold.js';
 import { settleLedger } from './ledger.js';
 
 /** An operation that an agent performs, and what is its own in it. */
@@ -84,11 +85,11 @@ export async function perform<Stored, Outcome>(
   beat: Heartbeat,
   operation: AgentOperation<Stored, Outcome>,
 ): Promise<Outcome> {
-  const leaseMs = (Context.current().info.heartbeatTimeoutMs ?? 30_000) + operation.killGraceMs;
-  const begun = await beginOnceAlone(deps, operation, leaseMs);
+  const times = leaseTimes(Context.current().info.heartbeatTimeoutMs ?? 30_000, operation.killGraceMs);
+  const { begun, begunAtMs } = await beginOnceAlone(deps, operation, times.leaseMs);
   if (begun.outcome === 'committed') return operation.stored(begun.result);
   const { attempt } = begun;
-  const hold = holdAttempt(deps, attempt, { chainId: operation.chainId, leaseMs });
+  const hold = holdAttempt(deps, attempt, { chainId: operation.chainId, begunAtMs, ...times });
   const ledger = { spent: nothingSpent };
   try {
     const hint = begun.earlier.length > 1 ? await operation.hint?.() : null;
@@ -111,17 +112,18 @@ export async function perform<Stored, Outcome>(
   }
 }
 
-/** Begins an attempt as soon as the leases of all earlier ones have expired. */
+/** Begins an attempt as soon as the leases of all earlier ones have expired; with when that was sent. */
 async function beginOnceAlone<Stored>(
   { pool }: ActivityDependencies,
   { projectId, operation, inputDigest }: AgentOperation<Stored, unknown>,
   leaseMs: number,
-): Promise<Exclude<Begun<Stored>, { outcome: 'former_agent_alive' }>> {
+): Promise<{ begun: Exclude<Begun<Stored>, { outcome: 'former_agent_alive' }>; begunAtMs: number }> {
   const { cancellationSignal, cancellationDetails } = Context.current();
   const worker = `${process.pid}@${hostname()}`;
   for (;;) {
+    const begunAtMs = uptimeMs();
     const begun = await beginOperation<Stored>(pool, { projectId, operation, inputDigest, worker, leaseMs });
-    if (begun.outcome !== 'former_agent_alive') return begun;
+    if (begun.outcome !== 'former_agent_alive') return { begun, begunAtMs };
     // The former worker was told to stop and may say at any moment that it has.
     await delay(Math.min(begun.waitMs, 500), undefined, { signal: cancellationSignal }).catch(() => {
       throw cancellationDetails?.cancelRequested
@@ -197,6 +199,7 @@ async function run<Stored>(
     },
     {
       signal: hold.signal,
+      lease: hold.lease,
       onProgress: (progress) => beat.report(progress),
       onFiles: (written) => {
         files = written;

@@ -4,7 +4,7 @@ import { readableClaudeMd } from './claude-md.js';
 import { findAgentBinary } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
-import { probeContainment, type AgentProcess, type Containment } from './process/process.js';
+import { probeContainment, type AgentExit, type AgentProcess, type Containment } from './process/process.js';
 import { createProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
@@ -106,7 +106,8 @@ export function createAgent(dependencies: AgentDependencies): Agent {
 
 async function runStep(run: Run): Promise<AgentResult> {
   const { request, context } = run;
-  const stop = createStop(request.killGraceMs ?? defaultKillGraceMs);
+  const killGraceMs = request.killGraceMs ?? defaultKillGraceMs;
+  const stop = createStop(killGraceMs);
   const gate = createToolGate({
     store: request.store,
     sessionId: request.sessionId,
@@ -144,6 +145,12 @@ async function runStep(run: Run): Promise<AgentResult> {
         agentProcess = started;
         stop.attachProcess(started);
       },
+      guard: {
+        lease: context.lease,
+        noticeMs: killGraceMs,
+        onEnding: () => stop.orderly('lease_lost'),
+        onGone: () => stop.now('lease_lost'),
+      },
     });
     const messages = query({ prompt: request.prompt, options });
     stop.attachQuery(messages);
@@ -164,8 +171,8 @@ function writtenBefore({ earlierEntries, workspace }: AgentRequest): string[] {
   );
 }
 
-async function exitOf(agentProcess: AgentProcess | null) {
-  if (agentProcess === null) return { code: null, signal: null, errorTail: '' };
+async function exitOf(agentProcess: AgentProcess | null): Promise<AgentExit & { errorTail: string }> {
+  if (agentProcess === null) return { code: null, signal: null, byGuard: false, errorTail: '' };
   return { ...(await agentProcess.ended), errorTail: agentProcess.errorTail() };
 }
 
@@ -175,9 +182,10 @@ function resultOf(
   seen: Observations,
   stop: Stop,
   filesTouched: string[],
-  exit: { code: number | null; signal: string | null; errorTail: string },
+  exit: AgentExit & { errorTail: string },
 ): AgentResult {
   const { request } = run;
+  const stopped = stop.reason() ?? (exit.byGuard ? 'lease_lost' : null);
   const base = gate.base();
   const own = ownEntries(gate.appended(), base);
   const turns = usageOfTurns(own);
@@ -192,13 +200,13 @@ function resultOf(
     apiDurationMs: spent === null ? null : Math.round(spent.apiDurationMs),
     agentVersion: seen.agentVersion || agentVersion(own),
     model: seen.model || lastModel(own),
-    turnInFlightUnknown: seen.result === null || stop.reason() !== null,
+    turnInFlightUnknown: seen.result === null || stopped !== null,
   };
   try {
     const verdict = judgeRun({
       task: request.task,
       seen,
-      stopped: stop.reason(),
+      stopped,
       baseFailure: gate.baseFailure(),
       refusal: gate.refusal(),
       own: [...(request.earlierEntries ?? []), ...own],

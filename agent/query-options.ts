@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import type { Run } from './run.js';
 import { agentEnvironment, shellGuard } from './process/environment.js';
-import { type AgentProcess, prefixFor, spawnAgent } from './process/process.js';
+import { type AgentProcess, type SpawnAgentOptions, prefixFor, spawnAgent } from './process/process.js';
 import { serversOf } from './servers.js';
 
 export interface QueryParts {
@@ -11,6 +11,7 @@ export interface QueryParts {
   abortController: AbortController;
   /** Gets the agent's process as soon as there is one. */
   onStarted: (agentProcess: AgentProcess) => void;
+  guard: SpawnAgentOptions['guard'];
 }
 
 /** What the Agent SDK is told for one run. */
@@ -46,6 +47,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
         env: spawn.env,
         descriptors: environment.descriptors,
         marker: `${scratch.marker.name}=${scratch.marker.value}`,
+        guard: parts.guard,
       });
       parts.onStarted(agentProcess);
       return agentProcess.spawned;

@@ -8,7 +8,8 @@ import { kinds } from './kinds/kinds.js';
 const messageLength = 1000;
 
 /** Why we ended a run ourselves. */
-export type StopReason = 'cancelled' | 'timed_out' | 'store_refused' | 'unauthorized' | 'unavailable';
+export type StopReason =
+  'cancelled' | 'timed_out' | 'lease_lost' | 'store_refused' | 'unauthorized' | 'unavailable';
 
 /** What a run's messages said that its result does not. */
 export interface Observations {
@@ -143,6 +144,8 @@ function failureOf(run: JudgedRun): SessionChainError {
       return failure('CANCELLED', `The ${run.task.name} step was cancelled.`);
     case 'timed_out':
       return failure('STEP_TIMED_OUT', `The ${run.task.name} step took longer than ${run.timeoutMs} ms.`);
+    case 'lease_lost':
+      return failure('WORKER_LOST', 'The worker could not renew its lease in time, so its agent was ended.');
     case 'unauthorized':
       return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
     case 'unavailable':

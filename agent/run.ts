@@ -6,6 +6,7 @@ import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
+import type { Lease } from './process/lease.js';
 import type { Containment } from './process/process.js';
 import type { Scratch } from './process/scratch.js';
 import type { AgentProgress } from './progress.js';
@@ -109,6 +110,8 @@ export class AgentRunError extends SessionChainError {
 /** How a run is stopped and watched. */
 export interface RunContext {
   signal: AbortSignal;
+  /** The agent is interrupted a kill grace before it ends, and dead by then, whatever has become of this process. */
+  lease: Lease;
   onProgress: (progress: AgentProgress) => void;
   /** Gets all files that the file tools have written so far, relative to the workspace, whenever there is a new one. */
   onFiles?: (files: string[]) => void;

@@ -3,6 +3,9 @@ import { stat } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { SpawnedProcess } from '@anthropic-ai/claude-agent-sdk';
+import { SessionChainError } from '../../contracts/failures.js';
+import { type ProcessExit, exitOf } from './exit.js';
+import { type GuardOptions, startGuard } from './guard.js';
 import { childrenOf, killMarked, killQuietly } from './marked-processes.js';
 
 /**
@@ -11,10 +14,11 @@ import { childrenOf, killMarked, killQuietly } from './marked-processes.js';
  *   that one ends; `setpriv --pdeathsig` and `unshare --kill-child` end it with the worker. With a user namespace
  *   besides, the agent cannot read /proc/<worker>/environ either.
  * - `marker`: the agent dies with the worker by `setpriv`; what it started is found by a variable in its environment,
- *   at the step's end by us, after the worker's death by a small shell that waits for it. For containers whose
- *   seccomp profile refuses namespaces.
+ *   at the step's end by us, after the worker's death by the guard. For containers whose seccomp profile refuses
+ *   namespaces.
  * - `group`: where there is no /proc (macOS): the process group is killed. A command that made its own session
  *   survives; best effort.
+ * Beside each stands a guard (guard.ts), for a worker that is frozen or has lost its lease.
  */
 export interface Containment {
   kind: 'namespace' | 'marker' | 'group';
@@ -24,13 +28,18 @@ export interface Containment {
   foreignPrefix: string[];
 }
 
+export interface AgentExit extends ProcessExit {
+  /** Whether the guard ended it: its worker could not prove the lease in time. */
+  byGuard: boolean;
+}
+
 export interface AgentProcess {
   /** For the SDK. Its `kill` always kills everything. */
   spawned: SpawnedProcess;
   /** The end of what the agent printed to stderr. */
   errorTail(): string;
   /** Settles when the agent and everything it started is dead. Never rejects. */
-  ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  ended: Promise<AgentExit>;
   /** Kills the agent and everything it started; `ended` tells when that is done. */
   kill(): void;
 }
@@ -41,7 +50,7 @@ const ownProcesses = ['--pid', '--fork', '--kill-child=KILL', '--'];
 const asThisUser = ['unshare', '--user', '--map-current-user'];
 const errorTailLength = 4000;
 
-/** Finds out once what this platform can do; starts a few short-lived processes. */
+/** Finds out once what this platform can do; starts a few short-lived processes. Throws AGENT_NOT_FOUND without bash. */
 export async function probeContainment(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Containment> {
@@ -52,6 +61,10 @@ export async function probeContainment(
       () => false,
     );
   };
+  // Claude Code's shell, and that of the guard.
+  if (!(await works(['bash', '-c', '"$@"', 'probe']))) {
+    throw new SessionChainError('AGENT_NOT_FOUND', 'There is no bash on the PATH of the worker.');
+  }
   if (process.platform !== 'linux') return { kind: 'group', prefix: [], foreignPrefix: [] };
   const withUser = [...dieWithParent, ...asThisUser, ...ownProcesses];
   const withoutUser = [...dieWithParent, 'unshare', ...ownProcesses];
@@ -81,12 +94,16 @@ export interface SpawnAgentOptions {
   descriptors: string[];
   /** `NAME=value` as it stands in `env`. */
   marker: string;
+  /** How its guard learns the lease, and tells of its end. */
+  guard: Pick<GuardOptions, 'lease' | 'noticeMs' | 'onEnding' | 'onGone'>;
 }
 
 /** Starts the agent in a session of its own, so that a terminal's Ctrl-C reaches the worker alone. */
 export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   const { containment, descriptors, marker } = options;
   const [command = '', ...args] = [...options.prefix, options.command, ...options.args];
+  // Before the agent, which is never there without it.
+  const guard = startGuard({ ...options.guard, kind: containment.kind, marker, path: options.env.PATH });
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: options.env,
@@ -104,12 +121,11 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
     errorTail = (errorTail + text).slice(-errorTailLength);
   });
 
-  const guard = containment.kind === 'namespace' ? null : spawnGuard(containment, marker, child);
+  if (child.pid !== undefined) guard.watch(child.pid);
   const kill = () => void killAll(containment, child, marker);
   const ended = exitOf(child).then(async (exit) => {
     await sweep(containment, child, marker);
-    if (guard !== null) await dismiss(guard);
-    return exit;
+    return { ...exit, byGuard: await guard.dismiss() };
   });
   // `unshare` ignores SIGTERM while it waits, and the agent has had its chance to end in order with the interrupt that
   // comes before: whatever signal the SDK wants to send, it kills.
@@ -144,46 +160,4 @@ async function sweep(containment: Containment, child: ChildProcess, marker: stri
   if (containment.kind === 'namespace' || child.pid === undefined) return;
   killQuietly(-child.pid, 'SIGKILL');
   await killMarked(marker);
-}
-
-/** Waits for the worker's end on a pipe that only the worker holds, then ends what the agent started. */
-function spawnGuard(containment: Containment, marker: string, child: ChildProcess): ChildProcess {
-  const script = containment.kind === 'marker' ? markerGuardScript : groupGuardScript;
-  const guard = spawn('/bin/sh', ['-c', script, 'guard', marker, String(child.pid)], {
-    detached: true,
-    env: { PATH: '/usr/bin:/bin' },
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  guard.on('error', () => undefined);
-  return guard;
-}
-
-const markerGuardScript = `
-read -r _
-for round in 1 2 3 4 5; do
-  for environ in /proc/[0-9]*/environ; do
-    process=\${environ#/proc/}
-    if tr '\\0' '\\n' <"$environ" | grep -qxF "$1"; then kill -KILL "\${process%/environ}"; fi
-  done
-done
-`;
-const groupGuardScript = 'read -r _; kill -KILL -- "-$2"';
-
-async function dismiss(guard: ChildProcess): Promise<void> {
-  const gone = exitOf(guard);
-  guard.kill('SIGKILL');
-  await gone;
-}
-
-function exitOf(child: ChildProcess): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
-  if (child.exitCode !== null || child.signalCode !== null) {
-    return Promise.resolve({ code: child.exitCode, signal: child.signalCode });
-  }
-  return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }));
-    // Reported in place of an exit when the program could not be started.
-    child.once('error', () => {
-      if (child.pid === undefined) resolve({ code: null, signal: null });
-    });
-  });
 }

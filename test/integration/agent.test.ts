@@ -22,6 +22,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { createAgent } from '../../agent/agent.js';
 import type { AgentRequest, AgentResult, AgentRunError } from '../../agent/run.js';
 import { describeAgentBinary } from '../../agent/process/binary.js';
+import type { Lease } from '../../agent/process/lease.js';
 import { killQuietly } from '../../agent/process/marked-processes.js';
 import type { AgentProgress } from '../../agent/progress.js';
 import { probeContainment } from '../../agent/process/process.js';
@@ -34,7 +35,7 @@ import { toolUseIds } from '../../transcript/entries.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
-import { processesNaming, type RunnerInput } from '../support/agent-runner.js';
+import { guardsOf, processesNaming, renewedLease, type RunnerInput } from '../support/agent-runner.js';
 import {
   startScriptedModel,
   toolResults,
@@ -85,6 +86,7 @@ function newProject(): void {
 interface RunOptions extends Partial<Omit<AgentRequest, 'task'>> {
   step?: StepName;
   signal?: AbortSignal;
+  lease?: Lease;
   onProgress?: (progress: AgentProgress) => void;
   modelEnvironment?: Record<string, string>;
   inheritedEnvironment?: Record<string, string>;
@@ -95,6 +97,7 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
   const {
     step = 'build',
     signal,
+    lease,
     onProgress,
     modelEnvironment,
     inheritedEnvironment,
@@ -124,7 +127,11 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
       timeoutMs: 100_000,
       ...request,
     },
-    { signal: signal ?? new AbortController().signal, onProgress: onProgress ?? (() => undefined) },
+    {
+      signal: signal ?? new AbortController().signal,
+      lease: lease ?? renewedLease(3_600_000),
+      onProgress: onProgress ?? (() => undefined),
+    },
   );
 }
 
@@ -532,7 +539,56 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
     expect(readdirSync(scratchRoot)).toEqual([]);
     expect(readdirSync(tmp)).toEqual([]);
   });
+
+  it('die with the lease of a worker that is frozen, which finds its agent ended when it goes on', async () => {
+    newProject();
+    reply = () => ({ tools: [bash(writing())] });
+    worker = startWorker(path(), {}, { leaseMs: 5000 });
+    let log = '';
+    worker.stdout?.on('data', (data: Buffer) => (log += data.toString()));
+    await until(() => ['looping', 'detached'].every((who) => linesOf(who) > 0));
+    worker.kill('SIGSTOP');
+    const before = [linesOf('looping'), linesOf('detached')];
+    await until(() => processesNaming(scratchRoot).length === 0);
+    // That is what it is for: they do not stop by themselves.
+    expect(linesOf('looping')).toBeGreaterThan(before[0]!);
+    expect(linesOf('detached')).toBeGreaterThan(before[1]!);
+    worker.kill('SIGCONT');
+    await until(() => log.includes('agent.ended'));
+    expect(log).toContain('"outcome":"WORKER_LOST"');
+    expect(guardsOf(scratchRoot)).toEqual([]);
+  });
+
+  it.each(['SIGKILL', 'SIGSTOP'] as const)('do not go on without their guard (%s)', async (signal) => {
+    newProject();
+    playing(bash(writing()));
+    const ended = failing({
+      lease: renewedLease(4000),
+      killGraceMs: 300,
+      inheritedEnvironment: { PATH: path() },
+    });
+    await until(() => linesOf('detached') > 0);
+    const guards = guardsOf(scratchRoot);
+    expect(guards).toHaveLength(1);
+    for (const guard of guards) killQuietly(guard, signal);
+    expect((await ended).code).toBe('WORKER_LOST');
+    expect(guards.filter((guard) => killQuietly(guard, 0))).toEqual([]);
+  });
 });
+
+/** A command that writes without end, in a loop and in a process that has detached itself. */
+function writing(): string {
+  writeFileSync(join(workspace, 'write.sh'), 'while :; do echo "$1" >> lines; sleep 0.05; done');
+  return 'setsid bash write.sh detached & bash write.sh looping';
+}
+
+function linesOf(who: string): number {
+  const lines = join(workspace, 'lines');
+  if (!existsSync(lines)) return 0;
+  return readFileSync(lines, 'utf8')
+    .split('\n')
+    .filter((line) => line === who).length;
+}
 
 it('in a namespace the agent cannot read the worker’s environment', async () => {
   newProject();
@@ -552,7 +608,7 @@ it('in a namespace the agent cannot read the worker’s environment', async () =
 
 const agentRooms = ['agent', 'agent/kinds', 'agent/process'];
 
-function startWorker(path: string, env: Record<string, string>): ChildProcess {
+function startWorker(path: string, env: Record<string, string>, { leaseMs = 3_600_000 } = {}): ChildProcess {
   const built = join(folder, 'built');
   if (!existsSync(built))
     transpileRooms([...agentRooms, 'contracts', 'definition', 'transcript', 'test/support'], built);
@@ -562,9 +618,10 @@ function startWorker(path: string, env: Record<string, string>): ChildProcess {
     scratchRoot,
     workspace,
     sessionIds: [newSession(), newSession()],
+    leaseMs,
   };
   return spawn(process.execPath, [join(built, 'test/support/agent-runner.js'), JSON.stringify(input)], {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit'],
     env: { PATH: plainPath, ...env },
   });
 }

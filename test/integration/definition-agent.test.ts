@@ -18,6 +18,7 @@ import { InMemorySessionStore, createSdkMcpServer, tool } from '@anthropic-ai/cl
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
 import { type Agent, createAgent } from '../../agent/agent.js';
+import { createLease, uptimeMs } from '../../agent/process/lease.js';
 import type { AgentResult } from '../../agent/run.js';
 import { stepTask } from '../../agent/kinds/kinds.js';
 import type { SessionId } from '../../contracts/ids.js';
@@ -116,7 +117,11 @@ function newProject(input: ChainDefinitionInput, modelUrl = model.url): Project 
           maxTurns: 20,
           timeoutMs: 100_000,
         },
-        { signal: new AbortController().signal, onProgress: () => undefined },
+        {
+          signal: new AbortController().signal,
+          lease: createLease(uptimeMs() + 3_600_000),
+          onProgress: () => undefined,
+        },
       );
       baseSessionId = result.sessionId;
       return result;

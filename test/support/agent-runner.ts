@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
+import { type Lease, createLease, uptimeMs } from '../../agent/process/lease.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import type { SessionId } from '../../contracts/ids.js';
 
@@ -12,6 +13,8 @@ export interface RunnerInput {
   workspace: string;
   /** One step each, every one a fork of the one before. */
   sessionIds: string[];
+  /** Of each step, renewed again and again while the process runs. */
+  leaseMs: number;
 }
 
 /** The processes whose environment names a folder; how a test finds the agent and all it started. */
@@ -29,7 +32,30 @@ export function processesNaming(folder: string): number[] {
     .filter((pid) => pid !== process.pid);
 }
 
-/** A step that ends at once, then one that goes on from it. */
+/** A lease that is renewed as long as this process runs. */
+export function renewedLease(leaseMs: number): Lease {
+  const lease = createLease(uptimeMs() + leaseMs);
+  setInterval(() => lease.extendTo(uptimeMs() + leaseMs), 200).unref();
+  return lease;
+}
+
+/** The guards of the agents whose folders lie below a scratch folder. */
+export function guardsOf(scratchRoot: string): number[] {
+  const runs = existsSync(scratchRoot) ? readdirSync(scratchRoot) : [];
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        return command.includes('\0guard\0') && runs.some((run) => command.includes(run));
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+/** Steps one after the other. */
 async function main(input: RunnerInput): Promise<void> {
   const agent = createAgent({
     modelEnvironment: input.modelEnvironment,
@@ -54,13 +80,21 @@ async function main(input: RunnerInput): Promise<void> {
         workspace: input.workspace,
         maxTurns: 10,
         timeoutMs: 600_000,
+        killGraceMs: 500,
       },
-      { signal: new AbortController().signal, onProgress: () => undefined },
+      {
+        signal: new AbortController().signal,
+        lease: renewedLease(input.leaseMs),
+        onProgress: () => undefined,
+      },
     );
     baseSessionId = sessionId;
   }
 }
 
 if (process.argv[1]?.endsWith('agent-runner.js')) {
-  await main(JSON.parse(process.argv[2] ?? '{}') as RunnerInput);
+  await main(JSON.parse(process.argv[2] ?? '{}') as RunnerInput).catch(() => {
+    // Its log has said how it ended.
+    process.exitCode = 1;
+  });
 }

@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process';
+import { exitOf } from './exit.js';
+import { type Lease, uptimeMs } from './lease.js';
+
+/** Beside every agent: ends it, and all it started, when its worker is gone or can no longer prove its lease. */
+export interface Guard {
+  /** Tells it which process the agent is. */
+  watch(agent: number): void;
+  /** Ends it once the agent is dead; says whether it was the guard that ended the agent. */
+  dismiss(): Promise<boolean>;
+}
+
+export interface GuardOptions {
+  kind: 'namespace' | 'marker' | 'group';
+  /** `NAME=value` in the environment of the agent and of all it starts. */
+  marker: string;
+  /** Where `bash` is looked for. */
+  path: string | undefined;
+  lease: Lease;
+  /** How long before the guard strikes `onEnding` is called. */
+  noticeMs: number;
+  /** The lease is about to end: this worker, or the guard, has not heard of an extension. */
+  onEnding: () => void;
+  /** The guard has ended: it has struck, or was killed itself. */
+  onGone: () => void;
+}
+
+/**
+ * The guard keeps the time because a worker that is frozen cannot, and the worker does because the guard may be. They keep
+ * the same time: the worker counts on an extension only once the guard has repeated it. It is a process in a session of
+ * its own, so that what stops the worker's group does not stop it. Throws where it cannot be started.
+ */
+export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGone }: GuardOptions): Guard {
+  const args = [kind, marker, hundredths(lease.endsAtMs()), String(Math.floor(uptimeMs() / 1000))];
+  // Without --norc it takes a standard input that is a socket for a remote login, and reads ~/.bashrc.
+  const guard = spawn('bash', ['--noprofile', '--norc', '-c', script, 'guard', ...args], {
+    detached: true,
+    env: path === undefined ? {} : { PATH: path },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  const gone = exitOf(guard);
+  if (guard.pid === undefined) throw new Error('The guard of the agent, a bash, could not be started.');
+  const { stdin: input, stdout: output } = guard;
+  for (const stream of [input, output]) stream.on('error', () => undefined);
+
+  let ending: NodeJS.Timeout | undefined;
+  const count = (endsAtMs: number) => {
+    clearTimeout(ending);
+    ending = setTimeout(onEnding, Math.max(0, endsAtMs - noticeMs - uptimeMs()));
+  };
+  count(lease.endsAtMs());
+  let heard = '';
+  output.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (heard + text).split('\n');
+    heard = lines.pop() ?? '';
+    const last = lines.at(-1);
+    if (last !== undefined) count(Number(last) * 10);
+  });
+
+  let agent: number | undefined;
+  const tell = () => input.write(`${hundredths(lease.endsAtMs())} ${agent ?? ''}\n`);
+  const forget = lease.onExtended(tell);
+  let isDismissed = false;
+  void gone.then(() => {
+    clearTimeout(ending);
+    if (!isDismissed) onGone();
+  });
+  return {
+    watch(pid) {
+      agent = pid;
+      tell();
+    },
+    async dismiss() {
+      isDismissed = true;
+      forget();
+      clearTimeout(ending);
+      guard.kill('SIGKILL');
+      return (await gone).code !== null;
+    },
+  };
+}
+
+function hundredths(ms: number): string {
+  return String(Math.floor(ms / 10));
+}
+
+/**
+ * Arguments: containment, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a later
+ * time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker. Builtins only:
+ * an agent that has used up all processes must not keep it from anything. In a namespace the agent's first child takes
+ * all others with it, and the agent's own process waits for that.
+ */
+const script = `
+kind=$1 marker=$2 strike=$3 SECONDS=$4 agent= look=0.2
+((BASH_VERSINFO[0] < 4)) && look=1
+
+is_time() {
+  local now
+  if read -r now _ </proc/uptime; then now=\${now/./}; else now=$((SECONDS * 100)); fi
+  ((10#$now >= strike))
+}
+
+is_marked() {
+  local variable
+  while IFS= read -r -d '' variable; do
+    [[ $variable == "$marker" ]] && return 0
+  done <"/proc/$1/environ"
+  return 1
+}
+
+line=
+while ! is_time; do
+  if IFS= read -r -t "$look" part; then
+    is_time && break
+    line+=$part
+    strike=\${line% *} agent=\${line#* } line=
+    echo "$strike"
+  elif (($? > 128)); then
+    line+=$part
+  else
+    break
+  fi
+done
+
+if [[ $kind == group ]]; then
+  kill -KILL -- "-$agent"
+elif [[ $kind == namespace && $agent ]] && is_marked "$agent"; then
+  read -r first <"/proc/$agent/task/$agent/children"
+  kill -KILL \${first:-$agent}
+  kill -CONT "$agent"
+fi
+for round in {1..50}; do
+  found=
+  for process in /proc/[0-9]*; do
+    process=\${process#/proc/}
+    [[ $kind == namespace && $process == "$agent" ]] && continue
+    is_marked "$process" && kill -KILL "$process" && found=1
+  done
+  [[ $found ]] || break
+done
+exit 0
+`;
