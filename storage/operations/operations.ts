@@ -294,11 +294,11 @@ export async function endOperation(
 }
 
 /** `lost`: another attempt has taken over. `cancelled`: the chain was asked to stop. In both the agent must stop. */
-export type Lease = 'held' | 'lost' | 'cancelled';
+export type LeaseState = 'held' | 'lost' | 'cancelled';
 
 /** Tells that the attempt's worker is alive and holds it, and learns whether it still does. */
-export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<Lease> {
-  const [row] = await queryRows<{ lease: Lease }>(pool, {
+export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<LeaseState> {
+  const [row] = await queryRows<{ lease: LeaseState }>(pool, {
     name: 'renew_lease',
     text: `WITH held AS (
              UPDATE session_chain.attempts a SET seen_at = clock_timestamp()
