@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { type AgentResult, AgentRunError, type AgentSpend, type RunLimits } from '../agent/run.js';
@@ -25,6 +24,7 @@ import { AttemptError } from './failures.js';
 import type { Heartbeat } from './heartbeat.js';
 import { type Hold, holdAttempt, leaseTimes } from './hold.js';
 import { settleLedger } from './ledger.js';
+import { workerName } from './workspace.js';
 
 /** An operation that an agent performs, and what is its own in it. */
 export interface AgentOperation<Stored, Outcome> {
@@ -119,7 +119,7 @@ async function beginOnceAlone<Stored>(
   leaseMs: number,
 ): Promise<{ begun: Exclude<Begun<Stored>, { outcome: 'former_agent_alive' }>; begunAtMs: number }> {
   const { cancellationSignal, cancellationDetails } = Context.current();
-  const worker = `${process.pid}@${hostname()}`;
+  const worker = workerName();
   for (;;) {
     const begunAtMs = uptimeMs();
     const begun = await beginOperation<Stored>(pool, { projectId, operation, inputDigest, worker, leaseMs });

@@ -15,6 +15,8 @@ export interface ActivityDependencies {
   checkpoint: Checkpoint;
   /** Absolute paths below which workspaces may lie. */
   workspaceRoots: readonly string[];
+  /** How long a folder that no worker has is waited for. */
+  workspaceWaitMs: number;
   /** What the steps of a chain are. */
   definition: ChainDefinition;
   chainRuns: ChainRuns;

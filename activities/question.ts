@@ -2,12 +2,13 @@ import { type Exchange, questionMessage, questionTask } from '../agent/kinds/que
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import {
-  type AnswerKind,
+  type AnsweredQuestion,
   type Question,
   type QuestionFailureInput,
   type QuestionInput,
   type ReadSessionInput,
   type SessionRead,
+  type WaitingQuestion,
   questionBuildId,
 } from '../contracts/question.js';
 import { inputDigest } from '../definition/digest.js';
@@ -23,11 +24,11 @@ import {
   startQuestion,
 } from '../storage/questions/questions.js';
 import { forgetReplyChunks } from '../storage/questions/reply-chunks.js';
-import { resolveWorkspace } from '../workspace/workspace.js';
 import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
 import { createReplyStream } from './reply-stream.js';
+import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
 /** Looks which session a question may read by now; see {@link SessionRead}. */
 export async function readSession(
@@ -61,21 +62,30 @@ export async function failQuestion(
 export async function answerQuestion(
   deps: ActivityDependencies,
   input: QuestionInput,
-): Promise<{ kind: AnswerKind }> {
+): Promise<AnsweredQuestion | WaitingQuestion> {
   return await withHeartbeat(async (beat) => {
     const question = await requireQuestion(deps.pool, input.questionId);
     if (question.kind) return { kind: question.kind };
     const { projectId, chatId, questionId } = question;
     await forgetReplyChunks(deps.pool, chatId, questionId);
-    const workspace = await workspaceOf(deps, question);
+    const wanted = {
+      projectId,
+      path: await workspaceOf(deps, question),
+      search: questionBuildId(questionId),
+      hasWaited: true,
+    };
+    const found = await findWorkspace(deps, wanted);
+    if ('trouble' in found) {
+      return { waitMs: await waitForWorkspace(deps, wanted, found.trouble), tries: triesBefore() };
+    }
     const { branch, unknownToHead } = await readPast(deps.pool, question);
     const task = questionTask(deps.definition);
     const model = chainModel(deps.definition);
     const { timeoutMs, maxTurns, maxCostUsd } = input.limits;
     let endStream: () => Promise<void> = async () => undefined;
     try {
-      return await perform<{ seq?: number }, { kind: AnswerKind }>(deps, beat, {
-        ...{ projectId, task, model, workspace },
+      return await perform<{ seq?: number }, AnsweredQuestion>(deps, beat, {
+        ...{ projectId, task, model, workspace: found.path },
         operation: {
           kind: 'outside',
           versionId: null,
@@ -142,11 +152,11 @@ function notesFor(
 }
 
 async function workspaceOf(
-  { pool, workspaceRoots }: ActivityDependencies,
+  { pool }: Pick<ActivityDependencies, 'pool'>,
   { projectId, chatId }: Question,
 ): Promise<string> {
   const workspace = await chatWorkspace(pool, projectId, chatId);
-  if (workspace !== null) return await resolveWorkspace(workspace, workspaceRoots);
+  if (workspace !== null) return workspace;
   throw new SessionChainError(
     'INVALID_INPUT',
     `The folder of the project ${projectId} is unknown.`,

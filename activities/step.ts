@@ -14,12 +14,18 @@ import {
   submittedValues,
 } from '../storage/operations/operations.js';
 import { contextTokens } from '../storage/transcripts/store.js';
-import { resolveWorkspace } from '../workspace/workspace.js';
 import { type DoneOperation, perform } from './attempt.js';
 import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import {
+  type WorkspaceRequest,
+  findWorkspace,
+  triesBefore,
+  waitForWorkspace,
+  workerName,
+} from './workspace.js';
 
 /** One try of a step of a chain: the next attempt of its operation. Its session becomes the head. */
 export async function runStep(deps: ActivityDependencies, input: StepInput): Promise<StepResult> {
@@ -31,7 +37,12 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const isCommitted = async () => (await committedStep(deps.pool, input)) !== null;
     const skipped = await reasonToSkip(deps, input, isCommitted);
     if (skipped) return { outcome: 'skipped', step, reason: skipped };
-    const workspace = await resolveWorkspace(chain.workspace, deps.workspaceRoots);
+    const wanted = workspaceRequest(input, chain);
+    const found = await findWorkspace(deps, wanted);
+    // What is committed needs no folder any more.
+    if ('trouble' in found && !(await isCommitted()))
+      return await waitForFolder(deps, input, wanted, found.trouble);
+    const workspace = 'trouble' in found ? chain.workspace : found.path;
     const asked = await promptFor(deps.definition, definition, {
       ...{ projectId, versionId, buildId, mode, workspace },
       instruction: chain.instruction,
@@ -44,7 +55,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const task = stepTask(definition);
     // Below the prompt, whatever it is made of: a definition cannot lose what the session does not know.
     const prompt = [asked, ...(await notesFor(deps, input, chain, workspace))].join('\n\n---\n\n');
-    return await perform<CommittedStep, StepResult>(deps, beat, {
+    const done = perform<CommittedStep, StepResult>(deps, beat, {
       ...{ projectId, task, mode, workspace, chainId },
       model: plan.model,
       operation: {
@@ -79,10 +90,45 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
         const waitMs =
           failure.retryAfterMs ?? Math.min(initial * 2 ** (await countWaits(deps.pool, attempt)), max);
         const reason = failureOfCode(failure.code).message;
-        return { waitMs, outcome: { outcome: 'waiting', step, attempt: attempt.attempt, waitMs, reason } };
+        const waiting = { step, attempt: attempt.attempt, waitMs, reason, tries: triesBefore() };
+        return { waitMs, outcome: { outcome: 'waiting', ...waiting } };
       },
     });
+    return await done.finally(() => ('trouble' in found ? undefined : found.keepMarker()));
   });
+}
+
+function workspaceRequest(
+  { projectId, chainId, ticket, waits }: StepInput,
+  { workspace }: ChainRow,
+): WorkspaceRequest {
+  return {
+    projectId,
+    path: workspace,
+    chain: { chainId, ticket },
+    search: `chain:${chainId}:${ticket}`,
+    hasWaited: waits > 0,
+  };
+}
+
+/** Leaves the step to a worker that has the project's folder, as {@link leaveToOthers} does; but not for ever. */
+async function waitForFolder(
+  deps: ActivityDependencies,
+  input: StepInput,
+  wanted: WorkspaceRequest,
+  trouble: SessionChainError,
+): Promise<WaitingStep> {
+  const { step } = input;
+  const waitMs = await waitForWorkspace(deps, wanted, trouble);
+  await noteWaiting(deps.pool, input, {
+    waitMs,
+    waitingFor: `${step}: a worker that has the folder ${wanted.path}. ${workerName()}: ${trouble.message}`,
+  });
+  return {
+    outcome: 'waiting',
+    ...{ step, waitMs, attempt: 0, tries: triesBefore() },
+    reason: `No worker that has the project's folder has taken it: start one, or look at status for what is wrong.`,
+  };
 }
 
 async function commitStep(
@@ -148,8 +194,7 @@ export async function leaveToOthers(
   });
   return {
     outcome: 'waiting',
-    ...{ step, waitMs },
-    attempt: 0,
+    ...{ step, waitMs, attempt: 0, tries: triesBefore() },
     reason: `No worker with the definition ${plan.digest.slice(0, 12)} of the step has taken it: start one, or cancel the chain and start it again.`,
   };
 }

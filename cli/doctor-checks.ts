@@ -16,6 +16,7 @@ import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf } from '../temporal/names.js';
+import { requireRoots } from '../workspace/workspace.js';
 import { openPool } from './context.js';
 import { pollersOf } from './task-queues.js';
 
@@ -144,14 +145,7 @@ async function definition(config: Config): Promise<Finding> {
 }
 
 async function workspaces({ SESSION_CHAIN_WORKSPACE_ROOTS: roots }: Config): Promise<Finding> {
-  if (roots.length === 0) {
-    return {
-      status: 'fail',
-      message: 'no workspace root is set, so that every workspace is refused',
-      remedy:
-        "Set SESSION_CHAIN_WORKSPACE_ROOTS to the folders that hold the projects' files, separated by ':'.",
-    };
-  }
+  await requireRoots(roots);
   const troubles = (await Promise.all(roots.map(troubleWithFolder))).filter((trouble) => trouble !== null);
   return troubles.length === 0
     ? ok(roots.join(', '))

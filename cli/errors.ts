@@ -46,6 +46,8 @@ const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   CHAT_BUSY: 'conflict',
   MESSAGE_ID_REUSED: 'conflict',
   WORKSPACE_NOT_ALLOWED: 'badInput',
+  WORKSPACE_CHANGED: 'conflict',
+  WORKSPACE_TAKEN: 'conflict',
   PROJECT_BUSY: 'conflict',
   HOLDER_ENDING: 'conflict',
   SESSION_NOT_IN_STORE: 'conflict',

@@ -15,6 +15,7 @@ import { recoverCommand } from './commands/recover.js';
 import { startCommand } from './commands/start.js';
 import { syncCommand } from './commands/sync.js';
 import { treeCommand } from './commands/tree.js';
+import { unbindCommand } from './commands/unbind.js';
 import { workerCommand } from './commands/worker.js';
 import { type ExitCode, exitCodeMeanings, exitCodes, reportError } from './errors.js';
 import { outputFormatOf } from './output.js';
@@ -51,6 +52,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     cancelCommand(exitWith),
     recordCommand(),
     recoverCommand(),
+    unbindCommand(),
     importCommand(exitWith),
     exportCommand(),
     syncCommand(exitWith),

@@ -35,6 +35,7 @@ import type { Pool } from '../storage/db/pool.js';
 import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
+import { workspacePath } from './start-request.js';
 import { chatWorkflowId, updates, workflowTypes } from '../temporal/names.js';
 
 export interface AskRequest {
@@ -117,7 +118,7 @@ const requestSchema = z.strictObject({
     .min(1, 'must not be empty')
     .max(maxQuestionLength, `must not be longer than ${maxQuestionLength} characters`),
   when: z.enum(sessionMoments).optional(),
-  workspace: z.string().startsWith('/', 'must be an absolute path').optional(),
+  workspace: workspacePath.optional(),
 });
 
 async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<Answer> {

@@ -82,6 +82,7 @@ export type { RecordedSession } from '../storage/operations/record.js';
 export type { RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
 export type { SessionFitness } from '../storage/transcripts/store.js';
 export type { ReplyChunk } from '../storage/questions/reply-chunks.js';
+export type { UnboundWorkspace } from '../storage/workspaces/workspaces.js';
 export type { WaitOptions } from '../storage/heads/session-for.js';
 export type { CheckpointCheck, DriftReason, DriftedProject, SyncReport } from '../storage/heads/sync.js';
 export type { TemporalAddress } from '../temporal/connect.js';

@@ -34,6 +34,7 @@ import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js
 import type { Pool } from '../storage/db/pool.js';
 import { type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/operations/record.js';
+import { type UnboundWorkspace, unbindWorkspace } from '../storage/workspaces/workspaces.js';
 import { type WaitOptions, sessionFor } from '../storage/heads/session-for.js';
 import { requestStop } from '../storage/chains/stop-requests.js';
 import { type SyncReport, readSyncReport } from '../storage/heads/sync.js';
@@ -126,6 +127,11 @@ export interface SessionChain extends Chats, Imports {
    */
   validateAndRecover(projectId: string, sessionId?: string): Promise<RecoveredSession>;
   /**
+   * Lets go of a project's folder: the next chain binds the project to the folder that it is given, and another project may
+   * have this one. For a folder that was moved without its marker, restored or handed over on purpose. Throws PROJECT_BUSY.
+   */
+  unbindWorkspace(projectId: string): Promise<UnboundWorkspace>;
+  /**
    * How many projects are in sync, and why the others are not. `limit` (100) bounds the drifted ones in the report;
    * without `redisUrl` no checkpoints are compared. Throws PROJECT_NOT_FOUND.
    */
@@ -192,6 +198,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
         parseProjectId(projectId),
         sessionId === undefined ? undefined : parseSessionId(sessionId),
       ),
+    unbindWorkspace: async (projectId) => await unbindWorkspace(pool, parseProjectId(projectId)),
     syncReport: async ({ projectId, limit = 100, redisUrl } = {}) =>
       await readSyncReport(pool, {
         ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),

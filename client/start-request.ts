@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ChainBudget, StepLimits } from '../contracts/limits.js';
@@ -33,6 +34,15 @@ export interface StartRequest {
   createRows?: boolean;
 }
 
+/** What no worker could have is refused at once. */
+export const workspacePath = z
+  .string()
+  .startsWith('/', 'must be an absolute path')
+  .refine(
+    (path) => posix.normalize(path) === path && !path.includes('\0'),
+    'must be a path without . and ..',
+  );
+
 const stepName = z.string().regex(stepNamePattern, 'must be the name of a step');
 const limits = z.strictObject({
   timeoutMs: z.number().int().min(1_000).optional(),
@@ -45,7 +55,7 @@ const schema = z.strictObject({
   projectId: z.string(),
   versionId: z.string(),
   buildId: z.string().optional(),
-  workspace: z.string().startsWith('/', 'must be an absolute path'),
+  workspace: workspacePath,
   mode: z.enum(chainModes).optional(),
   instruction: z.string().trim().min(1, 'must not be empty').max(100_000).optional(),
   steps: z.array(stepName).min(1, 'must name at least one step').optional(),

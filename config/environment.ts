@@ -32,6 +32,9 @@ export const variables = {
         .map((path) => resolve(path)),
     )
     .describe('Folders below which workspaces may lie, separated by ":"; required by worker and start'),
+  SESSION_CHAIN_WORKSPACE_WAIT_MS: milliseconds(600_000).describe(
+    'Time after which a folder that no worker has had fails what waits for it',
+  ),
   SESSION_CHAIN_MAX_AGENTS: z.coerce
     .number()
     .int()

@@ -162,8 +162,10 @@ export interface SkippedStep {
 export interface WaitingStep {
   outcome: 'waiting';
   step: StepName;
-  /** 0 where no attempt was begun: this worker has another definition of the step. */
+  /** 0 where no attempt was begun: this worker has another definition of the step, or not the project's folder. */
   attempt: number;
+  /** Tries of the activity that failed before; they count against the step's limit of attempts. */
+  tries?: number;
   waitMs: number;
   reason: string;
 }

@@ -76,6 +76,18 @@ const failures = {
     retryable: false,
     remedy: 'Pass an existing folder under one of SESSION_CHAIN_WORKSPACE_ROOTS.',
   },
+  WORKSPACE_CHANGED: {
+    summary: "The workspace is not the project's folder but another copy.",
+    retryable: false,
+    remedy:
+      'Bring the folder back, with its file .session-chain/workspace. Or is this one right? Then run session-chain unbind, and start again.',
+  },
+  WORKSPACE_TAKEN: {
+    summary: 'The workspace is the folder of another project.',
+    retryable: false,
+    remedy:
+      'Give every project a folder of its own, none inside of another. Where the other project gives this one up: session-chain unbind.',
+  },
   PROJECT_BUSY: {
     summary: 'A chain holds the project.',
     retryable: false,

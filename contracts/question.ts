@@ -144,12 +144,23 @@ export interface QuestionFailureInput {
   failure: Failure;
 }
 
+export interface AnsweredQuestion {
+  kind: AnswerKind;
+}
+
+/** A question that goes on later: the worker that took it does not have the project's folder. */
+export interface WaitingQuestion {
+  waitMs: number;
+  /** Tries of the activity that failed before; they count against the limit of attempts. */
+  tries: number;
+}
+
 /** What a chat asks of the outside world; the names are activity types. */
 export interface ChatActivities {
   /** Looks which session a question may read by now. */
   readSession(input: ReadSessionInput): Promise<SessionRead>;
   /** Puts the question to the model and decides what the answer did to the project. */
-  answerQuestion(input: QuestionInput): Promise<{ kind: AnswerKind }>;
+  answerQuestion(input: QuestionInput): Promise<AnsweredQuestion | WaitingQuestion>;
   /** Records that a question has failed for good. */
   failQuestion(input: QuestionFailureInput): Promise<void>;
 }

@@ -259,6 +259,38 @@ COMMENT ON TABLE session_chain.briefs IS 'What a chain that started a fresh sess
 COMMENT ON COLUMN session_chain.briefs.head_session_id IS 'The head whose memory the brief stands for';
 COMMENT ON COLUMN session_chain.briefs.parts IS 'What went into it: [{part, from, characters}]';
 
+-- The folder of each project. No two lie one inside the other: the strings that begin with a path and a slash are a range.
+CREATE TYPE session_chain.paths AS RANGE (subtype = text, collation = "C");
+CREATE TABLE session_chain.workspaces (
+  project_id text PRIMARY KEY,
+  path text NOT NULL CHECK (path LIKE '/%'),
+  below session_chain.paths NOT NULL
+    GENERATED ALWAYS AS (session_chain.paths(rtrim(path, '/') || '/', rtrim(path, '/') || '0')) STORED,
+  marker uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+  identity text NOT NULL UNIQUE,
+  worker text NOT NULL,
+  bound_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT workspaces_apart EXCLUDE USING gist (below WITH &&)
+);
+COMMENT ON TABLE session_chain.workspaces IS 'Which folder is which project''s: bound by the project''s first chain, until the project is unbound or its row is gone';
+COMMENT ON COLUMN session_chain.workspaces.path IS 'Real path, links resolved, on the worker that saw the folder last';
+COMMENT ON COLUMN session_chain.workspaces.marker IS 'What stands in the folder''s file .session-chain/workspace and tells it from another copy';
+COMMENT ON COLUMN session_chain.workspaces.identity IS 'Boot of the machine, device, inode and birth of the folder as it was seen last: there it is the same folder without its marker';
+COMMENT ON COLUMN session_chain.workspaces.worker IS 'The worker that saw the folder last';
+
+-- What waits for a worker that has its project's folder.
+CREATE TABLE session_chain.workspace_searches (
+  operation text PRIMARY KEY,
+  workers jsonb NOT NULL,
+  looks integer NOT NULL DEFAULT 1,
+  since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  looked_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE session_chain.workspace_searches IS 'One row per operation whose folder no worker has had so far; gone once one has it';
+COMMENT ON COLUMN session_chain.workspace_searches.operation IS 'chain:<id>:<ticket>, or chat:<question_id>';
+COMMENT ON COLUMN session_chain.workspace_searches.workers IS 'Which workers looked, and what each said last: {worker: {code, message}}';
+
 -- Sessions and their transcripts. An entry is stored once per project, however many forks repeat it; a batch is one
 -- append, an ordered list of entries. They are text: jsonb would reorder their keys and so ruin the prompt cache.
 

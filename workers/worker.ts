@@ -26,6 +26,7 @@ import { listenForStopRequests } from '../storage/chains/stop-requests.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { connectNative } from '../temporal/connect-native.js';
 import { taskQueuesOf } from '../temporal/names.js';
+import { requireRoots } from '../workspace/workspace.js';
 
 export interface RunningWorker {
   /** Resolves when the worker has stopped and everything is closed; rejects when it broke. */
@@ -47,6 +48,8 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
     );
   }
   await findAgentBinary(config.SESSION_CHAIN_AGENT_PATH);
+  const missingRoots = await requireRoots(config.SESSION_CHAIN_WORKSPACE_ROOTS);
+  for (const root of missingRoots) log.warn({ root }, 'This workspace root is not a folder here.');
   const { definition, warnings } = await loadChainDefinition(config);
   for (const warning of warnings) log.warn({ file: definition.file }, warning);
   const databaseUrl = required(config.DATABASE_URL, 'DATABASE_URL');
@@ -76,6 +79,7 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       createTranscriptStore: (projectId) => createTranscriptStore({ pool, projectId }),
       checkpoint,
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
+      workspaceWaitMs: config.SESSION_CHAIN_WORKSPACE_WAIT_MS,
       definition,
       chainRuns: createChainRuns(new Client({ connection, namespace })),
       stopRequests,

@@ -151,16 +151,17 @@ async function runStep(
         ? { type: 'stepFailed', step, failure, attempts: 0, critical }
         : { type: 'activityEnded', step };
     }
-    for (let waits = 0; ;) {
+    for (let waits = 0, tries = 0; ;) {
       apply({ type: 'stepStarted', step });
       const { killGraceMs, waitMs } = input.policy;
-      const run = agentActivity(input, plan, state());
+      const run = agentActivity(input, plan, state(), tries);
       const result = await run({
         ...{ ...call, mode: input.mode, plan, head: state().head, baseSessionId: baseOf(state()) },
         ...{ budget, killGraceMs, waitMs, waits },
       });
       if (result.outcome !== 'waiting') return { type: 'stepEnded', result };
       if (result.attempt === 0) waits += 1;
+      tries += result.tries ?? 0;
       apply({ type: 'stepWaits', waiting: result });
       await sleep(result.waitMs);
     }
@@ -190,11 +191,12 @@ function databaseActivities({ policy }: ChainInput): ChainActivities {
 
 // A step runs for minutes. Its worker beats; silence of one heartbeat timeout means that it is lost. 5 attempts wait
 // 5 + 10 + 20 + 40 s between them (the lease in the journal, not this, keeps two agents apart). The agent keeps its own
-// time limit; the activity's adds room to start, to wait for a former lease, and to commit.
+// time limit; the activity's adds room to start, to wait for a former lease, and to commit. `tries` were failed before a wait.
 function agentActivity(
   { policy }: ChainInput,
   { name, limits }: AgentStepPlan,
   state: ChainState,
+  tries: number,
 ): AgentActivities[string] {
   const base = baseOf(state);
   const activities = proxyActivities<AgentActivities>({
@@ -204,7 +206,7 @@ function agentActivity(
     retry: {
       initialInterval: Math.max(5_000, policy.killGraceMs),
       maximumInterval: '5 min',
-      maximumAttempts: limits.maxAttempts,
+      maximumAttempts: Math.max(1, limits.maxAttempts - tries),
     },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
     summary: base ? `${name} from ${base.slice(0, 8)}` : `${name} from a fresh session`,

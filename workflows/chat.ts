@@ -11,6 +11,7 @@ import {
   proxyActivities,
   setCurrentDetails,
   setHandler,
+  sleep,
   workflowInfo,
 } from '@temporalio/workflow';
 import type {
@@ -69,15 +70,19 @@ export async function chat(input: ChatInput): Promise<void> {
       running = questionId;
       ready.shift();
       showDetails();
-      await agentActivities(input).answerQuestion({
-        version: payloadVersion,
-        projectId: input.projectId,
-        chatId: input.chatId,
-        questionId,
-        limits: policy.limits,
-        killGraceMs: policy.killGraceMs,
-      });
-      return 'answered';
+      for (let tries = 0; ;) {
+        const result = await agentActivities(input, tries).answerQuestion({
+          version: payloadVersion,
+          projectId: input.projectId,
+          chatId: input.chatId,
+          questionId,
+          limits: policy.limits,
+          killGraceMs: policy.killGraceMs,
+        });
+        if (!('waitMs' in result)) return 'answered';
+        tries += result.tries;
+        await sleep(result.waitMs);
+      }
     } catch (error) {
       const failure = failureOf(error);
       await CancellationScope.nonCancellable(() =>
@@ -215,7 +220,7 @@ function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSe
 
 // A person waits for the answer: tries follow each other quickly, 1 + 2 + 4 + 8 s apart. The lease in the journal keeps two
 // agents apart; the time over the question's own limit is for starting, for a former lease, and for the commit.
-function agentActivities({ policy }: ChatInput): Pick<ChatActivities, 'answerQuestion'> {
+function agentActivities({ policy }: ChatInput, tries: number): Pick<ChatActivities, 'answerQuestion'> {
   return proxyActivities<ChatActivities>({
     taskQueue: policy.taskQueues.chats,
     startToCloseTimeout: policy.limits.timeoutMs + policy.killGraceMs + 120_000,
@@ -223,7 +228,7 @@ function agentActivities({ policy }: ChatInput): Pick<ChatActivities, 'answerQue
     retry: {
       initialInterval: '1 s',
       maximumInterval: '1 min',
-      maximumAttempts: policy.limits.maxAttempts,
+      maximumAttempts: Math.max(1, policy.limits.maxAttempts - tries),
     },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
   });

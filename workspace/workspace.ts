@@ -11,14 +11,45 @@ export async function resolveWorkspace(path: string, roots: readonly string[]): 
     new SessionChainError('WORKSPACE_NOT_ALLOWED', `The workspace ${path} ${why}.`);
   if (!isAbsolute(path)) throw refuse('is not an absolute path');
   if (roots.length === 0) throw refuse('is refused, for no workspace root is configured');
-  const real = await realpath(path).catch(() => {
-    throw refuse('does not exist');
+  const real = await realpath(path).catch((error: unknown) => {
+    throw refuse(isMissing(error) ? 'does not exist' : `cannot be reached (${codeOf(error)})`);
   });
-  if (!(await stat(real)).isDirectory()) throw refuse('is not a folder');
+  if (!(await isFolder(real))) throw refuse('is not a folder');
   // A root that does not exist holds nothing.
   const realRoots = await Promise.all(roots.map((root) => realpath(root).catch(() => null)));
   if (realRoots.some((root) => root !== null && isWithin(root, real))) return real;
   throw refuse(`lies outside the workspace roots (${roots.join(', ')})`);
+}
+
+/**
+ * Throws INVALID_INPUT where no root is a folder here: a worker without one would take steps only to find that it cannot do
+ * them. Returns the roots that are none.
+ */
+export async function requireRoots(roots: readonly string[]): Promise<string[]> {
+  const there = await Promise.all(roots.map((root) => isFolder(root)));
+  if (there.includes(true)) return roots.filter((_, index) => !there[index]);
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    roots.length === 0
+      ? 'SESSION_CHAIN_WORKSPACE_ROOTS is not set: no worker starts, and every workspace is refused.'
+      : `None of SESSION_CHAIN_WORKSPACE_ROOTS is a folder here, and no worker starts: ${roots.join(', ')}.`,
+    "Set SESSION_CHAIN_WORKSPACE_ROOTS to the folders that hold the projects' files, separated by ':'.",
+  );
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error);
 }
 
 /** Whether `path` is `folder` or below it; both absolute, links resolved. */

@@ -1,8 +1,8 @@
 import type { Pool } from '../../storage/db/pool.js';
 
 /**
- * The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, sequences,
- * functions with their bodies.
+ * The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, sequences, range
+ * types, functions with their bodies.
  */
 export async function dumpSchema(pool: Pool): Promise<string> {
   const { rows: tables } = await pool.query<{ oid: number; name: string; comment: string | null }>(`
@@ -14,12 +14,18 @@ export async function dumpSchema(pool: Pool): Promise<string> {
   const { rows: sequences } = await pool.query<{ name: string }>(`
     SELECT s.schemaname || '.' || s.sequencename AS name FROM pg_sequences s
     WHERE s.schemaname = 'session_chain' AND s.sequencename NOT LIKE '%\\_seq' ORDER BY 1`);
+  const { rows: ranges } = await pool.query<{ name: string }>(`
+    SELECT r.rngtypid::regtype || ' of ' || r.rngsubtype::regtype || ' collate ' || c.collname AS name
+    FROM pg_range r JOIN pg_type t ON t.oid = r.rngtypid JOIN pg_namespace n ON n.oid = t.typnamespace
+    LEFT JOIN pg_collation c ON c.oid = r.rngcollation WHERE n.nspname = 'session_chain' ORDER BY 1`);
   const { rows: functions } = await pool.query<{ definition: string }>(`
     SELECT pg_get_functiondef(p.oid) AS definition
-    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'session_chain' ORDER BY p.oid::regprocedure::text`);
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'session_chain'
+      AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal') ORDER BY p.oid::regprocedure::text`);
   return [
     ...parts,
     ...sequences.map(({ name }) => `sequence ${name}\n`),
+    ...ranges.map(({ name }) => `range ${name}\n`),
     ...functions.map(({ definition }) => definition),
   ].join('\n');
 }

@@ -1,0 +1,170 @@
+import { hostname } from 'node:os';
+import { sep } from 'node:path';
+import { Context } from '@temporalio/activity';
+import { SessionChainError, toSessionChainError } from '../contracts/failures.js';
+import type { ChainId, ProjectId } from '../contracts/ids.js';
+import { type SeenFolder, bindWorkspace } from '../storage/workspaces/workspaces.js';
+import { endSearch, noteLook, othersAtWork } from '../storage/workspaces/searches.js';
+import { markerFile, readFolder, writeMarker } from '../workspace/marker.js';
+import { resolveWorkspace } from '../workspace/workspace.js';
+import type { ActivityDependencies } from './dependencies.js';
+
+type Deps = Pick<ActivityDependencies, 'pool' | 'workspaceRoots' | 'workspaceWaitMs' | 'log'>;
+
+/** Names this process in the journal. */
+export const workerName = () => `${process.pid}@${hostname()}`;
+
+export interface WorkspaceRequest {
+  projectId: ProjectId;
+  /** The folder as it was asked for. */
+  path: string;
+  /** The chain that is to work there; a question only reads. */
+  chain?: { chainId: ChainId; ticket: number };
+  /** Names the operation among those that wait for a folder. */
+  search: string;
+  /** Whether it may have waited for one already. */
+  hasWaited: boolean;
+}
+
+export type FoundWorkspace =
+  | {
+      /** Real path. */
+      path: string;
+      /** Puts the marker back, should the agent have removed it. */
+      keepMarker: () => Promise<void>;
+    }
+  /** This worker does not have the folder; another one may. */
+  | { trouble: SessionChainError };
+
+/** The project's folder, where this worker has it. Throws WORKSPACE_TAKEN for another project's, FENCED. */
+export async function findWorkspace(deps: Deps, request: WorkspaceRequest): Promise<FoundWorkspace> {
+  try {
+    const path = await resolveWorkspace(request.path, deps.workspaceRoots);
+    const seen = { path, ...(await readFolder(path)) };
+    const marker = await bind(deps, request, seen);
+    // A question only reads.
+    const kept = request.chain ? marker : null;
+    if (kept !== null) await putBack(seen, kept);
+    if (request.hasWaited) await endSearch(deps.pool, request.search);
+    return { path, keepMarker: async () => await keepMarker(deps, seen, kept) };
+  } catch (error) {
+    const failure = toSessionChainError(error);
+    if (failure.code === 'WORKSPACE_NOT_ALLOWED' || failure.code === 'WORKSPACE_CHANGED') {
+      return { trouble: failure };
+    }
+    throw error;
+  }
+}
+
+/** The marker that belongs into the folder; null where the project has no folder yet. */
+async function bind(
+  { pool }: Deps,
+  { projectId, chain }: WorkspaceRequest,
+  folder: SeenFolder,
+): Promise<string | null> {
+  const ask = async (seen: SeenFolder) =>
+    await bindWorkspace(pool, {
+      ...{ projectId, folder: seen, worker: workerName() },
+      ...(chain ? { chain } : {}),
+    });
+  let binding = await ask(folder);
+  // The other project's own folder is here, too: this one is a copy of it, made with its marker.
+  if (binding.outcome === 'taken' && folder.marker !== null && (await isOriginal(binding.path, folder))) {
+    binding = await ask({ ...folder, marker: null });
+  }
+  switch (binding.outcome) {
+    case 'bound':
+      return binding.marker;
+    case 'unbound':
+      return null;
+    case 'other_folder':
+      throw new SessionChainError(
+        'WORKSPACE_CHANGED',
+        `The workspace ${folder.path} is not the folder of the project ${projectId}: its ${markerFile} ` +
+          `${folder.marker === null ? 'is missing' : 'is of another one'}. The right one was seen last at ${binding.path} by ${binding.worker}.`,
+      );
+    case 'taken':
+      throw new SessionChainError(
+        'WORKSPACE_TAKEN',
+        `The workspace ${folder.path} ${relation(folder.path, binding.path)} ${binding.path}, the folder of the project ${binding.projectId}.`,
+      );
+  }
+}
+
+async function isOriginal(path: string, { marker, identity }: SeenFolder): Promise<boolean> {
+  const original = await readFolder(path).catch(() => null);
+  return original !== null && original.marker === marker && original.identity !== identity;
+}
+
+function relation(path: string, other: string): string {
+  if (path === other) return 'is';
+  if (path.startsWith(`${other}${sep}`)) return 'lies inside of';
+  if (other.startsWith(`${path}${sep}`)) return 'lies around';
+  return `is, by its ${markerFile}, or a copy of it with that file:`;
+}
+
+async function putBack({ path, marker: found }: SeenFolder, marker: string): Promise<void> {
+  if (found === marker) return;
+  await writeMarker(path, marker).catch((error: unknown) => {
+    throw new SessionChainError(
+      'WORKSPACE_NOT_ALLOWED',
+      `The workspace ${path} cannot be written: ${error instanceof Error ? error.message : String(error)}.`,
+      'Give the worker the right to write in the folder.',
+      { cause: error },
+    );
+  });
+}
+
+async function keepMarker(
+  { log }: Deps,
+  { path, identity }: SeenFolder,
+  marker: string | null,
+): Promise<void> {
+  if (marker === null) return;
+  try {
+    const now = await readFolder(path);
+    // Another folder may have come in its place meanwhile, such as what a lost mount leaves behind.
+    if (now.identity === identity) await putBack({ path, ...now }, marker);
+  } catch (error) {
+    log.warn({ err: error, workspace: path }, 'The marker of the folder could not be put back.');
+  }
+}
+
+/** So many looks there are at least: a fleet that starts again may bring the worker that has the folder last. */
+const minLooks = 10;
+
+/**
+ * Leaves an operation to a worker that has the project's folder: notes what this one found, and says when to look again.
+ * Throws what stood in the way once no worker has had it for the whole time; one that is at work elsewhere and has not
+ * looked may have it.
+ */
+export async function waitForWorkspace(
+  { pool, workspaceRoots, workspaceWaitMs, log }: Deps,
+  { projectId, path, search }: WorkspaceRequest,
+  trouble: SessionChainError,
+): Promise<number> {
+  const { code, message } = trouble;
+  log.warn({ projectId, code, search }, message);
+  const worker = workerName();
+  const said = `${message} Its roots: ${workspaceRoots.join(', ')}.`;
+  const { looks, searchedMs, workers } = await noteLook(pool, {
+    ...{ search, worker, trouble: { code, message: said } },
+    forgetAfterMs: Math.max(workspaceWaitMs, 60_000),
+  });
+  const isOverdue = looks >= minLooks && searchedMs >= workspaceWaitMs;
+  if (!isOverdue || (await othersAtWork(pool, Object.keys(workers)))) {
+    // Ever longer, so that a worker that cannot do it is not busy with it; not so long that another one stands idle.
+    return Math.ceil(Math.min(1_000 * 2 ** (looks - 1), Math.max(workspaceWaitMs / 40, searchedMs / 10)));
+  }
+  await endSearch(pool, search);
+  const all = Object.entries(workers);
+  const changed = all.some(([, one]) => one.code === 'WORKSPACE_CHANGED');
+  throw new SessionChainError(
+    changed ? 'WORKSPACE_CHANGED' : 'WORKSPACE_NOT_ALLOWED',
+    `No worker had the folder ${path} of the project ${projectId} for ${Math.round(searchedMs / 1_000)} s, in ${looks} looks. ` +
+      all.map(([name, one]) => `${name}: ${one.message}`).join(' '),
+  );
+}
+
+/** Tries of this activity before this one: they count where the operation goes on in an activity of its own. */
+export const triesBefore = () => Context.current().info.attempt - 1;

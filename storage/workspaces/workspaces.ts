@@ -1,0 +1,101 @@
+import { SessionChainError } from '../../contracts/failures.js';
+import type { ChainId, ProjectId } from '../../contracts/ids.js';
+import { type Pool, queryOne } from '../db/pool.js';
+
+/** Which folder is which project's. A worker sees folders, the database knows whose they are. */
+
+/** A folder as a worker sees it. */
+export interface SeenFolder {
+  /** Real path, links resolved. */
+  path: string;
+  /** What stands in the folder; null where no marker does. */
+  marker: string | null;
+  /** The folder's own on this machine until it boots again. */
+  identity: string;
+}
+
+export interface BindRequest {
+  projectId: ProjectId;
+  /** The chain that is to work there; without one nothing is bound. */
+  chain?: { chainId: ChainId; ticket: number };
+  folder: SeenFolder;
+  /** Names the process that sees it. */
+  worker: string;
+}
+
+export type Binding =
+  /** The folder is the project's; `marker` belongs into it. */
+  | { outcome: 'bound'; marker: string }
+  /** The project has no folder yet. */
+  | { outcome: 'unbound' }
+  /** The project's folder is another one, seen last at `path` by `worker`. */
+  | { outcome: 'other_folder'; path: string; worker: string }
+  /** It is another project's folder, lies inside of that one or around it, or carries its marker. */
+  | { outcome: 'taken'; projectId: string; path: string };
+
+/** Whether a folder is the project's. A chain binds a project that has none. Throws FENCED. */
+export async function bindWorkspace(
+  pool: Pool,
+  { projectId, chain, folder, worker }: BindRequest,
+): Promise<Binding> {
+  const row = await queryOne<{
+    outcome: Binding['outcome'] | 'fenced';
+    marker: string;
+    other_project: string;
+    other_path: string;
+    other_worker: string;
+  }>(pool, {
+    name: 'bind_workspace',
+    text: `SELECT outcome, marker, other_project, other_path, other_worker
+           FROM session_chain.bind_workspace($1, $2, $3, $4, $5, $6, $7)`,
+    values: [
+      projectId,
+      chain?.chainId ?? null,
+      chain?.ticket ?? null,
+      folder.path,
+      folder.marker,
+      folder.identity,
+      worker,
+    ],
+  });
+  switch (row.outcome) {
+    case 'bound':
+      return { outcome: 'bound', marker: row.marker };
+    case 'unbound':
+      return { outcome: 'unbound' };
+    case 'other_folder':
+      return { outcome: 'other_folder', path: row.other_path, worker: row.other_worker };
+    case 'taken':
+      return { outcome: 'taken', projectId: row.other_project, path: row.other_path };
+    case 'fenced':
+      throw new SessionChainError(
+        'FENCED',
+        `The chain no longer holds the project ${projectId}, whose folder it was to work in.`,
+      );
+  }
+}
+
+/** What became of a project's binding. */
+export interface UnboundWorkspace {
+  projectId: ProjectId;
+  /** The folder that was let go; null where the project had none. */
+  path: string | null;
+}
+
+/** Lets go of a project's folder. Throws PROJECT_BUSY while a chain holds the project. */
+export async function unbindWorkspace(pool: Pool, projectId: ProjectId): Promise<UnboundWorkspace> {
+  const row = await queryOne<{
+    outcome: 'released' | 'unbound' | 'busy';
+    path: string | null;
+    holder_workflow_id: string;
+  }>(pool, {
+    name: 'unbind_workspace',
+    text: 'SELECT outcome, path, holder_workflow_id FROM session_chain.unbind_workspace($1)',
+    values: [projectId],
+  });
+  if (row.outcome !== 'busy') return { projectId, path: row.path };
+  throw new SessionChainError(
+    'PROJECT_BUSY',
+    `The chain ${row.holder_workflow_id} holds the project ${projectId}; its agent may be at work in the folder.`,
+  );
+}

@@ -1,0 +1,64 @@
+import { randomUUID } from 'node:crypto';
+import { lstat, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+
+/** The folder in a workspace that holds its marker; what lies in it git does not see. */
+const ownFolder = '.session-chain';
+/** Relative to the workspace: the marker, which tells a project's folder from another copy of it. */
+export const markerFile = `${ownFolder}/workspace`;
+
+/** What tells a folder from others. */
+export interface FolderFacts {
+  /** What stands in it; null where no marker does. */
+  marker: string | null;
+  /**
+   * Boot of this machine, device, inode and birth: as long as the machine runs the same folder, wherever it is moved to on
+   * its device, and no other one.
+   */
+  identity: string;
+}
+
+/** Looks at an existing folder. */
+export async function readFolder(path: string): Promise<FolderFacts> {
+  const [{ dev, ino, birthtimeNs }, marker] = await Promise.all([
+    stat(path, { bigint: true }),
+    readMarker(path),
+  ]);
+  return { marker, identity: [await boot(), dev, ino, birthtimeNs].join(':') };
+}
+
+/**
+ * Puts a marker into a folder, in place of whatever an agent may have left under its name. It follows no link, so that
+ * nothing outside of the folder is written.
+ */
+export async function writeMarker(path: string, marker: string): Promise<void> {
+  const folder = join(path, ownFolder);
+  const found = await lstat(folder).catch(() => null);
+  if (found && !found.isDirectory()) await rm(folder);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, '.gitignore'), '*\n', { flag: 'wx' }).catch(() => undefined);
+  const draft = join(folder, `workspace-${randomUUID()}`);
+  await writeFile(draft, `${marker}\nWritten by session-chain: it tells this folder from other copies.\n`, {
+    flag: 'wx',
+  });
+  await rename(draft, join(path, markerFile)).catch(async (error: unknown) => {
+    await rm(draft, { force: true });
+    throw error;
+  });
+}
+
+async function readMarker(path: string): Promise<string | null> {
+  const file = join(path, markerFile);
+  // Nothing that would keep the reader, such as a pipe.
+  const found = await lstat(file).catch(() => null);
+  if (!found?.isFile() || found.size > 1_000) return null;
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\s|$)/.exec(text)?.[0] ?? null;
+}
+
+/** Names this boot of the machine, the same in all of its containers; elsewhere than on Linux the machine. */
+async function boot(): Promise<string> {
+  const id = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => hostname());
+  return id.trim();
+}
