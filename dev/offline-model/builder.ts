@@ -3,17 +3,22 @@ import type { StepHint } from './headers.js';
 import { blocksOf, say, textOf, type JsonSchema, type MessagesRequest, type Turn } from './messages.js';
 import { buildFirstVersion, buildNextVersion, buildOnRequest } from './plans/build.js';
 import { chat } from './plans/chat.js';
+import { delegate, workAsSubagent } from './plans/delegate.js';
 import { writeDocs } from './plans/docs.js';
 import { fillSchema } from './plans/fill-schema.js';
 import { submit } from './plans/submit.js';
 import { summarize } from './plans/talk.js';
 import { work } from './plans/work.js';
 
-/** The model's next turn. Pure: it follows from the received messages and the step alone, nothing is kept between. */
-export function nextTurn(request: MessagesRequest, hint: StepHint): Turn {
+/**
+ * The model's next turn, the agent's or one of a subagent. Pure: it follows from the received messages and the step alone,
+ * nothing is kept between.
+ */
+export function nextTurn(request: MessagesRequest, hint: StepHint, isSubagent = false): Turn {
   const conversation = readConversation(request);
   if (hint.kind === 'compaction') return summarize(conversation);
   if (conversation.tools.size === 0) return answerSideRequest(request);
+  if (isSubagent) return giveUp(conversation) ?? workAsSubagent(conversation);
   if (hint.kind === 'question') return chat(conversation);
   return giveUp(conversation) ?? play(conversation, hint);
 }
@@ -26,7 +31,9 @@ function play(conversation: Conversation, { step, kind, role, mode, instruction 
     );
   }
   if (role !== 'build' && step !== undefined) {
-    return step === 'docs' ? writeDocs(conversation) : work(conversation, step);
+    return step === 'docs'
+      ? writeDocs(conversation)
+      : (delegate(conversation, step) ?? work(conversation, step));
   }
   if (instruction === 'free') return buildOnRequest(conversation, mode);
   return mode === 'initial' ? buildFirstVersion(conversation) : buildNextVersion(conversation);

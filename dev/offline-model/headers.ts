@@ -55,6 +55,12 @@ export function readStepHint(headers: IncomingHttpHeaders): StepHint {
   };
 }
 
+/** The id by which Claude Code marks the requests of a subagent; undefined for those of the agent itself. */
+export function readSubagent(headers: IncomingHttpHeaders): string | undefined {
+  const value = headers['x-claude-code-agent-id'];
+  return typeof value === 'string' ? value : undefined;
+}
+
 /** So that a single header is enough by hand. */
 function meaningOf(step: string): Pick<StepHint, 'kind' | 'role'> {
   switch (step) {

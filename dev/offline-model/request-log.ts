@@ -11,6 +11,8 @@ export interface OfflineRequest extends StepHint {
   model: string;
   /** The Claude session that the agent names in the request's metadata. */
   sessionId: string | undefined;
+  /** The subagent that asks; undefined for the agent itself. */
+  subagent: string | undefined;
   /** The body as it came over the wire; see {@link repeatedPart}. */
   bodyText: string;
   /** Set once the answer has ended; left out while it is under way and when the connection was cut. */

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nextTurn } from './builder.js';
-import { readStepHint } from './headers.js';
+import { readStepHint, readSubagent } from './headers.js';
 import {
   activate,
   type ActiveInjection,
@@ -104,6 +104,7 @@ export async function startOfflineModel(options: OfflineModelOptions = {}): Prom
       at: new Date().toISOString(),
       model: body.model,
       sessionId: sessionIdOf(body.metadata?.user_id),
+      subagent: readSubagent(incoming.headers),
       bodyText,
     };
   }
@@ -129,7 +130,7 @@ export async function startOfflineModel(options: OfflineModelOptions = {}): Prom
       return;
     }
     if (response.destroyed) return;
-    const planned = nextTurn(body, logged);
+    const planned = nextTurn(body, logged, logged.subagent !== undefined);
     const turn = injection.answer ? injection.answer(planned) : planned;
     const message = toMessage(body, turn);
     logged.usage = message.usage;

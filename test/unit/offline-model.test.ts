@@ -410,6 +410,52 @@ describe('the builder', () => {
     });
   });
 
+  it('has a step done by two subagents where there are some, and does it itself where they may not be used', () => {
+    const withSubagents = [...tools, { name: 'Agent', input_schema: {} }];
+    const asked = [user(environment('/work'), 'Step: review.')];
+    const delegated = nextTurn(request(asked, withSubagents), hintOf('review'));
+    const calls = delegated.content.slice(1).map((block, index) => ({ ...block, id: `toolu_${index}` }));
+    expect(calls).toEqual(
+      ['review-one', 'review-two'].map((part) =>
+        expect.objectContaining({
+          name: 'Agent',
+          input: expect.objectContaining({ prompt: expect.stringContaining(part) }),
+        }),
+      ),
+    );
+    const after = (isError: boolean) =>
+      nextTurn(
+        request(
+          [
+            ...asked,
+            { role: 'assistant', content: calls },
+            {
+              role: 'user',
+              content: calls.map(({ id }) => ({
+                type: 'tool_result',
+                tool_use_id: id,
+                is_error: isError,
+                content: 'It is over.',
+              })),
+            },
+          ],
+          withSubagents,
+        ),
+        hintOf('review'),
+      );
+    expect(after(false)).toMatchObject({ stopReason: 'end_turn' });
+    expect(after(true).content[1]).toMatchObject({ name: 'Bash' });
+  });
+
+  it('plays a subagent: the part of the step that its prompt names', () => {
+    const asked = [user(environment('/work'), 'Look. The part: review-one')];
+    const withSubagents = [{ name: 'Write' }, { name: 'Agent' }];
+    expect(nextTurn(request(asked, withSubagents), hintOf('build'), true).content[1]).toMatchObject({
+      name: 'Write',
+      input: { file_path: '/work/review-one.md' },
+    });
+  });
+
   it('goes by the role and the kind, not by the name of a step', () => {
     const workspace = new Workspace();
     workspace.run({ ...initial, step: 'make' }, 'Make it.');
