@@ -191,6 +191,7 @@ async function run<Stored>(
       store: deps.createTranscriptStore(operation.projectId),
       prompt: goesOn || operation.message(attempt),
       earlierEntries: earlier && goesOn ? earlier.own : [],
+      earlierBySubagents: earlier && goesOn ? earlier.bySubagents : [],
       instructionKind: operation.instructionKind,
       model,
       workspace: operation.workspace,

@@ -4,6 +4,7 @@ import { kinds } from '../agent/kinds/kinds.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
 import { type EarlierAttempt, quarantineSession } from '../storage/operations/operations.js';
+import { loadSubagents } from '../storage/transcripts/store.js';
 import { lastText, ownEntries } from '../transcript/entries.js';
 import { findHole } from '../transcript/hole.js';
 import type { ActivityDependencies } from './dependencies.js';
@@ -13,6 +14,8 @@ export interface EarlierWork extends EarlierAttempt {
   evidence: Exclude<Evidence, { kind: 'nothing' }>;
   /** What the operation has added to its base so far. */
   own: SessionStoreEntry[];
+  /** What the subagents of all earlier attempts did, where there is work left. */
+  bySubagents: SessionStoreEntry[];
   /** What the model said last. */
   text: string;
 }
@@ -51,12 +54,17 @@ export async function findEarlierWork(
       'Judged an earlier attempt.',
     );
     if (evidence.kind === 'nothing') continue;
-    const work = { ...attempt, evidence, own, text: lastText(own) };
+    const work = { ...attempt, evidence, own, bySubagents: [], text: lastText(own) };
     if (evidence.kind === 'finished') return work;
     partial.push(work);
   }
   const [newest] = earlier.flatMap((one) => partial.filter(({ sessionId }) => sessionId === one.sessionId));
-  return newest ?? null;
+  if (!newest) return null;
+  const transcripts = await Promise.all(
+    // They tell of files; one that cannot be read stops nothing.
+    earlier.map(({ sessionId }) => loadSubagents(store, sessionId).catch(() => [])),
+  );
+  return { ...newest, bySubagents: transcripts.flat().flatMap(({ entries }) => entries) };
 }
 
 /** The entries of a session, or why they cannot be used: one is missing, from the store or from the line. */

@@ -19,6 +19,7 @@ import {
   writeDerivedCost,
 } from '../storage/ledger/ledger.js';
 import type { AttemptMetrics } from '../storage/ledger/metrics.js';
+import { loadSubagents } from '../storage/transcripts/store.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 type Dependencies = Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>;
@@ -56,7 +57,8 @@ async function metricsOfDead(
     (id && (await store.load({ projectKey: '', sessionId: id }).catch(() => null))) || [];
   const base = await load(parentSessionId);
   const own = ownEntries(await load(sessionId), base);
-  const { turns, usage, byModel } = usageOfTurns(own);
+  const subagents = await loadSubagents(store, sessionId).catch(() => []);
+  const { turns, usage, byModel } = usageOfTurns([...own, ...subagents.flatMap(({ entries }) => entries)]);
   const counters = lastCounters(own);
   const spent = counters && ownSpend(counters, lastCounters(base), usage);
   return {

@@ -128,6 +128,7 @@ async function runStep(run: Run): Promise<AgentResult> {
     },
     stop,
     allowedTools: request.task.allowedTools,
+    maxTurns: request.maxTurns,
   });
 
   const onAbort = () => stop.orderly('cancelled');
@@ -165,10 +166,10 @@ async function runStep(run: Run): Promise<AgentResult> {
 }
 
 /** What earlier attempts of the step wrote counts for its result. */
-function writtenBefore({ earlierEntries, workspace }: AgentRequest): string[] {
-  return acceptedCalls(earlierEntries ?? []).flatMap(
-    ({ name, input }) => writtenFile(name, input, workspace, workspace) ?? [],
-  );
+function writtenBefore({ earlierEntries, earlierBySubagents, workspace }: AgentRequest): string[] {
+  return [earlierEntries, earlierBySubagents]
+    .flatMap((entries) => acceptedCalls(entries ?? []))
+    .flatMap(({ name, input }) => writtenFile(name, input, workspace, workspace) ?? []);
 }
 
 async function exitOf(agentProcess: AgentProcess | null): Promise<AgentExit & { errorTail: string }> {
@@ -188,7 +189,8 @@ function resultOf(
   const stopped = stop.reason() ?? (exit.byGuard ? 'lease_lost' : null);
   const base = gate.base();
   const own = ownEntries(gate.appended(), base);
-  const turns = usageOfTurns(own);
+  const bySubagents = gate.appendedBySubagents();
+  const turns = usageOfTurns([...own, ...bySubagents]);
   const counters = runningTotals(seen.result, gate.appended());
   const spent = counters === null ? null : ownSpend(counters, lastCounters(base), turns.usage);
   const spend: AgentSpend = {
@@ -200,7 +202,11 @@ function resultOf(
     apiDurationMs: spent === null ? null : Math.round(spent.apiDurationMs),
     agentVersion: seen.agentVersion || agentVersion(own),
     model: seen.model || lastModel(own),
-    turnInFlightUnknown: seen.result === null || stopped !== null,
+    turnInFlightUnknown:
+      seen.result === null ||
+      stopped !== null ||
+      // Claude Code ends itself between two turns of the agent, but not of its subagents.
+      (seen.result.subtype !== 'success' && bySubagents.length > 0),
   };
   try {
     const verdict = judgeRun({

@@ -1,14 +1,20 @@
+import { subagentTool } from '../definition/definition.js';
+
 /**
  * Whether a step's list names this call: `Read`, `mcp__server` with all its tools, `mcp__server__tool`, or a shell command by
- * a pattern such as `Bash(npm test)` or `Bash(npm run:*)`. Claude Code's own rules let more pass (read-only shell commands,
- * of which git runs what the workspace's configuration names); here the list alone counts.
+ * a pattern such as `Bash(npm test)` or `Bash(npm run:*)`, subagents of one type by `Agent(Explore)`. Claude Code's own
+ * rules let more pass (read-only shell commands, of which git runs what the workspace's configuration names; subagents of
+ * any type); here the list alone counts.
  */
 export function isAllowed(allowedTools: readonly string[], toolName: string, toolInput: unknown): boolean {
   return allowedTools.some((allowed) => {
     const [, name = '', pattern] = /^([^(]+)(?:\((.*)\))?$/s.exec(allowed) ?? [];
     if (name !== toolName && !(name.startsWith('mcp__') && toolName.startsWith(`${name}__`))) return false;
+    if (pattern === undefined) return true;
+    if (toolName === 'Bash') return matchesCommand(pattern, commandOf(toolInput));
+    if (toolName === subagentTool) return pattern === subagentType(toolInput);
     // Paths and addresses in a pattern are Claude Code's to judge: it asks for what they do not name.
-    return pattern === undefined || toolName !== 'Bash' || matchesCommand(pattern, commandOf(toolInput));
+    return true;
   });
 }
 
@@ -21,6 +27,11 @@ function matchesCommand(pattern: string, command: string): boolean {
   if (prefix === '') return true;
   if (prefix === undefined || shellSyntax.test(command)) return false;
   return command === prefix || command.startsWith(`${prefix} `);
+}
+
+function subagentType(toolInput: unknown): unknown {
+  const { subagent_type: type } = (toolInput ?? {}) as { subagent_type?: unknown };
+  return type ?? 'general-purpose';
 }
 
 function commandOf(toolInput: unknown): string {

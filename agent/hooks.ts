@@ -1,4 +1,11 @@
-import type { HookCallback, HookJSONOutput, Options } from '@anthropic-ai/claude-agent-sdk';
+import type {
+  HookCallback,
+  HookJSONOutput,
+  Options,
+  PreToolUseHookInput,
+} from '@anthropic-ai/claude-agent-sdk';
+import { subagentTool } from '../definition/definition.js';
+import { submissionServerName } from '../definition/submission.js';
 import { isAllowed } from './allowed-tools.js';
 import type { Progress } from './progress.js';
 import type { Stop } from './stop.js';
@@ -14,6 +21,8 @@ export interface HookParts {
   stop: Stop;
   /** The only tools that may run, whatever the agent's own rules would let pass. */
   allowedTools: readonly string[];
+  /** Model turns that the run may take; Claude Code itself counts none of a subagent. */
+  maxTurns: number;
 }
 
 /** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
@@ -21,7 +30,7 @@ const timeoutSeconds = 24 * 3600;
 
 /** What stands between the model and its tools: the gate, the workspace's bounds, and the notes of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
-  const { gate, progress, workspace, onFile, stop, allowedTools } = parts;
+  const { gate, progress, workspace, onFile, stop, allowedTools, maxTurns } = parts;
 
   const beforeTool: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PreToolUse') return {};
@@ -31,7 +40,12 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     }
     const outside = await outsideWorkspace(input.tool_name, input.tool_input, workspace, input.cwd);
     if (outside !== null) return deny(outside);
-    if ((await gate.admit(input.tool_use_id)) && stop.reason() === null) return {};
+    const unfit = unfitForSubagents(input);
+    if (unfit !== null) return deny(unfit);
+    const admitted = await gate.admit(input.tool_use_id);
+    const hasSubagents = input.tool_name === subagentTool || gate.appendedBySubagents().length > 0;
+    if (admitted && hasSubagents && gate.turns() >= maxTurns) stop.orderly('turns_used');
+    if (admitted && stop.reason() === null) return {};
     // The agent is being stopped. An answer before its end would only make it ask the model once more.
     await stop.killed();
     return deny('The step ends here.');
@@ -49,6 +63,18 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     PreToolUse: [{ hooks: [beforeTool], timeout: timeoutSeconds, onFailure: 'block' }],
     PostToolUse: [{ hooks: [afterTool] }],
   };
+}
+
+/** Why a call may not be made by a subagent, or for one; null when it may. */
+function unfitForSubagents({ tool_name: name, tool_input: toolInput, agent_id: id }: PreToolUseHookInput) {
+  if (id !== undefined && name.startsWith(`mcp__${submissionServerName}__`)) {
+    // In the transcript of a subagent no later session would find it.
+    return `${name} is for the agent that has the step; report to it what is to be submitted.`;
+  }
+  const { isolation } = (toolInput ?? {}) as { isolation?: unknown };
+  return name === subagentTool && isolation !== undefined
+    ? 'A subagent works in the project folder: isolation is not available. Call it without.'
+    : null;
 }
 
 function deny(reason: string): HookJSONOutput {

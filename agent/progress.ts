@@ -1,9 +1,10 @@
 import type { SDKMessage } from '@anthropic-ai/claude-agent-sdk';
+import { retryOf } from './results.js';
 
 /** A sign of life. `alive` says only that the agent's process is there: it comes when nothing else did for a while. */
 export interface AgentProgress {
   kind: 'turn' | 'tool' | 'status' | 'alive';
-  /** Model turns so far. */
+  /** Model turns so far, those of subagents included. */
   turns: number;
   toolName?: string;
   /** Relative to the workspace. */
@@ -47,10 +48,10 @@ export function createProgress(report: (progress: AgentProgress) => void): Progr
 }
 
 function statusOf(message: SDKMessage): string | null {
+  const retry = retryOf(message);
+  if (retry !== null) {
+    return `retry ${retry.attempt} of ${retry.max_retries} after ${retry.error_status ?? 'no connection'}`;
+  }
   if (message.type === 'tool_progress') return `${message.tool_name} for ${message.elapsed_time_seconds} s`;
-  if (message.type !== 'system') return null;
-  if (message.subtype === 'status') return message.status;
-  if (message.subtype !== 'api_retry') return null;
-  const why = message.error_status === null ? 'no connection' : message.error_status;
-  return `retry ${message.attempt} of ${message.max_retries} after ${why}`;
+  return message.type === 'system' && message.subtype === 'status' ? message.status : null;
 }

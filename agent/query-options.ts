@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
+import { subagentTool } from '../definition/definition.js';
 import type { Run } from './run.js';
 import { agentEnvironment, shellGuard } from './process/environment.js';
 import { type AgentProcess, type SpawnAgentOptions, prefixFor, spawnAgent } from './process/process.js';
@@ -58,6 +59,8 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     // Entry by entry, so that a killed worker has lost as little as possible.
     sessionStoreFlush: 'eager',
     maxTurns: request.maxTurns,
+    // All that they say, so that their turns are counted; not told to the model.
+    ...(definition.tools.includes(subagentTool) ? { forwardSubagentText: true } : {}),
     ...(run.context.onText === undefined ? {} : { includePartialMessages: true }),
     ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
     model: request.model,

@@ -1,6 +1,6 @@
 import type { Query, SDKMessage } from '@anthropic-ai/claude-agent-sdk';
 import type { Progress } from './progress.js';
-import { observe, type Observations, type StopReason } from './results.js';
+import { observe, retryOf, type Observations, type StopReason } from './results.js';
 import type { Stop } from './stop.js';
 
 /**
@@ -34,10 +34,11 @@ export async function readToTheEnd(
  * for that without one.
  */
 function reasonNotToRetry(message: SDKMessage): StopReason | null {
-  if (message.type !== 'system' || message.subtype !== 'api_retry') return null;
-  const refused = message.error_status === 401 || message.error_status === 403;
-  if (refused && message.attempt >= 2) return 'unauthorized';
-  return !refused && message.retry_delay_ms > longestPauseMs ? 'unavailable' : null;
+  const retry = retryOf(message);
+  if (retry === null) return null;
+  const refused = retry.error_status === 401 || retry.error_status === 403;
+  if (refused && retry.attempt >= 2) return 'unauthorized';
+  return !refused && retry.retry_delay_ms > longestPauseMs ? 'unavailable' : null;
 }
 
 const longestPauseMs = 5_000;

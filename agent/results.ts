@@ -1,4 +1,9 @@
-import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type {
+  SDKAPIRetryMessage,
+  SDKMessage,
+  SDKResultMessage,
+  SessionStoreEntry,
+} from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
 import { lastStopReason } from '../transcript/entries.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
@@ -9,7 +14,7 @@ const messageLength = 1000;
 
 /** Why we ended a run ourselves. */
 export type StopReason =
-  'cancelled' | 'timed_out' | 'lease_lost' | 'store_refused' | 'unauthorized' | 'unavailable';
+  'cancelled' | 'timed_out' | 'turns_used' | 'lease_lost' | 'store_refused' | 'unauthorized' | 'unavailable';
 
 /** What a run's messages said that its result does not. */
 export interface Observations {
@@ -48,6 +53,14 @@ export function noObservations(): Observations {
   };
 }
 
+/** The model request that Claude Code is about to repeat, its own or that of a subagent; null for any other message. */
+export function retryOf(
+  message: SDKMessage,
+): Pick<SDKAPIRetryMessage, 'attempt' | 'max_retries' | 'retry_delay_ms' | 'error_status'> | null {
+  if (message.type === 'tool_progress') return message.subagent_retry ?? null;
+  return message.type === 'system' && message.subtype === 'api_retry' ? message : null;
+}
+
 /** Notes what one message says; pure but for `seen`. */
 export function observe(seen: Observations, message: SDKMessage): void {
   if (message.type === 'result') {
@@ -59,6 +72,11 @@ export function observe(seen: Observations, message: SDKMessage): void {
     // Seconds since 1970.
     seen.rateLimitEndsAtMs = status === 'rejected' && resetsAt !== undefined ? resetsAt * 1000 : null;
   }
+  const retry = retryOf(message);
+  if (retry !== null) {
+    seen.lastRetryStatus = retry.error_status;
+    seen.lastRetryDelayMs = retry.retry_delay_ms;
+  }
   if (message.type !== 'system') return;
   if (message.subtype === 'init') {
     seen.agentVersion = message.claude_code_version;
@@ -68,9 +86,6 @@ export function observe(seen: Observations, message: SDKMessage): void {
       .map(({ name, status }) => `${name} (${status})`);
   } else if (message.subtype === 'status' && message.compact_result === 'failed') {
     seen.compactionError = message.compact_error ?? 'no reason given';
-  } else if (message.subtype === 'api_retry') {
-    seen.lastRetryStatus = message.error_status;
-    seen.lastRetryDelayMs = message.retry_delay_ms;
   } else if (message.subtype === 'model_refusal_no_fallback') {
     seen.refused = true;
   } else if (message.subtype === 'mirror_error') {
@@ -146,6 +161,8 @@ function failureOf(run: JudgedRun): SessionChainError {
       return failure('STEP_TIMED_OUT', `The ${run.task.name} step took longer than ${run.timeoutMs} ms.`);
     case 'lease_lost':
       return failure('WORKER_LOST', 'The worker could not renew its lease in time, so its agent was ended.');
+    case 'turns_used':
+      return failure('BUDGET_EXCEEDED', 'The step and its subagents reached the limit of model turns.');
     case 'unauthorized':
       return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
     case 'unavailable':

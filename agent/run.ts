@@ -56,6 +56,8 @@ export interface AgentRequest extends RunLimits {
   prompt: string;
   /** What earlier attempts added to the step, where their last session is forked; counts for the result, not for the spend. */
   earlierEntries?: SessionStoreEntry[];
+  /** What subagents of earlier attempts added. */
+  earlierBySubagents?: SessionStoreEntry[];
   instructionKind: 'none' | 'free';
   /** A model, or `default` for Claude Code's own choice; a fork without one would go on with its base's. */
   model: string;
@@ -72,7 +74,7 @@ export interface AgentSpend {
   costUsd: number | null;
   /** The same by model; the cost of each is null where that of the whole is. */
   byModel: Record<string, ModelUsage>;
-  /** Model turns that are in the transcript. */
+  /** Model turns that are in the transcript, those of subagents included. */
   turns: number;
   durationMs: number;
   /** The part of the duration spent waiting for the model; null where the agent was killed before it could say. */

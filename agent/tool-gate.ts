@@ -1,13 +1,14 @@
 import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import { findHole } from '../transcript/hole.js';
-import { toolUseIds } from '../transcript/entries.js';
+import { toolUseIds, turnIds } from '../transcript/entries.js';
 
 /**
  * The Agent SDK mirrors a transcript to its store in the background and does not hold the agent back: with a store
  * that hangs, tools went on running for minutes and what they did was not stored. The gate sits between the two.
  * It hands appends on one after the other, and lets a tool run only when the entry with that very tool call is
- * stored; entries are appended in order, so everything before it is stored too. (Waiting for pending appends is not
+ * stored; entries are appended in order, so everything before it is stored too. A subagent's calls stand in a transcript
+ * of its own, under the same session, which began after the call that started it. (Waiting for pending appends is not
  * enough: the hook was measured to come 25 to 45 ms BEFORE the append of the call's own entry.) After the first
  * refused append it refuses all that follow, so that a transcript may end early but never has a hole.
  */
@@ -24,6 +25,10 @@ export interface ToolGate {
   baseFailure(): 'missing' | Error | null;
   /** What was stored under the session's own id, in order. */
   appended(): SessionStoreEntry[];
+  /** What was stored of its subagents. */
+  appendedBySubagents(): SessionStoreEntry[];
+  /** Model turns of the run that are stored, those of subagents included. */
+  turns(): number;
 }
 
 export interface ToolGateOptions {
@@ -43,9 +48,12 @@ const tickMs = 1000;
 export function createToolGate(options: ToolGateOptions): ToolGate {
   const { store, sessionId, baseSessionId, onRefused } = options;
   const appended: SessionStoreEntry[] = [];
+  const bySubagents: SessionStoreEntry[] = [];
+  const turns = new Set<string>();
   const storedCalls = new Set<string>();
   const waiting = new Set<() => void>();
   let base: SessionStoreEntry[] = [];
+  let turnsOfBase = new Set<string>();
   let baseFailure: 'missing' | Error | null = null;
   let refusal: Error | null = null;
   let pending = 0;
@@ -71,9 +79,10 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
       refuse(error);
       throw error;
     }
-    if (key.subpath !== undefined || key.sessionId !== sessionId) return;
-    appended.push(...entries);
+    if (key.sessionId !== sessionId) return;
+    (key.subpath === undefined ? appended : bySubagents).push(...entries);
     for (const id of toolUseIds(entries)) storedCalls.add(id);
+    for (const id of turnIds(entries)) if (!turnsOfBase.has(id)) turns.add(id);
   }
 
   function append(key: SessionKey, entries: SessionStoreEntry[]): Promise<void> {
@@ -94,6 +103,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
       const entries = await store.load(key);
       if (!isBase) return entries;
       base = entries ?? [];
+      turnsOfBase = new Set(turnIds(base));
       if (base.length === 0) baseFailure = 'missing';
       const hole = findHole(base);
       if (hole !== null) {
@@ -136,16 +146,15 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
   }
 
   return {
-    store: {
-      append,
-      load,
-      ...(store.listSubkeys === undefined ? {} : { listSubkeys: store.listSubkeys.bind(store) }),
-    },
+    // Without listSubkeys: a fork has no use for the transcripts of its base's subagents, of which it knows the answers.
+    store: { append, load },
     admit,
     refusal: () => refusal,
     base: () => base,
     baseFailure: () => baseFailure,
     appended: () => appended,
+    appendedBySubagents: () => bySubagents,
+    turns: () => turns.size,
   };
 }
 

@@ -9,6 +9,7 @@ import {
   type StepInput,
   type SubmissionSchema,
   isAgentStep,
+  subagentTool,
 } from './definition.js';
 import { houseRulesFor, shippedDefinition } from './shipped.js';
 import { submissionServerName, submissionTool } from './submission.js';
@@ -55,6 +56,8 @@ function invalid(problems: string[]): SessionChainError {
 }
 
 const text = z.string().refine((value) => value.trim() !== '', 'must not be empty');
+/** Claude Code takes the older name of a tool and calls it by the newer one ever after. */
+const toolName = text.transform((tool) => tool.replace(/^Task(?=$|\()/, subagentTool));
 const durationMs = z.number().int().min(1_000);
 const functionOf = <Type>(what: string) =>
   z.custom<Type>((value) => typeof value === 'function', `must be a function ${what}`);
@@ -85,7 +88,7 @@ const mcpServer = z.union(
 );
 const definitionSchema = z.strictObject({
   model: text.optional(),
-  tools: z.array(text).optional(),
+  tools: z.array(toolName).optional(),
   houseRules: z.string().optional(),
   claudeMd: z.boolean().optional(),
   mcpServers: z.record(z.string(), mcpServer).optional(),
@@ -117,7 +120,7 @@ const prompted = {
   ...limits,
   maxTurns: z.number().int().min(1).optional(),
   prompt: functionOf('that returns the text of the message').optional(),
-  allowedTools: z.array(text).optional(),
+  allowedTools: z.array(toolName).optional(),
   model: text.optional(),
 };
 const stepSchemas = {
@@ -415,7 +418,7 @@ function warningsOf({ model, tools, steps }: ChainDefinition): string[] {
           `steps.${step.name}.model: "${own}" is not the chain's model (${model ?? "Claude Code's own"}), and models do not share the prompt cache: the step, and the one after it, pay for the whole context.`,
         ];
   });
-  const ofAgents = tools.some((tool) => tool === 'Task' || tool === 'Agent')
+  const ofAgents = tools.includes(subagentTool)
     ? [
         'tools: the transcripts of subagents are not copied into the session of the next step, which knows their replies only.',
       ]

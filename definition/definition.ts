@@ -139,6 +139,9 @@ export function isAgentStep(step: StepDefinition): step is AgentStepDefinition {
   return step.kind !== 'activity';
 }
 
+/** The tool that starts a subagent. */
+export const subagentTool = 'Agent';
+
 /** The submission steps of a definition. */
 export function submissionSteps({ steps }: Pick<ChainDefinition, 'steps'>): SubmissionStep[] {
   return steps.filter((step) => step.kind === 'submission');

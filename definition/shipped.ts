@@ -4,7 +4,7 @@ import { submissionTool } from './submission.js';
 
 const minutes = 60_000;
 
-/** No subagents: their transcripts are not copied into a fork. */
+/** No subagents: a fork does not know what they did, only what they answered. */
 const tools = ['Bash', 'Edit', 'Glob', 'Grep', 'NotebookEdit', 'Read', 'Write'];
 
 const steps: readonly StepDefinition[] = [

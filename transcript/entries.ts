@@ -117,8 +117,9 @@ export function countersByModel(
 }
 
 /**
- * Usage of the model's turns, counted once per message although a message is stored once per content block. What
- * Claude Code spends besides (a compaction's summary) is in no entry; the counters have it.
+ * Usage of the model's turns, counted once per message although a message is stored once per content block, and again in
+ * the transcript of a subagent that goes on from it. What Claude Code spends besides (a compaction's summary) is in no
+ * entry; the counters have it.
  */
 export function usageOfTurns(entries: SessionStoreEntry[]): {
   turns: number;
@@ -229,6 +230,11 @@ export function acceptedCalls(own: SessionStoreEntry[]): { name: string; input: 
     .flatMap((entry) => entry.message.content)
     .filter((block) => block.type === 'tool_use' && accepted.has(block.id))
     .map(({ name, input }) => ({ name: String(name), input }));
+}
+
+/** The ids of the model's turns in these entries, one for each content block. */
+export function turnIds(entries: SessionStoreEntry[]): string[] {
+  return modelTurns(entries).map(({ message }) => message.id);
 }
 
 /** The ids of the tool calls in these entries. */

@@ -34,7 +34,8 @@ const fixed = {
   ENABLE_PROMPT_CACHING_1H: '1',
   // A service that is overloaded for longer than a few seconds is waited for without a process, by the chain.
   CLAUDE_CODE_MAX_RETRIES: '3',
-  // A command left running in the background would outlive its turn, and no stored turn would know how it ended.
+  // A command left running in the background would outlive its turn, and no stored turn would know how it ended. With it
+  // subagents run in the foreground, whatever they are asked to.
   CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
   // Memory files live below HOME, which is removed with the run: what a chain knows is in its transcript.
   CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',

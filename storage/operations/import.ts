@@ -6,7 +6,7 @@ import type { LocalTranscript, TranscriptPart } from '../../transcript/local-fil
 import { type Pool, queryRows } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 import { projectNotFound } from '../heads/errors.js';
-import { appendQuery, createTranscriptStore, firstOfEachUuid } from '../transcripts/store.js';
+import { appendQuery, createTranscriptStore, firstOfEachUuid, loadSubagents } from '../transcripts/store.js';
 import { recordSession, unknownSpend } from './record.js';
 
 /** Takes sessions that Claude Code wrote on some disk into the store, and gives them back. */
@@ -256,14 +256,7 @@ export async function loadTranscript(
       'Look with session-chain chain at what sessions the project has.',
     );
   }
-  const subpaths = await store.listSubkeys({ projectKey: '', sessionId });
-  const subagents = await Promise.all(
-    subpaths.map(async (subpath) => ({
-      subpath,
-      entries: (await store.load({ projectKey: '', sessionId, subpath })) ?? [],
-    })),
-  );
-  return [{ subpath: '', entries: main }, ...subagents];
+  return [{ subpath: '', entries: main }, ...(await loadSubagents(store, sessionId))];
 }
 
 /** The projects whose store holds a session. */

@@ -101,6 +101,20 @@ export function createTranscriptStore({
   };
 }
 
+/** The transcripts of the subagents that a session started itself; no fork has them. */
+export async function loadSubagents(
+  store: Pick<TranscriptStore, 'load' | 'listSubkeys'>,
+  sessionId: SessionId,
+): Promise<{ subpath: string; entries: SessionStoreEntry[] }[]> {
+  const session = { projectKey: '', sessionId };
+  return await Promise.all(
+    (await store.listSubkeys(session)).map(async (subpath) => ({
+      subpath,
+      entries: (await store.load({ ...session, subpath })) ?? [],
+    })),
+  );
+}
+
 export interface SessionState {
   /** False for an id that was never seen here; all else is then zero or false. */
   exists: boolean;

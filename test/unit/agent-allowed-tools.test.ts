@@ -24,6 +24,18 @@ describe('isAllowed', () => {
   });
 
   it.each([
+    ['Agent', { subagent_type: 'Explore' }, true],
+    ['Agent(Explore)', { subagent_type: 'Explore' }, true],
+    ['Agent(Explore)', { subagent_type: 'general-purpose' }, false],
+    ['Agent(Explore)', {}, false],
+    ['Agent(Explore)', null, false],
+    ['Agent(general-purpose)', {}, true],
+    ['Agent(general-purpose)', { subagent_type: 'fork' }, false],
+  ])('%s with a subagent of %j: %s', (allowed, input, expected) => {
+    expect(isAllowed([allowed], 'Agent', input)).toBe(expected);
+  });
+
+  it.each([
     ['Bash', 'rm -rf /', true],
     ['Bash(npm test)', 'npm test', true],
     ['Bash(npm test)', ' npm test\n', true],

@@ -94,11 +94,16 @@ describe('judgeRun', () => {
   });
 
   it('waits as long as the service asks for, where the agent would have sat it out', () => {
-    const retry = system('api_retry', { error_status: 429, retry_delay_ms: 40_000, attempt: 1 });
-    expect(failureOf(judged({ stopped: 'unavailable' }, [retry]))).toMatchObject({
-      code: 'MODEL_UNAVAILABLE',
-      retryAfterMs: 40_000,
-    });
+    const retry = { error_status: 429, retry_delay_ms: 40_000, attempt: 1 };
+    for (const message of [
+      system('api_retry', retry),
+      { type: 'tool_progress', tool_name: 'Agent', subagent_retry: retry },
+    ]) {
+      expect(failureOf(judged({ stopped: 'unavailable' }, [message]))).toMatchObject({
+        code: 'MODEL_UNAVAILABLE',
+        retryAfterMs: 40_000,
+      });
+    }
   });
 
   it('does not take an answer that was cut off for a service that is away', () => {

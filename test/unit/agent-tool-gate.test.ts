@@ -80,17 +80,60 @@ describe('the tool gate', () => {
     expect(gate.appended()).toEqual([]);
   });
 
-  it('leaves entries of other sessions and of subagents out of the session’s own', async () => {
+  it('admits the call of a subagent when its entry is acknowledged, and keeps it apart from the session’s own', async () => {
     const { arrived, gate } = heldStore();
-    const appends = [
-      gate.store.append({ ...key, subpath: 'subagents/agent-1' }, [toolCall('a')]),
-      gate.store.append({ ...key, sessionId: 'another' }, [toolCall('b')]),
-    ];
-    for (const index of [0, 1]) {
-      await settle();
-      arrived[index]?.answer();
-      await appends[index];
-    }
+    const subagent = { ...key, subpath: 'subagents/agent-1' };
+    const admitted = gate.admit('a');
+    const appended = gate.store.append(subagent, [toolCall('a')]);
+    expect(await isSettled(admitted)).toBe(false);
+    arrived[0]?.answer();
+    await appended;
+    expect(await admitted).toBe(true);
     expect(gate.appended()).toEqual([]);
+    expect(gate.appendedBySubagents()).toEqual([toolCall('a')]);
+  });
+
+  it('refuses all calls once an entry of one subagent was refused', async () => {
+    const { arrived, refusals, gate } = heldStore();
+    const waiting = [gate.admit('main'), gate.admit('other')];
+    const append = gate.store.append({ ...key, subpath: 'subagents/agent-1' }, [toolCall('a')]);
+    const outcome = expect(append).rejects.toThrow('full');
+    await settle();
+    arrived[0]?.answer(new Error('full'));
+    await outcome;
+    expect(await Promise.all(waiting)).toEqual([false, false]);
+    expect(refusals).toHaveLength(1);
+    expect(gate.appendedBySubagents()).toEqual([]);
+  });
+
+  it('leaves entries of other sessions out, also where the call has the same id', async () => {
+    const { arrived, gate } = heldStore();
+    const admitted = gate.admit('b');
+    const appended = gate.store.append({ ...key, sessionId: 'another', subpath: 'subagents/agent-1' }, [
+      toolCall('b'),
+    ]);
+    await settle();
+    arrived[0]?.answer();
+    await appended;
+    expect(await isSettled(admitted)).toBe(false);
+    expect([gate.appended(), gate.appendedBySubagents(), gate.turns()]).toEqual([[], [], 0]);
+  });
+
+  it('counts each turn of the run once, in whichever transcripts it stands, and none of the base', async () => {
+    const turn = (id: string) => ({
+      ...toolCall(`${id}-call`),
+      message: { id, model: 'claude', content: [] },
+    });
+    const base = [turn('of the base')];
+    const gate = createToolGate({
+      store: { load: async () => base, append: async () => undefined },
+      sessionId: 'session',
+      baseSessionId: 'base',
+      onRefused: () => undefined,
+    });
+    await gate.store.load({ ...key, sessionId: 'base' });
+    await gate.store.append(key, [...base, turn('one'), turn('one')]);
+    await gate.store.append({ ...key, subpath: 'subagents/agent-1' }, [turn('one'), turn('two')]);
+    expect(gate.turns()).toBe(2);
   });
 });

@@ -677,6 +677,17 @@ describe('a definition is refused, with file, step and reason, that', () => {
   );
 });
 
+it('calls the tool that starts subagents by its newer name, as Claude Code does', () => {
+  const { definition } = checkDefinition({
+    tools: ['Task', 'TaskStop'],
+    steps: [{ name: 'build', allowedTools: ['Task(Explore)', 'TaskStop'] }],
+  });
+  expect(definition).toMatchObject({
+    tools: ['Agent', 'TaskStop'],
+    steps: [{ allowedTools: ['Agent(Explore)', 'TaskStop'] }],
+  });
+});
+
 describe('a definition is warned about that', () => {
   const warningsOf = (input: object) => checkDefinition(input).warnings;
 
