@@ -123,7 +123,10 @@ export interface JudgedRun {
 export function judgeRun(run: JudgedRun): Verdict {
   const { seen, task, own, filesTouched } = run;
   const refused = run.stopped === 'store_refused' || (run.stopped === null && run.refusal !== null);
-  if (refused || seen.lostEntries !== null) throw storeFailure(run);
+  if (refused || seen.lostEntries !== null) {
+    // What could not be stored then is no news: the database was away, or another attempt has begun.
+    throw run.stopped === 'lease_lost' ? failureOf(run) : storeFailure(run);
+  }
   if (run.baseFailure === 'missing') {
     throw failure('SESSION_NOT_IN_STORE', 'The session to go on from is not in the store.');
   }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import { exitOf } from './exit.js';
 import { type Lease, uptimeMs } from './lease.js';
 
@@ -36,12 +37,12 @@ export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGo
   const guard = spawn('bash', ['--noprofile', '--norc', '-c', script, 'guard', ...args], {
     detached: true,
     env: path === undefined ? {} : { PATH: path },
-    stdio: ['pipe', 'pipe', 'ignore'],
+    stdio: ['pipe', 'pipe', 'ignore', 'pipe'],
   });
   const gone = exitOf(guard);
   if (guard.pid === undefined) throw new Error('The guard of the agent, a bash, could not be started.');
-  const { stdin: input, stdout: output } = guard;
-  for (const stream of [input, output]) stream.on('error', () => undefined);
+  const [input, output, , idle] = guard.stdio as [Writable, Readable, null, Readable, ...unknown[]];
+  for (const stream of [input, output, idle]) stream.on('error', () => undefined);
 
   let ending: NodeJS.Timeout | undefined;
   const count = (endsAtMs: number) => {
@@ -86,9 +87,10 @@ function hundredths(ms: number): string {
 
 /**
  * Arguments: containment, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a later
- * time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker. Builtins only:
- * an agent that has used up all processes must not keep it from anything. In a namespace the agent's first child takes
- * all others with it, and the agent's own process waits for that.
+ * time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker. On descriptor
+ * 3, where nothing ever comes, it waits: a read of the input that ran into its time limit would lose a character now and
+ * then. Builtins only: an agent that has used up all processes must not keep it from anything. In a namespace the agent's
+ * first child takes all others with it, and the agent's own process waits for that.
  */
 const script = `
 kind=$1 marker=$2 strike=$3 SECONDS=$4 agent= look=0.2
@@ -108,17 +110,14 @@ is_marked() {
   return 1
 }
 
-line=
 while ! is_time; do
-  if IFS= read -r -t "$look" part; then
+  if read -t 0; then
+    read -r later process || break
     is_time && break
-    line+=$part
-    strike=\${line% *} agent=\${line#* } line=
+    strike=$later agent=$process
     echo "$strike"
-  elif (($? > 128)); then
-    line+=$part
   else
-    break
+    read -t "$look" -u 3
   fi
 done
 

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type CellResult, runCell } from './cell.js';
 import { type MatrixStep, stepNames } from './definition.js';
@@ -14,8 +16,10 @@ import {
   nameOf,
   notApplicable,
 } from './matrix.js';
+import { type Loss, lossNames, losses, runTakeover } from './takeover.js';
 
 const usage = `npm run fault -- [--step <step>] [--fault <fault>] [--moment <moment>] [--lanes 6] [--stall-ms 60000]
+  npm run fault -- --takeovers <n> [--busy <processes that only make load>] [--lanes 6]
   steps: ${stepNames.join(', ')}
   faults: ${faultNames.join(', ')}
   moments: ${momentNames.join(', ')}`;
@@ -26,6 +30,8 @@ const { values } = parseArgs({
     fault: { type: 'string', multiple: true },
     moment: { type: 'string', multiple: true },
     lanes: { type: 'string', default: '6' },
+    takeovers: { type: 'string' },
+    busy: { type: 'string', default: '0' },
     'stall-ms': { type: 'string', default: '60000' },
     help: { type: 'boolean', default: false },
   },
@@ -56,7 +62,7 @@ const queue = cells
   .filter((cell) => notApplicable(cell) === null)
   .sort((a, b) => Number(b.fault === 'stall-postgres') - Number(a.fault === 'stall-postgres'));
 const total = queue.length;
-console.log(`${total} cells; preparing …`);
+console.log(`${values.takeovers ? `${values.takeovers} takeovers` : `${total} cells`}; preparing …`);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     console.log('Interrupted: no further cell is begun.');
@@ -66,12 +72,51 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 const watch = noteStandstills();
 const base = await prepareBase();
 try {
-  await Promise.all(Array.from({ length: Math.min(Number(values.lanes), total) }, runLane));
+  await (values.takeovers === undefined
+    ? Promise.all(Array.from({ length: Math.min(Number(values.lanes), total) }, runLane))
+    : runTakeovers(Number(values.takeovers)));
 } finally {
   clearInterval(watch);
   base.remove();
 }
-printTable();
+if (values.takeovers === undefined) printTable();
+
+/** Takes workers' leases while their agents write, and says how long before the next attempt the last line was written. */
+async function runTakeovers(count: number): Promise<void> {
+  const busy = Array.from({ length: Number(values.busy) }, () => spawn('sh', ['-c', 'while :; do :; done']));
+  const margins = new Map<Loss, number[]>(lossNames.map((loss) => [loss, []]));
+  const todo = Array.from({ length: count }, (_, index) => index);
+  let failed = 0;
+  const run = async () => {
+    const lane = await startLane(base);
+    for (let index = todo.shift(); index !== undefined; index = todo.shift()) {
+      const loss = lossNames[index % lossNames.length] as Loss;
+      const { problems, marginMs } = await runTakeover(lane, `takeover_${index}`, loss);
+      margins.get(loss)?.push(marginMs);
+      if (problems.length > 0) failed += 1;
+      const load = loadavg()[0]?.toFixed(0);
+      const mark = problems.length === 0 ? '✓' : '✗';
+      console.log(
+        `${mark} ${index + 1}/${count} the worker ${losses[loss]}: ${marginMs.toFixed(0)} ms (load ${load})`,
+      );
+      for (const problem of problems) console.log(`    ${problem.trim().replaceAll('\n', '\n    ')}`);
+    }
+    await lane.stop();
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(Number(values.lanes), count) }, run));
+  } finally {
+    for (const process of busy) process.kill('SIGKILL');
+  }
+  console.log('\nFrom the last line of the former agent to the beginning of the next attempt, in ms:');
+  for (const [loss, all] of margins) {
+    const sorted = all.sort((a, b) => a - b).map((ms) => ms.toFixed(0));
+    const median = sorted[Math.floor(sorted.length / 2)];
+    console.log(`  the worker ${losses[loss]}: least ${sorted[0]}, median ${median}, most ${sorted.at(-1)}`);
+  }
+  console.log(`${count - failed} passed, ${failed} failed`);
+  process.exitCode = failed > 0 ? 1 : 0;
+}
 
 async function runLane(): Promise<void> {
   let lane = await startLane(base);

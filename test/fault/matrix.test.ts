@@ -3,12 +3,14 @@ import { type CellResult, runCell } from './cell.js';
 import { stepNames } from './definition.js';
 import { type Base, type Lane, prepareBase, startLane } from './lane.js';
 import { type Cell, allCells, faultNames, momentNames, nameOf, notApplicable, sample } from './matrix.js';
+import { type Loss, type TakeoverResult, lossNames, losses, runTakeover } from './takeover.js';
 
-/** A sample of the kill matrix; `npm run fault` runs all of it. */
+/** A sample of the kill matrix, of which `npm run fault` runs all, and one takeover of each kind. */
 const laneCount = 3;
 let base: Base;
 const lanes: Lane[] = [];
 const results = new Map<Cell, Promise<CellResult>>();
+const takeovers = new Map<Loss, Promise<TakeoverResult>>();
 
 beforeAll(async () => {
   base = await prepareBase();
@@ -24,9 +26,19 @@ beforeAll(async () => {
     run.catch(() => undefined);
     results.set(cell, run);
   });
+  lossNames.forEach((loss, index) => {
+    const lane = lanes[index % laneCount];
+    const before = sample[sample.length - laneCount + (index % laneCount)];
+    if (!lane) return;
+    const run = Promise.resolve(before && results.get(before)).then(() =>
+      runTakeover(lane, `takeover_${loss}`, loss),
+    );
+    run.catch(() => undefined);
+    takeovers.set(loss, run);
+  });
 });
 afterAll(async () => {
-  await Promise.allSettled(results.values());
+  await Promise.allSettled([...results.values(), ...takeovers.values()]);
   await Promise.all(lanes.map((lane) => lane.stop()));
   base.remove();
 });
@@ -45,4 +57,15 @@ describe('the kill matrix', () => {
     expect(new Set(sample.map(({ moment }) => moment))).toEqual(new Set(momentNames));
     expect(new Set(sample.map(({ fault }) => fault))).toEqual(new Set(faultNames));
   });
+});
+
+describe('an agent that writes without end', () => {
+  it.each(lossNames.map((loss) => [losses[loss], loss] as const))(
+    'is dead when the next attempt begins, where its worker %s',
+    async (_name, loss) => {
+      const result = await takeovers.get(loss);
+      expect(result).toMatchObject({ problems: [] });
+      expect(result?.marginMs).toBeGreaterThan(0);
+    },
+  );
 });

@@ -93,6 +93,14 @@ describe('judgeRun', () => {
     expect(codeOf(judged({ stopped: 'cancelled', refusal }, []))).toBe('CANCELLED');
   });
 
+  it('tells a lease that was lost, whatever else the store says by then, and takes what was done before', () => {
+    const refusal = new Error('refused', { cause: new SessionChainError('FENCED', 'Session s is sealed.') });
+    const late = system('mirror_error', { error: 'late' });
+    expect(codeOf(judged({ stopped: 'lease_lost', refusal }, [late]))).toBe('WORKER_LOST');
+    expect(codeOf(judged({ stopped: 'lease_lost' }, []))).toBe('WORKER_LOST');
+    expect(judgeRun(judged({ stopped: 'lease_lost' })).text).toBe('Done.');
+  });
+
   it('waits as long as the service asks for, where the agent would have sat it out', () => {
     const retry = { error_status: 429, retry_delay_ms: 40_000, attempt: 1 };
     for (const message of [
