@@ -60,6 +60,11 @@ const oneWayImports = Object.entries(rooms).map(([room, allowed]) => {
   };
 });
 
+const noEnvironment = {
+  selector: "MemberExpression[object.name='process'][property.name='env']",
+  message: 'The environment is read in config/ (and by dev/ and cli/, which start programs).',
+};
+
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', '.session-chain/', 'coverage/'] },
   ...tseslint.configs.recommendedTypeChecked,
@@ -119,11 +124,20 @@ export default tseslint.config(
       'definition/**',
     ],
     rules: {
+      'no-restricted-syntax': ['error', noEnvironment],
+    },
+  },
+  {
+    files: ['storage/**'],
+    ignores: ['storage/jsonb.ts', 'storage/checkpoint.ts'],
+    rules: {
       'no-restricted-syntax': [
         'error',
+        noEnvironment,
         {
-          selector: "MemberExpression[object.name='process'][property.name='env']",
-          message: 'The environment is read in config/ (and by dev/ and cli/, which start programs).',
+          selector: "CallExpression[callee.object.name='JSON'][callee.property.name='stringify']",
+          message:
+            'What goes to Postgres as JSON goes through jsonbOf, which leaves out what it cannot store.',
         },
       ],
     },

@@ -1,6 +1,7 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { z } from 'zod';
 import type { BriefPart } from '../contracts/brief.js';
+import { shorten } from '../contracts/text.js';
 
 /** What a session is told that it cannot remember. Pure text; the model reads it below the prompt of its step. */
 
@@ -197,8 +198,4 @@ function finalReplies(entries: readonly SessionStoreEntry[]): string[] {
       : '';
     return text.trim() === '' ? [] : [text.trim()];
   });
-}
-
-function shorten(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length)} …`;
 }

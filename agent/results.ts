@@ -5,6 +5,7 @@ import type {
   SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
+import { startOf } from '../contracts/text.js';
 import { lastStopReason } from '../transcript/entries.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
 import { kinds } from './kinds/kinds.js';
@@ -207,7 +208,7 @@ function modelFailure({ seen, nowMs }: JudgedRun, status: number | null, said: s
   const code = codeOfStatus(status);
   if (code !== 'MODEL_UNAVAILABLE' || seen.rateLimitEndsAtMs === null) return failure(code, said);
   const retryAfterMs = Math.max(0, seen.rateLimitEndsAtMs - nowMs);
-  return new SessionChainError(code, said.slice(0, messageLength), undefined, { retryAfterMs });
+  return new SessionChainError(code, startOf(said, messageLength), undefined, { retryAfterMs });
 }
 
 function withoutResult({ seen, exit }: JudgedRun): SessionChainError {
@@ -233,7 +234,7 @@ function isNotLoggedIn(said: string): boolean {
 function failure(code: FailureCode, message: string, cause?: unknown): SessionChainError {
   return new SessionChainError(
     code,
-    message.slice(0, messageLength),
+    startOf(message, messageLength),
     undefined,
     cause ? { cause } : undefined,
   );

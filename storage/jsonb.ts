@@ -1,14 +1,10 @@
-/** A value as a jsonb parameter; its texts as {@link storableText} leaves them. */
-export function jsonbOf(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'string' ? storableText(part) : part,
+/** A value as a jsonb parameter, with U+FFFD in its texts and keys for what Postgres does not take there. */
+export function jsonbOf(value: object): string {
+  return JSON.stringify(value).replace(escapes, (escape, what: string) =>
+    what.length > 1 ? '\ufffd' : escape,
   );
 }
 
-/**
- * A text as Postgres takes it: U+0000 and half an emoji, as a model's words or a message that was cut may hold them,
- * become U+FFFD.
- */
-export function storableText(text: string): string {
-  return Buffer.from(text, 'utf8').toString('utf8').replaceAll('\u0000', '\ufffd');
-}
+// Every escape of a JSON text, so that the second half of an escaped backslash is not taken for the beginning of one.
+// JSON.stringify escapes half of a surrogate pair, in small letters, and never a whole pair.
+const escapes = /\\(u0000|ud[89a-f][0-9a-f]{2}|[^])/g;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { entryBytes } from './records.js';
 
 /**
  * Transcript entries as they are stored. A fork appends all entries of its parent again, and these differ from copy to
@@ -55,7 +56,7 @@ export function encodeBatch(sessionId: string, entries: readonly SessionStoreEnt
     ),
     patch: Object.keys(patch).length === 0 ? null : stored(JSON.stringify(patch)),
     messages: entries.filter(isMessage).length,
-    bytes: entries.reduce((sum, entry) => sum + Buffer.byteLength(JSON.stringify(entry)), 0),
+    bytes: entries.reduce((sum, entry) => sum + entryBytes(entry), 0),
   };
 }
 

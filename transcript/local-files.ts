@@ -5,7 +5,13 @@ import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import { bridgeHoles } from './hole.js';
-import { type TranscriptRecord, type TranscriptRecords, parseObject, readRecords } from './records.js';
+import {
+  type TranscriptRecord,
+  type TranscriptRecords,
+  isSameEntry,
+  parseObject,
+  readRecords,
+} from './records.js';
 
 /**
  * Transcripts as Claude Code keeps them on a disk (seen with 2.1.330): `projects/<folder>/<session>.jsonl` below its own
@@ -157,7 +163,7 @@ function linesOf(records: readonly TranscriptRecord[]): number[] {
 function lastOfEachUuid(records: TranscriptRecord[]): { records: TranscriptRecord[]; replaced: number[] } {
   const last = new Map(records.map((record) => [record.entry.uuid, record.entry]));
   const isReplaced = ({ entry }: TranscriptRecord) =>
-    typeof entry.uuid === 'string' && JSON.stringify(last.get(entry.uuid)) !== JSON.stringify(entry);
+    typeof entry.uuid === 'string' && !isSameEntry(last.get(entry.uuid), entry);
   return {
     records: records.filter((record) => !isReplaced(record)),
     replaced: linesOf(records.filter(isReplaced)),

@@ -52,6 +52,19 @@ export function readRecords(bytes: Buffer): TranscriptRecords {
   return read;
 }
 
+/** Whether two entries are the same byte for byte. */
+export function isSameEntry(
+  one: SessionStoreEntry | undefined,
+  other: SessionStoreEntry | undefined,
+): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+/** The size of an entry as JSON, in UTF-8. */
+export function entryBytes(entry: SessionStoreEntry): number {
+  return Buffer.byteLength(JSON.stringify(entry));
+}
+
 function endOfLine(text: string, start: number): number {
   const end = text.indexOf('\n', start);
   return end === -1 ? text.length : end;

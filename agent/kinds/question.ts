@@ -1,6 +1,7 @@
 import type { ChainDefinition } from '../../definition/definition.js';
 import type { AgentTask, Kind } from './kind.js';
 import { evidenceOfTurns, requireFinishedTurn } from './work.js';
+import { shorten } from '../../contracts/text.js';
 
 /** A question about the project, answered on a fork that may read and not write. */
 export const question: Kind = {
@@ -51,15 +52,11 @@ function noteOf(unknown: readonly Exchange[]): string[] {
   let left = noteLength;
   const told: string[] = [];
   for (const { question, reply } of [...unknown].reverse()) {
-    const exchange = `Question: ${shorten(question)}\n\nAnswer: ${shorten(reply)}`;
+    const exchange = `Question: ${shorten(question, exchangeLength)}\n\nAnswer: ${shorten(reply, exchangeLength)}`;
     if (exchange.length > left) break;
     left -= exchange.length;
     told.unshift(exchange);
   }
   if (told.length === 0) return [];
   return [['Said earlier in this chat, while the project went on without it:', ...told, '---'].join('\n\n')];
-}
-
-function shorten(text: string): string {
-  return text.length <= exchangeLength ? text : `${text.slice(0, exchangeLength)} …`;
 }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SessionChainError } from '../../contracts/failures.js';
+import { startOf } from '../../contracts/text.js';
 
 /**
  * The Claude Code binary: the given path, or the one that came with the Agent SDK for this platform.
@@ -31,7 +32,7 @@ export async function describeAgentBinary(binaryPath?: string): Promise<{ path: 
       timeout: 30_000,
     });
     const version = /\d+\.\d+\.\d+\S*/.exec(stdout)?.[0];
-    if (version === undefined) throw new Error(`It printed ${JSON.stringify(stdout.slice(0, 200))}.`);
+    if (version === undefined) throw new Error(`It printed ${JSON.stringify(startOf(stdout, 200))}.`);
     return { path, version };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

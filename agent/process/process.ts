@@ -7,6 +7,7 @@ import { SessionChainError } from '../../contracts/failures.js';
 import { type ProcessExit, exitOf } from './exit.js';
 import { type GuardOptions, startGuard } from './guard.js';
 import { childrenOf, killMarked, killQuietly } from './marked-processes.js';
+import { endOf } from '../../contracts/text.js';
 
 /**
  * How the agent and everything it starts is held together, best first:
@@ -118,7 +119,7 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   stdin.on('error', () => undefined);
   let errorTail = '';
   stderr.setEncoding('utf8').on('data', (text: string) => {
-    errorTail = (errorTail + text).slice(-errorTailLength);
+    errorTail = endOf(errorTail + text, errorTailLength);
   });
 
   if (child.pid !== undefined) guard.watch(child.pid);

@@ -2,7 +2,7 @@ import type { Brief, BriefPart } from '../../contracts/brief.js';
 import type { BuildId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { TransitionSource } from '../../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
-import { jsonbOf, storableText } from '../jsonb.js';
+import { jsonbOf } from '../jsonb.js';
 
 /** What the database knows of a project's past, for a session that does not. */
 export interface ProjectPast {
@@ -86,7 +86,7 @@ export async function keepBrief(
     name: 'keep_brief',
     text: `INSERT INTO session_chain.briefs (chain, head_session_id, content, parts) VALUES ($1, $2, $3, $4)
            ON CONFLICT DO NOTHING`,
-    values: [chainId, brief.headSessionId, storableText(brief.content), jsonbOf(brief.parts)],
+    values: [chainId, brief.headSessionId, brief.content, jsonbOf(brief.parts)],
   });
   const kept = await readBrief(pool, chainId, brief.headSessionId);
   if (kept) return kept;

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
+import { startOf, storableText } from '../../contracts/text.js';
 
 export type Pool = pg.Pool;
 
@@ -38,24 +39,41 @@ const getTypeParser = ((oid: number, format?: 'text') =>
     ? Number
     : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser;
 
+/** A value of a statement. An object is none: what is to be jsonb goes through `jsonbOf`. */
+export type Parameter = string | number | boolean | Date | null | readonly string[] | readonly Buffer[];
+
+export interface Query {
+  name?: string;
+  text: string;
+  values?: readonly Parameter[];
+}
+
 /** One statement that returns exactly one row. */
 export async function queryOne<Row extends pg.QueryResultRow>(
   connection: Connection,
-  query: pg.QueryConfig,
+  query: Query,
 ): Promise<Row> {
   const [row] = await queryRows<Row>(connection, query);
-  if (!row) throw new Error(`The statement ${query.name ?? query.text.slice(0, 80)} returned no row.`);
+  if (!row) throw new Error(`The statement ${query.name ?? startOf(query.text, 80)} returned no row.`);
   return row;
 }
 
-/** The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, a schema that is not there MIGRATIONS_BEHIND. */
+/**
+ * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, a schema that is not there MIGRATIONS_BEHIND.
+ * Texts are stored as `storableText` leaves them, whoever said them.
+ */
 export async function queryRows<Row extends pg.QueryResultRow>(
   connection: Connection,
-  query: pg.QueryConfig,
+  { values = [], ...query }: Query,
 ): Promise<Row[]> {
   try {
     // A pool that the host made has parsers of its own.
-    return (await connection.query<Row>({ types: { getTypeParser }, ...query })).rows;
+    const { rows } = await connection.query<Row>({
+      types: { getTypeParser },
+      ...query,
+      values: values.map((value) => (typeof value === 'string' ? storableText(value) : value)),
+    });
+    return rows;
   } catch (error) {
     throw classified(error);
   }

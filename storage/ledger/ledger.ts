@@ -3,7 +3,7 @@ import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId } from '../../c
 import type { StepName } from '../../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 import { jsonbOf } from '../jsonb.js';
-import { type AttemptMetrics, metricsJson } from './metrics.js';
+import { type AttemptMetrics, metricsColumns } from './metrics.js';
 
 /** What attempts spent themselves, failed and interrupted ones included. Nothing is counted twice. */
 export interface Spent {
@@ -176,7 +176,7 @@ export async function accountInterrupted(
   await queryRows(pool, {
     name: 'account_interrupted',
     text: `SELECT session_chain.write_metrics($1, 'interrupted', $2, false)`,
-    values: [attemptId, metricsJson(spent)],
+    values: [attemptId, jsonbOf(metricsColumns(spent))],
   });
 }
 

@@ -28,9 +28,9 @@ export const nothingSpent: AttemptMetrics = {
   turnInFlightUnknown: false,
 };
 
-/** The metrics as SQL takes them: a JSON object whose keys are the names of the columns. */
-export function metricsJson({ usage, ...metrics }: AttemptMetrics): string {
-  return JSON.stringify({
+/** The metrics as SQL takes them, by the names of the columns. */
+export function metricsColumns({ usage, ...metrics }: AttemptMetrics) {
+  return {
     input_tokens: usage.inputTokens,
     output_tokens: usage.outputTokens,
     cache_read_tokens: usage.cacheReadTokens,
@@ -43,5 +43,5 @@ export function metricsJson({ usage, ...metrics }: AttemptMetrics): string {
     model: metrics.model,
     agent_version: metrics.agentVersion,
     turn_in_flight_unknown: metrics.turnInFlightUnknown,
-  });
+  };
 }

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { LocalTranscript, TranscriptPart } from '../../transcript/local-files.js';
+import { entryBytes, isSameEntry } from '../../transcript/records.js';
 import { type Pool, queryRows } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 import { projectNotFound } from '../heads/errors.js';
@@ -182,7 +183,7 @@ async function missingParts(
 function continuation(stored: SessionStoreEntry[], local: SessionStoreEntry[]): SessionStoreEntry[] | null {
   const both = Math.min(stored.length, local.length);
   for (let index = 0; index < both; index++) {
-    if (JSON.stringify(stored[index]) !== JSON.stringify(local[index])) return null;
+    if (!isSameEntry(stored[index], local[index])) return null;
   }
   return local.slice(both);
 }
@@ -232,7 +233,7 @@ function* batchesOf(entries: SessionStoreEntry[]): Generator<SessionStoreEntry[]
   let bytes = 0;
   for (const entry of entries) {
     batch.push(entry);
-    bytes += JSON.stringify(entry).length;
+    bytes += entryBytes(entry);
     if (batch.length < batchEntries && bytes < batchBytes) continue;
     yield batch;
     batch = [];

@@ -2,10 +2,10 @@ import type { CommittedStep, Head } from '../../contracts/chain.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { StepName, TransitionSource } from '../../contracts/steps.js';
-import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Parameter, type Pool, queryOne, queryRows } from '../db/pool.js';
 import { projectNotFound, versionNotFound, versionOfAnotherProject } from '../heads/errors.js';
 import { jsonbOf } from '../jsonb.js';
-import { type AttemptMetrics, metricsJson } from '../ledger/metrics.js';
+import { type AttemptMetrics, metricsColumns } from '../ledger/metrics.js';
 
 /**
  * The one way to begin, commit and end what may produce a session: a step of a chain, a question, a recorded operation, an
@@ -151,11 +151,11 @@ interface BegunRow<Result> {
 }
 
 /** p_chain, p_ticket, p_version, p_build, p_step, p_round, p_role, p_session, p_base, p_while_head */
-function stepValues({ chainId, ticket, step, round, role, baseSessionId }: StepOperation): unknown[] {
+function stepValues({ chainId, ticket, step, round, role, baseSessionId }: StepOperation): Parameter[] {
   return [chainId, ticket, null, null, step, round, role, null, baseSessionId, null];
 }
 
-function outsideValues({ versionId, buildId, source, sessionId, fork }: OutsideOperation): unknown[] {
+function outsideValues({ versionId, buildId, source, sessionId, fork }: OutsideOperation): Parameter[] {
   const { sessionId: base = null, whileHead = null } = fork ?? {};
   return [null, null, versionId, buildId, source, 1, null, sessionId, base, whileHead];
 }
@@ -251,7 +251,7 @@ export async function commitOperation<Result extends object>(
         commit.newSessionId,
         commit.parentSessionId,
         jsonbOf(commit.result),
-        metricsJson(commit.metrics),
+        jsonbOf(metricsColumns(commit.metrics)),
         jsonbOf({
           requireTranscript,
           beside: beside === 'always',
@@ -288,7 +288,7 @@ export async function endOperation(
       jsonbOf(failure),
       waitMs === undefined ? null : Math.ceil(waitMs),
       failure.code === 'CANCELLED' || failure.code === 'WORKER_LOST',
-      metricsJson(spent),
+      jsonbOf(metricsColumns(spent)),
     ],
   });
 }

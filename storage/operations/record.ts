@@ -137,9 +137,7 @@ async function beginRecording(
   try {
     const begun = await beginOperation(pool, {
       projectId,
-      inputDigest: createHash('sha256')
-        .update(JSON.stringify([source, sessionId]))
-        .digest('hex'),
+      inputDigest: createHash('sha256').update(`${source} ${sessionId}`).digest('hex'),
       worker: `${process.pid}@${hostname()}`,
       leaseMs: 0,
       operation: { kind: 'outside', versionId, buildId: `record:${randomUUID()}`, source, sessionId },

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Pool, queryRows } from '../db/pool.js';
-import { storableText } from '../jsonb.js';
 
 /** A piece of a reply as it is being written. */
 export interface ReplyChunk {
@@ -22,7 +21,7 @@ export async function addReplyChunk(pool: Pool, questionId: string, chunk: Reply
              RETURNING question_id
            )
            SELECT pg_notify('${channel}', question_id::text) FROM chunk`,
-    values: [questionId, chunk.attempt, chunk.message, storableText(chunk.text)],
+    values: [questionId, chunk.attempt, chunk.message, chunk.text],
   });
 }
 

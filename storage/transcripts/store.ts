@@ -4,7 +4,7 @@ import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/
 import type { QueryConfig, QueryResultRow } from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
-import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Pool, type Query, queryOne, queryRows } from '../db/pool.js';
 import { encodeBatch, entryDecoder } from '../../transcript/codec.js';
 import { contextTokensOf } from '../../transcript/context-size.js';
 
@@ -45,7 +45,7 @@ export function createTranscriptStore({
     }
   }
 
-  async function read<Row extends QueryResultRow>(query: QueryConfig): Promise<Row[]> {
+  async function read<Row extends QueryResultRow>(query: Query): Promise<Row[]> {
     return untilDatabaseReturns(Date.now() + waitForDatabaseMs, (timeoutMs) =>
       queryRows<Row>(pool, timed(query, timeoutMs)),
     );
@@ -242,7 +242,7 @@ interface EntryRow {
 }
 
 /** The entries of a transcript in append order; the patch of a batch comes with its first entry. */
-function loadQuery(projectId: string, sessionId: string, subpath: string): QueryConfig {
+function loadQuery(projectId: string, sessionId: string, subpath: string): Query {
   return {
     name: 'load_transcript',
     text: `
@@ -317,8 +317,8 @@ async function untilDatabaseReturns<T>(
 }
 
 /** node-postgres takes a limit per statement, which its types do not know; it gives up the connection with it. */
-function timed(query: QueryConfig, timeoutMs: number): QueryConfig {
-  return { ...query, query_timeout: timeoutMs } as QueryConfig;
+function timed<Timed extends object>(query: Timed, timeoutMs: number): Timed {
+  return { ...query, query_timeout: timeoutMs };
 }
 
 /** Whether the database may answer the same statement a moment later. */

@@ -114,4 +114,33 @@ describe('a chat with a hostile model', () => {
     expect(JSON.stringify(refused).match(/"is_error":true/g)?.length).toBeGreaterThanOrEqual(asked - 1);
     expect(snapshot(stack.root)).toEqual(before);
   });
+
+  it('never loses its words, be they such as Postgres cannot store', async () => {
+    const request = { ...stack.request(), steps: ['build', 'metadata'] };
+    const said = 'cut \u0000 and \ud83d';
+    const kept = 'cut \ufffd and \ufffd';
+    const metadata = { name: said, description: said, tags: [said], recommendations: [said] };
+    stack.model.inject({
+      when: ({ step }) => step === 'metadata',
+      answer: () => ({ content: [call(submissionTool('metadata'), metadata)], stopReason: 'tool_use' }),
+    });
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
+    expect(result).toMatchObject({ status: 'completed', head: { seq: 2 } });
+    const { rows } = await stack.database.pool.query(
+      'SELECT ai_metadata AS metadata FROM project_versions WHERE version_id = $1',
+      [request.versionId],
+    );
+    expect(rows).toEqual([
+      { metadata: { name: kept, description: kept, tags: [kept], recommendations: [kept] } },
+    ]);
+
+    stack.model.inject({
+      when: ({ step }) => step === 'chat_plan',
+      answer: () => ({ content: [{ type: 'text', text: said }], stopReason: 'end_turn' }),
+    });
+    const { projectId } = request;
+    const asked = { projectId, messageId: 'm', text: 'What is this?' };
+    expect(await stack.sessionChain.ask(asked)).toMatchObject({ reply: kept, kind: 'transition' });
+    expect(await stack.sessionChain.ask(asked)).toMatchObject({ reply: kept, repeated: true });
+  });
 });
