@@ -33,6 +33,7 @@ import { failQuestion, listQuestions, readQuestion, recordQuestion } from '../st
 import { readHead } from '../storage/heads/heads.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
+import { callerText } from './caller-text.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
 import { workspacePath } from './start-request.js';
@@ -112,8 +113,7 @@ const requestSchema = z.strictObject({
   projectId: z.string(),
   chatId: z.string().optional(),
   messageId: z.string().optional(),
-  text: z
-    .string()
+  text: callerText
     .trim()
     .min(1, 'must not be empty')
     .max(maxQuestionLength, `must not be longer than ${maxQuestionLength} characters`),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { parseProjectId, parseSessionId, parseVersionId } from '../contracts/ids.js';
 import { type TransitionSource, sourceAlias, stepNamePattern } from '../contracts/steps.js';
+import { callerText } from './caller-text.js';
 import { type RecordRequest, unknownSpend } from '../storage/operations/record.js';
 
 /** What an operation took, as far as its caller knows. What is left out counts as 0, the cost as not known. */
@@ -40,7 +41,7 @@ const metricsSchema = z
     costUsd: z.number().min(0).max(1_000_000).optional(),
     turns: z.number().int().min(0).max(1_000_000).optional(),
     durationMs: count,
-    model: z.string().min(1).max(255).optional(),
+    model: callerText.min(1).max(255).optional(),
   })
   .optional();
 const sourceSchema = z

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ChainBudget, StepLimits } from '../contracts/limits.js';
 import type { ResetPolicy } from '../contracts/origin.js';
+import { callerText } from './caller-text.js';
 import { type ChainMode, type StepName, chainModes, stepNamePattern } from '../contracts/steps.js';
 
 export interface StartRequest {
@@ -35,13 +36,9 @@ export interface StartRequest {
 }
 
 /** What no worker could have is refused at once. */
-export const workspacePath = z
-  .string()
+export const workspacePath = callerText
   .startsWith('/', 'must be an absolute path')
-  .refine(
-    (path) => posix.normalize(path) === path && !path.includes('\0'),
-    'must be a path without . and ..',
-  );
+  .refine((path) => posix.normalize(path) === path, 'must be a path without . and ..');
 
 const stepName = z.string().regex(stepNamePattern, 'must be the name of a step');
 const limits = z.strictObject({
@@ -57,10 +54,10 @@ const schema = z.strictObject({
   buildId: z.string().optional(),
   workspace: workspacePath,
   mode: z.enum(chainModes).optional(),
-  instruction: z.string().trim().min(1, 'must not be empty').max(100_000).optional(),
+  instruction: callerText.trim().min(1, 'must not be empty').max(100_000).optional(),
   steps: z.array(stepName).min(1, 'must name at least one step').optional(),
   limits: z.record(stepName, limits).optional(),
-  model: z.string().trim().min(1, 'must not be empty').max(200).optional(),
+  model: callerText.trim().min(1, 'must not be empty').max(200).optional(),
   compactThresholdTokens: z.number().int().min(0).optional(),
   budget: z
     .strictObject({

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { reservedNames, stepNamePattern } from '../contracts/steps.js';
+import { unstorable } from '../contracts/text.js';
 import {
   type ChainDefinition,
   type ChainDefinitionInput,
@@ -55,7 +56,11 @@ function invalid(problems: string[]): SessionChainError {
   return new SessionChainError('INVALID_CONFIG', `${problems.join('; ')}.`);
 }
 
-const text = z.string().refine((value) => value.trim() !== '', 'must not be empty');
+// An argument of a program cannot hold these, and what names a model is stored.
+const anyText = z.string().refine((value) => unstorable(value) === null, {
+  error: ({ input }) => `must not hold ${unstorable(String(input))}`,
+});
+const text = anyText.refine((value) => value.trim() !== '', 'must not be empty');
 /** Claude Code takes the older name of a tool and calls it by the newer one ever after. */
 const toolName = text.transform((tool) => tool.replace(/^Task(?=$|\()/, subagentTool));
 const durationMs = z.number().int().min(1_000);
@@ -68,14 +73,14 @@ const mcpServer = z.union(
     z.strictObject({
       type: z.literal('stdio').optional(),
       command: text,
-      args: z.array(z.string()).optional(),
-      env: z.record(z.string(), z.string()).optional(),
+      args: z.array(anyText).optional(),
+      env: z.record(anyText, anyText).optional(),
       timeout: durationMs.optional(),
     }),
     z.strictObject({
       type: z.enum(['http', 'sse']),
       url: z.url(),
-      headers: z.record(z.string(), z.string()).optional(),
+      headers: z.record(anyText, anyText).optional(),
       timeout: durationMs.optional(),
     }),
   ],
@@ -89,7 +94,7 @@ const mcpServer = z.union(
 const definitionSchema = z.strictObject({
   model: text.optional(),
   tools: z.array(toolName).optional(),
-  houseRules: z.string().optional(),
+  houseRules: anyText.optional(),
   claudeMd: z.boolean().optional(),
   mcpServers: z.record(z.string(), mcpServer).optional(),
   steps: z

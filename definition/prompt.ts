@@ -1,4 +1,5 @@
 import { SessionChainError } from '../contracts/failures.js';
+import { storableText } from '../contracts/text.js';
 import type { AgentStepDefinition, ChainDefinition, PromptContext } from './definition.js';
 
 const promptWithinMs = 60_000;
@@ -43,5 +44,6 @@ export async function promptFor(
   // An instruction that a user typed must not become one.
   if (prompt.trimStart().startsWith('/'))
     throw failed('gave a text that starts with "/", a command of Claude Code');
-  return prompt;
+  // It may quote what a tool, a file or a submission said; a model service refuses half a character.
+  return storableText(prompt);
 }

@@ -1,5 +1,7 @@
 import { open, readdir, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import { startOf } from '../contracts/text.js';
+import { textOf } from './text-file.js';
 
 /** A text file of a project, perhaps only its beginning. */
 export interface Document {
@@ -10,7 +12,7 @@ export interface Document {
 
 /**
  * The documents of a project: README.md and what lies in docs/, at most `maxFiles` of at most `maxCharacters` each. What
- * cannot be read, or lies outside of the folder behind a link, is left out.
+ * cannot be read, is no text, or lies outside of the folder behind a link, is left out.
  */
 export async function readDocuments(
   workspace: string,
@@ -35,7 +37,8 @@ async function beginningOf(workspace: string, path: string, maxCharacters: numbe
       if (!(await file.stat()).isFile()) return '';
       const buffer = Buffer.alloc(4 * maxCharacters);
       const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-      return buffer.toString('utf8', 0, bytesRead).slice(0, maxCharacters);
+      const text = startOf(textOf(buffer.subarray(0, bytesRead)), maxCharacters);
+      return text.includes('\u0000') ? '' : text;
     } finally {
       await file.close();
     }

@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { StartedChain } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
-import { SessionChainError } from '../../contracts/failures.js';
 import { type ChainMode, type StepName, chainModes, stepNamePattern } from '../../contracts/steps.js';
+import { readTextFile } from '../../workspace/text-file.js';
 import { type ChainOptions, keyArguments, withChainOptions } from '../chain-options.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
@@ -131,7 +130,7 @@ function exitCodeOfResult(result: ChainResult | null): ExitCode {
 
 async function requestOf(options: StartOptions): Promise<StartRequest> {
   const instruction =
-    options.promptFile === undefined ? options.prompt : await promptFrom(options.promptFile);
+    options.promptFile === undefined ? options.prompt : await readTextFile(options.promptFile);
   return {
     projectId: options.project,
     versionId: options.version,
@@ -150,20 +149,6 @@ async function requestOf(options: StartOptions): Promise<StartRequest> {
       ...(options.maxTime === undefined ? {} : { timeoutMs: options.maxTime }),
     },
   };
-}
-
-async function promptFrom(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SessionChainError(
-      'INVALID_INPUT',
-      `The prompt cannot be read: ${why}.`,
-      'Pass a readable text file.',
-      { cause },
-    );
-  }
 }
 
 function parseSteps(value: string): StepName[] {

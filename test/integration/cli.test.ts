@@ -437,6 +437,7 @@ describe('bad input', () => {
       [known.version, known.project],
     );
     writeFileSync(join(stack.root, 'a-file'), 'not a folder');
+    writeFileSync(join(stack.root, 'no-text'), 'Shop', 'utf16le');
     busy = (await openNew(stack.database.pool)).projectId;
   });
 
@@ -521,6 +522,13 @@ describe('bad input', () => {
       'INVALID_INPUT',
       badInput,
       () => start(known.project, known.version, known.workspace, '--prompt-file', '/nowhere'),
+    ],
+    [
+      'a prompt file that is no text',
+      'INVALID_INPUT',
+      badInput,
+      () =>
+        start(known.project, known.version, known.workspace, '--prompt-file', join(stack.root, 'no-text')),
     ],
     [
       'a malformed name of a step',

@@ -39,6 +39,11 @@ describe('the prompt of a step', () => {
     expect(given).toEqual({ ...context, step: 'test' });
   });
 
+  it('holds no half of a character, which a model service would refuse', async () => {
+    const prompt = () => 'Look at: 😀'.slice(0, -1);
+    expect(await ask({ name: 'docs', prompt })).toBe('Look at: \ufffd');
+  });
+
   it('of a compaction carries its instructions', async () => {
     expect(await ask({ name: 'compact' })).toBe('/compact');
     expect(await ask({ name: 'compact', instructions: 'Keep names.' })).toBe('/compact Keep names.');

@@ -1,0 +1,43 @@
+import { isUtf8 } from 'node:buffer';
+import { readFile } from 'node:fs/promises';
+import { SessionChainError } from '../contracts/failures.js';
+import { placeAt, unstorable } from '../contracts/text.js';
+
+/** A whole text file, in UTF-8 or with the mark of UTF-16. Throws INVALID_INPUT that says where it is none. */
+export async function readTextFile(path: string): Promise<string> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SessionChainError('INVALID_INPUT', `${path} cannot be read: ${why}.`, undefined, { cause });
+  });
+  const text = textOf(bytes);
+  const why = isUtf16(bytes) || isUtf8(bytes) ? unstorable(text) : firstNotUtf8(bytes);
+  if (why === null) return text;
+  throw new SessionChainError('INVALID_INPUT', `${path} is no text: ${why}.`, 'Save it as text in UTF-8.');
+}
+
+/** The text that the beginning of a file holds, without its mark of byte order. */
+export function textOf(bytes: Buffer): string {
+  const text = isUtf16(bytes) ? utf16Of(bytes) : bytes.toString('utf8');
+  return text.replace(/^\ufeff/, '');
+}
+
+function isUtf16(bytes: Buffer): boolean {
+  return isBigEndian(bytes) || (bytes[0] === 0xff && bytes[1] === 0xfe);
+}
+
+function isBigEndian(bytes: Buffer): boolean {
+  return bytes[0] === 0xfe && bytes[1] === 0xff;
+}
+
+function utf16Of(bytes: Buffer): string {
+  const whole = bytes.subarray(0, bytes.length - (bytes.length % 2));
+  return (isBigEndian(bytes) ? Buffer.from(whole).swap16() : whole).toString('utf16le');
+}
+
+function firstNotUtf8(bytes: Buffer): string {
+  const again = Buffer.from(bytes.toString('utf8'));
+  const index = bytes.findIndex((byte, at) => byte !== again[at]);
+  const before = bytes.toString('utf8', 0, index);
+  const byte = bytes[index]?.toString(16).toUpperCase().padStart(2, '0') ?? '';
+  return `byte ${byte} in ${placeAt(before, before.length)} is not UTF-8`;
+}
