@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 import { type FailureCode, SessionChainError } from '../contracts/failures.js';
-import type { OutputFormat } from './output.js';
+import { type OutputFormat, jsonText, printable } from './output.js';
 
 /** The exit codes of the command line, as `session-chain --help` lists them. */
 export const exitCodes = {
@@ -96,8 +96,8 @@ export function reportError(error: unknown, format: OutputFormat, debug: boolean
   const { code, message, remedy } = described;
   console.error(
     format === 'json'
-      ? JSON.stringify({ error: { code, message, remedy } })
-      : `error ${code}: ${message}\nwhat to do: ${remedy}`,
+      ? jsonText({ error: { code, message, remedy } })
+      : printable(`error ${code}: ${message}\nwhat to do: ${remedy}`),
   );
   if (debug) console.error(error);
   return described.exitCode;

@@ -5,13 +5,14 @@ import type { SessionChain } from '../client/session-chain.js';
 import type { ChainResult, ChainState } from '../contracts/chain.js';
 import type { ChainKey } from '../contracts/ids.js';
 import { isClosed } from '../contracts/steps.js';
+import { startOf } from '../contracts/text.js';
 import { readChainState } from '../storage/chains/chain-state.js';
 import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
 import { formatDuration, queuePosition, stepLine, stepWidth } from './format.js';
-import { type OutputFormat, mayColour, note, print } from './output.js';
+import { type OutputFormat, mayColour, note, print, printable } from './output.js';
 import { pollersOf } from './task-queues.js';
 
 const lookEveryMs = 500;
@@ -130,7 +131,7 @@ function createView(stream: NodeJS.WriteStream): View {
   };
   const say = (line: string) => {
     clear();
-    stream.write(`${line}\n`);
+    stream.write(`${printable(line)}\n`);
   };
   const finish = (state: ChainState) => {
     for (const [index, step] of state.steps.entries()) {
@@ -157,9 +158,11 @@ function createView(stream: NodeJS.WriteStream): View {
         if (step !== current.step) current = { step, since: Date.now() };
         clear();
         stream.write(
-          liveLine(state, progress, Date.now() - current.since).slice(
-            0,
-            Math.max(20, (stream.columns || 80) - 1),
+          printable(
+            startOf(
+              liveLine(state, progress, Date.now() - current.since),
+              Math.max(20, (stream.columns || 80) - 1),
+            ),
           ),
         );
       }

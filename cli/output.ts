@@ -24,15 +24,33 @@ export function outputFormatOf(args: readonly string[]): OutputFormat {
     : 'text';
 }
 
-/** One document on stdout: the text as it is, or the value as JSON. */
+/** One document on stdout: the text, or the value as JSON. */
 export function print(format: OutputFormat, value: unknown, text: string): void {
-  if (format === 'json') console.log(JSON.stringify(value, null, 2));
-  else if (text !== '') console.log(text);
+  if (format === 'json') console.log(jsonText(value, 2));
+  else if (text !== '') console.log(printable(text));
+}
+
+/** JSON with every control character escaped, those too that JSON would take as they are. */
+export function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(
+    /[\x7f-\x9f]/g,
+    (control) => `\\u00${control.charCodeAt(0).toString(16)}`,
+  );
+}
+
+/**
+ * A text for a terminal. Texts of models, agents and callers may hold what moves the cursor, names the window or hides what
+ * follows: control characters but tabs and line ends become U+FFFD. Our own colours stay.
+ */
+export function printable(text: string): string {
+  return text
+    .replaceAll('\r\n', '\n')
+    .replace(/(\x1b\[3[1-39]m)|[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (_, colour?: string) => colour ?? '\ufffd');
 }
 
 /** A remark for the person at the terminal; on stderr, so that stdout stays a document. */
 export function note(message: string): void {
-  console.error(message);
+  console.error(printable(message));
 }
 
 /** Whether text on this stream may be coloured. */

@@ -5,11 +5,12 @@ import { Command, Option } from 'commander';
 import type { Answer, AskRequest } from '../../client/chats.js';
 import { type Question, type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { SessionChainError } from '../../contracts/failures.js';
+import { endOf } from '../../contracts/text.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes, reportError } from '../errors.js';
 import { formatTime, shortId } from '../format.js';
-import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
+import { type OutputFormat, note, outputOption, print, printable, wholeNumber } from '../output.js';
 import { pollersOf } from '../task-queues.js';
 
 interface ChatOptions {
@@ -163,8 +164,8 @@ function createLiveLine(stream: NodeJS.WriteStream) {
       if (!stream.isTTY) return;
       const goesOn = chunk.attempt === shown.attempt && chunk.message === shown.message;
       shown = goesOn ? { ...chunk, text: shown.text + chunk.text } : chunk;
-      const line = shown.text.replace(/\s+/g, ' ').slice(-Math.max(20, (stream.columns || 80) - 1));
-      stream.write(`\r\x1b[K${line}`);
+      const line = endOf(shown.text.replace(/\s+/g, ' '), Math.max(20, (stream.columns || 80) - 1));
+      stream.write(`\r\x1b[K${printable(line)}`);
     },
     clear: (): void => {
       if (stream.isTTY) stream.write('\r\x1b[K');

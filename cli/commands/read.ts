@@ -7,6 +7,7 @@ import { type ProjectId, parseProjectId } from '../../contracts/ids.js';
 import type { Brief } from '../../contracts/brief.js';
 import type { ChainState } from '../../contracts/chain.js';
 import { isClosed } from '../../contracts/steps.js';
+import { startOf } from '../../contracts/text.js';
 import { readBrief } from '../../storage/chains/brief.js';
 import { type ChainRow, listChains, listOpenRuns, requireChain } from '../../storage/chains/chains.js';
 import { readChainState, readChainStates } from '../../storage/chains/chain-state.js';
@@ -308,7 +309,7 @@ function spentLine(spent: Spent): string {
 
 function firstLine(text: string): string {
   const [line = ''] = text.trim().split('\n');
-  return line.length > 72 || line !== text.trim() ? `${line.slice(0, 72)}…` : line;
+  return line.length > 72 || line !== text.trim() ? `${startOf(line, 72)}…` : line;
 }
 
 export function transitionsCommand(): Command {
