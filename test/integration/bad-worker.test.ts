@@ -17,6 +17,12 @@ describe('a worker', () => {
     ['no agent binary', { SESSION_CHAIN_AGENT_PATH: '/nowhere/claude' }, 'AGENT_NOT_FOUND'],
     ['no model credential', { ANTHROPIC_API_KEY: '' }, 'CREDENTIALS_MISSING'],
     ['an environment that is not usable', { SESSION_CHAIN_MAX_AGENTS: 'many' }, 'SESSION_CHAIN_MAX_AGENTS'],
+    ['no workspace root', { SESSION_CHAIN_WORKSPACE_ROOTS: '' }, 'SESSION_CHAIN_WORKSPACE_ROOTS is not set'],
+    [
+      'no workspace root that is a folder',
+      { SESSION_CHAIN_WORKSPACE_ROOTS: '/nowhere:/etc/passwd' },
+      'SESSION_CHAIN_WORKSPACE_ROOTS is a folder here',
+    ],
   ])('with %s does not start and says what to do', async (_what, environment, said) => {
     await expect(stack.startWorker(environment)).rejects.toThrow(new RegExp(`${said}[^]*what to do`));
   });
@@ -33,7 +39,7 @@ describe('a worker', () => {
       failure: { code: 'AGENT_NOT_FOUND', remedy: expect.stringContaining('SESSION_CHAIN_AGENT_PATH') },
       head: { sessionId: null, seq: null },
     });
-    expect(readdirSync(request.workspace)).toEqual([]);
+    expect(readdirSync(request.workspace)).toEqual(['.session-chain']);
     await worker.kill('SIGTERM');
   });
 });

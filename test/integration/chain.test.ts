@@ -250,13 +250,3 @@ describe('a head whose transcript is not in the store', () => {
     expect((await stack.sessionChain.head(request.projectId)).sessionId).toBe('elsewhere');
   });
 });
-
-describe('a workspace', () => {
-  it('outside of the roots is refused by the worker before money is spent', async () => {
-    const requests = stack.model.requests.length;
-    const request = { ...stack.request(), workspace: '/etc' };
-    const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
-    expect(result).toMatchObject({ status: 'failed', failure: { code: 'WORKSPACE_NOT_ALLOWED' } });
-    expect(stack.model.requests).toHaveLength(requests);
-  });
-});

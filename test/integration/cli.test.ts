@@ -749,6 +749,7 @@ describe('doctor', () => {
     for (const name of failed)
       expect([name, found[name]]).toEqual([name, expect.objectContaining({ status: 'fail' })]);
     for (const name of ['credentials', 'redis']) expect(found[name]?.status).toBe('warn');
+    expect(found['workspaces']?.message).toContain('no worker starts');
     expect(found['node']?.status).toBe('ok');
     for (const finding of Object.values(found)) {
       if (finding.status !== 'ok') expect(finding.remedy).toMatch(/\w{3}/);

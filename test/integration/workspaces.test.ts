@@ -88,18 +88,17 @@ describe('a folder', () => {
   });
 
   it('that one of two workers does not have fails no chain and no question', async () => {
-    const results = await Promise.all(Array.from({ length: 4 }, async () => await run(request())));
-    expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 4 }, () => 'completed'));
+    const results = await Promise.all(Array.from({ length: 3 }, async () => await run(request())));
+    expect(results.map(({ status }) => status)).toEqual(Array.from({ length: 3 }, () => 'completed'));
     expect(other.output()).toContain('outside the workspace roots');
-    const answers = await Promise.all(
-      results.map(
-        async ({ projectId }) => await stack.sessionChain.ask({ projectId, text: 'What was built?' }),
-      ),
-    );
-    expect(answers.map(({ kind }) => kind)).toEqual(Array.from({ length: 4 }, () => 'transition'));
+    const [{ projectId } = { projectId: '' }] = results;
+    expect(await stack.sessionChain.ask({ projectId, text: 'What was built?' })).toMatchObject({
+      kind: 'transition',
+    });
   });
 
   it('that is another copy is not worked in, nor read by a question, until the right one is back', async () => {
+    await other.kill('SIGTERM');
     const asked = request();
     await run(asked);
     const right = `${asked.workspace}-right`;
@@ -163,7 +162,9 @@ describe('a folder, in the end,', () => {
     const other = await startWorkerElsewhere(short);
     const asked = request();
     rmSync(asked.workspace, { recursive: true });
+    const requests = stack.model.requests.length;
     const result = await run(asked);
+    expect(stack.model.requests).toHaveLength(requests);
     expect(result).toMatchObject({ status: 'failed', failure: { code: 'WORKSPACE_NOT_ALLOWED' } });
     const { message = '' } = result.failure ?? {};
     expect(message).toContain(
@@ -199,9 +200,6 @@ describe('a folder, in the end,', () => {
       status: 'failed',
       failure: { code: 'WORKSPACE_CHANGED', remedy: expect.stringContaining('session-chain unbind') },
     });
-    await expect(
-      stack.sessionChain.ask({ projectId: asked.projectId, text: 'What was built?' }),
-    ).rejects.toMatchObject({ code: 'WORKSPACE_CHANGED' });
     const { stdout } = await promisify(execFile)(
       process.execPath,
       [join(process.cwd(), 'dist/cli/main.js'), 'unbind', '--project', asked.projectId],
