@@ -490,7 +490,7 @@ async function resumed(sessionId: string, claudeDir: string): Promise<unknown> {
   await claude(root, ['-p', 'And now?', '--resume', sessionId], claudeDir);
   const request = model.requests
     .slice(asked)
-    .find(({ messages }) => JSON.stringify(messages.at(-1)).includes('And now?'));
+    .find(({ messages }) => JSON.stringify(messages).includes('And now?'));
   if (request) return request.messages;
   throw new Error('The model was not asked.');
 }

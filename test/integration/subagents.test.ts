@@ -17,6 +17,7 @@ import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
 import { createTranscriptStore, loadSubagents } from '../../storage/transcripts/store.js';
 import { acceptedCalls, lastCounters } from '../../transcript/entries.js';
+import { renewedLease } from '../support/agent-runner.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { newKey } from '../support/chains.js';
 import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/project-facts.js';
@@ -96,6 +97,7 @@ describe('an agent with subagents', () => {
       },
       {
         signal: new AbortController().signal,
+        lease: renewedLease(60_000),
         onProgress: ({ turns }) => {
           turnsTold = turns;
         },
