@@ -5,7 +5,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
 import { type EarlierAttempt, quarantineSession } from '../storage/operations/operations.js';
 import { loadSubagents } from '../storage/transcripts/store.js';
-import { lastText, ownEntries } from '../transcript/entries.js';
+import { answerText, ownEntries } from '../transcript/entries.js';
 import { findHole } from '../transcript/hole.js';
 import type { ActivityDependencies } from './dependencies.js';
 
@@ -33,6 +33,16 @@ export async function findEarlierWork(
 ): Promise<EarlierWork | null> {
   const store = deps.createTranscriptStore(projectId);
   const load = async (sessionId: SessionId) => (await store.load({ projectKey: '', sessionId })) ?? [];
+  /** A fork repeats what it goes on from, but for what stands before a compaction: that is in the earlier session only. */
+  const inheritedOnly = async (
+    { parentSessionId }: EarlierAttempt,
+    repeated: SessionStoreEntry[],
+  ): Promise<SessionStoreEntry[]> => {
+    const parent = earlier.find(({ sessionId }) => sessionId === parentSessionId);
+    const entries = parent ? await loadWhole(load, parent.sessionId) : [];
+    if (!parent || typeof entries === 'string') return [];
+    return ownEntries([...(await inheritedOnly(parent, entries)), ...entries], repeated);
+  };
   const bases = new Map<SessionId, SessionStoreEntry[]>();
   const partial: EarlierWork[] = [];
   for (const attempt of [...earlier].sort(
@@ -47,14 +57,15 @@ export async function findEarlierWork(
       deps.log.warn({ sessionId, reason: entries }, 'A transcript with a hole was quarantined.');
       continue;
     }
-    const own = ownEntries(entries, (baseSessionId && bases.get(baseSessionId)) || []);
+    const base = (baseSessionId && bases.get(baseSessionId)) || [];
+    const own = ownEntries([...(await inheritedOnly(attempt, entries)), ...entries], base);
     const evidence = kinds[task.kind].evidence(task, own);
     deps.log.info(
       { sessionId, step: task.name, kind: evidence.kind, rule: evidence.rule },
       'Judged an earlier attempt.',
     );
     if (evidence.kind === 'nothing') continue;
-    const work = { ...attempt, evidence, own, bySubagents: [], text: lastText(own) };
+    const work = { ...attempt, evidence, own, bySubagents: [], text: answerText(own) };
     if (evidence.kind === 'finished') return work;
     partial.push(work);
   }

@@ -1,10 +1,11 @@
-import { query } from '@anthropic-ai/claude-agent-sdk';
+import { query, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import { readableClaudeMd } from './claude-md.js';
 import { findAgentBinary } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
 import { probeContainment, type AgentExit, type AgentProcess, type Containment } from './process/process.js';
+import { createDialogue } from './dialogue.js';
 import { createProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
@@ -136,6 +137,7 @@ async function runStep(run: Run): Promise<AgentResult> {
   if (context.signal.aborted) onAbort();
   const deadline = setTimeout(() => stop.orderly('timed_out'), request.timeoutMs);
   const seen = noObservations();
+  const dialogue = createDialogue(request);
   let agentProcess: AgentProcess | null = null;
   try {
     const options = await queryOptions(run, {
@@ -153,10 +155,19 @@ async function runStep(run: Run): Promise<AgentResult> {
         onGone: () => stop.now('lease_lost'),
       },
     });
-    const messages = query({ prompt: request.prompt, options });
+    const messages = query({ prompt: dialogue.messages, options });
     stop.attachQuery(messages);
-    await readToTheEnd(messages, seen, progress, stop, context.onText);
+    await readToTheEnd(messages, {
+      seen,
+      progress,
+      stop,
+      maxTurns: request.maxTurns,
+      onResult: () =>
+        stop.reason() === null ? dialogue.afterResult(seen, ownOf(request, gate)) : dialogue.end(),
+      ...(context.onText ? { onText: context.onText } : {}),
+    });
   } finally {
+    dialogue.end();
     clearTimeout(deadline);
     context.signal.removeEventListener('abort', onAbort);
     await stop.finish();
@@ -170,6 +181,11 @@ function writtenBefore({ earlierEntries, earlierBySubagents, workspace }: AgentR
   return [earlierEntries, earlierBySubagents]
     .flatMap((entries) => acceptedCalls(entries ?? []))
     .flatMap(({ name, input }) => writtenFile(name, input, workspace, workspace) ?? []);
+}
+
+/** What the task has added so far, in earlier attempts and in this run. */
+function ownOf({ earlierEntries = [] }: AgentRequest, gate: ToolGate): SessionStoreEntry[] {
+  return [...earlierEntries, ...ownEntries(gate.appended(), gate.base())];
 }
 
 async function exitOf(agentProcess: AgentProcess | null): Promise<AgentExit & { errorTail: string }> {
@@ -215,7 +231,7 @@ function resultOf(
       stopped,
       baseFailure: gate.baseFailure(),
       refusal: gate.refusal(),
-      own: [...(request.earlierEntries ?? []), ...own],
+      own: ownOf(request, gate),
       filesTouched,
       exit,
       timeoutMs: request.timeoutMs,

@@ -16,6 +16,8 @@ export interface AgentProgress {
 export interface Progress {
   onMessage(message: SDKMessage): void;
   onTool(toolName: string, file: string | null): void;
+  /** Model turns so far. */
+  turns(): number;
   end(): void;
 }
 
@@ -41,6 +43,7 @@ export function createProgress(report: (progress: AgentProgress) => void): Progr
     onTool(toolName, file) {
       tell({ kind: 'tool', toolName, ...(file === null ? {} : { file }) });
     },
+    turns: () => turns.size,
     end() {
       clearInterval(alive);
     },

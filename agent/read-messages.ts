@@ -3,16 +3,23 @@ import type { Progress } from './progress.js';
 import { observe, retryOf, type Observations, type StopReason } from './results.js';
 import type { Stop } from './stop.js';
 
+export interface Reader {
+  seen: Observations;
+  progress: Progress;
+  stop: Stop;
+  maxTurns: number;
+  /** Called with each result, once it is observed: there may be more to say to the agent. */
+  onResult: () => void;
+  onText?: (text: string, message: number) => void;
+}
+
 /**
  * Reads the messages to the end of the iterator and not only to the result: the agent's counters are appended to the
  * store in between.
  */
 export async function readToTheEnd(
   messages: Query,
-  seen: Observations,
-  progress: Progress,
-  stop: Stop,
-  onText?: (text: string, message: number) => void,
+  { seen, progress, stop, maxTurns, onResult, onText }: Reader,
 ): Promise<void> {
   const readText = onText && textReader(onText);
   try {
@@ -22,6 +29,9 @@ export async function readToTheEnd(
       progress.onMessage(message);
       const reason = reasonNotToRetry(message);
       if (reason !== null) stop.orderly(reason);
+      // Claude Code counts the turns of each message anew.
+      else if (progress.turns() > maxTurns) stop.orderly('turns_used');
+      if (message.type === 'result') onResult();
     }
   } catch (error) {
     seen.thrown = error instanceof Error ? error : new Error(String(error));

@@ -1,14 +1,16 @@
 import type {
   SDKAPIRetryMessage,
+  SDKAssistantMessageError,
   SDKMessage,
   SDKResultMessage,
   SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
 import { startOf } from '../contracts/text.js';
-import { lastStopReason } from '../transcript/entries.js';
+import { endsWithFullContext } from '../transcript/entries.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
 import { kinds } from './kinds/kinds.js';
+import { codeOfError, codeOfStatus } from './service-errors.js';
 
 /** Model services quote requests in their messages; what is stored and sent stays short. */
 const messageLength = 1000;
@@ -19,7 +21,10 @@ export type StopReason =
 
 /** What a run's messages said that its result does not. */
 export interface Observations {
+  /** The result of the last message that the agent was told; null while there is none. */
   result: SDKResultMessage | null;
+  /** What Claude Code called the error that it put in the model's place last; null after an answer. */
+  error: SDKAssistantMessageError | null;
   /** What the message iterator threw; after an error result it always throws as well. */
   thrown: Error | null;
   compactionError: string | null;
@@ -41,6 +46,7 @@ export interface Observations {
 export function noObservations(): Observations {
   return {
     result: null,
+    error: null,
     thrown: null,
     compactionError: null,
     refused: false,
@@ -68,6 +74,7 @@ export function observe(seen: Observations, message: SDKMessage): void {
     seen.result = message;
     return;
   }
+  if (message.type === 'assistant') seen.error = message.error ?? null;
   if (message.type === 'rate_limit_event') {
     const { status, resetsAt } = message.rate_limit_info;
     // Seconds since 1970.
@@ -139,13 +146,6 @@ export function judgeRun(run: JudgedRun): Verdict {
   return { ...verdict, warnings: [...serverWarnings(seen.serversAway), ...verdict.warnings] };
 }
 
-/** The failure code for an HTTP status of the model service; null for a connection that failed. */
-export function codeOfStatus(status: number | null): FailureCode {
-  if (status === 401 || status === 403) return 'MODEL_UNAUTHORIZED';
-  if (status === null || status === 408 || status === 429 || status >= 500) return 'MODEL_UNAVAILABLE';
-  return 'MODEL_REJECTED';
-}
-
 /** A sealed session refuses, too: then another attempt has taken over, and the store is well. */
 function storeFailure({ refusal, seen }: JudgedRun): SessionChainError {
   if (refusal?.cause instanceof SessionChainError && refusal.cause.code === 'FENCED') return refusal.cause;
@@ -193,9 +193,7 @@ function failureOf(run: JudgedRun): SessionChainError {
       return failure('BUDGET_EXCEEDED', `The step reached its cost limit. ${said}`.trim());
     case 'success':
       if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
-      // Claude Code has asked it three times to go on by then; the next attempt asks again.
-      if (lastStopReason(run.own) === 'max_tokens') return failure('AGENT_FAILED', said);
-      return modelFailure(run, result.api_error_status ?? null, said);
+      return modelFailure(run, codeOfErrorResult(run, result), said);
     case 'error_during_execution':
     case 'error_max_structured_output_retries':
       if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
@@ -204,8 +202,25 @@ function failureOf(run: JudgedRun): SessionChainError {
   }
 }
 
-function modelFailure({ seen, nowMs }: JudgedRun, status: number | null, said: string): SessionChainError {
-  const code = codeOfStatus(status);
+function codeOfErrorResult({ seen, own }: JudgedRun, result: SDKResultMessage): FailureCode {
+  const status = result.subtype === 'success' ? (result.api_error_status ?? null) : null;
+  switch (result.terminal_reason) {
+    // Claude Code has tried to compact by then.
+    case 'prompt_too_long':
+    case 'blocking_limit':
+    case 'rapid_refill_breaker':
+      return 'CONTEXT_FULL';
+    case 'malformed_tool_use_exhausted':
+      return 'ANSWER_UNFINISHED';
+    default:
+  }
+  if (status !== null) return codeOfStatus(status);
+  // One name for both; Claude Code has asked three times to go on by then.
+  if (seen.error === 'max_output_tokens' && endsWithFullContext(own)) return 'CONTEXT_FULL';
+  return codeOfError(seen.error);
+}
+
+function modelFailure({ seen, nowMs }: JudgedRun, code: FailureCode, said: string): SessionChainError {
   if (code !== 'MODEL_UNAVAILABLE' || seen.rateLimitEndsAtMs === null) return failure(code, said);
   const retryAfterMs = Math.max(0, seen.rateLimitEndsAtMs - nowMs);
   return new SessionChainError(code, startOf(said, messageLength), undefined, { retryAfterMs });

@@ -52,9 +52,12 @@ export interface AgentRequest extends RunLimits {
   baseSessionId: SessionId | null;
   /** The project's transcripts. */
   store: SessionStore;
-  /** The user message. */
+  /** What is to be done, as the user message that begins it. */
   prompt: string;
-  /** What earlier attempts added to the step, where their last session is forked; counts for the result, not for the spend. */
+  /**
+   * What earlier attempts added to the step, where their last session is forked and gone on with; counts for the result, not for
+   * the spend.
+   */
   earlierEntries?: SessionStoreEntry[];
   /** What subagents of earlier attempts added. */
   earlierBySubagents?: SessionStoreEntry[];

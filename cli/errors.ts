@@ -64,6 +64,8 @@ const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   MODEL_REJECTED: 'endedBadly',
   MODEL_UNAUTHORIZED: 'setUp',
   MODEL_REFUSED: 'endedBadly',
+  ANSWER_UNFINISHED: 'endedBadly',
+  CONTEXT_FULL: 'endedBadly',
   MODEL_UNAVAILABLE: 'unavailable',
   STORE_REFUSED: 'unavailable',
   SUBMISSION_INVALID: 'endedBadly',

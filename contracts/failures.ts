@@ -172,6 +172,18 @@ const failures = {
     retryable: false,
     remedy: 'Change the instruction; the model declined to work on this one.',
   },
+  ANSWER_UNFINISHED: {
+    summary: 'The model does not finish its answer.',
+    retryable: false,
+    remedy:
+      'Ask for less in one step, or raise CLAUDE_CODE_MAX_OUTPUT_TOKENS for the worker. Started again, the step goes on.',
+  },
+  CONTEXT_FULL: {
+    summary: 'The context of the model is full, and compacting it did not help.',
+    retryable: false,
+    remedy:
+      'Ask for less in a new chain: it goes on from the head, or with a lower reset.afterTokens from a fresh session.',
+  },
   MODEL_UNAVAILABLE: {
     summary: 'The model service is overloaded or limits the rate.',
     retryable: true,
@@ -184,12 +196,12 @@ const failures = {
   },
   SUBMISSION_INVALID: {
     summary: 'The model submitted no value that fits the schema.',
-    retryable: true,
+    retryable: false,
     remedy: "Look at the attempt's transcript and at the schema of the step.",
   },
   COMPACTION_FAILED: {
     summary: 'The compaction failed.',
-    retryable: true,
+    retryable: false,
     remedy: 'No action needed: the uncompacted session stays the head.',
   },
   BUDGET_EXCEEDED: {

@@ -158,15 +158,43 @@ export function agentVersion(entries: SessionStoreEntry[]): string | null {
   return versions.at(-1) ?? null;
 }
 
-/** What the model said in its last turn; empty where there was none. */
-export function lastText(entries: SessionStoreEntry[]): string {
-  const turns = modelTurns(entries);
-  // A message is stored once per content block.
+/**
+ * What the model said at the end: its last message, with those before it that were cut short and went on in it. A
+ * compaction ends what can be gone on with.
+ */
+export function answerText(entries: SessionStoreEntry[]): string {
+  const turns = modelTurns(sinceCompaction(entries));
+  const begins = turns.findLastIndex(
+    ({ message }) =>
+      message.stop_reason === 'tool_use' ||
+      message.stop_reason === 'refusal' ||
+      message.content.some(({ type }) => type === 'tool_use'),
+  );
   return turns
-    .filter(({ message }) => message.id === turns.at(-1)?.message.id)
-    .flatMap(({ message }) => message.content)
-    .flatMap((block) => (block.type === 'text' && typeof block.text === 'string' ? [block.text] : []))
+    .slice(begins + 1)
+    .map(textOf)
     .join('');
+}
+
+/** Whether the model did anything at all: called a tool or said a word. */
+export function saidOrDidSomething(entries: SessionStoreEntry[]): boolean {
+  return modelTurns(entries).some(
+    (turn) => textOf(turn).trim() !== '' || turn.message.content.some(({ type }) => type === 'tool_use'),
+  );
+}
+
+/** Whether a compaction stands among the entries. */
+export function isCompacted(entries: SessionStoreEntry[]): boolean {
+  return sinceCompaction(entries).length < entries.length;
+}
+
+/** Whether the last answer ended because the model's context was full, and no compaction has made room since. */
+export function endsWithFullContext(entries: SessionStoreEntry[]): boolean {
+  return lastStopReason(sinceCompaction(entries)) === 'model_context_window_exceeded';
+}
+
+function sinceCompaction(entries: SessionStoreEntry[]): SessionStoreEntry[] {
+  return entries.slice(entries.findLastIndex((entry) => boundaryEntry.safeParse(entry).success) + 1);
 }
 
 /** The stop reason of the last model turn; null where there was no turn. Synthetic entries are no turns. */
@@ -263,6 +291,12 @@ function modelTurns(entries: SessionStoreEntry[]): AssistantEntry[] {
   return parseAll(entries, assistantEntry).filter(
     (entry) => entry.isApiErrorMessage !== true && entry.message.model !== '<synthetic>',
   );
+}
+
+function textOf({ message }: AssistantEntry): string {
+  return message.content
+    .flatMap((block) => (block.type === 'text' && typeof block.text === 'string' ? [block.text] : []))
+    .join('');
 }
 
 function usageOf(entry: AssistantEntry): Usage {

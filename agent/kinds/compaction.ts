@@ -1,5 +1,6 @@
-import { SessionChainError } from '../../contracts/failures.js';
+import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { verifiedCompaction } from '../../transcript/entries.js';
+import { codeOfWords } from '../service-errors.js';
 import type { Kind } from './kind.js';
 
 /** The session's context is replaced by a summary. A summary that is half written is in no entry: there is no going on from it. */
@@ -8,9 +9,9 @@ export const compaction: Kind = {
   judge({ own, result, compactionError }) {
     const verified = verifiedCompaction(own);
     if (verified) return { text: result.result, compaction: verified, warnings: [] };
-    throw new SessionChainError(
-      'COMPACTION_FAILED',
+    throw compactionFailure(
       compactionError ?? (result.result || 'The stored transcript holds no compaction that made it smaller.'),
+      'COMPACTION_FAILED',
     );
   },
   evidence: (_task, own) =>
@@ -18,3 +19,8 @@ export const compaction: Kind = {
       ? { kind: 'finished', rule: 'a boundary of its own whose summary made the context smaller' }
       : { kind: 'nothing', rule: 'no verified compaction' },
 };
+
+/** Why a compaction failed: a model service that is away is waited for, as elsewhere; `otherwise` is the code for the rest. */
+export function compactionFailure(said: string, otherwise: FailureCode): SessionChainError {
+  return new SessionChainError(codeOfWords(said) ?? otherwise, said.slice(0, 1000));
+}

@@ -1,4 +1,6 @@
+import { SessionChainError } from '../../contracts/failures.js';
 import type { ChainDefinition } from '../../definition/definition.js';
+import { answerText } from '../../transcript/entries.js';
 import type { AgentTask, Kind } from './kind.js';
 import { evidenceOfTurns, requireFinishedTurn } from './work.js';
 import { shorten } from '../../contracts/text.js';
@@ -8,11 +10,18 @@ export const question: Kind = {
   continueMessage: () =>
     'Chat, continued. You were stopped before you had answered; what you did until then is above and stands. Go on from ' +
     'there and answer the question. Nothing may be changed.',
-  judge({ own, result }) {
-    requireFinishedTurn(own);
-    return { text: result.result, warnings: [] };
+  judge(run) {
+    requireFinishedTurn(run);
+    const text = answerText(run.own);
+    if (text.trim() === '') throw new SessionChainError('ANSWER_UNFINISHED', 'The model gave no answer.');
+    return { text, warnings: [] };
   },
-  evidence: (_task, own) => evidenceOfTurns(own),
+  evidence(_task, own) {
+    const evidence = evidenceOfTurns(own);
+    return evidence.kind === 'finished' && answerText(own).trim() === ''
+      ? { kind: 'partial', rule: 'its last message says nothing' }
+      : evidence;
+  },
 };
 
 /** The task of every question: it reads and never writes, whatever the definition lets a step do. */

@@ -1,13 +1,15 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import { submissionTool } from '../../definition/submission.js';
-import { acceptedSubmission } from '../../transcript/entries.js';
+import { acceptedSubmission, answerText } from '../../transcript/entries.js';
 import type { AgentTask, Kind } from './kind.js';
 import { continueStep, evidenceOfTurns, requireFinishedTurn } from './work.js';
 
 /** The agent submits a value through the tool of its step; the accepted call in the transcript is the proof. */
 export const submission: Kind = {
   continueMessage: continueStep,
-  judge({ task, own, result }) {
+  judge(run) {
+    requireFinishedTurn(run);
+    const { task, own } = run;
     const value = submittedValue(task, own);
     if (value === null) {
       throw new SessionChainError(
@@ -15,8 +17,7 @@ export const submission: Kind = {
         `The model ended the ${task.name} step without a value that fits the schema.`,
       );
     }
-    requireFinishedTurn(own);
-    return { text: result.result, value, warnings: [] };
+    return { text: answerText(own), value, warnings: [] };
   },
   evidence(task, own) {
     const evidence = evidenceOfTurns(own);

@@ -1,14 +1,23 @@
-import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { SDKResultSuccess, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../../contracts/failures.js';
-import { endsWithFinishedTurn, lastStopReason, usageOfTurns } from '../../transcript/entries.js';
-import type { Evidence, Kind } from './kind.js';
+import {
+  answerText,
+  endsWithFinishedTurn,
+  endsWithFullContext,
+  lastStopReason,
+  saidOrDidSomething,
+  usageOfTurns,
+} from '../../transcript/entries.js';
+import { compactionFailure } from './compaction.js';
+import type { EndedRun, Evidence, Kind } from './kind.js';
 
 /** The agent works on the project's files and ends its turn. */
 export const work: Kind = {
   continueMessage: continueStep,
-  judge({ task, own, result, filesTouched }) {
-    requireFinishedTurn(own);
-    return { text: result.result, warnings: missingFiles(task.name, task.writes ?? [], filesTouched) };
+  judge(run) {
+    requireFinishedTurn(run);
+    const { task, own, filesTouched } = run;
+    return { text: answerText(own), warnings: missingFiles(task.name, task.writes ?? [], filesTouched) };
   },
   evidence: (_task, own) => evidenceOfTurns(own),
 };
@@ -30,13 +39,37 @@ export function evidenceOfTurns(own: SessionStoreEntry[]): Evidence {
     : { kind: 'partial', rule: 'model turns, but none that ended the work' };
 }
 
-export function requireFinishedTurn(own: SessionStoreEntry[]): void {
+/** Throws what kept the turn from its end, where the stored transcript does not hold one. */
+export function requireFinishedTurn({ own, result, compactionError }: EndedRun): void {
   const stopReason = lastStopReason(own);
-  if (stopReason === 'end_turn') return;
-  throw new SessionChainError(
-    'AGENT_FAILED',
-    `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`,
-  );
+  if (endsWithFullContext(own)) {
+    throw compactionError === null
+      ? new SessionChainError('CONTEXT_FULL', "The step has filled the model's context.")
+      : compactionFailure(compactionError, 'CONTEXT_FULL');
+  }
+  if (stopReason !== 'end_turn' && !isWordless(result)) {
+    throw new SessionChainError(
+      // By the agent's own account, too, or is the end only not stored?
+      endsUnfinished(result.stop_reason) ? 'ANSWER_UNFINISHED' : 'AGENT_FAILED',
+      `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`,
+    );
+  }
+  if (!saidOrDidSomething(own)) {
+    throw new SessionChainError(
+      'ANSWER_UNFINISHED',
+      'The model ended its turn without a word or a tool call.',
+    );
+  }
+}
+
+/** An answer without a word, as models give it after their last tool call; Claude Code stores no entry for it. */
+export function isWordless({ stop_reason, result }: SDKResultSuccess): boolean {
+  return stop_reason === 'end_turn' && result === '';
+}
+
+/** Whether a turn that Claude Code takes for ended has stopped on the way: paused, or for a reason that is not known here. */
+function endsUnfinished(stopReason: string | null): boolean {
+  return stopReason !== null && !['end_turn', 'tool_use', 'refusal'].includes(stopReason);
 }
 
 function missingFiles(name: string, writes: readonly string[], filesTouched: string[]): string[] {

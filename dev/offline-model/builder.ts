@@ -16,11 +16,18 @@ import { work } from './plans/work.js';
  */
 export function nextTurn(request: MessagesRequest, hint: StepHint, isSubagent = false): Turn {
   const conversation = readConversation(request);
-  if (hint.kind === 'compaction') return summarize(conversation);
+  if (hint.kind === 'compaction' || asksForSummary(request)) return summarize(conversation);
   if (conversation.tools.size === 0) return answerSideRequest(request);
   if (isSubagent) return giveUp(conversation) ?? workAsSubagent(conversation);
   if (hint.kind === 'question') return chat(conversation);
   return giveUp(conversation) ?? play(conversation, hint);
+}
+
+/** A context that is full is compacted in the middle of any step, which no header tells. */
+function asksForSummary({ messages }: MessagesRequest): boolean {
+  return blocksOf(messages.at(-1)?.content).some((block) =>
+    /^CRITICAL: Respond with TEXT ONLY[\s\S]*<summary>/.test(textOf(block)),
+  );
 }
 
 function play(conversation: Conversation, { step, kind, role, mode, instruction }: StepHint): Turn {

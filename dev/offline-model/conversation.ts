@@ -107,7 +107,7 @@ class ConversationReader {
       return;
     }
     const spoken = text.replace(reminders, '').trim();
-    if (isContinuation(spoken) && this.beforeFinal) {
+    if (isContinuation(spoken) && this.beforeFinal && !this.open) {
       ({ before: this.before, now: this.now } = this.beforeFinal);
       this.open = true;
       return;
@@ -201,9 +201,11 @@ function isPlaceholder(text: string): boolean {
 /** A line of the Read tool; the tab of an empty last line is trimmed away. */
 const numbered = /^ *\d+(?:[\t→]|$)/;
 
-/** What the agent itself says after a reply that hit the output limit or was refused: the operation goes on. */
+/** What is said after a reply that was cut off, paused or refused, by the agent itself or by the chain: the operation goes on. */
 function isContinuation(text: string): boolean {
-  return /^(Output token limit hit\.|Your response above was stopped by )/.test(text);
+  return /^(Output token limit hit\.|Your response above was |Step: [\w-]+, continued\.|Chat, continued\.)/.test(
+    text,
+  );
 }
 
 /** The text that the Read tool returned with numbered lines, undefined when it returned a notice instead. */

@@ -51,6 +51,15 @@ export const answers = {
     content: [{ type: 'text', text: 'I cannot help with that.' }],
     stopReason: 'refusal',
   }),
+  /** An ending that a model may have for any text. */
+  ending:
+    (stopReason: string, text = 'I begin with the') =>
+    (): Turn => ({ content: [{ type: 'text', text }], stopReason }),
+  /** The whole output limit spent on thinking. */
+  onlyThinking: (): Turn => ({
+    content: [{ type: 'thinking', thinking: 'What if I begin with the' }],
+    stopReason: 'max_tokens',
+  }),
   pauseTurn: (): Turn => ({ content: [{ type: 'text', text: 'I pause here.' }], stopReason: 'pause_turn' }),
   /** Text where a tool call was expected. */
   textOnly: (): Turn => ({
@@ -64,8 +73,8 @@ export const answers = {
       block.type === 'tool_use' ? { ...block, input: { tags: 'none' } } : block,
     ),
   }),
-  /** A summary that holds nothing, which makes a compaction fail. */
-  emptySummary: (): Turn => ({ content: [], stopReason: 'end_turn' }),
+  /** The turn ends without a word; as a summary it makes a compaction fail. */
+  nothing: (): Turn => ({ content: [], stopReason: 'end_turn' }),
 } as const;
 
 /** The active side of an injection, for the server. */

@@ -25,10 +25,13 @@ export type JsonSchema = Record<string, unknown>;
 /** One assistant turn: what the model says and which tools it calls. Ids are given by the server. */
 export interface Turn {
   content: TurnBlock[];
-  stopReason: 'end_turn' | 'tool_use' | 'max_tokens' | 'refusal' | 'pause_turn';
+  /** One of the API's, or one that a later API may have. */
+  stopReason: string;
 }
 export type TurnBlock =
-  { type: 'text'; text: string } | { type: 'tool_use'; name: string; input: Record<string, unknown> };
+  | { type: 'text'; text: string }
+  | { type: 'thinking'; thinking: string }
+  | { type: 'tool_use'; name: string; input: Record<string, unknown> };
 
 /** Says something and calls tools. */
 export function callTools(text: string, ...calls: { name: string; input: Record<string, unknown> }[]): Turn {

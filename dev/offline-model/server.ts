@@ -148,7 +148,7 @@ export async function startOfflineModel(options: OfflineModelOptions = {}): Prom
       role: 'assistant',
       model: body.model,
       content: turn.content.map((block) =>
-        block.type === 'text' ? block : { ...block, id: newId('toolu') },
+        block.type === 'tool_use' ? { ...block, id: newId('toolu') } : block,
       ),
       stop_reason: turn.stopReason,
       stop_sequence: null,

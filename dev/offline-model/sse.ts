@@ -1,4 +1,4 @@
-import type { Turn } from './messages.js';
+import type { Turn, TurnBlock } from './messages.js';
 import type { Usage } from './usage.js';
 
 /** A finished answer of the Messages API, ids included. */
@@ -7,7 +7,7 @@ export interface Message {
   type: 'message';
   role: 'assistant';
   model: string;
-  content: ({ type: 'text'; text: string } | ToolUse)[];
+  content: (Exclude<TurnBlock, { type: 'tool_use' }> | ToolUse)[];
   stop_reason: Turn['stopReason'];
   stop_sequence: null;
   usage: Usage;
@@ -43,7 +43,7 @@ export function toStreamEvents(message: Message): StreamEvent[] {
       {
         type: 'content_block_start',
         index,
-        content_block: block.type === 'text' ? { ...block, text: '' } : { ...block, input: {} },
+        content_block: emptied(block),
       },
       ...deltasOf(block).map((delta) => ({ type: 'content_block_delta', index, delta })),
       { type: 'content_block_stop', index },
@@ -58,10 +58,32 @@ export function encodeEvent(event: StreamEvent): string {
   return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 }
 
+function emptied(block: Message['content'][number]): object {
+  switch (block.type) {
+    case 'text':
+      return { ...block, text: '' };
+    case 'thinking':
+      return { ...block, thinking: '', signature: '' };
+    case 'tool_use':
+      return { ...block, input: {} };
+  }
+}
+
 function deltasOf(block: Message['content'][number]): object[] {
-  return block.type === 'text'
-    ? pieces(block.text).map((text) => ({ type: 'text_delta', text }))
-    : pieces(JSON.stringify(block.input)).map((json) => ({ type: 'input_json_delta', partial_json: json }));
+  switch (block.type) {
+    case 'text':
+      return pieces(block.text).map((text) => ({ type: 'text_delta', text }));
+    case 'thinking':
+      return [
+        ...pieces(block.thinking).map((thinking) => ({ type: 'thinking_delta', thinking })),
+        { type: 'signature_delta', signature: 'c2lnbmVk' },
+      ];
+    case 'tool_use':
+      return pieces(JSON.stringify(block.input)).map((json) => ({
+        type: 'input_json_delta',
+        partial_json: json,
+      }));
+  }
 }
 
 function pieces(text: string): string[] {

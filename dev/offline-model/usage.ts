@@ -79,7 +79,11 @@ export function countTokens(request: MessagesRequest): number {
 /** The output tokens of a turn, at least 1. */
 export function countOutputTokens(content: readonly TurnBlock[]): number {
   const bytes = content.map((block) =>
-    block.type === 'text' ? block.text : block.name + JSON.stringify(block.input),
+    block.type === 'tool_use'
+      ? block.name + JSON.stringify(block.input)
+      : block.type === 'text'
+        ? block.text
+        : block.thinking,
   );
   return Math.max(1, Math.ceil(Buffer.byteLength(bytes.join('')) / bytesPerToken));
 }

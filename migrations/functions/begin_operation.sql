@@ -160,8 +160,9 @@ BEGIN
   holder_workflow_id := v_holder.workflow_id;
   holder_run_id := v_holder.run_id;
   earlier := coalesce((
-    SELECT jsonb_agg(jsonb_build_object('sessionId', a.session_id, 'baseSessionId', a.base_session_id) ORDER BY a.id DESC)
-    FROM session_chain.attempts a
+    SELECT jsonb_agg(jsonb_build_object('sessionId', a.session_id, 'baseSessionId', a.base_session_id,
+      'parentSessionId', s.parent_session_id) ORDER BY a.id DESC)
+    FROM session_chain.attempts a JOIN session_chain.sessions s USING (project_id, session_id)
     WHERE v_attempt.attempt > 1 AND a.project_id = p_project AND a.build_id = v_attempt.build_id AND a.step = p_step
       AND a.chain IS NOT DISTINCT FROM p_chain AND a.round = v_attempt.round AND a.id < v_attempt.id
       AND a.input_digest = p_input_digest AND (p_chain IS NULL OR a.base_session_id IS NOT DISTINCT FROM v_base)

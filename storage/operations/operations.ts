@@ -82,6 +82,8 @@ export interface Attempt {
 export interface EarlierAttempt {
   sessionId: SessionId;
   baseSessionId: SessionId | null;
+  /** What its session forked: the base, or the session of an attempt before it. */
+  parentSessionId: SessionId | null;
 }
 
 export type Begun<Result> =

@@ -256,12 +256,19 @@ describe('a submission', () => {
     expect((await run({ step: 'metadata' })).value).toEqual(valid);
   });
 
+  it('is asked for again in the same run where the model only talks', async () => {
+    newProject();
+    const replies: ModelReply[] = [{ text: 'Done.' }, { text: 'Done.' }, { tools: [submit(valid)] }];
+    reply = () => replies.shift() ?? { text: 'Submitted.' };
+    expect(await run({ step: 'metadata' })).toMatchObject({ value: valid, turns: 4 });
+  });
+
   it('fails as SUBMISSION_INVALID without an accepted submission, and says what was spent', async () => {
     newProject();
     playing(submit({ ...valid, tags: 'todo' }));
     const error = await failing({ step: 'metadata' });
     expect(error.code).toBe('SUBMISSION_INVALID');
-    expect((error as AgentRunError).spent).toMatchObject({ turns: 2, costUsd: 0.01 });
+    expect((error as AgentRunError).spent).toMatchObject({ turns: 2 + 3, costUsd: 0.025 });
   });
 
   it('cannot be submitted in another step', async () => {
@@ -654,6 +661,24 @@ describe('what goes wrong', () => {
       expect.objectContaining({ turns: 2, costUsd: 0.01 }),
     ]);
     expect((await failing({ maxCostUsd: 0.01 })).code).toBe('BUDGET_EXCEEDED');
+  });
+
+  it('may answer as long as the worker’s environment says', async () => {
+    newProject();
+    playing();
+    const limit = { CLAUDE_CODE_MAX_OUTPUT_TOKENS: '4000' };
+    await run({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret, ...limit } });
+    expect(model.requests.at(-1)?.maxTokens).toBe(4000);
+  });
+
+  it('counts the turns of a run that was told to go on together', async () => {
+    newProject();
+    let asked = 0;
+    reply = () =>
+      (asked += 1) === 2 ? { text: 'I pause.', stopReason: 'pause_turn' } : { tools: [bash('true')] };
+    const error = (await failing({ maxTurns: 4 })) as AgentRunError;
+    expect(error.code).toBe('BUDGET_EXCEEDED');
+    expect(error.spent.turns).toBeLessThanOrEqual(5);
   });
 
   it('ends in order when cancelled while the model is silent', async () => {

@@ -42,7 +42,7 @@ describe('a turn that did not end the work', () => {
     injected.remove();
     expect(failed).toMatchObject({
       status: 'failed',
-      failure: { code: 'AGENT_FAILED', message: expect.stringContaining(says) },
+      failure: { code: 'ANSWER_UNFINISHED', message: expect.stringContaining(says) },
       head: { sessionId: null },
     });
     const before = answered(await requestsOf(stack, request.projectId)).length;

@@ -221,7 +221,7 @@ describe('the offline model and the real agent', () => {
     const empty = model.inject({
       when: ({ step }) => step === 'compact',
       times: Infinity,
-      answer: answers.emptySummary,
+      answer: answers.nothing,
     });
     expect((await run('compact', 'initial', metadata.sessionId)).compaction).toBe('failed');
     empty.remove();

@@ -51,7 +51,7 @@ describe('questions beside a running step', () => {
     expect(again).toMatchObject({
       outcome: 'begun',
       attempt: { attempt: 2 },
-      earlier: [{ sessionId: first.sessionId, baseSessionId: chain.head }],
+      earlier: [{ sessionId: first.sessionId, baseSessionId: chain.head, parentSessionId: chain.head }],
     });
     expect(await journalOf(chain.projectId)).toEqual([
       { step: 'build', state: 'committed', sealed: true },

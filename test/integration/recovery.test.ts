@@ -8,6 +8,7 @@ import { findEarlierWork } from '../../activities/evidence.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { type SessionId, parseProjectId } from '../../contracts/ids.js';
+import { metadataSchema } from '../../definition/metadata-schema.js';
 import { quarantineSession } from '../../storage/operations/operations.js';
 import { checkSessionValidity } from '../../storage/heads/recovery.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
@@ -387,7 +388,7 @@ describe('the checkpoint in Redis', () => {
       const found = await findEarlierWork(
         deps,
         { projectId, task: { name: 'build', kind: 'work', allowedTools: [] } },
-        earlier.map((sessionId) => ({ sessionId, baseSessionId: null })),
+        earlier.map((sessionId) => ({ sessionId, baseSessionId: null, parentSessionId: null })),
         hint,
       );
       return { found: found?.sessionId, kind: found?.evidence.kind, looked: [...looked] };
@@ -401,6 +402,53 @@ describe('the checkpoint in Redis', () => {
       looked: [oldest],
     });
     expect(await find([newest, older, oldest], null)).toMatchObject({ found: oldest, kind: 'finished' });
+  });
+});
+
+describe('an attempt that goes on from one whose context was compacted', () => {
+  it('has what stands before the compaction by the attempt before it, though its own transcript has not', async () => {
+    const projectId = parseProjectId(stack.request().projectId);
+    const store = createTranscriptStore({ pool: stack.database.pool, projectId });
+    const entry = (fields: Record<string, unknown> & { type: string }) => ({ uuid: randomUUID(), ...fields });
+    const turn = (stopReason: string, content: object[]) =>
+      entry({
+        type: 'assistant',
+        message: { id: randomUUID(), model: 'm', stop_reason: stopReason, content },
+      });
+    const metadata = { name: 'Shop', description: 'Sells.', tags: ['shop'], recommendations: ['Sell more.'] };
+    const call = { type: 'tool_use', id: 'toolu_m', name: 'mcp__chain__submit_metadata', input: metadata };
+    const before = [
+      turn('tool_use', [call]),
+      entry({ type: 'user', message: { content: [{ type: 'tool_result', tool_use_id: 'toolu_m' }] } }),
+      turn('model_context_window_exceeded', []),
+    ];
+    const compactMetadata = { preTokens: 9000, postTokens: 900 };
+    const after = [entry({ type: 'system', subtype: 'compact_boundary', parentUuid: null, compactMetadata })];
+    const attempt = async (entries: object[]) => {
+      const sessionId = randomUUID() as SessionId;
+      await store.append({ projectKey: '', sessionId }, entries as never);
+      return sessionId;
+    };
+    const first = await attempt([...before, ...after]);
+    const second = await attempt([...after, turn('pause_turn', [])]);
+    const third = await attempt([...after, turn('end_turn', [{ type: 'text', text: 'It is handed in.' }])]);
+    const found = await findEarlierWork(
+      {
+        pool: stack.database.pool,
+        createTranscriptStore: () => store,
+        log: { info: () => undefined, warn: () => undefined },
+      },
+      {
+        projectId,
+        task: { name: 'metadata', kind: 'submission', allowedTools: [], schema: metadataSchema },
+      },
+      [
+        { sessionId: third, baseSessionId: null, parentSessionId: second },
+        { sessionId: second, baseSessionId: null, parentSessionId: first },
+        { sessionId: first, baseSessionId: null, parentSessionId: null },
+      ],
+    );
+    expect(found).toMatchObject({ sessionId: third, evidence: { kind: 'finished', value: metadata } });
   });
 });
 

@@ -73,6 +73,21 @@ describe.each([
   });
 });
 
+describe('a model service that is overloaded in a compaction', () => {
+  it('is waited for as well', async () => {
+    const request = { ...stack.request(), steps: ['build' as const, 'compact' as const] };
+    const overload = stack.model.inject({
+      when: ({ kind, bodyText }) => kind === 'compaction' && bodyText.includes(request.projectId),
+      times: Infinity,
+      fail: { status: 529 },
+    });
+    const started = await impatient.start({ ...request, limits: { compact: { maxAttempts: 1 } } });
+    await until(async () => (await impatient.state(started)).status === 'waiting');
+    overload.remove();
+    expect(await impatient.wait(started)).toMatchObject({ status: 'completed', head: { seq: 2 } });
+  });
+});
+
 describe('a model service that asks for a pause', () => {
   it('gets it from the chain: the agent does not sit it out, and a cancellation ends the wait at once', async () => {
     const request = { ...stack.request(), ...once };

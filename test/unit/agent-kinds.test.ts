@@ -91,7 +91,7 @@ const judge = (task: AgentTask, own: SessionStoreEntry[], over: Partial<EndedRun
   kinds[task.kind].judge({
     task,
     own: [...besides(), ...own],
-    result: { result: 'Done.' } as SDKResultSuccess,
+    result: { result: 'Done.', stop_reason: 'end_turn' } as SDKResultSuccess,
     filesTouched: [],
     compactionError: null,
     ...over,
@@ -228,8 +228,87 @@ describe('the evidence of a compaction', () => {
 
 describe('the verdict on work', () => {
   it('takes a success that the stored transcript bears out', () => {
-    expect(judge(build, [prompt(), ended()])).toEqual({ text: 'Done.', warnings: [] });
-    expect(judge(question, [prompt(), ended()])).toEqual({ text: 'Done.', warnings: [] });
+    expect(judge(build, [prompt(), ended()])).toEqual({ text: 'I made it.', warnings: [] });
+    expect(judge(question, [prompt(), ended()])).toEqual({ text: 'I made it.', warnings: [] });
+  });
+
+  it('takes an answer without a word for the end of what was done, and for no answer', () => {
+    const worked = [callsTool(), toolResult('toolu_1')];
+    const nudged = prompt('[Your previous response had no visible output.]');
+    const submitted = [submits(), toolResult('toolu_m')];
+    const wordless = { result: { result: '', stop_reason: 'end_turn' } as SDKResultSuccess };
+    expect(judge(build, [...worked, nudged], wordless)).toEqual({ text: '', warnings: [] });
+    expect(judge(submission, [...submitted, nudged], wordless)).toMatchObject({ value: metadata });
+    expect(codeOf(() => judge(question, [...worked, nudged], wordless))).toBe('ANSWER_UNFINISHED');
+    for (const own of [
+      [],
+      [nudged],
+      [assistant('end_turn', [])],
+      [assistant('end_turn', [{ type: 'text', text: '' }])],
+    ]) {
+      expect(codeOf(() => judge(build, own, wordless))).toBe('ANSWER_UNFINISHED');
+    }
+  });
+
+  it('names a turn that stopped on the way, and a context that is full', () => {
+    for (const stopReason of ['pause_turn', 'stop_sequence', 'of_a_later_api']) {
+      const stopped = { result: { result: 'I begin', stop_reason: stopReason } as SDKResultSuccess };
+      expect(codeOf(() => judge(build, [assistant(stopReason, [text])], stopped))).toBe('ANSWER_UNFINISHED');
+    }
+    const full = [
+      callsTool(),
+      toolResult('toolu_1'),
+      assistant('model_context_window_exceeded', [text]),
+      apiError(),
+    ];
+    const compacted = { result: { result: 'Compacted', stop_reason: null } as SDKResultSuccess };
+    const codeAfter = (compactionError: string | null) =>
+      codeOf(() => judge(build, full, { ...compacted, compactionError }));
+    expect(codeAfter(null)).toBe('CONTEXT_FULL');
+    expect(
+      codeAfter('Error during compaction: API Error: The model has reached its context window limit.'),
+    ).toBe('CONTEXT_FULL');
+    // Not full for good: the service was away.
+    expect(codeAfter('Error during compaction: API Error: Repeated 529 Overloaded errors.')).toBe(
+      'MODEL_UNAVAILABLE',
+    );
+    expect(judge(build, [...full, boundary(900), summary(), ended()])).toMatchObject({ text: 'I made it.' });
+  });
+
+  it('takes an answer that goes on over several messages for one', () => {
+    const part = (stopReason: string, words: string) =>
+      assistant(stopReason, [{ type: 'text', text: words }]);
+    const replyOf = (...own: SessionStoreEntry[]) => judge(question, own).text;
+    const goOn = prompt('Output token limit hit. Resume directly.');
+    expect(
+      replyOf(
+        part('max_tokens', 'One, '),
+        goOn,
+        part('pause_turn', 'two, '),
+        prompt(),
+        part('end_turn', 'three.'),
+      ),
+    ).toBe('One, two, three.');
+    // Cut on the wire: Claude Code stores what arrived as if it had ended.
+    expect(replyOf(part('end_turn', 'One, '), goOn, part('end_turn', 'two.'))).toBe('One, two.');
+    expect(
+      replyOf(
+        part('tool_use', 'I look. '),
+        callsTool(),
+        toolResult('toolu_1'),
+        part('end_turn', 'It is one.'),
+      ),
+    ).toBe('It is one.');
+    expect(replyOf(part('refusal', 'No.'), prompt(), part('end_turn', 'Two.'))).toBe('Two.');
+    expect(
+      replyOf(
+        part('model_context_window_exceeded', 'One, '),
+        apiError(),
+        boundary(900),
+        summary(),
+        part('end_turn', 'Two.'),
+      ),
+    ).toBe('Two.');
   });
 
   it.each([build, docs, submission, question])(
@@ -266,7 +345,7 @@ describe('the verdict on a submission', () => {
       toolResult('b'),
       ended(),
     ];
-    expect(judge(submission, own)).toEqual({ text: 'Done.', value: metadata, warnings: [] });
+    expect(judge(submission, own)).toEqual({ text: 'I made it.', value: metadata, warnings: [] });
   });
 
   it('takes nothing that was refused, unanswered, of another tool or not finished', () => {
@@ -301,6 +380,25 @@ describe('the verdict on a compaction', () => {
     ]) {
       expect(codeOf(() => judge(compaction, own))).toBe('COMPACTION_FAILED');
     }
+  });
+
+  it.each([
+    [
+      'Error during compaction: API Error: The model has reached its context window limit.',
+      'COMPACTION_FAILED',
+    ],
+    [
+      "Error during compaction: API Error: Claude's response exceeded the 500 output token maximum.",
+      'COMPACTION_FAILED',
+    ],
+    ['Error during compaction: no assistant message in summarization response', 'COMPACTION_FAILED'],
+    ['Error during compaction: API Error: 400 bad', 'MODEL_REJECTED'],
+    ['Error during compaction: Failed to authenticate. API Error: 401 bad key', 'MODEL_UNAUTHORIZED'],
+    ['Error during compaction: API Error: Request rejected (429) · slow down', 'MODEL_UNAVAILABLE'],
+    ['Error during compaction: API Error: Repeated 529 Overloaded errors.', 'MODEL_UNAVAILABLE'],
+    ['Error during compaction: API Error: Connection dropped (ECONNRESET).', 'MODEL_UNAVAILABLE'],
+  ])('reads the model service out of what Claude Code says: %s', (compactionError, code) => {
+    expect(codeOf(() => judge(compaction, [], { compactionError }))).toBe(code);
   });
 
   it('says what Claude Code says of a failure', () => {

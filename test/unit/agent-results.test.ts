@@ -1,6 +1,7 @@
 import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
-import { codeOfStatus, judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
+import { judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
+import { codeOfStatus } from '../../agent/service-errors.js';
 import { SessionChainError } from '../../contracts/failures.js';
 
 const usage = {
@@ -56,6 +57,7 @@ function failureOf(run: JudgedRun): SessionChainError {
 }
 const codeOf = (run: JudgedRun) => failureOf(run).code;
 const system = (subtype: string, over: object = {}) => ({ type: 'system', subtype, ...over });
+const inPlaceOfModel = (error?: string) => ({ type: 'assistant', message: { model: '<synthetic>' }, error });
 const apiError = (status: number | null) =>
   result({ is_error: true, api_error_status: status, result: 'no' });
 
@@ -114,16 +116,39 @@ describe('judgeRun', () => {
     }
   });
 
-  it('does not take an answer that was cut off for a service that is away', () => {
-    const own = [assistant([{ type: 'text', text: 'I begin' }], 'max_tokens')];
-    expect(codeOf(judged({ own }, [apiError(null)]))).toBe('AGENT_FAILED');
+  it('does not take what the model does for a service that is away', () => {
+    const cut = (stopReason: string) => [assistant([{ type: 'text', text: 'I begin' }], stopReason)];
+    const told = (error: string | undefined, stopReason: string) =>
+      codeOf(judged({ own: cut(stopReason) }, [inPlaceOfModel(error), apiError(null)]));
+    expect(told('max_output_tokens', 'max_tokens')).toBe('ANSWER_UNFINISHED');
+    expect(told('max_output_tokens', 'model_context_window_exceeded')).toBe('CONTEXT_FULL');
+    expect(told(undefined, 'tool_use')).toBe('AGENT_FAILED');
+    // Full before, and then the service went away.
+    expect(told('server_error', 'model_context_window_exceeded')).toBe('MODEL_UNAVAILABLE');
+    const ended = (terminal_reason: string) =>
+      codeOf(judged({}, [result({ is_error: true, api_error_status: 400, terminal_reason })]));
+    expect(['prompt_too_long', 'blocking_limit', 'rapid_refill_breaker'].map(ended)).toEqual(
+      Array(3).fill('CONTEXT_FULL'),
+    );
+    expect(ended('malformed_tool_use_exhausted')).toBe('ANSWER_UNFINISHED');
+    expect(ended('api_error')).toBe('MODEL_REJECTED');
   });
 
   it('reads an API error out of a success', () => {
     expect(codeOf(judged({}, [apiError(400)]))).toBe('MODEL_REJECTED');
     expect(codeOf(judged({}, [apiError(401)]))).toBe('MODEL_UNAUTHORIZED');
     expect(codeOf(judged({}, [apiError(529)]))).toBe('MODEL_UNAVAILABLE');
-    expect(codeOf(judged({}, [apiError(null)]))).toBe('MODEL_UNAVAILABLE');
+    const withoutStatus = (error: string | undefined) =>
+      codeOf(judged({}, [inPlaceOfModel(error), apiError(null)]));
+    expect(['server_error', 'overloaded', 'rate_limit'].map(withoutStatus)).toEqual(
+      Array(3).fill('MODEL_UNAVAILABLE'),
+    );
+    expect(['authentication_failed', 'billing_error'].map(withoutStatus)).toEqual(
+      Array(2).fill('MODEL_UNAUTHORIZED'),
+    );
+    expect(withoutStatus('model_not_found')).toBe('MODEL_REJECTED');
+    // Nothing that is not known is waited for without end.
+    expect([undefined, 'unknown'].map(withoutStatus)).toEqual(Array(2).fill('AGENT_FAILED'));
   });
 
   it('says when a rate limit ends', () => {
@@ -192,5 +217,5 @@ describe('judgeRun', () => {
 it('codeOfStatus tells what is worth another try', () => {
   expect([400, 404, 413, 422].map(codeOfStatus)).toEqual(Array(4).fill('MODEL_REJECTED'));
   expect([401, 403].map(codeOfStatus)).toEqual(Array(2).fill('MODEL_UNAUTHORIZED'));
-  expect([null, 408, 429, 500, 503, 529].map(codeOfStatus)).toEqual(Array(6).fill('MODEL_UNAVAILABLE'));
+  expect([408, 429, 500, 503, 529].map(codeOfStatus)).toEqual(Array(5).fill('MODEL_UNAVAILABLE'));
 });

@@ -1,0 +1,104 @@
+import type { SDKUserMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import { endsWithFullContext, isCompacted, verifiedCompaction } from '../transcript/entries.js';
+import { kinds } from './kinds/kinds.js';
+import { isWordless } from './kinds/work.js';
+import type { Observations } from './results.js';
+import type { AgentRequest } from './run.js';
+
+/** What the agent is told in one run: the task, and what to do about a turn that did not end it. */
+export interface Dialogue {
+  /** For the SDK. */
+  messages: AsyncIterable<SDKUserMessage>;
+  /** After a result, by what is stored of the task: tells the agent how to go on, or that nothing more comes. */
+  afterResult(seen: Observations, own: SessionStoreEntry[]): void;
+  /** Nothing more is said; the agent ends by itself. */
+  end(): void;
+}
+
+const compact = '/compact';
+
+/** As often as Claude Code itself asks for the rest of an answer that hit the output limit. */
+const mostRequestsToGoOn = 3;
+
+/**
+ * A run begins with the task, or goes on from what earlier attempts left. A turn that stopped on the way, or ended without the
+ * submission, is gone on with. One that filled the model's context is compacted, once in a run, and gone on with; then the task
+ * is told again, for the summary may not hold it. So the number of requests is bounded whatever the model does, and none of it
+ * takes another attempt.
+ */
+export function createDialogue({ task, prompt, earlierEntries }: AgentRequest): Dialogue {
+  const kind = kinds[task.kind];
+  const goOn = kind.continueMessage(task.name);
+  const continued = (entries: SessionStoreEntry[]) =>
+    [goOn, ...(isCompacted(entries) ? [prompt] : [])].join('\n\n---\n\n');
+  let told =
+    goOn === null || !earlierEntries
+      ? prompt
+      : endsWithFullContext(earlierEntries)
+        ? compact
+        : continued(earlierEntries);
+  let hasCompacted = told === compact;
+  let requestsToGoOn = 0;
+
+  function next({ result, error, lostEntries }: Observations, own: SessionStoreEntry[]): string | null {
+    if (goOn === null || result?.subtype !== 'success') return null;
+    if (told === compact) {
+      return verifiedCompaction(own) !== null && !endsWithFullContext(own) ? continued(own) : null;
+    }
+    if (result.is_error) {
+      if (error !== 'max_output_tokens' || !endsWithFullContext(own) || hasCompacted) return null;
+      hasCompacted = true;
+      return compact;
+    }
+    const isPartial = !isWordless(result) && kind.evidence(task, own).kind === 'partial';
+    if (!isPartial || lostEntries !== null || requestsToGoOn === mostRequestsToGoOn) return null;
+    requestsToGoOn += 1;
+    return continued(own);
+  }
+
+  const outbox = createOutbox(told);
+  return {
+    messages: outbox.messages(),
+    afterResult(seen, own) {
+      const text = next(seen, own);
+      if (text === null) {
+        outbox.put(null);
+        return;
+      }
+      // What counts is how the last message ends.
+      seen.result = null;
+      seen.compactionError = null;
+      told = text;
+      outbox.put(text);
+    },
+    end: () => outbox.put(null),
+  };
+}
+
+/** Messages that are read as they come; null ends them. */
+function createOutbox(first: string) {
+  const pending: (string | null)[] = [first];
+  let wake = () => {};
+  return {
+    put(text: string | null) {
+      pending.push(text);
+      wake();
+    },
+    async *messages(): AsyncGenerator<SDKUserMessage> {
+      for (;;) {
+        const text = pending.shift();
+        if (text === null) return;
+        if (text === undefined) await new Promise<void>((resolve) => (wake = resolve));
+        else yield userMessage(text);
+      }
+    },
+  };
+}
+
+function userMessage(text: string): SDKUserMessage {
+  return {
+    type: 'user',
+    message: { role: 'user', content: [{ type: 'text', text }] },
+    parent_tool_use_id: null,
+  };
+}
