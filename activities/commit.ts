@@ -9,14 +9,14 @@ import { holderEnding } from './open.js';
 
 /** Writes how the chain ended, the version's final session and status, frees the project and wakes the next chain. */
 export async function commit(
-  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'log'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'versionStatus' | 'log'>,
   input: CloseInput,
 ): Promise<void> {
   const { outcome, next } = await closeChain(deps.pool, input, {
     ticket: input.ticket,
     runId: Context.current().info.workflowExecution?.runId ?? '',
     result: input.result,
-    versionStatus: input.versionStatus,
+    versionStatus: deps.versionStatus,
   });
   if (outcome === 'fenced' && !(input.ticket === null && (await closeFormerRun(deps, input)))) {
     deps.log.warn(

@@ -16,7 +16,10 @@ import { leaveToOthers, runStep } from './step.js';
 
 /** The short activities of a chain, which touch only the database; for the task queue of the chains. */
 export function createChainActivities(
-  deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'definition' | 'log'>,
+  deps: Pick<
+    ActivityDependencies,
+    'pool' | 'createTranscriptStore' | 'chainRuns' | 'definition' | 'versionStatus' | 'log'
+  >,
 ): ChainActivities {
   const { pool, log } = deps;
   return {

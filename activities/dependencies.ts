@@ -1,4 +1,5 @@
 import type { Agent } from '../agent/agent.js';
+import type { VersionStatus } from '../contracts/chain.js';
 import type { ChainRuns } from '../contracts/chain-runs.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ProjectId } from '../contracts/ids.js';
@@ -19,6 +20,8 @@ export interface ActivityDependencies {
   workspaceWaitMs: number;
   /** What the steps of a chain are. */
   definition: ChainDefinition;
+  /** The words for a version's status; the installation's, not the caller's. */
+  versionStatus: VersionStatus;
   chainRuns: ChainRuns;
   stopRequests: StopRequests;
   log: ActivityLog;

@@ -24,7 +24,13 @@ export async function open(
   const { plan, reset } = resolvePlan(deps.definition, input.overrides, steps);
   const opener = { runId, home: await deps.chainRuns.home(), ticket: input.ticket };
   const options: OpenOptions = {
-    plan: plan.steps.map(({ name, kind, role }) => ({ name, kind, ...(role ? { role } : {}) })),
+    plan: plan.steps.map(({ name, kind, role, critical }) => ({
+      name,
+      kind,
+      ...(role ? { role } : {}),
+      critical,
+    })),
+    deploys: plan.deploys ?? false,
     reset,
     recover: input.recover ?? false,
   };

@@ -5,7 +5,7 @@ import { SessionChainError, failureOfCode } from '../contracts/failures.js';
 import { firstMoveOf } from '../contracts/origin.js';
 import { inputDigest, stepOfDigest } from '../definition/digest.js';
 import { promptFor } from '../definition/prompt.js';
-import { type ChainRow, noteWaiting, requireChain } from '../storage/chains/chains.js';
+import { type ChainRow, noteSkipped, noteWaiting, requireChain } from '../storage/chains/chains.js';
 import { chainSpend } from '../storage/ledger/ledger.js';
 import {
   commitOperation,
@@ -31,12 +31,15 @@ import {
 export async function runStep(deps: ActivityDependencies, input: StepInput): Promise<StepResult> {
   return await withHeartbeat(async (beat) => {
     const { projectId, versionId, buildId, chainId, ticket, step, round, mode, plan } = input;
-    const definition = stepOfDigest(deps.definition, plan);
+    const definition = stepOfDigest(deps.definition, { name: step, digest: plan.digest });
     if (!definition) return await leaveToOthers(deps, input);
     const chain = await requireChain(deps.pool, input);
     const isCommitted = async () => (await committedStep(deps.pool, input)) !== null;
     const skipped = await reasonToSkip(deps, input, isCommitted);
-    if (skipped) return { outcome: 'skipped', step, reason: skipped };
+    if (skipped) {
+      await noteSkipped(deps.pool, input, skipped);
+      return { outcome: 'skipped', step, reason: skipped };
+    }
     const wanted = workspaceRequest(input, chain);
     const found = await findWorkspace(deps, wanted);
     // What is committed needs no folder any more.
@@ -61,7 +64,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       operation: {
         kind: 'step',
         ...{ chainId, ticket, step, round },
-        role: plan.role ?? null,
+        role: ('role' in definition && definition.role) || null,
         baseSessionId: input.baseSessionId,
         scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
       },

@@ -98,7 +98,12 @@ export async function closeWith(
   chain: OpenedChain,
   result: Parameters<typeof closeChain>[2]['result'],
 ): Promise<void> {
-  await closeChain(pool, chain, { ticket: chain.ticket, runId: chain.runId, result, versionStatus: null });
+  await closeChain(pool, chain, {
+    ticket: chain.ticket,
+    runId: chain.runId,
+    result,
+    versionStatus: { succeeded: null, failed: null },
+  });
 }
 
 /** Open, four steps, close. */

@@ -69,10 +69,6 @@ export function policyOf(config: Config): ChainPolicy {
     ...defaultPolicy,
     heartbeatTimeoutMs: config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS,
     killGraceMs: config.SESSION_CHAIN_KILL_GRACE_MS,
-    versionStatus: {
-      succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,
-      failed: config.SESSION_CHAIN_STATUS_FAILED || null,
-    },
     taskQueues: taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains,
   };
 }

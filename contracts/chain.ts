@@ -35,8 +35,6 @@ export interface ChainPolicy {
   waitMs: WaitPolicy;
   /** How long a queued chain waits for a hint before it asks by itself, doubling. */
   queueWaitMs: WaitPolicy;
-  /** `project_versions.status` after the chain; null leaves the column alone. */
-  versionStatus: { succeeded: string | null; failed: string | null };
   taskQueues: TaskQueues;
 }
 
@@ -235,12 +233,18 @@ export interface ChainState extends ChainKey {
 /** How a chain ended; the same shape as its state, in `chains.result` and as the workflow's result. */
 export type ChainResult = ChainState & { status: ClosedChainStatus };
 
+/** What `project_versions.status` becomes after a chain; null leaves the column alone. */
+export interface VersionStatus {
+  succeeded: string | null;
+  failed: string | null;
+}
+
 /** `ticket` is null for a run that never learnt it. */
 export interface CloseInput extends ChainKey {
   version: typeof payloadVersion;
   ticket: number | null;
+  /** What the workflow says of itself; it counts as far as the database bears it out. */
   result: ChainResult;
-  versionStatus: string | null;
 }
 
 /** What a step's activity reports with its heartbeats. */

@@ -8,5 +8,4 @@ export const defaultPolicy: Omit<ChainPolicy, 'taskQueues'> = {
   // An overload lasts minutes, and every look costs a request.
   waitMs: { initial: 15_000, max: 10 * minutes },
   queueWaitMs: { initial: 30_000, max: 10 * minutes },
-  versionStatus: { succeeded: 'deployed', failed: 'failed' },
 };

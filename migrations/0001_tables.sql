@@ -211,6 +211,7 @@ CREATE TABLE session_chain.chains (
   mode text NOT NULL CHECK (mode IN ('initial', 'update')),
   steps text[] CHECK (cardinality(steps) > 0),
   plan jsonb,
+  deploys boolean NOT NULL DEFAULT false,
   instruction text,
   workspace text NOT NULL,
   status text NOT NULL CHECK (status IN
@@ -220,6 +221,7 @@ CREATE TABLE session_chain.chains (
   waiting_until timestamptz,
   waiting_for text,
   failures jsonb NOT NULL DEFAULT '{}',
+  skipped jsonb NOT NULL DEFAULT '{}',
   result jsonb,
   created_at timestamptz NOT NULL DEFAULT now(),
   opened_at timestamptz,
@@ -241,10 +243,12 @@ COMMENT ON COLUMN session_chain.chains.home IS 'Temporal cluster and namespace o
 COMMENT ON COLUMN session_chain.chains.ticket IS 'The number that the chain drew: among the open chains of a project the lowest works, the others wait. What works for the chain presents it';
 COMMENT ON COLUMN session_chain.chains.cancelled_ticket IS 'The ticket under which the chain was asked to stop last; a notification only makes workers look here';
 COMMENT ON COLUMN session_chain.chains.steps IS 'The part of the steps that its start named; null for all steps of the definition';
-COMMENT ON COLUMN session_chain.chains.plan IS 'The steps with which the chain opened last, in their order, as [{name, kind, role}]';
+COMMENT ON COLUMN session_chain.chains.plan IS 'The steps with which the chain opened last, in their order, as [{name, kind, role, critical}]';
+COMMENT ON COLUMN session_chain.chains.deploys IS 'The definition with which the chain opened last has a step that deploys, be it in the plan or not';
 COMMENT ON COLUMN session_chain.chains.origin IS 'From what the chain worked when it opened last, and why: {kind, headSessionId, headSeq, operations, contextTokens}';
 COMMENT ON COLUMN session_chain.chains.waiting_for IS 'A label: what the chain waits for until waiting_until';
 COMMENT ON COLUMN session_chain.chains.failures IS 'What each step failed with last, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
+COMMENT ON COLUMN session_chain.chains.skipped IS 'The steps that had nothing to do, and why: {step: reason}';
 COMMENT ON COLUMN session_chain.chains.result IS 'The chain''s final state as its caller receives it';
 
 CREATE TABLE session_chain.briefs (

@@ -81,6 +81,10 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
       workspaceWaitMs: config.SESSION_CHAIN_WORKSPACE_WAIT_MS,
       definition,
+      versionStatus: {
+        succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,
+        failed: config.SESSION_CHAIN_STATUS_FAILED || null,
+      },
       chainRuns: createChainRuns(new Client({ connection, namespace })),
       stopRequests,
       log,

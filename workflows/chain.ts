@@ -28,7 +28,7 @@ import { callHostActivity } from './activity-step.js';
 import { chainDetails } from './details.js';
 import { attemptOf, failureOf } from './failures.js';
 import { rejectUnknownPayload, unknownPayload } from './payload-version.js';
-import { type ChainEvent, baseOf, initialState, reduce, resultOf, versionStatusOf } from './reducer.js';
+import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
 import { answerSessionRequests } from './session-requests.js';
 
 /** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
@@ -49,7 +49,6 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   if (input?.version !== payloadVersion) return await rejectUnknownPayload(input);
   let state = initialState(input);
   let ticket: number | null = null;
-  let deploys: true | undefined;
   const apply = (event: ChainEvent): void => {
     state = reduce(state, event);
     setCurrentDetails(chainDetails(state));
@@ -73,7 +72,6 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     });
     ticket = opened.ticket;
     if (opened.plan?.version !== payloadVersion) throw unknownPayload('the plan', opened.plan?.version);
-    deploys = opened.plan.deploys;
     apply({ type: 'opened', opened });
     for (const step of opened.plan.steps) {
       const ended = await runStep(step, input, opened, () => state, apply);
@@ -88,12 +86,7 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
 
   const result = resultOf(state);
   await CancellationScope.nonCancellable(() =>
-    databaseActivities(input).commit({
-      ...keyOf(input),
-      ticket,
-      result,
-      versionStatus: versionStatusOf(result, input.policy.versionStatus, deploys),
-    }),
+    databaseActivities(input).commit({ ...keyOf(input), ticket, result }),
   );
   setCurrentDetails(chainDetails(result));
   await chats.chainEnded();

@@ -42,7 +42,6 @@ export async function rejectUnknownPayload(input: unknown): Promise<never> {
         warnings: [],
         failure: { code, message: failure.message, remedy },
       },
-      versionStatus: null,
     });
   }
   throw failure;

@@ -1,6 +1,5 @@
 import type {
   ChainInput,
-  ChainPolicy,
   ChainResult,
   ChainState,
   CommittedStep,
@@ -121,24 +120,6 @@ function withoutQueue({ queue: _, ...state }: ChainState): ChainState {
 /** What the next step forks: the head, or until this run has moved it what the chain works from. */
 export function baseOf(state: ChainState): ChainState['baseSessionId'] {
   return state.origin && !isAtOrigin(state.origin, state.head) ? state.head.sessionId : state.baseSessionId;
-}
-
-/**
- * `project_versions.status` after a chain; null leaves it alone, as a chain does that neither builds nor deploys.
- * Where the definition has a step that deploys (`deploys`), that one says whether the version is deployed, and a chain
- * without it at most that the build failed.
- */
-export function versionStatusOf(
-  { steps }: ChainResult,
-  { succeeded, failed }: ChainPolicy['versionStatus'],
-  deploys = false,
-): string | null {
-  const build = steps.find(({ role }) => role === 'build');
-  const deploy = steps.find(({ role }) => role === 'deploy');
-  if (!build && !deploy) return null;
-  if (build && build.status !== 'committed') return failed;
-  if (deploy) return deploy.status === 'completed' ? succeeded : failed;
-  return deploys ? null : succeeded;
 }
 
 function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): ChainState {

@@ -1,9 +1,12 @@
--- Closes a chain, frees the project or leaves the queue, and says which chain may take the project next. May be called
+-- Closes a chain, frees the project or leaves the queue, and says which chain may take the project next. What it writes is
+-- its own: steps as in ended_steps, the project's head, and from these whether the chain is complete and which of the words
+-- p_succeeded and p_failed the version gets. p_said is the caller's word {status, steps, warnings, failure}; it is believed
+-- where it says that the chain has not succeeded, and in words. May be called
 -- again; what does not present the chain's ticket changes nothing. A run that never learnt its ticket (its open was
 -- cancelled on the way) is known by its run id: it drew one, or it drew none and is not the run that closed this chain before.
 CREATE FUNCTION session_chain.close_chain(
-  p_project text, p_version text, p_build text, p_ticket bigint, p_run_id text, p_status text, p_result jsonb,
-  p_version_status text)
+  p_project text, p_version text, p_build text, p_ticket bigint, p_run_id text, p_said jsonb,
+  p_succeeded text, p_failed text)
 RETURNS TABLE (outcome text, next_workflow_id text, next_run_id text, next_home text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -12,6 +15,10 @@ DECLARE
   v_project projects;
   v_chain session_chain.chains;
   v_outcome text := 'closed';
+  v_steps jsonb := '[]';
+  v_undone text[];
+  v_status text := p_said ->> 'status';
+  v_failure jsonb := p_said -> 'failure';
 BEGIN
   SELECT * INTO v_project FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
   SELECT * INTO v_chain FROM session_chain.chains c
@@ -26,11 +33,31 @@ BEGIN
       UPDATE session_chain.activity_steps s SET state = 'cancelled', ended_at = clock_timestamp()
         WHERE s.chain = v_chain.id AND s.state = 'running';
       UPDATE projects p SET session_epoch = p.session_epoch + 1 WHERE p.project_id = v_id;
-      UPDATE project_versions v SET status = coalesce(p_version_status, v.status), ai_session_id = v_project.last_ai_session_id
+      v_steps := session_chain.ended_steps(v_chain, p_said);
+      UPDATE project_versions v SET ai_session_id = v_project.last_ai_session_id,
+        status = coalesce(session_chain.version_status(v_steps, v_chain.deploys, p_succeeded, p_failed), v.status)
         WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
     END IF;
-    UPDATE session_chain.chains c SET status = p_status, run_id = p_run_id, waiting_until = NULL, waiting_for = NULL,
-      closed_at = clock_timestamp(), result = p_result WHERE c.id = v_chain.id;
+    IF v_status IS NULL OR v_status NOT IN ('failed', 'cancelled', 'budget_exceeded') THEN
+      v_undone := ARRAY(SELECT s ->> 'step' FROM jsonb_array_elements(v_steps) s
+        WHERE s ->> 'status' NOT IN ('committed', 'completed', 'skipped'));
+      IF v_chain.status = 'queued' OR EXISTS (SELECT FROM jsonb_array_elements(v_chain.plan) p
+          WHERE (p ->> 'critical')::boolean AND p ->> 'name' = ANY (v_undone)) THEN
+        v_status := 'failed';
+        v_failure := jsonb_build_object('code', 'INTERNAL', 'message',
+          'The chain was said to be complete, and its critical steps were not: ' || array_to_string(v_undone, ', ') || '.');
+      ELSE
+        v_status := CASE WHEN v_undone <> '{}' OR p_said @? '$.warnings[*]' THEN 'completed_with_warnings' ELSE 'completed' END;
+        v_failure := NULL;
+      END IF;
+    END IF;
+    UPDATE session_chain.chains c SET status = v_status, run_id = p_run_id, waiting_until = NULL, waiting_for = NULL,
+      closed_at = clock_timestamp(),
+      result = jsonb_build_object('status', v_status, 'steps', v_steps,
+          'head', jsonb_build_object('sessionId', v_project.last_ai_session_id, 'seq', v_project.session_seq),
+          'warnings', jsonb_path_query_array(p_said, '$.warnings[*] ? (@.type() == "string")'))
+        || jsonb_strip_nulls(jsonb_build_object('failure', v_failure))
+      WHERE c.id = v_chain.id;
   END IF;
   RETURN QUERY SELECT v_outcome, n.workflow_id, n.run_id, n.home
     FROM (SELECT 1) one LEFT JOIN session_chain.next_in_queue(p_project) n ON true;

@@ -2,7 +2,8 @@
 -- knows none draws one, and keeps it when its question is repeated. `queued` names what is in the way: an earlier run of
 -- this very chain, the holder, or the first in the queue. The caller that saw the run in the way closed passes it as
 -- p_gone_run: it is taken out, once the lease of its agent has expired too (`former_agent_alive`: ask again after wait_ms).
--- p_options, all optional: plan, the steps in their order as [{name, kind, role}]; resetOperations and resetTokens, past
+-- p_options, all optional: plan, the steps in their order as [{name, kind, role, critical}]; deploys, whether the definition
+-- has a step that deploys, be it in the plan or not; resetOperations and resetTokens, past
 -- which a build starts a fresh session (0: never); recover, to go on from an ancestor of a head whose transcript never was
 -- here; recovery {head, base}, from what to go on in place of a head that is lost (base null: from nothing). `head_lost`
 -- asks for the latter.
@@ -104,7 +105,7 @@ BEGIN
     v_origin := v_origin || jsonb_build_object('headSessionId', v_head.session_id, 'headSeq', v_head.seq);
     UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, run_id = p_run_id,
         home = p_home, opened_at = clock_timestamp(), origin = v_origin,
-        plan = coalesce(p_options -> 'plan', c.plan),
+        plan = coalesce(p_options -> 'plan', c.plan), deploys = coalesce((p_options ->> 'deploys')::boolean, false),
         base_session_id = CASE v_origin ->> 'kind' WHEN 'head' THEN v_head.session_id
           WHEN 'recovery' THEN p_options #>> '{recovery,base}' END
       WHERE c.id = p_chain RETURNING * INTO v_chain;

@@ -1,5 +1,5 @@
 import type { ChainRun } from '../../contracts/chain-runs.js';
-import type { ChainResult, OpenedChain, QueuePosition } from '../../contracts/chain.js';
+import type { ChainResult, OpenedChain, QueuePosition, VersionStatus } from '../../contracts/chain.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { ChainOrigin, ResetPolicy } from '../../contracts/origin.js';
@@ -86,12 +86,16 @@ export interface PlannedStep {
   name: StepName;
   kind: StepKind;
   role?: StepRole;
+  /** Without it the chain is not complete. */
+  critical?: boolean;
 }
 
 /** What a chain is to do, and from what it may work. */
 export interface OpenOptions {
   /** The steps in their order. */
   plan: PlannedStep[];
+  /** Whether the definition has a step that deploys, be it in the plan or not. */
+  deploys?: boolean;
   /** When a build starts a fresh session; absent: never. */
   reset?: ResetPolicy;
   /** Whether a head that never was in the store counts as lost, too. */
@@ -118,7 +122,7 @@ export async function openChain(
   chain: ChainKey & { chainId: ChainId },
   { runId, home, ticket }: Opener,
   goneRunId: string | null,
-  { plan, reset, recover = false, recovery }: OpenOptions,
+  { plan, deploys = false, reset, recover = false, recovery }: OpenOptions,
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
     outcome: OpenOutcome['outcome'] | 'fenced' | 'project_not_found' | 'session_not_in_store';
@@ -148,7 +152,8 @@ export async function openChain(
       home,
       goneRunId,
       jsonbOf({
-        plan: plan.map(({ name, kind, role }) => ({ name, kind, role })),
+        plan: plan.map(({ name, kind, role, critical }) => ({ name, kind, role, critical })),
+        deploys,
         resetOperations: reset?.operations ?? 0,
         resetTokens: reset?.contextTokens ?? 0,
         recover,
@@ -215,13 +220,19 @@ function nextOf(row: NextRow): ChainRun | null {
 }
 
 /**
- * Closes a chain, and frees the project or leaves the queue. `fenced` when another run has the chain by now and nothing
+ * Closes a chain, and frees the project or leaves the queue. The result is what the workflow says of itself; of steps, head
+ * and success only what the tables bear out is written. `versionStatus` are the words for the version. `fenced` when another run has the chain by now and nothing
  * was changed. `next` may hold the project now and has not been told yet.
  */
 export async function closeChain(
   pool: Pool,
   { projectId, versionId, buildId }: ChainKey,
-  close: { ticket: number | null; runId: string; result: ChainResult; versionStatus: string | null },
+  close: {
+    ticket: number | null;
+    runId: string;
+    result: Pick<ChainResult, 'status' | 'steps' | 'warnings' | 'failure'>;
+    versionStatus: VersionStatus;
+  },
 ): Promise<{ outcome: 'closed' | 'fenced'; next: ChainRun | null }> {
   const row = await queryOne<NextRow & { outcome: 'closed' | 'fenced' }>(pool, {
     name: 'close_chain',
@@ -233,9 +244,9 @@ export async function closeChain(
       buildId,
       close.ticket,
       close.runId,
-      close.result.status,
       jsonbOf(close.result),
-      close.versionStatus,
+      close.versionStatus.succeeded,
+      close.versionStatus.failed,
     ],
   });
   return { outcome: row.outcome, next: nextOf(row) };
@@ -270,6 +281,20 @@ export async function noteFailure(
     name: 'note_failure',
     text: `UPDATE session_chain.chains SET failures = failures || jsonb_build_object($2::text, $3::jsonb) WHERE id = $1`,
     values: [chainId, step, jsonbOf(failure)],
+  });
+}
+
+/** Keeps why a step had nothing to do. */
+export async function noteSkipped(
+  pool: Pool,
+  { chainId, ticket, step }: { chainId: ChainId; ticket: number; step: StepName },
+  reason: string,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'note_skipped',
+    text: `UPDATE session_chain.chains SET skipped = skipped || jsonb_build_object($3::text, $4::text)
+           WHERE id = $1 AND ticket = $2 AND status IN ('running', 'waiting')`,
+    values: [chainId, ticket, step, reason],
   });
 }
 

@@ -219,7 +219,7 @@ async function runChain(
           ticket,
           runId,
           result: { status: 'cancelled' } as never,
-          versionStatus: null,
+          versionStatus: { succeeded: null, failed: null },
         });
         return { outcome };
       },

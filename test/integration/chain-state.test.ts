@@ -12,6 +12,7 @@ import {
   begin,
   beginWithTranscript,
   newKey,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -43,7 +44,7 @@ async function close(chain: OpenedChain, result: Partial<ChainResult>): Promise<
     ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status: 'failed', ...result },
-    versionStatus: null,
+    versionStatus: noStatus,
   });
 }
 
@@ -171,7 +172,7 @@ describe('what a workflow knows by its code', () => {
     await noteFailure(pool, chainId, 'open', told);
     const state = await readChainState(pool, key);
     const result = { ...state, status: 'failed', failure: failureOfCode(told.code) } as const;
-    await closeChain(pool, key, { ticket: null, runId: 'run', result, versionStatus: null });
+    await closeChain(pool, key, { ticket: null, runId: 'run', result, versionStatus: noStatus });
     expect(await readChainState(pool, key)).toMatchObject({ status: 'failed', failure: told, steps: [] });
     // Asked again, the chain has not failed yet.
     await register(pool, key);

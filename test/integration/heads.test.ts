@@ -7,6 +7,7 @@ import { closeChain, openChain } from '../../storage/chains/chains.js';
 import { getProjectSession, getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import {
+  type OpenedChain,
   begin,
   beginWithTranscript,
   commitAttempt,
@@ -16,8 +17,8 @@ import {
   plan,
   register,
   runStep,
+  shippedStatus,
   storeMessage,
-  type OpenedChain,
 } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
@@ -50,7 +51,7 @@ async function close(chain: OpenedChain, status: 'completed' | 'failed' = 'compl
     ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status },
-    versionStatus: status === 'completed' ? 'deployed' : 'failed',
+    versionStatus: shippedStatus,
   });
   return outcome;
 }

@@ -46,6 +46,7 @@ import {
   plan,
   register,
   runStep,
+  shippedStatus,
   storeMessage,
 } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
@@ -89,7 +90,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       ticket: chain.ticket,
       runId: chain.runId,
       result: { ...state, status: 'completed' },
-      versionStatus: 'deployed',
+      versionStatus: shippedStatus,
     });
 
     expect(await readHead(pool, projectId)).toEqual({ sessionId: docs.newSessionId, seq: 2 });
@@ -794,7 +795,7 @@ describe('tables of other names', () => {
         ticket: chain.ticket,
         runId: chain.runId,
         result: { ...state, status: 'completed' },
-        versionStatus: 'deployed',
+        versionStatus: shippedStatus,
       });
       const record = { projectId, versionId: null, source: 'build', metrics: unknownSpend } as const;
       const recorded = await recordSession(pool, { ...record, sessionId: parseSessionId(randomUUID()) });

@@ -42,6 +42,7 @@ import {
   type OpenedChain,
   begin,
   newKey,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -717,7 +718,7 @@ async function openClosed(): Promise<OpenedChain> {
 async function close(chain: OpenedChain, status: 'completed' | 'failed' = 'completed'): Promise<void> {
   const { ticket, runId } = chain;
   const result = { ...(await readChainState(pool, chain)), status };
-  const { outcome } = await closeChain(pool, chain, { ticket, runId, result, versionStatus: null });
+  const { outcome } = await closeChain(pool, chain, { ticket, runId, result, versionStatus: noStatus });
   if (outcome !== 'closed') throw new Error(`Not closed: ${outcome}.`);
 }
 

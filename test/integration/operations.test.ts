@@ -17,6 +17,7 @@ import {
   type OpenedChain,
   beginWithTranscript,
   commitAttempt,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -302,7 +303,7 @@ function begun(answer: Begun<unknown>): Attempt {
 async function close(chain: OpenedChain, status: 'completed' | 'failed' = 'completed'): Promise<void> {
   const { ticket, runId } = chain;
   const result = { status } as Parameters<typeof closeChain>[2]['result'];
-  await closeChain(database.pool, chain, { ticket, runId, result, versionStatus: null });
+  await closeChain(database.pool, chain, { ticket, runId, result, versionStatus: noStatus });
 }
 
 async function epochOf(projectId: ProjectId): Promise<number> {

@@ -11,7 +11,7 @@ import { recordSession } from '../../storage/operations/record.js';
 import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { sessionFor } from '../../storage/heads/session-for.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
-import { type OpenedChain, begin, newKey, openNew, register, runStep } from '../support/chains.js';
+import { type OpenedChain, begin, newKey, noStatus, openNew, register, runStep } from '../support/chains.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
@@ -149,7 +149,7 @@ describe('the head after the step', () => {
       ticket: chain.ticket,
       runId: chain.runId,
       result: { ...state, status: 'completed' },
-      versionStatus: null,
+      versionStatus: noStatus,
     });
     const next = await openNew(pool, newKey(chain.projectId));
     await runStep(pool, next, 'build');

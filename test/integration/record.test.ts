@@ -20,6 +20,7 @@ import {
   plan,
   register,
   runStep,
+  shippedStatus,
   storeMessage,
 } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
@@ -53,7 +54,7 @@ async function close(chain: OpenedChain): Promise<void> {
     ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status: 'completed' },
-    versionStatus: 'deployed',
+    versionStatus: shippedStatus,
   });
 }
 

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,8 +9,8 @@ import { ApplicationFailure } from '@temporalio/common';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { StartRequest } from '../../client/start-request.js';
-import type { ChainResult, ChainState } from '../../contracts/chain.js';
-import type { ActivityStepInput } from '../../contracts/plan.js';
+import type { ChainResult, ChainState, StepInput } from '../../contracts/chain.js';
+import { type ActivityStepInput, payloadVersion } from '../../contracts/plan.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
@@ -413,6 +414,67 @@ describe('an input of a version that the worker does not know', () => {
     // And the chain itself may be started again by a client that the workers understand.
     const again = await run({ ...request, ...key, steps: ['metadata'] });
     expect(again).toMatchObject({ status: 'completed', head: { seq: 2 } });
+  });
+});
+
+describe('a workflow that is started past the client, with a worker of its own', () => {
+  let forger: { worker: Worker; running: Promise<void>; connection: NativeConnection };
+  let taskQueue: string;
+  beforeAll(async () => {
+    taskQueue = `${stack.policy.taskQueues.chains}-forger`;
+    const connection = await NativeConnection.connect({
+      address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+    });
+    const commits = async ({ step, head }: StepInput) => ({
+      ...{ outcome: 'committed', step, attemptId: '1', attempt: 1, oldSessionId: head.sessionId },
+      ...{ newSessionId: randomUUID(), seq: (head.seq ?? 0) + 1, turns: 1, costUsd: 0, durationMs: 1 },
+      ...{
+        usage: { inputTokens: 1, outputTokens: 1, cacheReadTokens: 0, cacheWriteTokens: 0 },
+        warnings: [],
+      },
+    });
+    const worker = await Worker.create({
+      connection,
+      taskQueue,
+      activities: { build: commits, metadata: commits, docs: commits, compact: commits },
+    });
+    forger = { worker, connection, running: worker.run() };
+    await startWorker();
+  });
+  afterAll(async () => {
+    forger.worker.shutdown();
+    await forger.running;
+    await forger.connection.close();
+    await stopWorkers();
+  });
+
+  it('makes no step committed, no chain complete and no version deployed', async () => {
+    const request = stack.request();
+    const key = newKey(request.projectId);
+    const { chainId } = await register(stack.database.pool, key);
+    const policy = {
+      ...stack.policy,
+      taskQueues: { ...stack.policy.taskQueues, agents: taskQueue },
+      versionStatus: { succeeded: 'forged', failed: 'forged' },
+    };
+    const handle = await stack.temporal.workflow.start(workflowTypes.chain, {
+      args: [{ version: payloadVersion, ...key, chainId, mode: 'initial', policy, overrides: [] }],
+      workflowId: chainWorkflowId(key),
+      taskQueue: stack.policy.taskQueues.chains,
+    });
+    // In Temporal it looks like success.
+    expect(await handle.result()).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    const state = await stack.sessionChain.state(key);
+    expect(state).toMatchObject({ status: 'failed', head: { sessionId: null, seq: null } });
+    expect(statusesOf(state).map(([, status]) => status)).toEqual(Array(4).fill('pending'));
+    expect(await versionOf(key.versionId)).toMatchObject({ status: 'failed' });
+    expect(await sourcesOf(key.projectId)).toEqual([]);
+    // And an honest start of the same chain does the work.
+    expect(await run({ ...request, ...key, steps: ['build'] })).toMatchObject({
+      status: 'completed',
+      head: { seq: 1 },
+    });
+    expect(await versionOf(key.versionId)).toMatchObject({ status: 'deployed' });
   });
 });
 

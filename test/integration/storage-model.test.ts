@@ -9,7 +9,15 @@ import { getSessionChain, readHead } from '../../storage/heads/heads.js';
 import { type Attempt, beginOperation } from '../../storage/operations/operations.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import * as chains from '../support/chains.js';
-import { commitAttempt, newKey, openerOf, plan, register, storeMessage } from '../support/chains.js';
+import {
+  commitAttempt,
+  newKey,
+  noStatus,
+  openerOf,
+  plan,
+  register,
+  storeMessage,
+} from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /**
@@ -356,7 +364,7 @@ const close = (index: number, { former }: { former: boolean }) =>
       ticket: run.ticket,
       runId: run.runId,
       result: { status: 'cancelled' } as never,
-      versionStatus: null,
+      versionStatus: noStatus,
     });
     const isIts = chain.ticket === run.ticket;
     expect(outcome).toBe(isIts ? 'closed' : 'fenced');

@@ -7,7 +7,7 @@ import { readChainState } from '../../storage/chains/chain-state.js';
 import { createCheckpoint } from '../../storage/checkpoint.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { type SyncOptions, readSyncReport } from '../../storage/heads/sync.js';
-import { type OpenedChain, newKey, openNew, register, runStep } from '../support/chains.js';
+import { type OpenedChain, newKey, noStatus, openNew, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Every test has a database of its own: the report is about all projects. */
@@ -44,7 +44,7 @@ async function close(chain: OpenedChain): Promise<void> {
     ticket: chain.ticket,
     runId: chain.runId,
     result: { ...state, status: 'completed' },
-    versionStatus: null,
+    versionStatus: noStatus,
   });
 }
 

@@ -18,6 +18,7 @@ import {
   beginWithTranscript,
   commitAttempt,
   newKey,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -43,7 +44,7 @@ const closing = (chain: { ticket: number | null; runId: string }) => ({
   ticket: chain.ticket,
   runId: chain.runId,
   result: { status: 'cancelled' } as never,
-  versionStatus: null,
+  versionStatus: noStatus,
 });
 
 /** Everything that the database says about a project, to see that nothing changed. */

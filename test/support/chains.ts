@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { CommittedStep, Usage } from '../../contracts/chain.js';
+import type { CommittedStep, Usage, VersionStatus } from '../../contracts/chain.js';
 import {
   type ChainId,
   type ChainKey,
@@ -24,9 +24,13 @@ export type OpenedChain = ChainKey & {
   head: SessionId | null;
 };
 
+/** What a version is called as shipped, and where its status is left alone. */
+export const shippedStatus: VersionStatus = { succeeded: 'deployed', failed: 'failed' };
+export const noStatus: VersionStatus = { succeeded: null, failed: null };
+
 /** The steps that ship. */
 export const plan: PlannedStep[] = [
-  { name: 'build', kind: 'work', role: 'build' },
+  { name: 'build', kind: 'work', role: 'build', critical: true },
   { name: 'metadata', kind: 'submission' },
   { name: 'docs', kind: 'work' },
   { name: 'compact', kind: 'compaction' },

@@ -10,14 +10,7 @@ import { type StepName, isClosed } from '../../contracts/steps.js';
 import { checkDefinition } from '../../definition/check.js';
 import { resolvePlan } from '../../definition/resolve-plan.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import {
-  type ChainEvent,
-  baseOf,
-  initialState,
-  reduce,
-  resultOf,
-  versionStatusOf,
-} from '../../workflows/reducer.js';
+import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
 
 /** What holds for every chain: for the runs that a workflow can make, and where it can, for any events in any order. */
@@ -299,25 +292,6 @@ describe('every run of a chain', () => {
         expect(
           state.steps.filter(({ kind, status }) => kind !== 'activity' && status === 'completed'),
         ).toEqual([]);
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  it('says deployed of a version whose build is committed and whose deploy is completed, where these are steps', () => {
-    fc.assert(
-      fc.property(run, (given) => {
-        const { state, expected } = play(given);
-        const names = given.steps.map(({ name }) => name);
-        const isBuilt = state.steps.some(({ step, status }) => step === 'build' && status === 'committed');
-        const isDeployed = !names.includes('deploy') || expected.completed.includes('deploy');
-        expect(versionStatusOf(resultOf(state), { succeeded: 'deployed', failed: 'failed' })).toBe(
-          names.includes('build') || names.includes('deploy')
-            ? (isBuilt || !names.includes('build')) && isDeployed
-              ? 'deployed'
-              : 'failed'
-            : null,
-        );
       }),
       { numRuns: 500 },
     );

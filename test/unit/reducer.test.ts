@@ -9,14 +9,7 @@ import type { StepName } from '../../contracts/steps.js';
 import { checkDefinition } from '../../definition/check.js';
 import { resolvePlan } from '../../definition/resolve-plan.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import {
-  type ChainEvent,
-  baseOf,
-  initialState,
-  reduce,
-  resultOf,
-  versionStatusOf,
-} from '../../workflows/reducer.js';
+import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
 
 const input: ChainInput = {
@@ -218,8 +211,6 @@ describe('an activity of the host', () => {
     attempts: 0,
     critical,
   });
-  const statusOf = (events: ChainEvent[]) =>
-    versionStatusOf(resultOf(run(events)), { succeeded: 'deployed', failed: 'failed' });
 
   it('is seen while it runs, is completed, and moves no head', () => {
     const running = run([...before, { type: 'stepStarted', step: 'deploy' }]);
@@ -245,43 +236,5 @@ describe('an activity of the host', () => {
       head: { sessionId: 's1' },
     });
     expect(ended.steps.map(({ status }) => status)).toEqual(['committed', 'failed', 'pending', 'pending']);
-  });
-
-  it('with the role deploy decides whether the version is deployed', () => {
-    expect(statusOf([...before, { type: 'activityEnded', step: 'deploy' }])).toBe('deployed');
-    expect(statusOf([...before, failed(false)])).toBe('failed');
-    expect(statusOf([...before, failed(true)])).toBe('failed');
-    expect(statusOf([...before, { type: 'stepCancelled', step: 'deploy' }])).toBe('failed');
-    expect(statusOf(before)).toBe('failed');
-  });
-
-  it('with the role deploy that is left out by the start leaves open whether the version is deployed', () => {
-    const statusOfPart = (events: ChainEvent[]) =>
-      versionStatusOf(resultOf(run(events)), { succeeded: 'deployed', failed: 'failed' }, true);
-    expect(statusOfPart([opened({}, ['build']), committed('build', 1, null)])).toBeNull();
-    expect(statusOfPart([opened({}, ['build'])])).toBe('failed');
-    const alone = opened({}, ['deploy']);
-    expect(statusOfPart([alone, { type: 'activityEnded', step: 'deploy' }])).toBe('deployed');
-    expect(statusOfPart([alone, failed(true)])).toBe('failed');
-    expect(statusOfPart([opened({}, ['docs']), committed('docs', 1, null)])).toBeNull();
-  });
-
-  it('without it decides nothing: the build does', () => {
-    const withoutDeploy = [opened({}, ['build', 'notify']), committed('build', 1, null)];
-    const notFailed: ChainEvent = { ...failed(false), step: 'notify' } as ChainEvent;
-    expect(statusOf(withoutDeploy)).toBe('deployed');
-    expect(statusOf([...withoutDeploy, notFailed])).toBe('deployed');
-    expect(
-      statusOf([
-        opened({}, ['build', 'notify']),
-        { type: 'stepFailed', step: 'build', failure, attempts: 1, critical: true },
-      ]),
-    ).toBe('failed');
-  });
-
-  it('changes nothing of a version whose chain neither builds nor deploys', () => {
-    const notifies = [opened({}, ['notify', 'docs'])];
-    expect(statusOf([...notifies, { type: 'activityEnded', step: 'notify' }])).toBeNull();
-    expect(statusOf([...notifies, { ...failed(true), step: 'notify' } as ChainEvent])).toBeNull();
   });
 });

@@ -1,0 +1,42 @@
+-- The steps of a chain that ends, as a caller says that they ended and as far as the tables bear it out: one is committed
+-- only with a committed attempt, completed only with a completed call, skipped only where a worker wrote down why. What is
+-- not borne out is pending. p_said is the caller's word, of whatever shape: {steps: [{step, status, attempts, reason, failure}]}.
+CREATE FUNCTION session_chain.ended_steps(p_chain session_chain.chains, p_said jsonb) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+  WITH planned AS (
+    SELECT p.n, p.step, said.step AS said,
+      CASE
+        WHEN said.step ->> 'status' = 'committed' AND committed.result IS NOT NULL THEN 'committed'
+        WHEN said.step ->> 'status' = 'completed' AND p.step ->> 'kind' = 'activity' AND EXISTS (
+          SELECT FROM session_chain.activity_steps s
+          WHERE s.chain = p_chain.id AND s.step = p.step ->> 'name' AND s.state = 'completed') THEN 'completed'
+        WHEN said.step ->> 'status' = 'skipped' AND p_chain.skipped ? (p.step ->> 'name') THEN 'skipped'
+        WHEN said.step ->> 'status' IN ('failed', 'cancelled', 'running', 'waiting') THEN said.step ->> 'status'
+        ELSE 'pending'
+      END AS status,
+      committed.result AS committed
+    FROM jsonb_array_elements(p_chain.plan) WITH ORDINALITY p (step, n)
+    LEFT JOIN LATERAL (SELECT s AS step FROM jsonb_path_query(p_said, '$.steps[*]') s
+      WHERE s ->> 'step' = p.step ->> 'name' LIMIT 1) said ON true
+    LEFT JOIN LATERAL (SELECT a.result FROM session_chain.attempts a
+      WHERE a.chain = p_chain.id AND a.step = p.step ->> 'name' AND a.state = 'committed'
+      ORDER BY a.round DESC LIMIT 1) committed ON true
+  ), ended AS (
+    SELECT n, step, said, status, status IN ('committed', 'completed', 'skipped') AS is_done,
+      CASE WHEN status = 'committed' THEN committed ELSE '{}' END AS result
+    FROM planned
+  )
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'step', step -> 'name', 'kind', step -> 'kind', 'status', status,
+      'attempts', coalesce(result -> 'attempt', jsonb_path_query_first(said, '$.attempts ? (@.type() == "number")'), '0'),
+      'oldSessionId', result -> 'oldSessionId', 'newSessionId', result -> 'newSessionId',
+      'turns', coalesce(result -> 'turns', '0'),
+      'usage', coalesce(result -> 'usage',
+        '{"inputTokens": 0, "outputTokens": 0, "cacheReadTokens": 0, "cacheWriteTokens": 0}'),
+      'costUsd', coalesce(result -> 'costUsd', '0'), 'durationMs', coalesce(result -> 'durationMs', '0'))
+    || jsonb_strip_nulls(jsonb_build_object(
+      'role', step -> 'role',
+      'reason', CASE WHEN status = 'skipped' THEN p_chain.skipped -> (step ->> 'name') WHEN NOT is_done THEN said -> 'reason' END,
+      'failure', CASE WHEN NOT is_done THEN said -> 'failure' END)) ORDER BY n), '[]')
+  FROM ended;
+$$;

@@ -1,0 +1,16 @@
+-- What `project_versions.status` becomes by the steps of a chain as they ended; null leaves it alone, as a chain does that
+-- neither builds nor deploys. Where the definition has a step that deploys (p_deploys), that one says whether the version is
+-- deployed, and a chain without it at most that the build failed.
+CREATE FUNCTION session_chain.version_status(p_steps jsonb, p_deploys boolean, p_succeeded text, p_failed text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+    WHEN build IS NULL AND deploy IS NULL THEN NULL
+    WHEN build <> 'committed' THEN p_failed
+    WHEN deploy IS NOT NULL THEN CASE WHEN deploy = 'completed' THEN p_succeeded ELSE p_failed END
+    WHEN p_deploys THEN NULL
+    ELSE p_succeeded
+  END
+  FROM (SELECT max(s ->> 'status') FILTER (WHERE s ->> 'role' = 'build') AS build,
+          max(s ->> 'status') FILTER (WHERE s ->> 'role' = 'deploy') AS deploy
+        FROM jsonb_array_elements(p_steps) s) of_role;
+$$;
