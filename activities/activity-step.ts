@@ -1,19 +1,19 @@
 import { Context } from '@temporalio/activity';
 import type { BeginActivityInput, BegunActivity, EndActivityInput } from '../contracts/chain.js';
-import { requireChain } from '../storage/chains/chains.js';
+import { chainOfStep } from '../storage/chains/chains.js';
 import { beginActivityStep, endActivityStep } from '../storage/operations/activity-steps.js';
 import type { ActivityDependencies } from './dependencies.js';
 
-/** Journals that an activity of the host is about to be called, and says with what. Throws FENCED. */
+/** Journals that an activity of the host is about to be called, and says with what. Throws FENCED, DATABASE_WENT_BACK. */
 export async function beginActivity(
   { pool }: Pick<ActivityDependencies, 'pool'>,
   input: BeginActivityInput,
 ): Promise<BegunActivity> {
   const { projectId, versionId, buildId, chainId, ticket, step, round, plan, head } = input;
   const { activity, taskQueue, role = null } = plan;
-  const { workspace } = await requireChain(pool, input);
+  const { workspace } = await chainOfStep(pool, input);
   const begun = await beginActivityStep(pool, {
-    ...{ projectId, chainId, ticket, step, round, role, activity, taskQueue },
+    ...{ projectId, versionId, chainId, ticket, step, round, role, activity, taskQueue },
     ...head,
     scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
   });

@@ -16,8 +16,10 @@ import {
   beginOperation,
   endOperation,
   journalFork,
+  lostRow,
   quarantineParent,
 } from '../storage/operations/operations.js';
+import type { TranscriptStore } from '../storage/transcripts/store.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { type EarlierWork, findEarlierWork } from './evidence.js';
 import { AttemptError } from './failures.js';
@@ -73,6 +75,8 @@ export interface DoneOperation {
   value?: Record<string, unknown>;
   warnings: string[];
   spent: AttemptMetrics;
+  /** How many appends the attempt's own session got. */
+  appends: number;
 }
 
 /**
@@ -91,6 +95,7 @@ export async function perform<Stored, Outcome>(
   const { attempt } = begun;
   const hold = holdAttempt(deps, attempt, { chainId: operation.chainId, begunAtMs, ...times });
   const ledger = { spent: nothingSpent };
+  const store = deps.createTranscriptStore(operation.projectId);
   try {
     const hint = begun.earlier.length > 1 ? await operation.hint?.() : null;
     const earlier = await findEarlierWork(deps, operation, begun.earlier, hint);
@@ -99,14 +104,14 @@ export async function perform<Stored, Outcome>(
     const done =
       earlier?.evidence.kind === 'finished'
         ? await adopt(deps, attempt, earlier)
-        : await run(deps, operation, { attempt, earlier, beat, hold, ledger });
+        : await run(deps, operation, { attempt, earlier, beat, hold, ledger, store });
     return await whenDatabaseAnswers(hold.signal, async () => {
       // This run tells the prices that those of a killed one are worked out from.
       if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
       return await operation.commit(done);
     });
   } catch (error) {
-    return await endedWithout(deps, operation, { attempt, hold, ledger }, error);
+    return await endedWithout(deps, operation, { attempt, hold, ledger, store }, error);
   } finally {
     hold.release();
   }
@@ -147,6 +152,7 @@ async function adopt(
     ...(value === undefined ? {} : { value }),
     warnings: [],
     spent: nothingSpent,
+    appends: 0,
   };
 }
 
@@ -157,6 +163,7 @@ interface RunningAttempt {
   hold: Hold;
   /** What the attempt has spent so far, whether it comes to a commit or not. */
   ledger: { spent: AttemptMetrics };
+  store: TranscriptStore;
 }
 
 /** Often enough for a copy of them that is kept for an hour. */
@@ -165,7 +172,7 @@ const refreshFilesMs = 20 * 60_000;
 async function run<Stored>(
   deps: ActivityDependencies,
   operation: AgentOperation<Stored, unknown>,
-  { attempt, earlier, beat, hold, ledger }: RunningAttempt,
+  { attempt, earlier, beat, hold, ledger, store }: RunningAttempt,
 ): Promise<DoneOperation> {
   const { task, model, onText, onFiles } = operation;
   const limits = await operation.limits();
@@ -188,7 +195,7 @@ async function run<Stored>(
       mode: operation.mode,
       sessionId: attempt.sessionId,
       baseSessionId: parentSessionId,
-      store: deps.createTranscriptStore(operation.projectId),
+      store,
       prompt: operation.message(attempt),
       ...(earlier && goesOn ? { earlierEntries: earlier.own, earlierBySubagents: earlier.bySubagents } : {}),
       instructionKind: operation.instructionKind,
@@ -220,6 +227,7 @@ async function run<Stored>(
     ...(value === undefined ? {} : { value }),
     warnings: result.warnings,
     spent: ledger.spent,
+    appends: store.appends(attempt.sessionId),
   };
 }
 
@@ -241,12 +249,17 @@ async function whenDatabaseAnswers<Result>(
 
 /** Records how an attempt ended that committed nothing, and tells the workflow: that it waits, or that it failed. */
 async function endedWithout<Outcome>(
-  { pool, log }: ActivityDependencies,
-  { waits }: Pick<AgentOperation<never, Outcome>, 'waits'>,
-  { attempt, hold, ledger }: Pick<RunningAttempt, 'attempt' | 'hold' | 'ledger'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'log'>,
+  { waits, operation }: Pick<AgentOperation<never, Outcome>, 'waits' | 'operation'>,
+  { attempt, hold, ledger, store }: Omit<RunningAttempt, 'earlier' | 'beat'>,
   error: unknown,
 ): Promise<Outcome> {
-  const failure = classify(toSessionChainError(error), hold);
+  const { pool, log } = deps;
+  const seen = classify(toSessionChainError(error), hold);
+  // Whatever it looks like, where a row is gone that is why.
+  const lost =
+    seen.code === 'CANCELLED' ? null : await lostBy(deps, attempt, operation.kind === 'step', store);
+  const failure = lost ?? seen;
   const spent = error instanceof AgentRunError ? metricsOf(error.spent) : ledger.spent;
   const end = { failure: toFailure(failure), spent };
   if (failure.code === 'MODEL_UNAVAILABLE' && waits) {
@@ -263,6 +276,20 @@ async function endedWithout<Outcome>(
     log.warn({ err: cause, attemptId: attempt.attemptId }, 'The end of the attempt could not be recorded.');
   }
   throw new AttemptError(failure, attempt.attempt);
+}
+
+async function lostBy(
+  { pool, log }: Pick<ActivityDependencies, 'pool' | 'log'>,
+  attempt: Attempt,
+  ofChain: boolean,
+  store: TranscriptStore,
+): Promise<SessionChainError | null> {
+  try {
+    return await lostRow(pool, attempt, { ofChain, appends: store.appends(attempt.sessionId) });
+  } catch (error) {
+    log.warn({ err: error, attemptId: attempt.attemptId }, 'What the attempt lacks could not be read.');
+    return null;
+  }
 }
 
 function metricsOf(spent: AgentSpend): AttemptMetrics {

@@ -3,7 +3,7 @@ import type { ChainRun } from '../contracts/chain-runs.js';
 import type { OpenInput, OpenResult } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { resolvePlan } from '../definition/resolve-plan.js';
-import { type OpenOptions, openChain, requireChain } from '../storage/chains/chains.js';
+import { type OpenOptions, chainOfRun, openChain } from '../storage/chains/chains.js';
 import { wakeNext } from '../storage/chains/queue.js';
 import { nearestValidAncestor, recoveryWarning } from '../storage/heads/recovery.js';
 import type { ActivityDependencies } from './dependencies.js';
@@ -20,10 +20,11 @@ export async function open(
   const { workflowExecution } = Context.current().info;
   if (!workflowExecution) throw new Error('The activity open belongs to a workflow.');
   const { workflowId, runId } = workflowExecution;
-  const { steps } = await requireChain(deps.pool, input);
+  const { steps } = await chainOfRun(deps.pool, input);
   const { plan, reset } = resolvePlan(deps.definition, input.overrides, steps);
   const opener = { runId, home: await deps.chainRuns.home(), ticket: input.ticket };
   const options: OpenOptions = {
+    opening: input.opening ?? 1,
     plan: plan.steps.map(({ name, kind, role, critical }) => ({
       name,
       kind,

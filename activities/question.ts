@@ -122,9 +122,9 @@ export async function answerQuestion(
           return (text, message) => stream.add(text, message);
         },
         stored: ({ seq }) => ({ kind: seq === undefined ? 'side_branch' : 'transition' }),
-        commit: async ({ attempt, sessionId, parentSessionId, baseSessionId, text, spent }) => {
+        commit: async ({ attempt, sessionId, parentSessionId, baseSessionId, text, spent, appends }) => {
           const { outcome } = await commitOperation(deps.pool, {
-            ...{ attempt, parentSessionId },
+            ...{ attempt, parentSessionId, appends },
             source: 'chat_plan',
             newSessionId: sessionId,
             metrics: spent,

@@ -5,7 +5,7 @@ import { SessionChainError, failureOfCode } from '../contracts/failures.js';
 import { firstMoveOf } from '../contracts/origin.js';
 import { inputDigest, stepOfDigest } from '../definition/digest.js';
 import { promptFor } from '../definition/prompt.js';
-import { type ChainRow, noteSkipped, noteWaiting, requireChain } from '../storage/chains/chains.js';
+import { type ChainRow, chainOfStep, noteSkipped, noteWaiting } from '../storage/chains/chains.js';
 import { chainSpend } from '../storage/ledger/ledger.js';
 import {
   commitOperation,
@@ -33,7 +33,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const { projectId, versionId, buildId, chainId, ticket, step, round, mode, plan } = input;
     const definition = stepOfDigest(deps.definition, { name: step, digest: plan.digest });
     if (!definition) return await leaveToOthers(deps, input);
-    const chain = await requireChain(deps.pool, input);
+    const chain = await chainOfStep(deps.pool, input);
     const isCommitted = async () => (await committedStep(deps.pool, input)) !== null;
     const skipped = await reasonToSkip(deps, input, isCommitted);
     if (skipped) {
@@ -65,6 +65,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
         kind: 'step',
         ...{ chainId, ticket, step, round },
         role: ('role' in definition && definition.role) || null,
+        headSessionId: input.head.sessionId,
         baseSessionId: input.baseSessionId,
         scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
       },
@@ -138,7 +139,7 @@ async function commitStep(
   { pool }: ActivityDependencies,
   input: StepInput,
   { origin }: ChainRow,
-  { attempt, sessionId, parentSessionId, value, warnings, spent }: DoneOperation,
+  { attempt, sessionId, parentSessionId, value, warnings, spent, appends }: DoneOperation,
   column: string | undefined,
 ): Promise<CommittedStep> {
   // The result counts what earlier attempts took as well.
@@ -164,7 +165,7 @@ async function commitStep(
     warnings,
   };
   const committed = await commitOperation<CommittedStep>(pool, {
-    ...{ attempt, parentSessionId, result },
+    ...{ attempt, parentSessionId, result, appends },
     source: firstMoveOf(origin, input.head) ?? input.step,
     newSessionId: sessionId,
     metrics: spent,

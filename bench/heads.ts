@@ -150,10 +150,10 @@ async function grow(pool: Pool): Promise<void> {
      SELECT 'grown-v' || n, 'grown-' || (n % 1000 + 1), 'deployed' FROM generate_series(1, 10000) n`,
   );
   await pool.query(
-    `INSERT INTO session_chain.chains (project_id, version_id, build_id, run_id, ticket, mode, steps, workspace, status, result,
-       opened_at, closed_at)
-     SELECT 'grown-' || (n % 1000 + 1), 'grown-v' || n, 'grown-v' || n, 'run', nextval('session_chain.tickets'), 'initial',
-       '{build}', '/nowhere', 'completed', '{"status": "completed"}', now(), now() FROM generate_series(1, 10000) n`,
+    `INSERT INTO session_chain.chains (project_id, version_id, build_id, run_id, ticket, last_ticket, mode, steps, workspace, status,
+       result, opened_at, closed_at)
+     SELECT 'grown-' || (n % 1000 + 1), 'grown-v' || n, 'grown-v' || n, 'run', n, n, 'initial', '{build}', '/nowhere',
+       'completed', '{"status": "completed"}', now(), now() FROM generate_series(1, 10000) n`,
   );
   await pool.query(
     `INSERT INTO session_transitions (project_id, old_session_id, new_session_id, source, seq, prev_seq)

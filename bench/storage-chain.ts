@@ -60,7 +60,7 @@ export async function begin(
     leaseMs: 0,
     operation: {
       kind: 'step',
-      ...{ chainId, ticket, step, round: 1, role, baseSessionId },
+      ...{ chainId, ticket, step, round: 1, role, headSessionId: baseSessionId, baseSessionId },
       scheduledAtMs: Date.now(),
     },
   });

@@ -41,6 +41,8 @@ const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   VERSION_NOT_FOUND: 'notFound',
   VERSION_OF_ANOTHER_PROJECT: 'badInput',
   CHAIN_NOT_FOUND: 'notFound',
+  REQUEST_LOST: 'endedBadly',
+  DATABASE_WENT_BACK: 'endedBadly',
   CHAIN_TERMINATED: 'endedBadly',
   CHAT_NOT_FOUND: 'notFound',
   CHAT_BUSY: 'conflict',

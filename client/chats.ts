@@ -29,7 +29,13 @@ import {
   parseMessageId,
   parseProjectId,
 } from '../contracts/ids.js';
-import { failQuestion, listQuestions, readQuestion, recordQuestion } from '../storage/questions/questions.js';
+import {
+  type NewQuestion,
+  failQuestion,
+  listQuestions,
+  readQuestion,
+  recordQuestion,
+} from '../storage/questions/questions.js';
 import { readHead } from '../storage/heads/heads.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
@@ -126,14 +132,15 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
   const request = parseRequest(unchecked);
   const { workspace } = request;
   if (workspace !== undefined && workspaceRoots) await resolveWorkspace(workspace, workspaceRoots);
-  const question = await recordQuestion(pool, {
+  const asked: NewQuestion = {
     projectId: parseProjectId(request.projectId),
     chatId: parseChatId(request.chatId ?? request.projectId),
     messageId: parseMessageId(request.messageId ?? randomUUID()),
     question: request.text,
     when: request.when ?? 'now',
     ...(workspace === undefined ? {} : { workspace }),
-  });
+  };
+  const question = await recordQuestion(pool, asked);
   if (question.state === 'answered') return replyOf(question, true);
   const watching = new AbortController();
   const watched =
@@ -141,7 +148,7 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
     // A caller that cannot watch the reply being written still gets it.
     followReply(pool, question.questionId, asking.onChunk, watching.signal).catch(() => undefined);
   try {
-    return replyOf(await untilEnded(options, question, asking.signal), false);
+    return replyOf(await untilEnded(options, asked, question, asking.signal), false);
   } finally {
     watching.abort();
     await watched;
@@ -163,6 +170,7 @@ const maxRefusals = 20;
 /** Asks the chat's workflow, which starts where it does not run, until the question is answered or has failed. Its row says how. */
 async function untilEnded(
   options: ChatsOptions,
+  asked: NewQuestion,
   question: Question,
   signal: AbortSignal | undefined,
 ): Promise<Question> {
@@ -170,7 +178,10 @@ async function untilEnded(
   for (;;) {
     const answer = await updateWithStart(options, question, signal);
     if (answer !== 'again') refusals += 1;
-    const now = (await readQuestion(options.pool, question.questionId)) ?? question;
+    // Its row may be gone: deleted, or lost by a database that went back to an earlier state. Then it is asked anew.
+    const now =
+      (await readQuestion(options.pool, question.questionId)) ?? (await recordQuestion(options.pool, asked));
+    question = now;
     if (now.state === 'answered') return now;
     if (now.state === 'failed' && now.failure && answer === 'failed') {
       throw new SessionChainError(now.failure.code, now.failure.message, now.failure.remedy);

@@ -25,7 +25,10 @@ export interface ChainActivities {
   beginActivity(input: BeginActivityInput): Promise<BegunActivity>;
   /** Journals how an activity of the host ended. */
   endActivity(input: EndActivityInput): Promise<void>;
-  /** Closes the chain, frees the project and wakes the next. Writes nothing when the chain is no longer this run's. */
+  /**
+   * Closes the chain, frees the project and wakes the next. Writes nothing when the chain is no longer this run's. Fails with
+   * DATABASE_WENT_BACK for a completed chain whose ticket or head the database does not know.
+   */
   commit(input: CloseInput): Promise<void>;
 }
 

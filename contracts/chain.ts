@@ -74,6 +74,8 @@ export interface OpenInput extends ChainKey {
   chainId: ChainId;
   /** The ticket that the chain drew when it asked before; null when it has none. */
   ticket: number | null;
+  /** From 2: the chain was open before, and the database went back since. */
+  opening?: number;
   overrides: ChainOverrides[];
   recover?: boolean;
 }

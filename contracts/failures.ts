@@ -51,6 +51,19 @@ const failures = {
     retryable: false,
     remedy: 'Start the chain first, or check project, version and build id.',
   },
+  REQUEST_LOST: {
+    summary:
+      'What was asked for is no longer in the database: its row was deleted, or the database went back to before it.',
+    retryable: false,
+    remedy:
+      'Ask again, with the same build id or message id; what the database knows to be done is not repeated.',
+  },
+  DATABASE_WENT_BACK: {
+    summary: 'The database went back to an earlier state: it lacks what it had confirmed.',
+    retryable: false,
+    remedy:
+      'No action needed: the work goes on from what the database knows, and what it lost is done again.',
+  },
   CHAIN_TERMINATED: {
     summary: 'The workflow ended without closing its chain.',
     retryable: false,

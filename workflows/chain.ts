@@ -14,6 +14,7 @@ import {
 import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
 import type {
   ChainInput,
+  ChainPolicy,
   ChainResult,
   ChainState,
   Head,
@@ -21,7 +22,7 @@ import type {
   QueuedChain,
   StepInput,
 } from '../contracts/chain.js';
-import { failureOfCode } from '../contracts/failures.js';
+import { type FailureCode, failureOfCode } from '../contracts/failures.js';
 import { type AgentStepPlan, type StepPlan, payloadVersion } from '../contracts/plan.js';
 import { queries, signals } from '../temporal/names.js';
 import { callHostActivity } from './activity-step.js';
@@ -65,8 +66,9 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     runsStep: () => state.steps.some(({ status }) => status === 'running' || status === 'waiting'),
   });
 
-  try {
-    const opened = await takeProject(input, (queued) => {
+  async function work(opening: number): Promise<void> {
+    if (opening > 1) await sleep(pauseBefore(opening, input.policy));
+    const opened = await takeProject(input, opening, (queued) => {
       ticket = queued.ticket;
       apply({ type: 'queued', queued });
     });
@@ -80,14 +82,30 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
       if (ended.type === 'stepCancelled') apply({ type: 'failed', failure: cancelled });
       if (state.failure) break;
     }
-  } catch (error) {
-    apply({ type: 'failed', failure: isCancellation(error) ? cancelled : failureOf(error) });
   }
 
-  const result = resultOf(state);
-  await CancellationScope.nonCancellable(() =>
-    databaseActivities(input).commit({ ...keyOf(input), ticket, result }),
-  );
+  async function close(result: ChainResult): Promise<void> {
+    await CancellationScope.nonCancellable(() =>
+      databaseActivities(input).commit({ ...keyOf(input), ticket, result }),
+    );
+  }
+
+  let result: ChainResult | undefined;
+  for (let opening = 1; !result; opening += 1) {
+    try {
+      await work(opening).catch((error: unknown) => {
+        if (hasWentBack(error)) throw error;
+        apply({ type: 'failed', failure: isCancellation(error) ? cancelled : failureOf(error) });
+      });
+      await close(resultOf(state));
+      result = resultOf(state);
+    } catch (error) {
+      if (!hasWentBack(error)) throw error;
+      // What the chain knows is not true any more: it asks for the project as a chain that never had it.
+      ticket = null;
+      apply({ type: 'wentBack' });
+    }
+  }
   setCurrentDetails(chainDetails(result));
   await chats.chainEnded();
   if (result.status === 'cancelled') throw new CancelledFailure(cancelled.message);
@@ -100,8 +118,25 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
 
 const cancelled = failureOfCode('CANCELLED');
 
+/** Whether the database no longer knows what it had confirmed to the chain. */
+function hasWentBack(error: unknown): boolean {
+  return failureOf(error).code === 'DATABASE_WENT_BACK';
+}
+
+/**
+ * How long a chain waits before it opens again: an agent of which no row is left is dead by then. Longer from time to time,
+ * so that a database that goes back for ever costs little.
+ */
+function pauseBefore(opening: number, { heartbeatTimeoutMs, killGraceMs }: ChainPolicy): number {
+  return (heartbeatTimeoutMs + killGraceMs) * 2 ** Math.min(opening - 2, 6);
+}
+
 /** Asks for the project until it is ours: at every hint, and ever more seldom without one. */
-async function takeProject(input: ChainInput, onQueued: (queued: QueuedChain) => void): Promise<OpenedChain> {
+async function takeProject(
+  input: ChainInput,
+  opening: number,
+  onQueued: (queued: QueuedChain) => void,
+): Promise<OpenedChain> {
   let hinted = false;
   setHandler(projectFree, () => void (hinted = true), {
     description: 'A hint that the project may be free; the chain asks again.',
@@ -113,6 +148,7 @@ async function takeProject(input: ChainInput, onQueued: (queued: QueuedChain) =>
     const answer = await databaseActivities(input).open({
       ...keyOf(input),
       ticket,
+      ...(opening > 1 ? { opening } : {}),
       overrides: input.overrides,
       ...(input.recover ? { recover: true } : {}),
     });
@@ -160,17 +196,31 @@ async function runStep(
     }
   } catch (error) {
     const failure = failureOf(error);
-    if (isCancellation(error) || failure.code === 'CANCELLED') return { type: 'stepCancelled', step };
-    // A fenced step belongs to a chain that was taken over: it has no right to go on, optional or not.
-    if (failure.code === 'FENCED' || failure.code === 'PAYLOAD_UNKNOWN') throw error;
+    if (endsRun.has(failure.code)) throw error;
     // The last try may have committed though its answer was lost.
-    const committed = await databaseActivities(input).committedStep(call);
+    const committed = await CancellationScope.nonCancellable(() =>
+      databaseActivities(input).committedStep(call),
+    );
     if (committed) return { type: 'stepEnded', result: committed };
-    // The steps to come would fork the same lost session; the next start of the chain goes on from an ancestor.
-    const isLost = failure.code === 'SESSION_NOT_IN_STORE';
-    return { type: 'stepFailed', step, failure, attempts: attemptOf(error), critical: critical || isLost };
+    if (isCancellation(error) || failure.code === 'CANCELLED') return { type: 'stepCancelled', step };
+    const isCritical = critical || endsChain.has(failure.code);
+    return { type: 'stepFailed', step, failure, attempts: attemptOf(error), critical: isCritical };
   }
 }
+
+/** After these nothing is to be asked for the step. A chain that was taken over has no right to go on, optional step or not. */
+const endsRun: ReadonlySet<FailureCode> = new Set(['FENCED', 'PAYLOAD_UNKNOWN', 'DATABASE_WENT_BACK']);
+
+/**
+ * What fails with these fails every step to come as well: its row is gone, or they would fork the same lost session, where the
+ * next start of the chain goes on from an ancestor.
+ */
+const endsChain: ReadonlySet<FailureCode> = new Set([
+  'PROJECT_NOT_FOUND',
+  'VERSION_NOT_FOUND',
+  'REQUEST_LOST',
+  'SESSION_NOT_IN_STORE',
+]);
 
 // Database activities take milliseconds and must succeed in the end: a chain that cannot reach Postgres waits visibly
 // at `open` or `commit`. 1 s doubling to 1 min, without end.

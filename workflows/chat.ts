@@ -70,19 +70,8 @@ export async function chat(input: ChatInput): Promise<void> {
       running = questionId;
       ready.shift();
       showDetails();
-      for (let tries = 0; ;) {
-        const result = await agentActivities(input, tries).answerQuestion({
-          version: payloadVersion,
-          projectId: input.projectId,
-          chatId: input.chatId,
-          questionId,
-          limits: policy.limits,
-          killGraceMs: policy.killGraceMs,
-        });
-        if (!('waitMs' in result)) return 'answered';
-        tries += result.tries;
-        await sleep(result.waitMs);
-      }
+      await answer(input, questionId);
+      return 'answered';
     } catch (error) {
       const failure = failureOf(error);
       await CancellationScope.nonCancellable(() =>
@@ -169,6 +158,26 @@ export async function chat(input: ChatInput): Promise<void> {
     ...input,
     pending: [...questions.values()].map(({ question }) => question),
   });
+}
+
+/** Has a question answered; anew, for so often as it may be tried, where the database went back and lost the attempt. */
+async function answer(input: ChatInput, questionId: string): Promise<void> {
+  const { projectId, chatId, policy } = input;
+  const { limits, killGraceMs } = policy;
+  for (let tries = 0; ;) {
+    try {
+      const result = await agentActivities(input, tries).answerQuestion({
+        version: payloadVersion,
+        ...{ projectId, chatId, questionId, limits, killGraceMs },
+      });
+      if (!('waitMs' in result)) return;
+      tries += result.tries;
+      await sleep(result.waitMs);
+    } catch (error) {
+      tries += 1;
+      if (failureOf(error).code !== 'DATABASE_WENT_BACK' || tries >= limits.maxAttempts) throw error;
+    }
+  }
 }
 
 /** Waits until the question may read the project's session. A chain's answer makes it look; the database decides. */

@@ -25,6 +25,7 @@ export type ChainEvent =
   | { type: 'activityEnded'; step: StepName }
   | { type: 'stepFailed'; step: StepName; failure: Failure; attempts: number; critical: boolean }
   | { type: 'stepCancelled'; step: StepName }
+  | { type: 'wentBack' }
   | { type: 'failed'; failure: Failure };
 
 export function initialState({ projectId, versionId, buildId, mode }: ChainInput): ChainState {
@@ -72,7 +73,7 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
         origin,
         resumedFrom: describeOrigin(origin, baseSessionId),
         steps: plan.steps.map(pendingStep),
-        warnings: [...state.warnings, ...warnings],
+        warnings: union(state.warnings, warnings),
       };
     }
     case 'stepStarted':
@@ -101,11 +102,32 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
     }
     case 'stepCancelled':
       return withStep(state, event.step, { status: 'cancelled' });
+    case 'wentBack': {
+      // Of the steps, everything is told again once the chain has opened again.
+      const ofSteps = (warning: string) => state.steps.some(({ step }) => warning.startsWith(`${step}: `));
+      const { failure: _, ...rest } = state;
+      return {
+        ...rest,
+        status: 'queued',
+        steps: [],
+        warnings: union(
+          state.warnings.filter((warning) => !ofSteps(warning)),
+          [wentBackWarning],
+        ),
+      };
+    }
     case 'failed':
       return { ...state, failure: event.failure };
     default:
       return assertNever(event);
   }
+}
+
+const wentBackWarning =
+  'The database went back to an earlier state: the chain opened again, and the steps that the database had lost were run again.';
+
+function union(some: string[], more: string[]): string[] {
+  return [...new Set([...some, ...more])];
 }
 
 /** How the chain ended, once nothing more will happen to it. */

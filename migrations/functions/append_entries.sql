@@ -1,12 +1,13 @@
 -- Stores one append and returns its ordinal. p_digests and p_texts are its entries in order, then the patch if there is one
 -- (p_patched); the texts are joined by U+0003, because an array literal of much JSON costs 20 times the time.
--- p_context_tokens is the size of the context after it, null where the append does not tell it.
+-- p_context_tokens is the size of the context after it, null where the append does not tell it. p_after is how many appends
+-- its writer knows that the session holds; null for one that it knows nothing of, and that this append may make.
 -- The first statement locks the session's row, so that appends of one session follow each other and none passes a seal:
--- SC001 says that the session is sealed. A unique violation of transcript_batches_append_key says that this append was
+-- SC001 says that the session is sealed, SC002 that it holds fewer than p_after appends: the database went back. A unique violation of transcript_batches_append_key says that this append was
 -- stored before.
 CREATE FUNCTION session_chain.append_entries(
   p_project text, p_session text, p_subpath text, p_append_id uuid, p_digests bytea[], p_texts text,
-  p_patched boolean, p_messages integer, p_bytes bigint, p_context_tokens bigint)
+  p_patched boolean, p_messages integer, p_bytes bigint, p_context_tokens bigint, p_after integer)
 RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -18,8 +19,10 @@ DECLARE
 BEGIN
   INSERT INTO session_chain.sessions AS s
     (project_id, session_id, batches, entries, messages, appended_bytes, context_tokens, appended_at)
-  VALUES (p_project, p_session, 1, v_main * v_entries, v_main * p_messages, p_bytes, coalesce(p_context_tokens, 0),
-    clock_timestamp())
+  SELECT p_project, p_session, 1, v_main * v_entries, v_main * p_messages, p_bytes, coalesce(p_context_tokens, 0),
+    clock_timestamp()
+  WHERE p_after IS NULL
+    OR EXISTS (SELECT FROM session_chain.sessions k WHERE k.project_id = p_project AND k.session_id = p_session)
   ON CONFLICT (project_id, session_id) DO UPDATE SET
     batches = s.batches + 1,
     entries = s.entries + excluded.entries,
@@ -27,9 +30,14 @@ BEGIN
     appended_bytes = s.appended_bytes + excluded.appended_bytes,
     context_tokens = coalesce(p_context_tokens, s.context_tokens),
     appended_at = clock_timestamp()
-    WHERE s.sealed_at IS NULL
+    WHERE s.sealed_at IS NULL AND s.batches >= coalesce(p_after, 0)
   RETURNING s.id, s.batches INTO v_session, v_ordinal;
   IF NOT FOUND THEN
+    PERFORM 1 FROM session_chain.sessions s
+      WHERE s.project_id = p_project AND s.session_id = p_session AND s.sealed_at IS NOT NULL;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'session % of project % holds fewer than % appends', p_session, p_project, p_after USING ERRCODE = 'SC002';
+    END IF;
     RAISE EXCEPTION 'session % of project % is sealed', p_session, p_project USING ERRCODE = 'SC001';
   END IF;
 

@@ -1,17 +1,23 @@
 -- Journals that a step of a chain which is an activity of the host is about to be called with a head. Every call of one
--- (chain, step, round) has the same key. `completed`: it was called with success before. `fenced` refuses what does not
--- present the ticket under which the chain holds the project, and a try that is older than the newest. A repeated try, whose
--- answer was lost, is the same call.
+-- (chain, step, round) has the same key. `completed`: it was called with success before. The chain presents its ticket and its
+-- head; see chain_standing for what is refused. `fenced` refuses as well a try that is older than the newest. A repeated try,
+-- whose answer was lost, is the same call.
 CREATE FUNCTION session_chain.begin_activity(
   p_project text, p_chain bigint, p_ticket bigint, p_step text, p_round integer, p_role text, p_activity text,
   p_task_queue text, p_session text, p_seq bigint, p_scheduled_at timestamptz)
 RETURNS TABLE (outcome text, key uuid)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+  v_standing text;
 BEGIN
   PERFORM 1 FROM projects p WHERE p.project_id = session_chain.project_key(p_project) FOR NO KEY UPDATE;
-  PERFORM 1 FROM session_chain.holder_of(p_project) c WHERE c.id = p_chain AND c.ticket = p_ticket;
-  IF NOT FOUND OR EXISTS (SELECT FROM session_chain.activity_steps s
+  v_standing := session_chain.chain_standing(p_project, p_chain, p_ticket, p_session);
+  IF v_standing <> 'holds' THEN
+    RETURN QUERY SELECT v_standing, NULL::uuid;
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM session_chain.activity_steps s
       WHERE s.chain = p_chain AND s.step = p_step AND s.round = p_round AND s.ticket = p_ticket
         AND s.scheduled_at > p_scheduled_at) THEN
     RETURN QUERY SELECT 'fenced', NULL::uuid;

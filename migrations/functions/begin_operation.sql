@@ -1,9 +1,9 @@
 -- Begins an attempt of an operation, before any money is spent.
 --
 -- In a chain (p_chain): it works on p_base and carries the epoch that it raises, so that nothing else moves the head; every
--- open attempt of the chain is stopped and ended first. `fenced` refuses what does not present the ticket under which the
--- chain holds the project, and what comes late: a try that is older than the newest of its step, and a step after which
--- another step has begun. Version and build are the chain's. head_* is what the last transition made the head, so that the
+-- open attempt of the chain is stopped and ended first. It presents its ticket, and in p_while_head the head that it knows;
+-- see chain_standing for what is refused then. `fenced` refuses as well what comes late: a try that is older than the newest
+-- of its step, and a step after which another step has begun. Version and build are the chain's. head_* is what the last transition made the head, so that the
 -- commit is fenced where the head was moved outside meanwhile; head_is_whole is null.
 --
 -- Outside a chain (a question, a recorded operation, an import, a recovery): p_build names the operation and p_step is its
@@ -35,6 +35,7 @@ DECLARE
   v_owner text;
   v_planned text[];
   v_open bigint[];
+  v_standing text;
   v_head record;
   v_base text := p_base;
   v_session text := coalesce(p_session, gen_random_uuid()::text);
@@ -71,10 +72,16 @@ BEGIN
   END IF;
 
   IF p_chain IS NOT NULL THEN
+    v_standing := session_chain.chain_standing(p_project, p_chain, p_ticket, p_while_head);
+    IF v_standing <> 'holds' THEN
+      outcome := v_standing;
+      version_id := v_chain.version_id;
+      RETURN NEXT;
+      RETURN;
+    END IF;
     v_planned := ARRAY(SELECT s ->> 'name' FROM jsonb_array_elements(v_chain.plan) WITH ORDINALITY AS planned (s, n) ORDER BY n);
     -- Temporal's clock may jump: it is asked only about tries of one step under one ticket. Between steps their order counts.
-    IF v_chain.status IS NULL OR v_chain.status NOT IN ('running', 'waiting') OR v_chain.ticket IS DISTINCT FROM p_ticket
-       OR (v_newest.ticket = p_ticket AND v_newest.scheduled_at > p_scheduled_at)
+    IF (v_newest.ticket = p_ticket AND v_newest.scheduled_at > p_scheduled_at)
        OR EXISTS (SELECT FROM session_chain.attempts a
          WHERE a.chain = p_chain AND a.ticket = p_ticket
            AND CASE WHEN a.step = p_step THEN a.round > p_round
@@ -133,9 +140,9 @@ BEGIN
 
   INSERT INTO session_chain.sessions (project_id, session_id, parent_session_id) VALUES (p_project, v_session, v_base)
     ON CONFLICT DO NOTHING;
-  INSERT INTO session_chain.attempts (project_id, version_id, build_id, chain, ticket, step, round, role, attempt, session_id,
+  INSERT INTO session_chain.attempts (id, project_id, version_id, build_id, chain, ticket, step, round, role, attempt, session_id,
     base_session_id, input_digest, epoch, scheduled_at, worker, lease_ms)
-  VALUES (p_project, coalesce(v_chain.version_id, v_version::text), coalesce(v_chain.build_id, p_build), p_chain,
+  VALUES (session_chain.new_id('session_chain.attempts_id_seq'), p_project, coalesce(v_chain.version_id, v_version::text), coalesce(v_chain.build_id, p_build), p_chain,
     CASE WHEN p_chain IS NOT NULL THEN p_ticket END, p_step, coalesce(p_round, 1), p_role, coalesce(v_newest.attempt, 0) + 1,
     v_session, v_base, p_input_digest, v_head.epoch, coalesce(p_scheduled_at, clock_timestamp()), p_worker, p_lease_ms)
   ON CONFLICT (project_id, session_id) DO NOTHING

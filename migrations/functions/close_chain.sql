@@ -1,9 +1,10 @@
 -- Closes a chain, frees the project or leaves the queue, and says which chain may take the project next. What it writes is
 -- its own: steps as in ended_steps, the project's head, and from these whether the chain is complete and which of the words
--- p_succeeded and p_failed the version gets. p_said is the caller's word {status, steps, warnings, failure}; it is believed
--- where it says that the chain has not succeeded, and in words. May be called
--- again; what does not present the chain's ticket changes nothing. A run that never learnt its ticket (its open was
--- cancelled on the way) is known by its run id: it drew one, or it drew none and is not the run that closed this chain before.
+-- p_succeeded and p_failed the version gets. p_said is the caller's word {status, head, steps, warnings, failure}; it is
+-- believed where it says that the chain has not succeeded, and in words. May be called again; what does not present the
+-- chain's ticket changes nothing, nor does a completed chain whose ticket or head the database does not know (`went_back`,
+-- see chain_standing). A run that never learnt its ticket (its open was cancelled on the way), or whose ticket the database
+-- has lost, is known by its run id: it drew one, or it drew none and is not the run that closed this chain before.
 CREATE FUNCTION session_chain.close_chain(
   p_project text, p_version text, p_build text, p_ticket bigint, p_run_id text, p_said jsonb,
   p_succeeded text, p_failed text)
@@ -18,12 +19,18 @@ DECLARE
   v_steps jsonb := '[]';
   v_undone text[];
   v_status text := p_said ->> 'status';
+  v_said_done boolean := v_status IS NULL OR v_status NOT IN ('failed', 'cancelled', 'budget_exceeded');
   v_failure jsonb := p_said -> 'failure';
 BEGIN
   SELECT * INTO v_project FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
   SELECT * INTO v_chain FROM session_chain.chains c
     WHERE c.project_id = p_project AND c.version_id = p_version AND c.build_id = p_build;
-  IF v_chain.id IS NULL OR (CASE WHEN p_ticket IS NOT NULL THEN v_chain.ticket IS DISTINCT FROM p_ticket
+  IF p_ticket > coalesce(v_chain.last_ticket, 0) AND NOT v_said_done THEN
+    p_ticket := NULL;
+  END IF;
+  IF v_said_done AND session_chain.chain_standing(p_project, v_chain.id, p_ticket, p_said #>> '{head,sessionId}') = 'went_back' THEN
+    v_outcome := 'went_back';
+  ELSIF v_chain.id IS NULL OR (CASE WHEN p_ticket IS NOT NULL THEN v_chain.ticket IS DISTINCT FROM p_ticket
            WHEN v_chain.ticket IS NOT NULL OR v_chain.closed_at IS NOT NULL THEN v_chain.run_id IS DISTINCT FROM p_run_id
            ELSE v_chain.run_id IS NOT DISTINCT FROM p_run_id END) THEN
     v_outcome := 'fenced';
@@ -38,7 +45,7 @@ BEGIN
         status = coalesce(session_chain.version_status(v_steps, v_chain.deploys, p_succeeded, p_failed), v.status)
         WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
     END IF;
-    IF v_status IS NULL OR v_status NOT IN ('failed', 'cancelled', 'budget_exceeded') THEN
+    IF v_said_done THEN
       v_undone := ARRAY(SELECT s ->> 'step' FROM jsonb_array_elements(v_steps) s
         WHERE s ->> 'status' NOT IN ('committed', 'completed', 'skipped'));
       IF v_chain.status = 'queued' OR EXISTS (SELECT FROM jsonb_array_elements(v_chain.plan) p

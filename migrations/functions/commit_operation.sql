@@ -1,11 +1,12 @@
 -- Commits an attempt, all of it or nothing: `moved` makes p_new the head, `beside` leaves the head alone, `fenced` changes
--- nothing. May be repeated: a committed attempt returns what is stored.
+-- nothing. May be repeated: a committed attempt returns what is stored. `fenced`, too, where a row of it is gone.
 --
 -- The head moves from p_old to p_new where the project's epoch is the attempt's, the head is p_old, and p_new is the
 -- attempt's session or the one that it adopted, and whole. The stored result is p_result with the transition's `seq`.
 -- Where it does not move, an attempt that may stay beside the line of heads is committed there, without `seq`.
 --
--- p_options, all optional: requireTranscript (false for a session whose transcript lies elsewhere), mayStayBeside, beside
+-- p_options, all optional: requireTranscript (false for a session whose transcript lies elsewhere), appends (how many the
+-- attempt's session got: a database that went back may lack the last of them), mayStayBeside, beside
 -- (the move is not tried), value (what a submission handed in), column (of project_versions, json or jsonb; it gets the
 -- value when the head moves), answer {questionId, reply} (the first answer of a question stays). p_metrics as in write_metrics.
 CREATE FUNCTION session_chain.commit_operation(
@@ -28,8 +29,12 @@ BEGIN
     RETURN;
   END IF;
   v_is_fit := v_attempt.state = 'running' AND p_new IN (v_attempt.session_id, v_attempt.adopts)
+    AND EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key(v_attempt.project_id))
     AND ((p_options ->> 'requireTranscript')::boolean IS false
-      OR session_chain.session_fitness(v_attempt.project_id, p_new) = 'whole');
+      OR session_chain.session_fitness(v_attempt.project_id, p_new) = 'whole')
+    AND (p_options ->> 'appends' IS NULL OR (p_options ->> 'appends')::integer <= (
+      SELECT s.batches FROM session_chain.sessions s
+      WHERE s.project_id = v_attempt.project_id AND s.session_id = v_attempt.session_id));
 
   IF v_is_fit AND NOT v_beside THEN
     -- Every sibling hangs on the rows of `head`: where the UPDATE finds no row, nothing is written. The fence stands on the

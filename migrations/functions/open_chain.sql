@@ -2,8 +2,10 @@
 -- knows none draws one, and keeps it when its question is repeated. `queued` names what is in the way: an earlier run of
 -- this very chain, the holder, or the first in the queue. The caller that saw the run in the way closed passes it as
 -- p_gone_run: it is taken out, once the lease of its agent has expired too (`former_agent_alive`: ask again after wait_ms).
--- p_options, all optional: plan, the steps in their order as [{name, kind, role, critical}]; deploys, whether the definition
--- has a step that deploys, be it in the plan or not; resetOperations and resetTokens, past
+-- A database that went back to an earlier state may not know that ticket any more: then the run draws another. Where it knows
+-- the ticket, and a head or an attempt less, the run opens again, and counts its openings. `request_lost`: there is no row.
+-- p_options, all optional: opening, from 1; plan, the steps in their order as [{name, kind, role, critical}]; deploys, whether
+-- the definition has a step that deploys, be it in the plan or not; resetOperations and resetTokens, past
 -- which a build starts a fresh session (0: never); recover, to go on from an ancestor of a head whose transcript never was
 -- here; recovery {head, base}, from what to go on in place of a head that is lost (base null: from nothing). `head_lost`
 -- asks for the latter.
@@ -23,6 +25,7 @@ DECLARE
   v_wait_ms integer;
   v_origin jsonb;
   v_outcome text := 'opened';
+  v_opening integer := coalesce((p_options ->> 'opening')::integer, 1);
 BEGIN
   PERFORM 1 FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -31,6 +34,14 @@ BEGIN
     RETURN;
   END IF;
   SELECT * INTO v_chain FROM session_chain.chains c WHERE c.id = p_chain AND c.project_id = p_project;
+  IF v_chain.id IS NULL THEN
+    outcome := 'request_lost';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  IF p_ticket > coalesce(v_chain.last_ticket, 0) THEN
+    p_ticket := NULL;
+  END IF;
   -- A new run was started while the chain was being closed for its former one: it is queued anew.
   IF v_chain.result -> 'failure' ->> 'code' = 'CHAIN_TERMINATED' AND p_ticket IS NULL AND v_chain.run_id <> p_run_id THEN
     UPDATE session_chain.chains c SET status = 'queued', ticket = NULL, home = NULL, closed_at = NULL, result = NULL,
@@ -38,8 +49,8 @@ BEGIN
       WHERE c.id = p_chain RETURNING * INTO v_chain;
   END IF;
   -- A question that was delayed until the chain works would fence the work that is under way.
-  IF v_chain.id IS NULL OR v_chain.closed_at IS NOT NULL OR (p_ticket IS NOT NULL AND p_ticket IS DISTINCT FROM v_chain.ticket)
-     OR (v_chain.status <> 'queued' AND v_chain.run_id = p_run_id AND EXISTS (
+  IF v_chain.closed_at IS NOT NULL OR (p_ticket IS NOT NULL AND p_ticket IS DISTINCT FROM v_chain.ticket)
+     OR (v_chain.status <> 'queued' AND v_chain.run_id = p_run_id AND v_chain.opening >= v_opening AND EXISTS (
        SELECT FROM session_chain.attempts a WHERE a.chain = p_chain AND a.ticket = v_chain.ticket)) THEN
     outcome := 'fenced';
     RETURN NEXT;
@@ -52,7 +63,8 @@ BEGIN
       v_blocker := v_chain;
     ELSE
       IF v_chain.ticket IS NULL THEN
-        UPDATE session_chain.chains c SET ticket = nextval('session_chain.tickets'), run_id = p_run_id, home = p_home
+        p_ticket := session_chain.new_id('session_chain.tickets');
+        UPDATE session_chain.chains c SET ticket = p_ticket, last_ticket = p_ticket, run_id = p_run_id, home = p_home
           WHERE c.id = p_chain RETURNING * INTO v_chain;
       END IF;
       SELECT * INTO v_blocker FROM session_chain.chains c
@@ -104,7 +116,7 @@ BEGIN
   IF v_outcome = 'opened' THEN
     v_origin := v_origin || jsonb_build_object('headSessionId', v_head.session_id, 'headSeq', v_head.seq);
     UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, run_id = p_run_id,
-        home = p_home, opened_at = clock_timestamp(), origin = v_origin,
+        home = p_home, opening = v_opening, opened_at = clock_timestamp(), origin = v_origin,
         plan = coalesce(p_options -> 'plan', c.plan), deploys = coalesce((p_options ->> 'deploys')::boolean, false),
         base_session_id = CASE v_origin ->> 'kind' WHEN 'head' THEN v_head.session_id
           WHEN 'recovery' THEN p_options #>> '{recovery,base}' END

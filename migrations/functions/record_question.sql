@@ -36,7 +36,7 @@ BEGIN
   END IF;
   INSERT INTO project_chat_log_minimal
       (session_id, project_id, question_id, message_id, question, state, read_when, asked_at)
-    VALUES (v_log_chat, v_id, nextval('session_chain.questions'), p_message, p_question, 'asked', p_when,
+    VALUES (v_log_chat, v_id, session_chain.new_id('session_chain.questions'), p_message, p_question, 'asked', p_when,
       clock_timestamp())
     ON CONFLICT (session_id, message_id) WHERE question_id IS NOT NULL DO NOTHING;
   UPDATE project_chat_log_minimal q SET state = 'asked', failure = NULL, read_when = p_when

@@ -35,8 +35,8 @@ BEGIN
   SELECT * INTO v_chain FROM session_chain.chains c
     WHERE c.project_id = p_project AND c.version_id = p_version AND c.build_id = p_build;
   IF NOT FOUND THEN
-    INSERT INTO session_chain.chains (project_id, version_id, build_id, mode, steps, instruction, workspace, status)
-    VALUES (p_project, p_version, p_build,
+    INSERT INTO session_chain.chains (id, project_id, version_id, build_id, mode, steps, instruction, workspace, status)
+    VALUES (session_chain.new_id('session_chain.chains_id_seq'), p_project, p_version, p_build,
       coalesce(p_mode, CASE WHEN v_head IS NULL THEN 'initial' ELSE 'update' END), p_steps, p_instruction, p_workspace, 'queued')
     RETURNING * INTO v_chain;
     RETURN QUERY SELECT 'registered', v_chain.id, v_chain.mode, v_chain.status;

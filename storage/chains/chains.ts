@@ -1,12 +1,18 @@
 import type { ChainRun } from '../../contracts/chain-runs.js';
-import type { ChainResult, OpenedChain, QueuePosition, VersionStatus } from '../../contracts/chain.js';
+import type { ChainResult, Head, OpenedChain, QueuePosition, VersionStatus } from '../../contracts/chain.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { ChainOrigin, ResetPolicy } from '../../contracts/origin.js';
 import type { ChainMode, ChainStatus, StepKind, StepName, StepRole } from '../../contracts/steps.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
-import { projectNotFound, versionNotFound, versionOfAnotherProject } from '../heads/errors.js';
+import {
+  type Refusal,
+  projectNotFound,
+  refused,
+  versionNotFound,
+  versionOfAnotherProject,
+} from '../heads/errors.js';
 import { adoptionWarning } from '../heads/heads.js';
 import { jsonbOf } from '../jsonb.js';
 
@@ -92,6 +98,8 @@ export interface PlannedStep {
 
 /** What a chain is to do, and from what it may work. */
 export interface OpenOptions {
+  /** Which opening of its run this is, from 1; a later one says that the database went back since the one before. */
+  opening?: number;
   /** The steps in their order. */
   plan: PlannedStep[];
   /** Whether the definition has a step that deploys, be it in the plan or not. */
@@ -114,18 +122,19 @@ export interface Opener {
 
 /**
  * Takes the project for a chain, or queues it. `goneRunId` names the run in the way that the caller saw closed. Throws
- * SESSION_NOT_IN_STORE for a head that never was in the store, FENCED for a chain that was closed meanwhile, and
- * PROJECT_NOT_FOUND.
+ * SESSION_NOT_IN_STORE for a head that never was in the store, FENCED for a chain that was closed meanwhile, REQUEST_LOST
+ * for one that is not there, and PROJECT_NOT_FOUND.
  */
 export async function openChain(
   pool: Pool,
   chain: ChainKey & { chainId: ChainId },
   { runId, home, ticket }: Opener,
   goneRunId: string | null,
-  { plan, deploys = false, reset, recover = false, recovery }: OpenOptions,
+  { opening = 1, plan, deploys = false, reset, recover = false, recovery }: OpenOptions,
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
-    outcome: OpenOutcome['outcome'] | 'fenced' | 'project_not_found' | 'session_not_in_store';
+    outcome:
+      OpenOutcome['outcome'] | 'fenced' | 'request_lost' | 'project_not_found' | 'session_not_in_store';
     head_session_id: SessionId | null;
     base_session_id: SessionId | null;
     seq: number | null;
@@ -152,6 +161,7 @@ export async function openChain(
       home,
       goneRunId,
       jsonbOf({
+        opening,
         plan: plan.map(({ name, kind, role, critical }) => ({ name, kind, role, critical })),
         deploys,
         resetOperations: reset?.operations ?? 0,
@@ -190,6 +200,8 @@ export async function openChain(
         'FENCED',
         `The chain ${chainWorkflowId(chain)} was closed before it could open, or another run has taken over.`,
       );
+    case 'request_lost':
+      throw requestLost(chain);
     case 'project_not_found':
       throw projectNotFound(chain.projectId);
     case 'session_not_in_store':
@@ -221,27 +233,28 @@ function nextOf(row: NextRow): ChainRun | null {
 
 /**
  * Closes a chain, and frees the project or leaves the queue. The result is what the workflow says of itself; of steps, head
- * and success only what the tables bear out is written. `versionStatus` are the words for the version. `fenced` when another run has the chain by now and nothing
- * was changed. `next` may hold the project now and has not been told yet.
+ * and success only what the tables bear out is written. `versionStatus` are the words for the version. `fenced` when another
+ * run has the chain by now and nothing was changed. `next` may hold the project now and has not been told yet. Throws
+ * DATABASE_WENT_BACK, and changes nothing, for a completed chain whose ticket or head the database does not know.
  */
 export async function closeChain(
   pool: Pool,
-  { projectId, versionId, buildId }: ChainKey,
+  chain: ChainKey,
   close: {
     ticket: number | null;
     runId: string;
-    result: Pick<ChainResult, 'status' | 'steps' | 'warnings' | 'failure'>;
+    result: Pick<ChainResult, 'status' | 'head' | 'steps' | 'warnings' | 'failure'>;
     versionStatus: VersionStatus;
   },
 ): Promise<{ outcome: 'closed' | 'fenced'; next: ChainRun | null }> {
-  const row = await queryOne<NextRow & { outcome: 'closed' | 'fenced' }>(pool, {
+  const row = await queryOne<NextRow & { outcome: 'closed' | 'fenced' | 'went_back' }>(pool, {
     name: 'close_chain',
     text: `SELECT outcome, next_workflow_id, next_run_id, next_home
            FROM session_chain.close_chain($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [
-      projectId,
-      versionId,
-      buildId,
+      chain.projectId,
+      chain.versionId,
+      chain.buildId,
       close.ticket,
       close.runId,
       jsonbOf(close.result),
@@ -249,6 +262,7 @@ export async function closeChain(
       close.versionStatus.failed,
     ],
   });
+  if (row.outcome === 'went_back') throw refused(row.outcome, { ...chain, what: 'end of the chain' });
   return { outcome: row.outcome, next: nextOf(row) };
 }
 
@@ -386,6 +400,39 @@ export async function requireChain(pool: Pool, key: ChainKey): Promise<ChainRow>
   const chain = await readChain(pool, key);
   if (chain) return chain;
   throw new SessionChainError('CHAIN_NOT_FOUND', `No chain ${chainWorkflowId(key)} was ever started.`);
+}
+
+/** The row for which a workflow works. Throws REQUEST_LOST. */
+export async function chainOfRun(pool: Pool, run: ChainKey & { chainId: ChainId }): Promise<ChainRow> {
+  const chain = await readChain(pool, run);
+  if (chain?.chainId === run.chainId) return chain;
+  throw requestLost(run);
+}
+
+/**
+ * The same for a step, which presents the chain's ticket and head; to be asked before anything is done for the step, though
+ * beginning it decides. Throws as {@link chainOfRun}, DATABASE_WENT_BACK, PROJECT_NOT_FOUND, VERSION_NOT_FOUND.
+ */
+export async function chainOfStep(
+  pool: Pool,
+  step: ChainKey & { chainId: ChainId; ticket: number; step: StepName; head: Head },
+): Promise<ChainRow> {
+  const chain = await chainOfRun(pool, step);
+  const { standing } = await queryOne<{ standing: Refusal | 'holds' }>(pool, {
+    name: 'chain_standing',
+    text: 'SELECT session_chain.chain_standing($1, $2, $3, $4) AS standing',
+    values: [step.projectId, step.chainId, step.ticket, step.head.sessionId],
+  });
+  // What is committed is returned to a chain that is closed, too.
+  if (standing === 'holds' || standing === 'fenced') return chain;
+  throw refused(standing, { ...step, what: `step ${step.step}` });
+}
+
+function requestLost(chain: ChainKey): SessionChainError {
+  return new SessionChainError(
+    'REQUEST_LOST',
+    `The chain ${chainWorkflowId(chain)} is not in the database any more: its row was deleted, or the database went back to before the chain was asked for.`,
+  );
 }
 
 /** The chains of a project, the newest first. */

@@ -1,7 +1,7 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, VersionId } from '../../contracts/ids.js';
 
-/** What an operation says of rows of the host that are not as its input claims. */
+/** What an operation says of rows that are not as its input claims. */
 
 export function projectNotFound(projectId: ProjectId): SessionChainError {
   return new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
@@ -22,4 +22,35 @@ export function versionOfAnotherProject(
     'VERSION_OF_ANOTHER_PROJECT',
     `The version ${String(versionId)} does not belong to the project ${projectId}.`,
   );
+}
+
+/** Why a chain may not go on, by `session_chain.chain_standing`. */
+export type Refusal = 'project_not_found' | 'version_not_found' | 'request_lost' | 'went_back' | 'fenced';
+
+/** The error of a chain that may not begin `what`. */
+export function refused(
+  refusal: Refusal,
+  { projectId, versionId, what }: { projectId: ProjectId; versionId: VersionId | null; what: string },
+): SessionChainError {
+  switch (refusal) {
+    case 'project_not_found':
+      return projectNotFound(projectId);
+    case 'version_not_found':
+      return versionNotFound(versionId);
+    case 'request_lost':
+      return new SessionChainError(
+        'REQUEST_LOST',
+        `The ${what} may not begin: its chain is not in the database any more. The row was deleted, or the database went back to before the chain was asked for.`,
+      );
+    case 'went_back':
+      return new SessionChainError(
+        'DATABASE_WENT_BACK',
+        `The ${what} may not begin: the database does not know the chain's ticket or head any more. It went back to an earlier state.`,
+      );
+    case 'fenced':
+      return new SessionChainError(
+        'FENCED',
+        `The ${what} may not begin: its chain no longer holds the project ${projectId}, or a newer attempt has begun.`,
+      );
+  }
 }

@@ -1,7 +1,8 @@
-import { type Failure, SessionChainError } from '../../contracts/failures.js';
-import type { ChainId, ProjectId, SessionId } from '../../contracts/ids.js';
+import type { Failure } from '../../contracts/failures.js';
+import type { ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Refusal, refused } from '../heads/errors.js';
 import { jsonbOf } from '../jsonb.js';
 
 /** Steps that are activities of the host: they move no head and have rows of their own beside the journal. */
@@ -17,6 +18,7 @@ interface ActivityStep {
 }
 
 export interface ActivityCall extends ActivityStep {
+  versionId: VersionId;
   role: string | null;
   /** The activity type. */
   activity: string;
@@ -31,13 +33,13 @@ export interface ActivityCall extends ActivityStep {
 /**
  * Journals that an activity of the host is about to be called, under the key that is the same at every call of this round
  * of the step. `completed`: an earlier call succeeded. Throws FENCED for a chain that does not hold the project, and for a try
- * that comes late.
+ * that comes late; else as `beginOperation`.
  */
 export async function beginActivityStep(
   pool: Pool,
   call: ActivityCall,
 ): Promise<{ outcome: 'call'; key: string } | { outcome: 'completed' }> {
-  const { outcome, key } = await queryOne<{ outcome: 'call' | 'completed' | 'fenced'; key: string }>(pool, {
+  const { outcome, key } = await queryOne<{ outcome: 'call' | 'completed' | Refusal; key: string }>(pool, {
     name: 'begin_activity',
     text: 'SELECT outcome, key FROM session_chain.begin_activity($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
     values: [
@@ -59,11 +61,8 @@ export async function beginActivityStep(
       return { outcome, key };
     case 'completed':
       return { outcome };
-    case 'fenced':
-      throw new SessionChainError(
-        'FENCED',
-        `The step ${call.step} of chain ${call.chainId} may not begin: its chain no longer holds the project ${call.projectId}, or a newer try has begun.`,
-      );
+    default:
+      throw refused(outcome, { ...call, what: `step ${call.step}` });
   }
 }
 

@@ -3,7 +3,13 @@ import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { StepName, TransitionSource } from '../../contracts/steps.js';
 import { type Parameter, type Pool, queryOne, queryRows } from '../db/pool.js';
-import { projectNotFound, versionNotFound, versionOfAnotherProject } from '../heads/errors.js';
+import {
+  type Refusal,
+  projectNotFound,
+  refused,
+  versionNotFound,
+  versionOfAnotherProject,
+} from '../heads/errors.js';
 import { jsonbOf } from '../jsonb.js';
 import { type AttemptMetrics, metricsColumns } from '../ledger/metrics.js';
 
@@ -20,6 +26,8 @@ export interface StepOperation {
   step: StepName;
   round: number;
   role: string | null;
+  /** The head that the chain knows; null for none. */
+  headSessionId: SessionId | null;
   /** What the attempt's session forks; null starts a fresh one. */
   baseSessionId: SessionId | null;
   /** When Temporal scheduled this try of the activity, in ms since the epoch. */
@@ -97,8 +105,9 @@ export type Begun<Result> =
 /**
  * Journals a new attempt before anything is spent, and seals the earlier ones. Outside a chain, a head that was moved by
  * others is adopted. Throws FENCED for a chain that does not hold the project and for a try older than the journal's
- * newest, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, and SESSION_ALREADY_KNOWN for a session id
- * that another attempt has.
+ * newest, DATABASE_WENT_BACK for a chain whose ticket or head the database does not know, REQUEST_LOST for a chain that it does
+ * not know, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, and SESSION_ALREADY_KNOWN for a session id that
+ * another attempt has.
  */
 export async function beginOperation<Result>(pool: Pool, request: OperationRequest): Promise<Begun<Result>> {
   const { projectId, operation } = request;
@@ -125,12 +134,11 @@ export async function beginOperation<Result>(pool: Pool, request: OperationReque
     case 'former_agent_alive':
       return { outcome: 'former_agent_alive', waitMs: row.wait_ms };
     default:
-      throw refusal(request, row.outcome);
+      throw refusal(request, row.outcome, row.version_id);
   }
 }
 
-type Refused =
-  'fenced' | 'project_not_found' | 'version_not_found' | 'version_of_another_project' | 'session_in_journal';
+type Refused = Refusal | 'version_of_another_project' | 'session_in_journal';
 
 interface BegunRow<Result> {
   outcome: Begun<Result>['outcome'] | Refused;
@@ -153,8 +161,9 @@ interface BegunRow<Result> {
 }
 
 /** p_chain, p_ticket, p_version, p_build, p_step, p_round, p_role, p_session, p_base, p_while_head */
-function stepValues({ chainId, ticket, step, round, role, baseSessionId }: StepOperation): Parameter[] {
-  return [chainId, ticket, null, null, step, round, role, null, baseSessionId, null];
+function stepValues(operation: StepOperation): Parameter[] {
+  const { chainId, ticket, step, round, role, baseSessionId, headSessionId } = operation;
+  return [chainId, ticket, null, null, step, round, role, null, baseSessionId, headSessionId];
 }
 
 function outsideValues({ versionId, buildId, source, sessionId, fork }: OutsideOperation): Parameter[] {
@@ -183,21 +192,18 @@ function attemptOf({ projectId, operation }: OperationRequest, row: BegunRow<unk
   };
 }
 
-function refusal({ projectId, operation }: OperationRequest, outcome: Refused): SessionChainError {
+function refusal(
+  { projectId, operation }: OperationRequest,
+  outcome: Refused,
+  versionOfChain: VersionId | null,
+): SessionChainError {
   const { versionId, sessionId, what } =
     operation.kind === 'outside'
       ? { ...operation, what: operation.buildId }
-      : { versionId: null, sessionId: null, what: `step ${operation.step} of chain ${operation.chainId}` };
+      : { versionId: versionOfChain, sessionId: null, what: `step ${operation.step}` };
   switch (outcome) {
-    case 'fenced':
-      return new SessionChainError(
-        'FENCED',
-        `The ${what} may not begin: its chain no longer holds the project ${projectId}, or a newer attempt has begun.`,
-      );
-    case 'project_not_found':
-      return projectNotFound(projectId);
-    case 'version_not_found':
-      return versionNotFound(versionId);
+    default:
+      return refused(outcome, { projectId, versionId, what });
     case 'version_of_another_project':
       return versionOfAnotherProject(projectId, versionId);
     case 'session_in_journal':
@@ -226,6 +232,8 @@ export interface OperationCommit {
   answer?: { questionId: string; reply: string };
   /** False for a session whose transcript lies elsewhere: no step can go on from it before it is imported. Default: true. */
   requireTranscript?: boolean;
+  /** How many appends the attempt's session got; where it holds fewer, the database went back. Default: not asked. */
+  appends?: number | null;
   /** Whether the session may, or has to, be committed without moving the head. Default: `never`. */
   beside?: 'never' | 'allowed' | 'always';
 }
@@ -240,7 +248,7 @@ export async function commitOperation<Result extends object>(
   pool: Pool,
   commit: OperationCommit,
 ): Promise<{ outcome: 'moved' | 'beside'; result: Result }> {
-  const { attempt, value, column, answer, requireTranscript = true, beside = 'never' } = commit;
+  const { attempt, value, column, answer, requireTranscript = true, appends, beside = 'never' } = commit;
   const { outcome, result } = await queryOne<{ outcome: 'moved' | 'beside' | 'fenced'; result: Result }>(
     pool,
     {
@@ -256,6 +264,7 @@ export async function commitOperation<Result extends object>(
         jsonbOf(metricsColumns(commit.metrics)),
         jsonbOf({
           requireTranscript,
+          appends: appends ?? undefined,
           beside: beside === 'always',
           mayStayBeside: beside !== 'never',
           value,
@@ -295,7 +304,10 @@ export async function endOperation(
   });
 }
 
-/** `lost`: another attempt has taken over. `cancelled`: the chain was asked to stop. In both the agent must stop. */
+/**
+ * `lost`: another attempt has taken over, or a row without which it cannot be committed is gone. `cancelled`: the chain was
+ * asked to stop. In both the agent must stop.
+ */
 export type LeaseState = 'held' | 'lost' | 'cancelled';
 
 /** Tells that the attempt's worker is alive and holds it, and learns whether it still does. */
@@ -307,6 +319,10 @@ export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attem
              FROM session_chain.sessions s
              WHERE a.id = $1 AND a.state = 'running' AND s.project_id = a.project_id AND s.session_id = a.session_id
                AND s.sealed_at IS NULL
+               AND EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key(a.project_id))
+               AND (a.chain IS NULL OR EXISTS (SELECT FROM project_versions v
+                 WHERE v.version_id = session_chain.version_key(a.version_id)
+                   AND v.project_id = session_chain.project_key(a.project_id)))
              RETURNING a.id
            )
            SELECT CASE WHEN c.cancelled_ticket = a.ticket THEN 'cancelled' WHEN held.id IS NULL THEN 'lost' ELSE 'held' END AS lease
@@ -315,6 +331,47 @@ export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attem
     values: [attemptId],
   });
   return row?.lease ?? 'lost';
+}
+
+/**
+ * What an attempt lacks that it began with, null where all is there: the project, the version of its chain, or what the
+ * database had confirmed of the attempt itself. `appends` is how many its session got.
+ */
+export async function lostRow(
+  pool: Pool,
+  {
+    projectId,
+    versionId,
+    attemptId,
+    sessionId,
+  }: Pick<Attempt, 'projectId' | 'versionId' | 'attemptId' | 'sessionId'>,
+  { ofChain, appends }: { ofChain: boolean; appends: number },
+): Promise<SessionChainError | null> {
+  const { lost } = await queryOne<{ lost: 'project' | 'version' | 'attempt' | null }>(pool, {
+    name: 'lost_row',
+    text: `SELECT CASE
+             WHEN NOT EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key($1)) THEN 'project'
+             WHEN $5 AND NOT EXISTS (SELECT FROM project_versions v WHERE v.version_id = session_chain.version_key($2)
+               AND v.project_id = session_chain.project_key($1)) THEN 'version'
+             WHEN NOT EXISTS (SELECT FROM session_chain.attempts a
+               JOIN session_chain.sessions s ON s.project_id = a.project_id AND s.session_id = a.session_id
+               WHERE a.id = $3 AND a.project_id = $1 AND a.session_id = $4 AND s.batches >= $6) THEN 'attempt'
+           END AS lost`,
+    values: [projectId, versionId, attemptId, sessionId, ofChain, appends],
+  });
+  switch (lost) {
+    case null:
+      return null;
+    case 'project':
+      return projectNotFound(projectId);
+    case 'version':
+      return versionNotFound(versionId);
+    case 'attempt':
+      return new SessionChainError(
+        'DATABASE_WENT_BACK',
+        `The attempt ${attemptId} with the session ${sessionId} is not in the database as it was confirmed: the database went back to an earlier state.`,
+      );
+  }
 }
 
 /** Journals that an attempt commits the finished session of an earlier one in place of its own. */

@@ -70,13 +70,13 @@ export async function readQuestion(pool: Pool, questionId: string): Promise<Ques
   return question ?? null;
 }
 
-/** As {@link readQuestion}. Throws INVALID_INPUT. */
+/** As {@link readQuestion}. Throws REQUEST_LOST. */
 export async function requireQuestion(pool: Pool, questionId: string): Promise<Question> {
   const question = await readQuestion(pool, questionId);
   if (question) return question;
   throw new SessionChainError(
-    'INVALID_INPUT',
-    `The question ${questionId} is not in project_chat_log_minimal.`,
+    'REQUEST_LOST',
+    `The question ${questionId} is not in project_chat_log_minimal: its row was deleted, or the database went back to before it was asked.`,
   );
 }
 

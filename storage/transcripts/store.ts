@@ -18,7 +18,10 @@ export interface TranscriptStoreOptions {
 /** The SDK's store with all its optional methods except summaries. */
 export type TranscriptStore = Required<
   Pick<SessionStore, 'append' | 'load' | 'listSessions' | 'delete' | 'listSubkeys'>
->;
+> & {
+  /** How many appends a session holds, by what this store has appended to it; 0 where it has appended nothing. */
+  appends(sessionId: string): number;
+};
 
 /**
  * The transcripts of one project, as the Agent SDK reads and writes them. The SDK's own projectKey, which is made from
@@ -26,7 +29,8 @@ export type TranscriptStore = Required<
  *
  * `append` keeps the order of each session's entries, waits for a database that is away, stores an append whose answer
  * was lost only once, and after a failure refuses all that follows in this session: a transcript may end early, it has
- * no hole. Errors: FENCED when the session is sealed, STORE_REFUSED when the entries could not be stored.
+ * no hole. Each append says how many are before it: a database that went back and lacks some refuses it, too. Errors: FENCED
+ * when the session is sealed, DATABASE_WENT_BACK, STORE_REFUSED when the entries could not be stored.
  * `load` returns the entries as they were appended, byte for byte as JSON, a repeated uuid once; null when the session
  * has none. `delete` refuses (SESSION_IN_USE) what a head, a version or an attempt needs.
  */
@@ -37,11 +41,19 @@ export function createTranscriptStore({
 }: TranscriptStoreOptions): TranscriptStore {
   const appendInOrder = createLanes();
 
+  const appends = new Map<string, number>();
+
   async function write(append: QueryConfig, sessionId: string, deadlineMs: number): Promise<void> {
+    const known = appends.get(sessionId);
+    const values = (append.values ?? []).with(-1, known ?? null);
     try {
-      await untilDatabaseReturns(deadlineMs, (timeoutMs) => pool.query(timed(append, timeoutMs)));
+      const { rows } = await untilDatabaseReturns(deadlineMs, (timeoutMs) =>
+        pool.query<{ ordinal: number }>(timed({ ...append, values }, timeoutMs)),
+      );
+      if (rows[0]) appends.set(sessionId, rows[0].ordinal);
     } catch (error) {
       if (!isStoredBefore(error)) throw refusal(error, sessionId);
+      appends.set(sessionId, (known ?? 0) + 1);
     }
   }
 
@@ -52,6 +64,8 @@ export function createTranscriptStore({
   }
 
   return {
+    appends: (sessionId) => appends.get(sessionId) ?? 0,
+
     async append(key, entries) {
       if (entries.length === 0) return;
       const deadlineMs = Date.now() + waitForDatabaseMs;
@@ -76,6 +90,7 @@ export function createTranscriptStore({
     },
 
     async delete({ sessionId, subpath }) {
+      appends.delete(sessionId);
       const [row] = await read<{ outcome: string }>({
         text: 'SELECT session_chain.delete_session($1, $2, $3) AS outcome',
         values: [projectId, sessionId, subpath ?? null],
@@ -206,7 +221,10 @@ export async function transcriptBytes(
   return { appendedBytes: row?.appended ?? 0, storedBytes: row?.stored ?? 0 };
 }
 
-/** The statement that stores one append to a session; each made by a call of its own has a key of its own. */
+/**
+ * The statement that stores one append to a session; each made by a call of its own has a key of its own. Its last value is how
+ * many appends the session holds, null for not asked.
+ */
 export function appendQuery(
   projectId: ProjectId,
   { sessionId, subpath = '' }: Pick<SessionKey, 'sessionId' | 'subpath'>,
@@ -216,7 +234,7 @@ export function appendQuery(
   const texts = patch === null ? contents : [...contents, patch];
   return {
     name: 'append_entries',
-    text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
+    text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS ordinal',
     values: [
       projectId,
       sessionId,
@@ -229,6 +247,7 @@ export function appendQuery(
       bytes,
       // A subagent has a context of its own.
       subpath === '' ? contextTokensOf(entries) : null,
+      null,
     ],
   };
 }
@@ -339,8 +358,9 @@ const transientMessages =
 /** Between the texts of one append; JSON never holds it raw. */
 const textSeparator = '\u0003';
 
-/** Our own SQLSTATE, raised by session_chain.append_entries. */
+/** Our own SQLSTATEs, raised by session_chain.append_entries. */
 const sessionSealed = 'SC001';
+const appendsMissing = 'SC002';
 
 function isSqlError(error: unknown, state: string): boolean {
   return (error as { code?: unknown } | null)?.code === state;
@@ -356,6 +376,14 @@ function isStoredBefore(error: unknown): boolean {
 
 function refusal(error: unknown, sessionId: string): SessionChainError {
   const reason = String((error as { message?: unknown }).message);
+  if (isSqlError(error, appendsMissing)) {
+    return new SessionChainError(
+      'DATABASE_WENT_BACK',
+      `The session ${sessionId} lacks what was stored of it before: the database went back to an earlier state.`,
+      undefined,
+      { cause: error },
+    );
+  }
   return isSqlError(error, sessionSealed)
     ? new SessionChainError('FENCED', `Session ${sessionId} is sealed.`, undefined, { cause: error })
     : new SessionChainError(

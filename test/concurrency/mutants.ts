@@ -64,10 +64,11 @@ const mutants: Record<MutantName, Mutant> = {
       [
         /IF v_chain\.ticket IS NULL THEN[\s\S]*?END IF;\s*SELECT \* INTO v_blocker FROM session_chain\.chains c\s*WHERE v_chain\.status = 'queued'[\s\S]*?LIMIT 1;/,
         `WITH held AS MATERIALIZED (
-           SELECT p.project_id FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE
+           SELECT p.project_id, session_chain.new_id('session_chain.tickets') AS ticket
+           FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE
          ), drawn AS (
-           UPDATE session_chain.chains c SET ticket = coalesce(c.ticket, nextval('session_chain.tickets')),
-             run_id = p_run_id, home = p_home
+           UPDATE session_chain.chains c SET ticket = coalesce(c.ticket, held.ticket),
+             last_ticket = coalesce(c.ticket, held.ticket), run_id = p_run_id, home = p_home
            FROM held WHERE c.id = p_chain RETURNING c.ticket, c.status
          )
          SELECT c.* INTO v_blocker FROM drawn LEFT JOIN LATERAL (

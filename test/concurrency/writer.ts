@@ -318,6 +318,7 @@ async function runStep(
             kind: 'step',
             ...{ chainId, ticket, round: 1, role: step.role ?? null },
             step: step.name,
+            headSessionId: head,
             baseSessionId: head,
             scheduledAtMs: Date.now(),
           },

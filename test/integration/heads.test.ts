@@ -332,7 +332,7 @@ describe('the constraints refuse', () => {
     const { chainId } = await register(database.pool, key);
     await expect(
       database.pool.query(
-        `UPDATE session_chain.chains SET status = 'running', ticket = 0, run_id = 'second' WHERE id = $1`,
+        `UPDATE session_chain.chains SET status = 'running', ticket = 0, last_ticket = 0, run_id = 'second' WHERE id = $1`,
         [chainId],
       ),
     ).rejects.toMatchObject({ constraint: 'chains_one_holder' });

@@ -417,7 +417,7 @@ describe('a step that waits', () => {
     // It has not failed.
     expect((await requireChain(pool, chain)).failures).toEqual({});
 
-    await expect(tryStep({ ...chain, ticket: chain.ticket + 1 }, 'docs')).rejects.toMatchObject({
+    await expect(tryStep({ ...chain, ticket: chain.ticket - 1 }, 'docs')).rejects.toMatchObject({
       code: 'FENCED',
     });
     expect(await waitOf(chain)).toMatchObject({ status: 'waiting', waiting_for: 'MODEL_UNAVAILABLE' });
@@ -599,19 +599,20 @@ describe('a step that is an activity of the host', () => {
   it('is fenced, and its end changes nothing, without the ticket of the chain that holds the project', async () => {
     const chain = await openBuilt();
     const other = await openBuilt();
-    const fenced = [
-      { ...chain, ticket: chain.ticket + 1 },
-      { ...chain, projectId: other.projectId },
-      { ...chain, projectId: other.projectId, ticket: other.ticket },
+    const refused = [
+      { code: 'FENCED', one: { ...chain, ticket: chain.ticket - 1 } },
+      { code: 'DATABASE_WENT_BACK', one: { ...chain, ticket: chain.ticket + 1 } },
+      { code: 'REQUEST_LOST', one: { ...chain, projectId: other.projectId } },
+      { code: 'REQUEST_LOST', one: { ...chain, projectId: other.projectId, ticket: other.ticket } },
     ];
-    for (const one of fenced)
-      await expect(beginActivityStep(pool, deployOf(one))).rejects.toMatchObject({ code: 'FENCED' });
+    for (const { code, one } of refused)
+      await expect(beginActivityStep(pool, deployOf(one))).rejects.toMatchObject({ code });
     expect(await activityOf(chain)).toBeUndefined();
 
     await beginActivityStep(pool, deployOf(chain));
     const running = await activityOf(chain);
-    for (const one of fenced) {
-      await expect(beginActivityStep(pool, deployOf(one))).rejects.toMatchObject({ code: 'FENCED' });
+    for (const { code, one } of refused) {
+      await expect(beginActivityStep(pool, deployOf(one))).rejects.toMatchObject({ code });
       await endActivityStep(pool, endOf(one, failed));
     }
     expect(await activityOf(chain)).toEqual(running);
@@ -743,6 +744,7 @@ async function tryStep(chain: OpenedChain, step: string, { round = 1 } = {}) {
       ticket: chain.ticket,
       ...{ step, round },
       role: null,
+      headSessionId: null,
       baseSessionId: chain.head,
       scheduledAtMs: Date.now(),
     },
@@ -831,6 +833,7 @@ function failure(code: Failure['code'], message: string): Failure {
 function deployOf(chain: OpenedChain): ActivityCall {
   return {
     projectId: chain.projectId,
+    versionId: chain.versionId,
     chainId: chain.chainId,
     ticket: chain.ticket,
     step: 'deploy',

@@ -257,6 +257,7 @@ async function tryStep(
       ticket: chain.ticket,
       ...{ step, round },
       role: null,
+      headSessionId: null,
       baseSessionId: chain.head,
       scheduledAtMs: atMs,
     },

@@ -260,6 +260,11 @@ const begin = (index: number, step: StepName, { former, late }: { former: boolea
       expect(await asking).toMatchObject({ outcome: 'committed', result: { step, newSessionId: done } });
       return;
     }
+    if (chain.status === 'queued' && chain.ticket === ticket) {
+      // No chain begins a step that was not opened, as far as its database knows.
+      expect(await refusal(asking)).toBe('DATABASE_WENT_BACK');
+      return;
+    }
     if (chain.status !== 'working' || chain.ticket !== ticket || isLate(chain, step, scheduledAtMs)) {
       expect(await refusal(asking)).toBe('FENCED');
       return;

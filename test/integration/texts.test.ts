@@ -121,7 +121,7 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
     const registered = { ...newKey(), instruction: said, workspace: `/${said}`, createRows: true };
     await registerChain(pool, registered);
     expect(await requireChain(pool, registered)).toMatchObject({ instruction: kept, workspace: `/${kept}` });
-    const { projectId, chainId, ticket } = chain;
+    const { projectId, versionId, chainId, ticket } = chain;
     const headSessionId = randomUUID() as never;
     const parts = [{ part: 'document' as const, from: said, characters: 1 }];
     expect(await keepBrief(pool, chainId, { headSessionId, content: said, parts })).toMatchObject({
@@ -131,7 +131,7 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
     await noteWaiting(pool, { projectId, chainId, ticket }, { waitMs: 1, waitingFor: said });
     expect((await requireChain(pool, chain)).waitingFor).toBe(kept);
 
-    const activity = { projectId, chainId, ticket, step: 'deploy', round: 1 };
+    const activity = { projectId, versionId, chainId, ticket, step: 'deploy', round: 1 };
     await beginActivityStep(pool, {
       ...activity,
       ...{ role: null, activity: said, taskQueue: said, sessionId: null, seq: null, scheduledAtMs: 1 },

@@ -5,7 +5,7 @@ import type { ProjectId } from '../../contracts/ids.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { endSearch, noteLook, othersAtWork } from '../../storage/workspaces/searches.js';
 import { type SeenFolder, bindWorkspace, unbindWorkspace } from '../../storage/workspaces/workspaces.js';
-import { type OpenedChain, begin, openNew } from '../support/chains.js';
+import { type OpenedChain, begin, noStatus, openNew } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Whose folder is whose, as Postgres decides it. */
@@ -33,7 +33,7 @@ const ask = async (projectId: ProjectId, folder: SeenFolder) =>
 const newChain = async () => await openNew(database.pool);
 const close = async (chain: OpenedChain) =>
   await closeChain(database.pool, chain, {
-    ...{ ticket: chain.ticket, runId: chain.runId, versionStatus: null },
+    ...{ ticket: chain.ticket, runId: chain.runId, versionStatus: noStatus },
     result: { status: 'failed' } as Parameters<typeof closeChain>[2]['result'],
   });
 

@@ -82,6 +82,7 @@ export async function begin(
       step,
       round: 1,
       role: plan.find(({ name }) => name === step)?.role ?? null,
+      headSessionId: null,
       baseSessionId: chain.head,
       scheduledAtMs: options.scheduledAtMs ?? Date.now(),
     },

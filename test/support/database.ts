@@ -4,6 +4,11 @@ import { type Pool, createPool } from '../../storage/db/pool.js';
 export interface TestDatabase {
   url: string;
   pool: Pool;
+  /**
+   * Copies its present state. What is returned puts the copy in its place, as a restore or a fail-over to a standby that lags
+   * does. Both break every connection.
+   */
+  backUp(): Promise<() => Promise<void>>;
   /** Drops the database. Connections that were left open fail the test. */
   drop(): Promise<void>;
 }
@@ -17,18 +22,48 @@ export async function createTestDatabase({ empty = false } = {}): Promise<TestDa
   const url = new URL(serverUrl());
   url.pathname = `/${name}`;
   const pool = createPool(url.href, { applicationName: 'test', max: 64 });
+  const copies: string[] = [];
   return {
     url: url.href,
     pool,
+    async backUp() {
+      const copy = `${name}_${copies.length}`;
+      await asAdmin(async (admin) => {
+        // Out of reach by its name, it takes no new connection that would keep it from being copied.
+        await renamed(admin, name, copy);
+        await admin.query(`CREATE DATABASE ${name} TEMPLATE ${copy} STRATEGY FILE_COPY`);
+      });
+      copies.push(copy);
+      return async () =>
+        await asAdmin(async (admin) => {
+          await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+          await admin.query(`CREATE DATABASE ${name} TEMPLATE ${copy} STRATEGY FILE_COPY`);
+        });
+    },
     async drop() {
       await pool.end();
       await asAdmin(async (admin) => {
         const left = await connectionsTo(admin, name);
-        await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+        for (const one of [name, ...copies]) await admin.query(`DROP DATABASE ${one} WITH (FORCE)`);
         if (left.length > 0) throw new Error(`Connections were left open: ${left.join(', ')}.`);
       });
     },
   };
+}
+
+/** Renames a database as soon as nothing is connected to it. */
+async function renamed(admin: Pool, name: string, to: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      await admin.query(`ALTER DATABASE ${name} RENAME TO ${to}`);
+      return;
+    } catch (error) {
+      if (tries === 200) throw error;
+      await admin.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND pid <> pg_backend_pid()`,
+      );
+    }
+  }
 }
 
 /** Who is still connected, once connections that are just closing have had their time. */
