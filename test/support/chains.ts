@@ -67,7 +67,7 @@ export async function begin(
   pool: Pool,
   chain: OpenedChain,
   step: StepName,
-  options: { scheduledAtMs?: number; leaseMs?: number } = {},
+  options: { scheduledAtMs?: number; leaseMs?: number; knowsHead?: boolean } = {},
 ) {
   return await beginOperation<CommittedStep>(pool, {
     projectId: chain.projectId,
@@ -82,7 +82,8 @@ export async function begin(
       step,
       round: 1,
       role: plan.find(({ name }) => name === step)?.role ?? null,
-      headSessionId: null,
+      // Most of these tests move heads behind the chain's back.
+      headSessionId: options.knowsHead ? chain.head : null,
       baseSessionId: chain.head,
       scheduledAtMs: options.scheduledAtMs ?? Date.now(),
     },

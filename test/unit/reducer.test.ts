@@ -173,6 +173,27 @@ describe('the reducer', () => {
     expect(resultOf(run([{ type: 'failed', failure: { ...failure, code } }])).status).toBe(status);
   });
 
+  it('knows no step any more once the database went back, and is told of them again', () => {
+    const before = [
+      opened({ warnings: ['of the opening'] }),
+      committed('build', 1, null, { warnings: ['odd'] }),
+    ];
+    const back = run([...before, { type: 'wentBack' }]);
+    const warnings = ['of the opening', expect.stringContaining('went back to an earlier state')];
+    expect(back).toMatchObject({ status: 'queued', steps: [], warnings });
+    const again = run([
+      ...before,
+      { type: 'wentBack' },
+      opened(),
+      committed('build', 1, null, { newSessionId: session('other'), warnings: ['odd'] }),
+    ]);
+    expect(again).toMatchObject({
+      status: 'running',
+      head: { sessionId: 'other', seq: 1 },
+      warnings: [...warnings, 'build: odd'],
+    });
+  });
+
   it('never moves the head back, whatever happens in whatever order', () => {
     const anyStep = fc.constantFrom(...shippedSteps);
     const anyEvent = fc.oneof(
