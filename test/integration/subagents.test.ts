@@ -19,7 +19,6 @@ import { createTranscriptStore, loadSubagents } from '../../storage/transcripts/
 import { acceptedCalls, lastCounters } from '../../transcript/entries.js';
 import { renewedLease } from '../support/agent-runner.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
-import { newKey } from '../support/chains.js';
 import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/project-facts.js';
 
 /** The real Claude Code binary whose model starts subagents: two at once, each of which looks at the folder and writes a file. */
@@ -379,7 +378,7 @@ describe('a chain with subagents', () => {
     const { projectId } = request;
     const held = stack.model.inject({ hold: 'before', when: lastOf(projectId), times: 2 });
     const started = await stack.sessionChain.start(request);
-    await held.reached;
+    await until(() => held.hits.length === 2);
     await stack.sessionChain.cancel(started);
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
     expect(worker.agentProcesses()).toEqual([]);
