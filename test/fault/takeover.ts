@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -34,9 +35,14 @@ const writers = ['looping', 'detached'] as const;
 /**
  * Lets an agent write without end, by a looping shell and by one that has detached itself; takes its worker's lease; and
  * begins the next attempt at the first moment at which the database allows it. From then on nothing may be written. In the
- * end the chain completes, by a third attempt.
+ * end the chain completes, by a third attempt. Meanwhile so many `busy` processes keep the machine from everything else.
  */
-export async function runTakeover(lane: Lane, name: string, loss: Loss): Promise<TakeoverResult> {
+export async function runTakeover(
+  lane: Lane,
+  name: string,
+  loss: Loss,
+  { busy = 0 } = {},
+): Promise<TakeoverResult> {
   const { databaseUrl, workspace } = await lane.createBase('build', name);
   const versionId = parseVersionId('version');
   const key = { projectId: parseProjectId(projectId), versionId, buildId: parseBuildId(versionId) };
@@ -58,6 +64,8 @@ export async function runTakeover(lane: Lane, name: string, loss: Loss): Promise
         input: { command: 'setsid bash write.sh detached & bash write.sh looping', timeout: 600_000 },
       }),
   });
+  const load: ChildProcess[] = [];
+  const unload = () => load.splice(0).forEach((process) => process.kill('SIGKILL'));
   const problems: string[] = [];
   let marginMs = NaN;
   let worker: TestWorker | undefined;
@@ -72,6 +80,7 @@ export async function runTakeover(lane: Lane, name: string, loss: Loss): Promise
     });
     const started = await chains.start({ ...key, steps: [step.name], workspace, createRows: true });
     await until(() => writers.every((writer) => linesIn(workspace, writer).length > 0));
+    for (let index = 0; index < busy; index++) load.push(spawn('sh', ['-c', 'while :; do :; done']));
     await lose(loss, former, proxy);
     const begunAtMs = await beginNext(pool);
     // An agent that outlives its lease would go on for minutes.
@@ -80,6 +89,7 @@ export async function runTakeover(lane: Lane, name: string, loss: Loss): Promise
     );
     marginMs = begunAtMs - Math.max(...writers.map((writer) => linesIn(workspace, writer).at(-1) ?? 0));
     if (marginMs < 0) problems.push(`The agent wrote for ${-marginMs} ms beside the next attempt.`);
+    unload();
     writing.remove();
     former.process.kill('SIGCONT');
     if (loss === 'away') await proxy.restore();
@@ -92,6 +102,7 @@ export async function runTakeover(lane: Lane, name: string, loss: Loss): Promise
   } catch (error) {
     problems.push(error instanceof Error ? error.message : String(error));
   } finally {
+    unload();
     worker?.process.kill('SIGCONT');
     await worker?.kill('SIGTERM');
     await proxy.stop();
