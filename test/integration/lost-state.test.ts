@@ -8,6 +8,7 @@ import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import {
   begin,
   newKey,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -117,7 +118,7 @@ describe('a chain whose ticket or head the database does not know', () => {
     const chain = await openNew(database.pool);
     await loseAll(chain.projectId);
     const result = { status } as ChainResult;
-    const closing = closeChain(database.pool, chain, { ...chain, result, versionStatus: null });
+    const closing = closeChain(database.pool, chain, { ...chain, result, versionStatus: noStatus });
     if (status === 'completed') await expect(closing).rejects.toMatchObject({ code: 'DATABASE_WENT_BACK' });
     else expect(await closing).toMatchObject({ outcome: 'closed' });
   });
@@ -127,7 +128,7 @@ describe('a chain whose ticket or head the database does not know', () => {
     await closeChain(database.pool, chain, {
       ...chain,
       result: { status: 'failed' } as ChainResult,
-      versionStatus: null,
+      versionStatus: noStatus,
     });
     await expect(begin(database.pool, { ...chain, ticket: chain.ticket + 1 }, 'build')).rejects.toMatchObject(
       {
