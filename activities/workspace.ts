@@ -59,12 +59,12 @@ export async function findWorkspace(deps: Deps, request: WorkspaceRequest): Prom
 /** The marker that belongs into the folder; null where the project has no folder yet. */
 async function bind(
   { pool }: Deps,
-  { projectId, chain }: WorkspaceRequest,
+  { projectId, path: requested, chain }: WorkspaceRequest,
   folder: SeenFolder,
 ): Promise<string | null> {
   const ask = async (seen: SeenFolder) =>
     await bindWorkspace(pool, {
-      ...{ projectId, folder: seen, worker: workerName() },
+      ...{ projectId, requested, folder: seen, worker: workerName() },
       ...(chain ? { chain } : {}),
     });
   let binding = await ask(folder);

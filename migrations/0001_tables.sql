@@ -272,6 +272,7 @@ COMMENT ON COLUMN session_chain.briefs.parts IS 'What went into it: [{part, from
 CREATE TYPE session_chain.paths AS RANGE (subtype = text, collation = "C");
 CREATE TABLE session_chain.workspaces (
   project_id text PRIMARY KEY,
+  requested text NOT NULL,
   path text NOT NULL CHECK (path LIKE '/%'),
   below session_chain.paths NOT NULL
     GENERATED ALWAYS AS (session_chain.paths(rtrim(path, '/') || '/', rtrim(path, '/') || '0')) STORED,
@@ -282,7 +283,8 @@ CREATE TABLE session_chain.workspaces (
   seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   CONSTRAINT workspaces_apart EXCLUDE USING gist (below WITH &&)
 );
-COMMENT ON TABLE session_chain.workspaces IS 'Which folder is which project''s: bound by the project''s first chain, until the project is unbound or its row is gone';
+COMMENT ON TABLE session_chain.workspaces IS 'Which folder is which project''s: bound by the project''s first chain, until one asks for another folder, the project is unbound or its row is gone';
+COMMENT ON COLUMN session_chain.workspaces.requested IS 'The path that the chain asked for which bound the folder last';
 COMMENT ON COLUMN session_chain.workspaces.path IS 'Real path, links resolved, on the worker that saw the folder last';
 COMMENT ON COLUMN session_chain.workspaces.marker IS 'What stands in the folder''s file .session-chain/workspace and tells it from another copy';
 COMMENT ON COLUMN session_chain.workspaces.identity IS 'Boot of the machine, device, inode and birth of the folder as it was seen last: there it is the same folder without its marker';

@@ -1,13 +1,16 @@
--- Whether the folder that a worker sees at p_path is the project's: by p_marker, which stands in it (null: none does), or by
+-- Whether a folder that a worker sees at p_path is the project's: by p_marker, which stands in it (null: none does), or by
 -- p_identity, which is the folder's own on the machine that saw it last. In a chain (p_chain) a project without a folder is
 -- bound to this one, and a folder that was moved together with its marker stays bound; `fenced` refuses a chain that does not
--- hold the project. Outside a chain nothing is bound.
+-- hold the project. Outside a chain nothing is bound. p_requested is the path that was asked for, before links were resolved:
+-- whoever asks for another one than the project is bound to means another folder, and the project is bound anew, to it.
 --
--- `bound` returns the marker that belongs into the folder. `unbound`: the project has no folder yet. `other_folder`: the
--- project's is another one, other_* says which. `taken`: the folder is another project's, lies in that one's folder or around
--- it, or carries its marker. A project that is gone lets go of its folder once no agent of its own may be alive.
+-- `bound` returns the marker that belongs into the folder. `unbound`: the project has no folder yet, or another one was asked
+-- for. `other_folder`: the project's is another one, other_* says which. `taken`: the folder is another project's, lies in that
+-- one's folder or around it, or carries its marker. A project that is gone lets go of its folder once no agent of its own may
+-- be alive.
 CREATE FUNCTION session_chain.bind_workspace(
-  p_project text, p_chain bigint, p_ticket bigint, p_path text, p_marker uuid, p_identity text, p_worker text)
+  p_project text, p_chain bigint, p_ticket bigint, p_requested text, p_path text, p_marker uuid, p_identity text,
+  p_worker text)
 RETURNS TABLE (outcome text, marker uuid, other_project text, other_path text, other_worker text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -17,7 +20,9 @@ DECLARE
   v_other session_chain.workspaces;
 BEGIN
   SELECT * INTO v_own FROM session_chain.workspaces w WHERE w.project_id = p_project;
-  IF v_own.identity <> p_identity AND v_own.marker IS DISTINCT FROM p_marker THEN
+  IF v_own.requested <> p_requested AND v_own.marker IS DISTINCT FROM p_marker THEN
+    v_own := NULL;
+  ELSIF v_own.identity <> p_identity AND v_own.marker IS DISTINCT FROM p_marker THEN
     RETURN QUERY SELECT 'other_folder', NULL::uuid, p_project, v_own.path, v_own.worker;
     RETURN;
   END IF;
@@ -45,9 +50,10 @@ BEGIN
       RETURN;
     END IF;
     BEGIN
-      RETURN QUERY INSERT INTO session_chain.workspaces AS w (project_id, path, identity, worker)
-        VALUES (p_project, p_path, p_identity, p_worker)
-        ON CONFLICT (project_id) DO UPDATE SET path = excluded.path, identity = excluded.identity, worker = excluded.worker,
+      RETURN QUERY INSERT INTO session_chain.workspaces AS w (project_id, requested, path, identity, worker)
+        VALUES (p_project, p_requested, p_path, p_identity, p_worker)
+        ON CONFLICT (project_id) DO UPDATE SET requested = excluded.requested, path = excluded.path,
+          marker = coalesce(v_own.marker, excluded.marker), identity = excluded.identity, worker = excluded.worker,
           seen_at = excluded.seen_at
         RETURNING 'bound', w.marker, NULL, NULL, NULL;
       RETURN;

@@ -18,6 +18,8 @@ export interface BindRequest {
   projectId: ProjectId;
   /** The chain that is to work there; without one nothing is bound. */
   chain?: { chainId: ChainId; ticket: number };
+  /** The path that was asked for; another one than before means another folder. */
+  requested: string;
   folder: SeenFolder;
   /** Names the process that sees it. */
   worker: string;
@@ -26,17 +28,17 @@ export interface BindRequest {
 export type Binding =
   /** The folder is the project's; `marker` belongs into it. */
   | { outcome: 'bound'; marker: string }
-  /** The project has no folder yet. */
+  /** The project has no folder yet, or another one was asked for. */
   | { outcome: 'unbound' }
   /** The project's folder is another one, seen last at `path` by `worker`. */
   | { outcome: 'other_folder'; path: string; worker: string }
   /** It is another project's folder, lies inside of that one or around it, or carries its marker. */
   | { outcome: 'taken'; projectId: string; path: string };
 
-/** Whether a folder is the project's. A chain binds a project that has none. Throws FENCED. */
+/** Whether a folder is the project's. A chain binds a project that has none, or that is to have another. Throws FENCED. */
 export async function bindWorkspace(
   pool: Pool,
-  { projectId, chain, folder, worker }: BindRequest,
+  { projectId, chain, requested, folder, worker }: BindRequest,
 ): Promise<Binding> {
   const row = await queryOne<{
     outcome: Binding['outcome'] | 'fenced';
@@ -47,11 +49,12 @@ export async function bindWorkspace(
   }>(pool, {
     name: 'bind_workspace',
     text: `SELECT outcome, marker, other_project, other_path, other_worker
-           FROM session_chain.bind_workspace($1, $2, $3, $4, $5, $6, $7)`,
+           FROM session_chain.bind_workspace($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [
       projectId,
       chain?.chainId ?? null,
       chain?.ticket ?? null,
+      requested,
       folder.path,
       folder.marker,
       folder.identity,

@@ -24,12 +24,12 @@ const folderAt = (path: string, marker: string | null = null): SeenFolder => ({
   ...{ path, marker },
   identity: randomUUID(),
 });
-const bind = async (chain: OpenedChain, folder: SeenFolder) =>
+const bind = async (chain: OpenedChain, folder: SeenFolder, requested = '/asked') =>
   await bindWorkspace(database.pool, {
-    ...{ projectId: chain.projectId, chain, folder, worker: 'test' },
+    ...{ projectId: chain.projectId, chain, requested, folder, worker: 'test' },
   });
-const ask = async (projectId: ProjectId, folder: SeenFolder) =>
-  await bindWorkspace(database.pool, { projectId, folder, worker: 'test' });
+const ask = async (projectId: ProjectId, folder: SeenFolder, requested = '/asked') =>
+  await bindWorkspace(database.pool, { projectId, requested, folder, worker: 'test' });
 const newChain = async () => await openNew(database.pool);
 const close = async (chain: OpenedChain) =>
   await closeChain(database.pool, chain, {
@@ -65,6 +65,29 @@ describe('the folder of a project', () => {
       expect(await bind(chain, other)).toEqual(found);
       expect(await ask(chain.projectId, other)).toEqual(found);
     }
+  });
+
+  it('is another one as soon as a chain asks for another path, and the former one again when it asks for that', async () => {
+    const { chain, folder, marker } = await bound();
+    const fresh = folderAt(newPath());
+    const former = { ...folder, marker };
+    // A question reads what it asks for, and changes nothing.
+    expect(await ask(chain.projectId, fresh, '/fresh')).toEqual({ outcome: 'unbound' });
+    expect(await bind(chain, former)).toEqual({ outcome: 'bound', marker });
+    const anew = await bind(chain, fresh, '/fresh');
+    expect(anew).toEqual({ outcome: 'bound', marker: expect.not.stringMatching(marker) });
+    const freshMarker = anew.outcome === 'bound' ? anew.marker : null;
+    expect(await bind(chain, { ...fresh, marker: freshMarker }, '/fresh')).toEqual(anew);
+    // A lost mount in the place of the fresh one; a copy of the former one there.
+    for (const other of [folderAt(fresh.path), folderAt(fresh.path, marker)])
+      expect(await bind(chain, other, '/fresh')).toMatchObject({ outcome: 'other_folder' });
+    // The same folder by another way, such as a link to it.
+    expect(await bind(chain, { ...fresh, marker: freshMarker }, '/link')).toEqual(anew);
+    expect(await bind(chain, former)).toMatchObject({ outcome: 'bound' });
+    // What the project has left is another one's to take, and what another project has is not free.
+    const other = await newChain();
+    expect(await bind(other, folderAt(fresh.path))).toMatchObject({ outcome: 'bound' });
+    expect(await bind(chain, folderAt(fresh.path), '/fresh')).toMatchObject({ outcome: 'taken' });
   });
 
   it('is bound by a chain that holds the project, and by nothing else', async () => {
@@ -163,7 +186,7 @@ describe('the folder of another project', () => {
     // What keeps them apart is the table itself.
     await expect(
       database.pool.query(
-        `INSERT INTO session_chain.workspaces (project_id, path, identity, worker) VALUES ('p', $1, 'i', 'w')`,
+        `INSERT INTO session_chain.workspaces (project_id, requested, path, identity, worker) VALUES ('p', '/asked', $1, 'i', 'w')`,
         [`${top}/a/b/c`],
       ),
     ).rejects.toMatchObject({ constraint: 'workspaces_apart' });
