@@ -15,8 +15,9 @@ export async function withHeartbeat<Result>(work: (beat: Heartbeat) => Promise<R
   const timer = setInterval(beat, (context.info.heartbeatTimeoutMs ?? 30_000) / 3);
   try {
     return await work({
-      report({ turns, toolName, file, status }) {
-        last = { turns, activity: [toolName, file].filter(Boolean).join(' ') || status || last.activity };
+      // No names of files: a heartbeat that was the last one stands in the history.
+      report({ turns, toolName, status }) {
+        last = { turns, activity: toolName ?? status ?? last.activity };
         beat();
       },
     });

@@ -252,6 +252,6 @@ export interface CloseInput extends ChainKey {
 /** What a step's activity reports with its heartbeats. */
 export interface StepProgress {
   turns: number;
-  /** The tool that ran last, with the file it names. */
+  /** The tool that ran last. */
   activity: string;
 }

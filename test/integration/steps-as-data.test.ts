@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -478,6 +478,29 @@ describe('a workflow that is started past the client, with a worker of its own',
   });
 });
 
+describe('a worker that dies in the middle of a step', () => {
+  afterEach(stopWorkers);
+
+  it('leaves in the history what tool was used last, and no name of a file', async () => {
+    const worker = await startWorker();
+    const request = { ...stack.request(), steps: ['build'], limits: { build: { maxAttempts: 1 } } };
+    const lastFile = stack.model.holdNext(
+      ({ bodyText }) => bodyText.includes(request.projectId) && bodyText.includes('"tool_result"'),
+    );
+    const started = await stack.sessionChain.start(request);
+    await lastFile.reached;
+    await until(async () => /^Write/.test((await stack.sessionChain.progress(started))?.activity ?? ''));
+    await worker.kill('SIGKILL');
+    lastFile.remove();
+    await startWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ failure: { code: 'WORKER_LOST' } });
+    const [written] = readdirSync(request.workspace);
+    const words = await wordsInHistory(started.workflowId);
+    expect(words).toMatch(/"activity":"Write"/);
+    expect(words).not.toContain(written);
+  });
+});
+
 describe('a model service that quotes the request in its error', () => {
   const instruction = 'Paint the lighthouse of Bell Rock';
   const message = `messages.1.content: "${instruction}" is not a valid prompt`;
@@ -537,5 +560,26 @@ describe('a model service that quotes the request in its error', () => {
     const named = ['--project', projectId, '--version', versionId];
     expect(await cli('status', ...named)).toContain(message);
     expect(await cli('chain', ...named)).toContain(message);
+  });
+
+  it('in the answer to a question leaves no word of it in the history, and is told in full', async () => {
+    const { projectId } = await run({ ...stack.request(), steps: ['build'] });
+    const injected = stack.model.inject({
+      when: ({ kind, bodyText }) => kind === 'question' && bodyText.includes(instruction),
+      times: Infinity,
+      fail: { status: 400, message },
+    });
+    await expect(stack.sessionChain.ask({ projectId, text: instruction })).rejects.toMatchObject({
+      code: 'MODEL_REJECTED',
+      message: expect.stringContaining(message),
+    });
+    injected.remove();
+    const chat = stack.temporal.workflow.getHandle(`chat/${projectId}/${projectId}`);
+    const told = [
+      await wordsInHistory(chat.workflowId),
+      JSON.stringify(await chat.query('__temporal_workflow_metadata')),
+    ].join('\n');
+    expect(told).toContain('MODEL_REJECTED');
+    expect(told).not.toMatch(/lighthouse|Bell Rock|valid prompt/i);
   });
 });
