@@ -18,6 +18,7 @@ export async function notesFor(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>,
   input: StepInput,
   chain: ChainRow,
+  baseSessionId: SessionId | null,
   workspace: string,
 ): Promise<string[]> {
   // A compaction takes no words of ours, and does not need them.
@@ -27,9 +28,9 @@ export async function notesFor(
   const hasGap = isFirst && (origin.kind === 'recovery' || origin.kind === 'context_reset');
   const head = hasGap ? origin.headSessionId : null;
   return [
-    ...(head !== null && input.baseSessionId === null ? [await brief(deps, chain, head, workspace)] : []),
-    ...(head !== null && input.baseSessionId !== null
-      ? [lostOperationsNote(await operationsSince(deps.pool, input.projectId, input.baseSessionId))]
+    ...(head !== null && baseSessionId === null ? [await brief(deps, chain, head, workspace)] : []),
+    ...(head !== null && baseSessionId !== null
+      ? [lostOperationsNote(await operationsSince(deps.pool, input.projectId, baseSessionId))]
       : []),
     ...(input.plan.role === 'build' ? await sideBranches(deps, chain) : []),
   ];

@@ -2,7 +2,8 @@ import { Context } from '@temporalio/activity';
 import { stepTask } from '../agent/kinds/kinds.js';
 import type { CommittedStep, StepInput, StepResult, WaitingStep } from '../contracts/chain.js';
 import { SessionChainError, failureOfCode } from '../contracts/failures.js';
-import { firstMoveOf } from '../contracts/origin.js';
+import type { SessionId } from '../contracts/ids.js';
+import { firstMoveOf, nextBase } from '../contracts/origin.js';
 import { inputDigest, stepOfDigest } from '../definition/digest.js';
 import { promptFor } from '../definition/prompt.js';
 import { type ChainRow, chainOfStep, noteSkipped, noteWaiting } from '../storage/chains/chains.js';
@@ -35,7 +36,8 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     if (!definition) return await leaveToOthers(deps, input);
     const chain = await chainOfStep(deps.pool, input);
     const isCommitted = async () => (await committedStep(deps.pool, input)) !== null;
-    const skipped = await reasonToSkip(deps, input, isCommitted);
+    const baseSessionId = nextBase(chain, input.head);
+    const skipped = await reasonToSkip(deps, input, baseSessionId, isCommitted);
     if (skipped) {
       await noteSkipped(deps.pool, input, skipped);
       return { outcome: 'skipped', step, reason: skipped };
@@ -57,7 +59,9 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     });
     const task = stepTask(definition);
     // Below the prompt, whatever it is made of: a definition cannot lose what the session does not know.
-    const prompt = [asked, ...(await notesFor(deps, input, chain, workspace))].join('\n\n---\n\n');
+    const prompt = [asked, ...(await notesFor(deps, input, chain, baseSessionId, workspace))].join(
+      '\n\n---\n\n',
+    );
     const done = perform<CommittedStep, StepResult>(deps, beat, {
       ...{ projectId, task, mode, workspace, chainId },
       model: plan.model,
@@ -66,7 +70,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
         ...{ chainId, ticket, step, round },
         role: ('role' in definition && definition.role) || null,
         headSessionId: input.head.sessionId,
-        baseSessionId: input.baseSessionId,
+        baseSessionId,
         scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
       },
       // Not of the notes: which side branches there are may change from run to run, and what was paid for stays good.
@@ -206,7 +210,8 @@ export async function leaveToOthers(
 /** Why there is nothing to do: so far only a context too small to be worth compacting. */
 async function reasonToSkip(
   { pool }: ActivityDependencies,
-  { projectId, plan, baseSessionId }: StepInput,
+  { projectId, plan }: StepInput,
+  baseSessionId: SessionId | null,
   isCommitted: () => Promise<boolean>,
 ): Promise<string | null> {
   if (plan.kind !== 'compaction') return null;

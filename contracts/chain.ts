@@ -123,7 +123,6 @@ export interface StepInput extends StepCall {
   mode: ChainMode;
   plan: AgentStepPlan;
   head: Head;
-  baseSessionId: SessionId | null;
   budget: ChainBudget;
   killGraceMs: number;
   waitMs: WaitPolicy;

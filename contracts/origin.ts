@@ -60,6 +60,14 @@ export function firstMoveOf(
   return isAtOrigin(origin, head) ? origin.kind : null;
 }
 
+/** What the next step of a chain forks: the head, or until this run has moved it what the chain works from. */
+export function nextBase(
+  { origin, baseSessionId }: { origin?: ChainOrigin | null; baseSessionId: SessionId | null },
+  head: { sessionId: SessionId | null; seq: number | null },
+): SessionId | null {
+  return origin && !isAtOrigin(origin, head) ? head.sessionId : baseSessionId;
+}
+
 /** Whether the head is still where the chain found it: nothing of this run has been committed. */
 export function isAtOrigin(
   origin: ChainOrigin,

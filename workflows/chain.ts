@@ -185,7 +185,7 @@ async function runStep(
       const { killGraceMs, waitMs } = input.policy;
       const run = agentActivity(input, plan, state(), tries);
       const result = await run({
-        ...{ ...call, mode: input.mode, plan, head: state().head, baseSessionId: baseOf(state()) },
+        ...{ ...call, mode: input.mode, plan, head: state().head },
         ...{ budget, killGraceMs, waitMs, waits },
       });
       if (result.outcome !== 'waiting') return { type: 'stepEnded', result };

@@ -11,7 +11,7 @@ import type {
 } from '../contracts/chain.js';
 import { assertNever } from '../contracts/assert-never.js';
 import type { Failure } from '../contracts/failures.js';
-import { describeOrigin, isAtOrigin } from '../contracts/origin.js';
+import { describeOrigin, nextBase } from '../contracts/origin.js';
 import type { StepPlan } from '../contracts/plan.js';
 import type { ClosedChainStatus, StepName } from '../contracts/steps.js';
 
@@ -141,7 +141,7 @@ function withoutQueue({ queue: _, ...state }: ChainState): ChainState {
 
 /** What the next step forks: the head, or until this run has moved it what the chain works from. */
 export function baseOf(state: ChainState): ChainState['baseSessionId'] {
-  return state.origin && !isAtOrigin(state.origin, state.head) ? state.head.sessionId : state.baseSessionId;
+  return nextBase(state, state.head);
 }
 
 function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): ChainState {
