@@ -43,25 +43,31 @@ export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGo
   if (guard.pid === undefined) throw new Error('The guard of the agent, a bash, could not be started.');
   const [input, output, , idle] = guard.stdio as [Writable, Readable, null, Readable, ...unknown[]];
   for (const stream of [input, output, idle]) stream.on('error', () => undefined);
+  // Else it would stay open after the guard's end.
+  idle.resume();
 
+  let isDismissed = false;
   let ending: NodeJS.Timeout | undefined;
   const count = (endsAtMs: number) => {
     clearTimeout(ending);
+    if (isDismissed) return;
     ending = setTimeout(onEnding, Math.max(0, endsAtMs - noticeMs - uptimeMs()));
   };
   count(lease.endsAtMs());
   let heard = '';
+  let hasStruck = false;
   output.setEncoding('utf8').on('data', (text: string) => {
     const lines = (heard + text).split('\n');
     heard = lines.pop() ?? '';
     const last = lines.at(-1);
-    if (last !== undefined) count(Number(last) * 10);
+    if (last === 'struck') hasStruck = true;
+    else if (last !== undefined) count(Number(last) * 10);
   });
+  const saidAll = new Promise((resolve) => output.once('close', resolve));
 
   let agent: number | undefined;
   const tell = () => input.write(`${hundredths(lease.endsAtMs())} ${agent ?? ''}\n`);
   const forget = lease.onExtended(tell);
-  let isDismissed = false;
   void gone.then(() => {
     clearTimeout(ending);
     if (!isDismissed) onGone();
@@ -76,7 +82,9 @@ export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGo
       forget();
       clearTimeout(ending);
       guard.kill('SIGKILL');
-      return (await gone).code !== null;
+      // It says so before it does it: the agent may be dead long before the guard has looked at all processes.
+      await Promise.all([gone, saidAll]);
+      return hasStruck;
     },
   };
 }
@@ -87,12 +95,13 @@ function hundredths(ms: number): string {
 
 /**
  * Arguments: containment, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a later
- * time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker. On descriptor
- * 3, where nothing ever comes, it waits: a read of the input that ran into its time limit would lose a character now and
- * then. Builtins only: an agent that has used up all processes must not keep it from anything. In a namespace the agent's
- * first child takes all others with it, and the agent's own process waits for that.
+ * time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker, which reads no
+ * more then. It waits by reading descriptor 3, where nothing ever comes: a read of the input that ran into its time limit
+ * would lose a character now and then. Builtins only: an agent that has used up all processes must not keep it from
+ * anything. In a namespace the agent's first child takes all others with it, and the agent's own process waits for that.
  */
 const script = `
+trap '' PIPE
 kind=$1 marker=$2 strike=$3 SECONDS=$4 agent= look=0.2
 ((BASH_VERSINFO[0] < 4)) && look=1
 
@@ -121,6 +130,7 @@ while ! is_time; do
   fi
 done
 
+echo struck
 if [[ $kind == group ]]; then
   kill -KILL -- "-$agent"
 elif [[ $kind == namespace && $agent ]] && is_marked "$agent"; then

@@ -528,11 +528,18 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
     const firstRequest = model.requests.length;
     const tmp = mkdtempSync(join(folder, 'tmp-'));
     worker = startWorker(path(), { TMPDIR: tmp });
+    const log = logOf(worker);
     await until(() => existsSync(join(workspace, 'started')));
     expect(readdirSync(scratchRoot)).toHaveLength(1);
     // The transcript of the session that was forked, put there by the SDK.
     expect(readdirSync(tmp)).toEqual([expect.stringMatching(/^claude-resume-/)]);
+    // The guard finds a renewal that nobody waits to hear repeated.
+    const guards = guardsOf(scratchRoot);
+    for (const guard of guards) killQuietly(guard, 'SIGSTOP');
+    const renewals = log().split('renewed').length;
+    await until(() => log().split('renewed').length > renewals);
     worker.kill('SIGKILL');
+    for (const guard of guards) killQuietly(guard, 'SIGCONT');
     await until(() => processesNaming(scratchRoot).length === 0);
     worker = undefined;
     const agent = createAgent({
@@ -551,8 +558,7 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
     newProject();
     reply = () => ({ tools: [bash(writing())] });
     worker = startWorker(path(), {}, { leaseMs: 5000 });
-    let log = '';
-    worker.stdout?.on('data', (data: Buffer) => (log += data.toString()));
+    const log = logOf(worker);
     await until(() => ['looping', 'detached'].every((who) => linesOf(who) > 0));
     worker.kill('SIGSTOP');
     const before = [linesOf('looping'), linesOf('detached')];
@@ -561,8 +567,8 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
     expect(linesOf('looping')).toBeGreaterThan(before[0]!);
     expect(linesOf('detached')).toBeGreaterThan(before[1]!);
     worker.kill('SIGCONT');
-    await until(() => log.includes('agent.ended'));
-    expect(log).toContain('"outcome":"WORKER_LOST"');
+    await until(() => log().includes('agent.ended'));
+    expect(log()).toContain('"outcome":"WORKER_LOST"');
     expect(guardsOf(scratchRoot)).toEqual([]);
   });
 
@@ -612,6 +618,13 @@ it('in a namespace the agent cannot read the worker’s environment', async () =
   worker = undefined;
   rmSync(scratchRoot, { recursive: true });
 });
+
+/** What a worker has printed so far. */
+function logOf(runner: ChildProcess): () => string {
+  let log = '';
+  runner.stdout?.on('data', (data: Buffer) => (log += data.toString()));
+  return () => log;
+}
 
 const agentRooms = ['agent', 'agent/kinds', 'agent/process'];
 

@@ -13,7 +13,7 @@ export interface RunnerInput {
   workspace: string;
   /** One step each, every one a fork of the one before. */
   sessionIds: string[];
-  /** Of each step, renewed again and again while the process runs. */
+  /** Renewed again and again while the process runs. */
   leaseMs: number;
 }
 
@@ -65,6 +65,8 @@ async function main(input: RunnerInput): Promise<void> {
     log: (event) => console.log(JSON.stringify(event)),
   });
   const store = new InMemorySessionStore();
+  const lease = renewedLease(input.leaseMs);
+  lease.onExtended(() => console.log('The lease is renewed.'));
   let baseSessionId: SessionId | null = null;
   for (const sessionId of input.sessionIds as SessionId[]) {
     await agent.run(
@@ -84,7 +86,7 @@ async function main(input: RunnerInput): Promise<void> {
       },
       {
         signal: new AbortController().signal,
-        lease: renewedLease(input.leaseMs),
+        lease,
         onProgress: () => undefined,
       },
     );
