@@ -720,12 +720,13 @@ describe('what goes wrong', () => {
     expect((await failing({ baseSessionId: newSession(), store })).code).toBe('DATABASE_UNAVAILABLE');
   });
 
-  it('names missing credentials and a missing binary', async () => {
+  it('names missing credentials, a missing shell and a missing binary', async () => {
     newProject();
     expect((await failing({ modelEnvironment: { ANTHROPIC_BASE_URL: model.url } })).code).toBe(
       'CREDENTIALS_MISSING',
     );
     expect((await failing({ binaryPath: join(folder, 'no-claude') })).code).toBe('AGENT_NOT_FOUND');
+    await expect(probeContainment({ PATH: folder })).rejects.toMatchObject({ code: 'AGENT_NOT_FOUND' });
     await expect(describeAgentBinary('/etc/hostname')).rejects.toMatchObject({ code: 'AGENT_NOT_FOUND' });
   });
 });
