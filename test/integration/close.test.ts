@@ -68,7 +68,7 @@ const done = (step: string, status: StepState['status'] = 'committed') => ({
   ...{ oldSessionId: 'forged-old', newSessionId: 'forged-new', usage: someMetrics.usage },
 });
 const complete = (...steps: object[]) => ({
-  ...{ status: 'completed', warnings: [], steps, head: { sessionId: 'forged', seq: 99 } },
+  ...{ status: 'completed', warnings: [], steps, head: { sessionId: null, seq: 99 } },
   ...{ projectId: 'forged', mode: 'initial', baseSessionId: 'forged', origin: { kind: 'forged' } },
 });
 const statusesOf = ({ steps }: { steps: StepState[] }) => steps.map(({ step, status }) => [step, status]);
@@ -122,9 +122,9 @@ describe('a chain that is closed', () => {
     const key = newKey();
     const { chainId } = await register(pool, key);
     const chain = { ...key, chainId, ticket: null as never, runId: 'r', head: null as SessionId | null };
-    const { state, version } = await close(chain, complete(done('build')));
-    expect(state).toMatchObject({ status: 'failed', failure: { code: 'INTERNAL' }, steps: [] });
-    expect(version?.status).toBeNull();
+    // As if the database had gone back to before it opened.
+    await expect(close(chain, complete(done('build')))).rejects.toMatchObject({ code: 'DATABASE_WENT_BACK' });
+    expect(await readChainState(pool, chain)).toMatchObject({ status: 'queued', steps: [] });
   });
 
   it('has a warning more where another step is not borne out, and says of it what was said of its failure', async () => {
