@@ -189,6 +189,7 @@ describe('session-chain/worker', () => {
       TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
       SESSION_CHAIN_TASK_QUEUE: `${stack.policy.taskQueues.chains}-own`,
       SESSION_CHAIN_SCRATCH_DIR: join(folder, 'scratch'),
+      SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
       SESSION_CHAIN_LOG_LEVEL: 'silent',
       ANTHROPIC_API_KEY: 'test-credential',
     };
