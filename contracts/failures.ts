@@ -195,7 +195,7 @@ const failures = {
     summary: 'The context of the model is full, and compacting it did not help.',
     retryable: false,
     remedy:
-      'Ask for less in a new chain: it goes on from the head, or with a lower reset.afterTokens from a fresh session.',
+      'Ask for less in a new chain: it goes on from the head, or with a lower reset.contextTokens from a fresh session.',
   },
   MODEL_UNAVAILABLE: {
     summary: 'The model service is overloaded or limits the rate.',
