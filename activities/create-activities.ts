@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity';
 import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
 import type { StepInput } from '../contracts/chain.js';
 import { isRetryable } from '../contracts/failures.js';
@@ -5,7 +6,7 @@ import type { ChatActivities } from '../contracts/question.js';
 import { isAgentStep } from '../definition/definition.js';
 import { noteFailure } from '../storage/chains/chains.js';
 import { failQuestion as markFailed } from '../storage/questions/questions.js';
-import { committedStep } from '../storage/operations/operations.js';
+import { settleStep } from '../storage/operations/operations.js';
 import { beginActivity, endActivity } from './activity-step.js';
 import { commit } from './commit.js';
 import type { ActivityDependencies } from './dependencies.js';
@@ -29,7 +30,13 @@ export function createChainActivities(
         { log, keep: (failure) => noteFailure(pool, input.chainId, 'open', failure) },
         () => open(deps, input),
       ),
-    committedStep: (input) => reportingFailures(input, { log }, () => committedStep(pool, input)),
+    committedStep: (input) =>
+      reportingFailures(input, { log }, () =>
+        settleStep(pool, {
+          ...input,
+          scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
+        }),
+      ),
     beginActivity: (input) => reportingFailures(input, { log }, () => beginActivity(deps, input)),
     endActivity: (input) => reportingFailures(input, { log }, () => endActivity(deps, input)),
     commit: (input) => reportingFailures(input, { log }, () => commit(deps, input)),

@@ -19,7 +19,10 @@ import type { StepName } from './steps.js';
 export interface ChainActivities {
   /** Takes the project and says where the head is, or queues and says which chain is in the way. */
   open(input: OpenInput): Promise<OpenResult>;
-  /** What the journal knows of a step whose activity failed: its result may have been lost on the way. */
+  /**
+   * Settles a step whose activity failed: its result, which may have been lost on the way, or null, and then none of its
+   * attempts commits any more.
+   */
   committedStep(input: StepCall): Promise<CommittedStep | null>;
   /** Journals that an activity of the host is about to be called. */
   beginActivity(input: BeginActivityInput): Promise<BegunActivity>;

@@ -431,6 +431,24 @@ export async function committedStep(
   return committed?.result ?? null;
 }
 
+/**
+ * The same for a step that its chain gives up: null once it is certain that no attempt of it commits any more. `scheduledAtMs`
+ * is when Temporal scheduled the question; a try of the step that was scheduled before is fenced.
+ */
+export async function settleStep(
+  pool: Pool,
+  call: Pick<StepOperation, 'chainId' | 'ticket' | 'step' | 'round' | 'scheduledAtMs'> & {
+    projectId: ProjectId;
+  },
+): Promise<CommittedStep | null> {
+  const [committed] = await queryRows<{ result: CommittedStep }>(pool, {
+    name: 'settle_step',
+    text: 'SELECT result FROM session_chain.settle_step($1, $2, $3, $4, $5, to_timestamp($6 / 1000.0))',
+    values: [call.projectId, call.chainId, call.ticket, call.step, call.round, call.scheduledAtMs],
+  });
+  return committed?.result ?? null;
+}
+
 /** What the submissions of a chain handed in, by step; of several rounds the last one. */
 export async function submittedValues(pool: Pool, chainId: ChainId): Promise<Record<StepName, unknown>> {
   const rows = await queryRows<{ step: StepName; value: unknown }>(pool, {

@@ -215,12 +215,13 @@ describe('a chain that is closed', () => {
       'a status that there is not',
       { status: 'deployed', steps: [{ ...done('build', 'deployed' as never) }] },
     ],
-  ])('by %s has failed, and is closed', async (_what, said) => {
+  ])('by %s is closed as its journal bears out', async (_what, said) => {
     const chain = await openNew(pool);
     await runStep(pool, chain, 'build');
     const { state, version } = await close(chain, said);
-    expect(state).toMatchObject({ status: 'failed', failure: { code: 'INTERNAL' }, warnings: [] });
-    expect(version?.status).toBe('failed');
+    expect(state).toMatchObject({ status: 'completed_with_warnings', warnings: [] });
+    expect(statusesOf(state)[0]).toEqual(['build', 'committed']);
+    expect(version?.status).toBe('deployed');
     expect(await readChain(pool, chain)).toMatchObject({ closedAt: expect.any(Date) });
   });
 
@@ -240,6 +241,30 @@ describe('a chain that is closed', () => {
         ['compact', 'pending'],
       ]);
       expect(version?.status).toBe('deployed');
+    },
+  );
+
+  it.each(['failed', 'cancelled'] as const)(
+    'as %s has the committed steps of its journal, and none that is still under way',
+    async (status) => {
+      const chain = await openNew(pool);
+      for (const step of ['build', 'metadata']) await runStep(pool, chain, step);
+      const failure = failureOfCode(status === 'cancelled' ? 'CANCELLED' : 'WORKER_LOST');
+      const steps = [
+        { ...done('build', 'failed'), failure },
+        done('docs', 'running'),
+        done('compact', 'waiting'),
+      ];
+      const { state, version } = await close(chain, { ...complete(...steps), status, failure });
+      expect(state).toMatchObject({ status, failure });
+      expect(statusesOf(state)).toEqual([
+        ['build', 'committed'],
+        ['metadata', 'committed'],
+        ['docs', status],
+        ['compact', status],
+      ]);
+      expect(state.steps[0]).not.toHaveProperty('failure');
+      expect(version).toEqual({ status: 'deployed', ai_session_id: chain.head });
     },
   );
 });

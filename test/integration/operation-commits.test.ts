@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Failure, failureOfCode } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
@@ -29,6 +30,8 @@ import {
   countWaits,
   endOperation,
   quarantineSession,
+  renewLease,
+  settleStep,
   submittedValues,
 } from '../../storage/operations/operations.js';
 import {
@@ -258,6 +261,7 @@ describe('an answer', () => {
     await failQuestion(pool, question.questionId, failure('AGENT_FAILED', 'The first try.'));
     const { question: unasked } = await ask(projectId, question.chatId);
     await storeMessage(pool, projectId, attempt.sessionId);
+    await startQuestion(pool, question.questionId, head);
     const said = answerOf(question, 'Because of "x" — \u2028 and `y`.');
     expect(await commit(attempt, { beside: 'allowed', ...said })).toEqual({
       outcome: 'moved',
@@ -322,6 +326,38 @@ describe('an answer', () => {
     expect(await requireQuestion(pool, slow.question.questionId)).toMatchObject({ state: 'running' });
   });
 
+  it('of a question that has failed comes too late: nothing is written, and it stays failed', async () => {
+    const { projectId } = await openClosed();
+    for (const beside of ['never', 'allowed', 'always'] as const) {
+      const { attempt, question } = await ask(projectId);
+      await storeMessage(pool, projectId, attempt.sessionId);
+      await failQuestion(pool, question.questionId, failure('WORKER_LOST', 'Gone.'));
+      await expectFenced(projectId, () => commit(attempt, { beside, ...answerOf(question, 'Late.') }));
+    }
+  });
+
+  it('is decided with the failure of its question under one lock: whichever comes first stays', async () => {
+    const { projectId } = await openClosed();
+    const { attempt, question } = await ask(projectId);
+    await storeMessage(pool, projectId, attempt.sessionId);
+    const connection = await pool.connect();
+    try {
+      await connection.query('BEGIN');
+      await connection.query(
+        `UPDATE project_chat_log_minimal SET state = 'failed', failure = '{"code": "WORKER_LOST"}' WHERE question_id = $1`,
+        [question.questionId],
+      );
+      const late = commit(attempt, { beside: 'allowed', ...answerOf(question, 'Late.') });
+      const refused = expect(late).rejects.toMatchObject({ code: 'FENCED' });
+      while (!(await isAnyoneLocked())) await sleep(20);
+      await connection.query('COMMIT');
+      await refused;
+    } finally {
+      connection.release();
+    }
+    expect(await requireQuestion(pool, question.questionId)).toMatchObject({ state: 'failed', reply: null });
+  });
+
   it('of a question that another operation has answered leaves the first answer', async () => {
     const { projectId } = await openClosed();
     const { attempt: first, question } = await ask(projectId);
@@ -333,6 +369,48 @@ describe('an answer', () => {
     expect(await commit(second, late)).toMatchObject({ outcome: 'beside' });
     expect(answered).toMatchObject({ kind: 'transition', reply: 'The first.', sessionId: first.sessionId });
     expect(await requireQuestion(pool, question.questionId)).toEqual(answered);
+  });
+});
+
+describe('a step that its chain gives up', () => {
+  const settle = async (chain: OpenedChain, step: string, scheduledAtMs = Date.now()) =>
+    await settleStep(pool, { ...chain, step, round: 1, scheduledAtMs });
+
+  it('is committed, or never will be: a late commit is refused, and so is a late try', async () => {
+    const chain = await openBuilt();
+    expect(await settle(chain, 'build')).toMatchObject({ seq: 1, newSessionId: chain.head });
+    const before = Date.now() - 1_000;
+    const frozen = await beginStored(chain, 'metadata');
+    expect(await settle(chain, 'metadata')).toBeNull();
+    await expectFenced(chain.projectId, () => commit(frozen));
+    await expect(begin(pool, chain, 'metadata', { scheduledAtMs: before })).rejects.toMatchObject({
+      code: 'FENCED',
+    });
+    expect(await settle(chain, 'metadata')).toBeNull();
+    await runStep(pool, chain, 'docs');
+    expect(await readHead(pool, chain.projectId)).toEqual({ sessionId: chain.head, seq: 2 });
+  });
+
+  it('has an agent that lives by its lease, for which the next step waits', async () => {
+    const chain = await openBuilt();
+    const frozen = begunOf(await begin(pool, chain, 'metadata', { leaseMs: 60_000 }));
+    await settle(chain, 'metadata');
+    expect(await renewLease(pool, frozen)).toBe('held');
+    expect(await begin(pool, chain, 'docs')).toMatchObject({ outcome: 'former_agent_alive' });
+  });
+
+  it('is not settled again by a late question: neither the next step nor the next run is disturbed', async () => {
+    const chain = await openBuilt();
+    const given = await beginStored(chain, 'metadata');
+    const docs = await beginStored(chain, 'docs');
+    await settle(chain, 'metadata');
+    expect(await commit(docs)).toMatchObject({ outcome: 'moved' });
+    await expectFenced(chain.projectId, () => commit(given));
+    await close(chain, 'failed');
+    const again = await restart(chain);
+    const anew = await beginStored(again, 'metadata');
+    await settle(chain, 'metadata');
+    expect(await commit(anew)).toMatchObject({ outcome: 'moved' });
   });
 });
 
@@ -910,6 +988,13 @@ async function metricsOf({ attemptId }: Attempt): Promise<unknown[]> {
     [attemptId],
   );
   return rows;
+}
+
+async function isAnyoneLocked(): Promise<boolean> {
+  const { rows } = await pool.query(
+    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  );
+  return rows.length > 0;
 }
 
 async function versionOf({ versionId }: { versionId: string }): Promise<unknown> {
