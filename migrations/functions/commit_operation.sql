@@ -33,7 +33,8 @@ BEGIN
     RETURN QUERY SELECT CASE WHEN v_attempt.result ? 'seq' THEN 'moved' ELSE 'beside' END, v_attempt.result;
     RETURN;
   END IF;
-  v_is_fit := v_attempt.state = 'running' AND v_question IS DISTINCT FROM 'failed' AND p_new IN (v_attempt.session_id, v_attempt.adopts)
+  v_is_fit := v_attempt.state = 'running' AND v_question IS DISTINCT FROM 'failed'
+    AND p_new IN (v_attempt.session_id, v_attempt.adopts)
     AND EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key(v_attempt.project_id))
     AND ((p_options ->> 'requireTranscript')::boolean IS false
       OR session_chain.session_fitness(v_attempt.project_id, p_new) = 'whole')
