@@ -1,5 +1,10 @@
 import type { SDKUserMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
-import { endsWithFullContext, isCompacted, verifiedCompaction } from '../transcript/entries.js';
+import {
+  endsWithFullContext,
+  isCompacted,
+  lastStopReason,
+  verifiedCompaction,
+} from '../transcript/entries.js';
 import { kinds } from './kinds/kinds.js';
 import { isWordless } from './kinds/work.js';
 import type { Observations } from './results.js';
@@ -17,6 +22,8 @@ export interface Dialogue {
 
 const compact = '/compact';
 
+const requestTooLarge = 413;
+
 /** As often as Claude Code itself asks for the rest of an answer that hit the output limit. */
 const mostRequestsToGoOn = 3;
 
@@ -26,7 +33,7 @@ const mostRequestsToGoOn = 3;
  * is told again, for the summary may not hold it. So the number of requests is bounded whatever the model does, and none of it
  * takes another attempt.
  */
-export function createDialogue({ task, prompt, earlierEntries }: AgentRequest): Dialogue {
+export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: AgentRequest): Dialogue {
   const kind = kinds[task.kind];
   const goOn = kind.continueMessage(task.name);
   const continued = (entries: SessionStoreEntry[]) =>
@@ -45,11 +52,16 @@ export function createDialogue({ task, prompt, earlierEntries }: AgentRequest): 
     if (told === compact) {
       return verifiedCompaction(own) !== null && !endsWithFullContext(own) ? continued(own) : null;
     }
-    if (result.is_error) {
-      if (error !== 'max_output_tokens' || !endsWithFullContext(own) || hasCompacted) return null;
+    if (kind.evidence(task, own).kind === 'finished') return null;
+    // Claude Code has asked to go on by then, or it was kept from asking, see hooks.ts.
+    const isCutByContext = endsWithFullContext(own) && (!result.is_error || error === 'max_output_tokens');
+    const isTooLarge = result.api_error_status === requestTooLarge;
+    if (isCutByContext || (isTooLarge && (baseSessionId !== null || lastStopReason(own) !== null))) {
+      if (hasCompacted) return null;
       hasCompacted = true;
       return compact;
     }
+    if (result.is_error || result.stop_reason === 'max_tokens') return null;
     const isPartial = !isWordless(result) && kind.evidence(task, own).kind === 'partial';
     if (!isPartial || lostEntries !== null || requestsToGoOn === mostRequestsToGoOn) return null;
     requestsToGoOn += 1;

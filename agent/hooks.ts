@@ -7,6 +7,7 @@ import type {
 import { subagentTool } from '../definition/definition.js';
 import { submissionServerName } from '../definition/submission.js';
 import { isAllowed } from './allowed-tools.js';
+import { cutAnswers, endsWithFullContext, ownEntries } from '../transcript/entries.js';
 import type { Progress } from './progress.js';
 import type { Stop } from './stop.js';
 import type { ToolGate } from './tool-gate.js';
@@ -24,6 +25,9 @@ export interface HookParts {
   /** Model turns that the run may take; Claude Code itself counts none of a subagent. */
   maxTurns: number;
 }
+
+/** As often as Claude Code lets an answer be cut that calls no tool; those that call one it would never end. */
+const mostCutAnswers = 4;
 
 /** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
 const timeoutSeconds = 24 * 3600;
@@ -58,10 +62,24 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     return {};
   };
 
+  /** Ends the turn where the model is asked again for what it cannot say: its stop reason stands in the stored entry. */
+  const afterTools: HookCallback = async (input) => {
+    if (input.hook_event_name !== 'PostToolBatch') return {};
+    for (const call of input.tool_calls) {
+      if (!(await gate.isStored(call.tool_use_id))) return {};
+    }
+    const own =
+      input.agent_id === undefined
+        ? ownEntries(gate.appended(), gate.base())
+        : gate.appendedBySubagents().filter(({ agentId }) => agentId === input.agent_id);
+    return endsWithFullContext(own) || cutAnswers(own) >= mostCutAnswers ? { continue: false } : {};
+  };
+
   return {
     // 'block': where the hook itself fails, the tool does not run.
     PreToolUse: [{ hooks: [beforeTool], timeout: timeoutSeconds, onFailure: 'block' }],
     PostToolUse: [{ hooks: [afterTool] }],
+    PostToolBatch: [{ hooks: [afterTools], timeout: timeoutSeconds }],
   };
 }
 

@@ -140,10 +140,16 @@ export function judgeRun(run: JudgedRun): Verdict {
   }
   if (run.baseFailure instanceof SessionChainError) throw run.baseFailure;
   const result = seen.result;
-  if (result?.subtype !== 'success' || result.is_error) throw failureOf(run);
+  if (result?.subtype !== 'success' || (result.is_error && !isSubmitted(run))) throw failureOf(run);
   const { compactionError } = seen;
   const verdict = kinds[task.kind].judge({ task, result, own, filesTouched, compactionError });
   return { ...verdict, warnings: [...serverWarnings(seen.serversAway), ...verdict.warnings] };
+}
+
+/** Whether a value is accepted already and only the words after it have failed. */
+function isSubmitted({ task, own, stopped }: JudgedRun): boolean {
+  const evidence = kinds[task.kind].evidence(task, own);
+  return stopped === null && evidence.kind === 'finished' && evidence.value !== undefined;
 }
 
 /** A sealed session refuses, too: then another attempt has taken over, and the store is well. */
@@ -214,6 +220,8 @@ function codeOfErrorResult({ seen, own }: JudgedRun, result: SDKResultMessage): 
       return 'ANSWER_UNFINISHED';
     default:
   }
+  // Without credit the status is that of any bad request.
+  if (seen.error === 'billing_error') return codeOfError(seen.error);
   if (status !== null) return codeOfStatus(status);
   // One name for both; Claude Code has asked three times to go on by then.
   if (seen.error === 'max_output_tokens' && endsWithFullContext(own)) return 'CONTEXT_FULL';

@@ -3,7 +3,9 @@ import type { FailureCode } from '../contracts/failures.js';
 
 /** The failure code for an HTTP status of the model service. */
 export function codeOfStatus(status: number): FailureCode {
-  if (status === 401 || status === 403) return 'MODEL_UNAUTHORIZED';
+  if (status === 401 || status === 402 || status === 403) return 'MODEL_UNAUTHORIZED';
+  // Claude Code cannot make it smaller, and the run has tried.
+  if (status === 413) return 'CONTEXT_FULL';
   if (status === 408 || status === 429 || status >= 500) return 'MODEL_UNAVAILABLE';
   return 'MODEL_REJECTED';
 }
@@ -37,5 +39,6 @@ export function codeOfError(error: SDKAssistantMessageError | null): FailureCode
 export function codeOfWords(said: string): FailureCode | null {
   const [, status] = /API Error: (?:Repeated |Request rejected \()?([45]\d\d)\b/.exec(said) ?? [];
   if (status !== undefined) return codeOfStatus(Number(status));
+  if (/credit balance is too low/i.test(said)) return 'MODEL_UNAUTHORIZED';
   return /API Error: (?:Connection|Server error|Request timed out)/.test(said) ? 'MODEL_UNAVAILABLE' : null;
 }

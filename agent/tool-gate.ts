@@ -17,6 +17,8 @@ export interface ToolGate {
   store: SessionStore;
   /** Settles true when the call may run, false when it must not. */
   admit(toolUseId: string): Promise<boolean>;
+  /** Whether the call's entry is stored, or soon is. Of a call that a compaction's model makes none ever is. */
+  isStored(toolUseId: string): Promise<boolean>;
   /** Why the store refused; null while it has not. */
   refusal(): Error | null;
   /** The base session as it was loaded; empty before that, and where there is none. */
@@ -43,6 +45,8 @@ export interface ToolGateOptions {
 const appendTimeoutMs = 50_000;
 /** How long a tool call's own entry may take to be appended while nothing else is pending. */
 const arrivalTicks = 60;
+/** The same where nothing depends on it. */
+const soonTicks = 5;
 const tickMs = 1000;
 
 export function createToolGate(options: ToolGateOptions): ToolGate {
@@ -121,16 +125,19 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
   }
 
   /** Counts ticks and not time, so that a worker that was frozen for a while does not find all of it gone. */
-  async function admit(toolUseId: string): Promise<boolean> {
-    let ticksLeft = arrivalTicks;
+  async function arrives(toolUseId: string, ticks: number): Promise<boolean> {
+    let ticksLeft = ticks;
     while (refusal === null && !storedCalls.has(toolUseId)) {
-      if (pending === 0 && ticksLeft-- === 0) {
-        refuse(new Error(`The transcript entry of the tool call ${toolUseId} never reached the store.`));
-        break;
-      }
+      if (pending === 0 && ticksLeft-- === 0) return false;
       await nextChange();
     }
     return refusal === null;
+  }
+
+  async function admit(toolUseId: string): Promise<boolean> {
+    if (await arrives(toolUseId, arrivalTicks)) return true;
+    refuse(new Error(`The transcript entry of the tool call ${toolUseId} never reached the store.`));
+    return false;
   }
 
   function nextChange(): Promise<void> {
@@ -149,6 +156,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
     // Without listSubkeys: a fork has no use for the transcripts of its base's subagents, of which it knows the answers.
     store: { append, load },
     admit,
+    isStored: async (toolUseId) => await arrives(toolUseId, soonTicks),
     refusal: () => refusal,
     base: () => base,
     baseFailure: () => baseFailure,

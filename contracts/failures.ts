@@ -176,9 +176,9 @@ const failures = {
     remedy: 'Correct what the model service names in its message, then start again.',
   },
   MODEL_UNAUTHORIZED: {
-    summary: 'The model service did not accept the credential.',
+    summary: 'The model service did not accept the credential, or its account cannot pay.',
     retryable: false,
-    remedy: "Check the model credential in the worker's environment.",
+    remedy: "Check the model credential in the worker's environment, and the billing of its account.",
   },
   MODEL_REFUSED: {
     summary: 'The model declined to do the step.',
@@ -189,7 +189,7 @@ const failures = {
     summary: 'The model does not finish its answer.',
     retryable: false,
     remedy:
-      'Ask for less in one step, or raise CLAUDE_CODE_MAX_OUTPUT_TOKENS for the worker. Started again, the step goes on.',
+      'Ask for less, or in other words; where the output limit cut the answer, raise CLAUDE_CODE_MAX_OUTPUT_TOKENS. A step goes on when started again.',
   },
   CONTEXT_FULL: {
     summary: 'The context of the model is full, and compacting it did not help.',

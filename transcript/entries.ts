@@ -159,21 +159,50 @@ export function agentVersion(entries: SessionStoreEntry[]): string | null {
 }
 
 /**
- * What the model said at the end: its last message, with those before it that were cut short and went on in it. A
- * compaction ends what can be gone on with.
+ * What the model said at the end: its last message, with those before it that were cut short and went on in it, also where
+ * it called a tool in the meantime. A compaction ends what can be gone on with.
  */
 export function answerText(entries: SessionStoreEntry[]): string {
-  const turns = modelTurns(sinceCompaction(entries));
-  const begins = turns.findLastIndex(
-    ({ message }) =>
-      message.stop_reason === 'tool_use' ||
-      message.stop_reason === 'refusal' ||
-      message.content.some(({ type }) => type === 'tool_use'),
-  );
+  const turns = messagesOf(sinceCompaction(entries));
+  const ends = ({ reason, callsTool }: (typeof turns)[number]) => reason === 'tool_use' || callsTool;
+  const refused = turns.findLastIndex(({ reason }) => reason === 'refusal');
+  let begins = turns.findLastIndex((turn) => ends(turn)) + 1;
+  // A message that was cut and went on in one with a tool call.
+  while (begins > 1 && !ends(turns[begins - 2] as (typeof turns)[number])) {
+    begins = turns.slice(0, begins - 1).findLastIndex((turn) => ends(turn)) + 1;
+  }
   return turns
-    .slice(begins + 1)
-    .map(textOf)
+    .slice(Math.max(begins, refused + 1))
+    .map(({ text }) => text)
     .join('');
+}
+
+/** Whether the model's last message asks for no further one, however badly it ended; a refusal does not count. */
+export function hasClosed(entries: SessionStoreEntry[]): boolean {
+  const last = messagesOf(entries).at(-1);
+  if (last === undefined || last.reason === null || last.reason === 'refusal') return false;
+  // A tool call that ran is gone on from; one that was cut, or is missing, did nothing.
+  return !(last.reason === 'tool_use' && last.callsTool);
+}
+
+interface ModelMessage {
+  reason: string | null;
+  text: string;
+  callsTool: boolean;
+}
+
+/** The model's turns as whole messages: they are stored once per content block. */
+function messagesOf(entries: SessionStoreEntry[]): ModelMessage[] {
+  const messages = new Map<string, ModelMessage>();
+  for (const turn of modelTurns(entries)) {
+    const before = messages.get(turn.message.id);
+    messages.set(turn.message.id, {
+      reason: turn.message.stop_reason ?? null,
+      text: (before?.text ?? '') + textOf(turn),
+      callsTool: before?.callsTool === true || turn.message.content.some(({ type }) => type === 'tool_use'),
+    });
+  }
+  return [...messages.values()];
 }
 
 /** Whether the model did anything at all: called a tool or said a word. */
@@ -191,6 +220,15 @@ export function isCompacted(entries: SessionStoreEntry[]): boolean {
 /** Whether the last answer ended because the model's context was full, and no compaction has made room since. */
 export function endsWithFullContext(entries: SessionStoreEntry[]): boolean {
   return lastStopReason(sinceCompaction(entries)) === 'model_context_window_exceeded';
+}
+
+/** How many answers in a row, up to the last, ended because they or the context became too long. */
+export function cutAnswers(entries: SessionStoreEntry[]): number {
+  const messages = messagesOf(entries);
+  const before = messages.findLastIndex(
+    ({ reason }) => reason !== 'max_tokens' && reason !== 'model_context_window_exceeded',
+  );
+  return messages.length - 1 - before;
 }
 
 function sinceCompaction(entries: SessionStoreEntry[]): SessionStoreEntry[] {

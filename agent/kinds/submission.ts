@@ -1,16 +1,20 @@
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../../contracts/failures.js';
 import { submissionTool } from '../../definition/submission.js';
-import { acceptedSubmission, answerText } from '../../transcript/entries.js';
+import { acceptedSubmission, answerText, hasClosed } from '../../transcript/entries.js';
 import type { AgentTask, Kind } from './kind.js';
 import { continueStep, evidenceOfTurns, requireFinishedTurn } from './work.js';
 
-/** The agent submits a value through the tool of its step; the accepted call in the transcript is the proof. */
+/**
+ * The agent submits a value through the tool of its step; the accepted call in the transcript is the proof. With it the step is
+ * done, however the words end that come after it.
+ */
 export const submission: Kind = {
   continueMessage: continueStep,
   judge(run) {
-    requireFinishedTurn(run);
     const { task, own } = run;
     const value = submittedValue(task, own);
+    if (value === null || !hasClosed(own)) requireFinishedTurn(run);
     if (value === null) {
       throw new SessionChainError(
         'SUBMISSION_INVALID',
@@ -20,18 +24,20 @@ export const submission: Kind = {
     return { text: answerText(own), value, warnings: [] };
   },
   evidence(task, own) {
-    const evidence = evidenceOfTurns(own);
-    if (evidence.kind !== 'finished') return evidence;
     const value = submittedValue(task, own);
-    return value === null
+    if (value !== null && hasClosed(own)) {
+      return { kind: 'finished', rule: 'an accepted submission and a last message after it', value };
+    }
+    const evidence = evidenceOfTurns(own);
+    return evidence.kind === 'finished'
       ? { kind: 'partial', rule: 'the turn ended without an accepted submission' }
-      : { kind: 'finished', rule: 'an accepted submission and a message that ended the turn', value };
+      : evidence;
   },
 };
 
 function submittedValue(
   { name, schema }: AgentTask,
-  own: Parameters<Kind['evidence']>[1],
+  own: SessionStoreEntry[],
 ): Record<string, unknown> | null {
   if (!schema) throw new Error(`The submission ${name} has no schema.`);
   return acceptedSubmission(own, submissionTool(name), schema);

@@ -42,7 +42,8 @@ export function evidenceOfTurns(own: SessionStoreEntry[]): Evidence {
 /** Throws what kept the turn from its end, where the stored transcript does not hold one. */
 export function requireFinishedTurn({ own, result, compactionError }: EndedRun): void {
   const stopReason = lastStopReason(own);
-  if (endsWithFullContext(own)) {
+  // A compaction that failed had a reason: what was asked next was too large.
+  if (endsWithFullContext(own) || (compactionError !== null && stopReason !== 'end_turn')) {
     throw compactionError === null
       ? new SessionChainError('CONTEXT_FULL', "The step has filled the model's context.")
       : compactionFailure(compactionError, 'CONTEXT_FULL');

@@ -28,7 +28,7 @@ import type { AgentProgress } from '../../agent/progress.js';
 import { probeContainment } from '../../agent/process/process.js';
 import type { AgentTask } from '../../agent/kinds/kind.js';
 import { stepTask } from '../../agent/kinds/kinds.js';
-import { isAgentStep } from '../../definition/definition.js';
+import { type ChainDefinition, isAgentStep } from '../../definition/definition.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
 import { toolUseIds } from '../../transcript/entries.js';
@@ -91,6 +91,8 @@ interface RunOptions extends Partial<Omit<AgentRequest, 'task'>> {
   modelEnvironment?: Record<string, string>;
   inheritedEnvironment?: Record<string, string>;
   binaryPath?: string;
+  definition?: ChainDefinition;
+  task?: AgentTask;
 }
 
 async function run(options: RunOptions = {}): Promise<AgentResult> {
@@ -102,13 +104,14 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
     modelEnvironment,
     inheritedEnvironment,
     binaryPath,
+    definition = shippedDefinition,
     ...request
   } = options;
   const agent = createAgent({
     modelEnvironment: modelEnvironment ?? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
     inheritedEnvironment: inheritedEnvironment ?? { PATH: plainPath },
     scratchRoot,
-    definition: shippedDefinition,
+    definition,
     log: () => undefined,
     ...(binaryPath === undefined ? {} : { binaryPath }),
   });
@@ -160,6 +163,10 @@ function playing(...calls: { name: string; input: Record<string, unknown> }[]): 
     return call === undefined ? { text: 'Done.' } : { tools: [call] };
   };
 }
+const isSummary = ({ messages }: ModelRequest) =>
+  JSON.stringify(messages).includes('CRITICAL: Respond with TEXT ONLY');
+const isCompacted = ({ messages }: ModelRequest) =>
+  JSON.stringify(messages).includes('This session is being continued');
 const bash = (command: string) => ({ name: 'Bash', input: { command } });
 const write = (file: string, content = 'x') => ({
   name: 'Write',
@@ -651,6 +658,7 @@ describe('what goes wrong', () => {
     [400, 'invalid_request_error', 'MODEL_REJECTED'],
     [404, 'not_found_error', 'MODEL_REJECTED'],
     [403, 'permission_error', 'MODEL_UNAUTHORIZED'],
+    [402, 'billing_error', 'MODEL_UNAUTHORIZED'],
     [401, 'authentication_error', 'MODEL_UNAUTHORIZED'],
   ] as const)('names HTTP %i of the model service', async (status, type, code) => {
     newProject();
@@ -663,6 +671,97 @@ describe('what goes wrong', () => {
     newProject();
     reply = () => ({ text: 'No.', stopReason: 'refusal' });
     expect((await failing({})).code).toBe('MODEL_REFUSED');
+  });
+
+  describe('an answer that is cut in a tool call', () => {
+    const cut = (stopReason: string, whole: boolean): ModelReply => ({
+      tools: [write('a.txt', 'abcdef')],
+      stopReason,
+      inputTokens: 90_000,
+      ...(whole ? {} : { cutInputAt: 50 }),
+    });
+
+    it.each([true, false])('is asked for four times (the call is whole: %s)', async (whole) => {
+      newProject();
+      reply = () => cut('max_tokens', whole);
+      const error = (await failing({})) as AgentRunError;
+      expect([error.code, error.spent.turns]).toEqual(['ANSWER_UNFINISHED', 4]);
+      // Others in between begin the count anew.
+      let asked = 0;
+      reply = () =>
+        (asked += 1) > 8
+          ? { text: 'Done.' }
+          : asked % 4
+            ? cut('max_tokens', whole)
+            : { tools: [bash('true')] };
+      expect((await run()).turns).toBe(9);
+    });
+
+    it.each([true, false])(
+      'is compacted at once where the context is full (the call is whole: %s)',
+      async (whole) => {
+        newProject();
+        const summary: ModelReply = { text: '<summary>Short.</summary>', inputTokens: 100 };
+        const full = cut('model_context_window_exceeded', whole);
+        reply = (request) => (isSummary(request) ? summary : isCompacted(request) ? { text: 'Done.' } : full);
+        const asked = model.requests.length;
+        expect(await run()).toMatchObject({ text: 'Done.' });
+        expect(model.requests.length - asked).toBe(3);
+        reply = (request) => (isSummary(request) ? summary : full);
+        expect((await failing({})).code).toBe('CONTEXT_FULL');
+        expect(model.requests.length - asked).toBe(3 + 3);
+      },
+    );
+
+    it('is bounded for a subagent, too', async () => {
+      newProject();
+      const definition = { ...shippedDefinition, tools: [...shippedDefinition.tools, 'Agent'] };
+      const call = {
+        name: 'Agent',
+        input: { description: 'Part', prompt: 'SUBTASK', subagent_type: 'general-purpose' },
+      };
+      reply = (request) =>
+        JSON.stringify(request.messages[0]).includes('SUBTASK')
+          ? cut('max_tokens', false)
+          : toolResults(request).length === 0
+            ? { tools: [call] }
+            : { text: 'Done.' };
+      const task = { ...taskOf('build'), allowedTools: definition.tools };
+      expect((await run({ definition, task })).turns).toBe(1 + 4 + 1);
+    });
+  });
+
+  it('compacts what is too large for a request, and says so where that does not help', async () => {
+    newProject();
+    const tooLarge: ModelReply = { error: { status: 413, type: 'request_too_large', message: 'too large' } };
+    const work: ModelReply = { tools: [bash('true')], inputTokens: 90_000 };
+    reply = (request) =>
+      isSummary(request)
+        ? { text: '<summary>Short.</summary>', inputTokens: 100 }
+        : isCompacted(request)
+          ? { text: 'Done.' }
+          : toolResults(request).length === 0
+            ? work
+            : tooLarge;
+    expect(await run()).toMatchObject({ text: 'Done.' });
+    reply = (request) => (toolResults(request).length === 0 ? work : tooLarge);
+    expect((await failing({})).code).toBe('CONTEXT_FULL');
+    reply = () => tooLarge;
+    expect((await failing({})).code).toBe('CONTEXT_FULL');
+  });
+
+  it.each([
+    ['max_tokens', 5],
+    ['model_context_window_exceeded', 5],
+    ['pause_turn', 2],
+    ['tool_use', 4],
+  ])('keeps a value that was accepted, whatever comes after it: %s', async (stopReason, paid) => {
+    newProject();
+    const value = { name: 'Shop', description: 'Sells.', tags: ['shop'], recommendations: ['Sell more.'] };
+    const submits = { name: 'mcp__chain__submit_metadata', input: value };
+    reply = (request) =>
+      toolResults(request).length === 0 ? { tools: [submits] } : { text: 'I begin', stopReason };
+    expect(await run({ step: 'metadata' })).toMatchObject({ value, turns: paid });
   });
 
   it('names the limit of turns and of cost, and what was spent up to it', async () => {

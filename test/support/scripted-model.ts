@@ -9,6 +9,8 @@ import type { AddressInfo } from 'node:net';
 export interface ModelReply {
   text?: string;
   tools?: { name: string; input: Record<string, unknown> }[];
+  /** Ends the last tool call after so many characters of its input. */
+  cutInputAt?: number;
   /** Answered instead of a message, with this HTTP status. */
   error?: { status: number; type: string; message: string };
   stopReason?: string;
@@ -147,7 +149,7 @@ function* events(
       index: block,
       content_block: { type: 'tool_use', id: toolId, name: tool.name, input: {} },
     };
-    const partial = JSON.stringify(tool.input);
+    const partial = JSON.stringify(tool.input).slice(0, turn.cutInputAt);
     yield {
       type: 'content_block_delta',
       index: block,

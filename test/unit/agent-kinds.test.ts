@@ -174,6 +174,25 @@ describe('the evidence of a submission', () => {
       [submits(metadata, 'toolu_m', submissionTool('review')), toolResult('toolu_m'), ended()],
       'partial',
     ],
+    ...['max_tokens', 'model_context_window_exceeded', 'pause_turn', 'of_a_later_api', 'tool_use'].map(
+      (ending) =>
+        [
+          `accepted, and then words that ended with ${ending}`,
+          [submits(), toolResult('toolu_m'), assistant(ending, [text]), apiError()],
+          'finished',
+        ] as const,
+    ),
+    ['accepted, and the model goes on', [submits(), toolResult('toolu_m'), callsTool()], 'partial'],
+    [
+      'accepted, and words of which a part is stored',
+      [submits(), toolResult('toolu_m'), assistant(null, [text])],
+      'partial',
+    ],
+    [
+      'accepted, and then refused',
+      [submits(), toolResult('toolu_m'), assistant('refusal', [text])],
+      'nothing',
+    ],
     ['ended with words only', [ended()], 'partial'],
     ['nothing', [], 'nothing'],
   ] as const)('%s', (_case, own, kind) => {
@@ -268,6 +287,13 @@ describe('the verdict on work', () => {
     expect(
       codeAfter('Error during compaction: API Error: The model has reached its context window limit.'),
     ).toBe('CONTEXT_FULL');
+    expect(
+      codeOf(() =>
+        judge(build, [callsTool(), toolResult('toolu_1'), apiError()], {
+          compactionError: 'Request too large',
+        }),
+      ),
+    ).toBe('CONTEXT_FULL');
     // Not full for good: the service was away.
     expect(codeAfter('Error during compaction: API Error: Repeated 529 Overloaded errors.')).toBe(
       'MODEL_UNAVAILABLE',
@@ -299,6 +325,31 @@ describe('the verdict on work', () => {
         part('end_turn', 'It is one.'),
       ),
     ).toBe('It is one.');
+    const looks = (...words: string[]) =>
+      assistant('tool_use', [...words.map((said) => ({ type: 'text', text: said })), bash]);
+    // A tool call in the middle of the answer.
+    expect(
+      replyOf(
+        looks('I look. '),
+        toolResult('toolu_1'),
+        part('max_tokens', 'One, '),
+        goOn,
+        looks('two, '),
+        toolResult('toolu_1'),
+        part('pause_turn', 'three, '),
+        prompt(),
+        part('end_turn', 'four.'),
+      ),
+    ).toBe('One, two, three, four.');
+    expect(
+      replyOf(
+        part('max_tokens', 'One, '),
+        goOn,
+        looks('two. '),
+        looks('I look again. '),
+        part('end_turn', 'Three.'),
+      ),
+    ).toBe('Three.');
     expect(replyOf(part('refusal', 'No.'), prompt(), part('end_turn', 'Two.'))).toBe('Two.');
     expect(
       replyOf(
@@ -393,6 +444,7 @@ describe('the verdict on a compaction', () => {
     ],
     ['Error during compaction: no assistant message in summarization response', 'COMPACTION_FAILED'],
     ['Error during compaction: API Error: 400 bad', 'MODEL_REJECTED'],
+    ['Error during compaction: Credit balance is too low', 'MODEL_UNAUTHORIZED'],
     ['Error during compaction: Failed to authenticate. API Error: 401 bad key', 'MODEL_UNAUTHORIZED'],
     ['Error during compaction: API Error: Request rejected (429) · slow down', 'MODEL_UNAVAILABLE'],
     ['Error during compaction: API Error: Repeated 529 Overloaded errors.', 'MODEL_UNAVAILABLE'],

@@ -146,6 +146,7 @@ describe('judgeRun', () => {
     expect(['authentication_failed', 'billing_error'].map(withoutStatus)).toEqual(
       Array(2).fill('MODEL_UNAUTHORIZED'),
     );
+    expect(codeOf(judged({}, [inPlaceOfModel('billing_error'), apiError(400)]))).toBe('MODEL_UNAUTHORIZED');
     expect(withoutStatus('model_not_found')).toBe('MODEL_REJECTED');
     // Nothing that is not known is waited for without end.
     expect([undefined, 'unknown'].map(withoutStatus)).toEqual(Array(2).fill('AGENT_FAILED'));
@@ -215,7 +216,8 @@ describe('judgeRun', () => {
 });
 
 it('codeOfStatus tells what is worth another try', () => {
-  expect([400, 404, 413, 422].map(codeOfStatus)).toEqual(Array(4).fill('MODEL_REJECTED'));
-  expect([401, 403].map(codeOfStatus)).toEqual(Array(2).fill('MODEL_UNAUTHORIZED'));
+  expect([400, 404, 422].map(codeOfStatus)).toEqual(Array(3).fill('MODEL_REJECTED'));
+  expect(codeOfStatus(413)).toBe('CONTEXT_FULL');
+  expect([401, 402, 403].map(codeOfStatus)).toEqual(Array(3).fill('MODEL_UNAUTHORIZED'));
   expect([408, 429, 500, 503, 529].map(codeOfStatus)).toEqual(Array(5).fill('MODEL_UNAVAILABLE'));
 });
