@@ -124,15 +124,20 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
 }
 
 const wentBackWarning =
-  'The database went back to an earlier state: the chain opened again, and the steps that the database had lost were run again.';
+  'The database went back to an earlier state: what it lost of this chain no longer counts, and the chain does it again where it goes on.';
 
 function union(some: string[], more: string[]): string[] {
   return [...new Set([...some, ...more])];
 }
 
-/** How the chain ended, once nothing more will happen to it. */
+/** How the chain ended, once nothing more will happen to it: a step that was under way has ended with it. */
 export function resultOf(state: ChainState): ChainResult {
-  return { ...withoutQueue(state), status: closedStatusOf(state) };
+  const status = closedStatusOf(state);
+  const stopped = status === 'cancelled' ? 'cancelled' : 'failed';
+  const steps = state.steps.map((step) =>
+    step.status === 'running' || step.status === 'waiting' ? { ...step, status: stopped } : step,
+  ) satisfies StepState[];
+  return { ...withoutQueue(state), steps, status };
 }
 
 function withoutQueue({ queue: _, ...state }: ChainState): ChainState {

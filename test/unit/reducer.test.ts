@@ -171,6 +171,13 @@ describe('the reducer', () => {
     ['SESSION_NOT_IN_STORE', 'failed'],
   ] as const)('ends %s as %s', (code, status) => {
     expect(resultOf(run([{ type: 'failed', failure: { ...failure, code } }])).status).toBe(status);
+    // No step of a chain that is over is still under way.
+    const under = run([
+      opened(),
+      { type: 'stepStarted', step: 'build' },
+      { type: 'failed', failure: { ...failure, code } },
+    ]);
+    expect(resultOf(under).steps[0]?.status).toBe(code === 'CANCELLED' ? 'cancelled' : 'failed');
   });
 
   it('knows no step any more once the database went back, and is told of them again', () => {
