@@ -27,7 +27,13 @@ import {
 import { defaultPolicy } from '../contracts/policy.js';
 import { type ChainStatus, isClosed } from '../contracts/steps.js';
 import { readChainState } from '../storage/chains/chain-state.js';
-import { listOpenRuns, registerChain, releaseChain, requireChain } from '../storage/chains/chains.js';
+import {
+  listOpenRuns,
+  registerChain,
+  releaseChain,
+  requestLost,
+  requireChain,
+} from '../storage/chains/chains.js';
 import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads/heads.js';
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
 import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
@@ -85,7 +91,10 @@ export interface SessionChain extends Chats, Imports {
   state(key: ChainKey): Promise<ChainState>;
   /** What the running step does just now, as of its last heartbeat; null when none runs. */
   progress(key: ChainKey): Promise<LiveProgress | null>;
-  /** How the chain ended, once it has; a failed chain is a result, too. Throws CHAIN_NOT_FOUND, CHAIN_TERMINATED. */
+  /**
+   * How the chain ended, once it has; a failed chain is a result, too. Throws CHAIN_NOT_FOUND, CHAIN_TERMINATED,
+   * REQUEST_LOST where its row was deleted meanwhile, DATABASE_WENT_BACK where the database lost its end.
+   */
   wait(key: ChainKey): Promise<ChainResult>;
   /**
    * Asks the chain to stop; the head stays at the last committed session. A running agent is told at once, through the
@@ -345,21 +354,55 @@ function overridesOf({ limits, model, compactThresholdTokens, budget, reset }: S
 }
 
 async function wait(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<ChainResult> {
-  const ended = await resultOf(pool, key);
+  let unknown: SessionChainError | undefined;
+  const ended = await resultOf(pool, key).catch((error: unknown) => {
+    if (!isChainNotFound(error)) throw error;
+    unknown = error;
+    return null;
+  });
   if (ended) return ended;
-  try {
-    await handle.result();
-  } catch (error) {
-    // How it ended stands in the database; a failure of the workflow says no more.
-    if (!(error instanceof WorkflowFailedError) && !(error instanceof WorkflowNotFoundError))
-      throw temporalError(error);
-  }
-  const result = await resultOf(pool, key);
+  const end = await endOfWorkflow(handle);
+  if (unknown && !end) throw unknown;
+  const result = await resultOf(pool, key).catch((error: unknown) => {
+    throw isChainNotFound(error) ? requestLost(key) : error;
+  });
   if (result) return result;
+  const workflowId = chainWorkflowId(key);
+  if (end && endsByItself.has(end)) {
+    throw new SessionChainError(
+      'DATABASE_WENT_BACK',
+      `The workflow ${workflowId} had closed its chain and is over (${end}), but the database does not know that end: it went back to an earlier state.`,
+      'Start the chain again: what the database still knows to be done is not repeated, and what it lost is done and paid again.',
+    );
+  }
   throw new SessionChainError(
     'CHAIN_TERMINATED',
-    `The workflow ${chainWorkflowId(key)} is over, but its chain was not closed: it was terminated or timed out.`,
+    end
+      ? `The workflow ${workflowId} is over (${end}), but its chain was not closed.`
+      : `No workflow works for the chain ${workflowId}: it was never started, or its history is gone.`,
   );
+}
+
+/** A workflow that ends so has closed its chain before. */
+const endsByItself: ReadonlySet<string> = new Set(['COMPLETED', 'FAILED', 'CANCELLED']);
+
+/** Waits for the end of a workflow: Temporal's word for it, null where there is no such workflow. */
+async function endOfWorkflow(handle: WorkflowHandle): Promise<string | null> {
+  try {
+    // How the chain ended stands in the database; a failure of the workflow says no more.
+    await handle.result().catch((error: unknown) => {
+      if (!(error instanceof WorkflowFailedError)) throw error;
+    });
+    const { status } = await handle.describe();
+    return status.name;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw temporalError(error);
+  }
+}
+
+function isChainNotFound(error: unknown): error is SessionChainError {
+  return error instanceof SessionChainError && error.code === 'CHAIN_NOT_FOUND';
 }
 
 async function resultOf(pool: Pool, key: ChainKey): Promise<ChainResult | null> {

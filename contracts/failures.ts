@@ -65,9 +65,9 @@ const failures = {
       'No action needed: the work goes on from what the database knows, and what it lost is done again.',
   },
   CHAIN_TERMINATED: {
-    summary: 'The workflow ended without closing its chain.',
+    summary: 'The workflow is over and its chain was not closed.',
     retryable: false,
-    remedy: 'Start the chain again; its committed steps are not repeated.',
+    remedy: 'Start the chain again; what the database knows to be committed is not repeated.',
   },
   CHAT_NOT_FOUND: {
     summary: 'Nothing was asked in this chat.',

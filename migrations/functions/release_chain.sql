@@ -31,7 +31,8 @@ BEGIN
     UPDATE session_chain.chains c SET status = 'failed', ticket = NULL, waiting_until = NULL, waiting_for = NULL,
         closed_at = clock_timestamp(),
         result = jsonb_build_object('status', 'failed', 'failure', jsonb_build_object('code', 'CHAIN_TERMINATED', 'message',
-          'The workflow of this chain ended without closing it: it was terminated, timed out, or its history is gone.'))
+          'The workflow of this chain is over and the chain was open: the workflow was terminated, timed out, or its history is '
+          || 'gone, or the database went back to before its end.'))
       WHERE c.id = v_chain.id;
   END IF;
   RETURN QUERY SELECT v_outcome, NULL::integer, n.workflow_id, n.run_id, n.home

@@ -428,7 +428,8 @@ export async function chainOfStep(
   throw refused(standing, { ...step, what: `step ${step.step}` });
 }
 
-function requestLost(chain: ChainKey): SessionChainError {
+/** The error of a chain whose row is gone, though it was asked for. */
+export function requestLost(chain: ChainKey): SessionChainError {
   return new SessionChainError(
     'REQUEST_LOST',
     `The chain ${chainWorkflowId(chain)} is not in the database any more: its row was deleted, or the database went back to before the chain was asked for.`,

@@ -305,7 +305,7 @@ export async function endOperation(
 }
 
 /**
- * `lost`: another attempt has taken over, or a row without which it cannot be committed is gone. `cancelled`: the chain was
+ * `lost`: another attempt has taken over, or a row without which it cannot be committed is gone or another one. `cancelled`: the chain was
  * asked to stop. In both the agent must stop.
  */
 export type LeaseState = 'held' | 'lost' | 'cancelled';
@@ -319,7 +319,8 @@ export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attem
              FROM session_chain.sessions s
              WHERE a.id = $1 AND a.state = 'running' AND s.project_id = a.project_id AND s.session_id = a.session_id
                AND s.sealed_at IS NULL
-               AND EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key(a.project_id))
+               AND EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key(a.project_id)
+                 AND p.session_epoch >= coalesce(a.epoch, 0))
                AND (a.chain IS NULL OR EXISTS (SELECT FROM project_versions v
                  WHERE v.version_id = session_chain.version_key(a.version_id)
                    AND v.project_id = session_chain.project_key(a.project_id)))
@@ -334,7 +335,8 @@ export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attem
 }
 
 /**
- * What an attempt lacks that it began with, null where all is there: the project, the version of its chain, or what the
+ * What an attempt lacks that it began with, null where all is there: the project (an epoch only grows: a row with a lower one
+ * was inserted anew), the version of its chain, or what the
  * database had confirmed of the attempt itself. `appends` is how many its session got.
  */
 export async function lostRow(
@@ -347,23 +349,33 @@ export async function lostRow(
   }: Pick<Attempt, 'projectId' | 'versionId' | 'attemptId' | 'sessionId'>,
   { ofChain, appends }: { ofChain: boolean; appends: number },
 ): Promise<SessionChainError | null> {
-  const { lost } = await queryOne<{ lost: 'project' | 'version' | 'attempt' | null }>(pool, {
-    name: 'lost_row',
-    text: `SELECT CASE
+  const { lost } = await queryOne<{ lost: 'project' | 'project_replaced' | 'version' | 'attempt' | null }>(
+    pool,
+    {
+      name: 'lost_row',
+      text: `SELECT CASE
              WHEN NOT EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key($1)) THEN 'project'
+             WHEN EXISTS (SELECT FROM projects p JOIN session_chain.attempts a ON a.id = $3 AND a.epoch > p.session_epoch
+               WHERE p.project_id = session_chain.project_key($1)) THEN 'project_replaced'
              WHEN $5 AND NOT EXISTS (SELECT FROM project_versions v WHERE v.version_id = session_chain.version_key($2)
                AND v.project_id = session_chain.project_key($1)) THEN 'version'
              WHEN NOT EXISTS (SELECT FROM session_chain.attempts a
                JOIN session_chain.sessions s ON s.project_id = a.project_id AND s.session_id = a.session_id
                WHERE a.id = $3 AND a.project_id = $1 AND a.session_id = $4 AND s.batches >= $6) THEN 'attempt'
            END AS lost`,
-    values: [projectId, versionId, attemptId, sessionId, ofChain, appends],
-  });
+      values: [projectId, versionId, attemptId, sessionId, ofChain, appends],
+    },
+  );
   switch (lost) {
     case null:
       return null;
     case 'project':
       return projectNotFound(projectId);
+    case 'project_replaced':
+      return new SessionChainError(
+        'REQUEST_LOST',
+        `The row of the project ${projectId} in projects is another one than that for which the attempt ${attemptId} began: it was deleted and inserted again, or its session_epoch was set back.`,
+      );
     case 'version':
       return versionNotFound(versionId);
     case 'attempt':

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
 import type { StartedChain } from '../../client/session-chain.js';
+import { parseBuildId } from '../../contracts/ids.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 
 /** Rows are deleted under an agent that works for them: it is stopped before it has spent more, and the end says why. */
@@ -18,30 +18,39 @@ afterAll(async () => {
 const sql = async (text: string, ...values: string[]) => await stack.database.pool.query(text, values);
 
 describe('a row that is deleted under an agent', () => {
-  let ofProject: StartedChain, ofVersion: StartedChain, itself: StartedChain;
+  let ofProject: StartedChain, ofVersion: StartedChain, itself: StartedChain, replaced: StartedChain;
+  let endOfItself: Promise<unknown>;
   let question: Promise<unknown>;
   beforeAll(async () => {
     const asked = stack.request();
     await stack.sessionChain.wait(await stack.sessionChain.start({ ...asked, steps: ['build'] }));
-    const requests = [stack.request(), stack.request(), stack.request()];
+    const requests = [stack.request(), stack.request(), stack.request(), stack.request()];
     // An optional step, too, is nothing to go on after.
     const docs = stack.model.holdNext(({ step }) => step === 'docs');
-    [ofProject, ofVersion, itself] = (await Promise.all(
+    [ofProject, ofVersion, itself, replaced] = (await Promise.all(
       requests.map((request, index) =>
         stack.sessionChain.start({ ...request, steps: index === 0 ? ['docs', 'compact'] : ['build'] }),
       ),
-    )) as [StartedChain, StartedChain, StartedChain];
+    )) as [StartedChain, StartedChain, StartedChain, StartedChain];
+    endOfItself = stack.sessionChain.wait(itself);
+    endOfItself.catch(() => undefined);
     const held = stack.model.inject({ when: ({ step }) => step !== 'docs', times: Infinity, hold: 'before' });
     question = stack.sessionChain
       .ask({ projectId: asked.projectId, text: 'What is this?' })
       .catch((error: unknown) => error);
     await docs.reached;
-    await until(() => held.hits.length === 3);
+    await until(() => held.hits.length === 4);
 
-    for (const projectId of [ofProject.projectId, asked.projectId]) {
+    for (const projectId of [ofProject.projectId, asked.projectId, replaced.projectId]) {
       await sql('DELETE FROM project_versions WHERE project_id = $1', projectId);
       await sql('DELETE FROM projects WHERE project_id = $1', projectId);
     }
+    await sql('INSERT INTO projects (project_id) VALUES ($1)', replaced.projectId);
+    await sql(
+      'INSERT INTO project_versions (version_id, project_id) VALUES ($1, $2)',
+      replaced.versionId,
+      replaced.projectId,
+    );
     await sql('DELETE FROM project_versions WHERE version_id = $1', ofVersion.versionId);
     await sql('DELETE FROM session_chain.attempts WHERE project_id = $1', itself.projectId);
     await sql('DELETE FROM session_chain.chains WHERE project_id = $1', itself.projectId);
@@ -67,13 +76,23 @@ describe('a row that is deleted under an agent', () => {
     });
   });
 
-  it('a chain: its workflow says that it is gone', async () => {
-    const ended: unknown = await stack.temporal.workflow
-      .getHandle(itself.workflowId)
-      .result()
-      .catch((error: unknown) => error);
-    const cause = ended instanceof WorkflowFailedError ? ended.cause : undefined;
-    expect(cause instanceof ApplicationFailure && cause.type).toBe('REQUEST_LOST');
+  it('a chain: whoever waits is told that it is gone, before and after', async () => {
+    for (const end of [endOfItself, stack.sessionChain.wait(itself)])
+      await expect(end).rejects.toMatchObject({
+        code: 'REQUEST_LOST',
+        message: expect.stringContaining(itself.workflowId),
+      });
+    await expect(
+      stack.sessionChain.wait({ ...itself, buildId: parseBuildId('never') }),
+    ).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
+  });
+
+  it('a project that is inserted again with its version: the chain fails for it', async () => {
+    expect(await stack.sessionChain.wait(replaced)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'REQUEST_LOST', message: expect.stringContaining('inserted again') },
+      steps: [{ status: 'failed' }],
+    });
   });
 
   it('the project of a question: it fails for it, and is no answer', async () => {

@@ -99,7 +99,7 @@ const reopened = { status: 'completed_with_warnings', warnings: [warning] };
 
 describe('when the database goes back, a chain', () => {
   let inDocs: Chain, inBuild: Chain, behindIt: Chain, opening: Chain, storing: Chain;
-  let committing: Chain, closing: Chain, unknown: Chain;
+  let committing: Chain, closing: Chain, unknown: Chain, over: Chain;
   const answers: Promise<Answer>[] = [];
   let chats: string[];
 
@@ -107,8 +107,8 @@ describe('when the database goes back, a chain', () => {
     [inDocs, inBuild, storing] = [new Chain(['build', 'docs']), new Chain(['build']), new Chain(['build'])];
     [opening, committing, closing] = [new Chain(['build']), new Chain(['build']), new Chain(['build'])];
     behindIt = new Chain(['build'], inBuild.projectId);
-    unknown = new Chain(['build']);
-    await Promise.all([inDocs, inBuild, storing, committing, closing].map((chain) => chain.start()));
+    [unknown, over] = [new Chain(['build']), new Chain(['build'])];
+    await Promise.all([inDocs, inBuild, storing, committing, closing, over].map((chain) => chain.start()));
     await storing.goOn();
     await Promise.all([opening, behindIt].map((chain) => chain.register()));
     const { pool } = stack.database;
@@ -148,6 +148,8 @@ describe('when the database goes back, a chain', () => {
     const isQueued = async () => (await stack.sessionChain.state(chainKey(behindIt.request))).queue;
     await until(async () => (await isQueued())?.position === 1);
     await until(() => close.isReached() && asked.hits.length === 2);
+    over.release();
+    await over.result();
 
     await goBack();
     commit.release();
@@ -202,6 +204,16 @@ describe('when the database goes back, a chain', () => {
       ...reopened,
       head: { ...(await stack.sessionChain.head(closing.projectId)), seq: 1 },
     });
+  });
+
+  it('that had ended has an end that the database does not know; started again it completes', async () => {
+    await expect(over.result()).rejects.toMatchObject({
+      code: 'DATABASE_WENT_BACK',
+      message: expect.stringContaining('COMPLETED'),
+      remedy: expect.stringContaining('paid again'),
+    });
+    await stack.sessionChain.start(over.request);
+    expect(await over.result()).toMatchObject({ status: 'completed', head: { seq: 1 } });
   });
 
   it('that had been asked for fails and says so; asked for again it completes', async () => {
