@@ -67,6 +67,9 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
     // A step could write the settings that the next one obeys: base URL, proxy, key helper, hooks. So none are read.
     settingSources: [],
+    // Claude Code opens files without a tool and so past every hook: after a compaction those that the transcript knows,
+    // by their paths of then.
+    settings: { permissions: { blockFileToolReadsOutsideWorkingDirectories: true } },
     // Of a folder that is named here Claude Code reads CLAUDE.md, as agentEnvironment asks, and nothing else.
     ...(run.claudeMd.isRead ? { additionalDirectories: [request.workspace] } : {}),
     tools: [...definition.tools],

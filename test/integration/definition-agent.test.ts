@@ -78,6 +78,7 @@ afterAll(async () => {
 
 interface Project {
   workspace: string;
+  store: InMemorySessionStore;
   definition: ChainDefinition;
   /** Runs a step on the session of the one before it. */
   run(step: StepName): Promise<AgentResult>;
@@ -98,6 +99,7 @@ function newProject(input: ChainDefinitionInput, modelUrl = model.url): Project 
   let baseSessionId: SessionId | null = null;
   return {
     workspace,
+    store,
     definition,
     async run(name) {
       const step = definition.steps.filter(isAgentStep).find((one) => one.name === name);
@@ -262,6 +264,53 @@ describe('what a repository would have Claude Code do', () => {
       expect(firstOf(result).bodyText).not.toContain('Words of another project.');
     },
   );
+});
+
+describe('after a compaction Claude Code reads the files again that the transcript knows', () => {
+  it.each([
+    ['read', 'a link out of the folder', false],
+    ['written', 'a link out of the folder', false],
+    ['read', 'outside by an imported transcript', false],
+    ['read', 'still in the folder', true],
+  ])('a file that was %s and is %s by now: told to the next step %s', async (how, becomes, isTold) => {
+    const secret = join(folder, `${randomUUID()}.txt`);
+    let calls: NonNullable<ModelReply['tools']>[] = [];
+    const scripted = await startScriptedModel(() => ({
+      text: '<summary>The notes were looked at.</summary>',
+      tools: calls.shift() ?? [],
+      inputTokens: 30_000,
+    }));
+    try {
+      const project = newProject({}, scripted.url);
+      const notes = join(project.workspace, 'notes.txt');
+      if (how === 'read') writeFileSync(notes, 'Words of before.');
+      calls =
+        how === 'read'
+          ? [[{ name: 'Read', input: { file_path: notes } }]]
+          : [[{ name: 'Write', input: { file_path: notes, content: 'Words of before.' } }]];
+      await project.run('build');
+      if (isTold) writeFileSync(notes, 'Words of now.');
+      else writeFileSync(secret, 'Words of now.');
+      if (becomes.startsWith('a link')) {
+        rmSync(notes);
+        symlinkSync(secret, notes);
+      }
+      if (becomes.startsWith('outside')) {
+        const load = project.store.load.bind(project.store);
+        project.store.load = async (key) =>
+          JSON.parse(JSON.stringify(await load(key)).replaceAll(notes, secret)) as Awaited<
+            ReturnType<typeof load>
+          >;
+      }
+      await project.run('compact');
+      await project.run('docs');
+      const told = JSON.stringify(scripted.requests.at(-1)?.messages);
+      expect(told).toContain('The notes were looked at.');
+      expect(told.includes('Words of now.')).toBe(isTold);
+    } finally {
+      await scripted.stop();
+    }
+  });
 });
 
 describe('a server of the host', () => {
