@@ -13,8 +13,8 @@ export function isAllowed(allowedTools: readonly string[], toolName: string, too
     if (pattern === undefined) return true;
     if (toolName === 'Bash') return matchesCommand(pattern, commandOf(toolInput));
     if (toolName === subagentTool) return pattern === subagentType(toolInput);
-    // Paths and addresses in a pattern are Claude Code's to judge: it asks for what they do not name.
-    return true;
+    // Of no other tool does a pattern allow a part, and checkDefinition refuses it: Claude Code lets reading pass by any.
+    return false;
   });
 }
 

@@ -372,6 +372,12 @@ function troubleWithColumns(steps: readonly StepDefinition[]): string[] {
   });
 }
 
+/** The tools of which a pattern allows a part; see isAllowed in agent/allowed-tools.ts. */
+const patternExamples: ReadonlyMap<string, string> = new Map([
+  ['Bash', 'Bash(npm test)'],
+  [subagentTool, `${subagentTool}(Explore)`],
+]);
+
 function troubleWithTools({ tools, mcpServers, steps }: ChainDefinition): string[] {
   const servers = new Set(Object.keys(mcpServers));
   const listed = tools.flatMap((tool, index) =>
@@ -391,15 +397,26 @@ function troubleWithTools({ tools, mcpServers, steps }: ChainDefinition): string
       if (owner !== undefined) {
         return owner === step.name ? [] : [`${path}: "${tool}" belongs to the step ${owner} alone`];
       }
+      if (!/^[^()]+(\(.*\))?$/s.test(tool)) {
+        return [`${path}: "${tool}" is no tool; one with a pattern is written as Bash(npm test)`];
+      }
+      const [, name = tool, pattern] = /^([^(]+)\((.*)\)$/s.exec(tool) ?? [];
+      const example = patternExamples.get(name);
+      if (pattern !== undefined && example === undefined) {
+        return [
+          `${path}: "${tool}" would not hold, for a pattern limits ${[...patternExamples.keys()].join(' and ')} only; list ${name} without one, or leave it out`,
+        ];
+      }
+      if (pattern?.trim() === '') {
+        return [
+          `${path}: "${tool}" names nothing; write ${name} for all, or a pattern as in ${example ?? ''}`,
+        ];
+      }
       const [, server] = /^mcp__(.+?)(?:__|$)/.exec(tool) ?? [];
       if (server !== undefined) {
         return servers.has(server) ? [] : [`${path}: mcpServers has no server "${server}"`];
       }
-      if (!/^[^()]+(\(.*\))?$/s.test(tool)) {
-        return [`${path}: "${tool}" is no tool; one with a pattern is written as Bash(npm test)`];
-      }
-      const builtIn = tool.replace(/\(.*$/s, '');
-      return tools.includes(builtIn) ? [] : [`${path}: "${builtIn}" is not among tools`];
+      return tools.includes(name) ? [] : [`${path}: "${name}" is not among tools`];
     }),
   );
   return [...listed, ...allowed];

@@ -19,8 +19,10 @@ describe('isAllowed', () => {
     expect(isAllowed(['Read'], 'mcp__search__find', {})).toBe(false);
   });
 
-  it('leaves paths in a pattern to Claude Code', () => {
-    expect(isAllowed(['Edit(docs/**)'], 'Edit', { file_path: '/srv/shop/src/a' })).toBe(true);
+  it('lets nothing run by a pattern of a tool that has none', () => {
+    for (const tool of ['Read', 'Edit', 'WebFetch']) {
+      expect(isAllowed([`${tool}(docs/**)`], tool, { file_path: '/srv/shop/docs/a' })).toBe(false);
+    }
   });
 
   it.each([

@@ -481,6 +481,18 @@ describe('a definition is refused, with file, step and reason, that', () => {
       `{ steps: [{ name: 'docs', allowedTools: ['Bash(npm test'] }] }`,
       /^steps\.docs\.allowedTools\[0\]: "Bash\(npm test" is no tool;/,
     ],
+    ...['Read(src/**)', 'Grep(src/**)', 'Write(docs/**)', 'Read()', 'mcp__search__find(a)'].map(
+      (tool): [string, string, RegExp] => [
+        `would limit ${tool} by its pattern`,
+        `{ mcpServers: { search: { command: 'x' } }, steps: [{ name: 'docs', allowedTools: ['${tool}'] }] }`,
+        /^steps\.docs\.allowedTools\[0\]: ".+" would not hold, for a pattern limits Bash and Agent only; list \w+ without one, or leave it out\.$/,
+      ],
+    ),
+    ...['Bash()', 'Bash( )'].map((tool): [string, string, RegExp] => [
+      `allows ${tool}`,
+      `{ steps: [{ name: 'docs', allowedTools: ['${tool}'] }] }`,
+      /^steps\.docs\.allowedTools\[0\]: ".+" names nothing; write Bash for all, or a pattern as in Bash\(npm test\)\.$/,
+    ]),
     [
       'has a field that every object has',
       `{ steps: [{ name: 'docs', constructor: 1 }] }`,
