@@ -18,6 +18,7 @@ import {
   journalFork,
   lostRow,
   quarantineParent,
+  quarantineSession,
 } from '../storage/operations/operations.js';
 import type { TranscriptStore } from '../storage/transcripts/store.js';
 import type { ActivityDependencies } from './dependencies.js';
@@ -57,8 +58,10 @@ export interface AgentOperation<Stored, Outcome> {
   onFiles?: (sessionId: SessionId, files: string[]) => void;
   /** Of an operation that was committed before. */
   stored: (result: Stored) => Outcome;
+  /** Why what this attempt's agent did is not in the project's folder; null where it is. */
+  replaced?: () => Promise<SessionChainError | null>;
   commit: (done: DoneOperation) => Promise<Outcome>;
-  /** Makes an attempt that the model service turned away wait instead of failing; with how long, and the outcome. */
+  /** Makes an attempt that the model service turned away, or that lost its folder, wait instead of failing; with how long, and the outcome. */
   waits?: (failure: SessionChainError, attempt: Attempt) => Promise<{ waitMs: number; outcome: Outcome }>;
 }
 
@@ -105,6 +108,8 @@ export async function perform<Stored, Outcome>(
       earlier?.evidence.kind === 'finished'
         ? await adopt(deps, attempt, earlier)
         : await run(deps, operation, { attempt, earlier, beat, hold, ledger, store });
+    const replaced = done.sessionId === attempt.sessionId ? await operation.replaced?.() : null;
+    if (replaced) throw replaced;
     return await whenDatabaseAnswers(hold.signal, async () => {
       // This run tells the prices that those of a killed one are worked out from.
       if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
@@ -250,7 +255,12 @@ async function whenDatabaseAnswers<Result>(
 /** Records how an attempt ended that committed nothing, and tells the workflow: that it waits, or that it failed. */
 async function endedWithout<Outcome>(
   deps: Pick<ActivityDependencies, 'pool' | 'log'>,
-  { waits, operation }: Pick<AgentOperation<never, Outcome>, 'waits' | 'operation'>,
+  {
+    projectId,
+    waits,
+    replaced,
+    operation,
+  }: Pick<AgentOperation<never, Outcome>, 'projectId' | 'waits' | 'replaced' | 'operation'>,
   { attempt, hold, ledger, store }: Omit<RunningAttempt, 'earlier' | 'beat'>,
   error: unknown,
 ): Promise<Outcome> {
@@ -262,7 +272,17 @@ async function endedWithout<Outcome>(
   const failure = lost ?? seen;
   const spent = error instanceof AgentRunError ? metricsOf(error.spent) : ledger.spent;
   const end = { failure: toFailure(failure), spent };
-  if (failure.code === 'MODEL_UNAVAILABLE' && waits) {
+  // What was done in another folder must not be gone on from in the right one.
+  const elsewhere = failure.code === 'WORKSPACE_CHANGED' ? failure : await replaced?.();
+  if (elsewhere) {
+    await whenDatabaseAnswers(
+      hold.signal,
+      async () => await quarantineSession(pool, projectId, attempt.sessionId, elsewhere.message),
+    ).catch((cause: unknown) => {
+      log.warn({ err: cause, attemptId: attempt.attemptId }, 'The session could not be quarantined.');
+    });
+  }
+  if ((failure.code === 'MODEL_UNAVAILABLE' || failure.code === 'WORKSPACE_CHANGED') && waits) {
     const { waitMs, outcome } = await waits(failure, attempt);
     await endOperation(pool, attempt, { ...end, waitMs });
     return outcome;

@@ -91,6 +91,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       onFiles: (sessionId, filesCreated) =>
         void deps.checkpoint.write({ buildId, sessionId, projectPath: workspace, filesCreated }),
       stored: (result) => result,
+      replaced: async () => ('trouble' in found ? null : await found.replaced()),
       commit: (done) =>
         commitStep(deps, input, chain, done, 'column' in definition ? definition.column : undefined),
       waits: async (failure, attempt) => {

@@ -32,6 +32,8 @@ export type FoundWorkspace =
       path: string;
       /** Puts the marker back, should the agent have removed it. */
       keepMarker: () => Promise<void>;
+      /** WORKSPACE_CHANGED where another folder stands in its place by now; null as long as it is the same. */
+      replaced: () => Promise<SessionChainError | null>;
     }
   /** This worker does not have the folder; another one may. */
   | { trouble: SessionChainError };
@@ -46,7 +48,11 @@ export async function findWorkspace(deps: Deps, request: WorkspaceRequest): Prom
     const kept = request.chain ? marker : null;
     if (kept !== null) await putBack(seen, kept);
     if (request.hasWaited) await endSearch(deps.pool, request.search);
-    return { path, keepMarker: async () => await keepMarker(deps, seen, kept) };
+    return {
+      path,
+      keepMarker: async () => await keepMarker(deps, seen, kept),
+      replaced: async () => await lookForAnother(seen, marker),
+    };
   } catch (error) {
     const failure = toSessionChainError(error);
     if (failure.code === 'WORKSPACE_NOT_ALLOWED' || failure.code === 'WORKSPACE_CHANGED') {
@@ -128,6 +134,24 @@ async function keepMarker(
   } catch (error) {
     log.warn({ err: error, workspace: path }, 'The marker of the folder could not be put back.');
   }
+}
+
+/** The same folder may be mounted anew meanwhile, which its marker tells. */
+async function lookForAnother(
+  { path, identity }: SeenFolder,
+  marker: string | null,
+): Promise<SessionChainError | null> {
+  let why = 'another folder stands there now, and what the agent wrote since then may lie in it';
+  try {
+    const now = await readFolder(path);
+    if (now.identity === identity || (marker !== null && now.marker === marker)) return null;
+  } catch (error) {
+    why = `it cannot be read any more: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  return new SessionChainError(
+    'WORKSPACE_CHANGED',
+    `The folder ${path} was replaced while the agent worked, and its work is not committed: ${why}.`,
+  );
 }
 
 /** So many looks there are at least: a fleet that starts again may bring the worker that has the folder last. */

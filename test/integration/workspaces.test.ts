@@ -130,6 +130,28 @@ describe('a folder', () => {
     expect(await question).toMatchObject({ kind: 'transition' });
   });
 
+  it('that is replaced while the agent works is not committed, and its work is done in the right one', async () => {
+    const asked = { ...request(), limits: { build: { maxAttempts: 1 } } };
+    const held = stack.model.holdNext(({ step }) => step === 'build');
+    const started = await stack.sessionChain.start(asked);
+    await held.reached;
+    const right = `${asked.workspace}-right`;
+    renameSync(asked.workspace, right);
+    mkdirSync(asked.workspace);
+    held.remove();
+    await until(async () => /^(waiting|completed)$/.test((await stack.sessionChain.state(started)).status));
+    expect((await stack.sessionChain.state(started)).status).toBe('waiting');
+    expect(readdirSync(asked.workspace)).toContain('index.html');
+    rmSync(asked.workspace, { recursive: true });
+    renameSync(right, asked.workspace);
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+    expect(existsSync(join(asked.workspace, 'index.html'))).toBe(true);
+    expect(await attemptsOf(stack, asked.projectId)).toMatchObject([
+      { attempt: 1, state: 'failed', failure: 'WORKSPACE_CHANGED' },
+      { attempt: 2, state: 'committed' },
+    ]);
+  });
+
   it('whose marker an agent removed gets it back, after the step as well as after the death of the worker', async () => {
     const asked = { ...request(), steps: ['build', 'docs'] };
     const outside = join(elsewhere, 'outside');
