@@ -230,7 +230,7 @@ const failures = {
   WORKER_LOST: {
     summary: 'The worker was stopped or lost in the middle of the step.',
     retryable: true,
-    remedy: 'Check that a worker runs and has room, then start the chain again.',
+    remedy: 'Check that a worker runs and has room, and that none hangs, then start the chain again.',
   },
   CANCELLED: {
     summary: 'The chain was cancelled.',
