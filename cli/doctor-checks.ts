@@ -106,9 +106,9 @@ async function containment({ environment }: Config): Promise<Finding> {
       return {
         status: 'warn',
         message:
-          'this system refuses process namespaces (unshare); what an agent leaves is found by its environment',
+          'this system refuses process namespaces (unshare); what an agent leaves is found by its environment, and a command that detaches itself and clears that may outlive its step',
         remedy:
-          'Nothing must be done. To have the kernel do it, allow user namespaces, in Docker by a seccomp profile.',
+          'To have the kernel end all of it, allow user namespaces where workers run, in Docker by a seccomp profile.',
       };
     case 'group':
       return {

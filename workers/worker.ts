@@ -69,7 +69,10 @@ export async function startWorker(config: Config, log: Logger): Promise<RunningW
       scratchRoot: config.SESSION_CHAIN_SCRATCH_DIR,
       ...(config.SESSION_CHAIN_AGENT_PATH ? { binaryPath: config.SESSION_CHAIN_AGENT_PATH } : {}),
       definition,
-      log: (event) => log.info(event),
+      log: (event) => {
+        if (event.event !== 'agent.containment' || event.kind === 'namespace') log.info(event);
+        else log.warn(event, 'No process namespaces: a command that detaches itself may outlive its step.');
+      },
     });
     await agent.recover();
     const stopRequests = listenForStopRequests(databaseUrl, (message) => log.warn(message));
