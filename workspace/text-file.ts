@@ -10,7 +10,11 @@ export async function readTextFile(path: string): Promise<string> {
     throw new SessionChainError('INVALID_INPUT', `${path} cannot be read: ${why}.`, undefined, { cause });
   });
   const text = textOf(bytes);
-  const why = isUtf16(bytes) || isUtf8(bytes) ? unstorable(text) : firstNotUtf8(bytes);
+  const why = isUtf16(bytes)
+    ? (unstorable(text) ?? halfUnit(bytes, text))
+    : isUtf8(bytes)
+      ? unstorable(text)
+      : firstNotUtf8(bytes);
   if (why === null) return text;
   throw new SessionChainError('INVALID_INPUT', `${path} is no text: ${why}.`, 'Save it as text in UTF-8.');
 }
@@ -34,10 +38,19 @@ function utf16Of(bytes: Buffer): string {
   return (isBigEndian(bytes) ? Buffer.from(whole).swap16() : whole).toString('utf16le');
 }
 
+/** What a file in UTF-16 ends with where it was cut in the middle of a unit. */
+function halfUnit(bytes: Buffer, text: string): string | null {
+  if (bytes.length % 2 === 0) return null;
+  return `half a unit of UTF-16 (byte ${hexOf(bytes.at(-1))}) in ${placeAt(text, text.length)}`;
+}
+
+function hexOf(byte = 0): string {
+  return byte.toString(16).toUpperCase().padStart(2, '0');
+}
+
 function firstNotUtf8(bytes: Buffer): string {
   const again = Buffer.from(bytes.toString('utf8'));
   const index = bytes.findIndex((byte, at) => byte !== again[at]);
   const before = bytes.toString('utf8', 0, index);
-  const byte = bytes[index]?.toString(16).toUpperCase().padStart(2, '0') ?? '';
-  return `byte ${byte} in ${placeAt(before, before.length)} is not UTF-8`;
+  return `byte ${hexOf(bytes[index])} in ${placeAt(before, before.length)} is not UTF-8`;
 }

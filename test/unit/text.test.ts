@@ -103,6 +103,16 @@ describe('a file for a prompt', () => {
     ['UTF-16 without its mark', Buffer.from('Shop', 'utf16le'), 'U+0000 in line 1, column 2'],
     ['Latin-1', Buffer.from('a\nGeschäft', 'latin1'), 'byte E4 in line 2, column 6'],
     ['UTF-8 that was cut', Buffer.from('ab😀').subarray(0, 4), 'byte F0 in line 1, column 3'],
+    [
+      'UTF-16 that was cut in the middle of a unit',
+      Buffer.from('\ufeffa\nShop', 'utf16le').subarray(0, 11),
+      'half a unit of UTF-16 (byte 6F) in line 2, column 3',
+    ],
+    [
+      'big-endian UTF-16 that was cut after its mark',
+      Buffer.from([0xfe, 0xff, 0x00]),
+      'half a unit of UTF-16 (byte 00) in line 1, column 1',
+    ],
     ['UTF-16 that was cut', Buffer.from('\ufeff😀', 'utf16le').subarray(0, 4), 'half a character (U+D83D)'],
   ])('is refused as %s', async (_what, bytes, where) => {
     await expect(readTextFile(fileOf(bytes))).rejects.toThrow(where);
