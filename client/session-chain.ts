@@ -190,10 +190,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createImports(pool),
     ...createChats({ ...client, policy: chatPolicyOf(client.policy, options.chat) }),
     start: async (request) => await start(client, searchAttributes, request),
-    state: async (key) => await readChainState(pool, key),
-    progress: async (key) => await readProgress(handleOf(key)),
-    wait: async (key) => await wait(pool, handleOf(key), key),
-    cancel: async (key, { force = false } = {}) => await cancel(pool, runs, handleOf(key), key, force),
+    state: async (key) => await readChainState(pool, chainKey(key)),
+    progress: async (key) => await readProgress(handleOf(chainKey(key))),
+    wait: async (key) => await wait(pool, handleOf, chainKey(key)),
+    cancel: async (key, { force = false } = {}) => await cancel(pool, runs, handleOf, chainKey(key), force),
     reconcile: async (projectId) => await reconcile(pool, runs, await existing(pool, projectId)),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
     sessionFor: async (projectId, moment, options) =>
@@ -215,7 +215,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
         redisUrl: redisUrl ?? null,
       }),
     spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
-    chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, key)),
+    chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, chainKey(key))),
     transitions: async (projectId, { limit = 100 } = {}) =>
       await listTransitions(pool, await existing(pool, projectId), limit),
     lineage: async (projectId) => await getSessionChain(pool, await existing(pool, projectId)),
@@ -353,7 +353,9 @@ function overridesOf({ limits, model, compactThresholdTokens, budget, reset }: S
   };
 }
 
-async function wait(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<ChainResult> {
+type HandleOf = (key: ChainKey) => WorkflowHandle;
+
+async function wait(pool: Pool, handleOf: HandleOf, key: ChainKey): Promise<ChainResult> {
   let unknown: SessionChainError | undefined;
   const ended = await resultOf(pool, key).catch((error: unknown) => {
     if (!isChainNotFound(error)) throw error;
@@ -361,7 +363,7 @@ async function wait(pool: Pool, handle: WorkflowHandle, key: ChainKey): Promise<
     return null;
   });
   if (ended) return ended;
-  const end = await endOfWorkflow(handle);
+  const end = await endOfWorkflow(handleOf(key));
   if (unknown && !end) throw unknown;
   const result = await resultOf(pool, key).catch((error: unknown) => {
     throw isChainNotFound(error) ? requestLost(key) : error;
@@ -413,10 +415,11 @@ async function resultOf(pool: Pool, key: ChainKey): Promise<ChainResult | null> 
 async function cancel(
   pool: Pool,
   runs: ChainRuns,
-  handle: WorkflowHandle,
+  handleOf: HandleOf,
   key: ChainKey,
   force: boolean,
 ): Promise<void> {
+  const handle = handleOf(key);
   const { chainId, status } = await requireChain(pool, key);
   if (isClosed(status)) throw chainOver(key, status);
   const run = (await listOpenRuns(pool, key.projectId)).find((one) => one.workflowId === handle.workflowId);

@@ -30,7 +30,7 @@ export const parseBuildId = (value: string): BuildId => {
   if (!/^(chat|record):/.test(value)) return parseId('build id', value) as BuildId;
   throw new SessionChainError(
     'INVALID_INPUT',
-    `The build id ${JSON.stringify(value.slice(0, 300))} is reserved.`,
+    `The build id ${shown(value)} is reserved.`,
     'Use one that does not begin with "chat:" or "record:".',
   );
 };
@@ -38,11 +38,16 @@ export const parseChatId = (value: string): string => parseId('chat id', value);
 export const parseMessageId = (value: string): string => parseId('message id', value);
 export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;
 
-function parseId(what: string, value: string): string {
-  if (idPattern.test(value)) return value;
+/** A host's types need not hold: a missing id is refused as well. */
+function parseId(what: string, value: unknown): string {
+  if (typeof value === 'string' && idPattern.test(value)) return value;
   throw new SessionChainError(
     'INVALID_INPUT',
-    `The ${what} ${JSON.stringify(value.slice(0, 300))} is malformed.`,
+    `The ${what} ${shown(value)} is malformed.`,
     'Use 1 to 255 characters: letters, digits, ".", "_", ":" and "-", starting with a letter or a digit.',
   );
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 300)) : `of type ${typeof value}`;
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { chainKey } from '../../client/session-chain.js';
+import type { ChainKey } from '../../contracts/ids.js';
 import { closeChain, openChain, readChain, releaseChain } from '../../storage/chains/chains.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
@@ -111,6 +112,22 @@ describe('starts of one build id at once', () => {
         }),
       ]),
     );
+  });
+});
+
+describe('malformed ids', () => {
+  it.each([
+    ['a NUL', { projectId: 'a\0' }],
+    ['a separator', { versionId: 'v/1' }],
+    ['a reserved name', { buildId: 'chat:a' }],
+    ['no text', { projectId: 7 }],
+    ['nothing', { versionId: undefined }],
+  ])('are refused wherever a chain is named: %s', async (_what, malformed) => {
+    const { projectId, versionId } = stack.request();
+    const key = { ...chainKey({ projectId, versionId }), ...malformed } as ChainKey;
+    for (const method of ['state', 'progress', 'wait', 'cancel', 'chainSpend'] as const) {
+      await expect(stack.sessionChain[method](key)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    }
   });
 });
 
