@@ -49,6 +49,31 @@ export function bridgeHoles(original: readonly SessionStoreEntry[]): Bridged {
   return outcome;
 }
 
+/**
+ * Index of the message before which no model sees anything, though messages stand there: the conversation's last one leads
+ * back to it, and it names none before it. Null where it is the first one, or what follows a compaction.
+ */
+export function lateBeginning(entries: readonly SessionStoreEntry[]): number | null {
+  const indexOf = new Map<unknown, number>();
+  for (const [index, entry] of entries.entries()) if (isLinked(entry)) indexOf.set(entry.uuid, index);
+  const isSaid = (entry: SessionStoreEntry) => isSaying(entry) && isLinked(entry) && !entry.isSidechain;
+  let root = entries.findLastIndex(isSaid);
+  const seen = new Set<number>();
+  for (let index: number | undefined = root; index !== undefined && !seen.has(index);) {
+    seen.add(index);
+    root = index;
+    index = indexOf.get(entries[index]?.parentUuid);
+  }
+  const first = entries[root];
+  if (!first || first.parentUuid || first.subtype === 'compact_boundary') return null;
+  return entries.slice(0, root).some((entry, index) => isSaid(entry) && !seen.has(index)) ? root : null;
+}
+
+/** Whether an entry is what a user or a model said. */
+export function isSaying({ type }: SessionStoreEntry): boolean {
+  return type === 'user' || type === 'assistant';
+}
+
 function addTo(
   childrenOf: Map<unknown, SessionStoreEntry[]>,
   parent: unknown,
@@ -99,7 +124,9 @@ function descendants(
 
 /** Whether Claude Code follows links through an entry of this type. */
 function isLinked({ type, uuid }: SessionStoreEntry): boolean {
-  return typeof uuid === 'string' && /^(user|assistant|attachment|system|progress)$/.test(type);
+  return (
+    typeof uuid === 'string' && uuid !== '' && /^(user|assistant|attachment|system|progress)$/.test(type)
+  );
 }
 
 function isMessage(entry: SessionStoreEntry): boolean {

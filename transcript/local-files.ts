@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
-import { bridgeHoles } from './hole.js';
+import { bridgeHoles, isSaying, lateBeginning } from './hole.js';
 import {
   type TranscriptRecord,
   type TranscriptRecords,
@@ -86,11 +86,12 @@ async function findTranscript(claudeDir: string, sessionId: SessionId, warnings:
 /** The main transcript, without a hole. */
 async function readMain(path: string, warnings: string[]): Promise<SessionStoreEntry[]> {
   const { records, leftOut } = await readFileRecords(path, warnings);
-  if (!records.some(({ entry: { type } }) => type === 'user' || type === 'assistant')) {
+  if (!records.some(({ entry }) => isSaying(entry))) {
     const why = leftOut.length === 0 ? '' : ` (no entry: ${lineList(leftOut)})`;
     throw unreadable(path, `it holds no message of a user or a model${why}`);
   }
   const { entries, bridged, begun } = bridgeHoles(records.map(({ entry }) => entry));
+  const late = lateBeginning(entries);
   const linesAt = (indexes: number[]) => linesOf(indexes.flatMap((index) => records[index] ?? []));
   warnings.push(
     ...aboutLines(path, linesAt(bridged), [
@@ -99,6 +100,13 @@ async function readMain(path: string, warnings: string[]): Promise<SessionStoreE
     ...aboutLines(path, linesAt(begun), [
       'follows an entry that is not in the file, and none stands shortly before it; the conversation begins there, as for',
       'Claude Code. What stands before it is kept, but no model sees it.',
+    ]),
+    ...aboutLines(path, linesAt(late === null || begun.includes(late) ? [] : [late]), [
+      'names no entry that it follows; the conversation begins there, as for Claude Code. What stands before it is kept, but',
+      'no model sees it.',
+    ]),
+    ...aboutLines(path, linesOf(records.filter(({ entry }) => isSaying(entry) && !entry.uuid)), [
+      'a message without a uuid; kept, but no model sees it, as with Claude Code.',
     ]),
   );
   return entries;

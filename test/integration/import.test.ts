@@ -571,6 +571,11 @@ function damagedTranscripts(): Record<string, Damaged> {
   const begins = (lines: string) =>
     `FILE, ${lines}: follows an entry that is not in the file, and none stands shortly before it; the conversation begins ` +
     'there, as for Claude Code. What stands before it is kept, but no model sees it.';
+  const anew = (lines: string) =>
+    `FILE, ${lines}: names no entry that it follows; the conversation begins there, as for Claude Code. What stands before ` +
+    'it is kept, but no model sees it.';
+  const nameless = (lines: string) =>
+    `FILE, ${lines}: a message without a uuid; kept, but no model sees it, as with Claude Code.`;
 
   return {
     'a run of NULs as a line': { ...file(u1, m2, '\0'.repeat(200), u3, m4), warnings: [leftOut('line 3')] },
@@ -667,7 +672,25 @@ function damagedTranscripts(): Record<string, Damaged> {
         user(5, 4, '', { parentUuid: '' }),
         m6,
       ),
-      warnings: [bridged('line 3')],
+      warnings: [bridged('line 3'), anew('line 5')],
+    },
+    'a message without a parent in the middle, and others without a uuid': {
+      ...file(
+        ...[u1, m2, user(3, 2, 'Lost', { uuid: undefined }), model(4, 2, 'LOST', { uuid: '' })],
+        ...[user(5, null, 'Add a cart', { parentUuid: undefined }), m6],
+      ),
+      warnings: [anew('line 5'), nameless('lines 3-4')],
+    },
+    'a branch that begins anew, and another one that goes on': {
+      ...file(
+        u1,
+        m2,
+        user(3, null, 'Made another shop'),
+        model(4, 3, 'TWO'),
+        user(5, 2, 'Add a cart'),
+        model(6, 5, 'THREE'),
+      ),
+      warnings: [],
     },
     'a parent that is no message': {
       ...file(
