@@ -164,15 +164,18 @@ export function agentVersion(entries: SessionStoreEntry[]): string | null {
  */
 export function answerText(entries: SessionStoreEntry[]): string {
   const turns = messagesOf(sinceCompaction(entries));
-  const ends = ({ reason, callsTool }: (typeof turns)[number]) => reason === 'tool_use' || callsTool;
-  const refused = turns.findLastIndex(({ reason }) => reason === 'refusal');
-  let begins = turns.findLastIndex((turn) => ends(turn)) + 1;
-  // A message that was cut and went on in one with a tool call.
-  while (begins > 1 && !ends(turns[begins - 2] as (typeof turns)[number])) {
-    begins = turns.slice(0, begins - 1).findLastIndex((turn) => ends(turn)) + 1;
+  const ends = ({ reason, callsTool }: ModelMessage) =>
+    reason === 'tool_use' || reason === 'refusal' || callsTool;
+  const afterEnd = (of: ModelMessage[]) => of.findLastIndex((turn) => ends(turn)) + 1;
+  let begins = afterEnd(turns);
+  for (;;) {
+    const [cut, goesOn] = turns.slice(Math.max(0, begins - 2), begins);
+    // A message that was cut and went on in one with a tool call.
+    if (cut === undefined || goesOn === undefined || ends(cut) || !goesOn.callsTool) break;
+    begins = afterEnd(turns.slice(0, begins - 1));
   }
   return turns
-    .slice(Math.max(begins, refused + 1))
+    .slice(begins)
     .map(({ text }) => text)
     .join('');
 }

@@ -350,6 +350,7 @@ describe('the verdict on work', () => {
         part('end_turn', 'Three.'),
       ),
     ).toBe('Three.');
+    expect(replyOf(part('refusal', 'No.'), part('tool_use', 'Hm.'), part('end_turn', 'Two.'))).toBe('Two.');
     expect(replyOf(part('refusal', 'No.'), prompt(), part('end_turn', 'Two.'))).toBe('Two.');
     expect(
       replyOf(
