@@ -13,7 +13,7 @@ import { mutantNames } from './mutants.js';
 /** What the processes import. */
 const rooms = [
   ...['contracts', 'config', 'temporal', 'transcript', 'workspace', 'client', 'storage'],
-  ...['chains', 'db', 'heads', 'ledger', 'operations', 'questions', 'transcripts'].map(
+  ...['chains', 'db', 'heads', 'ledger', 'operations', 'questions', 'transcripts', 'workspaces'].map(
     (room) => `storage/${room}`,
   ),
   'test/concurrency',
