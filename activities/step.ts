@@ -4,6 +4,7 @@ import type { CommittedStep, StepInput, StepResult, WaitingStep } from '../contr
 import { SessionChainError, failureOfCode } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import { firstMoveOf, nextBase } from '../contracts/origin.js';
+import type { AgentStepDefinition } from '../definition/definition.js';
 import { inputDigest, stepOfDigest } from '../definition/digest.js';
 import { promptFor } from '../definition/prompt.js';
 import { type ChainRow, chainOfStep, noteSkipped, noteWaiting } from '../storage/chains/chains.js';
@@ -37,7 +38,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const chain = await chainOfStep(deps.pool, input);
     const isCommitted = async () => (await committedStep(deps.pool, input)) !== null;
     const baseSessionId = nextBase(chain, input.head);
-    const skipped = await reasonToSkip(deps, input, baseSessionId, isCommitted);
+    const skipped = await reasonToSkip(deps, input, definition.kind, baseSessionId, isCommitted);
     if (skipped) {
       await noteSkipped(deps.pool, input, skipped);
       return { outcome: 'skipped', step, reason: skipped };
@@ -212,10 +213,11 @@ export async function leaveToOthers(
 async function reasonToSkip(
   { pool }: ActivityDependencies,
   { projectId, plan }: StepInput,
+  kind: AgentStepDefinition['kind'],
   baseSessionId: SessionId | null,
   isCommitted: () => Promise<boolean>,
 ): Promise<string | null> {
-  if (plan.kind !== 'compaction') return null;
+  if (kind !== 'compaction') return null;
   if (!baseSessionId) return 'There is no session to compact.';
   const tokens = await contextTokens(pool, projectId, baseSessionId);
   const threshold = plan.thresholdTokens ?? 0;

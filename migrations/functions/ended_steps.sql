@@ -1,6 +1,6 @@
 -- The steps of a chain that ends. One with a committed attempt is committed, and none without, whatever the caller says; of
 -- the others the caller's word counts as far as the tables bear it out: completed only with a completed call, skipped only
--- where a worker wrote down why. What is not borne out is pending, and what is said to be under way has ended with the chain.
+-- as a compaction of which a worker wrote down why. What is not borne out is pending, and what is said to be under way has ended with the chain.
 -- p_said is the caller's word, of whatever shape: {status, steps: [{step, status, attempts, reason, failure}]}.
 CREATE FUNCTION session_chain.ended_steps(p_chain session_chain.chains, p_said jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
@@ -11,7 +11,8 @@ LANGUAGE sql STABLE AS $$
         WHEN said.step ->> 'status' = 'completed' AND p.step ->> 'kind' = 'activity' AND EXISTS (
           SELECT FROM session_chain.activity_steps s
           WHERE s.chain = p_chain.id AND s.step = p.step ->> 'name' AND s.state = 'completed') THEN 'completed'
-        WHEN said.step ->> 'status' = 'skipped' AND p_chain.skipped ? (p.step ->> 'name') THEN 'skipped'
+        WHEN said.step ->> 'status' = 'skipped' AND p.step ->> 'kind' = 'compaction'
+          AND p_chain.skipped ? (p.step ->> 'name') THEN 'skipped'
         WHEN said.step ->> 'status' IN ('failed', 'cancelled') THEN said.step ->> 'status'
         WHEN said.step ->> 'status' IN ('running', 'waiting') THEN
           CASE p_said ->> 'status' WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END

@@ -298,7 +298,7 @@ export async function noteFailure(
   });
 }
 
-/** Keeps why a step had nothing to do. */
+/** Keeps why a step had nothing to do; only a compaction may have nothing to do. */
 export async function noteSkipped(
   pool: Pool,
   { chainId, ticket, step }: { chainId: ChainId; ticket: number; step: StepName },
@@ -307,7 +307,8 @@ export async function noteSkipped(
   await queryRows(pool, {
     name: 'note_skipped',
     text: `UPDATE session_chain.chains SET skipped = skipped || jsonb_build_object($3::text, $4::text)
-           WHERE id = $1 AND ticket = $2 AND status IN ('running', 'waiting')`,
+           WHERE id = $1 AND ticket = $2 AND status IN ('running', 'waiting')
+             AND plan @> jsonb_build_array(jsonb_build_object('name', $3::text, 'kind', 'compaction'))`,
     values: [chainId, ticket, step, reason],
   });
 }

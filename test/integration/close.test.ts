@@ -171,6 +171,34 @@ describe('a chain that is closed', () => {
     expect(rows).toEqual([{ skipped: {} }]);
   });
 
+  it('has no step skipped that is no compaction, whoever wrote that down', async () => {
+    const steps: PlannedStep[] = [{ ...plan[0], critical: true } as PlannedStep, ...plan.slice(2), deploy];
+    const chain = await open(steps, true);
+    for (const { name } of steps) await noteSkipped(pool, { ...chain, step: name }, 'Nothing to do.');
+    await noteSkipped(pool, { ...chain, step: 'absent' }, 'Nothing to do.');
+    const { rows } = await pool.query<{ skipped: object }>(
+      'SELECT skipped FROM session_chain.chains WHERE id = $1',
+      [chain.chainId],
+    );
+    expect(rows).toEqual([{ skipped: { compact: 'Nothing to do.' } }]);
+    await pool.query(
+      `UPDATE session_chain.chains SET skipped = skipped || '{"build": "Forged."}' WHERE id = $1`,
+      [chain.chainId],
+    );
+    const { state, version } = await close(
+      chain,
+      complete(...steps.map(({ name }) => done(name, 'skipped'))),
+    );
+    expect(state).toMatchObject({ status: 'failed' });
+    expect(statusesOf(state)).toEqual([
+      ['build', 'pending'],
+      ['docs', 'pending'],
+      ['compact', 'skipped'],
+      ['deploy', 'pending'],
+    ]);
+    expect(version?.status).toBe('failed');
+  });
+
   it('has deployed where the call of the host is journalled as completed, and an agent’s step by no call', async () => {
     const steps = [plan[0] as PlannedStep, deploy];
     const said = complete(done('build'), done('deploy', 'completed'));
