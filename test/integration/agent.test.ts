@@ -397,7 +397,9 @@ describe('the workspace', () => {
     const result = await run();
     const results = toolResults(model.requests.at(-1)!);
     expect(results).toHaveLength(9);
-    for (const refusal of results.slice(0, 8)) expect(refusal).toMatch(/outside the project folder/);
+    // By our hook, or by Claude Code's own rule before it.
+    for (const refusal of results.slice(0, 8))
+      expect(refusal).toMatch(/outside the (project folder|working directories)/);
     expect(readdirSync(outside)).toEqual(['private.txt']);
     expect(existsSync(join(folder, 'up.txt'))).toBe(false);
     expect(result.filesTouched).toEqual(['inside/new/file.txt']);
