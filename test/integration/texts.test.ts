@@ -13,7 +13,12 @@ import {
   submittedValues,
 } from '../../storage/operations/operations.js';
 import { addReplyChunk } from '../../storage/questions/reply-chunks.js';
-import { failQuestion, recordQuestion, requireQuestion } from '../../storage/questions/questions.js';
+import {
+  failQuestion,
+  recordQuestion,
+  requireQuestion,
+  startQuestion,
+} from '../../storage/questions/questions.js';
 import { begin, beginWithTranscript, newKey, openNew, someMetrics, storeMessage } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
@@ -101,6 +106,7 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
     });
     if (begun.outcome !== 'begun') throw new Error(begun.outcome);
     const { attempt } = begun;
+    await startQuestion(pool, questionId, attempt.head.sessionId);
     await storeMessage(pool, projectId, attempt.sessionId);
     await commitOperation(pool, {
       attempt,
