@@ -412,7 +412,7 @@ describe('the builder', () => {
 
   it('has a step done by two subagents where there are some, and does it itself where they may not be used', () => {
     const withSubagents = [...tools, { name: 'Agent', input_schema: {} }];
-    const asked = [user(environment('/work'), 'Step: review.')];
+    const asked = [user(environment('/project'), 'Step: review.')];
     const delegated = nextTurn(request(asked, withSubagents), hintOf('review'));
     const calls = delegated.content.slice(1).map((block, index) => ({ ...block, id: `toolu_${index}` }));
     expect(calls).toEqual(
@@ -448,11 +448,11 @@ describe('the builder', () => {
   });
 
   it('plays a subagent: the part of the step that its prompt names', () => {
-    const asked = [user(environment('/work'), 'Look. The part: review-one')];
+    const asked = [user(environment('/project'), 'Look. The part: review-one')];
     const withSubagents = [{ name: 'Write' }, { name: 'Agent' }];
     expect(nextTurn(request(asked, withSubagents), hintOf('build'), true).content[1]).toMatchObject({
       name: 'Write',
-      input: { file_path: '/work/review-one.md' },
+      input: { file_path: '/project/review-one.md' },
     });
   });
 
