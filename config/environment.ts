@@ -7,7 +7,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { defaultPolicy } from '../contracts/policy.js';
 
-/** Every variable that the product reads for itself: what it means, its shape, its default. The README lists them. */
+/** Every variable that the product reads for itself: what it means, its shape, its default; docs/reference/environment.md lists them. */
 export const variables = {
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/ })
@@ -173,7 +173,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     throw new SessionChainError(
       'INVALID_INPUT',
       `The environment is not usable: ${problems}.`,
-      'Correct the named variables; the README lists what each one takes.',
+      'Correct the named variables; docs/reference/environment.md says what each one takes.',
     );
   }
   const model = parsed.data.SESSION_CHAIN_MODEL ?? set['ANTHROPIC_MODEL'];

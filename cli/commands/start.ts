@@ -73,7 +73,10 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
       ),
     )
     .option('--recover', 'go on from the nearest session in the store, where the head itself is not in it')
-    .option('--create', 'insert missing rows of the project and the version, in a database of our own')
+    .option(
+      '--create',
+      'insert missing rows of the project and the version; only where session-chain migrate made the tables',
+    )
     .option('--wait', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
     .addOption(outputOption())
     .addHelpText(

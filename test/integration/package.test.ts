@@ -1,5 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { publint } from 'publint';
@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { readConfig, variables } from '../../config/environment.js';
 import { loadChainDefinition } from '../../definition/load.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { anchorsOf, codeBlocksOf, linksOf } from '../support/markdown.js';
 import { type Project, filesOf, installPackage, link } from '../support/installed-package.js';
 
 /** The package as a host has it: packed, and installed in a project that holds only what the package declares. */
@@ -46,10 +47,12 @@ describe('the package', () => {
         file
           .replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1')
           .replace(/^docs\/.*\.(md|svg)$/, 'docs')
+          .replace(/^examples\/.*\.(md|sql|ts)$/, 'examples')
           .replace(/^migrations\/.*\.sql$/, 'migrations'),
       ),
     );
     expect([...kinds].sort()).toEqual([
+      'ARCHITECTURE.md',
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
@@ -72,10 +75,27 @@ describe('the package', () => {
         'workspace',
       ].map((room) => `dist/${room}`),
       'docs',
+      'examples',
       'migrations',
       'package.json',
     ]);
     expect(files).toContain('dist/workers/workflow-bundle.js');
+  });
+
+  it('has documents whose links lead to files and headings of the package', () => {
+    const files = filesOf(project);
+    const textOf = (file: string) => readFileSync(join(project.packageFolder, file), 'utf8');
+    const isThere = (file: string, link: string) => {
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? file : join(dirname(file), path);
+      return files.includes(target) && (anchor === undefined || anchorsOf(textOf(target)).includes(anchor));
+    };
+    const links = files
+      .filter((file) => file.endsWith('.md'))
+      .flatMap((file) => linksOf(textOf(file)).map((link) => [file, link] as const))
+      .filter(([, link]) => !/^[a-z]+:/.test(link));
+    expect(links.length).toBeGreaterThan(50);
+    expect(links.filter(([file, link]) => !isThere(file, link))).toEqual([]);
   });
 
   it('needs neither the agent SDK nor embedded servers, and runs without our overrides', () => {
@@ -168,6 +188,77 @@ describe('session-chain/client', () => {
     expect(await clientOnly.node(['old.cjs'])).toBe('function\n');
   });
 });
+
+const recipes = readdirSync('docs/recipes').map((name) => `docs/recipes/${name}`);
+
+describe('docs/recipes', () => {
+  it('lead from an Express app to a chain whose progress and end are told', async () => {
+    link(project.folder, 'express');
+    for (const { comment, code } of recipes.flatMap((page) => codeBlocksOf(readFileSync(page, 'utf8')))) {
+      const [, name] = /^file: (.+)$/.exec(comment) ?? [];
+      if (name?.endsWith('.js')) project.write(`recipes/${name}`, code);
+      else if (name)
+        project.compile(project.write(`recipes/${name}`, code), `recipes/${name.replace(/ts$/, 'js')}`);
+    }
+    const environment = {
+      DATABASE_URL: stack.database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+      SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
+      WORKSPACES: stack.root,
+      PORT: '0',
+    };
+    const app = await project.start(['recipes/app.js'], environment, 'Listening on port');
+    const [, port] = /port (\d+)/.exec(app.output()) ?? [];
+    const call = async (path: string, body?: object) => {
+      const response = await fetch(`http://127.0.0.1:${port}/projects/${path}`, {
+        ...(body && { method: 'POST', body: JSON.stringify(body) }),
+        headers: { 'content-type': 'application/json' },
+      });
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    };
+    const build = { instruction: 'A to-do list' };
+    expect((await call('todo/versions/v1/build', build)).status).toBe(202);
+    expect((await call('todo/versions/v1/build', build)).status).toBe(200);
+
+    project.write('recipes/watch.js', watchProgram);
+    const told = (await project.node(['recipes/watch.js'], environment)).trim().split('\n');
+    expect(told.at(-2)).toBe('completed');
+    expect(told.length).toBeGreaterThan(2);
+    const { body: head } = await call('todo/head');
+    expect(told.at(-1)).toBe(`Built, session ${String(head['sessionId'])}`);
+
+    expect((await call('todo/versions/v1')).body).toMatchObject({ status: 'completed' });
+    expect((await call('todo/questions', { text: 'What is there?', messageId: 'm-1' })).body).toMatchObject({
+      kind: 'transition',
+      reply: expect.stringMatching(/\w/) as unknown,
+    });
+    expect(await call('other/head')).toMatchObject({ status: 404, body: { code: 'PROJECT_NOT_FOUND' } });
+    expect(await call('-/versions/v1/build', build)).toMatchObject({ status: 400 });
+    await app.stop();
+  }, 120_000);
+});
+
+/** Follows the chain as the recipes do: each state as server-sent event and as line, then the outcome. */
+const watchProgram = `
+  import { once } from 'node:events';
+  import { createServer } from 'node:http';
+  import { chainKey, createSessionChain } from 'session-chain/client';
+  import { outcomeOf } from './ended.js';
+  import { sendStates } from './progress.js';
+
+  const sessionChain = createSessionChain({
+    databaseUrl: process.env.DATABASE_URL,
+    temporal: { address: process.env.TEMPORAL_ADDRESS },
+  });
+  const key = chainKey({ projectId: 'todo', versionId: 'v1' });
+  const server = createServer((_, response) => void sendStates(sessionChain, key, response)).listen(0);
+  await once(server, 'listening');
+  const events = await (await fetch('http://127.0.0.1:' + server.address().port)).text();
+  for (const event of events.trim().split('\\n\\n')) console.log(JSON.parse(event.replace('data: ', '')).line);
+  console.log(await outcomeOf(sessionChain, key));
+  server.close();
+  await sessionChain.close();
+`;
 
 describe('session-chain/worker', () => {
   it('says what to install where the agent SDK is missing, and works once it is there', async () => {
@@ -273,10 +364,13 @@ describe('session-chain init', () => {
 describe('the types', () => {
   it('hold in a strict project, and catch mistakes', () => {
     for (const name of ['@types/node', '@anthropic-ai/claude-agent-sdk']) link(project.folder, name);
-    const examples = [...readFileSync('docs/adopting.md', 'utf8').matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(
-      ([, code = ''], index) => project.write(`adopting-${index}.ts`, code),
+    const pages = ['README.md', 'docs/adopting.md', 'docs/client.md', ...recipes];
+    const examples = pages.flatMap((page) =>
+      codeBlocksOf(readFileSync(page, 'utf8'))
+        .filter(({ language, comment }) => language === 'ts' && !comment.startsWith('not compiled'))
+        .map(({ code }, index) => project.write(`${page.replace(/\.md$/, '')}-${index}.ts`, code)),
     );
-    expect(examples.length).toBeGreaterThan(0);
+    expect(examples.length).toBeGreaterThan(6);
     const program = ts.createProgram([project.write('host.ts', typedHost), ...examples], {
       target: ts.ScriptTarget.ES2023,
       module: ts.ModuleKind.NodeNext,

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { transformFileSync } from '@swc/core';
 import { until } from './chain-stack.js';
 
@@ -84,7 +84,7 @@ export function installPackage(packages?: readonly string[]): Project {
       return path;
     },
     compile(source, name) {
-      const { code } = transformFileSync(join(root, source), {
+      const { code } = transformFileSync(resolve(root, source), {
         jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
         module: { type: 'es6' },
       });

@@ -1,21 +1,19 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { runInNewContext } from 'node:vm';
-import ts from 'typescript';
 import { describe, expect, it } from '@jest/globals';
-import { exitCodeMeanings, exitCodeOf, exitCodes } from '../../cli/errors.js';
 import { createProgram } from '../../cli/program.js';
-import { modelVariables, readConfig, variables } from '../../config/environment.js';
-import { failureCodes, remedyFor } from '../../contracts/failures.js';
+import { anchorsOf, codeBlocksOf, linksOf } from '../support/markdown.js';
 
 /** The documents say what the code does: names, defaults, commands, links, examples. */
 
 const root = resolve(import.meta.dirname, '../..');
-const documents = ['.', 'docs'].flatMap((folder) =>
-  readdirSync(join(root, folder))
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => join(folder, name)),
-);
+const documents = [
+  ...readdirSync(root),
+  ...['docs', 'examples'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+  ),
+].filter((name) => name.endsWith('.md'));
 const textOf = (path: string) => readFileSync(join(root, path), 'utf8');
 const readme = textOf('README.md');
 
@@ -26,24 +24,22 @@ const filesOf = (folder: string, ending: string) =>
     .map((name) => textOf(join(folder, name)));
 const sql = filesOf('migrations', '.sql').join('\n');
 /** What a document may name as ours: SQL and the code of the product. */
-const sources = [
+const words = [
   sql,
   ...readdirSync(root, { withFileTypes: true })
     .filter(
       (entry) => entry.isDirectory() && !/^(\.|(node_modules|dist|coverage|test|bench)$)/.test(entry.name),
     )
     .flatMap(({ name }) => filesOf(name, '.ts')),
-].join('\n');
+].flatMap((text) => text.match(/(?:\bsession_chain\.)?\w+/g) ?? []);
+const namesInSources = new Set(words.flatMap((word) => [word, ...word.split('.')]));
 
-/** The code blocks of a language; '' for those without one. */
-function blocks(text: string, language: string): string[] {
-  return [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].flatMap(([, name, code]) =>
-    name === language ? [code ?? ''] : [],
-  );
-}
+/** The code blocks of a language. */
+const blocks = (text: string, language: string) =>
+  codeBlocksOf(text).flatMap((block) => (block.language === language ? [block.code] : []));
 
 /** Names in documents that are not ours. */
-const ofOthers = ['stop_grace_period', 'terminationGracePeriodSeconds'];
+const ofOthers = ['pg_dump', 'pg_restore', 'stop_grace_period', 'terminationGracePeriodSeconds'];
 
 /** Everything in a document that is written as code. */
 function codeOf(text: string): string[] {
@@ -54,87 +50,50 @@ function codeOf(text: string): string[] {
   return [...lines, ...[...prose.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '')];
 }
 
-/** The tables of the README by the first cell of each row, with backticks left out. */
-const rows = new Map(
-  readme
-    .split('\n')
-    .filter((line) => line.startsWith('|'))
-    .map((line) => line.replaceAll('`', '').split('|').slice(1, -1))
-    .map((cells) => cells.map((cell) => cell.trim()))
-    .map(([first = '', ...others]) => [first, others] as const),
-);
-
-describe('the README lists', () => {
-  it('every command', () => {
-    const { commands } = createProgram(() => undefined);
-    expect(commands.map((command) => command.name()).filter((name) => !rows.has(name))).toEqual([]);
+describe('the README', () => {
+  it('is short', () => {
+    expect(Buffer.byteLength(readme)).toBeLessThan(10_000);
   });
 
-  it('every variable with its default', () => {
-    // These two depend on the machine.
-    const computed = {
-      SESSION_CHAIN_MAX_AGENTS: 'min(2 × cores, memory / 512 MB)',
-      SESSION_CHAIN_SCRATCH_DIR: 'session-chain in the temp folder',
-    };
-    const defaults: Record<string, unknown> = { ...readConfig({}), ...computed };
-    const names = Object.keys(variables);
-    expect(names.map((name) => [name, rows.get(name)?.at(-1)])).toEqual(
-      names.map((name) => {
-        const value = defaults[name];
-        const isConstant = typeof value === 'string' || typeof value === 'number';
-        return [name, isConstant ? String(value) : expect.stringMatching(/^(none|the )/)];
-      }),
-    );
-  });
-
-  it('every variable that reaches the agent', () => {
-    expect(modelVariables.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
-  });
-
-  it('every failure with its exit code, its meaning and its remedy', () => {
-    const listed = failureCodes.map((code) => [code, ...(rows.get(code) ?? [])]);
-    expect(listed).toEqual(
-      failureCodes.map((code) => [
-        code,
-        String(exitCodeOf(code)),
-        expect.stringMatching(/\w/),
-        remedyFor(code),
-      ]),
-    );
-  });
-
-  it('every exit code as the command line explains it', () => {
-    const names = Object.keys(exitCodes) as (keyof typeof exitCodes)[];
-    const listed = names.map((name) => rows.get(String(exitCodes[name])));
-    expect(listed).toEqual(names.map((name) => [exitCodeMeanings[name]]));
-  });
-
-  it('every guarantee with the tests that prove it, or says that there is none yet', () => {
-    const proofs = Array.from({ length: 10 }, (_, index) => rows.get(`G${index + 1}`)?.at(-1) ?? '');
-    const withoutProof = proofs.filter((proof) => {
-      const files = proof.match(/\btest\/[\w./-]+\.ts\b/g) ?? [];
-      return (
-        !files.every((file) => existsSync(join(root, file))) ||
-        (files.length === 0 && !proof.includes('not yet'))
-      );
-    });
-    expect(withoutProof).toEqual([]);
+  it('makes the ten promises, each with a link to its mechanism, its tests and its limits', () => {
+    const linked = [...readme.matchAll(/^\| \[(G\d+)\]\(docs\/guarantees\.md#(g\d+)\)/gm)];
+    const names = Array.from({ length: 10 }, (_, index) => `G${index + 1}`);
+    expect(linked.map(([, name]) => name)).toEqual(names);
+    expect(linked.map(([, , anchor]) => anchor)).toEqual(names.map((name) => name.toLowerCase()));
   });
 });
 
-describe('the README shows', () => {
-  it('examples in TypeScript that compile against the sources', () => {
-    const examples = blocks(readme, 'ts');
-    expect(examples.length).toBeGreaterThan(0);
-    expect(examples.flatMap(typeErrors)).toEqual([]);
-  }, 60_000);
+describe('docs/guarantees.md', () => {
+  it('names tests that are there', () => {
+    const files = textOf('docs/guarantees.md').match(/\btest\/[\w./-]+\.ts\b/g) ?? [];
+    expect(files.length).toBeGreaterThan(30);
+    expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+  });
+});
 
-  it('queries that a test runs as they stand', () => {
+describe('docs/operations.md', () => {
+  it('shows queries that a test runs as they stand', () => {
     const flat = (text: string) => text.replace(/\s+/g, ' ').replace(/;\s*$/, '').trim();
     const tested = flat(textOf('test/integration/heads.test.ts'));
-    const queries = blocks(readme, 'sql');
+    const queries = blocks(textOf('docs/operations.md'), 'sql');
     expect(queries).toHaveLength(2);
     for (const query of queries) expect(tested).toContain(flat(query));
+  });
+});
+
+describe('docs/decisions', () => {
+  const index = textOf('docs/decisions/README.md');
+  const pages = readdirSync(join(root, 'docs/decisions')).filter((name) => name !== 'README.md');
+
+  it('has an index of all pages, numbered without a gap', () => {
+    expect([...index.matchAll(/\]\((\d{4}-[\w-]+\.md)\)/g)].map(([, name]) => name)).toEqual(pages);
+    expect(pages.map((name) => Number(name.slice(0, 4)))).toEqual(pages.map((_, position) => position + 1));
+  });
+
+  it('says of each its context, the decision and what was rejected', () => {
+    const headings = (name: string) =>
+      [...textOf(`docs/decisions/${name}`).matchAll(/^## (.*)$/gm)].map(([, heading]) => heading);
+    expect(pages.map(headings)).toEqual(pages.map(() => ['Context', 'Decision', 'Rejected']));
   });
 });
 
@@ -168,8 +127,7 @@ describe.each(documents)('%s', (path) => {
   const code = codeOf(text);
 
   it('links to what is there', () => {
-    const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link ?? '');
-    const local = links.filter((link) => !/^[a-z]+:/.test(link));
+    const local = linksOf(text).filter((link) => !/^[a-z]+:/.test(link));
     const broken = local.filter((link) => {
       const [file = '', anchor] = link.split('#');
       const target = file === '' ? path : join(dirname(path), file);
@@ -196,12 +154,10 @@ describe.each(documents)('%s', (path) => {
     const inSchema = spans.flatMap((span) =>
       [...span.matchAll(/\bsession_chain\.(\w+)/g)].map(([, name]) => name ?? ''),
     );
-    expect(inSchema.filter((name) => !new RegExp(`\\bsession_chain\\.${name}\\b`).test(sources))).toEqual([]);
+    expect(inSchema.filter((name) => !namesInSources.has(`session_chain.${name}`))).toEqual([]);
     // A word with an underscore or a capital inside is a name: of a column, a function, a field.
     const names = spans.filter((span) => /^[a-z]+(?:_[a-z]+|[A-Z][a-z]+)+$/.test(span));
-    expect(
-      names.filter((name) => !ofOthers.includes(name) && !new RegExp(`\\b${name}\\b`).test(sources)),
-    ).toEqual([]);
+    expect(names.filter((name) => !ofOthers.includes(name) && !namesInSources.has(name))).toEqual([]);
   });
 
   it('gives commands that exist', () => {
@@ -216,7 +172,7 @@ describe.each(documents)('%s', (path) => {
     const program = createProgram(() => undefined);
     for (const line of code) {
       // Also `docker compose run --rm cli <command>`, whose program is ours.
-      const [, name, rest = ''] = /(?:\bsession-chain|--rm cli) ([a-z]+)\b([^|]*)/.exec(line) ?? [];
+      const [, name, rest = ''] = /(?:\bsession-chain|--rm cli) ([a-z]+)\b([^|)]*)/.exec(line) ?? [];
       if (name === undefined) continue;
       const command = program.commands.find((candidate) => candidate.name() === name);
       const known = command?.options.flatMap((option) => option.long ?? []) ?? [];
@@ -235,35 +191,3 @@ describe.each(documents)('%s', (path) => {
     expect(absolute.filter((top) => !general.includes(top))).toEqual([]);
   });
 });
-
-/** As GitHub makes them of headings. */
-function anchorsOf(markdown: string): string[] {
-  return [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
-    (heading ?? '')
-      .toLowerCase()
-      .replace(/[^\w\s-]/g, '')
-      .trim()
-      .replaceAll(' ', '-'),
-  );
-}
-
-/** What the compiler says of a module that would lie in the project's folder. */
-function typeErrors(source: string): string[] {
-  const file = join(root, 'readme-example.ts');
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as {
-    config: unknown;
-  };
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
-  const disk = ts.createCompilerHost(options);
-  const host: ts.CompilerHost = {
-    ...disk,
-    fileExists: (path) => path === file || disk.fileExists(path),
-    readFile: (path) => (path === file ? source : disk.readFile(path)),
-    getSourceFile: (path, target, ...rest) =>
-      path === file ? ts.createSourceFile(path, source, target) : disk.getSourceFile(path, target, ...rest),
-  };
-  const program = ts.createProgram([file], options, host);
-  return ts
-    .getPreEmitDiagnostics(program, program.getSourceFile(file))
-    .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
-}
