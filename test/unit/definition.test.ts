@@ -29,6 +29,7 @@ import { resolvePlan } from '../../definition/resolve-plan.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import { newKey } from '../support/chains.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
+import { codeBlocksOf } from '../support/markdown.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'session-chain-definition-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -883,6 +884,21 @@ describe('docs/configuration.md', () => {
     const definitions = examples.filter((example) => example.includes('defineChain'));
     expect(definitions).toHaveLength(3);
     for (const example of definitions) await load(example);
+  });
+
+  it('is what the recipe of own steps keeps to', async () => {
+    const recipe = codeBlocksOf(readFileSync(join(root, 'docs/recipes/own-steps.md'), 'utf8'));
+    const config = recipe.find(({ comment }) => comment === 'file: session-chain.config.ts');
+    const { definition, warnings } = await load(config?.code ?? '');
+    expect(warnings).toEqual([]);
+    expect(definition.steps.map(({ name, kind }) => [name, kind])).toEqual([
+      ['build', 'work'],
+      ['test', 'work'],
+      ['deploy', 'activity'],
+      ['metadata', 'submission'],
+      ['docs', 'work'],
+      ['compact', 'compaction'],
+    ]);
   });
 
   it('gives examples that compile', () => {
