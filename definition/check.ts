@@ -17,13 +17,13 @@ import { submissionServerName, submissionTool } from './submission.js';
 
 export interface CheckedDefinition {
   definition: ChainDefinition;
-  /** What works and may not be wanted: most of it costs the prompt cache. */
+  /** What works and may be unintended: most of it loses the prompt cache. */
   warnings: string[];
 }
 
 /**
- * Checks what a person wrote and fills it up from the shipped definition. Throws INVALID_CONFIG that names every field
- * that is wrong, and for what would break the prompt cache the reason.
+ * Checks what a person wrote and completes it from the shipped definition. Throws INVALID_CONFIG that names every
+ * wrong field, and gives the reason where the prompt cache would be lost.
  */
 export function checkDefinition(
   input: unknown,
@@ -215,7 +215,7 @@ function isKind(kind: unknown): kind is keyof typeof stepSchemas {
 
 const minutes = 60_000;
 
-/** What a step of the host's own has where it says nothing. */
+/** The defaults of a host's own step. */
 function defaultsOf(kind: keyof typeof stepSchemas, isBuild: boolean): object {
   switch (kind) {
     case 'work':

@@ -16,11 +16,14 @@ export interface ChainDefinition {
   tools: readonly string[];
   /** Appended to Claude Code's own system prompt. */
   houseRules: string;
-  /** CLAUDE.md and .claude/rules/ of the workspace are told to the agent. No settings of the workspace ever count. */
+  /**
+   * Whether the agent reads CLAUDE.md and .claude/rules/ of the workspace. Settings of the workspace never have an
+   * effect.
+   */
   claudeMd: boolean;
   mcpServers: Readonly<Record<string, McpServer>>;
   steps: readonly StepDefinition[];
-  /** When a build starts a fresh session with a brief, instead of going on from the head. */
+  /** When a build starts a fresh session with a brief instead of continuing from the head. */
   reset: Readonly<ResetPolicy>;
 }
 

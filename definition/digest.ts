@@ -8,8 +8,9 @@ import {
 } from './definition.js';
 
 /**
- * Names what an attempt is asked to do: evidence of another attempt counts only for the same. Budgets and time limits are
- * left out, for they change nothing of what was done; of servers the names count, for the rest may hold secrets.
+ * Names what an attempt is asked to do: evidence of another attempt counts only for the same. Budgets and time limits
+ * are left out, because they do not change what was done; of servers only the names are included, because the rest
+ * may hold secrets.
  */
 export function inputDigest(
   definition: ChainDefinition,
@@ -24,8 +25,8 @@ export function inputDigest(
 }
 
 /**
- * Names the definition of a step, so that a worker can tell whether it has the one that a chain was planned with. Limits and
- * models are left out: the plan itself holds them. Of a prompt its source text counts.
+ * Names the definition of a step, so that a worker can tell whether it has the one that a chain was planned with.
+ * Limits and models are left out: the plan itself holds them. A prompt is included as its source text.
  */
 export function stepDigest(definition: ChainDefinition, step: AgentStepDefinition): string {
   const { name, kind } = step;

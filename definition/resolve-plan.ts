@@ -83,8 +83,8 @@ function planned(
 }
 
 /**
- * The model of what names none of its own. Never left out: a fork without a model goes on with the one that its base ran on
- * last. `default` is Claude Code's word for its own choice.
+ * The model of a step that names none. Never left out: a fork without a model continues with the one that its base
+ * used last. `default` is Claude Code's word for its own choice.
  */
 export function chainModel({ model = 'default' }: Pick<ChainDefinition, 'model'>): string {
   return model;

@@ -104,7 +104,7 @@ function chainDocument(result: ChainResult): DemoDocument['chains'][number] {
   };
 }
 
-/** What a reader is told after the demo: the chains, where to look at them, and how to run one of his own. */
+/** What is printed after the demo: the chains, where to look at them, and how to run one on your own folder. */
 export function summaryOf(
   { document, results, workspace, links }: DemoReport,
   redisUrl: string | null,

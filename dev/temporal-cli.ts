@@ -9,7 +9,7 @@ import { findOnPath, isExecutable } from './find-on-path.js';
 const version = '1.5.1';
 /** What `go install -v` prints for this version with a cold build cache. */
 const packagesToCompile = 1_300;
-/** A download that is not done by then stands before a network that swallows packets. */
+/** A download that takes longer is on a network that drops packets. */
 const downloadTimeoutMs = 300_000;
 
 interface FindOptions {

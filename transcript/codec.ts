@@ -7,10 +7,10 @@ import { entryBytes } from './records.js';
  * copy in a few top-level members only (seen with Claude Code 2.1.330):
  *
  * - `sessionId` is the session that holds the copy;
- * - `promptId` is new in each fork, the same on all its entries; `cwd` and what else is stamped on every entry that is
- *   written tells of the process that made the copy;
+ * - `promptId` is new in each fork, the same on all its entries; `cwd` and what else is stamped on every written
+ *   entry belongs to the process that made the copy;
  * - `requestSessionId` is added as the last member when an assistant entry is first copied, and kept from then on;
- * - `slug` is added by a compaction to every entry, and is gone again in the next fork.
+ * - `slug` is added to every entry by a compaction, and dropped by the next fork.
  *
  * The content holds what the copies have in common, so that it is stored once; the patch of a batch holds the rest, and
  * is mostly the same for many batches. The way back is exact: `JSON.stringify` of a decoded entry equals
@@ -36,7 +36,7 @@ export interface Stored {
 const stampedMembers = ['promptId', 'userType', 'entrypoint', 'cwd', 'version', 'gitBranch'] as const;
 
 type Patch = Partial<Record<(typeof stampedMembers)[number] | 'slug', string>> & {
-  /** One character per entry: where its slug stands, see `SlugPlace`. */
+  /** One character per entry: the place of its slug, see `SlugPlace`. */
   slugAt?: string;
 };
 

@@ -1,8 +1,8 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 
 /**
- * The size of a session's context in tokens, by the last entry that tells it: what the last request read, wrote and
- * answered, or what a compaction after it left. Null where no entry tells it.
+ * The size of a session's context in tokens, from the last entry that has it: what the last request read, wrote and
+ * answered, or what a later compaction left. Null if no entry has it.
  */
 export function contextTokensOf(entries: readonly SessionStoreEntry[]): number | null {
   for (const entry of [...entries].reverse()) {

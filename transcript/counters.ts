@@ -12,10 +12,10 @@ import {
 const usageFields = Object.keys(noUsage) as (keyof Usage)[];
 
 /**
- * What one run spent itself, from the running totals at its end. Claude Code carries the totals of the forked session
- * on; its versions before 2.1.282 did not, and a session that was killed leaves none to carry on. Which it was shows
- * in the tokens: the base's are taken off when the totals hold them and come nearer to base and own turns together
- * than to the own turns alone. Never negative.
+ * What one run spent itself, from the running totals at its end. Claude Code continues the totals of the forked
+ * session; versions before 2.1.282 did not, and a killed session leaves none. The tokens show which case it is: the
+ * base's totals are subtracted when the run's totals contain them and are closer to base and own turns together than
+ * to the own turns alone. Never negative.
  */
 export function ownSpend(total: Counters, base: Counters | null, ownTurns: Usage): Counters {
   const taken = base !== null && carriesOn(total, base, ownTurns) ? base : null;
@@ -50,7 +50,7 @@ export function runningTotals(
   const byModel = countersByModel(result.modelUsage);
   return {
     costUsd: result.total_cost_usd,
-    // The result of a compaction says 0; the counters stored after it know better.
+    // The result of a compaction says 0; the counters stored after it are right.
     apiDurationMs: Math.max(result.duration_api_ms, stored?.apiDurationMs ?? 0),
     usage: sumUsage(Object.values(byModel)),
     byModel,

@@ -4,7 +4,7 @@ import type { ModelUsage, Usage } from '../contracts/chain.js';
 
 /**
  * Readers of stored transcript entries. The entry format is Claude Code's own and not published: every reader takes
- * what it needs by a schema and passes over an entry of another shape.
+ * what it needs by a schema and skips entries of another shape.
  */
 
 const assistantEntry = z.object({
@@ -117,9 +117,9 @@ export function countersByModel(
 }
 
 /**
- * Usage of the model's turns, counted once per message although a message is stored once per content block, and again in
- * the transcript of a subagent that goes on from it. What Claude Code spends besides (a compaction's summary) is in no
- * entry; the counters have it.
+ * Usage of the model's turns, counted once per message, although a message is stored once per content block, and
+ * again in the transcript of a subagent that continues from it. What else Claude Code spends (a compaction's summary)
+ * is in no entry; the counters have it.
  */
 export function usageOfTurns(entries: SessionStoreEntry[]): {
   turns: number;
@@ -159,8 +159,8 @@ export function agentVersion(entries: SessionStoreEntry[]): string | null {
 }
 
 /**
- * What the model said at the end: its last message, with those before it that were cut short and went on in it, also where
- * it called a tool in the meantime. A compaction ends what can be gone on with.
+ * The model's last words: its last message, with the messages before it that were cut off and continued in it, even
+ * if it called a tool in between. Nothing continues across a compaction.
  */
 export function answerText(entries: SessionStoreEntry[]): string {
   const turns = messagesOf(sinceCompaction(entries));
@@ -170,7 +170,7 @@ export function answerText(entries: SessionStoreEntry[]): string {
   let begins = afterEnd(turns);
   for (;;) {
     const [cut, goesOn] = turns.slice(Math.max(0, begins - 2), begins);
-    // A message that was cut and went on in one with a tool call.
+    // A message that was cut off and continued in one with a tool call.
     if (cut === undefined || goesOn === undefined || ends(cut) || !goesOn.callsTool) break;
     begins = afterEnd(turns.slice(0, begins - 1));
   }
@@ -184,7 +184,7 @@ export function answerText(entries: SessionStoreEntry[]): string {
 export function hasClosed(entries: SessionStoreEntry[]): boolean {
   const last = messagesOf(entries).at(-1);
   if (last === undefined || last.reason === null || last.reason === 'refusal') return false;
-  // A tool call that ran is gone on from; one that was cut, or is missing, did nothing.
+  // The model continues after a tool call that ran; one that was cut off, or is missing, did nothing.
   return !(last.reason === 'tool_use' && last.callsTool);
 }
 
@@ -208,14 +208,14 @@ function messagesOf(entries: SessionStoreEntry[]): ModelMessage[] {
   return [...messages.values()];
 }
 
-/** Whether the model did anything at all: called a tool or said a word. */
+/** Whether the model did anything: called a tool or wrote text. */
 export function saidOrDidSomething(entries: SessionStoreEntry[]): boolean {
   return modelTurns(entries).some(
     (turn) => textOf(turn).trim() !== '' || turn.message.content.some(({ type }) => type === 'tool_use'),
   );
 }
 
-/** Whether a compaction stands among the entries. */
+/** Whether the entries contain a compaction. */
 export function isCompacted(entries: SessionStoreEntry[]): boolean {
   return sinceCompaction(entries).length < entries.length;
 }
@@ -253,8 +253,8 @@ export function endsWithFinishedTurn(own: SessionStoreEntry[]): boolean {
 }
 
 /**
- * The compaction that a session made itself and that can be believed: its boundary has a summary hanging on it and
- * the context got smaller. Null for anything less.
+ * The compaction that a session made itself and that is proved: its boundary is followed by a summary, and the
+ * context got smaller. Otherwise null.
  */
 export function verifiedCompaction(
   own: SessionStoreEntry[],
@@ -327,7 +327,7 @@ export function sumUsage(usages: readonly Usage[]): Usage {
   );
 }
 
-/** Assistant entries that a model made: neither API errors nor the ones Claude Code writes itself. */
+/** Assistant entries that a model made: neither API errors nor entries that Claude Code writes itself. */
 function modelTurns(entries: SessionStoreEntry[]): AssistantEntry[] {
   return parseAll(entries, assistantEntry).filter(
     (entry) => entry.isApiErrorMessage !== true && entry.message.model !== '<synthetic>',

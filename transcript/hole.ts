@@ -1,8 +1,8 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 
 /**
- * The first entry whose predecessor is not there; null for a transcript without a hole. What follows a hole was said to
- * a model that had seen more than is stored. The order does not matter: a store may give entries in any.
+ * The first entry whose predecessor is missing; null for a transcript without a hole. What follows a hole was told to
+ * a model that had seen more than is stored. The order does not matter: a store may return entries in any order.
  */
 export function findHole(entries: readonly { uuid?: string; parentUuid?: unknown }[]): string | null {
   const there = new Set<unknown>(entries.map(({ uuid }) => uuid));
@@ -13,19 +13,19 @@ export function findHole(entries: readonly { uuid?: string; parentUuid?: unknown
   return orphan === undefined ? null : (orphan.uuid ?? String(orphan.parentUuid));
 }
 
-/** A transcript in which every entry's predecessor is there. */
+/** A transcript in which no entry's predecessor is missing. */
 export interface Bridged {
   entries: SessionStoreEntry[];
-  /** Indexes of the entries that follow another one now. */
+  /** Indexes of the entries that now follow another one. */
   bridged: number[];
-  /** Indexes of the entries before which nothing was found; they begin a conversation now. */
+  /** Indexes of the entries before which nothing was found; they now begin a conversation. */
   begun: number[];
 }
 
 /**
- * Closes the holes of a transcript as Claude Code does when it resumes one (seen with 2.1.330): an entry whose predecessor
- * is not there, or is nothing that is part of a conversation, follows the last message before it in time, of the main
- * line or of the side line as itself; with none in the 5 s before it, the conversation begins there.
+ * Closes the holes of a transcript as Claude Code does when it resumes one (seen with 2.1.330): an entry whose
+ * predecessor is missing, or is not part of a conversation, follows the last message before it in time, in the same
+ * line (main or side); if there is none in the 5 s before it, the conversation begins there.
  */
 export function bridgeHoles(original: readonly SessionStoreEntry[]): Bridged {
   const entries = [...original];

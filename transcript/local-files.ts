@@ -34,14 +34,14 @@ export interface TranscriptPart {
   entries: SessionStoreEntry[];
 }
 
-/** What the SDK calls the entry that stands for a subagent's `.meta.json`. */
+/** The SDK's type for the entry that represents a subagent's `.meta.json`. */
 const agentMetadata = 'agent_metadata';
 
 /**
- * Reads a session with its subagents: all that Claude Code would read of its files, so that a session which goes on from it
- * remembers what one that resumed the files would. Entries that are not known here are kept as they are. What is left out or
- * mended is told in a warning, with its lines. `agentVersion` is the Claude Code that will go on from it: a transcript of a
- * newer one is taken with a warning. Throws TRANSCRIPT_NOT_FOUND, TRANSCRIPT_UNREADABLE.
+ * Reads a session with its subagents: everything that Claude Code would read of its files, so that a session which
+ * continues from it remembers what a session that resumed the files would. Unknown entries are kept as they are. A
+ * warning names the lines that were left out or repaired. `agentVersion` is the Claude Code that will continue from
+ * it: a transcript of a newer one is accepted with a warning. Throws TRANSCRIPT_NOT_FOUND, TRANSCRIPT_UNREADABLE.
  */
 export async function readLocalTranscript(
   claudeDir: string,
@@ -233,8 +233,8 @@ function compareVersions(one: string, other: string): number {
 }
 
 /**
- * Writes a session so that plain `claude --resume <session>` opens it in the working folder `cwd`. A file that says the
- * same is left alone; one that says something else is never overwritten. Throws TRANSCRIPT_EXISTS.
+ * Writes a session so that plain `claude --resume <session>` opens it in the working folder `cwd`. A file with the
+ * same content is left alone; one with other content is never overwritten. Throws TRANSCRIPT_EXISTS.
  */
 export async function writeLocalTranscript(
   claudeDir: string,

@@ -4,10 +4,10 @@ import type { ModelUsage, Usage } from '../contracts/chain.js';
 export type PricedUsage = ModelUsage & { costUsd: number };
 
 /**
- * The cost of tokens that Claude Code stored no cost for, because it was killed: from the prices that it reckoned with
- * in other runs of the same model. Its price list is not published, but lists have a form: every kind of token costs a
- * fixed multiple of an input token, and a million of these a round sum. The form that fits all of the other runs to
- * the last digit gives the price. US dollars, to the nano-dollar; null where no form fits, or forms that differ do.
+ * The cost of tokens for which Claude Code stored no cost because it was killed: from the prices that it used in
+ * other runs of the same model. Its price list is not published, but lists have a form: every kind of token costs a
+ * fixed multiple of an input token, and a million of these a round sum. The form that fits all other runs to the last
+ * digit gives the price. US dollars, to the nano-dollar; null where no form fits, or forms that differ do.
  */
 export function deriveCost(usage: Usage, others: readonly PricedUsage[]): number | null {
   if (tokensOf(usage, listForms[0]) === 0) return 0;

@@ -21,9 +21,9 @@ export interface TranscriptRecords {
 }
 
 /**
- * Reads a transcript's file as Claude Code does (seen with 2.1.330): a line holds an entry, which may go on over the next ones;
- * what follows it on its last line is not read, nor is a line that begins with none. So nothing stands in the way of
- * what was written well: a run of NULs after a crash, a record that was cut off, two writers on one line.
+ * Reads a transcript's file as Claude Code does (seen with 2.1.330): an entry begins a line and may continue on the
+ * next ones; what follows it on its last line is not read, nor is a line that begins with no entry. So damage does
+ * not hide intact entries: a run of NULs after a crash, a truncated record, two writers on one line.
  */
 export function readRecords(bytes: Buffer): TranscriptRecords {
   const text = bytes.toString('utf8').replace(/^\ufeff/, '');
@@ -97,7 +97,7 @@ function firstValue(text: string, start: number): { value: Record<string, unknow
   return null;
 }
 
-/** The object that a text of JSON stands for; null for anything else. */
+/** The object that a JSON text represents; null for anything else. */
 export function parseObject(text: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(text);

@@ -11,8 +11,8 @@ export interface Document {
 }
 
 /**
- * The documents of a project: README.md and what lies in docs/, at most `maxFiles` of at most `maxCharacters` each. What
- * cannot be read, is no text, or lies outside of the folder behind a link, is left out.
+ * The documents of a project: README.md and the files in docs/, at most `maxFiles` of at most `maxCharacters` each.
+ * What cannot be read, is not text, or is outside the folder behind a link, is left out.
  */
 export async function readDocuments(
   workspace: string,

@@ -3,14 +3,14 @@ import { lstat, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/pro
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
-/** The folder in a workspace that holds its marker; what lies in it git does not see. */
+/** The folder in a workspace that holds its marker; git ignores its content. */
 const ownFolder = '.session-chain';
-/** Relative to the workspace: the marker, which tells a project's folder from another copy of it. */
+/** Relative to the workspace: the marker, which distinguishes a project's folder from another copy of it. */
 export const markerFile = `${ownFolder}/workspace`;
 
-/** What tells a folder from others. */
+/** What identifies a folder. */
 export interface FolderFacts {
-  /** What stands in it; null where no marker does. */
+  /** The marker's content; null if there is none. */
   marker: string | null;
   /**
    * Boot of this machine, device, inode and birth: as long as the machine runs the same folder, wherever it is moved to on
@@ -29,8 +29,8 @@ export async function readFolder(path: string): Promise<FolderFacts> {
 }
 
 /**
- * Puts a marker into a folder, in place of whatever an agent may have left under its name. It follows no link, so that
- * nothing outside of the folder is written.
+ * Writes a marker into a folder, replacing what an agent may have left under its name. It follows no link, so nothing
+ * outside the folder is written.
  */
 export async function writeMarker(path: string, marker: string): Promise<void> {
   const folder = join(path, ownFolder);

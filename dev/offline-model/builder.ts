@@ -23,7 +23,7 @@ export function nextTurn(request: MessagesRequest, hint: StepHint, isSubagent = 
   return giveUp(conversation) ?? play(conversation, hint);
 }
 
-/** A context that is full is compacted in the middle of any step, which no header tells. */
+/** A full context is compacted in the middle of any step; no header says so. */
 function asksForSummary({ messages }: MessagesRequest): boolean {
   return blocksOf(messages.at(-1)?.content).some((block) =>
     /^CRITICAL: Respond with TEXT ONLY[\s\S]*<summary>/.test(textOf(block)),

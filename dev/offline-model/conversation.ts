@@ -201,7 +201,7 @@ function isPlaceholder(text: string): boolean {
 /** A line of the Read tool; the tab of an empty last line is trimmed away. */
 const numbered = /^ *\d+(?:[\t→]|$)/;
 
-/** What is said after a reply that was cut off, paused or refused, by the agent itself or by the chain: the operation goes on. */
+/** What the agent or the chain says after a reply that was cut off, paused or refused: the operation continues. */
 function isContinuation(text: string): boolean {
   return /^(Output token limit hit\.|Your response above was |Step: [\w-]+, continued\.|Chat, continued\.)/.test(
     text,

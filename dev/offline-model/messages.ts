@@ -12,7 +12,7 @@ const requestSchema = z.looseObject({
   max_tokens: z.int().positive().optional(),
   stream: z.boolean().optional(),
   system: content.optional(),
-  // Claude Code tells newer models about its surroundings in messages of the role `system`.
+  // Claude Code describes its environment to newer models in messages of the role `system`.
   messages: z.array(z.looseObject({ role: z.enum(['user', 'assistant', 'system']), content })).min(1),
   tools: z.array(z.looseObject({ name: z.string(), input_schema: z.looseObject({}).optional() })).optional(),
   metadata: z.looseObject({ user_id: z.string().optional() }).optional(),
