@@ -386,7 +386,7 @@ describe('the types', () => {
     expect(ours.length).toBeGreaterThan(10);
     const problems = ours.flatMap((file) => ts.getPreEmitDiagnostics(program, file));
     expect(problems.map((problem) => ts.formatDiagnostic(problem, formatHost))).toEqual([]);
-  }, 60_000);
+  }, 180_000);
 });
 
 const formatHost: ts.FormatDiagnosticsHost = {

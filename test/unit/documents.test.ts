@@ -185,6 +185,17 @@ describe.each(documents)('%s', (path) => {
     }
   });
 
+  it('names the versions that package.json has', () => {
+    const { version, peerDependencies } = JSON.parse(textOf('package.json')) as {
+      version: string;
+      peerDependencies: Record<string, string>;
+    };
+    const named = [...text.matchAll(/\bsession-chain-(\d[\w.-]*)\.tgz|(@anthropic-ai\/[\w-]+)@(\d[\w.-]*)/g)];
+    expect(named.map(([, own, peer = '', other]) => own ?? `${peer} ${other}`)).toEqual(
+      named.map(([, own, peer = '']) => (own ? version : `${peer} ${peerDependencies[peer]}`)),
+    );
+  });
+
   it('names no place of the machine that it was written on', () => {
     const absolute = [...text.matchAll(/(?<![\w./:}\]-])\/([a-z]\w*)\/[\w.]/g)].map(([, top]) => top ?? '');
     const general = ['srv', 'proc', 'usr', 'var', 'workspaces'];
