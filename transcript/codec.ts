@@ -76,7 +76,8 @@ export function entryDecoder(
   };
 }
 
-const markedMember = /"(\w+)":\u0002/g;
+// The names in full: a pattern with a loop keeps a way back for each letter of a text, and a long text has too many.
+const markedMember = new RegExp(`"(${stampedMembers.join('|')})":${patchMark}`, 'g');
 
 function patchFor(entries: readonly SessionStoreEntry[]): Patch {
   const patch: Patch = {};

@@ -187,11 +187,20 @@ describe('a folder, in the end,', () => {
   afterAll(stopWorkers);
 
   it('that no worker has fails step and question in the end and names who looked and where', async () => {
+    await here.kill('SIGTERM');
     const other = await startWorkerElsewhere(short);
     const asked = request();
     rmSync(asked.workspace, { recursive: true });
     const requests = stack.model.requests.length;
-    const result = await run(asked);
+    const started = await stack.sessionChain.start(asked);
+    await until(
+      async () =>
+        (await stack.database.pool.query('SELECT FROM session_chain.workspace_searches')).rowCount === 1,
+    );
+    // Each of them looks: which one Temporal asks is chance.
+    await other.kill('SIGTERM');
+    here = await startWorker(short);
+    const result = await stack.sessionChain.wait(started);
     expect(stack.model.requests).toHaveLength(requests);
     expect(result).toMatchObject({ status: 'failed', failure: { code: 'WORKSPACE_NOT_ALLOWED' } });
     const { message = '' } = result.failure ?? {};
@@ -212,7 +221,6 @@ describe('a folder, in the end,', () => {
       code: 'WORKSPACE_NOT_ALLOWED',
       message: expect.stringContaining('does not exist'),
     });
-    await other.kill('SIGTERM');
     // Once the folder is there, the chain goes on; what was waited before does not count.
     mkdirSync(asked.workspace);
     expect(await run(asked)).toMatchObject({ status: 'completed', head: { seq: 1 } });
