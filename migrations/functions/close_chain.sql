@@ -42,7 +42,8 @@ BEGIN
       UPDATE projects p SET session_epoch = p.session_epoch + 1 WHERE p.project_id = v_id;
       v_steps := session_chain.ended_steps(v_chain, p_said);
       UPDATE project_versions v SET ai_session_id = v_project.last_ai_session_id,
-        status = coalesce(session_chain.version_status(v_steps, v_chain.deploys, p_succeeded, p_failed), v.status)
+        status = coalesce(session_chain.version_status(v_steps, v_chain.deploys, v_status = 'cancelled', v.status,
+          p_succeeded, p_failed), v.status)
         WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
     END IF;
     IF v_said_done THEN

@@ -298,6 +298,30 @@ describe('a chain that is closed', () => {
 });
 
 describe('the status of the version', () => {
+  it.each([
+    ['before its build began', 'cancelled', 'pending', 'deployed'],
+    ['while it built', 'cancelled', 'running', 'deployed'],
+    ['while it built', 'budget_exceeded', 'running', 'failed'],
+    ['while it built', 'failed', 'running', 'failed'],
+    ['once its build had failed', 'cancelled', 'failed', 'failed'],
+  ] as const)('that is deployed, after another build of it that ended %s as %s', async (_when, ended, build, status) => {
+    const former = await openNew(pool);
+    await runStep(pool, former, 'build');
+    expect((await close(former, complete(done('build')))).version?.status).toBe('deployed');
+    const key = { ...newKey(former.projectId), versionId: former.versionId };
+    const again = await openNew(pool, key);
+    if (build !== 'pending') await begin(pool, again, 'build');
+    const failure = failureOfCode(ended === 'cancelled' ? 'CANCELLED' : 'AGENT_FAILED');
+    const { state, version } = await close(again, { ...complete(done('build', build)), status: ended, failure });
+    expect(state.status).toBe(ended);
+    expect(version?.status).toBe(status);
+    // One that was not deployed has no good build.
+    const fresh = await openNew(pool, newKey(former.projectId));
+    expect(await close(fresh, { ...complete(done('build', 'running')), status: ended, failure })).toMatchObject({
+      version: { status: 'failed' },
+    });
+  });
+
   const build = (status: string) => ({ step: 'build', role: 'build', status });
   const host = (status: string) => ({ step: 'deploy', role: 'deploy', status });
   const other = (status: string) => ({ step: 'docs', status });
@@ -324,8 +348,29 @@ describe('the status of the version', () => {
     [null, [], false],
   ])('is %s after %j, where the definition deploys: %s', async (status, steps, deploys) => {
     const { rows } = await pool.query<{ status: string | null }>(
-      `SELECT session_chain.version_status($1, $2, 'deployed', 'failed') AS status`,
-      [JSON.stringify(steps), deploys],
+      `SELECT session_chain.version_status($1, $2, $3, $4, 'deployed', 'failed') AS status`,
+      [JSON.stringify(steps), deploys, false, 'deployed'],
+    );
+    expect(rows).toEqual([{ status }]);
+  });
+
+  it.each<[string | null, string, object[], boolean]>([
+    // A cancelled chain says nothing of a version that is deployed, as long as it has neither failed to build nor begun to deploy.
+    [null, 'deployed', [build('pending')], false],
+    [null, 'deployed', [build('cancelled'), host('pending')], true],
+    [null, 'deployed', [build('committed'), host('pending')], true],
+    [null, 'deployed', [host('pending')], true],
+    ['failed', 'deployed', [build('committed'), host('cancelled')], true],
+    ['failed', 'deployed', [host('failed')], true],
+    ['failed', 'deployed', [build('failed'), host('pending')], true],
+    [null, 'deployed', [build('committed'), other('cancelled')], false],
+    ['failed', 'building', [build('cancelled')], false],
+    ['failed', 'building', [build('committed'), host('pending')], true],
+    ['deployed', 'building', [build('committed'), other('cancelled')], false],
+  ])('is %s for one that was %s, after a cancelled chain with %j', async (status, before, steps, deploys) => {
+    const { rows } = await pool.query<{ status: string | null }>(
+      `SELECT session_chain.version_status($1, $2, $3, $4, 'deployed', 'failed') AS status`,
+      [JSON.stringify(steps), deploys, true, before],
     );
     expect(rows).toEqual([{ status }]);
   });
