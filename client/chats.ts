@@ -54,6 +54,11 @@ export interface AskRequest {
   text: string;
   /** Which session to read while a chain works on the project. Default: `now`. */
   when?: SessionMoment;
+  /**
+   * The answer never becomes the head: it is a `side_branch`, from which the chat goes on while the head stays, and of
+   * which the next build is told. Default: false. The same message asked with another `aside` is MESSAGE_ID_REUSED.
+   */
+  aside?: boolean;
   /** Absolute path of the project's files, as the worker sees it. Default: that of the chat, or of the newest chain. */
   workspace?: string;
 }
@@ -72,7 +77,7 @@ export interface Answer {
   messageId: string;
   questionId: string;
   reply: string;
-  /** `transition`: its session is the project's head now, or was. `side_branch`: the head had moved, or a chain worked. */
+  /** `transition`: its session is the project's head now, or was. `side_branch`: the head had moved, a chain worked, or it was asked aside. */
   kind: AnswerKind;
   /** The Claude session that holds question and reply. */
   sessionId: SessionId;
@@ -85,9 +90,12 @@ export interface Answer {
 /** Chats about a project: questions that are answered on read-only forks of its session. */
 export interface Chats {
   /**
-   * Asks a question and returns its reply. Idempotent by message id. Throws INVALID_INPUT, PROJECT_NOT_FOUND,
+   * Asks a question and returns its reply; the project's files are not changed. The answer's session becomes the head where
+   * the head is still what the question found and no chain works, and never with `aside`. Idempotent by message id. Throws INVALID_INPUT, PROJECT_NOT_FOUND,
    * WORKSPACE_NOT_ALLOWED, MESSAGE_ID_REUSED, CHAT_BUSY, the failure of the question, DATABASE_UNAVAILABLE,
    * TEMPORAL_UNAVAILABLE.
+   * @example
+   * const { reply } = await sessionChain.ask({ projectId: 'shop', text: 'Which files hold the search?', aside: true });
    */
   ask(request: AskRequest, options?: AskOptions): Promise<Answer>;
   /** The questions of a chat, the oldest first. Throws PROJECT_NOT_FOUND, CHAT_NOT_FOUND. */
@@ -124,6 +132,7 @@ const requestSchema = z.strictObject({
     .min(1, 'must not be empty')
     .max(maxQuestionLength, `must not be longer than ${maxQuestionLength} characters`),
   when: z.enum(sessionMoments).optional(),
+  aside: z.boolean().optional(),
   workspace: workspacePath.optional(),
 });
 
@@ -138,6 +147,7 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
     messageId: parseMessageId(request.messageId ?? randomUUID()),
     question: request.text,
     when: request.when ?? 'now',
+    aside: request.aside ?? false,
     ...(workspace === undefined ? {} : { workspace }),
   };
   const question = await recordQuestion(pool, asked);

@@ -17,7 +17,7 @@ export type SessionMoment = (typeof sessionMoments)[number];
 /** Where a question stands. One that failed may be asked again under its message id. */
 export type QuestionState = 'asked' | 'running' | 'answered' | 'failed';
 
-/** What an answer did to the project: it moved the head, or it stayed beside the main line. */
+/** What an answer did to the project: it moved the head, or it stayed beside the main line, as an answer aside always does. */
 export type AnswerKind = 'transition' | 'side_branch';
 
 /** One question and what became of it. */
@@ -32,6 +32,8 @@ export interface Question {
   state: QuestionState;
   kind: AnswerKind | null;
   when: SessionMoment;
+  /** Its answer does not move the head, whatever else holds. */
+  aside: boolean;
   /** The project's head as the question found it. */
   headSessionId: SessionId | null;
   /** The Claude session that holds question and reply; null until it is answered. */

@@ -99,6 +99,7 @@ ALTER TABLE project_chat_log_minimal
   ADD COLUMN IF NOT EXISTS state varchar(50),
   ADD COLUMN IF NOT EXISTS kind varchar(50),
   ADD COLUMN IF NOT EXISTS read_when varchar(50),
+  ADD COLUMN IF NOT EXISTS aside boolean DEFAULT false,
   ADD COLUMN IF NOT EXISTS head_session_id varchar(255),
   ADD COLUMN IF NOT EXISTS failure jsonb,
   ADD COLUMN IF NOT EXISTS asked_at timestamptz,
@@ -109,6 +110,8 @@ ALTER TABLE project_chat_log_minimal
     CHECK (question_id IS NULL OR state IN ('asked', 'running', 'answered', 'failed')),
   ADD CONSTRAINT project_chat_log_minimal_kind CHECK (question_id IS NULL OR
     (kind IN ('transition', 'side_branch')) IS NOT DISTINCT FROM (CASE WHEN state = 'answered' THEN true END)),
+  ADD CONSTRAINT project_chat_log_minimal_aside
+    CHECK (question_id IS NULL OR (aside IS NOT NULL AND NOT (aside AND kind IS NOT DISTINCT FROM 'transition'))),
   ADD CONSTRAINT project_chat_log_minimal_answer CHECK (question_id IS NULL OR
     (state = 'answered') = (reply IS NOT NULL AND ai_session_id IS NOT NULL AND answered_at IS NOT NULL)),
   ADD CONSTRAINT project_chat_log_minimal_failure
@@ -123,8 +126,9 @@ CREATE INDEX idx_project_chat_log_minimal_side_branches ON project_chat_log_mini
 COMMENT ON COLUMN project_chat_log_minimal.session_id IS 'Id of the chat; a Claude session is called ai_session_id';
 COMMENT ON COLUMN project_chat_log_minimal.question_id IS 'Counts over all chats; the journal holds the attempts to answer under the build id chat:<question_id>';
 COMMENT ON COLUMN project_chat_log_minimal.message_id IS 'The caller''s key of the question: asked again, it returns the first reply';
-COMMENT ON COLUMN project_chat_log_minimal.kind IS 'transition: the answer moved the head; side_branch: the head had moved, or a chain held the project';
+COMMENT ON COLUMN project_chat_log_minimal.kind IS 'transition: the answer moved the head; side_branch: the head had moved, a chain held the project, or it was asked aside';
 COMMENT ON COLUMN project_chat_log_minimal.read_when IS 'now, after_step or committed: which head the question is put to while a chain works';
+COMMENT ON COLUMN project_chat_log_minimal.aside IS 'Its answer must not move the head';
 COMMENT ON COLUMN project_chat_log_minimal.head_session_id IS 'The project''s head as the question found it';
 
 CREATE TABLE IF NOT EXISTS session_transitions (

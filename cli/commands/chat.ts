@@ -18,6 +18,7 @@ interface ChatOptions {
   chat?: string;
   messageId?: string;
   when: SessionMoment;
+  aside?: boolean;
   workspace?: string;
   log?: boolean;
   limit: number;
@@ -26,7 +27,7 @@ interface ChatOptions {
 
 export function chatCommand(exitWith: (code: ExitCode) => void): Command {
   return new Command('chat')
-    .description('Ask about a project; the answer comes from its session, and nothing is changed.')
+    .description('Ask about a project. The answer comes from its session, and the files of the project are not changed. The session of the answer becomes the head of the project, unless a chain works or the head moved meanwhile; with --aside it never does.')
     .argument('[message]', 'the question; left out, every line of the input is one')
     .requiredOption('-p, --project <id>', 'the project (projects.project_id)')
     .option('--chat <id>', 'the chat (chat_plan_sessions.session_id; default: the project)')
@@ -36,11 +37,12 @@ export function chatCommand(exitWith: (code: ExitCode) => void): Command {
         .choices(sessionMoments)
         .default('now'),
     )
+    .option('--aside', 'never move the head: the answer stays beside it, and the next build is told of it')
     .option('-w, --workspace <folder>', "the project's files (default: those of its newest chain)")
     .option('--log', 'show what was asked and answered, and ask nothing')
     .option('--limit <number>', 'with --log: the newest so many', wholeNumber(1), 50)
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  session-chain chat "Which files hold the search?" --project shop\n')
+    .addHelpText('after', '\nExample:\n  session-chain chat "Which files hold the search?" --project shop --aside\n')
     .action(async (message: string | undefined, options: ChatOptions) => {
       const exitCode = await withContext((context) => chat(context, message, options));
       if (exitCode !== undefined) exitWith(exitCode);
@@ -150,6 +152,7 @@ function requestOf(options: ChatOptions, text: string): AskRequest {
     projectId: options.project,
     text,
     when: options.when,
+    aside: options.aside ?? false,
     ...(options.chat === undefined ? {} : { chatId: options.chat }),
     ...(options.messageId === undefined ? {} : { messageId: options.messageId }),
     ...(options.workspace === undefined ? {} : { workspace: resolve(options.workspace) }),

@@ -9,7 +9,7 @@
 -- attempt's session got: a database that went back may lack the last of them), mayStayBeside, beside
 -- (the move is not tried), value (what a submission handed in), column (of project_versions, json or jsonb; it gets the
 -- value when the head moves), answer {questionId, reply} (the first answer of a question stays, and so does its failure:
--- `fenced`, until it is begun anew). p_metrics as in write_metrics.
+-- `fenced`, until it is begun anew; that of one that was asked aside stays beside). p_metrics as in write_metrics.
 CREATE FUNCTION session_chain.commit_operation(
   p_attempt bigint, p_source text, p_old text, p_new text, p_parent text, p_result jsonb, p_metrics jsonb, p_options jsonb)
 RETURNS TABLE (outcome text, result jsonb)
@@ -18,8 +18,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_attempt session_chain.attempts;
   v_beside boolean := coalesce((p_options ->> 'beside')::boolean, false);
-  v_may_stay boolean := v_beside OR coalesce((p_options ->> 'mayStayBeside')::boolean, false);
-  v_question text;
+  v_may_stay boolean;
+  v_question record;
   v_is_fit boolean;
   v_result jsonb;
 BEGIN
@@ -27,13 +27,15 @@ BEGIN
     (SELECT a.project_id FROM session_chain.attempts a WHERE a.id = p_attempt)) FOR NO KEY UPDATE;
   SELECT * INTO v_attempt FROM session_chain.attempts a WHERE a.id = p_attempt FOR NO KEY UPDATE;
   -- Locked: what fails the question meanwhile comes before this commit or after it.
-  SELECT q.state INTO v_question FROM project_chat_log_minimal q
+  SELECT q.state, q.aside INTO v_question FROM project_chat_log_minimal q
     WHERE q.question_id = (p_options #>> '{answer,questionId}')::bigint FOR NO KEY UPDATE;
+  v_beside := v_beside OR coalesce(v_question.aside, false);
+  v_may_stay := v_beside OR coalesce((p_options ->> 'mayStayBeside')::boolean, false);
   IF v_attempt.state = 'committed' THEN
     RETURN QUERY SELECT CASE WHEN v_attempt.result ? 'seq' THEN 'moved' ELSE 'beside' END, v_attempt.result;
     RETURN;
   END IF;
-  v_is_fit := v_attempt.state = 'running' AND v_question IS DISTINCT FROM 'failed'
+  v_is_fit := v_attempt.state = 'running' AND v_question.state IS DISTINCT FROM 'failed'
     AND p_new IN (v_attempt.session_id, v_attempt.adopts)
     AND EXISTS (SELECT FROM projects p WHERE p.project_id = session_chain.project_key(v_attempt.project_id))
     AND ((p_options ->> 'requireTranscript')::boolean IS false

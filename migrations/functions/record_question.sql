@@ -1,7 +1,8 @@
 -- Stores a question, under the lock of its chat's row where there is one. A message that is known is the same question;
--- one that failed is asked anew. `other_words`, `malformed_chat` and `chat_of_another_project` change nothing.
+-- one that failed is asked anew. p_aside: its answer must not move the head. `other_words` (or asked with another p_aside), `malformed_chat` and `chat_of_another_project` change nothing.
 CREATE FUNCTION session_chain.record_question(
-  p_project text, p_chat text, p_message text, p_question text, p_when text, p_workspace text)
+  p_project text, p_chat text, p_message text, p_question text, p_when text, p_workspace text,
+  p_aside boolean)
 RETURNS TABLE (outcome text, question_id bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -11,7 +12,7 @@ DECLARE
   v_log_chat project_chat_log_minimal.session_id%TYPE := session_chain.chat_log_key(p_chat);
   v_owner text;
   v_question_id bigint;
-  v_question text;
+  v_is_same boolean;
 BEGIN
   PERFORM 1 FROM projects p WHERE p.project_id = v_id;
   IF NOT FOUND THEN
@@ -35,15 +36,15 @@ BEGIN
     RETURN;
   END IF;
   INSERT INTO project_chat_log_minimal
-      (session_id, project_id, question_id, message_id, question, state, read_when, asked_at)
+      (session_id, project_id, question_id, message_id, question, state, read_when, aside, asked_at)
     VALUES (v_log_chat, v_id, session_chain.new_id('session_chain.questions'), p_message, p_question, 'asked', p_when,
-      clock_timestamp())
+      p_aside, clock_timestamp())
     ON CONFLICT (session_id, message_id) WHERE question_id IS NOT NULL DO NOTHING;
   UPDATE project_chat_log_minimal q SET state = 'asked', failure = NULL, read_when = p_when
     WHERE q.session_id = v_log_chat AND q.message_id = p_message AND q.question_id IS NOT NULL AND q.state = 'failed'
-      AND q.question = p_question;
-  SELECT q.question_id, q.question INTO STRICT v_question_id, v_question FROM project_chat_log_minimal q
+      AND q.question = p_question AND q.aside = p_aside;
+  SELECT q.question_id, q.question = p_question AND q.aside = p_aside INTO STRICT v_question_id, v_is_same FROM project_chat_log_minimal q
     WHERE q.session_id = v_log_chat AND q.message_id = p_message AND q.question_id IS NOT NULL;
-  RETURN QUERY SELECT CASE WHEN v_question = p_question THEN 'recorded' ELSE 'other_words' END, v_question_id;
+  RETURN QUERY SELECT CASE WHEN v_is_same THEN 'recorded' ELSE 'other_words' END, v_question_id;
 END
 $$;

@@ -17,6 +17,8 @@ export interface NewQuestion {
   messageId: string;
   question: string;
   when: SessionMoment;
+  /** Its answer must not move the head. Default: false. */
+  aside?: boolean;
   /** Absolute path of the project's files; absent keeps what the chat knows. */
   workspace?: string;
 }
@@ -24,17 +26,17 @@ export interface NewQuestion {
 /**
  * Stores a question before anything is started for it. A message that is known already is the same question; one that
  * failed is asked anew. Makes the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a
- * message id with other words, INVALID_INPUT for a chat of another project.
+ * message id with other words or another `aside`, INVALID_INPUT for a chat of another project.
  */
 export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Question> {
-  const { projectId, chatId, messageId, when, workspace } = asked;
+  const { projectId, chatId, messageId, when, aside = false, workspace } = asked;
   const { outcome, questionId } = await queryOne<{
     outcome: 'recorded' | 'other_words' | 'chat_of_another_project' | 'malformed_chat' | 'project_not_found';
     questionId: string;
   }>(pool, {
     name: 'record_question',
-    text: `SELECT outcome, question_id::text AS "questionId" FROM session_chain.record_question($1, $2, $3, $4, $5, $6)`,
-    values: [projectId, chatId, messageId, asked.question, when, workspace ?? null],
+    text: `SELECT outcome, question_id::text AS "questionId" FROM session_chain.record_question($1, $2, $3, $4, $5, $6, $7)`,
+    values: [projectId, chatId, messageId, asked.question, when, workspace ?? null, aside],
   });
   switch (outcome) {
     case 'recorded':
@@ -42,7 +44,7 @@ export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Qu
     case 'other_words':
       throw new SessionChainError(
         'MESSAGE_ID_REUSED',
-        `The message ${messageId} of the chat ${chatId} was asked before, with other words.`,
+        `The message ${messageId} of the chat ${chatId} was asked before, with other words or another aside.`,
       );
     case 'chat_of_another_project':
       throw new SessionChainError('INVALID_INPUT', `The chat ${chatId} belongs to another project.`);
@@ -57,7 +59,7 @@ export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Qu
 }
 
 const questionColumns = `question_id::text AS "questionId", project_id::text AS "projectId", session_id::text AS "chatId",
-  message_id AS "messageId", question, reply, state, kind, read_when AS "when", head_session_id AS "headSessionId",
+  message_id AS "messageId", question, reply, state, kind, read_when AS "when", aside, head_session_id AS "headSessionId",
   ai_session_id::text AS "sessionId", failure, asked_at AS "askedAt", answered_at AS "answeredAt"`;
 
 /** The question, or null where its row is gone. */

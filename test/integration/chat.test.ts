@@ -310,6 +310,32 @@ describe('a chat', () => {
     expect(chatRequests().at(-1)?.bodyText).toContain('Said earlier in this chat');
   });
 
+  it('aside is answered from the head, which stays; the chat goes on from it, and its message id is its own', async () => {
+    const { projectId } = await builtProject();
+    const head = await stack.sessionChain.head(projectId);
+    const aside = { projectId, messageId: 'aside', text: 'Between us: is it any good?', aside: true };
+    const first = await stack.sessionChain.ask(aside);
+    expect(first).toMatchObject({ kind: 'side_branch', headSessionId: head.sessionId });
+    const second = await stack.sessionChain.ask({ projectId, text: 'Really?', aside: true });
+    expect(second.kind).toBe('side_branch');
+    // It goes on from the first one's session, which holds what was said.
+    expect(chatRequests().at(-1)?.bodyText).toContain(first.reply.slice(0, 40));
+    expect(chatRequests().at(-1)?.bodyText).not.toContain('Said earlier in this chat');
+    expect(await stack.sessionChain.head(projectId)).toEqual(head);
+    const requests = chatRequests().length;
+    expect(await stack.sessionChain.ask(aside)).toEqual({ ...first, repeated: true });
+    for (const other of [{ aside: false }, { aside: undefined }, { text: 'Between you and me?' }]) {
+      expect(await codeOf(stack.sessionChain.ask({ ...aside, ...other } as never))).toBe('MESSAGE_ID_REUSED');
+    }
+    expect(chatRequests()).toHaveLength(requests);
+    expect((await stack.sessionChain.chatLog(projectId)).map((one) => one.aside)).toEqual([true, true]);
+    // A question that is not aside may move the head, and its session holds what was said aside.
+    expect(await stack.sessionChain.ask({ projectId, text: 'And in public?' })).toMatchObject({
+      kind: 'transition',
+      headSessionId: head.sessionId,
+    });
+  });
+
   it('ends when nobody asks, and wakes up with the next question', async () => {
     const { projectId } = await builtProject();
     const sessionChain = withChats({ idleMs: 200 });

@@ -286,9 +286,12 @@ describe('an answer', () => {
   it.each([
     ['where the head moved meanwhile and it is allowed to', 'allowed', true],
     ['where it has to, though the head is what it was', 'always', false],
-  ] as const)('stays beside %s', async (_why, beside, movesMeanwhile) => {
+    ['where it was asked aside and allowed to', 'allowed', false, true],
+    ['where it was asked aside, though its commit says that it may not', 'never', false, true],
+    ['where it was asked aside and the head moved meanwhile', 'never', true, true],
+  ] as const)('stays beside %s', async (_why, beside, movesMeanwhile, aside = false) => {
     const { projectId, head: built } = await openClosed();
-    const { attempt, question } = await ask(projectId);
+    const { attempt, question } = await ask(projectId, undefined, aside);
     let head = built;
     if (movesMeanwhile) {
       const { attempt: faster } = await ask(projectId);
@@ -310,11 +313,23 @@ describe('an answer', () => {
     expect(await requireQuestion(pool, question.questionId)).toMatchObject({
       state: 'answered',
       kind: 'side_branch',
+      aside,
       reply: 'Because.',
       headSessionId: built,
       sessionId: attempt.sessionId,
       answeredAt: expect.any(Date),
     });
+  });
+
+  it('asked aside cannot be a transition, whatever writes', async () => {
+    const { projectId, head } = await openClosed();
+    const { question } = await ask(projectId, undefined, true);
+    const answered = `UPDATE project_chat_log_minimal SET state = 'answered', kind = $2, reply = 'x', ai_session_id = $3,
+      answered_at = now() WHERE question_id = $1`;
+    await expect(pool.query(answered, [question.questionId, 'transition', head])).rejects.toMatchObject({
+      constraint: 'project_chat_log_minimal_aside',
+    });
+    await pool.query(answered, [question.questionId, 'side_branch', head]);
   });
 
   it('that may not stay beside is fenced where the head moved meanwhile', async () => {
@@ -871,12 +886,14 @@ async function commit(attempt: Attempt, options: Partial<OperationCommit> = {}, 
 async function ask(
   projectId: ProjectId,
   chatId = `chat-${randomUUID()}`,
+  aside = false,
 ): Promise<{ attempt: Attempt; question: Question }> {
   const messageId = randomUUID();
   const question = await recordQuestion(pool, {
     ...{ projectId, chatId, messageId },
     question: 'Why?',
     when: 'now',
+    aside,
   });
   const attempt = await beginQuestion(projectId, questionBuildId(question.questionId));
   await startQuestion(pool, question.questionId, attempt.head.sessionId);
