@@ -6,7 +6,7 @@ import type { ChainOverrides } from '../contracts/plan.js';
 import { defaultPolicy } from '../contracts/policy.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
-import { connectClient } from '../temporal/connect.js';
+import { connected, lazyClientOf } from '../temporal/connect.js';
 import { taskQueuesOf } from '../temporal/names.js';
 
 /** What a command works with; each part is made when it is first asked for, and closed with the command. */
@@ -14,9 +14,9 @@ export interface CommandContext {
   config: Config;
   /** The migrated database. Throws DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
   database: () => Promise<Pool>;
-  /** A client of the configured namespace. Throws TEMPORAL_UNAVAILABLE. */
+  /** A client of the configured namespace, once it is connected. Throws TEMPORAL_UNAVAILABLE. */
   temporal: () => Promise<Client>;
-  /** The client API on both. */
+  /** The client API on both; Temporal is connected at its first use. Throws as `database`. */
   sessionChain: () => Promise<SessionChain>;
 }
 
@@ -32,16 +32,16 @@ export async function withContext<Result>(
     await requireMigrations(pool);
     return pool;
   });
-  const temporal = once(async () => {
-    const client = await connectClient(config);
-    closing.push(() => client.connection.close());
-    return client;
+  const client = once(async () => {
+    const made = lazyClientOf(config);
+    closing.push(() => made.connection.close());
+    return made;
   });
+  const temporal = once(async () => await connected(await client(), config));
   const sessionChain = once(async () =>
     createSessionChain({
-      // The database first: it is the one that knows what is wrong with most requests.
       pool: await database(),
-      temporal: await temporal(),
+      temporal: await client(),
       policy: policyOf(config),
       overrides: overridesOf(config),
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,

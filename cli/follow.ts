@@ -6,7 +6,6 @@ import type { ChainResult, ChainState } from '../contracts/chain.js';
 import type { ChainKey } from '../contracts/ids.js';
 import { isClosed } from '../contracts/steps.js';
 import { startOf } from '../contracts/text.js';
-import { readChainState } from '../storage/chains/chain-state.js';
 import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
@@ -19,13 +18,20 @@ const lookEveryMs = 500;
 /** A chain that no worker picked up for so long makes one wonder whether a worker runs. */
 const pickedUpWithinMs = 10_000;
 
-/** Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs just now. */
-export async function showUntilEnded(sessionChain: SessionChain, key: ChainKey): Promise<ChainResult> {
+/**
+ * Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs just now. Throws the signal's
+ * reason.
+ */
+export async function showUntilEnded(
+  sessionChain: SessionChain,
+  key: ChainKey,
+  signal?: AbortSignal,
+): Promise<ChainResult> {
   const view = createView(process.stderr);
   const over = new AbortController();
   const watched = watch(sessionChain, key, view, over.signal);
   try {
-    const result = await sessionChain.wait(key);
+    const result = await sessionChain.wait(key, signal ? { signal } : {});
     over.abort();
     await watched;
     view.finish(result);
@@ -46,22 +52,14 @@ export async function followChain(
   key: ChainKey,
   output: OutputFormat,
 ): Promise<ChainResult | null> {
-  const [sessionChain, temporal] = [await context.sessionChain(), await context.temporal()];
+  const sessionChain = await context.sessionChain();
   const stopped = new AbortController();
   setMaxListeners(0, stopped.signal); // every poll adds one
   const stop = () => stopped.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const warned = warnOfMissingWorker(context, key, stopped.signal);
   try {
-    const result = await showUntilEnded(
-      {
-        ...sessionChain,
-        // A long poll that is not aborted would keep the process until it ends.
-        wait: async (waited) =>
-          await temporal.withAbortSignal(stopped.signal, () => sessionChain.wait(waited)),
-      },
-      key,
-    );
+    const result = await showUntilEnded(sessionChain, key, stopped.signal);
     print(
       output,
       { workflowId: chainWorkflowId(key), ...result },
@@ -82,13 +80,13 @@ export async function followChain(
 
 /** Says so when a chain is not picked up and no worker asks for it. */
 async function warnOfMissingWorker(
-  { config, database, temporal }: CommandContext,
+  { config, sessionChain, temporal }: CommandContext,
   key: ChainKey,
   stop: AbortSignal,
 ): Promise<void> {
   try {
     await delay(pickedUpWithinMs, undefined, { signal: stop });
-    const { status } = await readChainState(await database(), key);
+    const { status } = await (await sessionChain()).state(key);
     const { chains } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains;
     if (status !== 'queued' || (await pollersOf(await temporal(), chains, 'workflow')).length > 0) return;
     note(`\nNo worker polls the task queue ${chains}; the chain waits. Run: session-chain worker`);

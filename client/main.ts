@@ -79,7 +79,7 @@ export type { ChainSpend, Spent } from '../storage/ledger/ledger.js';
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';
-export type { RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
+export type { RecoverOptions, RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
 export type { SessionFitness } from '../storage/transcripts/store.js';
 export type { ReplyChunk } from '../storage/questions/reply-chunks.js';
 export type { UnboundWorkspace } from '../storage/workspaces/workspaces.js';

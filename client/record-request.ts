@@ -29,6 +29,11 @@ export interface RecordSessionRequest {
   /** The name of a step, or a reserved source such as `import`; `metadata_generation` is `metadata`. */
   source: TransitionSource;
   metrics?: RecordedMetrics;
+  /**
+   * Record it though its transcript is not in the store: no chain can go on from it before it is imported. Default: false,
+   * and such a session is refused.
+   */
+  notInStore?: boolean;
 }
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional();
@@ -51,6 +56,7 @@ const sourceSchema = z
 /** Checks a request. Throws INVALID_INPUT. */
 export function parseRecordRequest(request: RecordSessionRequest): RecordRequest {
   const { projectId, versionId, sessionId } = request;
+  const notInStore = checked(z.boolean().optional(), 'notInStore', request.notInStore) ?? false;
   const source = checked(sourceSchema, 'source', request.source);
   const metrics = checked(metricsSchema, 'metrics', request.metrics);
   return {
@@ -59,6 +65,7 @@ export function parseRecordRequest(request: RecordSessionRequest): RecordRequest
     sessionId: parseSessionId(sessionId),
     source: source === sourceAlias ? 'metadata' : source,
     metrics: metrics ? attemptMetrics(metrics) : unknownSpend,
+    notInStore,
   };
 }
 

@@ -38,7 +38,7 @@ import { type Transition, getSessionChain, listTransitions, readHead } from '../
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
 import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
 import type { Pool } from '../storage/db/pool.js';
-import { type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
+import { type RecoverOptions, type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/operations/record.js';
 import { type UnboundWorkspace, unbindWorkspace } from '../storage/workspaces/workspaces.js';
 import { type WaitOptions, sessionFor } from '../storage/heads/session-for.js';
@@ -93,9 +93,12 @@ export interface SessionChain extends Chats, Imports {
   progress(key: ChainKey): Promise<LiveProgress | null>;
   /**
    * How the chain ended, once it has; a failed chain is a result, too. Throws CHAIN_NOT_FOUND, CHAIN_TERMINATED,
-   * REQUEST_LOST where its row was deleted meanwhile, DATABASE_WENT_BACK where the database lost its end.
+   * REQUEST_LOST where its row was deleted meanwhile, DATABASE_WENT_BACK where the database lost its end, and the signal's
+   * reason: a signal ends the wait, not the chain.
+   * @example
+   * const result = await sessionChain.wait(started, { signal: AbortSignal.timeout(60_000) });
    */
-  wait(key: ChainKey): Promise<ChainResult>;
+  wait(key: ChainKey, options?: { signal?: AbortSignal }): Promise<ChainResult>;
   /**
    * Asks the chain to stop; the head stays at the last committed session. A running agent is told at once, through the
    * database. Throws CHAIN_NOT_FOUND, also for a chain that is over; CHAIN_TERMINATED for one whose workflow is gone, and
@@ -119,10 +122,18 @@ export interface SessionChain extends Chats, Imports {
   /**
    * Records a Claude operation that ran outside a chain: its session becomes the head. One that is the head already is
    * `alreadyRecorded`. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT,
-   * PROJECT_BUSY while a chain works, SESSION_ALREADY_KNOWN.
+   * PROJECT_BUSY while a chain works, SESSION_ALREADY_KNOWN, and without `notInStore` SESSION_NOT_IN_STORE for one from which
+   * no chain could go on.
+   * @example
+   * await sessionChain.recordSession({ projectId: 'shop', sessionId, source: 'docs', notInStore: true });
    */
   recordSession(request: RecordSessionRequest): Promise<RecordedSession>;
-  /** {@link SessionChain.recordSession} under its older name; `metadata_generation` is `metadata`. */
+  /**
+   * {@link SessionChain.recordSession} under its older name, for workers that keep their transcripts on their own disks: it
+   * takes a session that is not in the store, and warns of it. `metadata_generation` is `metadata`.
+   * @example
+   * await sessionChain.updateProjectSession('shop', sessionId, 'metadata_generation', 'shop-v2');
+   */
   updateProjectSession(
     projectId: string,
     sessionId: string,
@@ -131,10 +142,16 @@ export interface SessionChain extends Chats, Imports {
   ): Promise<RecordedSession>;
   /**
    * The session to go on from: the given one (default: the head) where it is whole, else its nearest ancestor that is, else
-   * none. A lost head is given up: the next chain goes on from there, with a warning. Throws INVALID_INPUT,
-   * PROJECT_NOT_FOUND.
+   * none. A lost head is given up: the next chain goes on from there, with a warning. `dryRun` only says so, and writes
+   * nothing. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * @example
+   * const { outcome, sessionId } = await sessionChain.validateAndRecover('shop', undefined, { dryRun: true });
    */
-  validateAndRecover(projectId: string, sessionId?: string): Promise<RecoveredSession>;
+  validateAndRecover(
+    projectId: string,
+    sessionId?: string,
+    options?: RecoverOptions,
+  ): Promise<RecoveredSession>;
   /**
    * Lets go of a project's folder: the next chain binds the project to the folder that it is given, and another project may
    * have this one. For a folder that was moved without its marker, restored or handed over on purpose. Throws PROJECT_BUSY.
@@ -192,7 +209,15 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     start: async (request) => await start(client, searchAttributes, request),
     state: async (key) => await readChainState(pool, chainKey(key)),
     progress: async (key) => await readProgress(handleOf(chainKey(key))),
-    wait: async (key) => await wait(pool, handleOf, chainKey(key)),
+    wait: async (key, { signal } = {}) => {
+      signal?.throwIfAborted();
+      const waiting = async () => await wait(pool, handleOf, chainKey(key));
+      if (!signal) return await waiting();
+      return await temporal.withAbortSignal(signal, waiting).catch((error: unknown) => {
+        signal.throwIfAborted();
+        throw error;
+      });
+    },
     cancel: async (key, { force = false } = {}) => await cancel(pool, runs, handleOf, chainKey(key), force),
     reconcile: async (projectId) => await reconcile(pool, runs, await existing(pool, projectId)),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
@@ -200,12 +225,16 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
       await sessionFor(pool, parseProjectId(projectId), checkedMoment(moment), options),
     recordSession: record,
     updateProjectSession: async (projectId, sessionId, source, versionId) =>
-      await record({ projectId, sessionId, source, ...(versionId === undefined ? {} : { versionId }) }),
-    validateAndRecover: async (projectId, sessionId) =>
+      await record({
+        ...{ projectId, sessionId, source, notInStore: true },
+        ...(versionId === undefined ? {} : { versionId }),
+      }),
+    validateAndRecover: async (projectId, sessionId, options) =>
       await validateAndRecover(
         pool,
         parseProjectId(projectId),
         sessionId === undefined ? undefined : parseSessionId(sessionId),
+        options,
       ),
     unbindWorkspace: async (projectId) => await unbindWorkspace(pool, parseProjectId(projectId)),
     syncReport: async ({ projectId, limit = 100, redisUrl } = {}) =>

@@ -16,17 +16,30 @@ export function lazyClient({ namespace = 'default', ...address }: TemporalAddres
   return new Client({ connection: Connection.lazy(address), namespace });
 }
 
-/** A client by the standard TEMPORAL_* variables. Throws TEMPORAL_UNAVAILABLE within about `timeoutMs`. */
-export async function connectClient(config: Pick<Config, 'environment'>, timeoutMs = 5_000): Promise<Client> {
+/** A client by the standard TEMPORAL_* variables that connects at its first use, within about `timeoutMs`. */
+export function lazyClientOf({ environment }: Pick<Config, 'environment'>, timeoutMs = 5_000): Client {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
-    overrideEnvVars: config.environment,
+    overrideEnvVars: environment,
   });
+  return new Client({
+    connection: Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs }),
+    namespace,
+  });
+}
+
+/** The client, once it is connected. Throws TEMPORAL_UNAVAILABLE. */
+export async function connected(client: Client, config: Pick<Config, 'environment'>): Promise<Client> {
   try {
-    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: timeoutMs });
-    return new Client({ connection, namespace });
+    await client.connection.ensureConnected();
+    return client;
   } catch (error) {
     throw unreachable(temporalAddressOf(config), error);
   }
+}
+
+/** A client by the standard TEMPORAL_* variables. Throws TEMPORAL_UNAVAILABLE within about `timeoutMs`. */
+export async function connectClient(config: Pick<Config, 'environment'>, timeoutMs = 5_000): Promise<Client> {
+  return await connected(lazyClientOf(config, timeoutMs), config);
 }
 
 /** Where Temporal is looked for. */

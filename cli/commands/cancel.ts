@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { isClosed } from '../../contracts/steps.js';
-import { readChainState } from '../../storage/chains/chain-state.js';
 import { type ChainOptions, keyArguments, keyOf, withChainOptions } from '../chain-options.js';
 import { withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
@@ -27,10 +26,11 @@ export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
     .action(async (options: CancelOptions) => {
       const exitCode = await withContext(async (context) => {
         const key = keyOf(options);
-        const readStatus = async () => (await readChainState(await context.database(), key)).status;
+        const readStatus = async () => (await (await context.sessionChain()).state(key)).status;
         const before = await readStatus();
         const over = isClosed(before);
         if (!over) {
+          await context.temporal();
           await (await context.sessionChain()).cancel(key, { force: options.force ?? false });
         }
         if (!over && options.wait) {

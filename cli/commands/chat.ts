@@ -27,7 +27,9 @@ interface ChatOptions {
 
 export function chatCommand(exitWith: (code: ExitCode) => void): Command {
   return new Command('chat')
-    .description('Ask about a project. The answer comes from its session, and the files of the project are not changed. The session of the answer becomes the head of the project, unless a chain works or the head moved meanwhile; with --aside it never does.')
+    .description(
+      'Ask about a project. The answer comes from its session, and the files of the project are not changed. The session of the answer becomes the head of the project, unless a chain works or the head moved meanwhile; with --aside it never does.',
+    )
     .argument('[message]', 'the question; left out, every line of the input is one')
     .requiredOption('-p, --project <id>', 'the project (projects.project_id)')
     .option('--chat <id>', 'the chat (chat_plan_sessions.session_id; default: the project)')
@@ -42,7 +44,10 @@ export function chatCommand(exitWith: (code: ExitCode) => void): Command {
     .option('--log', 'show what was asked and answered, and ask nothing')
     .option('--limit <number>', 'with --log: the newest so many', wholeNumber(1), 50)
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  session-chain chat "Which files hold the search?" --project shop --aside\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  session-chain chat "Which files hold the search?" --project shop --aside\n',
+    )
     .action(async (message: string | undefined, options: ChatOptions) => {
       const exitCode = await withContext((context) => chat(context, message, options));
       if (exitCode !== undefined) exitWith(exitCode);
@@ -96,6 +101,7 @@ async function askOne(
   output: OutputFormat,
 ): Promise<ExitCode | undefined> {
   const sessionChain = await context.sessionChain();
+  await context.temporal();
   const stopped = new AbortController();
   const stop = () => stopped.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { createImports } from '../../client/import.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
@@ -21,9 +20,11 @@ export function exportCommand(): Command {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain export 0f3c1a52-5a0e-4a53-9d0b-3a7f5d0f6c11\n')
     .action(async (sessionId: string, { project, claudeDir, cwd, output }: ExportOptions) => {
-      await withContext(async ({ config, database }) => {
+      await withContext(async ({ config, sessionChain }) => {
         const folder = claudeDir ?? config.environment['CLAUDE_CONFIG_DIR'];
-        const exported = await createImports(await database()).exportSession({
+        const exported = await (
+          await sessionChain()
+        ).exportSession({
           sessionId,
           ...(project === undefined ? {} : { projectId: project }),
           ...(folder === undefined || folder === '' ? {} : { claudeDir: folder }),

@@ -1,9 +1,8 @@
 import { Command } from 'commander';
 import { describeAgentBinary } from '../../agent/process/binary.js';
-import { type HeadImport, createImports } from '../../client/import.js';
+import type { HeadImport, ImportedSession } from '../../client/main.js';
 import type { Config } from '../../config/environment.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import type { ImportedSession } from '../../storage/operations/import.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { facts } from '../format.js';
@@ -56,11 +55,13 @@ function eitherOr(why: string): SessionChainError {
 }
 
 async function importOne(
-  { config, database }: CommandContext,
+  { config, sessionChain }: CommandContext,
   { version, output, ...options }: ImportOptions,
   session: { projectId: string; sessionId: string },
 ): Promise<void> {
-  const imported = await createImports(await database()).importSession({
+  const imported = await (
+    await sessionChain()
+  ).importSession({
     ...session,
     ...(version === undefined ? {} : { versionId: version }),
     ...(await sourceOf(config, options)),
@@ -84,10 +85,13 @@ async function importOne(
   if (output === 'text') for (const warning of warnings) note(`warning: ${warning}`);
 }
 
-async function importAll({ config, database }: CommandContext, options: ImportOptions): Promise<ExitCode> {
+async function importAll(
+  { config, sessionChain }: CommandContext,
+  options: ImportOptions,
+): Promise<ExitCode> {
   const { output } = options;
   const heads: HeadImport[] = [];
-  for await (const head of createImports(await database()).importHeads(await sourceOf(config, options))) {
+  for await (const head of (await sessionChain()).importHeads(await sourceOf(config, options))) {
     heads.push(head);
     if (output !== 'text') continue;
     // One line per project as it is done: there may be many.

@@ -1,6 +1,5 @@
 import { Command } from 'commander';
-import { type RecordSessionRequest, parseRecordRequest } from '../../client/record-request.js';
-import { recordSession } from '../../storage/operations/record.js';
+import type { RecordSessionRequest } from '../../client/record-request.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
@@ -12,6 +11,7 @@ interface RecordOptions {
   source: RecordSessionRequest['source'];
   costUsd?: number;
   turns?: number;
+  notInStore?: boolean;
   output: OutputFormat;
 }
 
@@ -29,42 +29,49 @@ export function recordCommand(): Command {
     .option('-v, --version <id>', 'the version that moves along (default: the newest)')
     .option('--cost-usd <amount>', 'what it cost (default: not known)', Number)
     .option('--turns <number>', 'model turns that it took', wholeNumber(0))
+    .option(
+      '--not-in-store',
+      'record it though its transcript is not in the store: no chain can go on from it before it is imported',
+    )
     .addOption(outputOption())
     .addHelpText(
       'after',
       '\nExample:\n  session-chain record --project shop --session 0f3c1a52-5a0e-4a53-9d0b-3a7f5d0f6c11 --source build\n',
     )
-    .action(async ({ project, session, source, version, costUsd, turns, output }: RecordOptions) => {
-      const request = parseRecordRequest({
-        projectId: project,
-        sessionId: session,
-        source,
-        ...(version === undefined ? {} : { versionId: version }),
-        ...(costUsd === undefined && turns === undefined
-          ? {}
-          : {
-              metrics: {
-                ...(costUsd === undefined ? {} : { costUsd }),
-                ...(turns === undefined ? {} : { turns }),
-              },
-            }),
-      });
-      await withContext(async ({ database }) => {
-        const recorded = await recordSession(await database(), request);
-        const { oldSessionId, newSessionId, seq, versionId, alreadyRecorded, warnings } = recorded;
-        print(
-          output,
-          recorded,
-          facts([
-            ['project', recorded.projectId],
-            ['version', versionId],
-            ['head', newSessionId],
-            ['before', oldSessionId ?? '(none)'],
-            ['transition', `${seq} (${recorded.source})`],
-            ['recorded', alreadyRecorded ? 'before; nothing was written now' : 'now'],
-          ]),
-        );
-        if (output === 'text') for (const warning of warnings) note(`warning: ${warning}`);
-      });
-    });
+    .action(
+      async ({ project, session, source, version, costUsd, turns, notInStore, output }: RecordOptions) => {
+        const request: RecordSessionRequest = {
+          projectId: project,
+          sessionId: session,
+          source,
+          notInStore: notInStore ?? false,
+          ...(version === undefined ? {} : { versionId: version }),
+          ...(costUsd === undefined && turns === undefined
+            ? {}
+            : {
+                metrics: {
+                  ...(costUsd === undefined ? {} : { costUsd }),
+                  ...(turns === undefined ? {} : { turns }),
+                },
+              }),
+        };
+        await withContext(async ({ sessionChain }) => {
+          const recorded = await (await sessionChain()).recordSession(request);
+          const { oldSessionId, newSessionId, seq, versionId, alreadyRecorded, warnings } = recorded;
+          print(
+            output,
+            recorded,
+            facts([
+              ['project', recorded.projectId],
+              ['version', versionId],
+              ['head', newSessionId],
+              ['before', oldSessionId ?? '(none)'],
+              ['transition', `${seq} (${recorded.source})`],
+              ['recorded', alreadyRecorded ? 'before; nothing was written now' : 'now'],
+            ]),
+          );
+          if (output === 'text') for (const warning of warnings) note(`warning: ${warning}`);
+        });
+      },
+    );
 }

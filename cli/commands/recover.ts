@@ -1,6 +1,4 @@
 import { Command } from 'commander';
-import { parseProjectId, parseSessionId } from '../../contracts/ids.js';
-import { validateAndRecover } from '../../storage/heads/recovery.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, note, outputOption, print } from '../output.js';
@@ -8,6 +6,7 @@ import { type OutputFormat, note, outputOption, print } from '../output.js';
 interface RecoverOptions {
   project: string;
   session?: string;
+  dryRun?: boolean;
   output: OutputFormat;
 }
 
@@ -18,26 +17,31 @@ export function recoverCommand(): Command {
     )
     .requiredOption('-p, --project <id>', 'the project (projects.project_id)')
     .option('-s, --session <id>', 'the session to look at (default: the head)')
+    .option('--dry-run', 'only say what would happen, and write nothing')
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  session-chain recover --project shop\n')
-    .action(async ({ project, session, output }: RecoverOptions) => {
-      const projectId = parseProjectId(project);
-      const sessionId = session === undefined ? undefined : parseSessionId(session);
-      await withContext(async ({ database }) => {
-        const recovered = await validateAndRecover(await database(), projectId, sessionId);
+    .addHelpText('after', '\nExample:\n  session-chain recover --project shop --dry-run\n')
+    .action(async ({ project, session, dryRun = false, output }: RecoverOptions) => {
+      await withContext(async ({ sessionChain }) => {
+        const recovered = await (await sessionChain()).validateAndRecover(project, session, { dryRun });
         const { askedSessionId, outcome, problem, warning, givenUp } = recovered;
         print(
           output,
           recovered,
           facts([
-            ['project', projectId],
+            ['project', recovered.projectId],
             ['session', askedSessionId ?? '(none)'],
             ['is', problem ? `${problem.reason}: ${problem.detail}` : outcome],
             ['goes on from', recovered.sessionId ?? '(a fresh session)'],
-            ['next chain', givenUp ? 'goes on from there, with the source recovery' : null],
+            ['next chain', givenUp ? nextChain(dryRun) : null],
           ]),
         );
         if (output === 'text' && warning !== null) note(`warning: ${warning}`);
       });
     });
+}
+
+function nextChain(dryRun: boolean): string {
+  return dryRun
+    ? 'would go on from there, with the source recovery; nothing was written'
+    : 'goes on from there, with the source recovery';
 }

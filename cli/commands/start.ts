@@ -86,7 +86,10 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
     .action(async (options: StartOptions) => {
       const request = await requestOf(options);
       await withContext(async (context) => {
-        const started = await (await context.sessionChain()).start(request);
+        // The database first: it is the one that knows what is wrong with most requests. Nothing is written without Temporal.
+        const sessionChain = await context.sessionChain();
+        await context.temporal();
+        const started = await sessionChain.start(request);
         const exitCode = await tell(context, started, options);
         if (exitCode !== undefined) exitWith(exitCode);
       });

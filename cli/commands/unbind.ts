@@ -1,6 +1,4 @@
 import { Command } from 'commander';
-import { parseProjectId } from '../../contracts/ids.js';
-import { unbindWorkspace } from '../../storage/workspaces/workspaces.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
@@ -19,14 +17,13 @@ export function unbindCommand(): Command {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain unbind --project shop\n')
     .action(async ({ project, output }: UnbindOptions) => {
-      const projectId = parseProjectId(project);
-      await withContext(async ({ database }) => {
-        const unbound = await unbindWorkspace(await database(), projectId);
+      await withContext(async ({ sessionChain }) => {
+        const unbound = await (await sessionChain()).unbindWorkspace(project);
         print(
           output,
           unbound,
           facts([
-            ['project', projectId],
+            ['project', unbound.projectId],
             ['let go of', unbound.path ?? '(it had no folder)'],
           ]),
         );

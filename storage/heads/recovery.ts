@@ -37,13 +37,14 @@ export async function checkSessionValidity(
     values: [projectId, sessionId],
   });
   if (fitness !== 'whole') {
-    return { valid: false, reason: fitness, detail: quarantineReason ?? problems[fitness] };
+    return { valid: false, reason: fitness, detail: quarantineReason ?? unfit[fitness] };
   }
   const detail = await holeOf(pool, projectId, sessionId);
   return detail === null ? { valid: true } : { valid: false, reason: 'hole', detail };
 }
 
-const problems = {
+/** What is told of a session that cannot be gone on from. */
+export const unfit: Record<Exclude<SessionFitness, 'whole'>, string> = {
   quarantined: 'A step could not load its transcript.',
   hole: 'Entries of its transcript are no longer in the store.',
   lost: 'Its transcript is no longer in the store.',
@@ -72,12 +73,13 @@ export interface Recovery {
 
 /**
  * The nearest ancestor of a session that is whole: along what was forked, and where that is not known along what was
- * replaced as head. A transcript with a hole that turns up on the way is quarantined.
+ * replaced as head. A transcript with a hole that turns up on the way is quarantined, but for a dry run.
  */
 export async function nearestValidAncestor(
   pool: Pool,
   projectId: ProjectId,
   sessionId: SessionId,
+  { dryRun = false }: RecoverOptions = {},
 ): Promise<Recovery> {
   const ancestors = await queryRows<{ sessionId: SessionId; isWhole: boolean }>(pool, {
     name: 'session_ancestors',
@@ -89,7 +91,7 @@ export async function nearestValidAncestor(
     if (!ancestor.isWhole) continue;
     const hole = await holeOf(pool, projectId, ancestor.sessionId);
     if (hole === null) return { sessionId: ancestor.sessionId, skipped };
-    await quarantineSession(pool, projectId, ancestor.sessionId, hole);
+    if (!dryRun) await quarantineSession(pool, projectId, ancestor.sessionId, hole);
   }
   return { sessionId: null, skipped: ancestors.length };
 }
@@ -116,8 +118,16 @@ export interface RecoveredSession {
   problem: Exclude<SessionValidity, { valid: true }> | null;
   /** What is lost, for people; null where nothing is. */
   warning: string | null;
-  /** The session is the head and was given up: the next chain goes on from `sessionId`, with the source `recovery`. */
+  /**
+   * The session is the head and was given up, or would be without `dryRun`: the next chain goes on from `sessionId`, with
+   * the source `recovery`.
+   */
   givenUp: boolean;
+}
+
+export interface RecoverOptions {
+  /** Say what would happen, and write nothing. */
+  dryRun?: boolean;
 }
 
 /**
@@ -130,6 +140,7 @@ export async function validateAndRecover(
   pool: Pool,
   projectId: ProjectId,
   sessionId?: SessionId,
+  options: RecoverOptions = {},
 ): Promise<RecoveredSession> {
   const { sessionId: head } = await readHead(pool, projectId);
   const asked = sessionId ?? head;
@@ -141,8 +152,8 @@ export async function validateAndRecover(
   if (validity.valid) {
     return { ...about, sessionId: asked, outcome: 'valid', problem: null, warning: null, givenUp: false };
   }
-  if (asked === head) await giveUp(pool, projectId, asked, validity);
-  const recovery = await recoveryOf(pool, projectId, asked, head);
+  if (asked === head && !options.dryRun) await giveUp(pool, projectId, asked, validity);
+  const recovery = await recoveryOf(pool, projectId, asked, head, options);
   return {
     ...about,
     sessionId: recovery.sessionId,
@@ -158,15 +169,18 @@ async function recoveryOf(
   projectId: ProjectId,
   asked: SessionId,
   head: SessionId | null,
+  options: RecoverOptions,
 ): Promise<Recovery> {
-  const recovery = await nearestValidAncestor(pool, projectId, asked);
+  const recovery = await nearestValidAncestor(pool, projectId, asked, options);
   if (recovery.skipped > 0 || recovery.sessionId !== null) return recovery;
   // It has no ancestors: it is unknown here, or it was made the head outside and no chain has adopted it yet.
   const [last = null] = await getSessionChain(pool, projectId);
   for (const sessionId of new Set([head, last])) {
     if (sessionId === null || sessionId === asked) continue;
     const { valid } = await checkSessionValidity(pool, projectId, sessionId);
-    const found = valid ? { sessionId, skipped: 0 } : await nearestValidAncestor(pool, projectId, sessionId);
+    const found = valid
+      ? { sessionId, skipped: 0 }
+      : await nearestValidAncestor(pool, projectId, sessionId, options);
     if (found.sessionId !== null) return found;
   }
   return recovery;

@@ -7,7 +7,9 @@ import type { TransitionSource } from '../../contracts/steps.js';
 import { type Pool, queryRows } from '../db/pool.js';
 import { projectNotFound } from '../heads/errors.js';
 import { adoptionWarning } from '../heads/heads.js';
+import { unfit } from '../heads/recovery.js';
 import { type AttemptMetrics, nothingSpent } from '../ledger/metrics.js';
+import type { SessionFitness } from '../transcripts/store.js';
 import { type Attempt, beginOperation, commitOperation } from './operations.js';
 
 /** Records a Claude operation that ran outside a chain. */
@@ -20,6 +22,8 @@ export interface RecordRequest {
   sessionId: SessionId;
   source: TransitionSource;
   metrics: AttemptMetrics;
+  /** Take it though no chain can go on from it before its transcript is imported. Default: false. */
+  notInStore?: boolean;
 }
 
 /** The transition that made a session the head. */
@@ -48,7 +52,7 @@ const abandonedAfterMs = 2_000;
 
 /**
  * Makes a session the head. A session that is the head already stays it, and the stored transition is returned. Throws
- * PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project,
+ * SESSION_NOT_IN_STORE where no chain could go on from it, unless the request allows for that, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project,
  * SESSION_ALREADY_KNOWN for a session that was a head before or belongs to another operation, and FENCED when other
  * operations kept moving the head.
  */
@@ -68,7 +72,7 @@ export async function recordSession(pool: Pool, request: RecordRequest): Promise
 
 /** Null: another operation was faster, and another look will show what holds now. */
 async function tryToRecord(pool: Pool, request: RecordRequest): Promise<RecordedSession | null> {
-  const { projectId, sessionId, source } = request;
+  const { projectId, sessionId, source, notInStore = false } = request;
   const known = await look(pool, request);
   if (known.headSessionId === sessionId && known.lastSessionId === sessionId)
     return asRecorded(request, known);
@@ -94,6 +98,7 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
     if (known.attemptAgeMs > abandonedAfterMs) await forget(pool, known.attemptId);
     return null;
   }
+  if (!notInStore && known.fitness !== 'whole') throw notThere(request, known.fitness);
 
   const attempt = await beginRecording(pool, request);
   if (!attempt) return null;
@@ -109,7 +114,7 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
       parentSessionId: null,
       metrics: request.metrics,
       result: { source, oldSessionId, newSessionId: sessionId, warnings },
-      requireTranscript: false,
+      requireTranscript: !notInStore,
     });
     return {
       projectId,
@@ -119,7 +124,7 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
       newSessionId: sessionId,
       seq: result.seq,
       alreadyRecorded: false,
-      ...storeFacts(sessionId, known.inStore, warnings),
+      ...storeFacts(sessionId, known.fitness, warnings),
     };
   } catch (error) {
     // The operation itself is over; what stays uncommitted would only be in the way of recording it later.
@@ -168,7 +173,7 @@ interface Known {
   /** The attempt that has the session; its age only where it is a recording that has not been committed. */
   attemptId: AttemptId | null;
   attemptAgeMs: number | null;
-  inStore: boolean;
+  fitness: SessionFitness;
 }
 
 async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promise<Known> {
@@ -181,7 +186,7 @@ async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promis
              a.id::text AS "attemptId",
              CASE WHEN a.build_id LIKE 'record:%' AND a.state = 'running'
                THEN extract(epoch FROM clock_timestamp() - a.started_at) * 1000 END AS "attemptAgeMs",
-             session_chain.session_fitness($1, $2) = 'whole' AS "inStore"
+             session_chain.session_fitness($1, $2) AS fitness
            FROM projects p
            LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = p.session_seq
            LEFT JOIN session_chain.attempts a ON a.project_id = $1 AND a.session_id = $2
@@ -201,13 +206,25 @@ function asRecorded({ projectId, sessionId }: RecordRequest, known: Known): Reco
     newSessionId: sessionId,
     seq: known.seq ?? 0,
     alreadyRecorded: true,
-    ...storeFacts(sessionId, known.inStore, []),
+    ...storeFacts(sessionId, known.fitness, []),
   };
 }
 
-function storeFacts(sessionId: SessionId, inStore: boolean, warnings: string[]) {
+function storeFacts(sessionId: SessionId, fitness: SessionFitness, warnings: string[]) {
+  const inStore = fitness === 'whole';
   const missing = `The transcript of ${sessionId} is not in the store: until it is imported, the next chain fails with SESSION_NOT_IN_STORE.`;
   return { inStore, warnings: inStore ? warnings : [...warnings, missing] };
+}
+
+function notThere(
+  { projectId, sessionId }: RecordRequest,
+  fitness: Exclude<SessionFitness, 'whole'>,
+): SessionChainError {
+  return new SessionChainError(
+    'SESSION_NOT_IN_STORE',
+    `No chain could go on from the session ${sessionId} of the project ${projectId}; nothing was recorded. ${unfit[fitness]}`,
+    `Import it, which makes it the head as well: session-chain import --project ${projectId} --session ${sessionId}. To record it all the same: --not-in-store (notInStore).`,
+  );
 }
 
 function busy({ projectId }: RecordRequest, holder: string): SessionChainError {

@@ -76,7 +76,10 @@ describe('the command chat', () => {
   it('says with --aside that the head stays, and its log says so too', async () => {
     const head = await stack.sessionChain.head(project);
     const asked = await cli(chat('And between us?', '--aside', '--chat', 'aside'));
-    expect(asked).toMatchObject({ code: 0, stderr: expect.stringMatching(/^\(beside the head, as [0-9a-f]{8}\)\n$/) });
+    expect(asked).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^\(beside the head, as [0-9a-f]{8}\)\n$/),
+    });
     expect(await stack.sessionChain.head(project)).toEqual(head);
     expect((await cli(chat('--log', '--chat', 'aside'))).stdout).toMatch(/ {2}side_branch {2}/);
   });

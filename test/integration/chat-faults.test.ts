@@ -136,6 +136,7 @@ describe('a question whose worker is killed', () => {
       projectId,
       sessionId: `made-elsewhere-${projectId}`,
       source: 'build',
+      notInStore: true,
     });
     worker = await stack.startWorker();
     expect(await asked).toMatchObject({ kind: 'side_branch', headSessionId: base });

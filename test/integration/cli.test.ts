@@ -385,6 +385,12 @@ describe('record and sync', () => {
       project,
     ]);
     const record = ['record', '-p', project, '--session', 'outside-1', '--source', 'metadata_generation'];
+    const refused = await cli(record);
+    expect(refused).toMatchObject({ code: exitCodes.conflict, stdout: '' });
+    expect(refused.stderr).toMatch(
+      /^error SESSION_NOT_IN_STORE: .*outside-1[^]*what to do: .*--not-in-store/,
+    );
+    record.push('--not-in-store');
     expect(await json([...record, '--cost-usd', '0.5', '--turns', '2'])).toMatchObject({
       seq: 1,
       source: 'metadata',

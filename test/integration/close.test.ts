@@ -304,23 +304,32 @@ describe('the status of the version', () => {
     ['while it built', 'budget_exceeded', 'running', 'failed'],
     ['while it built', 'failed', 'running', 'failed'],
     ['once its build had failed', 'cancelled', 'failed', 'failed'],
-  ] as const)('that is deployed, after another build of it that ended %s as %s', async (_when, ended, build, status) => {
-    const former = await openNew(pool);
-    await runStep(pool, former, 'build');
-    expect((await close(former, complete(done('build')))).version?.status).toBe('deployed');
-    const key = { ...newKey(former.projectId), versionId: former.versionId };
-    const again = await openNew(pool, key);
-    if (build !== 'pending') await begin(pool, again, 'build');
-    const failure = failureOfCode(ended === 'cancelled' ? 'CANCELLED' : 'AGENT_FAILED');
-    const { state, version } = await close(again, { ...complete(done('build', build)), status: ended, failure });
-    expect(state.status).toBe(ended);
-    expect(version?.status).toBe(status);
-    // One that was not deployed has no good build.
-    const fresh = await openNew(pool, newKey(former.projectId));
-    expect(await close(fresh, { ...complete(done('build', 'running')), status: ended, failure })).toMatchObject({
-      version: { status: 'failed' },
-    });
-  });
+  ] as const)(
+    'that is deployed, after another build of it that ended %s as %s',
+    async (_when, ended, build, status) => {
+      const former = await openNew(pool);
+      await runStep(pool, former, 'build');
+      expect((await close(former, complete(done('build')))).version?.status).toBe('deployed');
+      const key = { ...newKey(former.projectId), versionId: former.versionId };
+      const again = await openNew(pool, key);
+      if (build !== 'pending') await begin(pool, again, 'build');
+      const failure = failureOfCode(ended === 'cancelled' ? 'CANCELLED' : 'AGENT_FAILED');
+      const { state, version } = await close(again, {
+        ...complete(done('build', build)),
+        status: ended,
+        failure,
+      });
+      expect(state.status).toBe(ended);
+      expect(version?.status).toBe(status);
+      // One that was not deployed has no good build.
+      const fresh = await openNew(pool, newKey(former.projectId));
+      expect(
+        await close(fresh, { ...complete(done('build', 'running')), status: ended, failure }),
+      ).toMatchObject({
+        version: { status: 'failed' },
+      });
+    },
+  );
 
   const build = (status: string) => ({ step: 'build', role: 'build', status });
   const host = (status: string) => ({ step: 'deploy', role: 'deploy', status });

@@ -134,7 +134,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
   it('records operations, on a version that is named and on the newest one', async () => {
     const { pool } = database;
     const versionId = parseVersionId(host.olderVersionId);
-    const request = { projectId, source: 'build', metrics: unknownSpend } as const;
+    const request = { projectId, source: 'build', metrics: unknownSpend, notInStore: true } as const;
     const named = await recordSession(pool, {
       ...request,
       versionId,
@@ -170,6 +170,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       sessionId: parseSessionId('outside-1'),
       source: 'build',
       metrics: unknownSpend,
+      notInStore: true,
     });
     expect(adopted).toMatchObject({ seq: 1, source: 'import', oldSessionId: null });
     const one = await readSyncReport(pool, { projectId, limit: 10, redisUrl: null });
@@ -278,7 +279,12 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     await expect(register(pool, { ...strange, projectId })).rejects.toMatchObject({
       code: 'VERSION_NOT_FOUND',
     });
-    const record = { sessionId: parseSessionId('s'), source: 'build', metrics: unknownSpend } as const;
+    const record = {
+      sessionId: parseSessionId('s'),
+      source: 'build',
+      metrics: unknownSpend,
+      notInStore: true,
+    } as const;
     await expect(
       recordSession(pool, { ...record, projectId: strange.projectId, versionId: null }),
     ).rejects.toMatchObject(notFound);
@@ -626,6 +632,7 @@ describe.each(hostSchemas)('migrate --enforce-head on $name', (host) => {
         sessionId: parseSessionId(randomUUID()),
         source: 'build',
         metrics: unknownSpend,
+        notInStore: true,
       });
       expect(recorded.seq).toBe(2);
       await pool.query('UPDATE projects SET last_ai_session_id = NULL WHERE project_id = $1', [projectId]);
@@ -677,6 +684,7 @@ it('enforces heads while old writers and our own move them', async () => {
           sessionId: parseSessionId(randomUUID()),
           source: 'build',
           metrics: unknownSpend,
+          notInStore: true,
         });
       }
     };
@@ -797,7 +805,13 @@ describe('tables of other names', () => {
         result: { ...state, status: 'completed' },
         versionStatus: shippedStatus,
       });
-      const record = { projectId, versionId: null, source: 'build', metrics: unknownSpend } as const;
+      const record = {
+        projectId,
+        versionId: null,
+        source: 'build',
+        metrics: unknownSpend,
+        notInStore: true,
+      } as const;
       const recorded = await recordSession(pool, { ...record, sessionId: parseSessionId(randomUUID()) });
       expect(recorded).toMatchObject({ seq: 2, versionId: '12', oldSessionId: built.newSessionId });
       const { rows } = await pool.query(

@@ -220,6 +220,7 @@ describe('import', () => {
           sessionId: parseSessionId(sessionId),
           source: 'build',
           metrics: unknownSpend,
+          notInStore: true,
         });
       }
       const imported = await imports.importSession({ projectId: key.projectId, sessionId, claudeDir });
@@ -263,7 +264,7 @@ describe('import', () => {
     const key = await newProject();
     const earlier = localSession();
     const later = localSession();
-    const record = { ...key, source: 'build', metrics: unknownSpend } as const;
+    const record = { ...key, source: 'build', metrics: unknownSpend, notInStore: true } as const;
     await recordSession(database.pool, { ...record, sessionId: parseSessionId(earlier.sessionId) });
     await recordSession(database.pool, { ...record, sessionId: parseSessionId(later.sessionId) });
     const imported = await imports.importSession({ projectId: key.projectId, ...earlier });

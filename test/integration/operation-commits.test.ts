@@ -284,12 +284,12 @@ describe('an answer', () => {
   });
 
   it.each([
-    ['where the head moved meanwhile and it is allowed to', 'allowed', true],
-    ['where it has to, though the head is what it was', 'always', false],
+    ['where the head moved meanwhile and it is allowed to', 'allowed', true, false],
+    ['where it has to, though the head is what it was', 'always', false, false],
     ['where it was asked aside and allowed to', 'allowed', false, true],
     ['where it was asked aside, though its commit says that it may not', 'never', false, true],
     ['where it was asked aside and the head moved meanwhile', 'never', true, true],
-  ] as const)('stays beside %s', async (_why, beside, movesMeanwhile, aside = false) => {
+  ] as const)('stays beside %s', async (_why, beside, movesMeanwhile, aside) => {
     const { projectId, head: built } = await openClosed();
     const { attempt, question } = await ask(projectId, undefined, aside);
     let head = built;

@@ -179,7 +179,12 @@ describe('readers under many commits', () => {
     };
     const writer = async () => {
       for (let round = 0; round < 50; round++) {
-        const request = { projectId: key.projectId, sessionId: randomUUID(), source: 'build' } as const;
+        const request = {
+          projectId: key.projectId,
+          sessionId: randomUUID(),
+          source: 'build',
+          notInStore: true,
+        } as const;
         await recordSession(pool, parseRecordRequest(request));
       }
     };

@@ -40,7 +40,10 @@ const record = async (
   sessionId: string,
   more: Partial<RecordSessionRequest> = {},
 ) =>
-  await recordSession(database.pool, parseRecordRequest({ projectId, sessionId, source: 'build', ...more }));
+  await recordSession(
+    database.pool,
+    parseRecordRequest({ projectId, sessionId, source: 'build', notInStore: true, ...more }),
+  );
 
 async function newProject(): Promise<ChainKey> {
   const key = newKey();
@@ -132,6 +135,36 @@ describe('a recorded session', () => {
     const chain = await openNew(database.pool, key);
     expect(chain.head).toBe(sessionId);
     expect(await runStep(database.pool, chain, 'build')).toMatchObject({ oldSessionId: sessionId, seq: 2 });
+  });
+
+  it('from which no chain could go on is refused, unless its recorder says that it may be so', async () => {
+    const key = await newProject();
+    const [unknown, lost, quarantined] = [randomUUID(), randomUUID(), randomUUID()];
+    await database.pool.query(
+      'INSERT INTO session_chain.sessions (project_id, session_id, given_up_at) VALUES ($1, $2, now())',
+      [key.projectId, lost],
+    );
+    await storeMessage(database.pool, key.projectId, quarantined);
+    await database.pool.query(
+      `UPDATE session_chain.sessions SET quarantined_at = now(), quarantine_reason = 'x' WHERE session_id = $1`,
+      [quarantined],
+    );
+    for (const sessionId of [unknown, lost, quarantined]) {
+      await expect(record(key, sessionId, { notInStore: false })).rejects.toMatchObject({
+        code: 'SESSION_NOT_IN_STORE',
+        message: expect.stringContaining('nothing was recorded'),
+        remedy: expect.stringContaining('--not-in-store'),
+      });
+      await expect(record(key, sessionId, { notInStore: undefined } as never)).rejects.toMatchObject({
+        code: 'SESSION_NOT_IN_STORE',
+      });
+    }
+    expect(await readHead(database.pool, key.projectId)).toEqual({ sessionId: null, seq: null });
+    expect(await leftInJournal(key)).toBe(0);
+    // One that is the head already is known as such, wherever its transcript lies.
+    expect(await record(key, unknown)).toMatchObject({ seq: 1, inStore: false });
+    expect(await record(key, unknown, { notInStore: false })).toMatchObject({ alreadyRecorded: true });
+    expect(await record(key, lost)).toMatchObject({ seq: 2, warnings: [expect.any(String)] });
   });
 
   it('whose transcript is elsewhere fails the next chain until it is stored', async () => {
@@ -382,10 +415,13 @@ describe('an old writer of the host, without the key to the last transition', ()
       [projectId, versionId],
     );
     const { sessionChain } = stack;
-    expect(await sessionChain.recordSession({ projectId, sessionId: 's-1', source: 'build' })).toMatchObject({
+    const first = { projectId, sessionId: 's-1', source: 'build' };
+    await expect(sessionChain.recordSession(first)).rejects.toMatchObject({ code: 'SESSION_NOT_IN_STORE' });
+    expect(await sessionChain.recordSession({ ...first, notInStore: true })).toMatchObject({
       seq: 1,
       versionId,
     });
+    // Those who call it so keep their transcripts on their own disks.
     expect(
       await sessionChain.updateProjectSession(projectId, 's-2', 'metadata_generation', versionId),
     ).toMatchObject({ seq: 2, versionId, source: 'metadata', oldSessionId: 's-1' });

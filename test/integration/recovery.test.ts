@@ -5,10 +5,12 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ActivityDependencies } from '../../activities/dependencies.js';
 import { findEarlierWork } from '../../activities/evidence.js';
+import { createSessionChain } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { type SessionId, parseProjectId } from '../../contracts/ids.js';
 import { metadataSchema } from '../../definition/metadata-schema.js';
+import { createPool } from '../../storage/db/pool.js';
 import { quarantineSession } from '../../storage/operations/operations.js';
 import { checkSessionValidity } from '../../storage/heads/recovery.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
@@ -301,7 +303,16 @@ describe('validateAndRecover', () => {
        FROM hole WHERE b.session = hole.session AND b.ordinal = hole.ordinal`,
       projectId,
     );
+    // A dry run says the same on connections that write nothing.
+    const url = new URL(stack.database.url);
+    url.searchParams.set('options', '-c default_transaction_read_only=on');
+    const readOnly = createPool(url.href, { applicationName: 'test', max: 2 });
+    const client = createSessionChain({ pool: readOnly, temporal: stack.temporal });
+    const told = await client.validateAndRecover(projectId, undefined, { dryRun: true });
+    await expect(client.validateAndRecover(projectId)).rejects.toThrow(/read-only/);
+    await readOnly.end();
     const recovered = await stack.sessionChain.validateAndRecover(projectId);
+    expect(told).toEqual(recovered);
     expect(recovered).toMatchObject({ outcome: 'ancestor', problem: { reason: 'hole' }, givenUp: true });
     expect([sessionOf(first), sessionOf(second)]).toContain(recovered.sessionId);
     const { head } = await stack.sessionChain.state({
@@ -465,7 +476,14 @@ describe('on the command line', () => {
     const { projectId, first, second, third } = await threeBuilds();
     expect((await cli('recover', '--project', projectId)).stdout).toMatch(/^is +valid$/m);
     await lose(projectId, sessionOf(third));
+    const told = await cli('recover', '--project', projectId, '--dry-run');
+    expect(told.stdout).toMatch(
+      /^next chain +would go on from there, with the source recovery; nothing was written$/m,
+    );
+    const givenUp = `SELECT FROM session_chain.sessions WHERE project_id = $1 AND given_up_at IS NOT NULL`;
+    expect((await stack.database.pool.query(givenUp, [projectId])).rows).toHaveLength(0);
     const said = await cli('recover', '--project', projectId);
+    expect((await stack.database.pool.query(givenUp, [projectId])).rows).toHaveLength(1);
     expect(said.stdout).toMatch(new RegExp(`^goes on from +${sessionOf(second)}$`, 'm'));
     expect(said.stdout).toMatch(/^next chain +goes on from there, with the source recovery$/m);
     expect(said.stderr).toMatch(/^warning: The transcript of the session .* is lost/);

@@ -32,7 +32,12 @@ async function reasonsOf({ projectId }: ChainKey) {
 async function recorded(times = 1, key = newKey()): Promise<ChainKey> {
   await register(database.pool, key);
   for (let time = 0; time < times; time++) {
-    const request = { projectId: key.projectId, sessionId: randomUUID(), source: 'build' } as const;
+    const request = {
+      projectId: key.projectId,
+      sessionId: randomUUID(),
+      source: 'build',
+      notInStore: true,
+    } as const;
     await recordSession(database.pool, parseRecordRequest(request));
   }
   return key;

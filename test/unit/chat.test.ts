@@ -98,7 +98,7 @@ describe('a chat', () => {
   it('is shown question by question', () => {
     const asked: Question = {
       ...{ questionId: '1', projectId, chatId: 'c', messageId: 'm', question: 'Why?\nHow?', reply: 'So.' },
-      ...{ state: 'answered', kind: 'side_branch', when: 'now', failure: null },
+      ...{ state: 'answered', kind: 'side_branch', when: 'now', aside: false, failure: null },
       headSessionId: '11111111-aaaa' as SessionId,
       sessionId: '22222222-bbbb' as SessionId,
       askedAt: new Date('2026-11-22T18:00:00Z'),
