@@ -1,6 +1,7 @@
 import type { RunLimits } from '../agent/run.js';
 import type { StepInput } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
+import { type Limit, type LimitOwner, limitName, limitRemedy } from '../contracts/limits.js';
 import { type ChainSpend, type Spent, chainElapsedMs, chainSpend } from '../storage/ledger/ledger.js';
 import type { Pool } from '../storage/db/pool.js';
 
@@ -14,19 +15,24 @@ export async function remainingLimits(pool: Pool, input: StepInput): Promise<Run
   const spent = await chainSpend(pool, input);
   const spentByStep = spent.steps.find((one) => one.step === step) ?? nothing;
   const elapsedMs = await chainElapsedMs(pool, input);
-  const left = {
+  const left: Record<Limit, [step: number | undefined, chain: number | undefined]> = {
     cost: [less(limits.maxCostUsd, spentByStep.costUsd), less(budget.maxCostUsd, spent.costUsd)],
     turns: [less(limits.maxTurns, spentByStep.turns), less(budget.maxTurns, spent.turns)],
     time: [limits.timeoutMs, less(budget.timeoutMs, elapsedMs)],
   };
-  const least = (what: keyof typeof left): number | undefined => {
-    const [ofStep, ofChain] = left[what];
+  const ownerOf = (limit: Limit): LimitOwner => {
+    const [ofStep = Infinity, ofChain = Infinity] = left[limit];
+    return ofChain <= ofStep ? 'chain' : 'step';
+  };
+  const least = (limit: Limit): number | undefined => {
+    const [ofStep, ofChain] = left[limit];
     const least = Math.min(ofStep ?? Infinity, ofChain ?? Infinity);
     if (least > 0) return least === Infinity ? undefined : least;
-    const whose = least === ofChain ? 'chain' : `${step} step`;
+    const owner = ownerOf(limit);
     throw new SessionChainError(
       'BUDGET_EXCEEDED',
-      `The ${limitNames[what]} of the ${whose} is used up: ${describe(spent, spentByStep, step, elapsedMs)}.`,
+      `The ${limitName(limit, owner)} is used up: ${describe(spent, spentByStep, step, elapsedMs)}.`,
+      limitRemedy(limit, owner),
     );
   };
   const maxCostUsd = least('cost');
@@ -34,11 +40,11 @@ export async function remainingLimits(pool: Pool, input: StepInput): Promise<Run
     maxTurns: least('turns') ?? limits.maxTurns,
     timeoutMs: Math.ceil(least('time') ?? limits.timeoutMs),
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    limitsOf: { cost: ownerOf('cost'), turns: ownerOf('turns'), time: ownerOf('time') },
   };
 }
 
 const nothing = { costUsd: 0, turns: 0, attemptsOfUnknownCost: 0 };
-const limitNames = { cost: 'cost limit', turns: 'limit of model turns', time: 'time limit' };
 
 function less(limit: number | undefined, spent: number): number | undefined {
   return limit === undefined ? undefined : limit - spent;

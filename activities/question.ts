@@ -113,7 +113,10 @@ export async function answerQuestion(
           );
         },
         hasCostLimit: false,
-        limits: async () => ({ timeoutMs, maxTurns, ...(maxCostUsd === undefined ? {} : { maxCostUsd }) }),
+        limits: async () => ({
+          ...{ timeoutMs, maxTurns, limitsOf: ofQuestion },
+          ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+        }),
         message: ({ baseSessionId }) =>
           questionMessage(question.question, notesFor(baseSessionId, branch?.sessionId, unknownToHead)),
         onText: ({ attempt }) => {
@@ -141,6 +144,8 @@ export async function answerQuestion(
     }
   });
 }
+
+const ofQuestion = { cost: 'question', turns: 'question', time: 'question' } as const;
 
 /** A session that goes on from the chat's own side branch knows what was said there. */
 function notesFor(

@@ -235,6 +235,7 @@ function resultOf(
       filesTouched,
       exit,
       timeoutMs: request.timeoutMs,
+      ...(request.limitsOf ? { limitsOf: request.limitsOf } : {}),
       nowMs: Date.now(),
     });
     return {

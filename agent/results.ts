@@ -6,10 +6,12 @@ import type {
   SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
+import { type Limit, limitName, limitRemedy } from '../contracts/limits.js';
 import { startOf } from '../contracts/text.js';
 import { endsWithFullContext } from '../transcript/entries.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
 import { kinds } from './kinds/kinds.js';
+import type { RunLimits } from './run.js';
 import { codeOfError, codeOfStatus } from './service-errors.js';
 
 /** Model services quote requests in their messages; what is stored and sent stays short. */
@@ -119,6 +121,7 @@ export interface JudgedRun {
   /** Stderr and exit of the agent, for messages. */
   exit: { code: number | null; signal: string | null; errorTail: string };
   timeoutMs: number;
+  limitsOf?: RunLimits['limitsOf'];
   /** Since 1970. */
   nowMs: number;
 }
@@ -168,11 +171,11 @@ function failureOf(run: JudgedRun): SessionChainError {
     case 'cancelled':
       return failure('CANCELLED', `The ${run.task.name} step was cancelled.`);
     case 'timed_out':
-      return failure('STEP_TIMED_OUT', `The ${run.task.name} step took longer than ${run.timeoutMs} ms.`);
+      return limitReached(run, 'time', `took longer than ${run.timeoutMs} ms`);
     case 'lease_lost':
       return failure('WORKER_LOST', 'The worker could not renew its lease in time, so its agent was ended.');
     case 'turns_used':
-      return failure('BUDGET_EXCEEDED', 'The step and its subagents reached the limit of model turns.');
+      return limitReached(run, 'turns', 'has no model turn left, nor have its subagents');
     case 'unauthorized':
       return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
     case 'unavailable':
@@ -194,9 +197,9 @@ function failureOf(run: JudgedRun): SessionChainError {
   }
   switch (result.subtype) {
     case 'error_max_turns':
-      return failure('BUDGET_EXCEEDED', `The step reached its limit of model turns. ${said}`.trim());
+      return limitReached(run, 'turns', 'has no model turn left', said);
     case 'error_max_budget_usd':
-      return failure('BUDGET_EXCEEDED', `The step reached its cost limit. ${said}`.trim());
+      return limitReached(run, 'cost', 'has spent what it may', said);
     case 'success':
       if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
       return modelFailure(run, codeOfErrorResult(run, result), said);
@@ -252,6 +255,22 @@ function serverWarnings(serversAway: string[]): string[] {
 
 function isNotLoggedIn(said: string): boolean {
   return /not logged in|please run \/login/i.test(said);
+}
+
+/** A run that has reached one of its limits; what is told is whose that one is. */
+function limitReached(
+  { task, limitsOf }: JudgedRun,
+  limit: Limit,
+  what: string,
+  said = '',
+): SessionChainError {
+  const owner = limitsOf?.[limit] ?? 'step';
+  const who = owner === 'question' ? 'The answer' : `The ${task.name} step`;
+  return new SessionChainError(
+    limit === 'time' ? 'STEP_TIMED_OUT' : 'BUDGET_EXCEEDED',
+    startOf(`${who} ${what}: the ${limitName(limit, owner)} is reached. ${said}`.trim(), messageLength),
+    limitRemedy(limit, owner),
+  );
 }
 
 function failure(code: FailureCode, message: string, cause?: unknown): SessionChainError {

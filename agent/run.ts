@@ -2,6 +2,7 @@ import type { SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent
 import type { ModelUsage, Usage } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
+import type { Limit, LimitOwner } from '../contracts/limits.js';
 import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
@@ -41,6 +42,8 @@ export interface RunLimits {
   timeoutMs: number;
   /** US dollars of this run alone. */
   maxCostUsd?: number;
+  /** What each limit is set for, which is told when it is reached. Default: the step. */
+  limitsOf?: Record<Limit, LimitOwner>;
 }
 
 export interface AgentRequest extends RunLimits {

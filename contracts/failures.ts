@@ -220,7 +220,7 @@ const failures = {
   BUDGET_EXCEEDED: {
     summary: 'A budget is used up.',
     retryable: false,
-    remedy: 'Raise the budget of the step and start the chain again.',
+    remedy: 'Raise the limit that the message names, and start the chain again.',
   },
   STEP_TIMED_OUT: {
     summary: 'The step took longer than its time limit.',

@@ -18,3 +18,31 @@ export interface ChainBudget {
   /** Wall-clock time since the chain took the project. */
   timeoutMs?: number;
 }
+
+export type Limit = 'cost' | 'turns' | 'time';
+/** What a limit is set for. */
+export type LimitOwner = 'step' | 'chain' | 'question';
+
+const limits = {
+  cost: { name: 'cost limit', field: 'maxCostUsd' },
+  turns: { name: 'limit of model turns', field: 'maxTurns' },
+  time: { name: 'time limit', field: 'timeoutMs' },
+} as const;
+
+/** `cost limit of the chain` */
+export function limitName(limit: Limit, owner: LimitOwner): string {
+  return `${limits[limit].name} of the ${owner}`;
+}
+
+/** What to do once a limit is reached: to raise that one, and no other. */
+export function limitRemedy(limit: Limit, owner: LimitOwner): string {
+  const { field } = limits[limit];
+  switch (owner) {
+    case 'step':
+      return `Raise the ${limitName(limit, owner)} (limits.${field}) and start the chain again.`;
+    case 'chain':
+      return `Raise the ${limitName(limit, owner)} (budget.${field}) and start the chain again.`;
+    case 'question':
+      return `Raise the ${limitName(limit, owner)} (chat.limits.${field}) and ask again.`;
+  }
+}

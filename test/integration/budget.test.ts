@@ -48,13 +48,15 @@ describe.each([
     { limits: { build: { maxTurns: 9 } } },
     turnsOfBuild,
   ],
-])('a budget for the %s', (_what, small, large, turns) => {
+])('a budget for the %s', (what, small, large, turns) => {
   it('stops a chain while it spends, before it spends when nothing is left, and lets it go on when raised', async () => {
+    // The remedy is to raise the one that was reached.
+    const limit = `${what.startsWith('cost') ? 'cost limit' : 'limit of model turns'} of the ${what.split(' ').at(-1)}`;
     const request = buildOnly();
     const stopped = await run({ ...request, ...small });
     expect(stopped).toMatchObject({
       status: 'budget_exceeded',
-      failure: { code: 'BUDGET_EXCEEDED', remedy: expect.any(String) },
+      failure: { code: 'BUDGET_EXCEEDED', remedy: expect.stringContaining(limit) },
       head: { sessionId: null },
       steps: [{ status: 'failed', attempts: 1 }],
     });
@@ -65,7 +67,10 @@ describe.each([
 
     const again = await run({ ...request, ...small });
     expect(again).toMatchObject({ status: 'budget_exceeded', failure: { code: 'BUDGET_EXCEEDED' } });
-    expect(again.failure?.message).toContain('used up');
+    expect(again.failure).toMatchObject({
+      message: expect.stringContaining(`${limit} is used up`),
+      remedy: expect.stringContaining(limit),
+    });
     expect(await requestsOf(stack, request.projectId)).toHaveLength(spentOn);
 
     const result = await run({ ...request, ...large });

@@ -165,6 +165,20 @@ describe('judgeRun', () => {
     expect(codeOf(judged({}, [ended('error_max_turns')]))).toBe('BUDGET_EXCEEDED');
     expect(codeOf(judged({}, [ended('error_max_budget_usd')]))).toBe('BUDGET_EXCEEDED');
     expect(codeOf(judged({}, [ended('error_during_execution')]))).toBe('AGENT_FAILED');
+    const limitsOf = { cost: 'chain', turns: 'step', time: 'question' } as const;
+    const told = (over: Partial<JudgedRun>, messages: object[] = []) => {
+      const { code, message, remedy } = failureOf(judged({ limitsOf, ...over }, messages));
+      return `${code}: ${message} ${remedy}`;
+    };
+    expect(told({}, [ended('error_max_budget_usd', 'So.')])).toBe(
+      'BUDGET_EXCEEDED: The build step has spent what it may: the cost limit of the chain is reached. So. Raise the cost limit of the chain (budget.maxCostUsd) and start the chain again.',
+    );
+    for (const turns of [told({}, [ended('error_max_turns')]), told({ stopped: 'turns_used' })]) {
+      expect(turns).toMatch(/limit of model turns of the step is reached.* \(limits\.maxTurns\) and start/);
+    }
+    expect(told({ stopped: 'timed_out' })).toMatch(
+      /^STEP_TIMED_OUT: .* than 1000 ms: the time limit of the question .* \(chat\.limits\.timeoutMs\) and ask again\.$/,
+    );
     expect(
       codeOf(judged({}, [ended('error_during_execution', 'No conversation found with session ID: x')])),
     ).toBe('SESSION_NOT_IN_STORE');
