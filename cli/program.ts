@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { showsStackTraces } from '../config/environment.js';
 import { cancelCommand } from './commands/cancel.js';
 import { chatCommand } from './commands/chat.js';
+import { completionCommand } from './commands/completion.js';
 import { doctorCommand } from './commands/doctor.js';
 import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
@@ -19,6 +20,7 @@ import { unbindCommand } from './commands/unbind.js';
 import { workerCommand } from './commands/worker.js';
 import { type ExitCode, exitCodeMeanings, exitCodes, reportError } from './errors.js';
 import { outputFormatOf } from './output.js';
+import { refuseMisplaced } from './strict-arguments.js';
 
 /** Runs the command line on `argv` (node and script first) and returns the exit code. Never throws. */
 export async function run(argv: readonly string[]): Promise<number> {
@@ -58,12 +60,14 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     syncCommand(exitWith),
     chatCommand(exitWith),
     doctorCommand(exitWith),
+    completionCommand(program),
   ]) {
     program.addCommand(command);
   }
   for (const command of [program, ...program.commands]) {
     // Errors are told by one place, as text or JSON.
     command.exitOverride().configureOutput({ outputError: () => undefined });
+    refuseMisplaced(command);
   }
   return program;
 }

@@ -42,7 +42,7 @@ export function chatCommand(exitWith: (code: ExitCode) => void): Command {
     .option('--aside', 'never move the head: the answer stays beside it, and the next build is told of it')
     .option('-w, --workspace <folder>', "the project's files (default: those of its newest chain)")
     .option('--log', 'show what was asked and answered, and ask nothing')
-    .option('--limit <number>', 'with --log: the newest so many', wholeNumber(1), 50)
+    .option('-n, --limit <number>', 'with --log: the newest so many', wholeNumber(1), 50)
     .addOption(outputOption())
     .addHelpText(
       'after',

@@ -6,6 +6,7 @@ import type { Config } from '../../config/environment.js';
 import { type ProjectId, parseProjectId } from '../../contracts/ids.js';
 import type { Brief } from '../../contracts/brief.js';
 import type { ChainState } from '../../contracts/chain.js';
+import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { isClosed } from '../../contracts/steps.js';
 import { startOf } from '../../contracts/text.js';
 import { readBrief } from '../../storage/chains/brief.js';
@@ -192,7 +193,7 @@ async function showProgress(
 }
 
 interface HeadOptions extends ProjectOptions {
-  when: 'now' | 'after-step' | 'committed';
+  when: SessionMoment;
   timeout?: number;
 }
 
@@ -205,7 +206,7 @@ export function headCommand(): Command {
         '--when <moment>',
         'now, once the running step has ended, or once the running chain is closed',
       )
-        .choices(['now', 'after-step', 'committed'])
+        .choices(sessionMoments)
         .default('now'),
     )
     .option('--timeout <seconds>', 'how long to wait for it at most (default: without end)', wholeNumber(1))
@@ -220,7 +221,7 @@ export function headCommand(): Command {
         const head = await sessionFor(
           await database(),
           projectId,
-          when === 'after-step' ? 'after_step' : when,
+          when,
           timeout === undefined ? {} : { timeoutMs: timeout * 1_000 },
         );
         print(output, { projectId, ...head }, head.sessionId ?? '');

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { RecordSessionRequest } from '../../client/record-request.js';
+import { SessionChainError } from '../../contracts/failures.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
 import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
@@ -18,7 +19,7 @@ interface RecordOptions {
 export function recordCommand(): Command {
   return new Command('record')
     .description(
-      "Record a Claude operation that ran outside a chain: its session becomes the project's head.",
+      "Record a Claude operation that ran outside a chain: its session, which is in the store, becomes the project's head.",
     )
     .requiredOption('-p, --project <id>', 'the project (projects.project_id)')
     .requiredOption('-s, --session <id>', 'the session on which the operation ended')
@@ -56,7 +57,11 @@ export function recordCommand(): Command {
               }),
         };
         await withContext(async ({ sessionChain }) => {
-          const recorded = await (await sessionChain()).recordSession(request);
+          const recorded = await (
+            await sessionChain()
+          )
+            .recordSession(request)
+            .catch(inWordsOfOptions(request));
           const { oldSessionId, newSessionId, seq, versionId, alreadyRecorded, warnings } = recorded;
           print(
             output,
@@ -74,4 +79,15 @@ export function recordCommand(): Command {
         });
       },
     );
+}
+
+function inWordsOfOptions({ projectId, sessionId }: RecordSessionRequest) {
+  return (error: unknown): never => {
+    if (!(error instanceof SessionChainError) || error.code !== 'SESSION_NOT_IN_STORE') throw error;
+    throw new SessionChainError(
+      error.code,
+      error.message,
+      `Import it, which makes it the head as well: session-chain import --project ${projectId} --session ${sessionId}. Or record it with --not-in-store, and import it before the next chain.`,
+    );
+  };
 }

@@ -223,7 +223,7 @@ function notThere(
   return new SessionChainError(
     'SESSION_NOT_IN_STORE',
     `No chain could go on from the session ${sessionId} of the project ${projectId}; nothing was recorded. ${unfit[fitness]}`,
-    `Import it, which makes it the head as well: session-chain import --project ${projectId} --session ${sessionId}. To record it all the same: --not-in-store (notInStore).`,
+    'Import it, which makes it the head as well; or record it as one that is not in the store (notInStore), and import it before the next chain.',
   );
 }
 

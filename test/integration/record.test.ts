@@ -153,7 +153,7 @@ describe('a recorded session', () => {
       await expect(record(key, sessionId, { notInStore: false })).rejects.toMatchObject({
         code: 'SESSION_NOT_IN_STORE',
         message: expect.stringContaining('nothing was recorded'),
-        remedy: expect.stringContaining('--not-in-store'),
+        remedy: expect.stringContaining('notInStore'),
       });
       await expect(record(key, sessionId, { notInStore: undefined } as never)).rejects.toMatchObject({
         code: 'SESSION_NOT_IN_STORE',

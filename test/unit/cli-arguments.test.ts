@@ -1,0 +1,202 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { type Shell, completionScript, shells } from '../../cli/completion.js';
+import { exitCodes } from '../../cli/errors.js';
+import { createProgram, run } from '../../cli/program.js';
+
+/** What the command line takes, and what it says of what it does not take. */
+
+describe('a wrong command line', () => {
+  let said: jest.SpiedFunction<typeof console.error>;
+  beforeEach(() => {
+    said = jest.spyOn(console, 'error').mockImplementation(() => undefined);
+  });
+  afterEach(() => {
+    said.mockRestore();
+  });
+
+  it.each([
+    [
+      'an unknown option',
+      'status -p shop --projet x',
+      /^.*Unknown option '--projet' \(Did you mean --project\?\)/,
+    ],
+    [
+      'an unknown option in place of a required one',
+      'status --projet x',
+      /option '--projet' \(Did you mean --project\?\)/,
+    ],
+    [
+      'an unknown option with its value',
+      'cancel --project=x --versoin=1',
+      /option '--versoin=1' .*--version/,
+    ],
+    [
+      'an unknown option in place of an argument',
+      'export --projct x',
+      /option '--projct' \(Did you mean --project\?\)/,
+    ],
+    ['an unknown letter', 'head -x', /option '-x'/],
+    ['an unknown command', 'staart', /Unknown command 'staart' \(Did you mean start\?\)/],
+    [
+      'an option before the command',
+      '--project shop status',
+      /'--project' belongs after the name of the command/,
+    ],
+    ['a letter before the command', '-p shop status', /'-p' belongs after the name of the command/],
+    ['an option without its command', '--dry-run', /'--dry-run' belongs after the name of the command/],
+    ['an unknown option before the command', '--verison', /'--verison' \(Did you mean --version\?\)/],
+    ['an option given twice', 'status -p a --project a', /'-p, --project <id>' is given twice/],
+    [
+      'an option given twice, with = and without',
+      'head -p a --when now --when=now',
+      /'--when <moment>' is given twice/,
+    ],
+    [
+      'a value that is the next option',
+      'status --project --limit 3',
+      /'-p, --project <id>' argument missing/,
+    ],
+    ['a value that is missing', 'status -p', /'-p, --project <id>' argument missing/],
+    ['a missing argument', 'export', /Missing required argument 'session'/],
+    ['an argument too many', 'status -p a b', /Too many arguments for 'status'/],
+    [
+      'a moment in another spelling',
+      'head -p a --when after-step',
+      /Allowed choices are now, after_step, committed/,
+    ],
+    ['a shell that there is not', 'completion tcsh', /Allowed choices are bash, zsh, fish/],
+    ['no command', '', /A command is missing/],
+  ])('is told by name: %s', async (_what, line, message) => {
+    jest.spyOn(process.stderr, 'write').mockImplementation(() => true);
+    const words = line.split(' ').filter((word) => word !== '');
+    expect(await run(['node', 'session-chain', ...words])).toBe(exitCodes.badInput);
+    expect(String(said.mock.calls[0]?.[0])).toMatch(message);
+    jest.restoreAllMocks();
+  });
+
+  it('leaves alone what is right: switches that are repeated, texts that begin with a dash', () => {
+    const program = createProgram(() => undefined);
+    for (const command of program.commands) command.action(() => undefined);
+    program.parse(['node', 'x', 'status', '-p', 'a']);
+    program.parse([
+      'node',
+      'x',
+      'start',
+      '-p',
+      'a',
+      '-v',
+      'b',
+      '-w',
+      'c',
+      '--wait',
+      '--wait',
+      '--prompt',
+      '--loud',
+    ]);
+  });
+
+  it('has one spelling of an option and one letter in every command', () => {
+    const byLong = new Map<string, Set<string>>();
+    const byShort = new Map<string, Set<string>>();
+    const add = (map: Map<string, Set<string>>, key: string, value: string) =>
+      map.set(key, (map.get(key) ?? new Set()).add(value));
+    for (const { options } of createProgram(() => undefined).commands) {
+      for (const { short = '', long = '', flags } of options) {
+        add(byLong, long, flags);
+        if (short !== '') add(byShort, short, long);
+      }
+    }
+    for (const spellings of [...byLong.values(), ...byShort.values()]) expect([...spellings]).toHaveLength(1);
+  });
+});
+
+describe('completion', () => {
+  const scripts = mkdtempSync(join(tmpdir(), 'completion-'));
+  const pathOf = (shell: Shell) => join(scripts, shell);
+  beforeAll(() => {
+    for (const shell of shells)
+      writeFileSync(
+        pathOf(shell),
+        completionScript(
+          shell,
+          createProgram(() => undefined),
+        ),
+      );
+    mkdirSync(join(scripts, 'a folder'));
+    writeFileSync(join(scripts, 'a file'), '');
+  });
+  afterAll(() => {
+    rmSync(scripts, { recursive: true });
+  });
+
+  /** What bash would show after these words, the last of which is being typed. */
+  function completed(...words: string[]): string[] {
+    const script = `source "$1"; COMP_WORDS=("\${@:2}"); COMP_CWORD=$(($# - 2)); _session_chain; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const out = execFileSync('bash', ['-c', script, 'bash', pathOf('bash'), 'session-chain', ...words], {
+      cwd: scripts,
+      encoding: 'utf8',
+    });
+    return out.split('\n').filter((line) => line !== '');
+  }
+
+  it('in bash knows the commands, their options and what these may be', () => {
+    expect(completed('st')).toEqual(['start', 'status']);
+    expect(completed('--v')).toEqual(['--version']);
+    expect(completed('start', '--max')).toEqual(['--max-cost-usd', '--max-turns', '--max-time']);
+    expect(completed('recover', '--')).toEqual(
+      expect.arrayContaining(['--project', '--session', '--dry-run', '--output', '--help']),
+    );
+    expect(completed('chat', 'Why?', '--project', 'shop', '--when', '')).toEqual([
+      'now',
+      'after_step',
+      'committed',
+    ]);
+    expect(completed('start', '-m', 'u')).toEqual(['update']);
+    expect(completed('status', '--output', '=', 'j')).toEqual(['json']);
+    expect(completed('status', '--output', '=')).toEqual(['text', 'json']);
+    expect(completed('completion', 'z')).toEqual(['zsh']);
+    expect(completed('start', '--workspace', 'a')).toEqual(['a folder']);
+    expect(completed('start', '--prompt-file', 'a')).toEqual(expect.arrayContaining(['a folder', 'a file']));
+    expect(completed('start', '--project', '')).toEqual([]);
+    expect(completed('no-command', '')).toEqual([]);
+  });
+
+  it('offers every command and every option, and nothing that the shell would run', () => {
+    const { commands } = createProgram(() => undefined);
+    expect(completed('')).toEqual(expect.arrayContaining(commands.map((command) => command.name())));
+    const scriptOf = (shell: Shell) =>
+      completionScript(
+        shell,
+        createProgram(() => undefined),
+      );
+    for (const command of commands)
+      for (const { long } of command.options)
+        for (const shell of shells) expect(scriptOf(shell)).toContain(long?.slice(2));
+    expect(scriptOf('bash')).not.toContain('`');
+  });
+
+  it.each(shells)('is a script that %s can read', (shell) => {
+    const { error, status, stderr } = spawnSync(shell, ['-n', pathOf(shell)], { encoding: 'utf8' });
+    // A shell that is not installed here has nothing to say.
+    if ((error as { code?: string } | undefined)?.code === 'ENOENT') return;
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  });
+
+  it('by the command is the same script, with -o json as one document', async () => {
+    const printed = jest.spyOn(console, 'log').mockImplementation(() => undefined);
+    expect(await run(['node', 'x', 'completion', 'fish', '-o', 'json'])).toBe(0);
+    expect(await run(['node', 'x', 'completion', 'fish'])).toBe(0);
+    const [document, text] = printed.mock.calls.map(([line]) => String(line));
+    printed.mockRestore();
+    const script = completionScript(
+      'fish',
+      createProgram(() => undefined),
+    );
+    expect(JSON.parse(document ?? '')).toEqual({ shell: 'fish', script });
+    expect(`${text}\n`).toBe(script);
+  });
+});
