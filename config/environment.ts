@@ -180,12 +180,19 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   return {
     ...parsed.data,
     ...(model === undefined ? {} : { SESSION_CHAIN_MODEL: model }),
-    modelEnvironment: Object.fromEntries(
-      modelVariables.flatMap((name) => (set[name] === undefined ? [] : [[name, set[name]]])),
-    ),
+    modelEnvironment: modelEnvironmentOf(set),
     hasModelCredentials: modelCredentials.some((name) => set[name] !== undefined),
     environment: set,
   };
+}
+
+/** What an environment has of the model's variables; empty ones count as unset. */
+export function modelEnvironmentOf(
+  environment: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  return Object.fromEntries(
+    modelVariables.flatMap((name) => (environment[name] ? [[name, environment[name]]] : [])),
+  );
 }
 
 /**

@@ -5,6 +5,7 @@ import { shippedDefinition } from './shipped.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type CheckedDefinition, checkDefinition } from './check.js';
 import type { Config } from '../config/environment.js';
+import type { ChainDefinitionInput } from './definition.js';
 import * as forConfigurations from './define-chain.js';
 
 const fileNames = ['session-chain.config.ts', 'session-chain.config.js', 'session-chain.config.mjs'];
@@ -15,32 +16,45 @@ const loadsWithinMs = 30_000;
  * file in the folder, else the shipped one. Throws INVALID_CONFIG that names the file.
  */
 export async function loadChainDefinition(
-  {
-    SESSION_CHAIN_CONFIG: named,
-    SESSION_CHAIN_MODEL: model,
-  }: Pick<Config, 'SESSION_CHAIN_CONFIG' | 'SESSION_CHAIN_MODEL'>,
+  config: Pick<Config, 'SESSION_CHAIN_CONFIG' | 'SESSION_CHAIN_MODEL'>,
   folder = process.cwd(),
 ): Promise<CheckedDefinition> {
+  return await loadDefinition(definitionFile(config, folder), config.SESSION_CHAIN_MODEL);
+}
+
+/** The file of the definition; undefined for the shipped one. Throws INVALID_CONFIG where the named one is missing. */
+export function definitionFile(
+  { SESSION_CHAIN_CONFIG: named }: Pick<Config, 'SESSION_CHAIN_CONFIG'>,
+  folder = process.cwd(),
+): string | undefined {
   const file = named === undefined ? findIn(folder) : resolve(folder, named);
-  if (file === null) {
+  if (file === undefined || existsSync(file)) return file;
+  throw new SessionChainError('INVALID_CONFIG', `SESSION_CHAIN_CONFIG names ${file}, which does not exist.`);
+}
+
+/**
+ * A definition, checked and made whole: from a file, from what `defineChain` returned, or the shipped one. `model` counts
+ * where the definition names none. Throws INVALID_CONFIG.
+ */
+export async function loadDefinition(
+  source: string | ChainDefinitionInput | undefined,
+  model?: string,
+): Promise<CheckedDefinition> {
+  if (source === undefined) {
     return { definition: { ...shippedDefinition, ...(model === undefined ? {} : { model }) }, warnings: [] };
   }
-  if (!existsSync(file)) {
-    throw new SessionChainError(
-      'INVALID_CONFIG',
-      `SESSION_CHAIN_CONFIG names ${file}, which does not exist.`,
-    );
-  }
+  const file = typeof source === 'string' ? resolve(source) : 'the definition in the options of the worker';
   try {
-    return checkDefinition(await defaultExportOf(file), { file, model });
+    const written = typeof source === 'string' ? await defaultExportOf(file) : source;
+    return checkDefinition(written, { file, model });
   } catch (cause) {
     const why = messageOf(cause);
     throw new SessionChainError('INVALID_CONFIG', `${file}: ${why}`, undefined, { cause });
   }
 }
 
-function findIn(folder: string): string | null {
-  return fileNames.map((name) => join(folder, name)).find((path) => existsSync(path)) ?? null;
+function findIn(folder: string): string | undefined {
+  return fileNames.map((name) => join(folder, name)).find((path) => existsSync(path));
 }
 
 async function defaultExportOf(file: string): Promise<unknown> {

@@ -1,7 +1,7 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker';
-import pino from 'pino';
 import { readConfig } from '../config/environment.js';
-import { startWorker } from './worker.js';
+import { createLog, optionsFromEnvironment } from './options.js';
+import { createWorker } from './worker.js';
 
 /** After the grace time: what is done is reported, connections are closed. */
 const closingMs = 2_000;
@@ -12,16 +12,13 @@ const closingMs = 2_000;
  */
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);
-  const log = pino(
-    // The SDK's own messages name theirs `error`.
-    { level: config.SESSION_CHAIN_LOG_LEVEL, serializers: { error: pino.stdSerializers.err } },
-    pino.destination(2),
-  );
+  const log = createLog(config);
   const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) =>
     log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
   );
   Runtime.install({ logger: sdkLogger, telemetryOptions: { logging: { filter: 'ERROR', forward: {} } } });
-  const worker = await startWorker(config, log).catch(async (error: unknown) => {
+  const start = async () => await createWorker({ ...optionsFromEnvironment(environment), log });
+  const worker = await start().catch(async (error: unknown) => {
     // Without a worker nothing else closes the runtime, which would keep the process and swallow its signals.
     await Runtime.instance().shutdown();
     throw error;

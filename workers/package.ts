@@ -1,32 +1,42 @@
 /** `session-chain/worker`: a worker inside of a process of the host's. */
-import pino, { type Logger } from 'pino';
 import { findAgentSdk } from '../agent/process/binary.js';
-import { readConfig } from '../config/environment.js';
+import type { CreateWorkerOptions } from './options.js';
 import type { RunningWorker } from './worker.js';
 
 export type { RunningWorker } from './worker.js';
+export { type SessionChainPlugin, sessionChainPlugin } from './plugin.js';
+export {
+  type ChainWorkerOptions,
+  type CreateWorkerOptions,
+  type WorkerLimits,
+  type WorkerLog,
+  optionsFromEnvironment,
+} from './options.js';
+export type { DatabaseOptions } from '../client/connections.js';
+export type { VersionStatus } from '../contracts/chain.js';
+export type { ChainDefinitionInput } from '../definition/definition.js';
+export type { HostConnection, WorkerTemporalAddress } from '../temporal/connect-native.js';
 export { SessionChainError, type FailureCode } from '../contracts/failures.js';
 
-export interface WorkerOptions {
-  /** The variables that configure it, such as `process.env`; the command `session-chain worker` reads the same ones. */
-  environment: Readonly<Record<string, string | undefined>>;
-  /** Default: JSON lines on stderr, at SESSION_CHAIN_LOG_LEVEL. */
-  log?: Logger;
-}
-
 /**
- * Starts a worker in this process, which the host's own code stops: the command `session-chain worker` also minds
- * signals. The definition of the chains is loaded from the working folder, or from SESSION_CHAIN_CONFIG. Throws what a
- * person must mend first: INVALID_INPUT, INVALID_CONFIG, CREDENTIALS_MISSING, AGENT_NOT_FOUND, DATABASE_UNAVAILABLE,
- * MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE.
+ * Starts a worker in this process, which the host's own code stops: the command `session-chain worker` also minds signals.
+ * Several may run in one process. Throws what a person must mend first: INVALID_INPUT, INVALID_CONFIG, CREDENTIALS_MISSING,
+ * AGENT_NOT_FOUND, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE.
+ *
+ * @example
+ * const worker = await createWorker({
+ *   databaseUrl: 'postgres://localhost/app',
+ *   temporal: { address: 'localhost:7233' },
+ *   workspaceRoots: ['/srv/projects'],
+ *   agentEnvironment: process.env,
+ *   limits: { maxAgents: 4 },
+ * });
+ * process.once('SIGTERM', () => worker.shutdown());
+ * await worker.finished;
  */
-export async function startWorker({ environment, log }: WorkerOptions): Promise<RunningWorker> {
-  const config = readConfig(environment);
+export async function createWorker(options: CreateWorkerOptions): Promise<RunningWorker> {
   findAgentSdk();
   // Loaded only now, because without the agent SDK it cannot be.
   const worker = await import('./worker.js');
-  return await worker.startWorker(
-    config,
-    log ?? pino({ level: config.SESSION_CHAIN_LOG_LEVEL }, pino.destination(2)),
-  );
+  return await worker.createWorker(options);
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import type { AttemptId, ChainId } from '../../contracts/ids.js';
 import { type Pool, queryRows } from '../db/pool.js';
 
@@ -11,6 +11,8 @@ export type StopTarget = `chain:${ChainId}` | `attempt:${AttemptId}`;
  * says nothing by itself: what holds is the row (`renewLease`). A worker that misses one looks with its next renewal.
  */
 export interface StopRequests {
+  /** Begins to listen; until then a worker looks with its renewals only. */
+  listen(): void;
   /** Calls back when something may be said of the target, until the returned function is called. */
   onNotice(target: StopTarget, look: () => void): () => void;
   close(): Promise<void>;
@@ -30,13 +32,15 @@ export async function requestStop(pool: Pool, chainId: ChainId): Promise<void> {
   });
 }
 
-/** Listens on a connection of its own, and on a new one whenever that breaks. */
-export function listenForStopRequests(databaseUrl: string, log: (message: string) => void): StopRequests {
+/** Listens on a connection of the pool that it keeps, and on a new one whenever that breaks. */
+export function createStopRequests(pool: Pool, log: (message: string) => void): StopRequests {
   const looks = new Map<string, Set<() => void>>();
   const closed = new AbortController();
-  let client: pg.Client | undefined;
-  const listening = listen();
+  let listening: Promise<void> | undefined;
   return {
+    listen() {
+      listening ??= listenUntilClosed();
+    },
     onNotice(target, look) {
       const ofTarget = looks.get(target) ?? new Set();
       looks.set(target, ofTarget.add(look));
@@ -47,12 +51,11 @@ export function listenForStopRequests(databaseUrl: string, log: (message: string
     },
     async close() {
       closed.abort();
-      await client?.end().catch(() => undefined);
       await listening;
     },
   };
 
-  async function listen(): Promise<void> {
+  async function listenUntilClosed(): Promise<void> {
     while (!closed.signal.aborted) {
       try {
         await listenUntilBroken();
@@ -65,21 +68,23 @@ export function listenForStopRequests(databaseUrl: string, log: (message: string
   }
 
   async function listenUntilBroken(): Promise<void> {
-    const connection = new pg.Client({
-      connectionString: databaseUrl,
-      application_name: 'session-chain stop requests',
-      connectionTimeoutMillis: 10_000,
-      keepAlive: true,
+    const connection = await pool.connect();
+    const over = new Promise<void>((resolve, reject) => {
+      connection.on('error', reject).on('end', resolve);
+      closed.signal.addEventListener('abort', () => resolve(), { once: true });
     });
-    client = connection;
-    const broken = new Promise<void>((resolve, reject) => connection.on('error', reject).on('end', resolve));
-    broken.catch(() => undefined);
-    connection.on('notification', ({ payload }) => {
+    over.catch(() => undefined);
+    const onNotification = ({ payload }: pg.Notification) => {
       for (const look of [...(looks.get(payload ?? '') ?? [])]) look();
-    });
-    await connection.connect();
-    if (closed.signal.aborted) await connection.end();
-    else await connection.query(`LISTEN ${channel}`);
-    await broken;
+    };
+    connection.on('notification', onNotification);
+    try {
+      await connection.query(`SET application_name TO 'session-chain stop requests'`);
+      await connection.query(`LISTEN ${channel}`);
+      if (!closed.signal.aborted) await over;
+    } finally {
+      // Ended, not given back: it listens.
+      connection.release(true);
+    }
   }
 }

@@ -7,7 +7,8 @@ import ts from 'typescript';
 import { parse } from 'yaml';
 import { readConfig, variables } from '../../config/environment.js';
 import { loadChainDefinition } from '../../definition/load.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { createSessionChain } from '../../client/session-chain.js';
+import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { anchorsOf, codeBlocksOf, linksOf } from '../support/markdown.js';
 import { type Project, filesOf, installPackage, link } from '../support/installed-package.js';
 
@@ -265,9 +266,9 @@ describe('session-chain/worker', () => {
     const { folder } = project;
     project.write(
       'worker.js',
-      `import { startWorker } from 'session-chain/worker';
+      `import { createWorker, optionsFromEnvironment } from 'session-chain/worker';
       try {
-        const worker = await startWorker({ environment: process.env });
+        const worker = await createWorker(optionsFromEnvironment(process.env));
         worker.shutdown();
         await worker.finished;
         console.log('stopped');
@@ -295,6 +296,207 @@ describe('session-chain/worker', () => {
     link(folder, '@anthropic-ai/claude-agent-sdk');
     expect(await project.node(['worker.js'], environment)).toBe('stopped\n');
   }, 60_000);
+});
+
+/** What the programs below have in common. */
+const settings = `
+  const { DATABASE_URL, TEMPORAL_ADDRESS, TASK_QUEUE, ROOT, SCRATCH, ...agentEnvironment } = process.env;
+  const options = {
+    workspaceRoots: [ROOT], agentEnvironment, scratchFolder: SCRATCH, limits: { maxAgents: 2, heartbeatThrottleMs: 1000 },
+  };`;
+
+/** The queue and the client of a program's chains. */
+function onQueueOf(program: string) {
+  const taskQueue = `${stack.policy.taskQueues.chains}-${program}`;
+  const environment = {
+    DATABASE_URL: stack.database.url,
+    TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+    TASK_QUEUE: taskQueue,
+    ROOT: stack.root,
+    SCRATCH: join(project.folder, 'scratch'),
+    ANTHROPIC_BASE_URL: stack.model.url,
+    ANTHROPIC_API_KEY: 'test-credential',
+  };
+  const clientOf = (queue: string) =>
+    createSessionChain({
+      pool: stack.database.pool,
+      temporal: stack.temporal,
+      taskQueue: queue,
+      overrides: stack.overrides,
+      policy: { heartbeatTimeoutMs: 3_000, killGraceMs: 1_000 },
+    });
+  return { taskQueue, environment, clientOf, sessionChain: clientOf(taskQueue) };
+}
+
+describe('createWorker', () => {
+  it('runs workers beside each other in one process, on a pool and a connection that stay open', async () => {
+    link(project.folder, '@anthropic-ai/claude-agent-sdk');
+    project.write(
+      'two-workers.js',
+      `import { NativeConnection } from '@temporalio/worker';
+      import pg from 'pg';
+      import { createWorker } from 'session-chain/worker';
+      ${settings}
+      const pool = new pg.Pool({ connectionString: DATABASE_URL });
+      const connection = await NativeConnection.connect({ address: TEMPORAL_ADDRESS });
+      const work = async (taskQueue, more) =>
+        await createWorker({ ...options, pool, temporal: { connection }, taskQueue, log: console, ...more });
+      const first = await work(TASK_QUEUE);
+      const second = await work(TASK_QUEUE + '-2', { definition: { steps: ['build', 'docs'] } });
+      console.log('Both are ready.');
+      process.once('SIGHUP', async () => {
+        first.shutdown();
+        await first.finished;
+        console.log('The first has stopped.');
+      });
+      await second.finished;
+      await first.finished;
+      await pool.query('SELECT 1');
+      await Promise.all([pool.end(), connection.close()]);`,
+    );
+    const { environment, taskQueue, clientOf } = onQueueOf('two');
+    const program = await project.start(['two-workers.js'], environment, 'Both are ready.');
+    const run = async (queue: string, only?: string[]) => {
+      const sessionChain = clientOf(queue);
+      const request = { ...stack.request(), ...(only ? { steps: only } : {}) };
+      const { status, steps } = await sessionChain.wait(await sessionChain.start(request));
+      return [status, ...steps.map(({ step }) => step)];
+    };
+    expect(await Promise.all([run(taskQueue, ['build']), run(`${taskQueue}-2`)])).toEqual([
+      ['completed', 'build'],
+      ['completed', 'build', 'docs'],
+    ]);
+    program.signal('SIGHUP');
+    await until(() => program.output().includes('The first has stopped.'));
+    expect(await run(`${taskQueue}-2`, ['build'])).toEqual(['completed', 'build']);
+    await program.stop();
+  }, 120_000);
+});
+
+describe('sessionChainPlugin', () => {
+  const hostProgram = `
+    import { NativeConnection, Worker, bundleWorkflowCode } from '@temporalio/worker';
+    import pg from 'pg';
+    import { sessionChainPlugin } from 'session-chain/worker';
+    ${settings}
+    const workflowsPath = new URL('host-workflows.js', import.meta.url).pathname;
+    const activities = { greet: async (name) => 'Hello ' + name };
+    const connection = await NativeConnection.connect({ address: TEMPORAL_ADDRESS });
+    const host = { connection, taskQueue: TASK_QUEUE, workflowsPath, activities };
+    const silent = { info() {}, warn() {} };`;
+
+  beforeAll(() => {
+    link(project.folder, '@anthropic-ai/claude-agent-sdk');
+    project.write(
+      'host-workflows.js',
+      `import { proxyActivities } from '@temporalio/workflow';
+      const { greet } = proxyActivities({ startToCloseTimeout: '10 s' });
+      export async function greeting(name) { return await greet(name); }`,
+    );
+  });
+
+  it("runs chains and chats on a host's worker, beside its own workflows, and stops with it", async () => {
+    project.write(
+      'host.js',
+      `${hostProgram}
+      const pool = new pg.Pool({ connectionString: DATABASE_URL });
+      const worker = await Worker.create({ ...host, plugins: [sessionChainPlugin({ ...options, pool })] });
+      await worker.run();
+      await pool.query('SELECT 1');
+      await Promise.all([pool.end(), connection.close()]);
+      console.log('All is closed.');`,
+    );
+    const { environment, taskQueue, sessionChain } = onQueueOf('host');
+    const program = await project.start(['host.js'], environment, 'The worker is ready.');
+    const request = stack.request();
+    const started = await sessionChain.start(request);
+    const greeting: unknown = await stack.temporal.workflow.execute('greeting', {
+      taskQueue,
+      workflowId: `greeting-${taskQueue}`,
+      args: ['host'],
+    });
+    expect(greeting).toBe('Hello host');
+    expect(await sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    const { kind } = await sessionChain.ask({ projectId: request.projectId, text: 'What is next?' });
+    expect(kind).toBe('transition');
+
+    const later = stack.request();
+    const docs = stack.model.holdNext(
+      ({ step, bodyText }) => step === 'docs' && bodyText.includes(later.projectId),
+    );
+    const interrupted = await sessionChain.start(later);
+    await docs.reached;
+    await program.stop();
+    expect(program.output()).toContain('All is closed.');
+    docs.remove();
+
+    // The same chain goes on, on a worker with a bundle that was made beforehand.
+    project.write(
+      'bundled.js',
+      `${hostProgram}
+      const plugin = sessionChainPlugin({ ...options, databaseUrl: DATABASE_URL });
+      const { code } = await bundleWorkflowCode({ workflowsPath, plugins: [plugin] });
+      const { workflowsPath: _, ...rest } = host;
+      const worker = await Worker.create({ ...rest, workflowBundle: { code }, plugins: [plugin] });
+      await worker.run();
+      await connection.close();`,
+    );
+    const bundled = await project.start(['bundled.js'], environment, 'The worker is ready.');
+    expect(await sessionChain.wait(interrupted)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    await bundled.stop();
+  }, 180_000);
+
+  it('fails Worker.create with what is to be mended', async () => {
+    project.write(
+      'refused.js',
+      `${hostProgram}
+      const create = async ({ plugin = {}, ...worker }) => {
+        try {
+          const chains = sessionChainPlugin({ ...options, databaseUrl: DATABASE_URL, log: silent, ...plugin });
+          await Worker.create({ ...host, plugins: [chains], ...worker });
+          return 'created';
+        } catch ({ code, message }) {
+          return code + ': ' + message;
+        }
+      };
+      const { code } = await bundleWorkflowCode({ workflowsPath });
+      const unmigrated = new URL(DATABASE_URL);
+      unmigrated.pathname = '/postgres';
+      const twice = new URL('twice.js', import.meta.url).pathname;
+      const answers = [
+        await create({ plugin: { databaseUrl: 'postgres://127.0.0.1:1/none' } }),
+        await create({ plugin: { databaseUrl: unmigrated.href } }),
+        await create({ plugin: { agentEnvironment: {} } }),
+        await create({ plugin: { limits: { maxAgents: 0 } } }),
+        await create({ plugin: { databaseUrl: undefined } }),
+        await create({ plugin: { definition: { steps: ['nonsense'] } } }),
+        await create({ activities: { ...activities, commit: async () => undefined } }),
+        await create({ dataConverter: { payloadConverterPath: workflowsPath } }),
+        await create({ connection: undefined }),
+        await create({ workflowBundle: { code } }),
+        await create({ workflowsPath: twice }),
+      ];
+      await connection.close().catch(() => undefined);
+      console.log(JSON.stringify(answers));
+      process.exit(0);`,
+    );
+    project.write('twice.js', `export async function chat() { return 'mine'; }`);
+    const { environment } = onQueueOf('refused');
+    const said = (await project.node(['refused.js'], environment)).split('\n').at(-2) ?? '';
+    expect(JSON.parse(said)).toEqual([
+      expect.stringMatching(/^DATABASE_UNAVAILABLE: /),
+      expect.stringMatching(/^MIGRATIONS_BEHIND: /),
+      expect.stringMatching(/^CREDENTIALS_MISSING: /),
+      expect.stringMatching(/^INVALID_INPUT: .*limits\.maxAgents/),
+      expect.stringMatching(/^INVALID_INPUT: .*databaseUrl, pool/),
+      expect.stringMatching(/^INVALID_CONFIG: .*options of the worker.*nonsense/),
+      expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: commit/),
+      expect.stringMatching(/^INVALID_INPUT: .*payloadConverterPath/),
+      expect.stringMatching(/^INVALID_INPUT: .*connection/),
+      expect.stringMatching(/^INVALID_INPUT: .*lacks the workflows/),
+      expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: chat/),
+    ]);
+  }, 120_000);
 });
 
 describe('session-chain init', () => {
@@ -396,9 +598,11 @@ const formatHost: ts.FormatDiagnosticsHost = {
 };
 
 const typedHost = `
+import { NativeConnection, Worker } from '@temporalio/worker';
+import pg from 'pg';
 import { type ChainResult, SessionChainError, createSessionChain } from 'session-chain/client';
 import { type ActivityStepInput, defineChain } from 'session-chain/config';
-import { startWorker } from 'session-chain/worker';
+import { createWorker, optionsFromEnvironment, sessionChainPlugin } from 'session-chain/worker';
 
 const sessionChain = createSessionChain({
   databaseUrl: 'postgres://localhost/app',
@@ -436,5 +640,17 @@ export default defineChain({
 });
 
 export const deployVersion = async (call: ActivityStepInput): Promise<string> => call.key;
-export const worker = startWorker({ environment: process.env });
+export const worker = createWorker({ ...optionsFromEnvironment(process.env), log: console });
+export const onOurs = createWorker({
+  pool: new pg.Pool(),
+  temporal: { connection: await NativeConnection.connect(), namespace: 'builder' },
+  definition: defineChain({ steps: ['build'] }),
+  workspaceRoots: ['/srv'],
+  agentEnvironment: process.env,
+  limits: { maxAgents: 4 },
+});
+const chains = sessionChainPlugin({ databaseUrl: '', workspaceRoots: ['/srv'], agentEnvironment: process.env });
+export const host = Worker.create({ taskQueue: 'shop', workflowsPath: './workflows.js', plugins: [chains] });
+// @ts-expect-error The agents' environment is missing.
+sessionChainPlugin({ databaseUrl: '', workspaceRoots: ['/srv'] });
 `;

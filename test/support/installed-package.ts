@@ -37,6 +37,7 @@ export interface Project {
 
 export interface Program {
   output(): string;
+  signal(signal: NodeJS.Signals): void;
   /** Ends it; rejects when it does not end in order. */
   stop(): Promise<void>;
 }
@@ -129,6 +130,7 @@ async function start(
   });
   return {
     output: () => output,
+    signal: (signal) => void child.kill(signal),
     async stop() {
       child.kill('SIGTERM');
       const [code] = await closed;

@@ -1,0 +1,228 @@
+import type { NativeConnection } from '@temporalio/worker';
+import type pg from 'pg';
+import pino, { type Logger } from 'pino';
+import { z } from 'zod';
+import type { DatabaseOptions } from '../client/connections.js';
+import { type Config, readConfig, required, variables } from '../config/environment.js';
+import type { VersionStatus } from '../contracts/chain.js';
+import { SessionChainError } from '../contracts/failures.js';
+import type { ChainDefinitionInput } from '../definition/definition.js';
+import { definitionFile } from '../definition/load.js';
+import {
+  type HostConnection,
+  type WorkerTemporalAddress,
+  temporalFromEnvironment,
+} from '../temporal/connect-native.js';
+
+/** How much a worker takes on, and how it waits. Every field may be left out. */
+export interface WorkerLimits {
+  /** Agents that run at a time. Default: min(2 x cores, memory / 512 MB). */
+  maxAgents?: number;
+  /** Questions that are answered at a time, beside the agents. Default: 2. */
+  maxChats?: number;
+  /**
+   * Milliseconds between two heartbeats that reach Temporal, and bring its cancellations to the agent; at most a third of
+   * the chains' heartbeat timeout. Default: 10,000.
+   */
+  heartbeatThrottleMs?: number;
+  /** Milliseconds that a stopping worker gives its running steps. Default: 20,000. */
+  shutdownGraceMs?: number;
+  /** Milliseconds after which a folder that no worker has had fails what waits for it. Default: 600,000. */
+  workspaceWaitMs?: number;
+}
+
+/** Where a worker reports: a logger of pino, or anything with these two methods. */
+export interface WorkerLog {
+  info(fields: Record<string, unknown>, message?: string): void;
+  warn(fields: Record<string, unknown>, message?: string): void;
+}
+
+/** What runs chains, wherever it polls: by `createWorker`, or on a worker of the host's by `sessionChainPlugin`. */
+export type ChainWorkerOptions = DatabaseOptions & {
+  /** The chain's steps: what `defineChain` returned, or the path of a file that exports it. Default: the shipped chain. */
+  definition?: ChainDefinitionInput | string;
+  /** The model where the definition names none. Default: Claude Code's own choice. */
+  model?: string;
+  /** Absolute paths of the folders below which workspaces may lie. */
+  workspaceRoots: readonly string[];
+  /**
+   * From which the agents get their environment, such as `process.env`: the model's credentials (ANTHROPIC_API_KEY and its
+   * relatives), PATH, language and proxies. No other variable reaches an agent.
+   */
+  agentEnvironment: Readonly<Record<string, string | undefined>>;
+  /** The claude binary. Default: the one that comes with the agent SDK. */
+  agentPath?: string;
+  /** Private folders of running agents lie below it. Default: `session-chain` in the system's temp folder. */
+  scratchFolder?: string;
+  /** A cache of the Redis protocol for the checkpoint. Default: none; nothing depends on it. */
+  redisUrl?: string;
+  /** What `project_versions.status` becomes; null leaves it alone. Default: `deployed` and `failed`. */
+  versionStatus?: Partial<VersionStatus>;
+  limits?: WorkerLimits;
+  /** Default: JSON lines on stderr. */
+  log?: WorkerLog;
+};
+
+/** What `createWorker` takes. A pool or a connection that the host gives is not closed. */
+export type CreateWorkerOptions = ChainWorkerOptions & {
+  /** The namespace in which the chains run: its address, or a connection of the host's. */
+  temporal: WorkerTemporalAddress | HostConnection;
+  /** The queue of the chains; agents and chats add `-agents` and `-chats`. Default: `session-chain`. */
+  taskQueue?: string;
+};
+
+const defaults = readConfig({});
+const count = (byDefault: number) => z.number().int().min(1).default(byDefault);
+const hasMethod = (value: unknown, name: string) =>
+  typeof value === 'object' &&
+  value !== null &&
+  name in value &&
+  typeof (value as never)[name] === 'function';
+
+const chainShape = {
+  databaseUrl: variables.DATABASE_URL,
+  pool: z.custom<pg.Pool>((value) => hasMethod(value, 'connect'), 'must be a pool of pg').optional(),
+  definition: z
+    .union(
+      [z.string().min(1), z.custom<ChainDefinitionInput>((value) => typeof value === 'object' && value)],
+      {
+        error: 'must be what defineChain returned, or the path of a file',
+      },
+    )
+    .optional(),
+  model: z.string().min(1).optional(),
+  workspaceRoots: z.array(z.string().regex(/^\//, 'must be an absolute path')).min(1, 'must name a folder'),
+  agentEnvironment: z.record(z.string(), z.string().optional()),
+  agentPath: z.string().min(1).optional(),
+  scratchFolder: z.string().min(1).default(defaults.SESSION_CHAIN_SCRATCH_DIR),
+  redisUrl: variables.REDIS_URL,
+  versionStatus: z
+    .strictObject({
+      succeeded: z.string().min(1).nullable().default(defaults.SESSION_CHAIN_STATUS_SUCCEEDED),
+      failed: z.string().min(1).nullable().default(defaults.SESSION_CHAIN_STATUS_FAILED),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      maxAgents: count(defaults.SESSION_CHAIN_MAX_AGENTS),
+      maxChats: count(defaults.SESSION_CHAIN_MAX_CHATS),
+      heartbeatThrottleMs: count(defaults.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS),
+      shutdownGraceMs: count(defaults.SESSION_CHAIN_SHUTDOWN_GRACE_MS),
+      workspaceWaitMs: count(defaults.SESSION_CHAIN_WORKSPACE_WAIT_MS),
+    })
+    .prefault({}),
+  log: z
+    .custom<WorkerLog>(
+      (value) => hasMethod(value, 'info') && hasMethod(value, 'warn'),
+      'must have the methods info and warn',
+    )
+    .optional(),
+};
+const chainSchema = z.strictObject(chainShape);
+const workerSchema = z.strictObject({
+  ...chainShape,
+  temporal: z.union(
+    [
+      z.strictObject({
+        connection: z.custom<NativeConnection>((value) => hasMethod(value, 'withDeadline')),
+        namespace: z.string().min(1).optional(),
+      }),
+      z.strictObject({
+        address: z.string().min(1),
+        namespace: z.string().min(1).optional(),
+        apiKey: z.string().optional(),
+        tls: z.custom<WorkerTemporalAddress['tls']>().optional(),
+        metadata: z.custom<WorkerTemporalAddress['metadata']>().optional(),
+      }),
+    ],
+    { error: 'must be { address, namespace } or { connection, namespace } with a NativeConnection' },
+  ),
+  taskQueue: variables.SESSION_CHAIN_TASK_QUEUE,
+});
+
+/** The options, checked and with their defaults. */
+export type CheckedChainOptions = z.infer<typeof chainSchema>;
+
+/** Throws INVALID_INPUT that names every option that is wrong. */
+export function checkChainOptions(options: ChainWorkerOptions): CheckedChainOptions {
+  return checked(chainSchema, options);
+}
+
+/** Throws INVALID_INPUT that names every option that is wrong. */
+export function checkWorkerOptions(
+  options: CreateWorkerOptions,
+): CheckedChainOptions & Required<Pick<CreateWorkerOptions, 'temporal' | 'taskQueue'>> {
+  return checked(workerSchema, options) as ReturnType<typeof checkWorkerOptions>;
+}
+
+function checked<Schema extends typeof chainSchema | typeof workerSchema>(
+  schema: Schema,
+  options: unknown,
+): z.infer<Schema> {
+  const { success, data, error } = schema.safeParse(options);
+  const problems = (error?.issues ?? []).map(({ path, message }) => [...path, message].join('.'));
+  if (success) {
+    const { pool, databaseUrl } = data;
+    if ((pool === undefined) !== (databaseUrl === undefined)) return data as z.infer<Schema>;
+    problems.push('databaseUrl, pool: one of the two is needed');
+  }
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The options of the worker are not usable: ${problems.join('; ')}.`,
+    'Correct the named options; docs/api.md lists what each one takes.',
+  );
+}
+
+/**
+ * The options that an environment says, by the variables that the command `session-chain worker` reads; the definition is
+ * looked for in the working folder. Throws INVALID_INPUT or INVALID_CONFIG that names the variable.
+ *
+ * @example
+ * const worker = await createWorker({ ...optionsFromEnvironment(process.env), log });
+ * await worker.finished;
+ */
+export function optionsFromEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+): CreateWorkerOptions {
+  const config = readConfig(environment);
+  const definition = definitionFile(config);
+  const roots = config.SESSION_CHAIN_WORKSPACE_ROOTS;
+  return {
+    databaseUrl: required(config.DATABASE_URL, 'DATABASE_URL'),
+    temporal: temporalFromEnvironment(config),
+    taskQueue: config.SESSION_CHAIN_TASK_QUEUE,
+    ...(definition === undefined ? {} : { definition }),
+    ...(config.SESSION_CHAIN_MODEL === undefined ? {} : { model: config.SESSION_CHAIN_MODEL }),
+    workspaceRoots: required(roots.length > 0 ? roots : undefined, 'SESSION_CHAIN_WORKSPACE_ROOTS'),
+    agentEnvironment: config.environment,
+    ...(config.SESSION_CHAIN_AGENT_PATH === undefined ? {} : { agentPath: config.SESSION_CHAIN_AGENT_PATH }),
+    scratchFolder: config.SESSION_CHAIN_SCRATCH_DIR,
+    ...(config.REDIS_URL === undefined ? {} : { redisUrl: config.REDIS_URL }),
+    versionStatus: {
+      succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,
+      failed: config.SESSION_CHAIN_STATUS_FAILED || null,
+    },
+    limits: {
+      maxAgents: config.SESSION_CHAIN_MAX_AGENTS,
+      maxChats: config.SESSION_CHAIN_MAX_CHATS,
+      // A cancellation that does not come through our client reaches an activity with its next heartbeat only.
+      heartbeatThrottleMs: Math.floor(
+        Math.min(config.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS, config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3),
+      ),
+      shutdownGraceMs: config.SESSION_CHAIN_SHUTDOWN_GRACE_MS,
+      workspaceWaitMs: config.SESSION_CHAIN_WORKSPACE_WAIT_MS,
+    },
+    log: createLog(config),
+  };
+}
+
+/** JSON lines on stderr, at SESSION_CHAIN_LOG_LEVEL. */
+export function createLog({
+  SESSION_CHAIN_LOG_LEVEL: level,
+}: Pick<Config, 'SESSION_CHAIN_LOG_LEVEL'>): Logger {
+  return pino(
+    // The SDK's own messages name theirs `error`.
+    { level, serializers: { error: pino.stdSerializers.err } },
+    pino.destination(2),
+  );
+}

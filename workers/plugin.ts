@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BundlerPlugin, Worker, WorkerOptions, WorkerPlugin } from '@temporalio/worker';
+import { findAgentSdk } from '../agent/process/binary.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { taskQueuesOf } from '../temporal/names.js';
+import { type ChainWorkerOptions, checkChainOptions } from './options.js';
+import {
+  convertersCollide,
+  namesCollide,
+  requireChainWorkflows,
+  withChainWorkflows,
+  workflowBundle,
+} from './workflow-bundles.js';
+import type { ChainService, ServiceActivities } from './worker.js';
+
+/** For `plugins` of a worker, and of `bundleWorkflowCode`. */
+export type SessionChainPlugin = Required<Pick<WorkerPlugin, 'configureWorker' | 'runWorker'>> &
+  Required<Pick<BundlerPlugin, 'configureBundler'>> & { readonly name: string };
+
+interface HostedService {
+  service: ChainService;
+  activities: ServiceActivities;
+  /** Starts the workers of agents and chats. */
+  createWorkers(): Promise<Worker[]>;
+}
+
+/**
+ * Runs chains on a worker of the host's. Its queue is that of the chains, and the worker gets their workflows and their short
+ * database activities beside its own; while it runs, two more poll for agents and chats, on its connection, at `<queue>-agents`
+ * and `<queue>-chats`. They stop with it. `Worker.create` throws what a person must mend first, as `createWorker` does.
+ *
+ * The worker needs `connection`. A payload or failure converter of its own is refused (INVALID_INPUT), payload codecs are
+ * taken over; so are workflows named `chain` or `chat`, and activities that are named like those of the chains. A bundle made
+ * beforehand needs the plugin in `bundleWorkflowCode`, too.
+ *
+ * @example
+ * const chains = sessionChainPlugin({
+ *   pool, workspaceRoots: ['/srv/projects'], agentEnvironment: process.env,
+ * });
+ * const worker = await Worker.create({
+ *   connection, taskQueue: 'shop', workflowsPath, activities, plugins: [chains],
+ * });
+ * await worker.run();
+ */
+export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlugin {
+  const checked = checkChainOptions(options);
+  /** By the queue of the host's worker; from its creation until it runs. */
+  const created = new Map<string, HostedService>();
+  /** The queues of our own workers, to which a plugin of the connection comes as well. */
+  const ownQueues = new Set<string>();
+
+  async function open(host: WorkerOptions): Promise<HostedService> {
+    const { connection, namespace = 'default', taskQueue = '', dataConverter } = host;
+    if (!connection) {
+      throw new SessionChainError(
+        'INVALID_INPUT',
+        "The host's worker has no `connection`, which agents and chats share with it.",
+        'Pass the NativeConnection to Worker.create.',
+      );
+    }
+    for (const name of ['payloadConverterPath', 'failureConverterPath'] as const) {
+      if (dataConverter?.[name] !== undefined) throw convertersCollide(name);
+    }
+    findAgentSdk();
+    // Loaded only now, because without the agent SDK it cannot be.
+    const { agentWorkers, openService } = await import('./worker.js');
+    const service = await openService(checked);
+    const temporal = { connection, namespace };
+    const activities = service.activitiesOn(temporal);
+    return {
+      service,
+      activities,
+      createWorkers: async () => {
+        const { chains, chats } = taskQueuesOf(taskQueue);
+        ownQueues.add(chains.agents).add(chats.chats);
+        const more = dataConverter === undefined ? {} : { dataConverter };
+        const workers = await Promise.all(agentWorkers(checked, temporal, taskQueue, activities, more));
+        service.ready({ namespace, taskQueue });
+        return workers;
+      },
+    };
+  }
+
+  return {
+    name: 'session-chain',
+    configureBundler: withChainWorkflows,
+    async configureWorker(host) {
+      const { taskQueue = '', workflowBundle: bundle, workflowsPath } = host;
+      if (ownQueues.has(taskQueue)) return host;
+      if (bundle) requireChainWorkflows(bundle);
+      const hosted = created.get(taskQueue) ?? (await open(host));
+      created.set(taskQueue, hosted);
+      const database: Record<string, unknown> = { ...hosted.activities.database };
+      const theirs = (host.activities ?? {}) as Record<string, unknown>;
+      const twice = Object.keys(database).filter(
+        (name) => (theirs[name] ?? database[name]) !== database[name],
+      );
+      if (twice.length > 0) throw namesCollide('activities', twice);
+      return {
+        ...host,
+        activities: { ...theirs, ...database },
+        ...(bundle || workflowsPath ? {} : { workflowBundle: workflowBundle() }),
+      };
+    },
+    async runWorker(worker, next) {
+      const { taskQueue } = worker.options;
+      const hosted = created.get(taskQueue);
+      if (!hosted) return await next(worker);
+      created.delete(taskQueue);
+      try {
+        const { runTogether } = await import('./worker.js');
+        const own = await hosted.createWorkers();
+        const run = next(worker);
+        const together = runTogether([
+          { worker, run },
+          ...own.map((one) => ({ worker: one, run: one.run() })),
+        ]);
+        void stopWith(worker, run, together.shutdown);
+        await together.finished;
+      } finally {
+        await hosted.service.close();
+      }
+    },
+  };
+}
+
+const lookMs = 100;
+
+/** Tells our workers that the host's one stops, before it has waited for its own activities. */
+async function stopWith(worker: Worker, run: Promise<void>, shutdown: () => void): Promise<void> {
+  let ended = false;
+  const end = () => (ended = true);
+  run.then(end, end);
+  while (!ended && ['INITIALIZED', 'RUNNING'].includes(worker.getState())) await sleep(lookMs);
+  shutdown();
+}
