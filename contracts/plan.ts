@@ -37,6 +37,8 @@ export type StepPlan = AgentStepPlan | ActivityStepPlan;
 
 export interface AgentStepPlan {
   name: StepName;
+  /** What the step is for, in words for Temporal's Web UI; never a caller's text. */
+  purpose?: string;
   kind: AgentStepKind;
   role?: Extract<StepRole, 'build'>;
   /** A failure of the step fails the chain. */
@@ -53,6 +55,8 @@ export interface AgentStepPlan {
 /** A step that is an activity of the host. */
 export interface ActivityStepPlan {
   name: StepName;
+  /** What the step is for, in words for Temporal's Web UI. */
+  purpose?: string;
   kind: 'activity';
   role?: Extract<StepRole, 'deploy'>;
   /** A failure of the step fails the chain. */

@@ -114,7 +114,11 @@ const definitionSchema = z.strictObject({
     .optional(),
 });
 
-const named = { name: text, critical: z.boolean().optional() };
+const named = {
+  name: text,
+  purpose: text.regex(/^.{1,200}$/, 'must be one line of 200 characters at most').optional(),
+  critical: z.boolean().optional(),
+};
 const limits = {
   timeoutMs: durationMs.optional(),
   maxCostUsd: z.number().positive().optional(),

@@ -35,6 +35,8 @@ export type AgentStepDefinition = WorkStep | SubmissionStep | CompactionStep;
 export interface NamedStep {
   /** Also the activity type in Temporal's Web UI, and the source of the step's transition. */
   name: StepName;
+  /** What the step is for, on one line: its first words stand in Temporal's Web UI, and in its histories. */
+  purpose?: string;
   /** A failure of the step fails the chain. */
   critical: boolean;
 }

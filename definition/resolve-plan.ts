@@ -68,10 +68,11 @@ function planned(
   model: string | undefined,
   thresholdTokens: number | undefined,
 ): StepPlan {
-  const { name, critical } = step;
+  const { name, purpose, critical } = step;
   if (step.kind === 'activity') return step;
   return {
     name,
+    ...(purpose === undefined ? {} : { purpose }),
     kind: step.kind,
     critical,
     ...(step.kind === 'work' && step.role ? { role: step.role } : {}),

@@ -10,6 +10,7 @@ const tools = ['Bash', 'Edit', 'Glob', 'Grep', 'NotebookEdit', 'Read', 'Write'];
 const steps: readonly StepDefinition[] = [
   {
     name: 'build',
+    purpose: 'Builds what the instruction asks for',
     kind: 'work',
     role: 'build',
     prompt: buildPrompt,
@@ -21,6 +22,7 @@ const steps: readonly StepDefinition[] = [
   },
   {
     name: 'metadata',
+    purpose: 'Describes the project in a few fields',
     kind: 'submission',
     schema: metadataSchema,
     column: 'ai_metadata',
@@ -38,6 +40,7 @@ const steps: readonly StepDefinition[] = [
   },
   {
     name: 'docs',
+    purpose: 'Brings the documentation up to date',
     kind: 'work',
     writes: ['README.md', 'docs/'],
     prompt: () =>
@@ -54,6 +57,7 @@ const steps: readonly StepDefinition[] = [
   },
   {
     name: 'compact',
+    purpose: 'Replaces the context by a summary',
     kind: 'compaction',
     thresholdTokens: 20_000,
     critical: false,

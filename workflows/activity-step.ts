@@ -10,6 +10,7 @@ import type { ChainActivities } from '../contracts/activities.js';
 import type { BeginActivityInput } from '../contracts/chain.js';
 import { type Failure, failureOfCode } from '../contracts/failures.js';
 import type { ActivityStepInput, ActivityStepPlan } from '../contracts/plan.js';
+import { stepSummary } from './details.js';
 
 type HostActivities = Record<string, (call: ActivityStepInput) => Promise<unknown>>;
 
@@ -49,7 +50,8 @@ export async function callHostActivity(
 
 // Between tries 5 + 10 + 20 … s, and each may stay in the queue for as long as it may run: it ends for sure. It is told of
 // a cancellation, and not waited for, because one without heartbeats would never learn of it.
-function activityOf({ name, activity, taskQueue, maxAttempts, ...timeouts }: ActivityStepPlan) {
+function activityOf(plan: ActivityStepPlan) {
+  const { activity, taskQueue, maxAttempts, ...timeouts } = plan;
   const activities = proxyActivities<HostActivities>({
     taskQueue,
     scheduleToStartTimeout: timeouts.scheduleToStartTimeoutMs,
@@ -57,7 +59,7 @@ function activityOf({ name, activity, taskQueue, maxAttempts, ...timeouts }: Act
     ...(timeouts.heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeout: timeouts.heartbeatTimeoutMs }),
     retry: { initialInterval: '5 s', maximumInterval: '1 min', maximumAttempts: maxAttempts },
     cancellationType: 'TRY_CANCEL',
-    summary: name,
+    summary: stepSummary(plan),
   });
   return activities[activity];
 }

@@ -26,11 +26,12 @@ import { type FailureCode, failureOfCode } from '../contracts/failures.js';
 import { type AgentStepPlan, type StepPlan, payloadVersion } from '../contracts/plan.js';
 import { queries, signals } from '../temporal/names.js';
 import { callHostActivity } from './activity-step.js';
-import { chainDetails } from './details.js';
+import { createChainDetails, statusWords, stepSummary, stoppedStep } from './details.js';
 import { attemptOf, failureOf } from './failures.js';
 import { rejectUnknownPayload, unknownPayload } from './payload-version.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
 import { answerSessionRequests } from './session-requests.js';
+import { taskTime } from './task-time.js';
 
 /** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
 export const chainState = defineQuery<ChainState>(queries.chainState);
@@ -50,9 +51,10 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
   if (input?.version !== payloadVersion) return await rejectUnknownPayload(input);
   let state = initialState(input);
   let ticket: number | null = null;
+  const details = createChainDetails(taskTime);
   const apply = (event: ChainEvent): void => {
     state = reduce(state, event);
-    setCurrentDetails(chainDetails(state));
+    setCurrentDetails(details(state));
   };
   setHandler(chainState, () => state, {
     description: 'The chain so far: head, base session and every step with its ids, cost and time.',
@@ -106,12 +108,18 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
       apply({ type: 'wentBack' });
     }
   }
-  setCurrentDetails(chainDetails(result));
+  setCurrentDetails(details(result));
   await chats.chainEnded();
   if (result.status === 'cancelled') throw new CancelledFailure(cancelled.message);
   if (result.failure) {
     const { code, message, remedy } = result.failure;
-    throw ApplicationFailure.create({ type: code, message: `${message} ${remedy}`, nonRetryable: true });
+    const step = stoppedStep(result);
+    const how = `${statusWords(result)}${step ? ` in ${step.step}` : ''}`;
+    throw ApplicationFailure.create({
+      type: code,
+      message: `${how}: ${message} ${remedy}`,
+      nonRetryable: true,
+    });
   }
   return result;
 }
@@ -237,10 +245,11 @@ function databaseActivities({ policy }: ChainInput): ChainActivities {
 // time limit; the activity's adds room to start, to wait for a former lease, and to commit. `tries` were failed before a wait.
 function agentActivity(
   { policy }: ChainInput,
-  { name, limits }: AgentStepPlan,
+  plan: AgentStepPlan,
   state: ChainState,
   tries: number,
 ): AgentActivities[string] {
+  const { name, limits } = plan;
   const base = baseOf(state);
   const activities = proxyActivities<AgentActivities>({
     taskQueue: policy.taskQueues.agents,
@@ -252,7 +261,7 @@ function agentActivity(
       maximumAttempts: Math.max(1, limits.maxAttempts - tries),
     },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
-    summary: base ? `${name} from ${base.slice(0, 8)}` : `${name} from a fresh session`,
+    summary: `${stepSummary(plan)} · from ${base ? base.slice(0, 8) : 'a fresh session'}`,
   });
   return activities[name] as (input: StepInput) => ReturnType<AgentActivities[string]>;
 }

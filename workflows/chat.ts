@@ -26,9 +26,11 @@ import type {
 import { payloadVersion } from '../contracts/plan.js';
 import { parseAsk, parseSessionAnswer } from '../contracts/question.js';
 import { signals, updates } from '../temporal/names.js';
+import { timeOf } from './details.js';
 import { failureOf } from './failures.js';
 import { unknownPayload } from './payload-version.js';
 import { requestSession } from './session-requests.js';
+import { taskTime } from './task-time.js';
 
 /** Puts a question that the database knows to the project's session, and returns once it is answered or has failed. */
 export const ask = defineUpdate<AskResult, [AskInput]>(updates.ask);
@@ -52,7 +54,9 @@ export async function chat(input: ChatInput): Promise<void> {
 
   const mustContinue = () =>
     endedQuestions >= policy.maxQuestionsPerRun || workflowInfo().continueAsNewSuggested;
-  const showDetails = () => setCurrentDetails(detailsOf(endedQuestions, questions.size, running));
+  let runningSince = taskTime();
+  const showDetails = () =>
+    setCurrentDetails(detailsOf(endedQuestions, questions.size, running, runningSince));
 
   function begin(question: PendingQuestion): Promise<'answered' | 'failed'> {
     const ended = run(question);
@@ -68,6 +72,7 @@ export async function chat(input: ChatInput): Promise<void> {
       ready.push(questionId);
       await condition(() => running === null && ready[0] === questionId && !mustContinue());
       running = questionId;
+      runningSince = taskTime();
       ready.shift();
       showDetails();
       await answer(input, questionId);
@@ -247,9 +252,12 @@ function refusal(code: 'INVALID_INPUT' | 'CHAT_BUSY', message: string): Applicat
   return ApplicationFailure.create({ type: code, message, nonRetryable: true });
 }
 
-function detailsOf(ended: number, pending: number, running: string | null): string {
+function detailsOf(ended: number, pending: number, running: string | null, since: Date): string {
   return [
     `**${pending === 0 ? 'idle' : 'busy'}** · ${pending} pending · ${ended} ended in this run`,
-    ...(running === null ? [] : [`\nThe agent works on question ${running}.`]),
-  ].join('\n');
+    ...(running === null ? [] : [`The agent works on question ${running} since ${timeOf(since)}.`]),
+    ...(pending > 1
+      ? [`Next: the other ${pending - 1}, in the order in which their sessions can be read.`]
+      : []),
+  ].join('  \n');
 }

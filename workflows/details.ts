@@ -1,32 +1,114 @@
 import type { ChainState, StepState } from '../contracts/chain.js';
+import type { StepPlan } from '../contracts/plan.js';
+import { isClosed } from '../contracts/steps.js';
+import { startOf } from '../contracts/text.js';
 import { cacheShare } from '../contracts/usage.js';
 
-/** The chain as markdown, for the details that Temporal's Web UI shows of a running workflow. */
-export function chainDetails(state: ChainState): string {
+/**
+ * The details of a chain, as markdown: what Temporal's Web UI shows of a workflow in a window of some ten lines. First what
+ * matters on call (status, since when, cost, why, what is next), then the steps. `now` is asked when the status changes.
+ */
+export function createChainDetails(now: () => Date): (state: ChainState) => string {
+  let shown = '';
+  let since = '';
+  let waits: { step: string; times: string[] } = { step: '', times: [] };
+  return (state) => {
+    const step = activeStep(state);
+    const phase = [statusWords(state), step?.step, step?.status].join();
+    if (phase !== shown) {
+      [shown, since] = [phase, timeOf(now())];
+      if (step && step.step !== waits.step) waits = { step: step.step, times: [] };
+      if (step?.status === 'waiting') waits.times.push(since);
+    }
+    return chainDetails(state, since, waits.times);
+  };
+}
+
+/** `waits`: when the step that works now began to wait, each time. */
+function chainDetails(state: ChainState, since: string, waits: readonly string[]): string {
+  const lines = [headline(state, since, waits), reasonOf(state), nextOf(state)].filter(
+    (line) => line !== null,
+  );
   return [
-    `**${state.status}** · head ${code(state.head.sessionId)} · base ${code(state.baseSessionId)}`,
-    ...(state.resumedFrom === undefined ? [] : [`\n${state.resumedFrom}`]),
-    ...(state.queue
-      ? [`\n⏳ Position ${state.queue.position} in the queue, behind ${code(state.queue.waitsFor)}.`]
-      : []),
+    lines.join('  \n'),
     '',
-    '| step | status | old session | new session | turns | from the cache | cost |',
-    '|---|---|---|---|---:|---:|---:|',
-    ...state.steps.map(stepRow),
-    ...state.steps.flatMap(({ step, status, reason }) =>
-      status === 'waiting' && reason ? [`\n⏳ ${step}: ${reason}`] : [],
-    ),
+    ...(state.steps.length === 0
+      ? []
+      : [
+          '| step | status | from | to | turns | cached | cost |',
+          '|---|---|---|---|---:|---:|---:|',
+          ...state.steps.map(stepRow),
+          '',
+        ]),
+    [`Head ${shortId(state.head.sessionId)}.`, ...(state.resumedFrom ? [state.resumedFrom] : [])].join(' '),
     ...state.warnings.map((warning) => `\n⚠ ${warning}`),
-    ...(state.failure
-      ? [`\n**${state.failure.code}**: ${state.failure.message} ${state.failure.remedy}`]
-      : []),
   ].join('\n');
 }
 
-function stepRow(step: StepState): string {
-  return `| ${step.step} | ${step.status} | ${code(step.oldSessionId)} | ${code(step.newSessionId)} | ${step.turns} | ${cacheShare(step.usage)} | $${step.costUsd.toFixed(4)} |`;
+function headline(state: ChainState, since: string, [first, ...more]: readonly string[]): string {
+  const step = activeStep(state) ?? stoppedStep(state);
+  const waits =
+    state.status === 'waiting' && more.length > 0 ? ` (wait ${more.length + 1}, the first at ${first})` : '';
+  return `**${statusWords(state)}**${step ? ` in ${step.step}` : ''} since ${since}${waits} · ${costOf(state)}`;
 }
 
-function code(sessionId: string | null): string {
-  return sessionId ? `\`${sessionId}\`` : 'none';
+/** What a person reads for a status: `budget exceeded`. */
+export function statusWords({ status, failure }: Pick<ChainState, 'status' | 'failure'>): string {
+  return failure && !isClosed(status) ? 'closing' : status.replaceAll('_', ' ');
+}
+
+function reasonOf(state: ChainState): string | null {
+  if (state.failure) return `${state.failure.code}: ${state.failure.message}`;
+  if (state.queue)
+    return `Position ${state.queue.position} in the queue, behind \`${state.queue.waitsFor}\`.`;
+  const step = activeStep(state);
+  return step?.status === 'waiting' ? (step.reason ?? null) : null;
+}
+
+function nextOf(state: ChainState): string | null {
+  if (state.failure) return `Next: ${state.failure.remedy}`;
+  if (isClosed(state.status)) return null;
+  if (state.queue) return 'Next: it asks for the project when that chain ends.';
+  if (state.steps.length === 0) return 'Next: it opens on a worker of the chains.';
+  const step = activeStep(state);
+  const pending = state.steps.filter(({ status }) => status === 'pending').map((one) => one.step);
+  const steps = [...(step?.status === 'waiting' ? [`${step.step} again`] : []), ...pending];
+  return `Next: ${[...steps, 'commit of the chain'].join(', ')}.`;
+}
+
+/** Of the steps that have ended; what a failed step spent is known to the database only. */
+function costOf(state: ChainState): string {
+  const cost = `$${state.steps.reduce((sum, { costUsd }) => sum + costUsd, 0).toFixed(4)}`;
+  if (!isClosed(state.status)) return `${cost} so far`;
+  return stoppedStep(state) ? `at least ${cost}` : cost;
+}
+
+function activeStep({ steps }: ChainState): StepState | undefined {
+  return steps.find(({ status }) => status === 'running' || status === 'waiting');
+}
+
+/** The step that ended the chain, or else one that failed on the way. */
+export function stoppedStep({ steps }: Pick<ChainState, 'steps'>): StepState | undefined {
+  return steps.findLast(({ status }) => status === 'failed' || status === 'cancelled');
+}
+
+const summaryLength = 60;
+
+/** What the Web UI shows of a step's activity beside its name: the first words of its purpose, else the name again. */
+export function stepSummary({ name, purpose = name }: Pick<StepPlan, 'name' | 'purpose'>): string {
+  if (purpose.length <= summaryLength) return purpose;
+  return `${startOf(purpose, summaryLength).replace(/\s+\S*$/, '')} …`;
+}
+
+function stepRow(step: StepState): string {
+  return `| ${step.step} | ${step.status} | ${shortId(step.oldSessionId)} | ${shortId(step.newSessionId)} | ${step.turns} | ${cacheShare(step.usage)} | $${step.costUsd.toFixed(4)} |`;
+}
+
+function shortId(sessionId: string | null): string {
+  return sessionId ? `\`${sessionId.slice(0, 8)}\`` : 'none';
+}
+
+/** `2026-11-22 16:20:01 UTC`. */
+export function timeOf(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { defaultPayloadConverter } from '@temporalio/common';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
 
@@ -37,6 +39,25 @@ async function expectGoneOnFrom(projectId: string, partialSessionId: string): Pr
   for (const call of stored) expect(next?.bodyText).toContain(call);
 }
 
+/** In Temporal's Web UI: the failure, the current details, and the summary of the step. */
+async function expectToldApart(stopped: ChainResult): Promise<void> {
+  const handle = stack.temporal.workflow.getHandle(chainWorkflowId(stopped));
+  await expect(handle.result()).rejects.toMatchObject({
+    cause: { type: 'BUDGET_EXCEEDED', message: expect.stringMatching(/^budget exceeded in build: /) },
+  });
+  const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+  expect(currentDetails).toMatch(
+    /^\*\*budget exceeded\*\* in build since 20[\d-]{8} [\d:]{8} UTC · at least \$\d\.\d{4} {2}\nBUDGET_EXCEEDED: .+ {2}\nNext: /,
+  );
+  const { events } = await handle.fetchHistory();
+  const step = events?.find(
+    (event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'build',
+  );
+  expect(defaultPayloadConverter.fromPayload(step?.userMetadata?.summary ?? {})).toBe(
+    'Builds what the instruction asks for · from a fresh session',
+  );
+}
+
 // A cost limit stops the agent between a turn and the tool that it calls: the model has to call that one again.
 describe.each([
   ['cost of the chain', { budget: { maxCostUsd: 0.004 } }, { budget: { maxCostUsd: 5 } }, turnsOfBuild + 1],
@@ -60,6 +81,7 @@ describe.each([
       head: { sessionId: null },
       steps: [{ status: 'failed', attempts: 1 }],
     });
+    await expectToldApart(stopped);
     // What was spent is shown although the step came to nothing.
     expect(stopped.steps[0]?.turns).toBeGreaterThan(0);
     expect(stopped.steps[0]?.costUsd).toBeGreaterThan(0);

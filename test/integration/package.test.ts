@@ -2,6 +2,8 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Client } from '@temporalio/client';
+import type { Payload } from '@temporalio/common';
 import { publint } from 'publint';
 import ts from 'typescript';
 import { parse } from 'yaml';
@@ -317,15 +319,15 @@ function onQueueOf(program: string) {
     ANTHROPIC_BASE_URL: stack.model.url,
     ANTHROPIC_API_KEY: 'test-credential',
   };
-  const clientOf = (queue: string) =>
+  const clientOf = (queue: string, temporal = stack.temporal) =>
     createSessionChain({
       pool: stack.database.pool,
-      temporal: stack.temporal,
+      temporal,
       taskQueue: queue,
       overrides: stack.overrides,
       policy: { heartbeatTimeoutMs: 3_000, killGraceMs: 1_000 },
     });
-  return { taskQueue, environment, clientOf, sessionChain: clientOf(taskQueue) };
+  return { taskQueue, environment, clientOf };
 }
 
 describe('createWorker', () => {
@@ -382,7 +384,9 @@ describe('sessionChainPlugin', () => {
     const workflowsPath = new URL('host-workflows.js', import.meta.url).pathname;
     const activities = { greet: async (name) => 'Hello ' + name };
     const connection = await NativeConnection.connect({ address: TEMPORAL_ADDRESS });
-    const host = { connection, taskQueue: TASK_QUEUE, workflowsPath, activities };
+    const flip = async (payloads) => payloads.map((one) => ({ ...one, data: one.data?.map((byte) => byte ^ 255) }));
+    const dataConverter = { payloadCodecs: [{ encode: flip, decode: flip }] };
+    const host = { connection, taskQueue: TASK_QUEUE, workflowsPath, activities, dataConverter };
     const silent = { info() {}, warn() {} };`;
 
   beforeAll(() => {
@@ -406,11 +410,18 @@ describe('sessionChainPlugin', () => {
       await Promise.all([pool.end(), connection.close()]);
       console.log('All is closed.');`,
     );
-    const { environment, taskQueue, sessionChain } = onQueueOf('host');
+    const { environment, taskQueue, clientOf } = onQueueOf('host');
+    const flip = async (payloads: Payload[]) =>
+      payloads.map((one) => ({ ...one, data: one.data?.map((byte) => byte ^ 255) ?? null }));
+    const temporal = new Client({
+      connection: stack.temporal.connection,
+      dataConverter: { payloadCodecs: [{ encode: flip, decode: flip }] },
+    });
+    const sessionChain = clientOf(taskQueue, temporal);
     const program = await project.start(['host.js'], environment, 'The worker is ready.');
     const request = stack.request();
     const started = await sessionChain.start(request);
-    const greeting: unknown = await stack.temporal.workflow.execute('greeting', {
+    const greeting: unknown = await temporal.workflow.execute('greeting', {
       taskQueue,
       workflowId: `greeting-${taskQueue}`,
       args: ['host'],
@@ -430,16 +441,17 @@ describe('sessionChainPlugin', () => {
     expect(program.output()).toContain('All is closed.');
     docs.remove();
 
-    // The same chain goes on, on a worker with a bundle that was made beforehand.
+    // The same chain goes on, on a worker with a bundle that was made beforehand, and the plugin of its connection.
     project.write(
       'bundled.js',
       `${hostProgram}
       const plugin = sessionChainPlugin({ ...options, databaseUrl: DATABASE_URL });
       const { code } = await bundleWorkflowCode({ workflowsPath, plugins: [plugin] });
       const { workflowsPath: _, ...rest } = host;
-      const worker = await Worker.create({ ...rest, workflowBundle: { code }, plugins: [plugin] });
+      const plugged = await NativeConnection.connect({ address: TEMPORAL_ADDRESS, plugins: [plugin] });
+      const worker = await Worker.create({ ...rest, connection: plugged, workflowBundle: { code } });
       await worker.run();
-      await connection.close();`,
+      await Promise.all([plugged.close(), connection.close()]);`,
     );
     const bundled = await project.start(['bundled.js'], environment, 'The worker is ready.');
     expect(await sessionChain.wait(interrupted)).toMatchObject({ status: 'completed', head: { seq: 4 } });
@@ -472,6 +484,7 @@ describe('sessionChainPlugin', () => {
         await create({ plugin: { definition: { steps: ['nonsense'] } } }),
         await create({ activities: { ...activities, commit: async () => undefined } }),
         await create({ dataConverter: { payloadConverterPath: workflowsPath } }),
+        await create({ dataConverter: { failureConverterPath: workflowsPath } }),
         await create({ connection: undefined }),
         await create({ workflowBundle: { code } }),
         await create({ workflowsPath: twice }),
@@ -492,6 +505,7 @@ describe('sessionChainPlugin', () => {
       expect.stringMatching(/^INVALID_CONFIG: .*options of the worker.*nonsense/),
       expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: commit/),
       expect.stringMatching(/^INVALID_INPUT: .*payloadConverterPath/),
+      expect.stringMatching(/^INVALID_INPUT: .*failureConverterPath/),
       expect.stringMatching(/^INVALID_INPUT: .*connection/),
       expect.stringMatching(/^INVALID_INPUT: .*lacks the workflows/),
       expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: chat/),

@@ -410,6 +410,11 @@ describe('a definition is refused, with file, step and reason, that', () => {
 
   it.each<[string, string, RegExp]>([
     ['is no object', `'build'`, /^the default export: .*expected object/],
+    [
+      'has a purpose of two lines',
+      `{ steps: [{ name: 'docs', purpose: 'Writes\\ndocs' }] }`,
+      /^steps\.docs\.purpose: must be one line of 200 characters at most\.$/,
+    ],
     ['has an unknown field', `{ modle: 'x' }`, /^modle: unknown field\.$/],
     [
       'has settings of the workspace count',

@@ -51,18 +51,22 @@ describe('the plan of a chain', () => {
       budget: {},
       steps: [
         {
+          purpose: 'Builds what the instruction asks for',
           ...{ name: 'build', kind: 'work', role: 'build', critical: true, model: 'default', digest },
           limits: { timeoutMs: 60 * minutes, maxTurns: 200, maxAttempts: 5 },
         },
         {
+          purpose: 'Describes the project in a few fields',
           ...{ name: 'metadata', kind: 'submission', critical: false, model: 'default', digest },
           limits: { timeoutMs: 15 * minutes, maxTurns: 50, maxAttempts: 5 },
         },
         {
+          purpose: 'Brings the documentation up to date',
           ...{ name: 'docs', kind: 'work', critical: false, model: 'default', digest },
           limits: { timeoutMs: 15 * minutes, maxTurns: 50, maxAttempts: 5 },
         },
         {
+          purpose: 'Replaces the context by a summary',
           ...{ name: 'compact', kind: 'compaction', critical: false, model: 'default', digest },
           limits: { timeoutMs: 15 * minutes, maxTurns: 50, maxAttempts: 5 },
           thresholdTokens: 20_000,
