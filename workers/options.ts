@@ -164,7 +164,7 @@ function checked<Schema extends typeof chainSchema | typeof workerSchema>(
   if (success) {
     const { pool, databaseUrl } = data;
     if ((pool === undefined) !== (databaseUrl === undefined)) return data as z.infer<Schema>;
-    problems.push('databaseUrl, pool: one of the two is needed');
+    problems.push('databaseUrl, pool: give one of the two');
   }
   throw new SessionChainError(
     'INVALID_INPUT',

@@ -1,0 +1,88 @@
+import { describe, expect, it } from '@jest/globals';
+import {
+  type CreateWorkerOptions,
+  checkWorkerOptions,
+  optionsFromEnvironment,
+} from '../../workers/options.js';
+
+const least = {
+  databaseUrl: 'postgres://localhost/app',
+  temporal: { address: 'localhost:7233' },
+  workspaceRoots: ['/srv'],
+  agentEnvironment: {},
+};
+const pool = { connect: async () => undefined };
+const checked = (options: object) => checkWorkerOptions(options as CreateWorkerOptions);
+
+describe('the options of a worker', () => {
+  it.each<[string, object, string]>([
+    ['no database', { databaseUrl: undefined }, 'databaseUrl, pool: give one of the two'],
+    ['two databases', { pool }, 'databaseUrl, pool: give one of the two'],
+    ['another database', { databaseUrl: 'mysql://localhost/app' }, 'databaseUrl.'],
+    ['what is no pool', { databaseUrl: undefined, pool: {} }, 'pool.must be a pool of pg'],
+    ['no Temporal', { temporal: undefined }, 'temporal.must be { address, namespace } or { connection'],
+    ['what is no connection', { temporal: { connection: {} } }, 'temporal.'],
+    ['no roots', { workspaceRoots: [] }, 'workspaceRoots.must name a folder'],
+    [
+      'a relative root',
+      { workspaceRoots: ['/srv', 'projects'] },
+      'workspaceRoots.1.must be an absolute path',
+    ],
+    ['no environment of the agents', { agentEnvironment: undefined }, 'agentEnvironment.'],
+    ['no agents', { limits: { maxAgents: 0 } }, 'limits.maxAgents.'],
+    ['half an agent', { limits: { maxAgents: 1.5 } }, 'limits.maxAgents.'],
+    ['agents as text', { limits: { maxAgents: '4' } }, 'limits.maxAgents.'],
+    ['an unknown limit', { limits: { maxAgent: 4 } }, 'limits.Unrecognized key: "maxAgent"'],
+    ['an unknown option', { workspaceRoot: '/srv' }, 'Unrecognized key: "workspaceRoot"'],
+    ['half a log', { log: { info: () => undefined } }, 'log.must have the methods info and warn'],
+    ['no definition', { definition: null }, 'definition.must be what defineChain returned'],
+    ['a queue with a space', { taskQueue: 'a queue' }, 'taskQueue.'],
+  ])('with %s are refused by name', (_what, change, said) => {
+    expect(() => checked({ ...least, ...change })).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT', message: expect.stringContaining(said) }),
+    );
+  });
+
+  it('name all that is wrong at once', () => {
+    expect(() => checked({ ...least, workspaceRoots: [], limits: { maxChats: 0 } })).toThrow(
+      /workspaceRoots\..*; limits\.maxChats\./,
+    );
+  });
+
+  it('have the defaults of the environment', () => {
+    const environment = { DATABASE_URL: least.databaseUrl, SESSION_CHAIN_WORKSPACE_ROOTS: '/srv' };
+    const {
+      log: _,
+      agentEnvironment,
+      ...fromEnvironment
+    } = optionsFromEnvironment({
+      ...environment,
+      TEMPORAL_ADDRESS: 'localhost:7233',
+    });
+    const { agentEnvironment: __, ...byDefault } = checked(least);
+    expect(fromEnvironment).toEqual({
+      ...byDefault,
+      temporal: { ...fromEnvironment.temporal, address: 'localhost:7233' },
+    });
+    expect(agentEnvironment).toMatchObject(environment);
+    expect(checked({ ...fromEnvironment, agentEnvironment })).toMatchObject(byDefault);
+  });
+
+  it('of an environment keep what is set there, and a heartbeat under a third of its timeout', () => {
+    const options = optionsFromEnvironment({
+      DATABASE_URL: least.databaseUrl,
+      SESSION_CHAIN_WORKSPACE_ROOTS: '/srv:/mnt',
+      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '100',
+      SESSION_CHAIN_STATUS_FAILED: '',
+      SESSION_CHAIN_MAX_AGENTS: '3',
+      TEMPORAL_NAMESPACE: 'builder',
+      TEMPORAL_API_KEY: 'key',
+    });
+    expect(checked(options)).toMatchObject({
+      workspaceRoots: ['/srv', '/mnt'],
+      limits: { maxAgents: 3, heartbeatThrottleMs: 33 },
+      versionStatus: { succeeded: 'deployed', failed: null },
+      temporal: { namespace: 'builder', apiKey: 'key' },
+    });
+  });
+});
