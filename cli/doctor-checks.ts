@@ -2,7 +2,8 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type { Client } from '@temporalio/client';
-import { describeAgentBinary } from '../agent/process/binary.js';
+import { describeAgentBinary, installedSdk } from '../agent/process/binary.js';
+import { differenceFromTested } from '../agent/process/tested.js';
 import { probeContainment } from '../agent/process/process.js';
 import { missingSearchAttributes, registerCommand } from '../temporal/attributes.js';
 import { loadChainDefinition } from '../definition/load.js';
@@ -51,7 +52,14 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
   node: async () => nodeVersion(process.versions.node),
   agent: async ({ SESSION_CHAIN_AGENT_PATH }) => {
     const { path, version } = await describeAgentBinary(SESSION_CHAIN_AGENT_PATH);
-    return ok(`Claude Code ${version} at ${path}`);
+    const difference = differenceFromTested({ claudeCode: version, sdk: installedSdk().version });
+    return difference === null
+      ? ok(`Claude Code ${version} at ${path}`)
+      : {
+          status: 'warn',
+          message: `${difference}, at ${path}`,
+          remedy: 'Run: session-chain doctor --probe-agent; it says what differs in what chains rely on.',
+        };
   },
   containment,
   credentials: async (config) => credentials(config),

@@ -3,7 +3,7 @@ import { constants, readFileSync } from 'node:fs';
 import { access, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { SessionChainError } from '../../contracts/failures.js';
 import { startOf } from '../../contracts/text.js';
@@ -63,6 +63,12 @@ export function findAgentSdk(): string {
       { cause },
     );
   }
+}
+
+/** The agent SDK that is installed, by its own package.json. Throws AGENT_NOT_FOUND. */
+export function installedSdk(): { version: string } {
+  const manifest = join(dirname(findAgentSdk()), 'package.json');
+  return JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
 }
 
 function packagedBinary(): string {

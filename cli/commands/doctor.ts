@@ -1,6 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
 import { SessionChainError } from '../../contracts/failures.js';
+import { startOf } from '../../contracts/text.js';
+import { type AgentProbe } from '../../agent/probe/probe.js';
 import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { formatStatus } from '../format.js';
@@ -9,6 +11,7 @@ import { type OutputFormat, mayColour, outputOption, print } from '../output.js'
 interface DoctorOptions {
   only: readonly CheckName[];
   strict?: boolean;
+  probeAgent?: boolean;
   output: OutputFormat;
 }
 
@@ -24,23 +27,35 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
         .default(checkNames, 'all but worker-here'),
     )
     .option('--strict', 'let a warning count as a problem, too')
+    .option(
+      '--probe-agent',
+      'also let Claude Code play a short chain against a loopback model, and check what chains rely on; takes up to a minute',
+    )
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExample:\n  session-chain doctor\n  session-chain doctor --only worker --strict\n',
+      '\nExample:\n  session-chain doctor\n  session-chain doctor --only worker --strict\n' +
+        '  session-chain doctor --only agent --probe-agent\n',
     )
-    .action(async ({ only, strict = false, output }: DoctorOptions) => {
+    .action(async ({ only, strict = false, probeAgent = false, output }: DoctorOptions) => {
       const config = readConfig(processEnvironment());
+      const names = probeAgent && !only.includes('agent') ? (['agent', ...only] as const) : only;
       const findings = await Promise.all(
-        only.map(async (name) => ({ check: name, ...(await examine(name, config)) })),
+        names.map(async (name) => ({ check: name, ...(await examine(name, config)) })),
       );
+      const isThere = findings.some(({ check, status }) => check === 'agent' && status !== 'fail');
+      const probe = probeAgent && isThere ? await probed(config) : null;
+      const colour = mayColour(process.stdout);
       print(
         output,
-        { checks: findings },
-        findings.map((finding) => lines(finding, findings, mayColour(process.stdout))).join('\n'),
+        { checks: findings, ...(probe ? { agentProbe: probe } : {}) },
+        [
+          ...findings.map((finding) => lines(finding, findings, colour)),
+          ...(probe ? ['', probeLines(probe, colour)] : []),
+        ].join('\n'),
       );
-      const bad = (status: Finding['status']) => status === 'fail' || (strict && status === 'warn');
-      if (findings.some(({ status }) => bad(status))) exitWith(exitCodes.setUp);
+      const bad = ({ status }: Pick<Finding, 'status'>) => status === 'fail' || (strict && status === 'warn');
+      if (findings.some(bad) || probe?.facts.some(bad)) exitWith(exitCodes.setUp);
     });
 }
 
@@ -67,6 +82,34 @@ async function examine(name: CheckName, config: Config): Promise<Finding> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+async function probed(config: Config): Promise<AgentProbe> {
+  // Loaded for this option only, and with it the agent SDK.
+  const { probeAgent } = await import('../../agent/probe/probe.js');
+  const {
+    SESSION_CHAIN_AGENT_PATH: binaryPath,
+    SESSION_CHAIN_SCRATCH_DIR: scratchRoot,
+    environment,
+  } = config;
+  return await probeAgent({
+    ...(binaryPath === undefined ? {} : { binaryPath }),
+    ...{ scratchRoot, path: environment['PATH'] ?? '' },
+  });
+}
+
+function probeLines({ claudeCode, sdk, path, facts }: AgentProbe, colour: boolean): string {
+  const held = facts.filter(({ status }) => status === 'ok').length;
+  const indent = ' '.repeat(26);
+  return [
+    `Claude Code ${claudeCode} at ${path}, Agent SDK ${sdk}: ${held} of ${facts.length} facts that chains rely on hold.`,
+    ...facts.map(({ name, status, expected, seen, breaks }) =>
+      [
+        `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${name.padEnd(18)}  ${expected}`,
+        ...(seen === null ? [] : [`${indent}Seen: ${startOf(seen, 1_000)}`, `${indent}${breaks}`]),
+      ].join('\n'),
+    ),
+  ].join('\n');
 }
 
 type NamedFinding = Finding & { check: CheckName };

@@ -42,7 +42,7 @@ import {
   type ModelReply,
   type ModelRequest,
   type ScriptedModel,
-} from '../support/scripted-model.js';
+} from '../../agent/probe/scripted-model.js';
 import { transpileRooms } from '../support/transpile.js';
 
 /** The real Claude Code binary on a model that plays what each case needs. */

@@ -42,7 +42,7 @@ import {
   type ScriptedModel,
   startScriptedModel,
   toolResults,
-} from '../support/scripted-model.js';
+} from '../../agent/probe/scripted-model.js';
 
 /** The real Claude Code binary with the tools, servers, settings and schemas of a definition of the host's own. */
 

@@ -36,7 +36,7 @@ import { begin, newKey, openNew, register, runStep } from '../support/chains.js'
 import { startWorkerProcess } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { uuidHost } from '../support/host-schemas.js';
-import { type ScriptedModel, startScriptedModel } from '../support/scripted-model.js';
+import { type ScriptedModel, startScriptedModel } from '../../agent/probe/scripted-model.js';
 
 /** Sessions that a plain Claude Code wrote on its disk, taken over, and given back to one. */
 

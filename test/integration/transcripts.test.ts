@@ -14,7 +14,7 @@ import {
   transcriptBytes,
 } from '../../storage/transcripts/store.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { startScriptedModel, toolResults } from '../support/scripted-model.js';
+import { startScriptedModel, toolResults } from '../../agent/probe/scripted-model.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
 let database: TestDatabase;

@@ -2,9 +2,9 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from 'node:net';
 
 /**
- * A loopback server that speaks the streaming Messages API and answers exactly what a test tells it to. The offline
- * model plays a plausible app builder; this one plays whatever a case needs: one certain tool call, an API error, a
- * reply that never ends.
+ * A loopback server that speaks the streaming Messages API and answers exactly what it is told to: one certain tool call,
+ * an API error, a reply that never ends. The probe of an agent asks it, and tests do; the offline model of `npm start`
+ * plays a plausible app builder instead.
  */
 export interface ModelReply {
   text?: string;
@@ -18,12 +18,14 @@ export interface ModelReply {
   hang?: boolean;
   inputTokens?: number;
   outputTokens?: number;
+  cacheReadTokens?: number;
+  cacheWriteTokens?: number;
 }
 
 export interface ModelRequest {
   headers: IncomingHttpHeaders;
   system: unknown;
-  tools: { name: string }[];
+  tools: { name: string; defer_loading?: boolean }[];
   messages: { role: string; content: unknown }[];
   maxTokens: number;
   model: string;
@@ -48,7 +50,7 @@ export async function startScriptedModel(
   async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
-    if (incoming.method !== 'POST' || !incoming.url?.startsWith('/v1/messages')) {
+    if (incoming.method !== 'POST' || !/^\/v1\/messages(\?|$)/.test(incoming.url ?? '')) {
       outgoing.writeHead(404).end('{}');
       return;
     }
@@ -117,10 +119,12 @@ function* events(
   const id = `msg_${process.pid}_${Date.now().toString(36)}_${index}`;
   const inputTokens = turn.inputTokens ?? 1000;
   const outputTokens = turn.outputTokens ?? 50;
+  const written = turn.cacheWriteTokens ?? 0;
   const usage = {
     input_tokens: inputTokens,
-    cache_creation_input_tokens: 0,
-    cache_read_input_tokens: 0,
+    cache_creation_input_tokens: written,
+    cache_read_input_tokens: turn.cacheReadTokens ?? 0,
+    cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: written },
     output_tokens: 1,
   };
   yield {
