@@ -16,6 +16,7 @@ import {
   submittedValues,
 } from '../storage/operations/operations.js';
 import { contextTokens } from '../storage/transcripts/store.js';
+import { keepAgentVersion } from './agent-version.js';
 import { type DoneOperation, perform } from './attempt.js';
 import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
@@ -48,6 +49,8 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     // What is committed needs no folder any more.
     if ('trouble' in found && !(await isCommitted()))
       return await waitForFolder(deps, input, wanted, found.trouble);
+    const version = await keepAgentVersion(deps, input, chain, isCommitted);
+    if (version.outcome === 'waiting') return version;
     const workspace = 'trouble' in found ? chain.workspace : found.path;
     const asked = await promptFor(deps.definition, definition, {
       ...{ projectId, versionId, buildId, mode, workspace },
@@ -94,7 +97,13 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       stored: (result) => result,
       replaced: async () => ('trouble' in found ? null : await found.replaced()),
       commit: (done) =>
-        commitStep(deps, input, chain, done, 'column' in definition ? definition.column : undefined),
+        commitStep(
+          deps,
+          input,
+          chain,
+          { ...done, warnings: [...version.warnings, ...done.warnings] },
+          'column' in definition ? definition.column : undefined,
+        ),
       waits: async (failure, attempt) => {
         const { initial, max } = input.waitMs;
         const waitMs =

@@ -4,7 +4,13 @@ import { Context } from '@temporalio/activity';
 import { SessionChainError, toSessionChainError } from '../contracts/failures.js';
 import type { ChainId, ProjectId } from '../contracts/ids.js';
 import { type SeenFolder, bindWorkspace } from '../storage/workspaces/workspaces.js';
-import { endSearch, noteLook, othersAtWork } from '../storage/workspaces/searches.js';
+import {
+  type Search,
+  type Trouble,
+  endSearch,
+  noteLook,
+  othersAtWork,
+} from '../storage/workspaces/searches.js';
 import { markerFile, readFolder, writeMarker } from '../workspace/marker.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import type { ActivityDependencies } from './dependencies.js';
@@ -157,29 +163,47 @@ async function lookForAnother(
 /** So many looks there are at least: a fleet that starts again may bring the worker that has the folder last. */
 const minLooks = 10;
 
+export interface Look {
+  search: string;
+  /** Why this worker leaves the operation to others. */
+  trouble: Trouble;
+}
+
+/** Notes that this worker left an operation to others, and says when to look again and whether that has gone on for the whole time. */
+export async function lookAgain(
+  { pool, workspaceWaitMs }: Pick<Deps, 'pool' | 'workspaceWaitMs'>,
+  { search, trouble }: Look,
+): Promise<Search & { waitMs: number; isOverdue: boolean }> {
+  const forgetAfterMs = Math.max(workspaceWaitMs, 60_000);
+  const found = await noteLook(pool, { search, worker: workerName(), trouble, forgetAfterMs });
+  const { looks, searchedMs } = found;
+  return {
+    ...found,
+    // Ever longer, so that a worker that cannot do it is not busy with it; not so long that another one stands idle.
+    waitMs: Math.ceil(Math.min(1_000 * 2 ** (looks - 1), Math.max(workspaceWaitMs / 40, searchedMs / 10))),
+    isOverdue: looks >= minLooks && searchedMs >= workspaceWaitMs,
+  };
+}
+
 /**
  * Leaves an operation to a worker that has the project's folder: notes what this one found, and says when to look again.
  * Throws what stood in the way once no worker has had it for the whole time; one that is at work elsewhere and has not
  * looked may have it.
  */
 export async function waitForWorkspace(
-  { pool, workspaceRoots, workspaceWaitMs, log }: Deps,
+  deps: Deps,
   { projectId, path, search }: WorkspaceRequest,
   trouble: SessionChainError,
 ): Promise<number> {
+  const { pool, workspaceRoots, log } = deps;
   const { code, message } = trouble;
   log.warn({ projectId, code, search }, message);
-  const worker = workerName();
   const said = `${message} Its roots: ${workspaceRoots.join(', ')}.`;
-  const { looks, searchedMs, workers } = await noteLook(pool, {
-    ...{ search, worker, trouble: { code, message: said } },
-    forgetAfterMs: Math.max(workspaceWaitMs, 60_000),
+  const { looks, searchedMs, workers, waitMs, isOverdue } = await lookAgain(deps, {
+    search,
+    trouble: { code, message: said },
   });
-  const isOverdue = looks >= minLooks && searchedMs >= workspaceWaitMs;
-  if (!isOverdue || (await othersAtWork(pool, Object.keys(workers)))) {
-    // Ever longer, so that a worker that cannot do it is not busy with it; not so long that another one stands idle.
-    return Math.ceil(Math.min(1_000 * 2 ** (looks - 1), Math.max(workspaceWaitMs / 40, searchedMs / 10)));
-  }
+  if (!isOverdue || (await othersAtWork(pool, Object.keys(workers)))) return waitMs;
   await endSearch(pool, search);
   const all = Object.entries(workers);
   const changed = all.some(([, one]) => one.code === 'WORKSPACE_CHANGED');

@@ -1,7 +1,7 @@
 import { query, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import { readableClaudeMd } from './claude-md.js';
-import { findAgentBinary } from './process/binary.js';
+import { findAgentBinary, versionReader } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
 import { probeContainment, type AgentExit, type AgentProcess, type Containment } from './process/process.js';
@@ -43,6 +43,8 @@ export interface Agent {
   run(request: AgentRequest, context: RunContext): Promise<AgentResult>;
   /** Ends what dead workers left behind; a worker calls it when it starts, and the first run does otherwise. */
   recover(): Promise<void>;
+  /** Of the Claude Code that the next run starts; null where it cannot be told. */
+  version(): Promise<string | null>;
 }
 
 const defaultKillGraceMs = 5000;
@@ -102,6 +104,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
     async recover() {
       await prepareOnce();
     },
+    version: versionReader(dependencies.binaryPath),
   };
 }
 

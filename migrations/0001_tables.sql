@@ -302,8 +302,8 @@ CREATE TABLE session_chain.workspace_searches (
   since timestamptz NOT NULL DEFAULT clock_timestamp(),
   looked_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE session_chain.workspace_searches IS 'One row per operation whose folder no worker has had so far; gone once one has it';
-COMMENT ON COLUMN session_chain.workspace_searches.operation IS 'chain:<id>:<ticket>, or chat:<question_id>';
+COMMENT ON TABLE session_chain.workspace_searches IS 'One row per operation whose folder, or version of Claude Code, no worker has had so far; gone once one has it';
+COMMENT ON COLUMN session_chain.workspace_searches.operation IS 'chain:<id>:<ticket> or chat:<question_id> for a folder, agent:<id>:<ticket> for a version of Claude Code';
 COMMENT ON COLUMN session_chain.workspace_searches.workers IS 'Which workers looked, and what each said last: {worker: {code, message}}';
 
 -- Sessions and their transcripts. An entry is stored once per project, however many forks repeat it; a batch is one

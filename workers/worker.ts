@@ -8,8 +8,9 @@ import {
   createChatReadActivities,
 } from '../activities/create-activities.js';
 import { createAgent } from '../agent/agent.js';
-import { findAgentBinary } from '../agent/process/binary.js';
+import { findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { requireCredentials } from '../agent/process/environment.js';
+import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
@@ -133,6 +134,14 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     await ownPool?.end();
     throw error;
   }
+  const claudeCode = (await agent.version()) ?? 'of unknown version';
+  const difference = differenceFromTested({ claudeCode, sdk: installedSdk().version });
+  if (difference !== null) {
+    log.warn(
+      { event: 'agent.untested', claudeCode },
+      `${difference}: run session-chain doctor --probe-agent, which says what differs in what chains rely on.`,
+    );
+  }
   const checkpoint = createCheckpoint(options.redisUrl ?? null, { log: warn });
   const stopRequests = createStopRequests(pool, warn);
   return {
@@ -157,6 +166,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
           ...fields,
           maxAgents: limits.maxAgents,
           maxChats: limits.maxChats,
+          claudeCode,
           definition: definition.file ?? 'shipped',
           steps: Object.fromEntries(
             definition.steps

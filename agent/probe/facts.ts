@@ -186,7 +186,7 @@ const facts: readonly FactDefinition[] = [
     breaks: 'The next step does not know what the last one did.',
     look: ({ build, submission, interrupted, goesOn }) =>
       said([
-        ...notRepeated('submission', build, submission),
+        ...(isDeepStrictEqual(...forms(boundary(build, submission))) ? [] : ['submission: other messages']),
         // The request that hung was answered by nothing, and its tool result stands in the history.
         ...(JSON.stringify(goesOn.requests[0]?.messages ?? []).includes('kept-by-the-store')
           ? []
@@ -197,7 +197,8 @@ const facts: readonly FactDefinition[] = [
   {
     name: 'cache-prefix',
     severity: 'warn',
-    expected: 'model, tools and system prompt are the same in every step',
+    expected:
+      'model, tools, system prompt and the messages before it are the same in the next step, byte by byte',
     breaks: 'The prompt cache is lost: every step pays for the whole context.',
     look: ({ build, submission, compaction, interrupted, goesOn }) => {
       const [first, ...others] = Object.entries({
@@ -210,14 +211,16 @@ const facts: readonly FactDefinition[] = [
         requests.map((request) => ({ name, ...withoutBreakpoints(request) })),
       );
       if (!first) return 'no request was made';
+      const [before, after] = boundary(build, submission);
       return said([
         ...new Set(
           others.flatMap((other) =>
             (['model', 'tools', 'system'] as const)
-              .filter((part) => !isDeepStrictEqual(other[part], first[part]))
+              .filter((part) => JSON.stringify(other[part]) !== JSON.stringify(first[part]))
               .map((part) => `${other.name}: other ${part}`),
           ),
         ),
+        ...(JSON.stringify(before) === JSON.stringify(after) ? [] : ['submission: other messages']),
       ]);
     },
   },
@@ -433,11 +436,20 @@ function lostByFork(name: string, base: ProbeRun, fork: ProbeRun): string[] {
   return lost.length === 0 ? [] : [`${name}: ${lost.length} of ${base.appended.length} entries are missing`];
 }
 
-function notRepeated(name: string, base: ProbeRun, fork: ProbeRun): string[] {
+/** The messages of the last request of a session, and as many of the first of the one that forked it. */
+function boundary(base: ProbeRun, fork: ProbeRun): [ModelRequest['messages'], ModelRequest['messages']] {
   const [last, first] = [base.requests.at(-1), fork.requests[0]];
-  if (!last || !first) return [`${name}: no request`];
-  const [before, after] = [withoutBreakpoints(last).messages, withoutBreakpoints(first).messages];
-  return isDeepStrictEqual(after.slice(0, before.length), before) ? [] : [`${name}: other messages`];
+  const before = last ? withoutBreakpoints(last).messages : [];
+  return [before, first ? withoutBreakpoints(first).messages.slice(0, before.length) : []];
+}
+
+function forms([before, after]: ReturnType<typeof boundary>) {
+  return [before.map(asBlocks), after.map(asBlocks)] as const;
+}
+
+/** The same in one form: a text may stand as it is or in a block. */
+function asBlocks({ role, content }: ModelRequest['messages'][number]) {
+  return { role, content: typeof content === 'string' ? [{ type: 'text', text: content }] : content };
 }
 
 /** Breakpoints of the prompt cache move from request to request and are no part of the prompt. */

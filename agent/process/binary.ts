@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { constants, readFileSync } from 'node:fs';
-import { access, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { access, mkdtemp, realpath, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -40,6 +40,22 @@ export async function describeAgentBinary(binaryPath?: string): Promise<{ path: 
   } finally {
     await rm(home, { recursive: true, force: true });
   }
+}
+
+/** Reads the version of the binary as it is now; it is run anew only where another one stands there. Null where it cannot be told. */
+export function versionReader(binaryPath?: string): () => Promise<string | null> {
+  let known: { stamp: string; version: string } | undefined;
+  return async () => {
+    try {
+      const path = await findAgentBinary(binaryPath);
+      const { ino, size, mtimeMs, ctimeMs } = await stat(path);
+      const stamp = [path, ino, size, mtimeMs, ctimeMs].join(' ');
+      if (known?.stamp !== stamp) known = { stamp, version: (await describeAgentBinary(path)).version };
+      return known.version;
+    } catch {
+      return null;
+    }
+  };
 }
 
 const sdk = '@anthropic-ai/claude-agent-sdk';

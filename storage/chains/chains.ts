@@ -410,6 +410,11 @@ export async function chainOfRun(pool: Pool, run: ChainKey & { chainId: ChainId 
   throw requestLost(run);
 }
 
+export interface ChainOfStep extends ChainRow {
+  /** The version of Claude Code that the last attempt under this ticket ran with; null before there is one. */
+  agentVersion: string | null;
+}
+
 /**
  * The same for a step, which presents the chain's ticket and head; to be asked before anything is done for the step, though
  * beginning it decides. Throws as {@link chainOfRun}, DATABASE_WENT_BACK, PROJECT_NOT_FOUND, VERSION_NOT_FOUND.
@@ -417,15 +422,20 @@ export async function chainOfRun(pool: Pool, run: ChainKey & { chainId: ChainId 
 export async function chainOfStep(
   pool: Pool,
   step: ChainKey & { chainId: ChainId; ticket: number; step: StepName; head: Head },
-): Promise<ChainRow> {
+): Promise<ChainOfStep> {
   const chain = await chainOfRun(pool, step);
-  const { standing } = await queryOne<{ standing: Refusal | 'holds' }>(pool, {
+  const { standing, agentVersion } = await queryOne<{
+    standing: Refusal | 'holds';
+    agentVersion: string | null;
+  }>(pool, {
     name: 'chain_standing',
-    text: 'SELECT session_chain.chain_standing($1, $2, $3, $4) AS standing',
+    text: `SELECT session_chain.chain_standing($1, $2, $3, $4) AS standing,
+             (SELECT m.agent_version FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id
+              WHERE a.chain = $2 AND a.ticket = $3 AND m.agent_version IS NOT NULL ORDER BY a.id DESC LIMIT 1) AS "agentVersion"`,
     values: [step.projectId, step.chainId, step.ticket, step.head.sessionId],
   });
   // What is committed is returned to a chain that is closed, too.
-  if (standing === 'holds' || standing === 'fenced') return chain;
+  if (standing === 'holds' || standing === 'fenced') return { ...chain, agentVersion };
   throw refused(standing, { ...step, what: `step ${step.step}` });
 }
 

@@ -2,9 +2,9 @@ import type { FailureCode } from '../../contracts/failures.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 import { jsonbOf } from '../jsonb.js';
 
-/** Operations that wait for a worker which has their project's folder. */
+/** Operations that wait for a worker which has their project's folder, or the version of Claude Code that they began with. */
 
-/** Why a worker does not have it. */
+/** Why a worker left an operation to others. */
 export interface Trouble {
   code: FailureCode;
   message: string;

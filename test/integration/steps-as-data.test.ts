@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -8,6 +8,8 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { findAgentBinary } from '../../agent/process/binary.js';
+import { testedAgent } from '../../agent/process/tested.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult, ChainState, StepInput } from '../../contracts/chain.js';
 import { type ActivityStepInput, payloadVersion } from '../../contracts/plan.js';
@@ -359,6 +361,87 @@ describe('two definitions during a rollout', () => {
       ).toEqual([{ waiting_for: null, waiting_until: null }]);
     },
   );
+});
+
+describe('two versions of Claude Code during a rollout', () => {
+  let newer: string;
+  beforeAll(async () => {
+    newer = join(stack.root, 'newer-claude');
+    const lines = [
+      '#!/bin/bash',
+      "[[ $1 == --version ]] && { echo '9.9.9 (Claude Code)'; exit; }",
+      `exec '${await findAgentBinary()}' "$@"`,
+    ];
+    writeFileSync(newer, `${lines.join('\n')}\n`, { mode: 0o755 });
+  });
+  afterEach(stopWorkers);
+
+  const startNewer = async (environment: Record<string, string> = {}) => {
+    const worker = await stack.startWorker({ SESSION_CHAIN_AGENT_PATH: newer, ...environment });
+    workers.push(worker);
+    return worker;
+  };
+  const workersOf = async (projectId: string) =>
+    (
+      await rows<{ step: string; worker: string }>(
+        'SELECT step, worker FROM session_chain.attempts WHERE project_id = $1 ORDER BY id',
+        projectId,
+      )
+    ).map(({ step, worker }) => [step, Number(worker.split('@')[0])]);
+
+  /** A chain whose build is committed and whose docs have begun on a worker with the tested version. */
+  async function begun() {
+    const former = await startWorker();
+    const request = { ...stack.request(), steps: ['build', 'docs'] };
+    const held = stack.model.holdNext(({ step }) => step === 'docs');
+    const started = await stack.sessionChain.start(request);
+    await held.reached;
+    await former.kill('SIGKILL');
+    workers.splice(workers.indexOf(former), 1);
+    held.remove();
+    return { request, started, former };
+  }
+
+  it('do not meet in one chain as long as a worker with the former one comes', async () => {
+    const { request, started, former } = await begun();
+    const worker = await startNewer();
+    expect(worker.output()).toMatch(
+      /Claude Code 9\.9\.9 \(tested: [0-9.]+\): run session-chain doctor --probe-agent/,
+    );
+    await until(async () => (await stack.sessionChain.state(started)).status === 'waiting');
+    expect((await stack.sessionChain.state(started)).steps[1]).toMatchObject({
+      ...{ step: 'docs', status: 'waiting' },
+      reason: expect.stringMatching(
+        `a worker with Claude Code ${testedAgent.claudeCode}. ${worker.process.pid}@.*has Claude Code 9.9.9`,
+      ),
+    });
+    // A chain that begins now has no former one.
+    const other = await run({ ...stack.request(), steps: ['build'] });
+    expect(other).toMatchObject({ status: 'completed', warnings: [] });
+    const back = await startWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
+    expect(await workersOf(request.projectId)).toEqual([
+      ['build', former.process.pid],
+      ['docs', former.process.pid],
+      ['docs', back.process.pid],
+    ]);
+  });
+
+  it('meet with a warning once no worker has had the former one for the whole time', async () => {
+    const { request, started } = await begun();
+    const worker = await startNewer({ SESSION_CHAIN_WORKSPACE_WAIT_MS: '1000' });
+    const result = await stack.sessionChain.wait(started);
+    expect(result).toMatchObject({
+      status: 'completed_with_warnings',
+      warnings: [
+        expect.stringMatching(
+          `The docs step ran with Claude Code 9.9.9, and what came before it in the chain with ${testedAgent.claudeCode}: no worker`,
+        ),
+      ],
+    });
+    expect((await workersOf(request.projectId)).at(-1)).toEqual(['docs', worker.process.pid]);
+    expect(await rows('SELECT FROM session_chain.workspace_searches')).toEqual([]);
+  });
 });
 
 describe('an input of a version that the worker does not know', () => {
