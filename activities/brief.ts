@@ -1,9 +1,15 @@
-import { briefOf, lostOperationsNote, sideBranchesNote } from '../agent/brief.js';
+import { briefOf, lostOperationsNote, rewoundNote, sideBranchesNote } from '../agent/brief.js';
 import type { StepInput } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
 import { isAtOrigin } from '../contracts/origin.js';
-import { keepBrief, operationsSince, readBrief, readPast } from '../storage/chains/brief.js';
+import {
+  keepBrief,
+  operationsSince,
+  readBrief,
+  readPast,
+  rewoundOperations,
+} from '../storage/chains/brief.js';
 import type { ChainRow } from '../storage/chains/chains.js';
 import { listSideBranches } from '../storage/questions/questions.js';
 import { readDocuments } from '../workspace/documents.js';
@@ -11,8 +17,8 @@ import type { ActivityDependencies } from './dependencies.js';
 
 /**
  * What a step is told beside its prompt, for it cannot remember it: the state of the project where its session is fresh,
- * the operations that are lost where it goes on from an ancestor, and for a build the questions that were answered beside
- * the main line. Every attempt of the step is told the same.
+ * the operations that are lost where it goes on from an ancestor, and for a build the operations that a rewind took back and
+ * the questions that were answered beside the main line. Every attempt of the step is told the same.
  */
 export async function notesFor(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>,
@@ -32,8 +38,18 @@ export async function notesFor(
     ...(head !== null && baseSessionId !== null
       ? [lostOperationsNote(await operationsSince(deps.pool, input.projectId, baseSessionId))]
       : []),
-    ...(input.plan.role === 'build' ? await sideBranches(deps, chain) : []),
+    ...(input.plan.role === 'build'
+      ? [...(await rewound(deps, chain)), ...(await sideBranches(deps, chain))]
+      : []),
   ];
+}
+
+async function rewound(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { projectId }: ChainRow,
+): Promise<string[]> {
+  const forgotten = await rewoundOperations(pool, projectId);
+  return forgotten.count === 0 ? [] : [rewoundNote(forgotten)];
 }
 
 async function sideBranches(

@@ -1,6 +1,6 @@
-import { type Exchange, questionMessage, questionTask } from '../agent/kinds/question.js';
+import { rewoundNote } from '../agent/brief.js';
+import { questionMessage, questionTask } from '../agent/kinds/question.js';
 import { SessionChainError } from '../contracts/failures.js';
-import type { SessionId } from '../contracts/ids.js';
 import {
   type AnsweredQuestion,
   type Question,
@@ -13,6 +13,7 @@ import {
 } from '../contracts/question.js';
 import { inputDigest } from '../definition/digest.js';
 import { chainModel } from '../definition/resolve-plan.js';
+import { type RewoundOperations, rewoundOperations } from '../storage/chains/brief.js';
 import { commitOperation } from '../storage/operations/operations.js';
 import {
   chatWorkspace,
@@ -83,6 +84,7 @@ export async function answerQuestion(
     const model = chainModel(deps.definition);
     const { timeoutMs, maxTurns, maxCostUsd } = input.limits;
     let endStream: () => Promise<void> = async () => undefined;
+    let rewound: RewoundOperations = { operations: [], count: 0 };
     try {
       return await perform<{ seq?: number }, AnsweredQuestion>(deps, beat, {
         ...{ projectId, task, model, workspace: found.path },
@@ -111,6 +113,7 @@ export async function answerQuestion(
             questionId,
             hasMoved ? question.headSessionId : attempt.head.sessionId,
           );
+          rewound = await rewoundOperations(deps.pool, projectId);
         },
         hasCostLimit: false,
         limits: async () => ({
@@ -118,7 +121,14 @@ export async function answerQuestion(
           ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
         }),
         message: ({ baseSessionId }) =>
-          questionMessage(question.question, notesFor(baseSessionId, branch?.sessionId, unknownToHead)),
+          // A session that goes on from the chat's own side branch knows what was said there.
+          baseSessionId !== null && baseSessionId === branch?.sessionId
+            ? questionMessage(question.question, [])
+            : questionMessage(
+                question.question,
+                unknownToHead,
+                rewound.count > 0 ? [rewoundNote(rewound)] : [],
+              ),
         onText: ({ attempt }) => {
           const stream = createReplyStream(deps, questionId, attempt);
           endStream = () => stream.end();
@@ -146,15 +156,6 @@ export async function answerQuestion(
 }
 
 const ofQuestion = { cost: 'question', turns: 'question', time: 'question' } as const;
-
-/** A session that goes on from the chat's own side branch knows what was said there. */
-function notesFor(
-  baseSessionId: SessionId | null,
-  branchSessionId: SessionId | undefined,
-  unknownToHead: Exchange[],
-): Exchange[] {
-  return baseSessionId !== null && baseSessionId === branchSessionId ? [] : unknownToHead;
-}
 
 async function workspaceOf(
   { pool }: Pick<ActivityDependencies, 'pool'>,

@@ -133,6 +133,23 @@ export function lostOperationsNote(operations: readonly Operation[]): string {
   ].join('\n\n');
 }
 
+/** For a session that a rewind took back to an earlier state than the project's files have. */
+export function rewoundNote({
+  operations,
+  count,
+}: {
+  operations: readonly Operation[];
+  count: number;
+}): string {
+  const more = count - operations.length;
+  return [
+    'The conversation of this project was taken back on purpose: you do not remember the operations below, and what was ' +
+      'said in them does not count any more. Only the conversation was taken back, not the files: the current folder may ' +
+      'still hold what these operations wrote. Look at the files before you trust what you remember. Taken back were:',
+    `${more > 0 ? `- ${more} earlier ${more === 1 ? 'operation' : 'operations'}\n` : ''}${listOf(operations)}`,
+  ].join('\n\n');
+}
+
 /** For a build: what was asked and answered beside the main line since the last one. */
 export function sideBranchesNote(
   branches: readonly { question: string; reply: string; answeredAt: Date }[],

@@ -47,6 +47,7 @@ const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
   CHAT_NOT_FOUND: 'notFound',
   CHAT_BUSY: 'conflict',
   MESSAGE_ID_REUSED: 'conflict',
+  KEY_REUSED: 'conflict',
   WORKSPACE_NOT_ALLOWED: 'badInput',
   WORKSPACE_CHANGED: 'conflict',
   WORKSPACE_TAKEN: 'conflict',

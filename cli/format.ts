@@ -44,6 +44,11 @@ export function formatTime(time: Date): string {
   return `${time.toISOString().slice(0, 19).replace('T', ' ')}Z`;
 }
 
+/** A point in time to the minute, in UTC, for where there is little room. */
+export function formatMinute(time: Date): string {
+  return time.toISOString().slice(0, 16).replace('T', ' ');
+}
+
 /** The steps of a chain and their sum: old id -> new id, turns, tokens, cost, time. Ids are shortened. */
 export function stepTable(steps: readonly StepState[], { colour = false }: Look = {}): string {
   const sum = (of: (step: StepState) => number) => steps.reduce((total, step) => total + of(step), 0);

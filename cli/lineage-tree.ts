@@ -1,62 +1,107 @@
+import { startOf } from '../contracts/text.js';
 import type { Lineage, LineageNode } from '../storage/heads/lineage.js';
-import { formatTime, shortId } from './format.js';
+import { formatMinute, shortId } from './format.js';
 
 /**
- * The sessions of a project as a tree, the oldest first: the line of heads goes down the left edge, and what was forked
- * and never became head hangs on the session that it forked.
+ * The sessions of a project as a tree, the oldest first: the line of heads goes down the left edge, under the version that
+ * each belongs to. On a session hangs what was forked from it and never became head, and what came after it until a rewind
+ * went back to it.
  */
 export function lineageTree({ nodes, headSessionId, isCut }: Lineage): string {
+  const line = nodes.filter(({ kind }) => kind === 'head').sort(bySeq);
+  const known = new Set<string | null>(nodes.map(({ sessionId }) => sessionId));
   const beside = nodes.filter(({ kind }) => kind !== 'head');
-  const line = nodes
-    .filter(({ kind }) => kind === 'head')
-    .sort((one, other) => Number(one.seq) - Number(other.seq));
-  const known = new Set(nodes.map(({ sessionId }) => sessionId));
-  const childrenOf = (sessionId: string) =>
-    beside.filter(({ parentSessionId }) => parentSessionId === sessionId);
-  const rootless = beside.filter(
-    ({ parentSessionId }) => parentSessionId === null || !known.has(parentSessionId),
-  );
+  const look: Look = {
+    childrenOf: (sessionId) => beside.filter((node) => anchorOf(node) === sessionId),
+    seqWidth: Math.max(1, ...nodes.map(({ seq }) => String(seq ?? '').length)),
+    sourceWidth: Math.max(1, ...nodes.filter(({ seq }) => seq !== null).map((node) => sourceOf(node).length)),
+    headSessionId,
+  };
+  const rootless = beside.filter((node) => !known.has(anchorOf(node)));
   return [
     ...(isCut ? ['⋮ older ones are left out'] : []),
-    ...branches(rootless, '', childrenOf),
+    ...branches(rootless, '', look),
     ...line.flatMap((node, index) => [
-      `● ${headLine(node, line[index - 1])}${node.sessionId === headSessionId ? '  ← head' : ''}`,
-      ...branches(childrenOf(node.sessionId), '', childrenOf),
+      ...(node.versionId === null || node.versionId === line[index - 1]?.versionId ? [] : [node.versionId]),
+      `● ${headLine(node, line[index - 1]?.sessionId ?? null, look)}`,
+      ...branches(look.childrenOf(node.sessionId), '', look),
     ]),
   ].join('\n');
 }
 
-function branches(
-  nodes: readonly LineageNode[],
-  indent: string,
-  childrenOf: (sessionId: string) => LineageNode[],
-): string[] {
+interface Look {
+  /** What hangs on a session. */
+  childrenOf(sessionId: string): LineageNode[];
+  seqWidth: number;
+  sourceWidth: number;
+  headSessionId: string | null;
+}
+
+function bySeq(one: LineageNode, other: LineageNode): number {
+  return Number(one.seq) - Number(other.seq);
+}
+
+/** What a session beside the line hangs on: what it forked; of a former head what it replaced, but for a rewind. */
+function anchorOf({ kind, rewoundTo, oldSessionId, parentSessionId }: LineageNode): string | null {
+  return kind === 'rewound' && rewoundTo === null ? oldSessionId : parentSessionId;
+}
+
+function branches(nodes: readonly LineageNode[], indent: string, look: Look): string[] {
   return nodes.flatMap((node, index) => {
     const isLast = index === nodes.length - 1;
     // On the left edge the line goes on below.
-    const [branch, below] = isLast && indent !== '' ? ['└─', '  '] : ['├─', '│ '];
-    return [
-      `${indent}${branch} ${besideLine(node)}`,
-      ...branches(childrenOf(node.sessionId), `${indent}${below} `, childrenOf),
-    ];
+    const [branch, below] = isLast && indent !== '' ? ['└─', '   '] : ['├─', '│  '];
+    return oneBranch(node, null, `${indent}${branch} `, `${indent}${below}`, look);
   });
 }
 
-function headLine(node: LineageNode, before: LineageNode | undefined): string {
-  const { seq, source, step, sessionId, parentSessionId, oldSessionId, versionId, createdAt } = node;
-  const did = step !== null && step !== source ? `${source ?? ''} (${step})` : (source ?? '');
+/** A session and what hangs on it; a former head is followed by the one that replaced it, at the same indent. */
+function oneBranch(
+  node: LineageNode,
+  beforeSessionId: string | null,
+  first: string,
+  below: string,
+  look: Look,
+): string[] {
+  const children = look.childrenOf(node.sessionId);
+  const next = node.kind === 'rewound' ? children.find(followsAsHead) : undefined;
+  const text =
+    node.kind === 'rewound' ? headLine(node, beforeSessionId ?? anchorOf(node), look) : besideLine(node);
   return [
-    String(seq).padStart(4),
-    did.padEnd(21),
+    `${first}○ ${text}`,
+    ...branches(
+      children.filter((child) => child !== next),
+      below,
+      look,
+    ),
+    ...(next ? oneBranch(next, node.sessionId, below, below, look) : []),
+  ];
+}
+
+function followsAsHead({ kind, rewoundTo }: LineageNode): boolean {
+  return kind === 'rewound' && rewoundTo === null;
+}
+
+/** `build`, `recovery (docs)` or `rewind to 12`. */
+function sourceOf({ source, step, rewoundTo }: LineageNode): string {
+  if (rewoundTo !== null) return `rewind to ${rewoundTo}`;
+  return startOf(step !== null && step !== source ? `${source ?? ''} (${step})` : (source ?? ''), 21);
+}
+
+function headLine(node: LineageNode, beforeSessionId: string | null, look: Look): string {
+  const { seq, source, rewoundTo, sessionId, parentSessionId, oldSessionId, createdAt } = node;
+  return [
+    String(seq).padStart(look.seqWidth),
+    sourceOf(node).padEnd(look.sourceWidth),
     shortId(sessionId),
-    formatTime(createdAt),
-    ...(versionId === null ? [] : [versionId]),
+    formatMinute(createdAt),
     ...(parentSessionId === null
       ? [source === 'import' ? 'moved outside' : oldSessionId === null ? 'first' : 'fresh session']
-      : parentSessionId === before?.sessionId
+      : parentSessionId === beforeSessionId || rewoundTo !== null
         ? []
         : [`forked ${shortId(parentSessionId)}`]),
-    ...(node.isWhole ? [] : ['transcript not in the store']),
+    ...(node.isWhole ? [] : ['no transcript']),
+    ...(sessionId === look.headSessionId ? ['← head'] : []),
   ].join('  ');
 }
 
@@ -66,6 +111,6 @@ function besideLine({ kind, step, state, buildId, sessionId, createdAt }: Lineag
       ? `side branch ${buildId ?? 'chat'}`
       : step === null
         ? 'session from outside'
-        : `${step}, ${state === 'committed' ? 'gone on from' : (state ?? '')}${buildId === null ? '' : ` (build ${buildId})`}`;
-  return `○ ${shortId(sessionId)}  ${what}  ${formatTime(createdAt)}`;
+        : `${step}, ${state === 'committed' ? 'gone on from' : (state ?? '')}${buildId === null ? '' : ` (build ${startOf(buildId, 20)})`}`;
+  return `${shortId(sessionId)}  ${what}  ${formatMinute(createdAt)}`;
 }

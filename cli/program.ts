@@ -13,6 +13,7 @@ import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
+import { rewindCommand } from './commands/rewind.js';
 import { startCommand } from './commands/start.js';
 import { syncCommand } from './commands/sync.js';
 import { treeCommand } from './commands/tree.js';
@@ -54,6 +55,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     cancelCommand(exitWith),
     recordCommand(),
     recoverCommand(),
+    rewindCommand(),
     unbindCommand(),
     importCommand(exitWith),
     exportCommand(),

@@ -19,6 +19,7 @@ export type {
 } from './import.js';
 export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
+export type { RewindOptions } from './rewind-request.js';
 export type { SearchAttributeMode } from '../temporal/attributes.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {
@@ -79,6 +80,8 @@ export type { ChainSpend, Spent } from '../storage/ledger/ledger.js';
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';
+export type { RewoundProject } from '../storage/operations/rewind.js';
+export type { PastOperation } from '../storage/chains/brief.js';
 export type { RecoverOptions, RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
 export type { SessionFitness } from '../storage/transcripts/store.js';
 export type { ReplyChunk } from '../storage/questions/reply-chunks.js';

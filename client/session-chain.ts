@@ -40,6 +40,7 @@ import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js
 import type { Pool } from '../storage/db/pool.js';
 import { type RecoverOptions, type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/operations/record.js';
+import { type RewoundProject, rewindProject } from '../storage/operations/rewind.js';
 import { type UnboundWorkspace, unbindWorkspace } from '../storage/workspaces/workspaces.js';
 import { type WaitOptions, sessionFor } from '../storage/heads/session-for.js';
 import { requestStop } from '../storage/chains/stop-requests.js';
@@ -51,6 +52,7 @@ import { type Imports, createImports } from './import.js';
 import { type ConnectionsOptions, openConnections } from './connections.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
+import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
 import { type SearchAttributeMode, createSearchAttributes } from '../temporal/attributes.js';
 import { type StartRequest, parseStartRequest } from './start-request.js';
 import { temporalError } from '../temporal/errors.js';
@@ -143,7 +145,8 @@ export interface SessionChain extends Chats, Imports {
   /**
    * The session to go on from: the given one (default: the head) where it is whole, else its nearest ancestor that is, else
    * none. A lost head is given up: the next chain goes on from there, with a warning. `dryRun` only says so, and writes
-   * nothing. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * nothing. To go back on purpose, from a head that is whole: {@link SessionChain.rewind}. Throws INVALID_INPUT,
+   * PROJECT_NOT_FOUND.
    * @example
    * const { outcome, sessionId } = await sessionChain.validateAndRecover('shop', undefined, { dryRun: true });
    */
@@ -152,6 +155,20 @@ export interface SessionChain extends Chats, Imports {
     sessionId?: string,
     options?: RecoverOptions,
   ): Promise<RecoveredSession>;
+  /**
+   * Takes the conversation back: a copy of the session of an earlier transition becomes the head. What came after stays in
+   * the lineage, and the next build is told which operations its session does not know. **The files are not taken back**:
+   * the workspace holds what these operations wrote. Throws INVALID_INPUT, also for a transition that the project does not
+   * have or that made the head, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain
+   * works, SESSION_NOT_IN_STORE where that session is not whole, and KEY_REUSED for a key of another rewind.
+   *
+   * @example
+   * ```ts
+   * const { forgotten } = await sessionChain.rewind('shop', { to: 12, dryRun: true });
+   * await sessionChain.rewind('shop', { to: 12, key: 'undo-of-build-77' });
+   * ```
+   */
+  rewind(projectId: string, options: RewindOptions): Promise<RewoundProject>;
   /**
    * Lets go of a project's folder: the next chain binds the project to the folder that it is given, and another project may
    * have this one. For a folder that was moved without its marker, restored or handed over on purpose. Throws PROJECT_BUSY.
@@ -236,6 +253,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
         sessionId === undefined ? undefined : parseSessionId(sessionId),
         options,
       ),
+    rewind: async (projectId, options) => await rewindProject(pool, parseRewindRequest(projectId, options)),
     unbindWorkspace: async (projectId) => await unbindWorkspace(pool, parseProjectId(projectId)),
     syncReport: async ({ projectId, limit = 100, redisUrl } = {}) =>
       await readSyncReport(pool, {

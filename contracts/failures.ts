@@ -84,6 +84,11 @@ const failures = {
     retryable: false,
     remedy: 'Give every question a message id of its own; repeat one only to get its reply again.',
   },
+  KEY_REUSED: {
+    summary: 'The key was used for another rewind.',
+    retryable: false,
+    remedy: 'Give every rewind a key of its own; repeat one only to get its result again.',
+  },
   WORKSPACE_NOT_ALLOWED: {
     summary: 'The workspace is not allowed on this worker.',
     retryable: false,

@@ -25,17 +25,27 @@ const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/;
 
 export const parseProjectId = (value: string): ProjectId => parseId('project id', value) as ProjectId;
 export const parseVersionId = (value: string): VersionId => parseId('version id', value) as VersionId;
-/** What begins with `chat:` or `record:` names operations outside of chains. */
+/** What begins with `chat:`, `record:` or `rewind:` names operations outside of chains. */
 export const parseBuildId = (value: string): BuildId => {
-  if (!/^(chat|record):/.test(value)) return parseId('build id', value) as BuildId;
+  if (!/^(chat|record|rewind):/.test(value)) return parseId('build id', value) as BuildId;
   throw new SessionChainError(
     'INVALID_INPUT',
     `The build id ${shown(value)} is reserved.`,
-    'Use one that does not begin with "chat:" or "record:".',
+    'Use one that does not begin with "chat:", "record:" or "rewind:".',
   );
 };
 export const parseChatId = (value: string): string => parseId('chat id', value);
 export const parseMessageId = (value: string): string => parseId('message id', value);
+/** Part of a build id, with which it must fit the ledger's column. */
+export const parseRewindKey = (value: string): string => {
+  const key = parseId('key', value);
+  if (key.length <= 200) return key;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `The key ${shown(key)} is too long.`,
+    'Use 200 characters at most.',
+  );
+};
 export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;
 
 /** A host's types need not hold: a missing id is refused as well. */

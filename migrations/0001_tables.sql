@@ -147,6 +147,7 @@ ALTER TABLE session_transitions
   ADD COLUMN parent_session_id varchar(255),
   ADD COLUMN step varchar(50),
   ADD COLUMN attempt_id bigint,
+  ADD COLUMN rewound_to bigint,
   ADD CONSTRAINT session_transitions_seq_key UNIQUE (project_id, seq),
   ADD CONSTRAINT session_transitions_link_key UNIQUE (project_id, seq, new_session_id),
   ADD CONSTRAINT session_transitions_starts_where_the_last_ended
@@ -155,14 +156,18 @@ ALTER TABLE session_transitions
   ADD CONSTRAINT session_transitions_no_gap
     CHECK (seq IS NULL OR prev_seq IS NULL OR (prev_seq = seq - 1 AND old_session_id IS NOT NULL)),
   ADD CONSTRAINT session_transitions_moves CHECK (seq IS NULL OR old_session_id IS DISTINCT FROM new_session_id),
+  ADD CONSTRAINT session_transitions_rewinds
+    CHECK (rewound_to IS NULL OR (rewound_to BETWEEN 1 AND seq - 1 AND parent_session_id IS NOT NULL)),
   -- The name of a step, or a reserved one.
   ADD CONSTRAINT session_transitions_source CHECK (seq IS NULL OR source ~ '^[a-z][a-z0-9_]{0,39}$');
 CREATE UNIQUE INDEX session_transitions_one_root ON session_transitions (project_id)
   WHERE seq IS NOT NULL AND prev_seq IS NULL;
+CREATE INDEX session_transitions_rewinds ON session_transitions (project_id, seq) WHERE rewound_to IS NOT NULL;
 CREATE INDEX IF NOT EXISTS idx_session_transitions_project ON session_transitions (project_id);
 CREATE INDEX IF NOT EXISTS idx_session_transitions_new_session ON session_transitions (new_session_id);
 COMMENT ON TABLE session_transitions IS 'Audit trail of Claude session ID changes';
 COMMENT ON COLUMN session_transitions.parent_session_id IS 'The session that was forked; null for one that started fresh';
+COMMENT ON COLUMN session_transitions.rewound_to IS 'Of a rewind: the seq whose session it copied; the head does not remember what lies between';
 
 -- The key from projects to its last transition needs one type on both sides.
 DO $$
@@ -409,7 +414,7 @@ CREATE UNIQUE INDEX attempts_one_committed_outside ON session_chain.attempts (pr
 CREATE INDEX attempts_failed ON session_chain.attempts (project_id) WHERE state = 'failed';
 CREATE INDEX attempts_adopting ON session_chain.attempts (project_id, adopts) WHERE adopts IS NOT NULL;
 COMMENT ON TABLE session_chain.attempts IS 'What is known of every attempt of an operation, written before money is spent';
-COMMENT ON COLUMN session_chain.attempts.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id> or record:<uuid>';
+COMMENT ON COLUMN session_chain.attempts.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id>, record:<uuid> or rewind:<key>';
 COMMENT ON COLUMN session_chain.attempts.chain IS 'Null for an operation outside a chain';
 COMMENT ON COLUMN session_chain.attempts.ticket IS 'The ticket under which the chain held the project when it began; null outside a chain';
 COMMENT ON COLUMN session_chain.attempts.step IS 'Name of the step; outside a chain the source of the transition';

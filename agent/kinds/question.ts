@@ -44,12 +44,17 @@ const exchangeLength = 4_000;
 
 /**
  * The user message of a question. The rules stand here, for a fork ignores another system prompt. `unknown` are earlier
- * exchanges of the chat that the session does not hold, the oldest first; of many the newest are told.
+ * exchanges of the chat that the session does not hold, the oldest first; of many the newest are told. `notes` stand before.
  */
-export function questionMessage(question: string, unknown: readonly Exchange[]): string {
+export function questionMessage(
+  question: string,
+  unknown: readonly Exchange[],
+  notes: readonly string[] = [],
+): string {
   return [
     'Chat: a question about this project. Answer it in words. Nothing may be changed now, and only the tools that read ' +
       'files are there; a plan for later is an answer, too.',
+    ...notes,
     ...noteOf(unknown),
     `${questionMark}\n\n${question}`,
   ].join('\n\n');

@@ -19,7 +19,10 @@ export function recoverCommand(): Command {
     .option('-s, --session <id>', 'the session to look at (default: the head)')
     .option('--dry-run', 'only say what would happen, and write nothing')
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  session-chain recover --project shop --dry-run\n')
+    .addHelpText(
+      'after',
+      '\nTo go back on purpose, from a head that is whole, there is session-chain rewind.\n\nExample:\n  session-chain recover --project shop --dry-run\n',
+    )
     .action(async ({ project, session, dryRun = false, output }: RecoverOptions) => {
       await withContext(async ({ sessionChain }) => {
         const recovered = await (await sessionChain()).validateAndRecover(project, session, { dryRun });

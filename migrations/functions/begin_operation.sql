@@ -6,10 +6,10 @@
 -- of its step, and a step after which another step has begun. Version and build are the chain's. head_* is what the last transition made the head, so that the
 -- commit is fenced where the head was moved outside meanwhile; head_is_whole is null.
 --
--- Outside a chain (a question, a recorded operation, an import, a recovery): p_build names the operation and p_step is its
+-- Outside a chain (a question, a recorded operation, an import, a rewind): p_build names the operation and p_step is its
 -- source; only its own earlier attempt is stopped and ended. It carries the epoch that it reads, none while a chain holds
 -- the project, so that it cannot move the head. A head that was moved outside is adopted, unless a chain holds. It forks
--- p_base as long as the head is p_while_head, else the head; nothing where the head was cleared. Without p_version the
+-- p_base as long as the head is p_while_head, else the head; nothing where the head was cleared. A rewind forks p_base whatever the head is. Without p_version the
 -- newest version moves along, where there is one.
 --
 -- `committed` returns the stored result of an operation that is done. `former_agent_alive`: an earlier attempt's worker was
@@ -132,7 +132,8 @@ BEGIN
     ELSE
       SELECT * INTO v_head FROM session_chain.adopt_head(p_project, 0);
     END IF;
-    v_base := CASE WHEN v_head.was_cleared THEN NULL
+    v_base := CASE WHEN p_step = 'rewind' AND p_base IS NOT NULL THEN p_base
+                   WHEN v_head.was_cleared THEN NULL
                    WHEN p_base IS NOT NULL AND p_while_head IS NOT DISTINCT FROM v_head.session_id THEN p_base
                    ELSE v_head.session_id END;
     head_is_whole := coalesce(session_chain.session_fitness(p_project, v_head.session_id) = 'whole', false);

@@ -7,7 +7,7 @@
 --
 -- p_options, all optional: requireTranscript (false for a session whose transcript lies elsewhere), appends (how many the
 -- attempt's session got: a database that went back may lack the last of them), mayStayBeside, beside
--- (the move is not tried), value (what a submission handed in), column (of project_versions, json or jsonb; it gets the
+-- (the move is not tried), rewoundTo (of a rewind: the seq that it goes back to), value (what a submission handed in), column (of project_versions, json or jsonb; it gets the
 -- value when the head moves), answer {questionId, reply} (the first answer of a question stays, and so does its failure:
 -- `fenced`, until it is begun anew; that of one that was asked aside stays beside). p_metrics as in write_metrics.
 CREATE FUNCTION session_chain.commit_operation(
@@ -63,9 +63,9 @@ BEGIN
       RETURNING p.project_id, v.version_id, p.session_seq, p.last_ai_session_updated_at AS at
     ), transition AS (
       INSERT INTO session_transitions (project_id, version_id, old_session_id, new_session_id, source, created_at, seq,
-        prev_seq, parent_session_id, step, attempt_id)
+        prev_seq, parent_session_id, step, attempt_id, rewound_to)
       SELECT project_id, version_id, p_old, p_new, p_source, at, session_seq, nullif(session_seq - 1, 0), p_parent,
-        v_attempt.step, p_attempt FROM head
+        v_attempt.step, p_attempt, (p_options ->> 'rewoundTo')::bigint FROM head
     ), version AS (
       UPDATE project_versions v SET ai_session_id = p_new, ai_session_last_used_at = head.at
       FROM head WHERE v.version_id = head.version_id AND v.project_id = head.project_id

@@ -6,6 +6,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_max_operations bigint := nullif((p_options ->> 'resetOperations')::bigint, 0);
   v_max_tokens bigint := nullif((p_options ->> 'resetTokens')::bigint, 0);
+  v_fresh bigint;
   v_operations bigint;
   v_tokens bigint;
 BEGIN
@@ -20,11 +21,16 @@ BEGIN
     RETURN '{"kind": "head"}';
   END IF;
   -- The one that started the line of sessions is one of its operations.
-  v_operations := p_seq - coalesce((
-    SELECT t.seq - 1 FROM session_transitions t JOIN session_chain.attempts a ON a.id = t.attempt_id
+  v_fresh := coalesce((
+    SELECT t.seq FROM session_transitions t JOIN session_chain.attempts a ON a.id = t.attempt_id
     WHERE t.project_id = session_chain.transition_project_key(p_chain.project_id) AND t.seq IS NOT NULL
       AND a.base_session_id IS NULL AND a.chain IS NOT NULL
-    ORDER BY t.seq DESC LIMIT 1), 0);
+      AND EXISTS (SELECT FROM session_chain.line_of_heads(p_chain.project_id, p_seq) l WHERE t.seq BETWEEN l.low AND l.high)
+    ORDER BY t.seq DESC LIMIT 1), 1);
+  -- A rewind, the low end of its range, is no operation of its own.
+  v_operations := (
+    SELECT coalesce(sum(l.high - greatest(l.low, v_fresh) + 1) - count(*) FILTER (WHERE l.low > v_fresh), 0)
+    FROM session_chain.line_of_heads(p_chain.project_id, p_seq) l WHERE l.high >= v_fresh);
   v_tokens := coalesce((SELECT s.context_tokens FROM session_chain.sessions s
     WHERE s.project_id = p_chain.project_id AND s.session_id = p_head), 0);
   RETURN jsonb_build_object('operations', v_operations, 'contextTokens', v_tokens,

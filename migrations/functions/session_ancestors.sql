@@ -1,5 +1,5 @@
 -- The sessions that a session comes from, the nearest first: what it forked before what it replaced as head. `distance`
--- counts them. UNION drops what was reached before, so that every session is looked at once.
+-- counts them. What a rewind replaced is no ancestor of it. UNION drops what was reached before, so that every session is looked at once.
 CREATE FUNCTION session_chain.session_ancestors(p_project text, p_session text)
 RETURNS TABLE (session_id text, distance integer)
 LANGUAGE sql STABLE AS $$
@@ -18,7 +18,7 @@ LANGUAGE sql STABLE AS $$
           UNION ALL
           SELECT t.old_session_id::text, 2 FROM session_transitions t
             WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.seq IS NOT NULL
-              AND t.new_session_id = line.id
+              AND t.new_session_id = line.id AND t.rewound_to IS NULL
         ) parent WHERE parent.id IS NOT NULL
       ) reached GROUP BY reached.id ORDER BY min(reached.rank), reached.id
     ) nearer

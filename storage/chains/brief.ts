@@ -21,20 +21,26 @@ export interface PastOperation {
   createdAt: Date;
 }
 
-/** The past of a project before a chain of it: its last 10 requests and 20 operations. */
+/** The past of a project before a chain of it, as far as its head comes from it: its last 10 requests and 20 operations. */
 export async function readPast(pool: Pool, projectId: ProjectId, chainId: ChainId): Promise<ProjectPast> {
   const [metadata, requests, operations] = await Promise.all([
     queryRows<{ versionId: VersionId; value: unknown }>(pool, {
       name: 'latest_metadata',
       text: `SELECT version_id::text AS "versionId", ai_metadata AS value FROM project_versions
-             WHERE project_id = session_chain.project_key($1) AND ai_metadata IS NOT NULL ORDER BY created_at DESC LIMIT 1`,
+             WHERE project_id = session_chain.project_key($1) AND ai_metadata IS NOT NULL
+               -- What a submission handed in last, where a rewind took that back.
+               AND coalesce((SELECT NOT session_chain.is_rewound($1, coalesce(a.adopts, a.session_id)) FROM session_chain.attempts a
+                 WHERE a.project_id = $1 AND a.version_id = project_versions.version_id::text AND a.state = 'committed'
+                   AND a.value IS NOT NULL ORDER BY a.id DESC LIMIT 1), true)
+             ORDER BY created_at DESC LIMIT 1`,
       values: [projectId],
     }),
     queryRows<ProjectPast['requests'][number]>(pool, {
       name: 'past_requests',
       text: `SELECT version_id AS "versionId", build_id AS "buildId", instruction FROM session_chain.chains c
              WHERE project_id = $1 AND id < $2 AND instruction IS NOT NULL AND EXISTS (
-               SELECT FROM session_chain.attempts a WHERE a.chain = c.id AND a.role = 'build' AND a.state = 'committed')
+               SELECT FROM session_chain.attempts a WHERE a.chain = c.id AND a.role = 'build' AND a.state = 'committed'
+                 AND NOT session_chain.is_rewound($1, coalesce(a.adopts, a.session_id)))
              ORDER BY id DESC LIMIT 10`,
       values: [projectId, chainId],
     }),
@@ -43,7 +49,10 @@ export async function readPast(pool: Pool, projectId: ProjectId, chainId: ChainI
   return { metadata: metadata[0] ?? null, requests: requests.reverse(), operations };
 }
 
-/** The moves of the head after the one that made a session the head: what a session that went on from it does not know. */
+/**
+ * The moves of the head after the one that made a session the head: what a session that went on from it does not know. What
+ * a rewind took back is not among them.
+ */
 export async function operationsSince(
   pool: Pool,
   projectId: ProjectId,
@@ -61,6 +70,38 @@ export async function operationsSince(
   return await lastOperations(pool, projectId, seq, 20);
 }
 
+/** Operations that a rewind took back, for a build that goes on from the head. */
+export interface RewoundOperations {
+  /** The last 20, the oldest first. */
+  operations: PastOperation[];
+  /** How many there are. */
+  count: number;
+}
+
+/** The operations that rewinds took off the line of the head since the last build on it, which was told of those before. */
+export async function rewoundOperations(pool: Pool, projectId: ProjectId): Promise<RewoundOperations> {
+  const newestFirst = await queryRows<PastOperation & { count: number }>(pool, {
+    name: 'rewound_operations',
+    text: `WITH line AS MATERIALIZED (
+             SELECT l.* FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
+             WHERE p.project_id = session_chain.project_key($1)
+           ), transition AS (
+             SELECT t.*, EXISTS (SELECT FROM line l WHERE t.seq BETWEEN l.low AND l.high) AS is_known
+             FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1)
+               -- Nothing before the first rewind's target is off the line.
+               AND t.seq > (SELECT min(l.high) FROM line l)
+           )
+           SELECT t.seq, t.source, t.version_id::text AS "versionId", t.created_at AS "createdAt", count(*) OVER () AS count
+           FROM transition t WHERE NOT t.is_known AND t.rewound_to IS NULL AND t.seq > coalesce((
+             SELECT max(b.seq) FROM transition b JOIN session_chain.attempts a ON a.id = b.attempt_id
+             WHERE b.is_known AND a.role = 'build'), 0)
+           ORDER BY t.seq DESC LIMIT 20`,
+    values: [projectId],
+  });
+  const operations = newestFirst.map(({ count: _, ...operation }) => operation).reverse();
+  return { operations, count: newestFirst[0]?.count ?? 0 };
+}
+
 async function lastOperations(
   pool: Pool,
   projectId: ProjectId,
@@ -69,8 +110,10 @@ async function lastOperations(
 ): Promise<PastOperation[]> {
   const newestFirst = await queryRows<PastOperation>(pool, {
     name: 'last_operations',
-    text: `SELECT seq, source, version_id::text AS "versionId", created_at AS "createdAt" FROM session_transitions
-           WHERE project_id = session_chain.transition_project_key($1) AND seq > $2 ORDER BY seq DESC LIMIT $3`,
+    text: `SELECT t.seq, t.source, t.version_id::text AS "versionId", t.created_at AS "createdAt"
+           FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
+           JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq BETWEEN l.low AND l.high
+           WHERE p.project_id = session_chain.project_key($1) AND t.seq > $2 ORDER BY t.seq DESC LIMIT $3`,
     values: [projectId, afterSeq, limit],
   });
   return newestFirst.reverse();

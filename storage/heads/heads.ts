@@ -75,6 +75,8 @@ export interface Transition {
   newSessionId: SessionId;
   /** What was forked; null for a session that started fresh. */
   parentSessionId: SessionId | null;
+  /** Of a rewind: the number of the transition whose session it copied. */
+  rewoundTo: number | null;
   createdAt: Date;
 }
 
@@ -87,29 +89,29 @@ export async function listTransitions(
   return await queryRows<Transition>(pool, {
     name: 'list_transitions',
     text: `SELECT seq, source, step, version_id::text AS "versionId", old_session_id AS "oldSessionId", new_session_id AS "newSessionId",
-             parent_session_id AS "parentSessionId", created_at AS "createdAt"
+             parent_session_id AS "parentSessionId", rewound_to AS "rewoundTo", created_at AS "createdAt"
            FROM session_transitions WHERE project_id = session_chain.transition_project_key($1)
            ORDER BY seq DESC NULLS LAST, created_at DESC, id DESC LIMIT $2`,
     values: [projectId, limit],
   });
 }
 
-/** The true lineage of the head, the newest session first: each one followed by the one it replaced. */
+/**
+ * The true lineage of the head, the newest session first: each one followed by the one it replaced, a rewind by the one that
+ * it copied.
+ */
 export async function getSessionChain(pool: Pool, projectId: ProjectId): Promise<SessionId[]> {
   const rows = await queryRows<{ id: SessionId }>(pool, {
     name: 'session_chain',
-    text: `WITH RECURSIVE lineage AS (
-             SELECT t.seq, t.prev_seq, t.new_session_id, t.old_session_id FROM projects p
-               JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = p.session_seq
+    text: `WITH line AS (
+             SELECT t.* FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
+               JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq BETWEEN l.low AND l.high
              WHERE p.project_id = session_chain.project_key($1)
-             UNION ALL
-             SELECT t.seq, t.prev_seq, t.new_session_id, t.old_session_id FROM lineage l
-               JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = l.prev_seq
            )
            SELECT id FROM (
-             SELECT seq, new_session_id AS id FROM lineage
+             SELECT seq, new_session_id AS id FROM line
              UNION ALL
-             SELECT seq - 1, old_session_id FROM lineage WHERE prev_seq IS NULL AND old_session_id IS NOT NULL
+             SELECT seq - 1, old_session_id FROM line WHERE prev_seq IS NULL AND old_session_id IS NOT NULL
            ) sessions ORDER BY seq DESC`,
     values: [projectId],
   });

@@ -9,12 +9,15 @@ export interface LineageNode {
   /** What it forked; null for a fresh one and where that is unknown. */
   parentSessionId: SessionId | null;
   /**
-   * `head`: it is or was the head. `side_branch`: an answer that never became head. `attempt`: a try of an operation that
-   * was not committed, or whose work another one committed.
+   * `head`: it is the head, or the head comes from it. `rewound`: it was the head until a rewind went back before it.
+   * `side_branch`: an answer that never became head. `attempt`: a try of an operation that was not committed, or whose work
+   * another one committed.
    */
-  kind: 'head' | 'side_branch' | 'attempt';
+  kind: 'head' | 'rewound' | 'side_branch' | 'attempt';
   /** Number of the transition that made it the head. */
   seq: number | null;
+  /** Of a rewind: the number of the transition whose session it copied. */
+  rewoundTo: number | null;
   source: TransitionSource | null;
   /** The head that it replaced. */
   oldSessionId: SessionId | null;
@@ -49,13 +52,15 @@ export async function readLineage(pool: Pool, projectId: ProjectId, limit: numbe
         SELECT DISTINCT ON (t.new_session_id) t.* FROM session_transitions t
         WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq > $2
         ORDER BY t.new_session_id, t.seq DESC
-      ), since AS (SELECT min(created_at) AS at FROM line)
+      ), since AS (SELECT min(created_at) AS at FROM line),
+      remembered AS MATERIALIZED (SELECT * FROM session_chain.line_of_heads($1, $3))
       SELECT coalesce(t.new_session_id::text, s.session_id) AS "sessionId",
         coalesce(t.parent_session_id::text, s.parent_session_id) AS "parentSessionId",
-        CASE WHEN t.seq IS NOT NULL THEN 'head'
+        CASE WHEN EXISTS (SELECT FROM remembered r WHERE t.seq BETWEEN r.low AND r.high) THEN 'head'
+             WHEN t.seq IS NOT NULL THEN 'rewound'
              WHEN a.step = 'chat_plan' AND a.state = 'committed' AND a.adopts IS NULL THEN 'side_branch'
              WHEN adopter.step = 'chat_plan' THEN 'side_branch' ELSE 'attempt' END AS kind,
-        t.seq, t.source, t.old_session_id::text AS "oldSessionId",
+        t.seq, t.rewound_to AS "rewoundTo", t.source, t.old_session_id::text AS "oldSessionId",
         coalesce(t.version_id::text, a.version_id) AS "versionId",
         coalesce(t.step, a.step) AS step, a.build_id AS "buildId", a.state,
         session_chain.session_fitness($1, coalesce(t.new_session_id::text, s.session_id)) = 'whole' AS "isWhole",
@@ -71,7 +76,7 @@ export async function readLineage(pool: Pool, projectId: ProjectId, limit: numbe
             WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = s.session_id AND o.seq <= $2))
         OR (SELECT at FROM since) IS NULL
       ORDER BY coalesce(a.started_at, s.created_at, t.created_at), t.seq`,
-    values: [projectId, oldest],
+    values: [projectId, oldest, seq],
   });
   return { projectId, headSessionId, nodes, isCut: oldest > 0 };
 }

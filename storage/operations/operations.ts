@@ -2,7 +2,7 @@ import type { CommittedStep, Head } from '../../contracts/chain.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { StepName, TransitionSource } from '../../contracts/steps.js';
-import { type Parameter, type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Connection, type Parameter, type Pool, queryOne, queryRows } from '../db/pool.js';
 import {
   type Refusal,
   projectNotFound,
@@ -15,7 +15,7 @@ import { type AttemptMetrics, metricsColumns } from '../ledger/metrics.js';
 
 /**
  * The one way to begin, commit and end what may produce a session: a step of a chain, a question, a recorded operation, an
- * import, a recovery. Every try of it is an attempt, a row of the journal.
+ * import, a rewind. Every try of it is an attempt, a row of the journal.
  */
 
 /** A step of a chain that holds its project. */
@@ -38,13 +38,13 @@ export interface StepOperation {
 export interface OutsideOperation {
   /** Null: the newest version of the project moves along, where there is one. */
   versionId: VersionId | null;
-  /** Names the operation, as `chat:…` or `record:…`: the same id is the same operation. */
+  /** Names the operation, as `chat:…`, `record:…` or `rewind:…`: the same id is the same operation. */
   buildId: string;
   /** What its transition will say; also the journal's step. */
   source: TransitionSource;
   /** The session that it commits; null for a fresh id. */
   sessionId: SessionId | null;
-  /** A session to fork in place of the head, as long as the head is still `whileHead`. */
+  /** A session to fork in place of the head, as long as the head is still `whileHead`; of a rewind in any case. */
   fork?: { sessionId: SessionId; whileHead: SessionId | null };
 }
 
@@ -109,9 +109,12 @@ export type Begun<Result> =
  * not know, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, and SESSION_ALREADY_KNOWN for a session id that
  * another attempt has.
  */
-export async function beginOperation<Result>(pool: Pool, request: OperationRequest): Promise<Begun<Result>> {
+export async function beginOperation<Result>(
+  connection: Connection,
+  request: OperationRequest,
+): Promise<Begun<Result>> {
   const { projectId, operation } = request;
-  const row = await queryOne<BegunRow<Result>>(pool, {
+  const row = await queryOne<BegunRow<Result>>(connection, {
     name: 'begin_operation',
     text: `SELECT outcome, attempt_id::text, attempt, version_id, build_id, session_id, base_session_id, head_session_id, head_seq,
              head_is_whole, epoch, adopted_session_id, result, wait_ms, earlier, holder_workflow_id, holder_run_id
@@ -236,6 +239,8 @@ export interface OperationCommit {
   appends?: number | null;
   /** Whether the session may, or has to, be committed without moving the head. Default: `never`. */
   beside?: 'never' | 'allowed' | 'always';
+  /** Of a rewind: the transition that it goes back to. */
+  rewoundTo?: number;
 }
 
 /**
@@ -245,12 +250,21 @@ export interface OperationCommit {
  * began, or when the new session's transcript is not in the store.
  */
 export async function commitOperation<Result extends object>(
-  pool: Pool,
+  connection: Connection,
   commit: OperationCommit,
 ): Promise<{ outcome: 'moved' | 'beside'; result: Result }> {
-  const { attempt, value, column, answer, requireTranscript = true, appends, beside = 'never' } = commit;
+  const {
+    attempt,
+    value,
+    column,
+    answer,
+    requireTranscript = true,
+    appends,
+    beside = 'never',
+    rewoundTo,
+  } = commit;
   const { outcome, result } = await queryOne<{ outcome: 'moved' | 'beside' | 'fenced'; result: Result }>(
-    pool,
+    connection,
     {
       name: 'commit_operation',
       text: 'SELECT outcome, result FROM session_chain.commit_operation($1, $2, $3, $4, $5, $6, $7, $8)',
@@ -270,6 +284,7 @@ export async function commitOperation<Result extends object>(
           value,
           column,
           answer,
+          rewoundTo,
         }),
       ],
     },

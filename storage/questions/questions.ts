@@ -162,7 +162,7 @@ export async function readPast(
   pool: Pool,
   { projectId, chatId, questionId }: Pick<Question, 'projectId' | 'chatId' | 'questionId'>,
 ): Promise<ChatPast> {
-  // An answer that moved the head was told of everything before it.
+  // An answer that moved the head was told of everything before it. What a rewind took back does not count.
   const rows = await queryRows<
     Pick<Question, 'question' | 'headSessionId'> & { reply: string; sessionId: SessionId; isWhole: boolean }
   >(pool, {
@@ -173,8 +173,9 @@ export async function readPast(
            )
            SELECT question, reply, head_session_id AS "headSessionId", ai_session_id::text AS "sessionId",
              session_chain.session_fitness($2, ai_session_id::text) = 'whole' AS "isWhole"
-           FROM chat WHERE kind = 'side_branch' AND question_id > coalesce((
-             SELECT max(question_id) FROM chat WHERE kind = 'transition'), 0)
+           FROM chat WHERE kind = 'side_branch' AND NOT session_chain.is_rewound($2, head_session_id::text)
+             AND question_id > coalesce((SELECT max(question_id) FROM chat
+               WHERE kind = 'transition' AND NOT session_chain.is_rewound($2, ai_session_id::text)), 0)
            ORDER BY question_id DESC LIMIT 20`,
     values: [chatId, projectId, questionId],
   });
@@ -230,7 +231,8 @@ export interface SideBranch {
 
 /**
  * The side branches that no build was told of, the oldest first: answered since the chain of the last committed build was
- * opened, and before `before` (a chain passes when it was opened itself, so that every attempt is told the same).
+ * opened, and before `before` (a chain passes when it was opened itself, so that every attempt is told the same). What was
+ * asked of a head that a rewind took back is not among them, and a build that it took back does not count.
  */
 export async function listSideBranches(
   pool: Pool,
@@ -245,12 +247,15 @@ export async function listSideBranches(
            WHERE project_id = session_chain.chat_log_project_key($1) AND kind = 'side_branch' AND answered_at <= coalesce($2, clock_timestamp())
              -- A later answer of the same chat that moved the head was told of it.
              AND NOT EXISTS (SELECT FROM project_chat_log_minimal l
-               WHERE l.session_id = t.session_id AND l.project_id = t.project_id AND l.kind = 'transition' AND l.question_id > t.question_id)
+               WHERE l.session_id = t.session_id AND l.project_id = t.project_id AND l.kind = 'transition' AND l.question_id > t.question_id
+                 AND NOT session_chain.is_rewound($1, l.ai_session_id::text))
+             AND NOT session_chain.is_rewound($1, t.head_session_id::text)
              AND answered_at > coalesce((
                SELECT c.opened_at FROM session_chain.attempts a
                JOIN session_chain.chains c ON c.id = a.chain
                WHERE a.project_id = $1 AND a.role = 'build' AND a.state = 'committed'
                  AND c.opened_at < coalesce($2, clock_timestamp())
+                 AND NOT session_chain.is_rewound($1, coalesce(a.adopts, a.session_id))
                ORDER BY a.id DESC LIMIT 1), '-infinity')
            ORDER BY answered_at DESC LIMIT $3`,
     values: [projectId, before ?? null, limit],

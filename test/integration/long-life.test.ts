@@ -47,9 +47,10 @@ describe('a project with updates, chats, resets, a lost transcript and an older 
     const tree = lineageTree(lineage);
     const lines = tree.split('\n');
     expect(lines.filter((line) => line.startsWith('●'))).toHaveLength(life.operations.length);
-    expect(lines.at(-1)).toMatch(/^● .*← head$/);
+    expect(lines.at(-1)).toMatch(/^● .* ← head$/);
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
     expect(tree).toMatch(/●\s+\d+ {2}context_reset \(build\).*fresh session/);
-    expect(tree).toMatch(/●\s+\d+ {2}import .*moved outside {2}transcript not in the store/);
+    expect(tree).toMatch(/●\s+\d+ {2}import .*moved outside {2}no transcript/);
     expect(tree).toMatch(/●\s+\d+ {2}recovery \(build\).*forked [0-9a-f]{8}/);
     expect(tree).toMatch(/^├─ ○ [0-9a-f]{8} {2}side branch chat:\d+/m);
     const cut = await readLineage(stack.database.pool, life.projectId, 3);

@@ -495,9 +495,13 @@ describe('on the command line', () => {
     expect(chain.stdout).toMatch(/^from +The transcript of the head .* is lost: it goes on from/m);
     const tree = await cli('tree', '--project', projectId);
     expect(tree.stdout.trim().split('\n')).toEqual([
-      expect.stringMatching(/^● +1 {2}build .* first$/),
-      expect.stringMatching(/^● +2 {2}build /),
-      expect.stringMatching(/^● +3 {2}build .* transcript not in the store$/),
+      first.versionId,
+      expect.stringMatching(/^● 1 {2}build .* first$/),
+      second.versionId,
+      expect.stringMatching(/^● 2 {2}build /),
+      third.versionId,
+      expect.stringMatching(/^● 3 {2}build .* no transcript$/),
+      next.versionId,
       expect.stringMatching(/^● +4 {2}recovery \(build\) .* forked [0-9a-f]{8} {2}← head$/),
     ]);
     const { nodes } = JSON.parse((await cli('tree', '--project', projectId, '-o', 'json')).stdout) as {

@@ -1,0 +1,35 @@
+import { SessionChainError } from '../contracts/failures.js';
+import { parseProjectId, parseRewindKey, parseVersionId } from '../contracts/ids.js';
+import type { RewindRequest } from '../storage/operations/rewind.js';
+
+export interface RewindOptions {
+  /** The number of the transition to go back to: what its session knows, the project's next session knows. */
+  to: number;
+  /** Names this rewind: with it a call may be repeated, and moves nothing when it was done before. */
+  key?: string;
+  /** The version that moves along. Default: the newest version of the project. */
+  versionId?: string;
+  /** Tells what would be done, and does nothing. */
+  dryRun?: boolean;
+}
+
+/** Checks a request. Throws INVALID_INPUT. */
+export function parseRewindRequest(
+  projectId: string,
+  { to, key, versionId, dryRun = false }: RewindOptions,
+): RewindRequest {
+  if (!Number.isSafeInteger(to) || to < 1) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `The transition ${String(to)} to go back to is no number of a transition.`,
+      'Pass a whole number of at least 1, as session-chain transitions shows it.',
+    );
+  }
+  return {
+    projectId: parseProjectId(projectId),
+    to,
+    key: key === undefined ? null : parseRewindKey(key),
+    versionId: versionId === undefined ? null : parseVersionId(versionId),
+    dryRun,
+  };
+}
