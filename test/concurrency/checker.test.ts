@@ -137,6 +137,22 @@ describe('the checker accepts', () => {
     expect(broken(thrice, [row(1)])).toEqual([]);
   });
 
+  it('a rewind that was delivered twice, refused before or not answered', () => {
+    const told = (at: [number, number], answer?: Answer) =>
+      call('r', at, { kind: 'rewind', chain: 'rewind:k' }, answer);
+    const done: Answer = { outcome: 'rewound', transition: { seq: 2, new: 's2' } };
+    const rows = [row(1), row(2, { chain: 'rewind:k', step: 'rewind', ticket: null })];
+    const first = commit([1, 2], 1, 'committed');
+    expect(
+      broken([first, told([3, 4], { outcome: 'refused' }), told([5, 9], done), told([6, 10], done)], rows),
+    ).toEqual([]);
+    expect(broken([first, told([3, 4])], rows)).toEqual([]);
+    expect(broken([first, told([3, 4])], [row(1)])).toEqual([]);
+    // And neither one that nothing asked for, nor one that is not there.
+    expect(broken([first, told([3, 4], { outcome: 'refused' })], rows)).toContain('commits');
+    expect(broken([first, told([3, 4], done)], [row(1)])).toContain('commits');
+  });
+
   it('a chain after the one before it has begun to leave, and a position in the queue that was left', () => {
     const history = [
       open('1', [1, 2], 1),

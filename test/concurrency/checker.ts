@@ -107,6 +107,10 @@ function summarise(
     if (call.kind === 'commit' || call.kind === 'commit_outside') {
       commits.set(call.new, [...(commits.get(call.new) ?? []), operation]);
     }
+    if (call.kind === 'rewind' && (!answer || answer.transition)) {
+      const session = rows.find(({ chain }) => chain === call.chain)?.new ?? answer?.transition?.new;
+      if (session !== undefined) commits.set(session, [...(commits.get(session) ?? []), operation]);
+    }
     if (answer?.head) sightings.push({ operation, ...answer.head });
   }
   return { head, rows, attempts, operations, commits, sightings };

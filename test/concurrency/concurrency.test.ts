@@ -41,6 +41,7 @@ describe('processes that move the same heads while things break', () => {
       const { history, final } = await runLoad({ ...load, operations: 1_500, guards });
       expect(history.length).toBeGreaterThanOrEqual(1_500);
       expect(final.transitions.length).toBeGreaterThan(50);
+      expect(final.transitions.filter(({ step }) => step === 'rewind').length).toBeGreaterThan(0);
       expect(unexplained(history)).toEqual([]);
       expect(check(history, final).flatMap(({ violations }) => violations)).toEqual([]);
     },

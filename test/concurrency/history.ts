@@ -15,6 +15,8 @@ export type Call =
   | { kind: 'close'; chain: string; runId: string; ticket: number | null }
   | { kind: 'release'; runId: string }
   | { kind: 'begin_outside'; chain: string }
+  /** Begins and commits by one call; the session is the server's choice. */
+  | { kind: 'rewind'; chain: string }
   | {
       kind: 'commit' | 'commit_outside';
       chain: string;

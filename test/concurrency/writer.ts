@@ -28,6 +28,7 @@ import {
   beginOperation,
   commitOperation,
 } from '../../storage/operations/operations.js';
+import { rewindProject } from '../../storage/operations/rewind.js';
 import { createPool } from '../../storage/db/pool.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { chainWorkflowId } from '../../temporal/names.js';
@@ -83,7 +84,8 @@ async function work(client: string): Promise<void> {
     const { projects } = options;
     const project = parseProjectId(Math.random() < 0.7 ? rushedProject(projects) : oneOf(projects));
     await withChance([
-      [0.3, () => read(client, project)],
+      [0.25, () => read(client, project)],
+      [0.05, () => rewind(client, project)],
       [0.2, () => workOutside(client, project)],
       [0.3, () => workOnChain(client, project)],
       // All ask for the next project at once, which perhaps no chain holds yet.
@@ -151,6 +153,26 @@ async function workOutside(client: string, project: ProjectId): Promise<void> {
     const deliveries = await deliver(
       () => told(client, project, call, async () => committed(await commitOperation<Stored>(pool, commit))),
       0.1,
+    );
+    if (deliveries.some((answer) => answer)) return;
+  }
+}
+
+/** Goes back to one of the last heads, under a key that is repeated until it is answered; some are delivered twice. */
+async function rewind(client: string, project: ProjectId): Promise<void> {
+  const { seq } = await readHead(pool, project).catch(() => ({ seq: null }));
+  if (seq === null || seq < 2) return;
+  const to = seq - Math.ceil(Math.random() * Math.min(seq - 1, 5));
+  const key = randomUUID();
+  for (let tries = 0; tries < 3; tries++) {
+    const deliveries = await deliver(
+      () =>
+        told(client, project, { kind: 'rewind', chain: `rewind:${key}` }, async () => {
+          const request = { projectId: project, to, key, versionId: null, dryRun: false };
+          const { transitionSeq, sessionId } = await rewindProject(pool, request);
+          return { outcome: 'rewound', transition: { seq: transitionSeq, new: sessionId ?? '' } };
+        }),
+      0.3,
     );
     if (deliveries.some((answer) => answer)) return;
   }

@@ -22,7 +22,15 @@ import { readLineage } from '../../storage/heads/lineage.js';
 import { validateAndRecover } from '../../storage/heads/recovery.js';
 import { readSyncReport } from '../../storage/heads/sync.js';
 import { migrate } from '../../storage/db/migrate.js';
-import { quarantineSession } from '../../storage/operations/operations.js';
+import { beginOperation, commitOperation, quarantineSession } from '../../storage/operations/operations.js';
+import {
+  listSideBranches,
+  readPast as readChatPast,
+  recordQuestion,
+  startQuestion,
+} from '../../storage/questions/questions.js';
+import { nothingSpent } from '../../storage/ledger/metrics.js';
+import { questionBuildId } from '../../contracts/question.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { type RewoundProject, rewindProject } from '../../storage/operations/rewind.js';
 import { createTranscriptStore, transcriptBytes } from '../../storage/transcripts/store.js';
@@ -538,6 +546,50 @@ describe('after rewinds', () => {
     expect(await past()).toEqual([done[0]?.versionId, ['Ask 0', 'Ask 1'], [1, 2, 3, 5]]);
     await rewind(projectId, 2);
     expect(await past()).toEqual([done[0]?.versionId, ['Ask 0'], [1, 2, 6]]);
+  });
+
+  it('what was asked beside a head that was taken back is not told, and what a build was told that was taken back is told again', async () => {
+    const { projectId } = await build();
+    const question = { projectId, chatId: projectId, when: 'now' } as const;
+    const ask = async (text: string, beside: 'allowed' | 'always') => {
+      const { questionId } = await recordQuestion(database.pool, {
+        ...{ ...question, messageId: text, question: text, workspace: '/nowhere' },
+      });
+      const begun = await beginOperation(database.pool, {
+        ...{ projectId, inputDigest: 'digest', worker: 'test', leaseMs: 0 },
+        operation: {
+          kind: 'outside',
+          ...{ versionId: null, buildId: questionBuildId(questionId), source: 'chat_plan', sessionId: null },
+        },
+      });
+      if (begun.outcome !== 'begun') throw new Error(begun.outcome);
+      const { attempt } = begun;
+      await startQuestion(database.pool, questionId, attempt.head.sessionId);
+      await storeMessage(database.pool, projectId, attempt.sessionId);
+      await commitOperation(database.pool, {
+        ...{ attempt, source: 'chat_plan', newSessionId: attempt.sessionId, metrics: nothingSpent, beside },
+        ...{ parentSessionId: attempt.baseSessionId, result: {}, answer: { questionId, reply: 'Well.' } },
+      });
+    };
+    await ask('A', 'always');
+    await build(projectId);
+    await ask('B', 'always');
+    await ask('C', 'allowed');
+    await ask('D', 'always');
+    const told = async () =>
+      (await listSideBranches(database.pool, projectId)).map(({ question: asked }) => asked);
+    const next = await recordQuestion(database.pool, {
+      ...{ ...question, messageId: 'E', question: 'E', workspace: '/nowhere' },
+    });
+    const toldInChat = async () =>
+      (await readChatPast(database.pool, next)).unknownToHead.map(({ question: asked }) => asked);
+    expect([await told(), await toldInChat()]).toEqual([['D'], ['D']]);
+    await rewind(projectId, 2);
+    expect([await told(), await toldInChat()]).toEqual([['B'], ['A', 'B']]);
+    await rewind(projectId, 1);
+    expect([await told(), await toldInChat()]).toEqual([['A'], ['A']]);
+    await rewind(projectId, 3);
+    expect([await told(), await toldInChat()]).toEqual([['D'], ['D']]);
   });
 
   it('a head that was moved or cleared outside is kept in the lineage, and the rewind goes through', async () => {

@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type KnownState, briefOf, lostOperationsNote, sideBranchesNote } from '../../agent/brief.js';
+import {
+  type KnownState,
+  briefOf,
+  lostOperationsNote,
+  rewoundNote,
+  sideBranchesNote,
+} from '../../agent/brief.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { type ChainOrigin, describeOrigin, firstMoveOf } from '../../contracts/origin.js';
 import { readDocuments } from '../../workspace/documents.js';
@@ -101,6 +107,13 @@ describe('the other notes', () => {
   it('name the lost operations, and quote what was said beside the line', () => {
     expect(lostOperationsNote([{ seq: 7, source: 'docs', versionId: 'v', createdAt: at }])).toContain(
       '- 7: docs of version v, 2026-11-22 10:20 UTC',
+    );
+    const rewound = { seq: 7, source: 'docs', versionId: null, createdAt: at };
+    expect(rewoundNote({ operations: [rewound], count: 1 })).toMatch(
+      /not the files[^]*taken back were:\n\n- 7: docs, 2026-11-22 10:20 UTC$/i,
+    );
+    expect(rewoundNote({ operations: [rewound], count: 31 })).toContain(
+      '\n\n- 30 earlier operations\n- 7: docs',
     );
     expect(sideBranchesNote([{ question: 'Red or blue?', reply: 'Blue.', answeredAt: at }])).toContain(
       'Question: Red or blue?\n\nAnswer: Blue.',
