@@ -82,10 +82,16 @@ function followsAsHead({ kind, rewoundTo }: LineageNode): boolean {
   return kind === 'rewound' && rewoundTo === null;
 }
 
+/** So that a line fits into 80 columns. */
+const longestSource = 16;
+
 /** `build`, `recovery (docs)` or `rewind to 12`. */
 function sourceOf({ source, step, rewoundTo }: LineageNode): string {
-  if (rewoundTo !== null) return `rewind to ${rewoundTo}`;
-  return startOf(step !== null && step !== source ? `${source ?? ''} (${step})` : (source ?? ''), 21);
+  const moved = rewoundTo === null ? (source ?? '') : `rewind to ${rewoundTo}`;
+  // A context is reset by the build and no other step.
+  const by = step !== null && step !== source && source !== 'context_reset' ? ` (${step})` : '';
+  const text = `${moved}${by}`;
+  return text.length <= longestSource ? text : `${startOf(text, longestSource - 1)}…`;
 }
 
 function headLine(node: LineageNode, beforeSessionId: string | null, look: Look): string {
@@ -96,11 +102,11 @@ function headLine(node: LineageNode, beforeSessionId: string | null, look: Look)
     shortId(sessionId),
     formatMinute(createdAt),
     ...(parentSessionId === null
-      ? [source === 'import' ? 'moved outside' : oldSessionId === null ? 'first' : 'fresh session']
+      ? [source === 'import' ? 'outside' : oldSessionId === null ? 'first' : 'fresh']
       : parentSessionId === beforeSessionId || rewoundTo !== null
         ? []
         : [`forked ${shortId(parentSessionId)}`]),
-    ...(node.isWhole ? [] : ['no transcript']),
+    ...(node.isWhole ? [] : ['not stored']),
     ...(sessionId === look.headSessionId ? ['← head'] : []),
   ].join('  ');
 }

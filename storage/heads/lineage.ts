@@ -48,15 +48,18 @@ export async function readLineage(pool: Pool, projectId: ProjectId, limit: numbe
   const nodes = await queryRows<LineageNode>(pool, {
     name: 'read_lineage',
     text: `
-      WITH line AS (
-        SELECT DISTINCT ON (t.new_session_id) t.* FROM session_transitions t
-        WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq > $2
-        ORDER BY t.new_session_id, t.seq DESC
-      ), since AS (SELECT min(created_at) AS at FROM line),
-      remembered AS MATERIALIZED (SELECT * FROM session_chain.line_of_heads($1, $3))
+      WITH remembered AS MATERIALIZED (SELECT * FROM session_chain.line_of_heads($1, $3)),
+      moved AS (
+        SELECT t.*, EXISTS (SELECT FROM remembered r WHERE t.seq BETWEEN r.low AND r.high) AS is_remembered
+        FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq > $2
+      ), line AS (
+        -- Of a session that older writers made the head twice: the last time on the line, else the first time off it.
+        SELECT DISTINCT ON (t.new_session_id) t.* FROM moved t
+        ORDER BY t.new_session_id, t.is_remembered DESC, CASE WHEN t.is_remembered THEN -t.seq ELSE t.seq END
+      ), since AS (SELECT min(created_at) AS at FROM line)
       SELECT coalesce(t.new_session_id::text, s.session_id) AS "sessionId",
         coalesce(t.parent_session_id::text, s.parent_session_id) AS "parentSessionId",
-        CASE WHEN EXISTS (SELECT FROM remembered r WHERE t.seq BETWEEN r.low AND r.high) THEN 'head'
+        CASE WHEN t.is_remembered THEN 'head'
              WHEN t.seq IS NOT NULL THEN 'rewound'
              WHEN a.step = 'chat_plan' AND a.state = 'committed' AND a.adopts IS NULL THEN 'side_branch'
              WHEN adopter.step = 'chat_plan' THEN 'side_branch' ELSE 'attempt' END AS kind,

@@ -49,8 +49,8 @@ describe('a project with updates, chats, resets, a lost transcript and an older 
     expect(lines.filter((line) => line.startsWith('●'))).toHaveLength(life.operations.length);
     expect(lines.at(-1)).toMatch(/^● .* ← head$/);
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
-    expect(tree).toMatch(/●\s+\d+ {2}context_reset \(build\).*fresh session/);
-    expect(tree).toMatch(/●\s+\d+ {2}import .*moved outside {2}no transcript/);
+    expect(tree).toMatch(/●\s+\d+ {2}context_reset .* fresh$/m);
+    expect(tree).toMatch(/●\s+\d+ {2}import .* outside {2}not stored/);
     expect(tree).toMatch(/●\s+\d+ {2}recovery \(build\).*forked [0-9a-f]{8}/);
     expect(tree).toMatch(/^├─ ○ [0-9a-f]{8} {2}side branch chat:\d+/m);
     const cut = await readLineage(stack.database.pool, life.projectId, 3);

@@ -500,7 +500,7 @@ describe('on the command line', () => {
       second.versionId,
       expect.stringMatching(/^● 2 {2}build /),
       third.versionId,
-      expect.stringMatching(/^● 3 {2}build .* no transcript$/),
+      expect.stringMatching(/^● 3 {2}build .* not stored$/),
       next.versionId,
       expect.stringMatching(/^● +4 {2}recovery \(build\) .* forked [0-9a-f]{8} {2}← head$/),
     ]);

@@ -623,6 +623,8 @@ describe('after rewinds', () => {
       // The host's old writer goes back by itself: a session that is a head for the second time.
       await move(one?.newSessionId ?? '');
       expect(await back(6)).toMatchObject({ transitionSeq: 8, forgotten: [{ seq: 7, source: 'import' }] });
+      const lineage = await readLineage(own.pool, projectId, 100);
+      expect(lineageTree(lineage).match(/[●○]/g)).toHaveLength(lineage.nodes.length);
     } finally {
       await own.drop();
     }
