@@ -1,5 +1,6 @@
 import type { ChainState } from '../contracts/chain.js';
 import { chainWorkflowId } from '../temporal/names.js';
+import { remedyInWords } from './remedies.js';
 import { type Look, facts, formatStatus, formatTime, queuePosition, stepLine, stepTable } from './format.js';
 
 /** A chain as text: where it stands, its steps, what went wrong and what to do about it. */
@@ -24,6 +25,8 @@ export function chainReport(
     stepTable(state.steps, { colour }),
     ...state.steps.flatMap((step) => (step.reason === undefined ? [] : [`\n${stepLine(step)}`])),
     ...state.warnings.map((warning) => `\nwarning: ${warning}`),
-    ...(failure ? [`\nfailure ${failure.code}: ${failure.message}\nwhat to do: ${failure.remedy}`] : []),
+    ...(failure
+      ? [`\nfailure ${failure.code}: ${failure.message}\nwhat to do: ${remedyInWords(failure)}`]
+      : []),
   ].join('\n');
 }

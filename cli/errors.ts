@@ -1,6 +1,12 @@
 import { CommanderError } from 'commander';
-import { type FailureCode, SessionChainError } from '../contracts/failures.js';
+import {
+  type FailureCategory,
+  type FailureCode,
+  categoryOf,
+  toSessionChainError,
+} from '../contracts/failures.js';
 import { type OutputFormat, jsonText, printable } from './output.js';
+import { remedyInWords } from './remedies.js';
 
 /** The exit codes of the command line, as `session-chain --help` lists them. */
 export const exitCodes = {
@@ -23,75 +29,31 @@ export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   unexpected:
     'an unexpected error; sync: under 95 % of the projects are in sync; import --all: some heads failed',
   badInput: 'wrong usage, malformed input or environment, workspace not allowed',
-  notFound: 'no such project, version or chain',
+  notFound: 'no such project, version, chain, chat or transcript',
   conflict: 'another chain or process holds the project, the session or the folder',
   endedBadly: 'the chain failed, was cancelled or ran out of budget (start --wait)',
-  unavailable: 'Postgres, Temporal or the model service cannot be reached',
-  setUp: 'something is not set up: migrations, credentials, the agent; doctor found a problem',
+  unavailable: 'Postgres, Temporal or the model service does not answer',
+  setUp:
+    'something is not set up: migrations, credentials, rights, the configuration file, the agent; doctor found a problem',
   interrupted: 'interrupted by Ctrl-C',
 };
 
-const exitCodeNames: Record<FailureCode, keyof typeof exitCodes> = {
-  INTERNAL: 'unexpected',
-  INVALID_INPUT: 'badInput',
-  INVALID_CONFIG: 'badInput',
-  PROMPT_FAILED: 'endedBadly',
-  ACTIVITY_STEP_FAILED: 'endedBadly',
-  PROJECT_NOT_FOUND: 'notFound',
-  VERSION_NOT_FOUND: 'notFound',
-  VERSION_OF_ANOTHER_PROJECT: 'badInput',
-  CHAIN_NOT_FOUND: 'notFound',
-  REQUEST_LOST: 'endedBadly',
-  DATABASE_WENT_BACK: 'endedBadly',
-  CHAIN_TERMINATED: 'endedBadly',
-  CHAT_NOT_FOUND: 'notFound',
-  CHAT_BUSY: 'conflict',
-  MESSAGE_ID_REUSED: 'conflict',
-  KEY_REUSED: 'conflict',
-  WORKSPACE_NOT_ALLOWED: 'badInput',
-  WORKSPACE_CHANGED: 'conflict',
-  WORKSPACE_TAKEN: 'conflict',
-  PROJECT_BUSY: 'conflict',
-  HOLDER_ENDING: 'conflict',
-  SESSION_NOT_IN_STORE: 'conflict',
-  SESSION_IN_USE: 'conflict',
-  SESSION_ALREADY_KNOWN: 'conflict',
-  TRANSCRIPT_NOT_FOUND: 'notFound',
-  TRANSCRIPT_UNREADABLE: 'badInput',
-  TRANSCRIPT_EXISTS: 'conflict',
-  WAIT_TIMED_OUT: 'conflict',
-  FENCED: 'conflict',
-  AGENT_NOT_FOUND: 'setUp',
-  AGENT_FAILED: 'endedBadly',
-  CREDENTIALS_MISSING: 'setUp',
-  MODEL_REJECTED: 'endedBadly',
-  MODEL_UNAUTHORIZED: 'setUp',
-  MODEL_REFUSED: 'endedBadly',
-  ANSWER_UNFINISHED: 'endedBadly',
-  CONTEXT_FULL: 'endedBadly',
-  MODEL_UNAVAILABLE: 'unavailable',
-  STORE_REFUSED: 'unavailable',
-  SUBMISSION_INVALID: 'endedBadly',
-  COMPACTION_FAILED: 'endedBadly',
-  BUDGET_EXCEEDED: 'endedBadly',
-  STEP_TIMED_OUT: 'endedBadly',
-  WORKER_LOST: 'endedBadly',
-  CANCELLED: 'endedBadly',
-  PAYLOAD_UNKNOWN: 'endedBadly',
-  DATABASE_UNAVAILABLE: 'unavailable',
-  MIGRATIONS_BEHIND: 'setUp',
-  MIGRATION_FAILED: 'setUp',
-  TEMPORAL_UNAVAILABLE: 'unavailable',
-  SEARCH_ATTRIBUTES_NOT_REGISTERED: 'setUp',
-  TEMPORAL_CLI_NOT_FOUND: 'setUp',
-  POSTGRES_NOT_FOUND: 'setUp',
-  SERVER_START_FAILED: 'unavailable',
-  STATE_DIR_BUSY: 'conflict',
+const exitCodeNames: Record<FailureCategory, keyof typeof exitCodes> = {
+  input: 'badInput',
+  not_found: 'notFound',
+  conflict: 'conflict',
+  setup: 'setUp',
+  model: 'endedBadly',
+  agent: 'endedBadly',
+  budget: 'endedBadly',
+  unavailable: 'unavailable',
+  ended: 'endedBadly',
+  internal: 'unexpected',
 };
 
-/** The exit code of a failure. */
+/** The exit code of a failure, which follows from its category. */
 export function exitCodeOf(code: FailureCode): ExitCode {
-  return exitCodes[exitCodeNames[code]];
+  return exitCodes[exitCodeNames[categoryOf(code)]];
 }
 
 /** Tells of an error on stderr, as text or as one JSON document, and returns the exit code. Stdout stays empty. */
@@ -109,10 +71,6 @@ export function reportError(error: unknown, format: OutputFormat, debug: boolean
 }
 
 function describe(error: unknown): { code: string; message: string; remedy: string; exitCode: ExitCode } {
-  if (error instanceof SessionChainError) {
-    const { code, message, remedy } = error;
-    return { code, message, remedy, exitCode: exitCodeOf(code) };
-  }
   if (error instanceof CommanderError) {
     return {
       code: 'INVALID_INPUT',
@@ -124,12 +82,8 @@ function describe(error: unknown): { code: string; message: string; remedy: stri
       exitCode: exitCodes.badInput,
     };
   }
-  return {
-    code: 'INTERNAL',
-    message: error instanceof Error && error.message !== '' ? error.message : String(error),
-    remedy: 'Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
-    exitCode: exitCodes.unexpected,
-  };
+  const { code, message, remedy } = toSessionChainError(error);
+  return { code, message, remedy: remedyInWords({ code, remedy }), exitCode: exitCodeOf(code) };
 }
 
 function sentence(text: string): string {

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { wantsNoColour } from '../config/environment.js';
+import { inWords } from './remedies.js';
 
 export type OutputFormat = 'text' | 'json';
 
@@ -30,9 +31,9 @@ export function print(format: OutputFormat, value: unknown, text: string): void 
   else if (text !== '') console.log(printable(text));
 }
 
-/** JSON with every control character escaped, those too that JSON would take as they are. */
+/** JSON with every control character escaped, those too that JSON would take as they are; failures with our own remedies. */
 export function jsonText(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(
+  return JSON.stringify(value, inWords, indent).replace(
     /[\x7f-\x9f]/g,
     (control) => `\\u00${control.charCodeAt(0).toString(16)}`,
   );

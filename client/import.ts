@@ -118,7 +118,7 @@ async function exportSession(pool: Pool, request: ExportSessionRequest): Promise
     throw new SessionChainError(
       'INVALID_INPUT',
       `The transcript of ${sessionId} does not say in which folder it ran.`,
-      'Name the folder in which it will be resumed (--cwd).',
+      'Name the folder in which it will be resumed (`cwd`).',
     );
   }
   const path = await writeLocalTranscript(request.claudeDir ?? defaultClaudeDir(), cwd, { sessionId, parts });
@@ -131,14 +131,14 @@ async function projectOf(pool: Pool, sessionId: SessionId): Promise<ProjectId> {
     throw new SessionChainError(
       'SESSION_NOT_IN_STORE',
       `No project has the transcript of a session ${sessionId}.`,
-      'Look with session-chain chain at what sessions a project has.',
+      'Look at the lineage of the project for the sessions that it has.',
     );
   }
   if (others.length === 0) return projectId;
   throw new SessionChainError(
     'INVALID_INPUT',
     `Several projects have a session ${sessionId}: ${[projectId, ...others].join(', ')}.`,
-    'Name the project, too.',
+    'Name the project as well.',
   );
 }
 

@@ -47,8 +47,11 @@ export type {
 } from '../contracts/question.js';
 export {
   type Failure,
+  type FailureCategory,
   type FailureCode,
   SessionChainError,
+  categoryOf,
+  failureCategories,
   failureCodes,
   isFailureCode,
   isRetryable,

@@ -530,7 +530,7 @@ function workflowGone({ workflowId, runId }: ChainRun): SessionChainError {
   return new SessionChainError(
     'CHAIN_TERMINATED',
     `The workflow ${workflowId} (run ${runId}) is over or its history is gone, but its chain was not closed.`,
-    'Close the chain: session-chain cancel --force, or session-chain status, which closes every such chain.',
+    'Cancel the chain with `force`, which closes it; or reconcile the project, which closes every such chain.',
   );
 }
 
@@ -538,6 +538,6 @@ function ofAnotherTemporal({ workflowId, runId, home }: ChainRun, here: string):
   return new SessionChainError(
     'TEMPORAL_UNAVAILABLE',
     `The chain ${workflowId} (run ${runId}) belongs to the Temporal cluster and namespace ${home ?? ''}; this is ${here}.`,
-    'Cancel it there. If that Temporal is gone for good, close the chain: session-chain cancel --force.',
+    'Cancel it there. Where that Temporal is gone for good, cancel the chain with `force`, which closes it.',
   );
 }

@@ -1,12 +1,13 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
-import { SessionChainError } from '../../contracts/failures.js';
 import { startOf } from '../../contracts/text.js';
 import { type AgentProbe } from '../../agent/probe/probe.js';
+import { toSessionChainError } from '../../contracts/failures.js';
 import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { formatStatus } from '../format.js';
 import { type OutputFormat, mayColour, outputOption, print } from '../output.js';
+import { remedyInWords } from '../remedies.js';
 
 interface DoctorOptions {
   only: readonly CheckName[];
@@ -76,9 +77,8 @@ async function examine(name: CheckName, config: Config): Promise<Finding> {
   try {
     return await Promise.race([checks[name](config), late]);
   } catch (error) {
-    return error instanceof SessionChainError
-      ? { status: 'fail', message: error.message, remedy: error.remedy }
-      : { status: 'fail', message: error instanceof Error ? error.message : String(error) };
+    const failure = toSessionChainError(error);
+    return { status: 'fail', message: failure.message, remedy: remedyInWords(failure) };
   } finally {
     clearTimeout(timer);
   }

@@ -110,7 +110,7 @@ async function refuseOther(connection: Connection, pending: string[]): Promise<v
   throw new SessionChainError(
     'MIGRATION_FAILED',
     `Nothing was changed: the database was migrated by a later version: ${version ?? later.join(', ')}.`,
-    'Run session-chain migrate of the latest version that uses this database.',
+    'Run the migrations of the latest version that uses this database.',
   );
 }
 
@@ -118,9 +118,9 @@ function preRelease(): SessionChainError {
   return new SessionChainError(
     'MIGRATION_FAILED',
     'Nothing was changed: the schema session_chain has the tables of a pre-release, whose histories cannot be carried over.',
-    'With the release that made it export the sessions that are needed (session-chain export). Then use an empty database, ' +
-      'or drop the schema session_chain and the columns that it added to your tables; run session-chain migrate, and ' +
-      'session-chain import --all. After npm start: remove its state folder.',
+    'Export the sessions that are needed with the release that made it. Then use an empty database, or drop the schema ' +
+      'session_chain and the columns that it added to your tables; migrate, and import the heads. After npm start: remove ' +
+      'its state folder.',
   );
 }
 

@@ -65,7 +65,7 @@ export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
     throw new SessionChainError(
       'MIGRATION_FAILED',
       `The key from projects to its last transition could not be added: ${[message, detail].filter(Boolean).join(' · ')}`,
-      'Mend what the message names, then run: session-chain migrate --enforce-head',
+      'Correct what the message names, then enforce the key again.',
       { cause: error },
     );
   }

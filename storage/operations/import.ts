@@ -103,7 +103,7 @@ async function copyTranscript(
       throw new SessionChainError(
         'SESSION_ALREADY_KNOWN',
         `The session ${sessionId} has gone on since it was stored, and other sessions have forked what is stored.`,
-        'Resume it with --fork-session where it went on, and import the session that this makes.',
+        'Fork it in Claude Code where it went on (claude --resume … --fork-session), and import the session that this makes.',
       );
     }
     await appendParts(client, projectId, sessionId, missing.parts);
@@ -254,7 +254,7 @@ export async function loadTranscript(
     throw new SessionChainError(
       'SESSION_NOT_IN_STORE',
       `The transcript of the session ${sessionId} of the project ${projectId} is not in the store.`,
-      'Look with session-chain chain at what sessions the project has.',
+      'Look at the lineage of the project for the sessions that it has.',
     );
   }
   return [{ subpath: '', entries: main }, ...(await loadSubagents(store, sessionId))];

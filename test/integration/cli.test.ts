@@ -355,7 +355,7 @@ describe('a chain whose workflow is gone', () => {
     const { workflowId, named } = await orphan(null, 1_000);
     const refused = await cli(['cancel', ...named]);
     expect(refused).toMatchObject({ code: exitCodes.endedBadly, stdout: '' });
-    expect(refused.stderr).toMatch(/^error CHAIN_TERMINATED: .*\nwhat to do: .*cancel --force/);
+    expect(refused.stderr).toMatch(/^error CHAIN_TERMINATED: .*\nwhat to do: Cancel the chain with --force/);
     expect(refused.stderr).toContain(workflowId);
     expect(await json(['cancel', ...named, '--force'])).toMatchObject({ status: 'failed', workflowId });
     expect(await json(['chain', ...named])).toMatchObject(terminated);
@@ -369,7 +369,7 @@ describe('a chain whose workflow is gone', () => {
     expect(refused.code).toBe(exitCodes.unavailable);
     expect(refused.stderr).toContain(workflowId);
     expect(refused.stderr).toContain('cluster-1/namespace-1');
-    expect(refused.stderr).toContain('cancel --force');
+    expect(refused.stderr).toContain('cancel the chain with --force');
     expect(await json(['chain', ...named])).toMatchObject({ status: 'running' });
     await json(['cancel', ...named, '--force']);
     expect(await json(['chain', ...named])).toMatchObject(terminated);

@@ -234,7 +234,7 @@ describe('a folder, in the end,', () => {
     const again = { ...request(asked.projectId), workspace: asked.workspace };
     expect(await run(again)).toMatchObject({
       status: 'failed',
-      failure: { code: 'WORKSPACE_CHANGED', remedy: expect.stringContaining('session-chain unbind') },
+      failure: { code: 'WORKSPACE_CHANGED', remedy: expect.stringContaining('unbindWorkspace') },
     });
     const { stdout } = await promisify(execFile)(
       process.execPath,
@@ -296,7 +296,7 @@ describe('a folder, in the end,', () => {
         failure: {
           code: 'WORKSPACE_TAKEN',
           message: expect.stringMatching(`${how} .*the folder of the project `),
-          remedy: expect.stringContaining('session-chain unbind'),
+          remedy: expect.stringContaining('unbindWorkspace'),
         },
       });
     }

@@ -14,9 +14,18 @@ import {
 import { chainReport } from '../../cli/chain-report.js';
 import { nodeVersion } from '../../cli/doctor-checks.js';
 import { liveLine } from '../../cli/follow.js';
-import { outputFormatOf } from '../../cli/output.js';
+import { jsonText, outputFormatOf } from '../../cli/output.js';
 import type { ChainState, StepState } from '../../contracts/chain.js';
-import { SessionChainError, failureCodes, remedyFor } from '../../contracts/failures.js';
+import {
+  type FailureCode,
+  SessionChainError,
+  categoryOf,
+  failureCodes,
+  failureOfCode,
+  remedyFor,
+} from '../../contracts/failures.js';
+import { createProgram } from '../../cli/program.js';
+import { cliRemedies, remedyInWords } from '../../cli/remedies.js';
 import { parseBuildId, parseProjectId, parseSessionId, parseVersionId } from '../../contracts/ids.js';
 
 const first = parseSessionId('11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa');
@@ -204,13 +213,55 @@ describe('states', () => {
 });
 
 describe('exit codes', () => {
-  it('are distinct, explained, and there is one for every failure', () => {
+  it('are distinct, explained, and follow from the category of every failure', () => {
     const codes = Object.values(exitCodes);
     expect(new Set(codes).size).toBe(codes.length);
     expect(Object.keys(exitCodeMeanings)).toEqual(Object.keys(exitCodes));
-    for (const code of failureCodes) {
-      expect(code === 'INTERNAL' ? [1] : [2, 3, 4, 5, 6, 7]).toContain(exitCodeOf(code));
+    const byCategory = new Map(failureCodes.map((code) => [categoryOf(code), exitCodeOf(code)]));
+    for (const code of failureCodes) expect(exitCodeOf(code)).toBe(byCategory.get(categoryOf(code)));
+    expect(Object.fromEntries(byCategory)).toEqual({
+      ...{ input: 2, not_found: 3, conflict: 4, setup: 7, unavailable: 6, internal: 1 },
+      ...{ model: 5, agent: 5, budget: 5, ended: 5 },
+    });
+  });
+});
+
+describe('remedies of the command line', () => {
+  it('name only commands and options that there are, and say more than the common ones', () => {
+    const { commands } = createProgram(() => undefined);
+    const options = new Set(commands.flatMap((command) => command.options.map(({ long }) => long)));
+    const names = commands.map((command) => command.name());
+    for (const [code, remedy] of Object.entries(cliRemedies)) {
+      expect(remedy).not.toBe(remedyFor(code as FailureCode));
+      for (const [, name] of remedy.matchAll(/session-chain ([a-z]+)/g)) expect(names).toContain(name);
+      for (const [option] of remedy.matchAll(/--[a-z-]+/g)) expect(options).toContain(option);
     }
+  });
+
+  it('stand for the common one of a code, and leave any other with the options of the command line', () => {
+    const failure = failureOfCode('WORKSPACE_CHANGED');
+    expect(remedyInWords(failure)).toContain('session-chain unbind');
+    expect(remedyInWords({ ...failure, remedy: 'Look.' })).toBe('Look.');
+    expect(remedyInWords({ code: 'CHAIN_TERMINATED', remedy: 'Cancel it with `force`, not `more`.' })).toBe(
+      'Cancel it with --force, not `more`.',
+    );
+    expect(remedyInWords(failureOfCode('MODEL_REFUSED'))).toBe(remedyFor('MODEL_REFUSED'));
+  });
+
+  it('are those of every failure in a document', () => {
+    const document = {
+      failure: failureOfCode('SESSION_NOT_IN_STORE'),
+      steps: [failureOfCode('WORKER_LOST')],
+    };
+    expect(JSON.parse(jsonText(document))).toEqual({
+      failure: { ...document.failure, remedy: cliRemedies.SESSION_NOT_IN_STORE },
+      steps: document.steps,
+    });
+    // What only looks like one stays.
+    expect(JSON.parse(jsonText({ code: 'SOMETHING', remedy: 'Rest.' }))).toEqual({
+      code: 'SOMETHING',
+      remedy: 'Rest.',
+    });
   });
 });
 
@@ -228,18 +279,18 @@ describe('errors', () => {
 
   it('are one block of text with code and remedy', () => {
     expect(reportError(error, 'text', false)).toBe(exitCodes.conflict);
-    expect(printed).toEqual([`error PROJECT_BUSY: A chain works.\nwhat to do: ${remedyFor('PROJECT_BUSY')}`]);
+    expect(printed).toEqual([`error PROJECT_BUSY: A chain works.\nwhat to do: ${cliRemedies.PROJECT_BUSY}`]);
   });
   it('are one document with -o json', () => {
     reportError(error, 'json', false);
     expect(printed.map((line) => JSON.parse(line) as unknown)).toEqual([
-      { error: { code: 'PROJECT_BUSY', message: 'A chain works.', remedy: remedyFor('PROJECT_BUSY') } },
+      { error: { code: 'PROJECT_BUSY', message: 'A chain works.', remedy: cliRemedies.PROJECT_BUSY } },
     ]);
   });
   it('show no stack, not even unforeseen ones, unless debugging', () => {
     expect(reportError(new TypeError('x is not a function'), 'text', false)).toBe(exitCodes.unexpected);
     expect(printed).toEqual([
-      'error INTERNAL: x is not a function\nwhat to do: Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from.',
+      `error INTERNAL: TypeError: x is not a function\nwhat to do: ${cliRemedies.INTERNAL}`,
     ]);
     reportError(new TypeError('x is not a function'), 'text', true);
     expect(printed).toHaveLength(3);
