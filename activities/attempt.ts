@@ -20,6 +20,7 @@ import {
   quarantineParent,
   quarantineSession,
 } from '../storage/operations/operations.js';
+import { isDatabaseAway } from '../storage/db/pool.js';
 import type { TranscriptStore } from '../storage/transcripts/store.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { type EarlierWork, findEarlierWork } from './evidence.js';
@@ -245,8 +246,7 @@ async function whenDatabaseAnswers<Result>(
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof SessionChainError) || error.code !== 'DATABASE_UNAVAILABLE' || signal.aborted)
-        throw error;
+      if (!isDatabaseAway(error) || signal.aborted) throw error;
       await delay(waitMs);
     }
   }

@@ -155,9 +155,11 @@ function isSubmitted({ task, own, stopped }: JudgedRun): boolean {
   return stopped === null && evidence.kind === 'finished' && evidence.value !== undefined;
 }
 
-/** A sealed session refuses, too: then another attempt has taken over, and the store is well. */
+/** A sealed session refuses, too, and so does a mistake of ours: then the store is well. */
 function storeFailure({ refusal, seen }: JudgedRun): SessionChainError {
-  if (refusal?.cause instanceof SessionChainError && refusal.cause.code === 'FENCED') return refusal.cause;
+  const cause = refusal?.cause;
+  if (cause instanceof SessionChainError && (cause.code === 'FENCED' || cause.code === 'INTERNAL'))
+    return cause;
   return failure(
     'STORE_REFUSED',
     `The transcript is not stored to its end: ${seen.lostEntries ?? refusal?.message ?? 'the store refused'}`,

@@ -16,7 +16,7 @@ import {
   projectsOfSession,
 } from '../storage/operations/import.js';
 import { readLocalTranscript, writeLocalTranscript } from '../transcript/local-files.js';
-import type { Pool } from '../storage/db/pool.js';
+import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
 
 export interface ImportOptions {
   /** The folder of Claude Code, which holds `projects/`. Default: `.claude` in the home folder. */
@@ -102,7 +102,7 @@ async function* importHeads(pool: Pool, options: ImportOptions): AsyncGenerator<
       const imported = await importSession(pool, { ...options, projectId, sessionId });
       yield { projectId, sessionId, outcome: 'imported', imported };
     } catch (error) {
-      if (!(error instanceof SessionChainError) || error.code === 'DATABASE_UNAVAILABLE') throw error;
+      if (!(error instanceof SessionChainError) || isDatabaseAway(error)) throw error;
       yield { projectId, sessionId, outcome: 'failed', failure: toFailure(error) };
     }
   }

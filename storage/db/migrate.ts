@@ -4,7 +4,15 @@ import { dirname, join } from 'node:path';
 import { SessionChainError } from '../../contracts/failures.js';
 import { type Expectations, type Obstacle, findObstacles, findUnmetExpectations } from './host-tables.js';
 import { type Routine, idFunctions } from './id-functions.js';
-import { type Connection, type Pool, classified, createPool, queryOne, queryRows } from './pool.js';
+import {
+  type Connection,
+  type Pool,
+  classified,
+  createPool,
+  isDatabaseAway,
+  queryOne,
+  queryRows,
+} from './pool.js';
 import { inTransaction } from './transaction.js';
 
 /**
@@ -169,7 +177,7 @@ async function inFile(name: string, work: () => Promise<unknown>): Promise<void>
     await work();
   } catch (error) {
     const known = classified(error);
-    if (known instanceof SessionChainError && known.code === 'DATABASE_UNAVAILABLE') throw known;
+    if (isDatabaseAway(known)) throw known;
     throw new SessionChainError('MIGRATION_FAILED', `${name}: ${describe(error)}`, undefined, {
       cause: error,
     });

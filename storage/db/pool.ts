@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { SessionChainError } from '../../contracts/failures.js';
+import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { startOf, storableText } from '../../contracts/text.js';
 
 export type Pool = pg.Pool;
@@ -59,7 +59,8 @@ export async function queryOne<Row extends pg.QueryResultRow>(
 }
 
 /**
- * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, a schema that is not there MIGRATIONS_BEHIND.
+ * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, one that denies the rights
+ * DATABASE_REFUSED, a schema that is not there MIGRATIONS_BEHIND.
  * Texts are stored as `storableText` leaves them, whoever said them.
  */
 export async function queryRows<Row extends pg.QueryResultRow>(
@@ -75,50 +76,100 @@ export async function queryRows<Row extends pg.QueryResultRow>(
     });
     return rows;
   } catch (error) {
-    throw classified(error);
+    throw classified(error, {
+      connectMs: (connection as Partial<pg.Pool>).options?.connectionTimeoutMillis,
+      answerMs: (query as { query_timeout?: number }).query_timeout,
+    });
   }
 }
 
-/** The error as one of ours where it is known: DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
-export function classified(error: unknown): unknown {
-  const code = (error as { code?: unknown }).code;
-  if (isConnectionError(error)) {
-    return new SessionChainError(
-      'DATABASE_UNAVAILABLE',
-      `The database did not answer: ${describe(error)}`,
-      undefined,
-      {
-        cause: error,
-      },
-    );
+/** What a statement was given, as far as the caller knows. */
+interface Limits {
+  /** For a connection. */
+  connectMs?: number | undefined;
+  /** For the answer. */
+  answerMs?: number | undefined;
+}
+
+/** The error as one of ours where it is known: DATABASE_UNAVAILABLE, DATABASE_REFUSED, MIGRATIONS_BEHIND. */
+export function classified(error: unknown, limits: Limits = {}): unknown {
+  if (error instanceof SessionChainError) return error;
+  const state = sqlState(error);
+  const described = describe(error);
+  const as = (code: FailureCode, message: string) =>
+    new SessionChainError(code, message, undefined, { cause: error });
+  if (state !== null && refusals.test(state)) {
+    return as('DATABASE_REFUSED', `The database refuses what is asked of it: ${described}`);
   }
+  if (isForeignConstraint(error, state)) {
+    const { schema = '', table = '' } = error as { schema?: string; table?: string };
+    return as('DATABASE_REFUSED', `A constraint of the table ${schema}.${table} refuses a row: ${described}`);
+  }
+  if (isAway(error))
+    return as('DATABASE_UNAVAILABLE', `The database ${lateness(error, limits)}: ${described}`);
   // undefined_table, invalid_schema_name, undefined_function, undefined_column
-  if (code === '42P01' || code === '3F000' || code === '42883' || code === '42703') {
-    return new SessionChainError(
-      'MIGRATIONS_BEHIND',
-      `The database lacks what this version needs: ${describe(error)}`,
-      undefined,
-      { cause: error },
-    );
+  if (state !== null && /^(42P01|3F000|42883|42703)$/.test(state)) {
+    return as('MIGRATIONS_BEHIND', `The database lacks what this version needs: ${described}`);
   }
   return error;
 }
 
-/** Whether the statement may not have reached a working server: worth waiting and asking again. */
-export function isConnectionError(error: unknown): boolean {
+/** The SQLSTATE of an error of Postgres, or of the one behind an error of ours; null where there is none. */
+export function sqlState(error: unknown): string | null {
+  const { code } = ((error instanceof SessionChainError ? error.cause : error) ?? {}) as { code?: unknown };
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+}
+
+/** Whether the database may answer the same statement a moment later: worth waiting and asking again. */
+export function isDatabaseAway(error: unknown): boolean {
+  return isAway(error instanceof SessionChainError ? error.cause : error);
+}
+
+// Wrong role or password, no such database, missing rights, and what a trigger of the host's raises.
+const refusals = /^(28000|28P01|3D000|42501|P0001)$/;
+const connectionCodes = /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH)$/;
+// Connection exceptions; shutting down, starting, dropped; no room, memory or connection; a read-only server during a
+// fail-over; a wrong role, password or database, which may be put right; a conflict with another transaction; a time-out.
+const awayStates = /^(08...|57P0[1-5]|53...|25006|28000|28P01|3D000|40001|40P01|55P03|57014|25P03|25P04)$/;
+// What node-postgres says without a code: a connection that ended, could not be had or did not answer in time.
+const awayMessages =
+  /Connection terminated|connection error|timeout exceeded when trying to connect|Query read timeout/;
+
+function isAway(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false;
+  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.every(isAway);
   const { code, message } = error as { code?: unknown; message?: unknown };
-  if (typeof code === 'string') {
-    return (
-      /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(code) ||
-      // connection exceptions, admin shutdown, crash shutdown, cannot connect now, too many connections, no such
-      // database, wrong role or password
-      /^(08...|57P0[1-3]|53300|3D000|28000|28P01)$/.test(code)
-    );
+  if (typeof code === 'string') return connectionCodes.test(code) || awayStates.test(code);
+  return awayMessages.test(String(message));
+}
+
+/** Which limit passed, where one did. */
+function lateness(error: unknown, { connectMs, answerMs }: Limits): string {
+  const within = (ms: number | undefined) => (ms === undefined ? 'in time' : `within ${ms} ms`);
+  switch (sqlState(error)) {
+    case '57014':
+      return 'did not end a statement within its statement_timeout, or was told to cancel it';
+    case '55P03':
+      return 'did not give a lock within its lock_timeout';
+    case '25P03':
+    case '25P04':
+    case '57P05':
+      return 'ended a session or transaction that took longer than it allows';
+    case null:
+      break;
+    default:
+      return 'did not do a statement';
   }
-  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(
-    String(message),
-  );
+  const { message = '' } = error as { message?: string };
+  if (/timeout exceeded when trying to connect|due to connection timeout/.test(message))
+    return `gave no connection ${within(connectMs)} (the server is slow, or all connections of the pool are busy)`;
+  return /Query read timeout/.test(message) ? `did not answer ${within(answerMs)}` : 'cannot be reached';
+}
+
+/** A table of the host may have rules of its own; of a constraint on ours the violation is our mistake. */
+function isForeignConstraint(error: unknown, state: string | null): boolean {
+  const { schema } = error as { schema?: unknown };
+  return state !== null && /^23/.test(state) && typeof schema === 'string' && schema !== 'session_chain';
 }
 
 function describe(error: unknown): string {

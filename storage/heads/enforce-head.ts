@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SessionChainError } from '../../contracts/failures.js';
-import { type Pool, classified, queryOne, queryRows } from '../db/pool.js';
+import { type Pool, classified, queryOne, queryRows, sqlState } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 
 /** The key from projects to its last transition: with it, no head can move without a transition. */
@@ -111,10 +111,10 @@ async function addKey(pool: Pool): Promise<void> {
       await client.query(statement);
       return true;
     }).catch((error: unknown) => {
-      const { code } = error as { code?: unknown };
+      const state = sqlState(error);
       // Another process has just added it.
-      if (code === duplicateObject) return true;
-      if (code !== lockNotAvailable || Date.now() > deadlineMs) throw error;
+      if (state === duplicateObject) return true;
+      if (state !== lockNotAvailable || Date.now() > deadlineMs) throw error;
       return false;
     });
     if (added) return;

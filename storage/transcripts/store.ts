@@ -4,7 +4,7 @@ import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/
 import type { QueryConfig, QueryResultRow } from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
-import { type Pool, type Query, queryOne, queryRows } from '../db/pool.js';
+import { type Pool, type Query, isDatabaseAway, queryOne, queryRows, sqlState } from '../db/pool.js';
 import { encodeBatch, entryDecoder } from '../../transcript/codec.js';
 import { contextTokensOf } from '../../transcript/context-size.js';
 
@@ -329,7 +329,7 @@ async function untilDatabaseReturns<T>(
       // A connection that died silently answers never: a limit per try, so that another one is tried.
       return await attempt(Math.min(Math.max(deadlineMs - Date.now(), 1_000), 20_000));
     } catch (error) {
-      if (!isTransient(error) || Date.now() + pauseMs >= deadlineMs) throw error;
+      if (!isDatabaseAway(error) || Date.now() + pauseMs >= deadlineMs) throw error;
       await sleep(pauseMs);
     }
   }
@@ -339,21 +339,6 @@ async function untilDatabaseReturns<T>(
 function timed<Timed extends object>(query: Timed, timeoutMs: number): Timed {
   return { ...query, query_timeout: timeoutMs };
 }
-
-/** Whether the database may answer the same statement a moment later. */
-function isTransient(error: unknown): boolean {
-  if (error instanceof SessionChainError) return error.code === 'DATABASE_UNAVAILABLE';
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  return typeof code === 'string' ? transientCodes.test(code) : transientMessages.test(String(message));
-}
-
-// Connection lost or refused; server shutting down, starting or full; a read-only server during a fail-over; a conflict
-// with another transaction.
-const transientCodes =
-  /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH|08\w{3}|57P0[1-3]|53300|25006|40001|40P01|55P03)$/;
-// What node-postgres says without a code: a connection that ended, could not be had or did not answer in time.
-const transientMessages =
-  /Connection terminated|connection error|timeout exceeded when trying to connect|Query read timeout/;
 
 /** Between the texts of one append; JSON never holds it raw. */
 const textSeparator = '\u0003';
@@ -384,14 +369,16 @@ function refusal(error: unknown, sessionId: string): SessionChainError {
       { cause: error },
     );
   }
-  return isSqlError(error, sessionSealed)
-    ? new SessionChainError('FENCED', `Session ${sessionId} is sealed.`, undefined, { cause: error })
-    : new SessionChainError(
-        'STORE_REFUSED',
-        `The transcript of session ${sessionId} could not be stored: ${reason}`,
-        undefined,
-        {
-          cause: error,
-        },
-      );
+  if (isSqlError(error, sessionSealed)) {
+    return new SessionChainError('FENCED', `Session ${sessionId} is sealed.`, undefined, { cause: error });
+  }
+  // A rule of our own tables that is broken, and what no database said, are mistakes of ours.
+  const state = sqlState(error);
+  const isOurs = state === null ? !isDatabaseAway(error) : /^23/.test(state);
+  return new SessionChainError(
+    isOurs ? 'INTERNAL' : 'STORE_REFUSED',
+    `The transcript of session ${sessionId} could not be stored: ${reason}`,
+    undefined,
+    { cause: error },
+  );
 }

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Pool, isConnectionError } from '../../storage/db/pool.js';
+import { type Pool, isDatabaseAway } from '../../storage/db/pool.js';
 import { createTestDatabase } from '../support/database.js';
 import { type TcpProxy, startTcpProxy } from '../support/tcp-proxy.js';
 import { type FinalState, type Rule, check } from './checker.js';
@@ -343,6 +343,6 @@ function isExplained(error: string): boolean {
   return (
     /^The database did not answer: /.test(error) ||
     /canceling statement due to statement timeout/.test(error) ||
-    isConnectionError(new Error(error))
+    isDatabaseAway(new Error(error))
   );
 }

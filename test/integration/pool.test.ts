@@ -1,6 +1,8 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { toSessionChainError } from '../../contracts/failures.js';
 import { migrate, requireMigrations } from '../../storage/db/migrate.js';
-import { createPool } from '../../storage/db/pool.js';
+import { type Pool, createPool, isDatabaseAway, queryRows } from '../../storage/db/pool.js';
+import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 describe('a database that cannot be reached', () => {
   const url = 'postgres://nobody@127.0.0.1:1/none';
@@ -9,6 +11,7 @@ describe('a database that cannot be reached', () => {
     const pool = createPool(url, { applicationName: 'test' });
     await expect(requireMigrations(pool)).rejects.toMatchObject({
       code: 'DATABASE_UNAVAILABLE',
+      category: 'unavailable',
       message: expect.stringContaining('ECONNREFUSED'),
       remedy: expect.stringContaining('DATABASE_URL'),
     });
@@ -18,15 +21,153 @@ describe('a database that cannot be reached', () => {
   it('is DATABASE_UNAVAILABLE for the migrations', async () => {
     await expect(migrate(url)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
   });
+});
 
-  it('is DATABASE_UNAVAILABLE where the server knows no such database', async () => {
-    const missing = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
-    missing.pathname = '/no_such_database';
-    const pool = createPool(missing.href, { applicationName: 'test' });
-    await expect(requireMigrations(pool)).rejects.toMatchObject({
-      code: 'DATABASE_UNAVAILABLE',
-      message: expect.stringContaining('no_such_database'),
+describe('a database that answers, and does not do what it is asked', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const { rows } = await database.pool.query<{ name: string }>('SELECT current_database() AS name');
+    await database.pool.query(`
+      DO $$ BEGIN CREATE ROLE without_rights LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
+      GRANT CONNECT ON DATABASE "${rows[0]?.name ?? ''}" TO without_rights;
+      ALTER TABLE projects ADD COLUMN colour text CHECK (colour <> 'red');
+      CREATE FUNCTION public.no_green() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.colour = 'green' THEN RAISE EXCEPTION 'no green here'; END IF; RETURN NEW; END $$;
+      CREATE TRIGGER no_green BEFORE INSERT ON projects FOR EACH ROW EXECUTE FUNCTION public.no_green();
+    `);
+  });
+  afterAll(async () => {
+    await database.drop();
+  });
+
+  /** What a statement fails with, and whether it is worth waiting for the database. */
+  async function failureOf(text: string, changes: { user?: string; path?: string; options?: string } = {}) {
+    const url = new URL(database.url);
+    if (changes.user !== undefined) [url.username, url.password] = [changes.user, ''];
+    if (changes.path !== undefined) url.pathname = changes.path;
+    if (changes.options !== undefined) url.searchParams.set('options', changes.options);
+    return await thrownBy(createPool(url.href, { applicationName: 'test' }), text);
+  }
+
+  async function thrownBy(pool: Pool, text: string, more: object = {}) {
+    try {
+      const error = await queryRows(pool, { text, ...more }).then(
+        () => null,
+        (thrown: unknown) => thrown,
+      );
+      const { code, category, message } = toSessionChainError(error);
+      return { code, category, message, away: isDatabaseAway(error) };
+    } finally {
+      await pool.end();
+    }
+  }
+
+  const refused = { code: 'DATABASE_REFUSED', category: 'setup' };
+  const unavailable = { code: 'DATABASE_UNAVAILABLE', category: 'unavailable', away: true };
+
+  it.each([
+    ['that it does not have', { path: '/no_such_database' }, 'no_such_database'],
+    ['for a role that it does not know', { user: 'no_such_role' }, 'no_such_role'],
+  ])(
+    'is DATABASE_REFUSED for a database %s, and may be put right meanwhile',
+    async (_what, changes, named) => {
+      expect(await failureOf('SELECT 1', changes)).toMatchObject({
+        ...refused,
+        message: expect.stringContaining(named),
+        away: true,
+      });
+    },
+  );
+
+  it.each([
+    ['without rights', 'SELECT FROM session_chain.chains', { user: 'without_rights' }, 'permission denied'],
+    [
+      'against a constraint of the host',
+      `INSERT INTO projects (project_id, colour) VALUES ('p', 'red')`,
+      {},
+      'public.projects',
+    ],
+    [
+      'against a trigger of the host',
+      `INSERT INTO projects (project_id, colour) VALUES ('p', 'green')`,
+      {},
+      'no green here',
+    ],
+  ])('is DATABASE_REFUSED for a statement %s', async (_what, text, changes, named) => {
+    expect(await failureOf(text, changes)).toMatchObject({
+      ...refused,
+      message: expect.stringContaining(named),
+      away: false,
     });
-    await pool.end();
+  });
+
+  it.each([
+    [
+      'a constraint of ours',
+      `INSERT INTO session_chain.sessions (project_id) VALUES (NULL)`,
+      'null value in column',
+    ],
+    ['a statement that is wrong', 'SELECT 1 / 0', 'division by zero'],
+    ['a statement that nothing can read', 'SELEC 1', 'syntax error'],
+  ])('has met a mistake of ours with %s', async (_what, text, named) => {
+    expect(await failureOf(text)).toMatchObject({
+      code: 'INTERNAL',
+      category: 'internal',
+      message: expect.stringContaining(named),
+      away: false,
+    });
+  });
+
+  it.each([
+    ['statement_timeout', 'SELECT pg_sleep(60)', '-c statement_timeout=20', /statement_timeout/],
+    [
+      'a read-only server',
+      `INSERT INTO projects (project_id) VALUES ('p')`,
+      '-c default_transaction_read_only=on',
+      /read-only/,
+    ],
+    ['a cancelled statement', 'SELECT pg_cancel_backend(pg_backend_pid())', '', /cancel/],
+    ['a session that is ended', 'SELECT pg_terminate_backend(pg_backend_pid())', '', /terminat/],
+  ])('is DATABASE_UNAVAILABLE by %s, and says so', async (_what, text, options, message) => {
+    expect(await failureOf(text, { options })).toMatchObject({
+      ...unavailable,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('is DATABASE_UNAVAILABLE by its lock_timeout', async () => {
+    const holder = await database.pool.connect();
+    try {
+      await holder.query('BEGIN; LOCK TABLE projects IN ACCESS EXCLUSIVE MODE');
+      expect(await failureOf('SELECT FROM projects', { options: '-c lock_timeout=20' })).toMatchObject({
+        ...unavailable,
+        message: expect.stringContaining('lock_timeout'),
+      });
+    } finally {
+      await holder.query('ROLLBACK');
+      holder.release();
+    }
+  });
+
+  it('is DATABASE_UNAVAILABLE past the limits of the client, which are named', async () => {
+    const pool = createPool(database.url, { applicationName: 'test', max: 1 });
+    Object.assign(pool.options, { connectionTimeoutMillis: 50 });
+    const taken = await pool.connect();
+    const late = queryRows(pool, { text: 'SELECT 1' });
+    await expect(late).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+      message: expect.stringMatching(/gave no connection within 50 ms/),
+    });
+    taken.release();
+    expect(await thrownBy(pool, 'SELECT pg_sleep(60)', { query_timeout: 40 })).toMatchObject({
+      ...unavailable,
+      message: expect.stringMatching(/did not answer within 40 ms/),
+    });
+    // The client has given the connection up; its statement would go on.
+    await database.pool.query(
+      `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+       WHERE datname = current_database() AND query LIKE '%pg_sleep(60)' AND pid <> pg_backend_pid()`,
+    );
   });
 });
