@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { stepTask } from '../agent/kinds/kinds.js';
-import type { CommittedStep, StepInput, StepResult, WaitingStep } from '../contracts/chain.js';
+import type { CommittedStep, Head, StepInput, StepResult, WaitingStep } from '../contracts/chain.js';
 import { SessionChainError, failureOfCode } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import { firstMoveOf, nextBase } from '../contracts/origin.js';
@@ -8,6 +8,7 @@ import type { AgentStepDefinition } from '../definition/definition.js';
 import { inputDigest, stepOfDigest } from '../definition/digest.js';
 import { promptFor } from '../definition/prompt.js';
 import { type ChainRow, chainOfStep, noteSkipped, noteWaiting } from '../storage/chains/chains.js';
+import { listTransitions } from '../storage/heads/heads.js';
 import { chainSpend } from '../storage/ledger/ledger.js';
 import {
   commitOperation,
@@ -87,7 +88,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       killGraceMs: input.killGraceMs,
       hint: async () => (await deps.checkpoint.read(buildId))?.sessionId ?? null,
       onBegun: async ({ head }) => {
-        if (head.sessionId !== input.head.sessionId) throw headMoved(input, head.sessionId);
+        if (head.sessionId !== input.head.sessionId) throw await headMoved(deps, input, head);
       },
       hasCostLimit: input.budget.maxCostUsd !== undefined,
       limits: () => remainingLimits(deps.pool, input),
@@ -235,9 +236,17 @@ async function reasonToSkip(
   return `The context holds ${tokens} tokens, fewer than the threshold of ${threshold}.`;
 }
 
-function headMoved({ projectId, head, step }: StepInput, found: string | null): SessionChainError {
+async function headMoved(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { projectId, head, step }: StepInput,
+  found: Head,
+): Promise<SessionChainError> {
+  const move = (await listTransitions(pool, projectId, 1)).find(({ seq }) => seq === found.seq);
+  const how = move
+    ? `: the transition ${move.seq} (${move.source}) made it that at ${move.createdAt.toISOString()}`
+    : '';
   return new SessionChainError(
     'FENCED',
-    `The head of the project ${projectId} is ${found ?? 'none'} and not ${head.sessionId ?? 'none'}, from which the ${step} step was to go on.`,
+    `The head of the project ${projectId} is ${found.sessionId ?? 'none'} and not ${head.sessionId ?? 'none'}, from which the ${step} step was to go on${how}.`,
   );
 }

@@ -196,7 +196,14 @@ async function untilEnded(
     if (now.state === 'failed' && now.failure && answer === 'failed') {
       throw new SessionChainError(now.failure.code, now.failure.message, now.failure.remedy);
     }
-    if (refusals > maxRefusals) throw temporalError(answer);
+    if (refusals > maxRefusals) {
+      throw new SessionChainError(
+        'TEMPORAL_UNAVAILABLE',
+        `The workflow of the chat ${question.chatId} has ended ${refusals} times before it answered: ${answer instanceof Error ? answer.message : answer}`,
+        'Ask again, with the same message id.',
+        { cause: answer },
+      );
+    }
     if (answer !== 'again') await delay(250, undefined, signal ? { signal } : {});
   }
 }
@@ -207,6 +214,8 @@ async function updateWithStart(
   { projectId, chatId, questionId, when }: Question,
   signal: AbortSignal | undefined,
 ): Promise<AskResult['outcome'] | Error> {
+  // Temporal's client looks at a signal that is aborted later only.
+  signal?.throwIfAborted();
   const input: ChatInput = { version: payloadVersion, projectId, chatId, policy };
   const update = () =>
     temporal.workflow.executeUpdateWithStart<(input: ChatInput) => Promise<void>, AskResult, [AskInput]>(

@@ -56,6 +56,7 @@ import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
 import { type SearchAttributeMode, createSearchAttributes } from '../temporal/attributes.js';
 import { type StartRequest, parseStartRequest } from './start-request.js';
 import { temporalError } from '../temporal/errors.js';
+import { throwingOwnErrors } from './own-errors.js';
 import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
 
 export type SessionChainOptions = ConnectionsOptions & {
@@ -220,7 +221,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   const runs = createChainRuns(temporal);
   const record = async (request: RecordSessionRequest) =>
     await recordSession(pool, parseRecordRequest(request));
-  return {
+  return throwingOwnErrors<SessionChain>({
     ...createImports(pool),
     ...createChats({ ...client, policy: chatPolicyOf(client.policy, options.chat) }),
     start: async (request) => await start(client, searchAttributes, request),
@@ -267,7 +268,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
       await listTransitions(pool, await existing(pool, projectId), limit),
     lineage: async (projectId) => await getSessionChain(pool, await existing(pool, projectId)),
     close,
-  };
+  });
 }
 
 /** What the client works with, once it is complete. */

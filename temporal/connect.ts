@@ -16,8 +16,13 @@ export function lazyClient({ namespace = 'default', ...address }: TemporalAddres
   return new Client({ connection: Connection.lazy(address), namespace });
 }
 
+const connectTimeoutMs = 5_000;
+
 /** A client by the standard TEMPORAL_* variables that connects at its first use, within about `timeoutMs`. */
-export function lazyClientOf({ environment }: Pick<Config, 'environment'>, timeoutMs = 5_000): Client {
+export function lazyClientOf(
+  { environment }: Pick<Config, 'environment'>,
+  timeoutMs = connectTimeoutMs,
+): Client {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
     overrideEnvVars: environment,
   });
@@ -28,18 +33,25 @@ export function lazyClientOf({ environment }: Pick<Config, 'environment'>, timeo
 }
 
 /** The client, once it is connected. Throws TEMPORAL_UNAVAILABLE. */
-export async function connected(client: Client, config: Pick<Config, 'environment'>): Promise<Client> {
+export async function connected(
+  client: Client,
+  config: Pick<Config, 'environment'>,
+  timeoutMs = connectTimeoutMs,
+): Promise<Client> {
   try {
     await client.connection.ensureConnected();
     return client;
   } catch (error) {
-    throw unreachable(temporalAddressOf(config), error);
+    throw unreachable(temporalAddressOf(config), error, timeoutMs);
   }
 }
 
 /** A client by the standard TEMPORAL_* variables. Throws TEMPORAL_UNAVAILABLE within about `timeoutMs`. */
-export async function connectClient(config: Pick<Config, 'environment'>, timeoutMs = 5_000): Promise<Client> {
-  return await connected(lazyClientOf(config, timeoutMs), config);
+export async function connectClient(
+  config: Pick<Config, 'environment'>,
+  timeoutMs = connectTimeoutMs,
+): Promise<Client> {
+  return await connected(lazyClientOf(config, timeoutMs), config, timeoutMs);
 }
 
 /** Where Temporal is looked for. */

@@ -1,23 +1,89 @@
-import { SessionChainError } from '../contracts/failures.js';
+import { NamespaceNotFoundError } from '@temporalio/common';
+import { SessionChainError, toSessionChainError } from '../contracts/failures.js';
 
-/** What Temporal's client threw, as TEMPORAL_UNAVAILABLE. */
+/** Status codes of gRPC by their numbers: the same call may succeed a moment later. */
+const notNow: Readonly<Record<number, string>> = {
+  1: 'CANCELLED',
+  2: 'UNKNOWN',
+  4: 'DEADLINE_EXCEEDED',
+  8: 'RESOURCE_EXHAUSTED',
+  10: 'ABORTED',
+  13: 'INTERNAL',
+  14: 'UNAVAILABLE',
+  15: 'DATA_LOSS',
+};
+
+/** The server has understood the call and refuses it, today and tomorrow. */
+const refusals: Readonly<Record<number, string>> = {
+  3: 'INVALID_ARGUMENT',
+  5: 'NOT_FOUND',
+  6: 'ALREADY_EXISTS',
+  7: 'PERMISSION_DENIED',
+  9: 'FAILED_PRECONDITION',
+  11: 'OUT_OF_RANGE',
+  12: 'UNIMPLEMENTED',
+  16: 'UNAUTHENTICATED',
+};
+
+/**
+ * What Temporal's client threw: TEMPORAL_REFUSED for an answer that says no, TEMPORAL_UNAVAILABLE where none came or it will be
+ * another one later, INTERNAL for what is not of Temporal.
+ */
 export function temporalError(error: unknown): SessionChainError {
-  const message = error instanceof Error ? error.message : String(error);
-  const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
-  return new SessionChainError('TEMPORAL_UNAVAILABLE', `Temporal refused: ${message}${cause}`, undefined, {
-    cause: error,
-  });
-}
-
-/** A Temporal to which no connection came about, as TEMPORAL_UNAVAILABLE. */
-export function unreachable(address: string, error: unknown): SessionChainError {
-  const why = error instanceof Error ? error.message : String(error);
+  if (error instanceof SessionChainError) return error;
+  const code = grpcCode(error);
+  const said = saidBy(error);
+  if (error instanceof NamespaceNotFoundError) {
+    return refused(`it has no namespace ${error.namespace}`, error);
+  }
+  if (code === null) return toSessionChainError(error);
+  const refusal = refusals[code];
+  if (refusal !== undefined) return refused(`${said} (${refusal})`, error);
+  const late = code === 4 ? 'did not answer before the deadline of the call' : 'did not do what it was asked';
   return new SessionChainError(
     'TEMPORAL_UNAVAILABLE',
-    `Temporal at ${address} cannot be reached: ${why}`,
+    `Temporal ${late}: ${said} (${notNow[code] ?? `gRPC status ${code}`})`,
     undefined,
-    {
-      cause: error,
-    },
+    { cause: error },
   );
+}
+
+/** A Temporal to which no connection came about within `timeoutMs`: TEMPORAL_UNAVAILABLE, or TEMPORAL_REFUSED where it said no. */
+export function unreachable(address: string, error: unknown, timeoutMs?: number): SessionChainError {
+  const code = grpcCode(error);
+  const said = saidBy(error);
+  if (code !== null && refusals[code] !== undefined) return refused(`${address} answers: ${said}`, error);
+  const within = timeoutMs === undefined ? '' : ` within ${timeoutMs} ms`;
+  return new SessionChainError(
+    'TEMPORAL_UNAVAILABLE',
+    `Temporal at ${address} cannot be reached${within}: ${said}`,
+    undefined,
+    { cause: error },
+  );
+}
+
+function refused(why: string, cause: unknown): SessionChainError {
+  return new SessionChainError('TEMPORAL_REFUSED', `Temporal refuses the call: ${why}`, undefined, { cause });
+}
+
+/** The status of a call to Temporal that failed, be it of the client or of a worker's native connection; null for another error. */
+function grpcCode(error: unknown): number | null {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    const { code, details } = one as { code?: unknown; details?: unknown };
+    if (typeof code === 'number' && typeof details === 'string') return code;
+  }
+  if (!(error instanceof Error)) return null;
+  // A client that could not connect at its first call.
+  if (/Failed to connect before the deadline/.test(error.message)) return 14;
+  // A native connection that could not be made names the status in its words only.
+  if (error.name !== 'TransportError') return null;
+  if (/code: \W*Unauthenticated|unauthenticated/i.test(error.message)) return 16;
+  return /code: \W*PermissionDenied/.test(error.message) ? 7 : 14;
+}
+
+function saidBy(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { details } = error as { details?: unknown };
+  const own = typeof details === 'string' && details !== '' ? details : error.message;
+  return error.cause instanceof Error ? `${own}: ${saidBy(error.cause)}` : own;
 }

@@ -148,10 +148,12 @@ export async function openChain(
     blocker_holds: boolean;
     wait_ms: number;
     origin: ChainOrigin;
+    why: string | null;
   }>(pool, {
     name: 'open_chain',
     text: `SELECT outcome, head_session_id, base_session_id, seq, adopted_session_id, head_was_cleared, ticket, "position",
-             blocker_workflow_id, blocker_run_id, blocker_home, blocker_holds, wait_ms, origin
+             blocker_workflow_id, blocker_run_id, blocker_home, blocker_holds, wait_ms, origin,
+             CASE outcome WHEN 'fenced' THEN session_chain.why_chain_fenced($2, $4, NULL, NULL, NULL, $3) END AS why
            FROM session_chain.open_chain($1, $2, $3, $4, $5, $6, $7)`,
     values: [
       chain.projectId,
@@ -198,7 +200,7 @@ export async function openChain(
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
-        `The chain ${chainWorkflowId(chain)} was closed before it could open, or another run has taken over.`,
+        `The run ${runId} of the chain ${chainWorkflowId(chain)} may not open it: ${row.why ?? 'it has no right to'}.`,
       );
     case 'request_lost':
       throw requestLost(chain);

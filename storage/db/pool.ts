@@ -168,7 +168,7 @@ function lateness(error: unknown, { connectMs, answerMs }: Limits): string {
 
 /** A table of the host may have rules of its own; of a constraint on ours the violation is our mistake. */
 function isForeignConstraint(error: unknown, state: string | null): boolean {
-  const { schema } = error as { schema?: unknown };
+  const { schema } = (error ?? {}) as { schema?: unknown };
   return state !== null && /^23/.test(state) && typeof schema === 'string' && schema !== 'session_chain';
 }
 

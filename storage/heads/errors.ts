@@ -27,10 +27,15 @@ export function versionOfAnotherProject(
 /** Why a chain may not go on, by `session_chain.chain_standing`. */
 export type Refusal = 'project_not_found' | 'version_not_found' | 'request_lost' | 'went_back' | 'fenced';
 
-/** The error of a chain that may not begin `what`. */
+/** The error of a chain that may not begin `what`; `why` says of `fenced` what has ended its right. */
 export function refused(
   refusal: Refusal,
-  { projectId, versionId, what }: { projectId: ProjectId; versionId: VersionId | null; what: string },
+  {
+    projectId,
+    versionId,
+    what,
+    why,
+  }: { projectId: ProjectId; versionId: VersionId | null; what: string; why?: string | null },
 ): SessionChainError {
   switch (refusal) {
     case 'project_not_found':
@@ -50,7 +55,7 @@ export function refused(
     case 'fenced':
       return new SessionChainError(
         'FENCED',
-        `The ${what} may not begin: its chain no longer holds the project ${projectId}, or a newer attempt has begun.`,
+        `The ${what} of the project ${projectId} may not begin: ${why ?? 'its chain does not hold the project'}.`,
       );
   }
 }

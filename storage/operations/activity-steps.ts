@@ -39,9 +39,15 @@ export async function beginActivityStep(
   pool: Pool,
   call: ActivityCall,
 ): Promise<{ outcome: 'call'; key: string } | { outcome: 'completed' }> {
-  const { outcome, key } = await queryOne<{ outcome: 'call' | 'completed' | Refusal; key: string }>(pool, {
+  const { outcome, key, why } = await queryOne<{
+    outcome: 'call' | 'completed' | Refusal;
+    key: string;
+    why: string | null;
+  }>(pool, {
     name: 'begin_activity',
-    text: 'SELECT outcome, key FROM session_chain.begin_activity($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
+    text: `SELECT outcome, key,
+             CASE outcome WHEN 'fenced' THEN session_chain.why_chain_fenced($2, $3, $4, $5, $11) END AS why
+           FROM session_chain.begin_activity($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     values: [
       call.projectId,
       call.chainId,
@@ -62,7 +68,7 @@ export async function beginActivityStep(
     case 'completed':
       return { outcome };
     default:
-      throw refused(outcome, { ...call, what: `step ${call.step}` });
+      throw refused(outcome, { ...call, why, what: `step ${call.step}` });
   }
 }
 

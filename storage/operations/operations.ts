@@ -117,7 +117,8 @@ export async function beginOperation<Result>(
   const row = await queryOne<BegunRow<Result>>(connection, {
     name: 'begin_operation',
     text: `SELECT outcome, attempt_id::text, attempt, version_id, build_id, session_id, base_session_id, head_session_id, head_seq,
-             head_is_whole, epoch, adopted_session_id, result, wait_ms, earlier, holder_workflow_id, holder_run_id
+             head_is_whole, epoch, adopted_session_id, result, wait_ms, earlier, holder_workflow_id, holder_run_id,
+             CASE outcome WHEN 'fenced' THEN session_chain.why_chain_fenced($2, $3, $6, $7, to_timestamp($13 / 1000.0)) END AS why
            FROM session_chain.begin_operation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, to_timestamp($13 / 1000.0),
              $14, $15)`,
     values: [
@@ -137,7 +138,7 @@ export async function beginOperation<Result>(
     case 'former_agent_alive':
       return { outcome: 'former_agent_alive', waitMs: row.wait_ms };
     default:
-      throw refusal(request, row.outcome, row.version_id);
+      throw refusal(request, { ...row, outcome: row.outcome });
   }
 }
 
@@ -145,6 +146,7 @@ type Refused = Refusal | 'version_of_another_project' | 'session_in_journal';
 
 interface BegunRow<Result> {
   outcome: Begun<Result>['outcome'] | Refused;
+  why: string | null;
   attempt_id: AttemptId;
   attempt: number;
   version_id: VersionId | null;
@@ -197,8 +199,11 @@ function attemptOf({ projectId, operation }: OperationRequest, row: BegunRow<unk
 
 function refusal(
   { projectId, operation }: OperationRequest,
-  outcome: Refused,
-  versionOfChain: VersionId | null,
+  {
+    outcome,
+    version_id: versionOfChain,
+    why,
+  }: Pick<BegunRow<unknown>, 'version_id' | 'why'> & { outcome: Refused },
 ): SessionChainError {
   const { versionId, sessionId, what } =
     operation.kind === 'outside'
@@ -206,7 +211,7 @@ function refusal(
       : { versionId: versionOfChain, sessionId: null, what: `step ${operation.step}` };
   switch (outcome) {
     default:
-      return refused(outcome, { projectId, versionId, what });
+      return refused(outcome, { projectId, versionId, what, why });
     case 'version_of_another_project':
       return versionOfAnotherProject(projectId, versionId);
     case 'session_in_journal':
@@ -263,36 +268,39 @@ export async function commitOperation<Result extends object>(
     beside = 'never',
     rewoundTo,
   } = commit;
-  const { outcome, result } = await queryOne<{ outcome: 'moved' | 'beside' | 'fenced'; result: Result }>(
-    connection,
-    {
-      name: 'commit_operation',
-      text: 'SELECT outcome, result FROM session_chain.commit_operation($1, $2, $3, $4, $5, $6, $7, $8)',
-      values: [
-        attempt.attemptId,
-        commit.source,
-        attempt.head.sessionId,
-        commit.newSessionId,
-        commit.parentSessionId,
-        jsonbOf(commit.result),
-        jsonbOf(metricsColumns(commit.metrics)),
-        jsonbOf({
-          requireTranscript,
-          appends: appends ?? undefined,
-          beside: beside === 'always',
-          mayStayBeside: beside !== 'never',
-          value,
-          column,
-          answer,
-          rewoundTo,
-        }),
-      ],
-    },
-  );
+  const { outcome, result, why } = await queryOne<{
+    outcome: 'moved' | 'beside' | 'fenced';
+    result: Result;
+    why: string | null;
+  }>(connection, {
+    name: 'commit_operation',
+    text: `SELECT outcome, result,
+               CASE outcome WHEN 'fenced' THEN session_chain.why_not_committed($1, $3, $4, $8) END AS why
+             FROM session_chain.commit_operation($1, $2, $3, $4, $5, $6, $7, $8)`,
+    values: [
+      attempt.attemptId,
+      commit.source,
+      attempt.head.sessionId,
+      commit.newSessionId,
+      commit.parentSessionId,
+      jsonbOf(commit.result),
+      jsonbOf(metricsColumns(commit.metrics)),
+      jsonbOf({
+        requireTranscript,
+        appends: appends ?? undefined,
+        beside: beside === 'always',
+        mayStayBeside: beside !== 'never',
+        value,
+        column,
+        answer,
+        rewoundTo,
+      }),
+    ],
+  });
   if (outcome !== 'fenced') return { outcome, result };
   throw new SessionChainError(
     'FENCED',
-    `Attempt ${attempt.attempt} of ${attempt.step} (build ${attempt.buildId}) may not move the head of project ${attempt.projectId} from ${attempt.head.sessionId ?? 'none'}: another operation has moved it or holds the project.`,
+    `Attempt ${attempt.attempt} of ${attempt.step} (build ${attempt.buildId}) is not committed, and the head of the project ${attempt.projectId} stays: ${why ?? 'it has no right to'}.`,
   );
 }
 

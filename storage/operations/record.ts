@@ -52,26 +52,28 @@ const abandonedAfterMs = 2_000;
 
 /**
  * Makes a session the head. A session that is the head already stays it, and the stored transition is returned. Throws
- * SESSION_NOT_IN_STORE where no chain could go on from it, unless the request allows for that, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project,
- * SESSION_ALREADY_KNOWN for a session that was a head before or belongs to another operation, and FENCED when other
- * operations kept moving the head.
+ * SESSION_NOT_IN_STORE where no chain could go on from it, unless the request allows for that, PROJECT_NOT_FOUND,
+ * VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, SESSION_ALREADY_KNOWN for a
+ * session that was a head before or belongs to another operation, and FENCED when other operations kept moving the head.
  */
 export async function recordSession(pool: Pool, request: RecordRequest): Promise<RecordedSession> {
   const deadlineMs = Date.now() + giveUpAfterMs;
+  let why = '';
   for (let round = 1; Date.now() < deadlineMs; round++) {
     const recorded = await tryToRecord(pool, request);
-    if (recorded) return recorded;
+    if (typeof recorded !== 'string') return recorded;
+    why = recorded;
     await sleep(Math.random() * Math.min(10 * round, 100));
   }
   throw new SessionChainError(
     'FENCED',
-    `The session ${request.sessionId} was not recorded: other operations kept moving the head of the project ${request.projectId}.`,
+    `The session ${request.sessionId} of the project ${request.projectId} was not recorded within ${giveUpAfterMs} ms. The last try: ${why}`,
     'Record it again.',
   );
 }
 
-/** Null: another operation was faster, and another look will show what holds now. */
-async function tryToRecord(pool: Pool, request: RecordRequest): Promise<RecordedSession | null> {
+/** A sentence where the try came too late: another look will show what holds now. */
+async function tryToRecord(pool: Pool, request: RecordRequest): Promise<RecordedSession | string> {
   const { projectId, sessionId, source, notInStore = false } = request;
   const known = await look(pool, request);
   if (known.headSessionId === sessionId && known.lastSessionId === sessionId)
@@ -80,7 +82,7 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
   if (known.headSessionId === sessionId) {
     // An old writer made it the head; only its transition is missing.
     await adoptHead(pool, request);
-    return null;
+    return 'The head had been moved to it from outside, and its transition was written.';
   }
   if (known.wasHead) {
     throw new SessionChainError(
@@ -96,12 +98,12 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
       );
     }
     if (known.attemptAgeMs > abandonedAfterMs) await forget(pool, known.attemptId);
-    return null;
+    return `The attempt ${known.attemptId} records the same session.`;
   }
   if (!notInStore && known.fitness !== 'whole') throw notThere(request, known.fitness);
 
   const attempt = await beginRecording(pool, request);
-  if (!attempt) return null;
+  if (!attempt) return 'Another operation has just begun with the same session.';
   const warnings = attempt.adoptedSessionId ? [adoptionWarning(attempt.adoptedSessionId)] : [];
   const oldSessionId = attempt.head.sessionId;
   try {
@@ -129,7 +131,7 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
   } catch (error) {
     // The operation itself is over; what stays uncommitted would only be in the way of recording it later.
     await forget(pool, attempt.attemptId).catch(() => undefined);
-    if (isCode(error, 'FENCED')) return null;
+    if (isCode(error, 'FENCED')) return error.message;
     throw error;
   }
 }
@@ -155,7 +157,7 @@ async function beginRecording(
   }
 }
 
-function isCode(error: unknown, code: FailureCode): boolean {
+function isCode(error: unknown, code: FailureCode): error is SessionChainError {
   return error instanceof SessionChainError && error.code === code;
 }
 

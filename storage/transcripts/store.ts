@@ -52,7 +52,7 @@ export function createTranscriptStore({
       );
       if (rows[0]) appends.set(sessionId, rows[0].ordinal);
     } catch (error) {
-      if (!isStoredBefore(error)) throw refusal(error, sessionId);
+      if (!isStoredBefore(error)) throw await refusal(pool, projectId, sessionId, error);
       appends.set(sessionId, (known ?? 0) + 1);
     }
   }
@@ -359,7 +359,23 @@ function isStoredBefore(error: unknown): boolean {
   );
 }
 
-function refusal(error: unknown, sessionId: string): SessionChainError {
+/** What ended the attempt that a sealed session is of; null where that cannot be read now. */
+async function whySealed(pool: Pool, projectId: ProjectId, sessionId: string): Promise<string | null> {
+  const rows = await queryRows<{ why: string }>(pool, {
+    name: 'why_sealed',
+    text: `SELECT session_chain.why_attempt_ended(a.id) AS why FROM session_chain.attempts a
+           WHERE a.project_id = $1 AND a.session_id = $2`,
+    values: [projectId, sessionId],
+  }).catch(() => []);
+  return rows[0]?.why ?? null;
+}
+
+async function refusal(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: string,
+  error: unknown,
+): Promise<SessionChainError> {
   const reason = String((error as { message?: unknown }).message);
   if (isSqlError(error, appendsMissing)) {
     return new SessionChainError(
@@ -370,7 +386,13 @@ function refusal(error: unknown, sessionId: string): SessionChainError {
     );
   }
   if (isSqlError(error, sessionSealed)) {
-    return new SessionChainError('FENCED', `Session ${sessionId} is sealed.`, undefined, { cause: error });
+    const why = await whySealed(pool, projectId, sessionId);
+    return new SessionChainError(
+      'FENCED',
+      `The session ${sessionId} takes no further entry${why === null ? '' : `: ${why}`}.`,
+      undefined,
+      { cause: error },
+    );
   }
   // A rule of our own tables that is broken, and what no database said, are mistakes of ours.
   const state = sqlState(error);

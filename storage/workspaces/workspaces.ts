@@ -46,9 +46,11 @@ export async function bindWorkspace(
     other_project: string;
     other_path: string;
     other_worker: string;
+    why: string | null;
   }>(pool, {
     name: 'bind_workspace',
-    text: `SELECT outcome, marker, other_project, other_path, other_worker
+    text: `SELECT outcome, marker, other_project, other_path, other_worker,
+             CASE outcome WHEN 'fenced' THEN session_chain.why_chain_fenced($2, $3, NULL, NULL, NULL) END AS why
            FROM session_chain.bind_workspace($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [
       projectId,
@@ -73,7 +75,7 @@ export async function bindWorkspace(
     case 'fenced':
       throw new SessionChainError(
         'FENCED',
-        `The chain no longer holds the project ${projectId}, whose folder it was to work in.`,
+        `The folder of the project ${projectId} is not bound for the chain: ${row.why ?? 'it does not hold the project'}.`,
       );
   }
 }

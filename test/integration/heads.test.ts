@@ -175,9 +175,13 @@ describe('a step', () => {
     const chain = await openNew(database.pool);
     const stale = await beginWithTranscript(database.pool, chain, 'build');
     const newer = await beginWithTranscript(database.pool, chain, 'build');
-    await expect(commitAttempt(database.pool, stale, null)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(commitAttempt(database.pool, stale, null)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/attempt 2 of the same operation began at/),
+    });
     await expect(storeMessage(database.pool, chain.projectId, stale.sessionId)).rejects.toMatchObject({
       code: 'FENCED',
+      message: expect.stringMatching(/attempt 2 of the same operation began at/),
     });
     await expect(commitAttempt(database.pool, newer, null)).resolves.toMatchObject({ attempt: 2 });
     expect(await getSessionChain(database.pool, chain.projectId)).toEqual([newer.sessionId]);
@@ -188,6 +192,7 @@ describe('a step', () => {
     await begin(database.pool, chain, 'build', { scheduledAtMs: 2_000 });
     await expect(begin(database.pool, chain, 'build', { scheduledAtMs: 1_000 })).rejects.toMatchObject({
       code: 'FENCED',
+      message: expect.stringMatching(/tried again, or given up/),
     });
   });
 
@@ -195,7 +200,10 @@ describe('a step', () => {
     const chain = await openNew(database.pool);
     const begun = await begin(database.pool, chain, 'build');
     if (begun.outcome !== 'begun') throw new Error('unreachable');
-    await expect(commitAttempt(database.pool, begun.attempt, null)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(commitAttempt(database.pool, begun.attempt, null)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/not whole in the store \(lost\)/),
+    });
     expect(await readHead(database.pool, chain.projectId)).toEqual({ sessionId: null, seq: null });
   });
 
@@ -218,8 +226,14 @@ describe('a step', () => {
     expect(await openChain(database.pool, other, opener, zombie.runId, { plan })).toMatchObject({
       outcome: 'opened',
     });
-    await expect(commitAttempt(database.pool, attempt, null)).rejects.toMatchObject({ code: 'FENCED' });
-    await expect(begin(database.pool, zombie, 'metadata')).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(commitAttempt(database.pool, attempt, null)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/chain was closed at .* as failed \(CHAIN_TERMINATED\)/),
+    });
+    await expect(begin(database.pool, zombie, 'metadata')).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/chain was closed at .* as failed \(CHAIN_TERMINATED\)/),
+    });
     expect(await close(zombie)).toBe('fenced');
     expect(await readChainState(database.pool, zombie)).toMatchObject({
       status: 'failed',

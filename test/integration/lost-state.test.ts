@@ -93,7 +93,10 @@ describe('a chain whose ticket or head the database does not know', () => {
     expect(again).toMatchObject({ outcome: 'opened', head: { sessionId: null, seq: null } });
     if (again.outcome !== 'opened') return;
     expect(again.ticket).not.toBe(chain.ticket);
-    await expect(begin(database.pool, chain, 'build')).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(begin(database.pool, chain, 'build')).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/has drawn the ticket/),
+    });
     expect(await begin(database.pool, { ...chain, ...again, head: null }, 'build')).toMatchObject({
       outcome: 'begun',
     });
@@ -104,10 +107,16 @@ describe('a chain whose ticket or head the database does not know', () => {
     await begin(database.pool, chain, 'build');
     const open = async (opening: number) =>
       await openChain(database.pool, chain, openerOf(chain.runId), null, { plan, opening });
-    await expect(open(1)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(open(1)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/asked once more, too late/),
+    });
     expect(await open(2)).toMatchObject({ outcome: 'opened', ticket: chain.ticket });
     await begin(database.pool, chain, 'build');
-    await expect(open(2)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(open(2)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/asked once more, too late/),
+    });
     expect(await open(3)).toMatchObject({ outcome: 'opened', ticket: chain.ticket });
   });
 

@@ -150,7 +150,12 @@ describe('an attempt that adopts the finished session of an earlier one', () => 
     expect(await journalOf(latter)).toMatchObject({ state: 'committed', session_id: latter.sessionId });
     expect(await metricsOf(latter)).toMatchObject([{ outcome: 'adopted', session_id: latter.sessionId }]);
     for (const { sessionId } of [former, latter])
-      await expect(storeMessage(pool, chain.projectId, sessionId)).rejects.toMatchObject({ code: 'FENCED' });
+      await expect(storeMessage(pool, chain.projectId, sessionId)).rejects.toMatchObject({
+        code: 'FENCED',
+        message: expect.stringMatching(
+          /takes no further entry: the attempt (2 of the same operation began|was committed) at/,
+        ),
+      });
 
     chain.head = former.sessionId;
     const own = await submit(chain, 'compact', {});
@@ -189,7 +194,7 @@ describe('a head that an outside writer moves while a chain works', () => {
     expect(attempt.head).toEqual({ sessionId: head, seq: 1 });
     if (!isBefore) await moveOutside(chain.projectId, outside);
     const full = { value: { a: 1 }, column: 'ai_metadata' };
-    await expectFenced(chain.projectId, () => commit(attempt, full, host.pool), host.pool);
+    await expectFenced(chain.projectId, () => commit(attempt, full, host.pool), undefined, host.pool);
     expect(await readHead(host.pool, chain.projectId)).toEqual({ sessionId: outside, seq: 1 });
 
     // Once the head is what it was, nothing else keeps the attempt from committing.
@@ -202,7 +207,7 @@ describe('a head that an outside writer moves while a chain works', () => {
     await moveOutside(chain.projectId, 'outside');
     const attempt = await beginStored(chain, 'build', host.pool);
     expect(attempt.head).toEqual({ sessionId: null, seq: null });
-    await expectFenced(chain.projectId, () => commit(attempt, {}, host.pool), host.pool);
+    await expectFenced(chain.projectId, () => commit(attempt, {}, host.pool), undefined, host.pool);
   });
 });
 
@@ -309,7 +314,10 @@ describe('an answer', () => {
     expect(await listTransitions(pool, projectId, 10)).toEqual(transitions);
     expect(await journalOf(attempt)).toMatchObject({ state: 'committed', ended_at: expect.any(Date) });
     expect(await metricsOf(attempt)).toMatchObject([{ outcome: 'committed', cost_usd: 0.5 }]);
-    await expect(storeMessage(pool, projectId, attempt.sessionId)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(storeMessage(pool, projectId, attempt.sessionId)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/the attempt was committed at/),
+    });
     expect(await requireQuestion(pool, question.questionId)).toMatchObject({
       state: 'answered',
       kind: 'side_branch',
@@ -337,7 +345,23 @@ describe('an answer', () => {
     const [slow, fast] = [await ask(projectId), await ask(projectId)];
     for (const { attempt } of [slow, fast]) await storeMessage(pool, projectId, attempt.sessionId);
     await commit(fast.attempt);
-    await expectFenced(projectId, () => commit(slow.attempt, answerOf(slow.question, 'Because.')));
+    const late = () => commit(slow.attempt, answerOf(slow.question, 'Because.'));
+    await expectFenced(projectId, late, /the transition 2 \(chat_plan\) moved the head to .* at 20/);
+    // As a writer that knows no transitions, in a database without the key.
+    const moveTo = async (head: string) =>
+      await pool.query(
+        `BEGIN; SET LOCAL session_replication_role = replica;
+         UPDATE projects SET last_ai_session_id = '${head}' WHERE project_id = '${projectId}'; COMMIT`,
+      );
+    await moveTo('elsewhere');
+    await expectFenced(projectId, late, /the head was set to elsewhere without a transition, from outside/);
+    await moveTo(fast.attempt.sessionId);
+    const chain = await openNew(pool, newKey(projectId));
+    await expectFenced(
+      projectId,
+      late,
+      new RegExp(`the chain ${chainWorkflowId(chain)} took the project at`),
+    );
     expect(await requireQuestion(pool, slow.question.questionId)).toMatchObject({ state: 'running' });
   });
 
@@ -347,7 +371,11 @@ describe('an answer', () => {
       const { attempt, question } = await ask(projectId);
       await storeMessage(pool, projectId, attempt.sessionId);
       await failQuestion(pool, question.questionId, failure('WORKER_LOST', 'Gone.'));
-      await expectFenced(projectId, () => commit(attempt, { beside, ...answerOf(question, 'Late.') }));
+      await expectFenced(
+        projectId,
+        () => commit(attempt, { beside, ...answerOf(question, 'Late.') }),
+        /the question \d+ was marked as failed/,
+      );
     }
   });
 
@@ -397,9 +425,10 @@ describe('a step that its chain gives up', () => {
     const before = Date.now() - 1_000;
     const frozen = await beginStored(chain, 'metadata');
     expect(await settle(chain, 'metadata')).toBeNull();
-    await expectFenced(chain.projectId, () => commit(frozen));
+    await expectFenced(chain.projectId, () => commit(frozen), /its chain gave the step up at/);
     await expect(begin(pool, chain, 'metadata', { scheduledAtMs: before })).rejects.toMatchObject({
       code: 'FENCED',
+      message: expect.stringMatching(/tried again, or given up by its chain/),
     });
     expect(await settle(chain, 'metadata')).toBeNull();
     await runStep(pool, chain, 'docs');
@@ -506,6 +535,7 @@ describe('a step that waits', () => {
     expect(await metricsOf(attempt)).toMatchObject([{ outcome: 'waiting', cost_usd: 0.5 }]);
     await expect(storeMessage(pool, chain.projectId, attempt.sessionId)).rejects.toMatchObject({
       code: 'FENCED',
+      message: expect.stringMatching(/ended at .* with MODEL_UNAVAILABLE/),
     });
     // It has not failed.
     expect((await requireChain(pool, chain)).failures).toEqual({});
@@ -715,11 +745,17 @@ describe('a step that is an activity of the host', () => {
     const restarted = await restart(chain);
     await beginActivityStep(pool, deployOf(restarted));
     const again = await activityOf(chain);
-    await expect(beginActivityStep(pool, deployOf(chain))).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(beginActivityStep(pool, deployOf(chain))).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/has drawn the ticket/),
+    });
     await endActivityStep(pool, endOf(chain, failed));
     expect(await activityOf(chain)).toEqual(again);
     await close(restarted);
-    await expect(beginActivityStep(pool, deployOf(restarted))).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(beginActivityStep(pool, deployOf(restarted))).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/was closed at/),
+    });
   });
 
   it('is not begun again by a try that comes late; the clock of another ticket counts for nothing', async () => {
@@ -728,7 +764,10 @@ describe('a step that is an activity of the host', () => {
     await beginActivityStep(pool, { ...late, scheduledAtMs: late.scheduledAtMs + 1_000 });
     await endActivityStep(pool, endOf(chain, failed));
     const ended = await activityOf(chain);
-    await expect(beginActivityStep(pool, late)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(beginActivityStep(pool, late)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/tried again, or given up/),
+    });
     expect(await activityOf(chain)).toEqual(ended);
 
     await close(chain, 'failed');
@@ -949,11 +988,13 @@ function endOf(chain: OpenedChain, failure: Failure | null = null) {
 async function expectFenced(
   projectId: ProjectId,
   work: () => Promise<unknown>,
+  why = /: .{10,}\.$/,
   on: Pool = pool,
 ): Promise<void> {
   await expectUnchanged(
     projectId,
-    async () => await expect(work()).rejects.toMatchObject({ code: 'FENCED' }),
+    async () =>
+      await expect(work()).rejects.toMatchObject({ code: 'FENCED', message: expect.stringMatching(why) }),
     on,
   );
 }

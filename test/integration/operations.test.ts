@@ -88,7 +88,10 @@ describe('questions beside a running step', () => {
     });
     await storeMessage(database.pool, chain.projectId, question.sessionId);
     await close(chain);
-    await expect(answer(question, 'never')).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(answer(question, 'never')).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/a chain held the project when it began/),
+    });
     const stored = { outcome: 'beside', result: { newSessionId: question.sessionId } };
     expect(await answer(question, 'allowed')).toEqual(stored);
     expect(await answer(question, 'allowed')).toEqual(stored);
@@ -133,7 +136,10 @@ describe('a try of a step that comes late', () => {
     const chain = await openBuilt();
     const now = Date.now();
     const newest = begun(await tryStep(chain, 'metadata', { atMs: now }));
-    await expect(tryStep(chain, 'metadata', { atMs: now - 1 })).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(tryStep(chain, 'metadata', { atMs: now - 1 })).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/tried again, or given up .* after this try/),
+    });
     expect(await renewLease(database.pool, newest)).toBe('held');
     // Temporal delivered the same try twice: the second delivery takes over.
     expect(begun(await tryStep(chain, 'metadata', { atMs: now })).attempt).toBe(2);
@@ -152,7 +158,10 @@ describe('a try of a step that comes late', () => {
     const docs = begun(await tryStep(chain, 'docs', { leaseMs: 60_000 }));
     const epoch = await epochOf(chain.projectId);
     const late = { atMs: Date.now() + 3_600_000 };
-    await expect(tryStep(chain, 'metadata', late)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(tryStep(chain, 'metadata', late)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/gone on to the step docs/),
+    });
     expect(await renewLease(database.pool, docs)).toBe('held');
     expect(await epochOf(chain.projectId)).toBe(epoch);
     // One that is committed changes nothing by being asked for again.
@@ -162,7 +171,10 @@ describe('a try of a step that comes late', () => {
   it('is refused as the first of its step, too, once a step has begun that comes after it', async () => {
     const chain = await openBuilt();
     begun(await tryStep(chain, 'docs'));
-    await expect(tryStep(chain, 'metadata')).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(tryStep(chain, 'metadata')).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/gone on to the step docs/),
+    });
     expect(begun(await tryStep(chain, 'compact')).attempt).toBe(1);
   });
 
@@ -180,7 +192,10 @@ describe('a try of a step that comes late', () => {
     // Its clock may be behind that of the worker of the former run, too.
     const metadata = await tryStep(next, 'metadata', { atMs: Date.now() - 3_600_000 });
     expect(begun(metadata).attempt).toBe(2);
-    await expect(tryStep(chain, 'docs')).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(tryStep(chain, 'docs')).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/has drawn the ticket \d+, and this one presents \d+/),
+    });
     expect(begun(await tryStep(next, 'docs')).attempt).toBe(2);
   });
 });
@@ -214,7 +229,10 @@ describe('a second round of a step', () => {
     expect(again).toMatchObject({ attempt: 1, baseSessionId: chain.head });
     expect(await tryStep(chain, 'docs', { round: 1 })).toMatchObject({ outcome: 'committed' });
     expect(begun(await tryStep(chain, 'docs', { round: 2 })).attempt).toBe(1);
-    await expect(tryStep(chain, 'metadata', { round: 2 })).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(tryStep(chain, 'metadata', { round: 2 })).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/gone on to the step docs/),
+    });
   });
 
   it('is the only one that commits: two attempts of one round never do', async () => {
@@ -224,7 +242,10 @@ describe('a second round of a step', () => {
       await beginWithTranscript(database.pool, chain, 'docs'),
     ];
     await commitAttempt(database.pool, latter, chain.head);
-    await expect(commitAttempt(database.pool, former, chain.head)).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(commitAttempt(database.pool, former, chain.head)).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/attempt 2 of the same operation began at/),
+    });
     await expect(
       database.pool.query(
         `UPDATE session_chain.attempts SET state = 'committed', result = '{}', failure = NULL WHERE id = $1`,

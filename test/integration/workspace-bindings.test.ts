@@ -94,7 +94,10 @@ describe('the folder of a project', () => {
     const chain = await newChain();
     expect(await ask(chain.projectId, folderAt(newPath()))).toEqual({ outcome: 'unbound' });
     await close(chain);
-    await expect(bind(chain, folderAt(newPath()))).rejects.toMatchObject({ code: 'FENCED' });
+    await expect(bind(chain, folderAt(newPath()))).rejects.toMatchObject({
+      code: 'FENCED',
+      message: expect.stringMatching(/was closed at/),
+    });
     expect(await ask(chain.projectId, folderAt(newPath()))).toEqual({ outcome: 'unbound' });
   });
 
