@@ -173,7 +173,7 @@ function failureOf(run: JudgedRun): SessionChainError {
     case 'cancelled':
       return failure('CANCELLED', `The ${run.task.name} step was cancelled.`);
     case 'timed_out':
-      return limitReached(run, 'time', `took longer than ${run.timeoutMs} ms`);
+      return limitReached(run, 'time', `did not end within ${run.timeoutMs / 1000} s`);
     case 'lease_lost':
       return failure('WORKER_LOST', 'The worker could not renew its lease in time, so its agent was ended.');
     case 'turns_used':

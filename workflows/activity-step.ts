@@ -73,8 +73,10 @@ function reasonOf(error: unknown, plan: ActivityStepPlan): string {
         return `was not taken within ${plan.scheduleToStartTimeoutMs / 1000} s: no worker polls that queue, or all are busy`;
       case 'HEARTBEAT':
         return `sent no heartbeat for ${(plan.heartbeatTimeoutMs ?? 0) / 1000} s`;
-      default:
+      case 'START_TO_CLOSE':
         return `did not end within ${plan.startToCloseTimeoutMs / 1000} s`;
+      default:
+        return 'took longer in all its tries together than it may';
     }
   }
   return cause instanceof ApplicationFailure && cause.type ? `failed with ${cause.type}` : 'failed';

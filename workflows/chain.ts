@@ -27,7 +27,7 @@ import { type AgentStepPlan, type StepPlan, payloadVersion } from '../contracts/
 import { queries, signals } from '../temporal/names.js';
 import { callHostActivity } from './activity-step.js';
 import { createChainDetails, statusWords, stepSummary, stoppedStep } from './details.js';
-import { attemptOf, failureOf } from './failures.js';
+import { type ActivityLimits, attemptOf, failureOf } from './failures.js';
 import { rejectUnknownPayload, unknownPayload } from './payload-version.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
 import { answerSessionRequests } from './session-requests.js';
@@ -203,7 +203,7 @@ async function runStep(
       await sleep(result.waitMs);
     }
   } catch (error) {
-    const failure = failureOf(error);
+    const failure = failureOf(error, plan.kind === 'activity' ? undefined : limitsOf(input, plan));
     if (endsRun.has(failure.code)) throw error;
     // The last try may have committed though its answer was lost.
     const committed = await CancellationScope.nonCancellable(() =>
@@ -251,10 +251,11 @@ function agentActivity(
 ): AgentActivities[string] {
   const { name, limits } = plan;
   const base = baseOf(state);
+  const { startToCloseTimeoutMs, heartbeatTimeoutMs } = limitsOf({ policy }, { limits });
   const activities = proxyActivities<AgentActivities>({
     taskQueue: policy.taskQueues.agents,
-    startToCloseTimeout: limits.timeoutMs + policy.killGraceMs + 120_000,
-    heartbeatTimeout: policy.heartbeatTimeoutMs,
+    startToCloseTimeout: startToCloseTimeoutMs,
+    heartbeatTimeout: heartbeatTimeoutMs,
     retry: {
       initialInterval: Math.max(5_000, policy.killGraceMs),
       maximumInterval: '5 min',
@@ -264,6 +265,17 @@ function agentActivity(
     summary: `${stepSummary(plan)} · from ${base ? base.slice(0, 8) : 'a fresh session'}`,
   });
   return activities[name] as (input: StepInput) => ReturnType<AgentActivities[string]>;
+}
+
+function limitsOf(
+  { policy }: Pick<ChainInput, 'policy'>,
+  { limits: { timeoutMs } }: Pick<AgentStepPlan, 'limits'>,
+): ActivityLimits {
+  return {
+    timeoutMs,
+    startToCloseTimeoutMs: timeoutMs + policy.killGraceMs + 120_000,
+    heartbeatTimeoutMs: policy.heartbeatTimeoutMs,
+  };
 }
 
 function keyOf({ projectId, versionId, buildId, chainId }: ChainInput) {

@@ -19,6 +19,7 @@ import type {
   AskResult,
   ChatActivities,
   ChatInput,
+  ChatPolicy,
   PendingQuestion,
   ReadTarget,
   SessionRequest,
@@ -27,7 +28,7 @@ import { payloadVersion } from '../contracts/plan.js';
 import { parseAsk, parseSessionAnswer } from '../contracts/question.js';
 import { signals, updates } from '../temporal/names.js';
 import { timeOf } from './details.js';
-import { failureOf } from './failures.js';
+import { type ActivityLimits, failureOf } from './failures.js';
 import { unknownPayload } from './payload-version.js';
 import { requestSession } from './session-requests.js';
 import { taskTime } from './task-time.js';
@@ -78,7 +79,7 @@ export async function chat(input: ChatInput): Promise<void> {
       await answer(input, questionId);
       return 'answered';
     } catch (error) {
-      const failure = failureOf(error);
+      const failure = failureOf(error, limitsOf(policy));
       await CancellationScope.nonCancellable(() =>
         databaseActivities(input).failQuestion({
           version: payloadVersion,
@@ -237,7 +238,7 @@ function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSe
 function agentActivities({ policy }: ChatInput, tries: number): Pick<ChatActivities, 'answerQuestion'> {
   return proxyActivities<ChatActivities>({
     taskQueue: policy.taskQueues.chats,
-    startToCloseTimeout: policy.limits.timeoutMs + policy.killGraceMs + 120_000,
+    startToCloseTimeout: limitsOf(policy).startToCloseTimeoutMs,
     heartbeatTimeout: policy.heartbeatTimeoutMs,
     retry: {
       initialInterval: '1 s',
@@ -246,6 +247,10 @@ function agentActivities({ policy }: ChatInput, tries: number): Pick<ChatActivit
     },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
   });
+}
+
+function limitsOf({ limits: { timeoutMs }, killGraceMs, heartbeatTimeoutMs }: ChatPolicy): ActivityLimits {
+  return { timeoutMs, startToCloseTimeoutMs: timeoutMs + killGraceMs + 120_000, heartbeatTimeoutMs };
 }
 
 function refusal(code: 'INVALID_INPUT' | 'CHAT_BUSY', message: string): ApplicationFailure {

@@ -1,0 +1,45 @@
+import { describe, expect, it } from '@jest/globals';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  RetryState,
+  TimeoutFailure,
+  type TimeoutType,
+} from '@temporalio/common';
+import { failureOfCode } from '../../contracts/failures.js';
+import { failureOf } from '../../workflows/failures.js';
+
+const limits = { timeoutMs: 600_000, startToCloseTimeoutMs: 725_000, heartbeatTimeoutMs: 30_000 };
+
+function failed(cause: Error): ActivityFailure {
+  return new ActivityFailure('failed', 'build', '1', RetryState.MAXIMUM_ATTEMPTS_REACHED, 'worker', cause);
+}
+
+describe('a time-out of an activity', () => {
+  it.each<[TimeoutType, string, RegExp, RegExp]>([
+    ['START_TO_CLOSE', 'STEP_TIMED_OUT', /within 725 s, .* time limit of 600 s/, /did not end;/],
+    ['HEARTBEAT', 'WORKER_LOST', /no heartbeat within 30 s/, /no heartbeat\.$/],
+    ['SCHEDULE_TO_START', 'WORKER_LOST', /No worker took it/, /No worker took it/],
+    ['SCHEDULE_TO_CLOSE', 'STEP_TIMED_OUT', /All tries together/, /All tries together/],
+  ])('%s is %s, and says which limit passed', (type, code, known, unknown) => {
+    const error = failed(new TimeoutFailure('activity timeout', null, type));
+    const { remedy } = failureOfCode(code as 'WORKER_LOST');
+    expect(failureOf(error, limits)).toEqual({ code, message: expect.stringMatching(known), remedy });
+    expect(failureOf(error)).toEqual({ code, message: expect.stringMatching(unknown), remedy });
+  });
+});
+
+describe('what failed in an activity', () => {
+  it.each([
+    ['one of our codes', ApplicationFailure.create({ type: 'DATABASE_REFUSED' }), 'DATABASE_REFUSED'],
+    ['a type that we do not know', ApplicationFailure.create({ type: 'TypeError' }), 'INTERNAL'],
+    ['a cancellation', new CancelledFailure('cancelled'), 'CANCELLED'],
+  ])('is told by its code: %s', (_what, cause, code) => {
+    expect(failureOf(failed(cause), limits)).toEqual(failureOfCode(code as 'INTERNAL'));
+  });
+
+  it('is INTERNAL where a workflow threw what it should not', () => {
+    expect(failureOf(new TypeError('x'))).toEqual(failureOfCode('INTERNAL'));
+  });
+});
