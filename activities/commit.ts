@@ -21,7 +21,7 @@ export async function commit(
   if (outcome === 'fenced' && !(input.ticket === null && (await closeFormerRun(deps, input)))) {
     deps.log.warn(
       { workflowId: chainWorkflowId(input) },
-      'The chain was taken over; its end changed nothing.',
+      'The chain was closed before, or has another run: the end of this one changed nothing.',
     );
   }
   await wakeNext(deps.pool, deps.chainRuns, input.projectId, next);
