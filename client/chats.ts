@@ -42,6 +42,7 @@ import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.
 import { callerText } from './caller-text.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
+import { withSignal } from '../temporal/signal.js';
 import { workspacePath } from './start-request.js';
 import { chatWorkflowId, updates, workflowTypes } from '../temporal/names.js';
 
@@ -237,7 +238,7 @@ async function updateWithStart(
       },
     );
   try {
-    return (await (signal ? temporal.withAbortSignal(signal, update) : update())).outcome;
+    return (await withSignal(temporal, signal, update)).outcome;
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {

@@ -57,6 +57,7 @@ import { type SearchAttributeMode, createSearchAttributes } from '../temporal/at
 import { type StartRequest, parseStartRequest } from './start-request.js';
 import { temporalError } from '../temporal/errors.js';
 import { throwingOwnErrors } from './own-errors.js';
+import { withSignal } from '../temporal/signal.js';
 import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
 
 export type SessionChainOptions = ConnectionsOptions & {
@@ -227,15 +228,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     start: async (request) => await start(client, searchAttributes, request),
     state: async (key) => await readChainState(pool, chainKey(key)),
     progress: async (key) => await readProgress(handleOf(chainKey(key))),
-    wait: async (key, { signal } = {}) => {
-      signal?.throwIfAborted();
-      const waiting = async () => await wait(pool, handleOf, chainKey(key));
-      if (!signal) return await waiting();
-      return await temporal.withAbortSignal(signal, waiting).catch((error: unknown) => {
-        signal.throwIfAborted();
-        throw error;
-      });
-    },
+    wait: async (key, { signal } = {}) =>
+      await withSignal(temporal, signal, () => wait(pool, handleOf, chainKey(key), signal)),
     cancel: async (key, { force = false } = {}) => await cancel(pool, runs, handleOf, chainKey(key), force),
     reconcile: async (projectId) => await reconcile(pool, runs, await existing(pool, projectId)),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
@@ -403,7 +397,12 @@ function overridesOf({ limits, model, compactThresholdTokens, budget, reset }: S
 
 type HandleOf = (key: ChainKey) => WorkflowHandle;
 
-async function wait(pool: Pool, handleOf: HandleOf, key: ChainKey): Promise<ChainResult> {
+async function wait(
+  pool: Pool,
+  handleOf: HandleOf,
+  key: ChainKey,
+  signal: AbortSignal | undefined,
+): Promise<ChainResult> {
   let unknown: SessionChainError | undefined;
   const ended = await resultOf(pool, key).catch((error: unknown) => {
     if (!isChainNotFound(error)) throw error;
@@ -411,6 +410,7 @@ async function wait(pool: Pool, handleOf: HandleOf, key: ChainKey): Promise<Chai
     return null;
   });
   if (ended) return ended;
+  signal?.throwIfAborted();
   const end = await endOfWorkflow(handleOf(key));
   if (unknown && !end) throw unknown;
   const result = await resultOf(pool, key).catch((error: unknown) => {

@@ -322,13 +322,22 @@ describe('a chat', () => {
     expect(chatRequests().at(-1)?.bodyText).toContain(first.reply.slice(0, 40));
     expect(chatRequests().at(-1)?.bodyText).not.toContain('Said earlier in this chat');
     expect(await stack.sessionChain.head(projectId)).toEqual(head);
+    // A signal ends the wait though it comes before Temporal is asked; the question stays.
+    const signal = AbortSignal.abort(new Error('no time'));
+    const unheard = { projectId, messageId: 'unheard', text: 'Anybody?', aside: true };
+    await expect(stack.sessionChain.ask(unheard, { signal })).rejects.toThrow('no time');
+    expect((await stack.sessionChain.chatLog(projectId)).at(-1)).toMatchObject({
+      messageId: 'unheard',
+      state: 'asked',
+    });
+    await stack.sessionChain.ask(unheard);
     const requests = chatRequests().length;
     expect(await stack.sessionChain.ask(aside)).toEqual({ ...first, repeated: true });
     for (const other of [{ aside: false }, { aside: undefined }, { text: 'Between you and me?' }]) {
       expect(await codeOf(stack.sessionChain.ask({ ...aside, ...other } as never))).toBe('MESSAGE_ID_REUSED');
     }
     expect(chatRequests()).toHaveLength(requests);
-    expect((await stack.sessionChain.chatLog(projectId)).map((one) => one.aside)).toEqual([true, true]);
+    expect((await stack.sessionChain.chatLog(projectId)).map((one) => one.aside)).toEqual([true, true, true]);
     // A question that is not aside may move the head, and its session holds what was said aside.
     expect(await stack.sessionChain.ask({ projectId, text: 'And in public?' })).toMatchObject({
       kind: 'transition',

@@ -67,6 +67,10 @@ describe('chains that want a project on which another one works', () => {
     expect(await attemptsOf(stack, first.projectId)).toHaveLength(1);
 
     build.release();
+    const patience = new AbortController();
+    const gaveUp = stack.sessionChain.wait(second, { signal: patience.signal });
+    patience.abort(new Error('waited long enough'));
+    await expect(gaveUp).rejects.toThrow('waited long enough');
     const results = await Promise.all([first, second, third].map((chain) => stack.sessionChain.wait(chain)));
     expect(results.map(({ status, head }) => [status, head.seq])).toEqual([
       ['completed', 1],

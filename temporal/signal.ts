@@ -1,0 +1,27 @@
+import type { Client } from '@temporalio/client';
+
+/**
+ * Calls of Temporal that a signal ends, with its reason. Temporal's own `withAbortSignal` ends a call that is under way; an
+ * abort before the call, or between two, it does not hear.
+ */
+export async function withSignal<Result>(
+  client: Client,
+  signal: AbortSignal | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  if (!signal) return await work();
+  signal.throwIfAborted();
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([client.withAbortSignal(signal, work), aborted]);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
