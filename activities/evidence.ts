@@ -3,7 +3,7 @@ import type { AgentTask, Evidence } from '../agent/kinds/kind.js';
 import { kinds } from '../agent/kinds/kinds.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
-import { type EarlierAttempt, quarantineSession } from '../storage/operations/operations.js';
+import { type EarlierAttempt, noteEvidence, quarantineSession } from '../storage/operations/operations.js';
 import { loadSubagents } from '../storage/transcripts/store.js';
 import { answerText, ownEntries } from '../transcript/entries.js';
 import { findHole } from '../transcript/hole.js';
@@ -54,12 +54,14 @@ export async function findEarlierWork(
     const entries = await loadWhole(load, sessionId);
     if (typeof entries === 'string') {
       await quarantineSession(deps.pool, projectId, sessionId, entries);
+      await noteEvidence(deps.pool, projectId, sessionId, { kind: 'nothing', rule: entries });
       deps.log.warn({ sessionId, reason: entries }, 'A transcript with a hole was quarantined.');
       continue;
     }
     const base = (baseSessionId && bases.get(baseSessionId)) || [];
     const own = ownEntries([...(await inheritedOnly(attempt, entries)), ...entries], base);
     const evidence = kinds[task.kind].evidence(task, own);
+    await noteEvidence(deps.pool, projectId, sessionId, evidence);
     deps.log.info(
       { sessionId, step: task.name, kind: evidence.kind, rule: evidence.rule },
       'Judged an earlier attempt.',

@@ -32,6 +32,7 @@ export async function open(
       critical,
     })),
     deploys: plan.deploys ?? false,
+    budget: plan.budget,
     reset,
     recover: input.recover ?? false,
   };

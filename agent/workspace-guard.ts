@@ -1,5 +1,6 @@
 import { lstat, readlink, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve, sep } from 'node:path';
+import { writtenPath } from '../transcript/written-files.js';
 
 /** The inputs of the file tools that name a place; a pattern can climb out of its folder as well as a path can. */
 const placesOfTool: Record<string, { paths: string[]; patterns: string[] }> = {
@@ -13,8 +14,6 @@ const placesOfTool: Record<string, { paths: string[]; patterns: string[] }> = {
   Grep: { paths: ['path'], patterns: ['glob'] },
   LS: { paths: ['path'], patterns: [] },
 };
-
-const writingTools = new Set(['Write', 'Edit', 'MultiEdit', 'NotebookEdit']);
 
 /**
  * Why a file tool may not run on this input: it would touch a place outside the workspace, directly or through a
@@ -59,9 +58,8 @@ export function writtenFile(
   workspace: string,
   cwd: string,
 ): string | null {
-  if (!writingTools.has(toolName)) return null;
-  const [path] = stringsOf(toolInput, placesOfTool[toolName]?.paths ?? []);
-  if (path === undefined) return null;
+  const path = writtenPath(toolName, toolInput);
+  if (path === null) return null;
   const absolute = resolve(cwd, path);
   return isInside(absolute, workspace) ? absolute.slice(workspace.length + 1) : null;
 }

@@ -1,11 +1,10 @@
 import type { Client } from '@temporalio/client';
+import { openMigratedDatabase } from '../client/database.js';
 import { type SessionChain, createSessionChain } from '../client/session-chain.js';
 import { type Config, processEnvironment, readConfig, required } from '../config/environment.js';
 import type { ChainPolicy } from '../contracts/chain.js';
 import type { ChainOverrides } from '../contracts/plan.js';
 import { defaultPolicy } from '../contracts/policy.js';
-import { requireMigrations } from '../storage/db/migrate.js';
-import { type Pool, createPool } from '../storage/db/pool.js';
 import { connected, lazyClientOf } from '../temporal/connect.js';
 import { taskQueuesOf } from '../temporal/names.js';
 
@@ -13,7 +12,7 @@ import { taskQueuesOf } from '../temporal/names.js';
 export interface CommandContext {
   config: Config;
   /** The migrated database. Throws DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
-  database: () => Promise<Pool>;
+  database: () => ReturnType<typeof openMigratedDatabase>;
   /** A client of the configured namespace, once it is connected. Throws TEMPORAL_UNAVAILABLE. */
   temporal: () => Promise<Client>;
   /** The client API on both; Temporal is connected at its first use. Throws as `database`. */
@@ -27,9 +26,9 @@ export async function withContext<Result>(
   const closing: (() => Promise<void>)[] = [];
   const config = readConfig(processEnvironment());
   const database = once(async () => {
-    const pool = openPool(config);
+    const url = required(config.DATABASE_URL, 'DATABASE_URL');
+    const pool = await openMigratedDatabase(url, 'session-chain cli');
     closing.push(() => pool.end());
-    await requireMigrations(pool);
     return pool;
   });
   const client = once(async () => {
@@ -53,14 +52,6 @@ export async function withContext<Result>(
   } finally {
     await Promise.allSettled(closing.map((close) => close()));
   }
-}
-
-/** A pool on DATABASE_URL, for a command's few statements. Throws INVALID_INPUT when it is not set. */
-export function openPool(config: Config): Pool {
-  return createPool(required(config.DATABASE_URL, 'DATABASE_URL'), {
-    applicationName: 'session-chain cli',
-    max: 4,
-  });
 }
 
 /** How chains wait, from the environment. */

@@ -18,8 +18,8 @@ import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { requireRoots } from '../workspace/workspace.js';
-import { openPool } from './context.js';
-import { pollersOf } from './task-queues.js';
+import { openPool } from './database.js';
+import { pollersOf } from '../temporal/task-queues.js';
 
 /** What a check found; `remedy` says what to do about it. */
 export interface Finding {

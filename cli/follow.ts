@@ -12,7 +12,7 @@ import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
 import { formatDuration, queuePosition, stepLine, stepWidth } from './format.js';
 import { type OutputFormat, mayColour, note, print, printable } from './output.js';
-import { pollersOf } from './task-queues.js';
+import { pollersOf } from '../temporal/task-queues.js';
 
 const lookEveryMs = 500;
 /** A chain that no worker picked up for so long makes one wonder whether a worker runs. */

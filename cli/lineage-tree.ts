@@ -1,5 +1,5 @@
+import type { Lineage, LineageNode } from '../client/main.js';
 import { startOf } from '../contracts/text.js';
-import type { Lineage, LineageNode } from '../storage/heads/lineage.js';
 import { formatMinute, shortId } from './format.js';
 
 /**

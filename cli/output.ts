@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { wantsNoColour } from '../config/environment.js';
+import { wantedColumns, wantsNoColour } from '../config/environment.js';
+import { type Look, defaultWidth } from './format.js';
 import { inWords } from './remedies.js';
 
 export type OutputFormat = 'text' | 'json';
@@ -57,6 +58,32 @@ export function note(message: string): void {
 /** Whether text on this stream may be coloured. */
 export function mayColour(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && !wantsNoColour();
+}
+
+/** How text on stdout may look: coloured and as wide as the terminal; in a pipe plain and 80 columns wide, or COLUMNS. */
+export function lookOfStdout(): Look & { width: number } {
+  const width =
+    (process.stdout.isTTY ? process.stdout.columns : undefined) ?? wantedColumns() ?? defaultWidth;
+  return { colour: mayColour(process.stdout), width };
+}
+
+const unitsMs = { s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** A time such as `90s`, `10min`, `2h` or `1d`, in ms. */
+export function durationMs(value: string): number {
+  const [, number, unit] = /^(\d{1,6})(s|min|h|d)$/.exec(value) ?? [];
+  if (number !== undefined && unit !== undefined)
+    return Number(number) * unitsMs[unit as keyof typeof unitsMs];
+  throw new InvalidArgumentError('It must be a time such as 90s, 10min, 2h or 1d.');
+}
+
+/** A point in time: ISO 8601, or so long ago as {@link durationMs} takes it. */
+export function pointInTime(value: string): Date {
+  const time = /^\d{4}-\d{2}-\d{2}/.test(value) ? new Date(value) : new Date(Date.now() - durationMs(value));
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError(
+    'It must be a date, as in 2026-11-22 or 2026-11-22T16:00:00Z, or a time such as 2h.',
+  );
 }
 
 /** A whole number of at least `min`, as an option's value. */

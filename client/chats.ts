@@ -40,6 +40,7 @@ import { readHead } from '../storage/heads/heads.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
 import { callerText } from './caller-text.js';
+import { limitOf } from './limits.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
 import { withSignal } from '../temporal/signal.js';
@@ -99,8 +100,13 @@ export interface Chats {
    * const { reply } = await sessionChain.ask({ projectId: 'shop', text: 'Which files hold the search?', aside: true });
    */
   ask(request: AskRequest, options?: AskOptions): Promise<Answer>;
-  /** The questions of a chat, the oldest first. Throws PROJECT_NOT_FOUND, CHAT_NOT_FOUND. */
-  chatLog(projectId: string, options?: { chatId?: string; limit?: number }): Promise<Question[]>;
+  /**
+   * The newest `limit` (100) questions of a chat, the oldest first. `chatId` is the project's id by default, as in `ask`. Throws
+   * INVALID_INPUT, PROJECT_NOT_FOUND, CHAT_NOT_FOUND.
+   * @example
+   * for (const { question, reply } of await sessionChain.questions('shop', { limit: 10 })) console.log(question, reply);
+   */
+  questions(projectId: string, options?: { chatId?: string; limit?: number }): Promise<Question[]>;
 }
 
 export interface ChatsOptions {
@@ -116,10 +122,10 @@ export function createChats(options: ChatsOptions): Chats {
   const { pool } = options;
   return {
     ask: async (request, asking = {}) => await ask(options, request, asking),
-    async chatLog(projectId, { chatId, limit = 100 } = {}) {
+    async questions(projectId, { chatId, limit = 100 } = {}) {
       const id = parseProjectId(projectId);
       await readHead(pool, id);
-      return await listQuestions(pool, id, parseChatId(chatId ?? projectId), limit);
+      return await listQuestions(pool, id, parseChatId(chatId ?? projectId), limitOf(limit));
     },
   };
 }

@@ -6,6 +6,8 @@ export {
   chainKey,
   createSessionChain,
 } from './session-chain.js';
+export type { ChainFilter } from './chain-filter.js';
+export type { BudgetLeft, ChainDetails, ChainPage, ChainReads, ChainSummary, StepDetails } from './chains.js';
 export type { StartRequest } from './start-request.js';
 export type { Answer, AskOptions, AskRequest, Chats } from './chats.js';
 export type { ConnectionsOptions, DatabaseOptions } from './connections.js';
@@ -78,7 +80,10 @@ export {
   type TransitionSource,
   isClosed,
 } from '../contracts/steps.js';
+export type { ActivityDetails, AttemptDetails } from '../storage/chains/chain-journal.js';
 export type { Transition } from '../storage/heads/heads.js';
+export type { Lineage, LineageNode } from '../storage/heads/lineage.js';
+export type { JudgedEvidence } from '../storage/operations/operations.js';
 export type { ChainSpend, Spent } from '../storage/ledger/ledger.js';
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { Reconciled } from '../storage/chains/queue.js';

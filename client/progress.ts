@@ -1,5 +1,6 @@
 import { type WorkflowHandle, defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/client';
 import type { StepProgress } from '../contracts/chain.js';
+import { temporalError } from '../temporal/errors.js';
 
 /** What a running step does just now. */
 export interface LiveProgress extends Partial<StepProgress> {
@@ -13,11 +14,7 @@ export interface LiveProgress extends Partial<StepProgress> {
 
 /** The pending activity of a chain with its last heartbeat, from Temporal; null when none is pending. */
 export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress | null> {
-  const description = await handle.describe().catch((error: unknown) => {
-    if (error instanceof WorkflowNotFoundError) return null;
-    throw error;
-  });
-  const pending = description?.raw.pendingActivities?.[0];
+  const pending = await pendingActivity(handle);
   if (!pending) return null;
   const step = pending.activityType?.name ?? '';
   // What an activity of the host says with its heartbeats is its own affair.
@@ -29,6 +26,22 @@ export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress
     ...(isProgress(said) ? said : {}),
     ...(pending.lastFailure?.message ? { lastFailure: pending.lastFailure.message } : {}),
   };
+}
+
+/** Whether the pending activity of a chain lies in its task queue: no worker has taken it. */
+export async function waitsInItsTaskQueue(handle: WorkflowHandle): Promise<boolean> {
+  return Number((await pendingActivity(handle))?.state) === scheduled;
+}
+
+/** PENDING_ACTIVITY_STATE_SCHEDULED, as Temporal numbers it. */
+const scheduled = 1;
+
+async function pendingActivity(handle: WorkflowHandle) {
+  const description = await handle.describe().catch((error: unknown) => {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw temporalError(error);
+  });
+  return description?.raw.pendingActivities?.[0];
 }
 
 function isProgress(value: unknown): value is StepProgress {

@@ -19,10 +19,9 @@ import { SessionChainError } from '../contracts/failures.js';
 import {
   type ChainKey,
   type ProjectId,
-  parseBuildId,
+  type SessionId,
   parseProjectId,
   parseSessionId,
-  parseVersionId,
 } from '../contracts/ids.js';
 import { defaultPolicy } from '../contracts/policy.js';
 import { type ChainStatus, isClosed } from '../contracts/steps.js';
@@ -34,7 +33,13 @@ import {
   requestLost,
   requireChain,
 } from '../storage/chains/chains.js';
-import { type Transition, getSessionChain, listTransitions, readHead } from '../storage/heads/heads.js';
+import {
+  type Transition,
+  getProjectSession,
+  getSessionChain,
+  listTransitions,
+  readHead,
+} from '../storage/heads/heads.js';
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
 import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
 import type { Pool } from '../storage/db/pool.js';
@@ -47,9 +52,12 @@ import { requestStop } from '../storage/chains/stop-requests.js';
 import { type SyncReport, readSyncReport } from '../storage/heads/sync.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { createChainRuns } from '../temporal/runs.js';
+import { chainKey } from './chain-key.js';
+import { type ChainReads, createChainReads } from './chains.js';
 import { type Chats, createChats } from './chats.js';
 import { type Imports, createImports } from './import.js';
 import { type ConnectionsOptions, openConnections } from './connections.js';
+import { limitOf } from './limits.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
@@ -59,6 +67,8 @@ import { temporalError } from '../temporal/errors.js';
 import { throwingOwnErrors } from './own-errors.js';
 import { withSignal } from '../temporal/signal.js';
 import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
+
+export { chainKey };
 
 export type SessionChainOptions = ConnectionsOptions & {
   /** SESSION_CHAIN_TASK_QUEUE of the workers. Default: `session-chain`. */
@@ -84,7 +94,7 @@ export interface StartedChain extends ChainKey {
 }
 
 /** What an application calls: start a chain when a project build starts, wait for it, read the head. */
-export interface SessionChain extends Chats, Imports {
+export interface SessionChain extends ChainReads, Chats, Imports {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -185,25 +195,33 @@ export interface SessionChain extends Chats, Imports {
   spend(projectId: string): Promise<Spent>;
   /** What a chain has spent over all its runs, by step. Throws CHAIN_NOT_FOUND. */
   chainSpend(key: ChainKey): Promise<ChainSpend>;
-  /** The moves of the head, the newest first. */
+  /**
+   * The moves of the head, the newest first; `limit` is 100 by default. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * @example
+   * const [last] = await sessionChain.transitions('shop', { limit: 1 });
+   * console.log(last?.source, last?.newSessionId);
+   */
   transitions(projectId: string, options?: { limit?: number }): Promise<Transition[]>;
-  /** The lineage of the head, the newest session first. */
-  lineage(projectId: string): Promise<string[]>;
+  /**
+   * The lineage of the head, the newest session first. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const [head, before] = await sessionChain.lineage('shop');
+   */
+  lineage(projectId: string): Promise<SessionId[]>;
+  /**
+   * The id of the project's latest session, null for none: `sessionId` of {@link SessionChain.head}. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const sessionId = await sessionChain.getProjectSession('shop');
+   */
+  getProjectSession(projectId: string): Promise<SessionId | null>;
+  /**
+   * {@link SessionChain.lineage} under its older name. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const sessionIds = await sessionChain.getSessionChain('shop');
+   */
+  getSessionChain(projectId: string): Promise<SessionId[]>;
   /** Closes the connections that were opened by address; what the host gave stays open. */
   close(): Promise<void>;
-}
-
-/** The key of a chain from plain strings. Throws INVALID_INPUT. */
-export function chainKey(key: {
-  projectId: string;
-  versionId: string;
-  buildId?: string | undefined;
-}): ChainKey {
-  return {
-    projectId: parseProjectId(key.projectId),
-    versionId: parseVersionId(key.versionId),
-    buildId: parseBuildId(key.buildId ?? key.versionId),
-  };
 }
 
 /** The client on a database and a namespace of Temporal. Nothing is connected before its first use. */
@@ -222,8 +240,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   const runs = createChainRuns(temporal);
   const record = async (request: RecordSessionRequest) =>
     await recordSession(pool, parseRecordRequest(request));
+  const lineage = async (projectId: string) => await getSessionChain(pool, await existing(pool, projectId));
   return throwingOwnErrors<SessionChain>({
     ...createImports(pool),
+    ...createChainReads(client),
     ...createChats({ ...client, policy: chatPolicyOf(client.policy, options.chat) }),
     start: async (request) => await start(client, searchAttributes, request),
     state: async (key) => await readChainState(pool, chainKey(key)),
@@ -253,14 +273,16 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     syncReport: async ({ projectId, limit = 100, redisUrl } = {}) =>
       await readSyncReport(pool, {
         ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),
-        limit,
+        limit: limitOf(limit),
         redisUrl: redisUrl ?? null,
       }),
     spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
     chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, chainKey(key))),
     transitions: async (projectId, { limit = 100 } = {}) =>
-      await listTransitions(pool, await existing(pool, projectId), limit),
-    lineage: async (projectId) => await getSessionChain(pool, await existing(pool, projectId)),
+      await listTransitions(pool, await existing(pool, projectId), limitOf(limit)),
+    lineage,
+    getProjectSession: async (projectId) => await getProjectSession(pool, parseProjectId(projectId)),
+    getSessionChain: lineage,
     close,
   });
 }

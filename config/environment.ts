@@ -227,3 +227,9 @@ export function showsStackTraces(): boolean {
 export function wantsNoColour(): boolean {
   return Boolean(process.env['NO_COLOR']);
 }
+
+/** How wide the person at the terminal wants text to be, where the terminal itself does not tell; null for not said. */
+export function wantedColumns(): number | null {
+  const columns = Number(process.env['COLUMNS']);
+  return Number.isInteger(columns) && columns > 0 ? columns : null;
+}

@@ -223,6 +223,7 @@ CREATE TABLE session_chain.chains (
   steps text[] CHECK (cardinality(steps) > 0),
   plan jsonb,
   deploys boolean NOT NULL DEFAULT false,
+  budget jsonb,
   instruction text,
   workspace text NOT NULL,
   status text NOT NULL CHECK (status IN
@@ -235,6 +236,7 @@ CREATE TABLE session_chain.chains (
   skipped jsonb NOT NULL DEFAULT '{}',
   result jsonb,
   created_at timestamptz NOT NULL DEFAULT now(),
+  requested_at timestamptz NOT NULL DEFAULT now(),
   opened_at timestamptz,
   closed_at timestamptz,
   UNIQUE (project_id, version_id, build_id),
@@ -249,6 +251,12 @@ CREATE TABLE session_chain.chains (
 -- At most one chain works on a project at a time.
 CREATE UNIQUE INDEX chains_one_holder ON session_chain.chains (project_id) WHERE status IN ('running', 'waiting');
 CREATE UNIQUE INDEX chains_queue ON session_chain.chains (project_id, ticket) WHERE closed_at IS NULL AND ticket IS NOT NULL;
+-- What lists of chains are read by, from the newest on.
+CREATE INDEX chains_newest ON session_chain.chains (created_at, id);
+CREATE INDEX chains_of_project ON session_chain.chains (project_id, created_at, id);
+CREATE INDEX chains_by_status ON session_chain.chains (status, created_at, id);
+CREATE INDEX chains_by_failure ON session_chain.chains ((result #>> '{failure,code}'), created_at, id)
+  WHERE result #>> '{failure,code}' IS NOT NULL;
 COMMENT ON TABLE session_chain.chains IS 'One row per chain: what it was asked to do, where it stands, how it ended';
 COMMENT ON COLUMN session_chain.chains.run_id IS 'The Temporal run that drew the ticket, or that closed the chain last; a reset run goes on under its ticket';
 COMMENT ON COLUMN session_chain.chains.home IS 'Temporal cluster and namespace of the run; from elsewhere it cannot be known that the run is over';
@@ -259,7 +267,9 @@ COMMENT ON COLUMN session_chain.chains.opening IS 'Which opening of its run hold
 COMMENT ON COLUMN session_chain.chains.steps IS 'The part of the steps that its start named; null for all steps of the definition';
 COMMENT ON COLUMN session_chain.chains.plan IS 'The steps with which the chain opened last, in their order, as [{name, kind, role, critical}]';
 COMMENT ON COLUMN session_chain.chains.deploys IS 'The definition with which the chain opened last has a step that deploys, be it in the plan or not';
+COMMENT ON COLUMN session_chain.chains.budget IS 'What the whole chain may take, as it opened last: {maxCostUsd, maxTurns, timeoutMs}; null before, and where it has none';
 COMMENT ON COLUMN session_chain.chains.origin IS 'From what the chain worked when it opened last, and why: {kind, headSessionId, headSeq, operations, contextTokens}';
+COMMENT ON COLUMN session_chain.chains.requested_at IS 'When it was asked for last: a chain that ended badly may be started again';
 COMMENT ON COLUMN session_chain.chains.waiting_for IS 'A label: what the chain waits for until waiting_until';
 COMMENT ON COLUMN session_chain.chains.failures IS 'What each step failed with last, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
 COMMENT ON COLUMN session_chain.chains.skipped IS 'The steps that had nothing to do, and why: {step: reason}';
@@ -398,6 +408,7 @@ CREATE TABLE session_chain.attempts (
   result jsonb,
   value jsonb,
   failure jsonb,
+  evidence jsonb,
   UNIQUE (project_id, session_id),
   FOREIGN KEY (project_id, session_id) REFERENCES session_chain.sessions (project_id, session_id),
   CHECK ((state = 'committed') = (result IS NOT NULL)),
@@ -427,6 +438,7 @@ COMMENT ON COLUMN session_chain.attempts.scheduled_at IS 'When Temporal schedule
 COMMENT ON COLUMN session_chain.attempts.seen_at IS 'When the worker last said that it holds this attempt';
 COMMENT ON COLUMN session_chain.attempts.lease_ms IS 'After so much silence the attempt''s lease has expired and its agent is dead: heartbeat timeout plus kill grace';
 COMMENT ON COLUMN session_chain.attempts.value IS 'What a submission handed in';
+COMMENT ON COLUMN session_chain.attempts.evidence IS 'What a later attempt found that its transcript proves, and by which rule: {kind, rule}; null where no later attempt looked';
 
 CREATE TABLE session_chain.activity_steps (
   chain bigint NOT NULL REFERENCES session_chain.chains (id) ON DELETE CASCADE,

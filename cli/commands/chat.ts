@@ -11,7 +11,7 @@ import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes, reportError } from '../errors.js';
 import { formatTime, shortId } from '../format.js';
 import { type OutputFormat, note, outputOption, print, printable, wholeNumber } from '../output.js';
-import { pollersOf } from '../task-queues.js';
+import { pollersOf } from '../../temporal/task-queues.js';
 
 interface ChatOptions {
   project: string;
@@ -74,7 +74,7 @@ async function chat(
 async function showLog(context: CommandContext, options: ChatOptions): Promise<undefined> {
   const questions = await (
     await context.sessionChain()
-  ).chatLog(options.project, {
+  ).questions(options.project, {
     ...(options.chat === undefined ? {} : { chatId: options.chat }),
     limit: options.limit,
   });

@@ -5,7 +5,8 @@ import { type MigrationPlan, migrate, planMigration, requireMigrations } from '.
 import type { Expectations } from '../../storage/db/host-tables.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { expectationsOf } from '../expectations.js';
-import { openPool, withContext } from '../context.js';
+import { withContext } from '../context.js';
+import { openPool } from '../database.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
 interface MigrateOptions {

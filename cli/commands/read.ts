@@ -1,40 +1,38 @@
-import type { Client } from '@temporalio/client';
 import { Command, Option } from 'commander';
-import { createChainRuns } from '../../temporal/runs.js';
-import { readProgress } from '../../client/progress.js';
-import type { Config } from '../../config/environment.js';
-import { type ProjectId, parseProjectId } from '../../contracts/ids.js';
+import type { ChainFilter } from '../../client/chain-filter.js';
+import type { ChainSummary, StepDetails } from '../../client/chains.js';
+import type { SessionChain } from '../../client/session-chain.js';
 import type { Brief } from '../../contracts/brief.js';
-import type { ChainState } from '../../contracts/chain.js';
 import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
-import { isClosed } from '../../contracts/steps.js';
-import { startOf } from '../../contracts/text.js';
-import { readBrief } from '../../storage/chains/brief.js';
-import { type ChainRow, listChains, listOpenRuns, requireChain } from '../../storage/chains/chains.js';
-import { readChainState, readChainStates } from '../../storage/chains/chain-state.js';
-import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
-import { type Spent, chainSpend } from '../../storage/ledger/ledger.js';
-import { type Reconciled, reconcile } from '../../storage/chains/queue.js';
-import type { Pool } from '../../storage/db/pool.js';
-import { sessionFor } from '../../storage/heads/session-for.js';
+import { SessionChainError, isFailureCode } from '../../contracts/failures.js';
+import { type ChainStatus, chainStatuses, isClosed } from '../../contracts/steps.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
 import { chainReport } from '../chain-report.js';
-import { connectClient } from '../../temporal/connect.js';
-import { chainWorkflowId } from '../../temporal/names.js';
+import { chainTable, missingWorkerText } from '../chain-table.js';
 import { type CommandContext, withContext } from '../context.js';
 import { liveLine } from '../follow.js';
 import {
+  facts,
   formatCost,
   formatDuration,
-  formatStatus,
   formatTime,
-  queuePosition,
-  sessionMove,
+  oneLine,
   shortId,
-  table,
   stepWidth,
+  table,
+  wrapped,
 } from '../format.js';
-import { type OutputFormat, mayColour, note, outputOption, print, wholeNumber } from '../output.js';
+import {
+  type OutputFormat,
+  durationMs,
+  lookOfStdout,
+  note,
+  outputOption,
+  pointInTime,
+  print,
+  wholeNumber,
+} from '../output.js';
 
 /** The commands that only read. The database is enough for them; Temporal adds what a step does just now. */
 
@@ -47,85 +45,119 @@ interface ProjectOptions {
 const projectFlags = '-p, --project <id>';
 const projectHelp = 'the project (projects.project_id)';
 
+interface StatusOptions {
+  project?: string;
+  version?: string;
+  build?: string;
+  status?: ChainStatus[];
+  since?: Date;
+  stuck?: number;
+  failed?: string;
+  cursor?: string;
+  limit: number;
+  output: OutputFormat;
+}
+
 export function statusCommand(): Command {
   return new Command('status')
-    .description("A project's chains, the newest first; with --version one chain and what it does just now.")
-    .requiredOption(projectFlags, projectHelp)
+    .description(
+      'Chains of all projects or of one, the newest first; with --version one chain and what it does just now. With --project it closes chains of the project whose workflows are gone.',
+    )
+    .option(projectFlags, `${projectHelp}; left out, all projects`)
     .option('-v, --version <id>', 'only the chain of this version')
     .option('-b, --build <id>', 'the build, where the chain has a key of its own (default: the version)')
+    .addOption(
+      new Option('--status <status...>', 'only chains in one of these states').choices(chainStatuses),
+    )
+    .option('--since <time>', 'only chains started since then: a date, or a time such as 24h', pointInTime)
+    .option('--stuck <time>', 'only open chains without progress for so long, such as 30min', durationMs)
+    .option('--failed <code>', 'only chains that failed with this code')
     .option('-n, --limit <number>', 'chains at most', wholeNumber(1), 20)
+    .option('--cursor <cursor>', 'goes on with the list where the page before ended')
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExample:\n  session-chain status --project shop\n  session-chain status --project shop --version v2\n',
+      '\nA cost with a + is at least so much: what some attempts cost is not known.\n\nExample:\n  session-chain status --project shop\n  session-chain status --project shop --version v2\n  session-chain status --stuck 30min\n',
     )
-    .action(async (options: ProjectOptions & { version?: string; build?: string }) => {
-      const { version } = options;
-      await withContext(async (context) =>
-        version === undefined
-          ? await showChains(context, options)
-          : await showProgress(context, { ...options, version }),
-      );
+    .action(async (options: StatusOptions) => {
+      const { project, version } = options;
+      if (version === undefined) await withContext((context) => showChains(context, options));
+      else if (project !== undefined)
+        await withContext((context) => showProgress(context, { ...options, project, version }));
+      else
+        throw new SessionChainError('INVALID_INPUT', '--version needs --project.', 'Name the project, too.');
     });
 }
 
-async function showChains(
-  { config, database }: CommandContext,
-  { project, limit, output }: ProjectOptions,
-): Promise<void> {
-  const projectId = parseProjectId(project);
-  const pool = await database();
-  const reconciled =
-    (await listOpenRuns(pool, projectId)).length === 0
+async function showChains(context: CommandContext, options: StatusOptions): Promise<void> {
+  const { project, output } = options;
+  const filter = filterOf(options);
+  const sessionChain = await context.sessionChain();
+  const head = project === undefined ? null : await sessionChain.head(project);
+  // What Temporal can tell concerns open chains only.
+  const open = await sessionChain.chains({
+    ...(project === undefined ? {} : { projectId: project }),
+    status: ['queued', 'running', 'waiting'],
+    limit: 1,
+  });
+  const live =
+    open.chains.length === 0
       ? null
-      : await withTemporal(config, 'Whether its chains still have a workflow', async (client) =>
-          reconcileAndTell(pool, client, projectId),
-        );
-  const { sessionId } = await readHead(pool, projectId);
-  const rows = await listChains(pool, projectId, limit);
-  const states = await readChainStates(pool, rows);
-  const chains = rows.map((chain, index) => ({ chain, step: currentStep(states[index]) }));
-  const isQueued = chains.some(({ chain }) => chain.position !== null);
+      : await askTemporal(context, 'Whether open chains have workflows and workers', async () => ({
+          reconciled: project === undefined ? null : await reconcileAndTell(sessionChain, project),
+          page: await sessionChain.chains({ ...filter, askTemporal: true }),
+        }));
+  const { chains, nextCursor } = live?.page ?? (await sessionChain.chains(filter));
+  const look = lookOfStdout();
   print(
     output,
     {
-      projectId,
-      sessionId,
-      reconciled,
-      chains: chains.map(({ chain: { result, ...chain }, step }) => ({
-        ...chain,
-        step,
-        failure: result?.failure ?? null,
-      })),
+      ...(project === undefined ? {} : { projectId: project, sessionId: head?.sessionId ?? null }),
+      reconciled: live?.reconciled ?? null,
+      chains,
+      nextCursor,
     },
     chains.length === 0
-      ? `The project ${projectId} has no chains. Its head: ${sessionId ?? '(none)'}`
-      : table(
-          [
-            ...['version', 'build', 'mode', 'status', 'step', 'age', 'session'],
-            ...(isQueued ? ['queue'] : []),
-          ],
-          chains.map(({ chain, step }) => [
-            chain.versionId,
-            chain.buildId === (chain.versionId as string) ? '-' : chain.buildId,
-            chain.mode,
-            formatStatus(chain.status, { colour: mayColour(process.stdout) }),
-            step ?? '-',
-            formatDuration(Date.now() - chain.createdAt.getTime()),
-            shortId(chain.result?.head?.sessionId ?? (isClosed(chain.status) ? null : sessionId)),
-            ...(isQueued ? [queueOf(chain)] : []),
-          ]),
-        ),
+      ? nothingFound(options, head?.sessionId ?? null)
+      : chainTable(chains, look, { ofProject: project !== undefined }),
   );
+  if (nextCursor !== null && output === 'text')
+    note(`There are more. Go on: --cursor ${nextCursor}, with the same options.`);
 }
 
-function queueOf({ position, waitsFor }: ChainRow): string {
-  return position === null || waitsFor === null ? '' : queuePosition({ position, waitsFor });
+function filterOf({ project, status, since, stuck, failed, cursor, limit }: StatusOptions): ChainFilter {
+  if (failed !== undefined && !isFailureCode(failed)) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `${failed} is not the code of a failure.`,
+      'docs/operations.md lists the codes.',
+    );
+  }
+  return {
+    ...(project === undefined ? {} : { projectId: project }),
+    ...(status === undefined ? {} : { status }),
+    ...(since === undefined ? {} : { since }),
+    ...(stuck === undefined ? {} : { stuckForMs: stuck }),
+    ...(failed === undefined ? {} : { failureCode: failed }),
+    ...(cursor === undefined ? {} : { cursor }),
+    limit,
+  };
+}
+
+function nothingFound(
+  { project, status, since, stuck, failed, cursor }: StatusOptions,
+  head: string | null,
+): string {
+  const isNarrowed = [status, since, stuck, failed, cursor].some((one) => one !== undefined);
+  if (isNarrowed) return 'There is no such chain.';
+  return project === undefined
+    ? 'There are no chains.'
+    : `The project ${project} has no chains. Its head: ${head ?? '(none)'}`;
 }
 
 /** Closes chains of the project whose workflows are gone, and says which. */
-async function reconcileAndTell(pool: Pool, client: Client, projectId: ProjectId): Promise<Reconciled> {
-  const reconciled = await reconcile(pool, createChainRuns(client), projectId);
+async function reconcileAndTell(sessionChain: SessionChain, projectId: string) {
+  const reconciled = await sessionChain.reconcile(projectId);
   for (const workflowId of reconciled.released)
     note(`The workflow ${workflowId} is gone; its chain was closed and the project is free.`);
   if (reconciled.endingInMs !== null) {
@@ -136,60 +168,69 @@ async function reconcileAndTell(pool: Pool, client: Client, projectId: ProjectId
   return reconciled;
 }
 
+const askTemporalMs = 5_000;
+
 /** Asks Temporal, best effort: what it does not tell is left out, with a remark. */
-async function withTemporal<Result>(
-  config: Config,
+async function askTemporal<Result>(
+  { temporal }: CommandContext,
   what: string,
-  ask: (client: Client) => Promise<Result>,
+  ask: () => Promise<Result>,
 ): Promise<Result | null> {
   try {
-    const client = await connectClient(config, 3_000);
-    try {
-      return await client.withDeadline(Date.now() + 5_000, () => ask(client));
-    } finally {
-      await client.connection.close();
-    }
+    return await (await temporal()).withDeadline(Date.now() + askTemporalMs, ask);
   } catch (error) {
     note(`${what} is not known: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   }
 }
 
-/** The step that an open chain works on, or the one at which a chain that failed did so. */
-function currentStep(state: ChainState | undefined): string | null {
-  if (!state) return null;
-  const wanted = isClosed(state.status) ? ['failed', 'cancelled'] : ['running', 'waiting', 'failed'];
-  return state.steps.find(({ status }) => wanted.includes(status))?.step ?? null;
-}
-
 async function showProgress(
-  { config, database }: CommandContext,
+  context: CommandContext,
   options: ChainOptions & { output: OutputFormat },
 ): Promise<void> {
   const key = keyOf(options);
-  const pool = await database();
+  const sessionChain = await context.sessionChain();
   const workflowId = chainWorkflowId(key);
-  const live = isClosed((await readChainState(pool, key)).status)
+  const live = isClosed((await sessionChain.state(key)).status)
     ? null
-    : await withTemporal(config, 'What the step does just now', async (client) => ({
-        reconciled: await reconcileAndTell(pool, client, key.projectId),
-        progress: await readProgress(client.workflow.getHandle(workflowId)),
+    : await askTemporal(context, 'What the step does just now', async () => ({
+        reconciled: await reconcileAndTell(sessionChain, key.projectId),
+        progress: await sessionChain.progress(key),
       }));
-  const state = await readChainState(pool, key);
+  const [state, summary] = [
+    await sessionChain.state(key),
+    (await sessionChain.chains({ ...key, limit: 1, askTemporal: live !== null })).chains[0],
+  ];
   const progress = isClosed(state.status) ? null : (live?.progress ?? null);
-  const { createdAt, openedAt, closedAt } = await requireChain(pool, key);
+  const look = lookOfStdout();
   print(
     options.output,
-    { workflowId, ...state, progress, reconciled: live?.reconciled ?? null },
+    {
+      workflowId,
+      ...state,
+      reason: summary?.reason ?? null,
+      missingWorker: summary?.missingWorker ?? null,
+      progress,
+      reconciled: live?.reconciled ?? null,
+    },
     chainReport(state, {
-      colour: mayColour(process.stdout),
+      ...look,
+      reason: summary?.missingWorker ? missingWorkerText(summary.missingWorker) : null,
       more: [
-        ['age', formatDuration(Date.now() - createdAt.getTime())],
-        ['took', openedAt && closedAt ? formatDuration(closedAt.getTime() - openedAt.getTime()) : null],
-        ['just now', progress ? liveLine(state, progress) : null],
+        ...timesOf(summary),
+        ['just now', progress ? oneLine(liveLine(state, progress), look.width - 14) : null],
       ],
     }),
   );
+}
+
+function timesOf(summary: ChainSummary | undefined): [string, string | null][] {
+  if (!summary) return [];
+  const { createdAt, openedAt, closedAt } = summary;
+  return [
+    ['age', formatDuration(Date.now() - createdAt.getTime())],
+    ['took', openedAt && closedAt ? formatDuration(closedAt.getTime() - openedAt.getTime()) : null],
+  ];
 }
 
 interface HeadOptions extends ProjectOptions {
@@ -216,17 +257,16 @@ export function headCommand(): Command {
       '\nExample:\n  claude --resume "$(session-chain head --project shop --when committed)" --fork-session\n',
     )
     .action(async ({ project, when, timeout, output }: HeadOptions) => {
-      await withContext(async ({ database }) => {
-        const projectId = parseProjectId(project);
-        const head = await sessionFor(
-          await database(),
-          projectId,
+      await withContext(async ({ sessionChain }) => {
+        const head = await (
+          await sessionChain()
+        ).sessionFor(
+          project,
           when,
           timeout === undefined ? {} : { timeoutMs: timeout * 1_000 },
         );
-        print(output, { projectId, ...head }, head.sessionId ?? '');
-        if (head.sessionId === null && output === 'text')
-          note(`The project ${projectId} has no session yet.`);
+        print(output, { projectId: project, ...head }, head.sessionId ?? '');
+        if (head.sessionId === null && output === 'text') note(`The project ${project} has no session yet.`);
       });
     });
 }
@@ -234,55 +274,39 @@ export function headCommand(): Command {
 export function chainCommand(): Command {
   return withChainOptions(new Command('chain'))
     .description(
-      "Everything about one chain: its steps with full ids, cost and time, and the lineage of the project's head.",
+      "Everything about one chain: its steps with full ids, replies and files, cost and time, and the lineage of the project's head.",
     )
     .option('-n, --limit <number>', 'sessions of the lineage at most', wholeNumber(1), 50)
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain chain --project shop --version v2 -o json\n')
     .action(async (options: ChainOptions & ProjectOptions) => {
       const key = keyOf(options);
-      await withContext(async ({ database }) => {
-        const pool = await database();
-        const state = await readChainState(pool, key);
-        const { chainId, instruction, workspace, createdAt, openedAt, closedAt } = await requireChain(
-          pool,
-          key,
-        );
-        const brief = state.brief ? await readBrief(pool, chainId, state.brief.headSessionId) : null;
-        const spent = await chainSpend(pool, key);
-        const lineage = (await getSessionChain(pool, key.projectId)).slice(0, options.limit);
+      await withContext(async (context) => {
+        const sessionChain = await context.sessionChain();
+        const chain = await sessionChain.chain(key);
+        const brief = chain.brief ? await sessionChain.brief(key) : null;
+        const lineage = (await sessionChain.lineage(key.projectId)).slice(0, options.limit);
+        const look = lookOfStdout();
         print(
           options.output,
-          {
-            workflowId: chainWorkflowId(key),
-            ...state,
-            brief,
-            instruction,
-            workspace,
-            createdAt,
-            openedAt,
-            closedAt,
-            spent,
-            lineage,
-          },
+          { ...chain, brief, lineage },
           [
-            chainReport(state, {
-              colour: mayColour(process.stdout),
+            chainReport(chain, {
+              ...look,
               more: [
-                ['workspace', workspace],
-                ['instruction', instruction && firstLine(instruction)],
-                ['created', formatTime(createdAt)],
-                ['opened', openedAt && formatTime(openedAt)],
-                ['closed', closedAt && formatTime(closedAt)],
-                ['spent', spentLine(spent)],
-                ['brief', brief && briefLine(brief)],
+                ['workspace', chain.workspace],
+                ['instruction', chain.firstLine && oneLine(chain.instruction ?? '', look.width - 14)],
+                ['created', formatTime(chain.createdAt)],
+                ['opened', chain.openedAt && formatTime(chain.openedAt)],
+                ['closed', chain.closedAt && formatTime(chain.closedAt)],
+                ['spent', spentLine(chain.spent), 'prose'],
+                ['budget left', budgetLine(chain.budgetLeft), 'prose'],
+                ['brief', brief && briefLine(brief), 'prose'],
               ],
             }),
             '',
             'sessions:',
-            ...state.steps
-              .filter((step) => step.newSessionId !== null)
-              .map((step) => `  ${step.step.padEnd(stepWidth(state.steps))}  ${sessionMove(step)}`),
+            ...chain.steps.flatMap((step) => stepLines(step, stepWidth(chain.steps), look.width)),
             '',
             'lineage of the head, the newest first:',
             ...(lineage.length > 0 ? lineage.map((id) => `  ${id}`) : ['  (none)']),
@@ -292,6 +316,29 @@ export function chainCommand(): Command {
     });
 }
 
+/** A step that has begun: its session in full, its files, its attempts where they say more, the beginning of its reply. */
+function stepLines(step: StepDetails, nameWidth: number, width: number): string[] {
+  const { newSessionId, files, journal, reply } = step;
+  if (journal.length === 0) return [];
+  const room = width - nameWidth - 4;
+  const tries = journal.length > 1 || journal.some(({ state }) => state !== 'committed') ? journal : [];
+  const told = [
+    newSessionId ?? '(not committed)',
+    ...(files.length === 0 ? [] : [wrapped(`wrote ${files.join(', ')}`, room)]),
+    ...tries.map(({ attempt, state, failure, evidence }) =>
+      wrapped(
+        [
+          `attempt ${attempt} ${state}${failure ? ` ${failure.code}` : ''}`,
+          ...(evidence ? [`judged ${evidence.kind}: ${evidence.rule}`] : []),
+        ].join('; '),
+        room,
+      ),
+    ),
+    ...(reply === null ? [] : [`> ${oneLine(reply, room - 2)}`]),
+  ];
+  return facts([[`  ${step.step.padEnd(nameWidth)}`, told.join('\n')]]).split('\n');
+}
+
 /** What a fresh session was told of the project's state; its text comes with -o json. */
 function briefLine({ parts, content }: Brief): string {
   const told = parts.map(({ part, from, characters }) => `${part} (${from}, ${characters})`);
@@ -299,7 +346,7 @@ function briefLine({ parts, content }: Brief): string {
 }
 
 /** All attempts together, with what is not known of them. */
-function spentLine(spent: Spent): string {
+function spentLine(spent: Awaited<ReturnType<SessionChain['spend']>>): string {
   const { attempts, turns, costUsd, attemptsOfUnknownCost, turnsInFlightUnknown } = spent;
   return [
     `${formatCost(costUsd)} in ${turns} turns of ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`,
@@ -308,9 +355,14 @@ function spentLine(spent: Spent): string {
   ].join('; ');
 }
 
-function firstLine(text: string): string {
-  const [line = ''] = text.trim().split('\n');
-  return line.length > 72 || line !== text.trim() ? `${startOf(line, 72)}…` : line;
+function budgetLine(left: Awaited<ReturnType<SessionChain['chain']>>['budgetLeft']): string | null {
+  if (!left) return null;
+  const { costUsd, turns, timeMs } = left;
+  return [
+    ...(costUsd === null ? [] : [formatCost(costUsd)]),
+    ...(turns === null ? [] : [`${turns} turns`]),
+    ...(timeMs === null ? [] : [formatDuration(timeMs)]),
+  ].join(', ');
 }
 
 export function transitionsCommand(): Command {
@@ -321,30 +373,37 @@ export function transitionsCommand(): Command {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain transitions --project shop --limit 5\n')
     .action(async ({ project, limit, output }: ProjectOptions) => {
-      await withContext(async ({ database }) => {
-        const projectId = parseProjectId(project);
-        const pool = await database();
-        await readHead(pool, projectId);
-        const transitions = await listTransitions(pool, projectId, limit);
+      await withContext(async ({ sessionChain }) => {
+        const transitions = await (await sessionChain()).transitions(project, { limit });
         print(
           output,
-          { projectId, transitions },
+          { projectId: project, transitions },
           transitions.length === 0
-            ? `The head of the project ${projectId} has not moved yet.`
-            : table(
-                ['seq', 'source', 'version', 'old session', 'new session', 'forked', 'at'],
-                transitions.map((transition) => [
-                  transition.seq === null ? '-' : String(transition.seq),
-                  transition.source,
-                  transition.versionId ?? '-',
-                  shortId(transition.oldSessionId),
-                  shortId(transition.newSessionId),
-                  shortId(transition.parentSessionId),
-                  formatTime(transition.createdAt),
-                ]),
-                { rightAligned: ['seq'] },
-              ),
+            ? `The head of the project ${project} has not moved yet.`
+            : transitionTable(transitions, lookOfStdout().width),
         );
       });
     });
+}
+
+type Transitions = Awaited<ReturnType<SessionChain['transitions']>>;
+
+/** A version stands once, in the first of its rows; what was forked only where it is not the session that was replaced. */
+export function transitionTable(transitions: Transitions, width: number): string {
+  const forked = ({ oldSessionId, parentSessionId }: Transitions[number]) =>
+    parentSessionId === oldSessionId ? '' : shortId(parentSessionId);
+  const hasForks = transitions.some((one) => forked(one) !== '');
+  return table(
+    ['seq', 'source', 'version', 'old', 'new', ...(hasForks ? ['forked'] : []), 'at'],
+    transitions.map((one, index) => [
+      one.seq === null ? '-' : String(one.seq),
+      one.source,
+      index > 0 && transitions[index - 1]?.versionId === one.versionId ? '' : (one.versionId ?? '-'),
+      shortId(one.oldSessionId),
+      shortId(one.newSessionId),
+      ...(hasForks ? [forked(one)] : []),
+      formatTime(one.createdAt),
+    ]),
+    { rightAligned: ['seq'], elastic: ['version', 'source'], width },
+  );
 }

@@ -1,11 +1,10 @@
 import { Command } from 'commander';
 import { assertNever } from '../../contracts/assert-never.js';
-import { parseProjectId } from '../../contracts/ids.js';
-import { type DriftReason, type SyncReport, readSyncReport } from '../../storage/heads/sync.js';
+import type { DriftReason, SyncReport } from '../../client/main.js';
 import { withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
-import { shortId, table } from '../format.js';
-import { type OutputFormat, outputOption, print, wholeNumber } from '../output.js';
+import { shortId, tableWithNotes } from '../format.js';
+import { type OutputFormat, lookOfStdout, outputOption, print, wholeNumber } from '../output.js';
 
 /** Below this share of projects in sync the command ends with exit code 1. */
 const enoughInSync = 0.95;
@@ -26,28 +25,24 @@ export function syncCommand(exitWith: (code: ExitCode) => void): Command {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain sync --limit 10\n')
     .action(async ({ project, limit, output }: SyncCommandOptions) => {
-      const projectId = project === undefined ? undefined : parseProjectId(project);
-      await withContext(async ({ config, database }) => {
-        const report = await readSyncReport(await database(), {
-          ...(projectId === undefined ? {} : { projectId }),
+      await withContext(async ({ config, sessionChain }) => {
+        const report = await (
+          await sessionChain()
+        ).syncReport({
+          ...(project === undefined ? {} : { projectId: project }),
+          ...(config.REDIS_URL === undefined ? {} : { redisUrl: config.REDIS_URL }),
           limit,
-          redisUrl: config.REDIS_URL ?? null,
         });
-        print(output, report, syncText(report));
+        print(output, report, syncText(report, lookOfStdout().width));
         if (report.share !== null && report.share < enoughInSync) exitWith(exitCodes.unexpected);
       });
     });
 }
 
-function syncText({
-  projects,
-  inSync,
-  share,
-  withoutVersion,
-  drifted,
-  more,
-  checkpoints,
-}: SyncReport): string {
+export function syncText(
+  { projects, inSync, share, withoutVersion, drifted, more, checkpoints }: SyncReport,
+  width: number,
+): string {
   return [
     share === null
       ? 'No project with a version has a head.'
@@ -58,16 +53,19 @@ function syncText({
       ? []
       : [
           '',
-          table(
-            ['project', 'version', 'head', 'version has', 'sync', 'why'],
-            drifted.map((one) => [
-              one.projectId,
-              one.versionId ?? '-',
-              shortId(one.head),
-              shortId(one.versionSession),
-              one.inSync ? 'yes' : 'no',
-              one.reasons.map(reasonText).join('; '),
-            ]),
+          tableWithNotes(
+            ['project', 'version', 'head', 'version has', 'sync'],
+            drifted.map((one) => ({
+              cells: [
+                one.projectId,
+                one.versionId ?? '-',
+                shortId(one.head),
+                shortId(one.versionSession),
+                one.inSync ? 'yes' : 'no',
+              ],
+              notes: [one.reasons.map(reasonText).join('; ')],
+            })),
+            { elastic: ['project', 'version'], width },
           ),
         ]),
     ...(more ? ['… and more; --limit shows them.'] : []),

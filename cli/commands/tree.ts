@@ -1,6 +1,4 @@
 import { Command } from 'commander';
-import { parseProjectId } from '../../contracts/ids.js';
-import { readLineage } from '../../storage/heads/lineage.js';
 import { withContext } from '../context.js';
 import { lineageTree } from '../lineage-tree.js';
 import { type OutputFormat, outputOption, print, wholeNumber } from '../output.js';
@@ -15,13 +13,12 @@ export function treeCommand(): Command {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain tree --project shop\n')
     .action(async ({ project, limit, output }: { project: string; limit: number; output: OutputFormat }) => {
-      await withContext(async ({ database }) => {
-        const projectId = parseProjectId(project);
-        const lineage = await readLineage(await database(), projectId, limit);
+      await withContext(async ({ sessionChain }) => {
+        const lineage = await (await sessionChain()).tree(project, { limit });
         print(
           output,
           lineage,
-          lineage.nodes.length === 0 ? `The project ${projectId} has no sessions yet.` : lineageTree(lineage),
+          lineage.nodes.length === 0 ? `The project ${project} has no sessions yet.` : lineageTree(lineage),
         );
       });
     });

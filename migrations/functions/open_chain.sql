@@ -5,8 +5,8 @@
 -- A database that went back to an earlier state may not know that ticket any more: then the run draws another. Where it knows
 -- the ticket, and a head or an attempt less, the run opens again, and counts its openings. `request_lost`: there is no row.
 -- p_options, all optional: opening, from 1; plan, the steps in their order as [{name, kind, role, critical}]; deploys, whether
--- the definition has a step that deploys, be it in the plan or not; resetOperations and resetTokens, past
--- which a build starts a fresh session (0: never); recover, to go on from an ancestor of a head whose transcript never was
+-- the definition has a step that deploys, be it in the plan or not; budget, what the whole chain may take; resetOperations and
+-- resetTokens, past which a build starts a fresh session (0: never); recover, to go on from an ancestor of a head whose transcript never was
 -- here; recovery {head, base}, from what to go on in place of a head that is lost (base null: from nothing). `head_lost`
 -- asks for the latter.
 CREATE FUNCTION session_chain.open_chain(
@@ -45,7 +45,7 @@ BEGIN
   -- A new run was started while the chain was being closed for its former one: it is queued anew.
   IF v_chain.result -> 'failure' ->> 'code' = 'CHAIN_TERMINATED' AND p_ticket IS NULL AND v_chain.run_id <> p_run_id THEN
     UPDATE session_chain.chains c SET status = 'queued', ticket = NULL, home = NULL, closed_at = NULL, result = NULL,
-        failures = '{}'
+        failures = '{}', requested_at = clock_timestamp()
       WHERE c.id = p_chain RETURNING * INTO v_chain;
   END IF;
   -- A question that was delayed until the chain works would fence the work that is under way.
@@ -118,6 +118,7 @@ BEGIN
     UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, run_id = p_run_id,
         home = p_home, opening = v_opening, opened_at = clock_timestamp(), origin = v_origin,
         plan = coalesce(p_options -> 'plan', c.plan), deploys = coalesce((p_options ->> 'deploys')::boolean, false),
+        budget = p_options -> 'budget',
         base_session_id = CASE v_origin ->> 'kind' WHEN 'head' THEN v_head.session_id
           WHEN 'recovery' THEN p_options #>> '{recovery,base}' END
       WHERE c.id = p_chain RETURNING * INTO v_chain;

@@ -42,7 +42,8 @@ BEGIN
     RETURN QUERY SELECT 'registered', v_chain.id, v_chain.mode, v_chain.status;
   ELSIF v_chain.status IN ('failed', 'cancelled', 'budget_exceeded') THEN
     UPDATE session_chain.chains c SET status = 'queued', ticket = NULL, home = NULL, closed_at = NULL, result = NULL,
-      failures = '{}', skipped = '{}', mode = coalesce(p_mode, c.mode), steps = p_steps, instruction = p_instruction, workspace = p_workspace
+      failures = '{}', skipped = '{}', budget = NULL,
+      requested_at = clock_timestamp(), mode = coalesce(p_mode, c.mode), steps = p_steps, instruction = p_instruction, workspace = p_workspace
     WHERE c.id = v_chain.id RETURNING * INTO v_chain;
     RETURN QUERY SELECT 'registered', v_chain.id, v_chain.mode, v_chain.status;
   ELSE

@@ -1,11 +1,11 @@
 import type { BriefFacts } from '../../contracts/brief.js';
 import type { ChainState, CommittedStep, Head, StepState } from '../../contracts/chain.js';
 import { type Failure, failureOfCode, remedyFor } from '../../contracts/failures.js';
-import type { ChainId, ChainKey, SessionId } from '../../contracts/ids.js';
+import type { ChainKey, SessionId } from '../../contracts/ids.js';
 import { describeOrigin } from '../../contracts/origin.js';
 import type { StepName } from '../../contracts/steps.js';
 import { type Pool, queryRows } from '../db/pool.js';
-import { type ChainSpend, chainSpends } from '../ledger/ledger.js';
+import { type ChainSpend, chainSpend } from '../ledger/ledger.js';
 import { type ChainRow, type PlannedStep, requireChain } from './chains.js';
 
 /**
@@ -14,21 +14,25 @@ import { type ChainRow, type PlannedStep, requireChain } from './chains.js';
  */
 export async function readChainState(pool: Pool, key: ChainKey): Promise<ChainState> {
   const chain = await requireChain(pool, key);
-  const [state] = await readChainStates(pool, [chain]);
-  if (state) return state;
-  throw new Error(`The chain ${chain.workflowId} has no state.`);
+  return await stateOfChain(pool, chain);
 }
 
-/** The states of chains in their order, by two statements whatever their number. */
-export async function readChainStates(pool: Pool, chains: readonly ChainRow[]): Promise<ChainState[]> {
-  const chainIds = chains.map(({ chainId }) => chainId);
-  if (chainIds.length === 0) return [];
-  const [facts, spends] = await Promise.all([readFacts(pool, chainIds), chainSpends(pool, chainIds)]);
-  return chains.map((chain) => stateOf(chain, facts.get(chain.chainId), spends.get(chain.chainId)));
+/** The state of a chain whose row was read. */
+export async function stateOfChain(pool: Pool, chain: ChainRow): Promise<ChainState> {
+  const [[facts], spent] = await Promise.all([
+    queryRows<ChainFacts>(pool, {
+      name: 'chain_facts',
+      text: `SELECT ${factColumns} FROM session_chain.chains c ${factTables} WHERE c.id = $1`,
+      values: [chain.chainId],
+    }),
+    chainSpend(pool, chain),
+  ]);
+  return stateOf(chain, facts, spent);
 }
 
 /** What stands of a chain outside its own row. */
-interface ChainFacts extends Head {
+export interface ChainFacts {
+  head: Head;
   /** The newest try of each step. */
   journal: JournalledStep[];
   brief: BriefFacts | null;
@@ -44,43 +48,26 @@ interface JournalledStep {
   failure: Failure | null;
 }
 
-async function readFacts(pool: Pool, chainIds: ChainId[]): Promise<Map<ChainId, ChainFacts>> {
-  const rows = await queryRows<
-    Omit<ChainFacts, 'brief'> & {
-      chainId: ChainId;
-      headSessionId: SessionId | null;
-      parts: BriefFacts['parts'];
-      createdAt: Date;
-    }
-  >(pool, {
-    name: 'chain_facts',
-    text: `SELECT c.id::text AS "chainId", p.last_ai_session_id::text AS "sessionId", p.session_seq AS seq,
-             b.head_session_id AS "headSessionId", b.parts, b.created_at AS "createdAt",
-             (SELECT coalesce(jsonb_agg(j), '[]') FROM (
-               (SELECT DISTINCT ON (a.step) a.step, a.state AS status, a.attempt AS attempts,
-                  a.base_session_id AS "baseSessionId", a.result, a.value, a.failure
-                FROM session_chain.attempts a WHERE a.chain = c.id ORDER BY a.step, a.round DESC, a.attempt DESC)
-               UNION ALL
-               (SELECT DISTINCT ON (s.step) s.step, s.state, s.calls, NULL, NULL, NULL, s.failure
-                FROM session_chain.activity_steps s WHERE s.chain = c.id ORDER BY s.step, s.round DESC)) j) AS journal
-           FROM session_chain.chains c
-           LEFT JOIN projects p ON p.project_id = session_chain.project_key(c.project_id)
-           LEFT JOIN session_chain.briefs b ON b.chain = c.id AND b.head_session_id = c.origin ->> 'headSessionId'
-             AND c.origin ->> 'kind' IN ('context_reset', 'recovery')
-           WHERE c.id = ANY ($1::bigint[])`,
-    values: [chainIds],
-  });
-  return new Map(
-    rows.map(({ chainId, sessionId, seq, journal, headSessionId, parts, createdAt }) => {
-      const brief = headSessionId && { headSessionId, parts, createdAt: createdAt.toISOString() };
-      return [chainId, { sessionId, seq, journal, brief }];
-    }),
-  );
-}
+/** The columns of {@link ChainFacts}, of a row `c` that is joined with {@link factTables}. */
+export const factColumns = `jsonb_build_object('sessionId', p.last_ai_session_id::text, 'seq', p.session_seq) AS head,
+  CASE WHEN b.chain IS NOT NULL THEN jsonb_build_object('headSessionId', b.head_session_id, 'parts', b.parts,
+    'createdAt', to_char(b.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END AS brief,
+  (SELECT coalesce(jsonb_agg(j), '[]') FROM (
+    (SELECT DISTINCT ON (a.step) a.step, a.state AS status, a.attempt AS attempts,
+       a.base_session_id AS "baseSessionId", a.result, a.value, a.failure
+     FROM session_chain.attempts a WHERE a.chain = c.id ORDER BY a.step, a.round DESC, a.attempt DESC)
+    UNION ALL
+    (SELECT DISTINCT ON (s.step) s.step, s.state, s.calls, NULL, NULL, NULL, s.failure
+     FROM session_chain.activity_steps s WHERE s.chain = c.id ORDER BY s.step, s.round DESC)) j) AS journal`;
 
-function stateOf(
+export const factTables = `LEFT JOIN projects p ON p.project_id = session_chain.project_key(c.project_id)
+  LEFT JOIN session_chain.briefs b ON b.chain = c.id AND b.head_session_id = c.origin ->> 'headSessionId'
+    AND c.origin ->> 'kind' IN ('context_reset', 'recovery')`;
+
+/** The state of a chain by its row and what stands outside of it. */
+export function stateOf(
   chain: ChainRow,
-  facts: ChainFacts = { sessionId: null, seq: null, journal: [], brief: null },
+  facts: ChainFacts = { head: { sessionId: null, seq: null }, journal: [], brief: null },
   spent?: ChainSpend,
 ): ChainState {
   const { origin, baseSessionId, position, waitsFor, waitingUntil, failures } = chain;
@@ -90,7 +77,7 @@ function stateOf(
     buildId: chain.buildId,
     mode: chain.mode,
     status: chain.status,
-    head: { sessionId: facts.sessionId, seq: facts.seq },
+    head: facts.head,
     baseSessionId,
     ...(origin ? { origin, resumedFrom: describeOrigin(origin, baseSessionId) } : {}),
     steps: stepsSoFar(chain, facts.journal),

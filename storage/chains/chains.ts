@@ -2,6 +2,7 @@ import type { ChainRun } from '../../contracts/chain-runs.js';
 import type { ChainResult, Head, OpenedChain, QueuePosition, VersionStatus } from '../../contracts/chain.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
+import type { ChainBudget } from '../../contracts/limits.js';
 import type { ChainOrigin, ResetPolicy } from '../../contracts/origin.js';
 import type { ChainMode, ChainStatus, StepKind, StepName, StepRole } from '../../contracts/steps.js';
 import { chainWorkflowId } from '../../temporal/names.js';
@@ -104,6 +105,8 @@ export interface OpenOptions {
   plan: PlannedStep[];
   /** Whether the definition has a step that deploys, be it in the plan or not. */
   deploys?: boolean;
+  /** What the whole chain may take; absent: no limit. */
+  budget?: ChainBudget;
   /** When a build starts a fresh session; absent: never. */
   reset?: ResetPolicy;
   /** Whether a head that never was in the store counts as lost, too. */
@@ -130,7 +133,7 @@ export async function openChain(
   chain: ChainKey & { chainId: ChainId },
   { runId, home, ticket }: Opener,
   goneRunId: string | null,
-  { opening = 1, plan, deploys = false, reset, recover = false, recovery }: OpenOptions,
+  { opening = 1, plan, deploys = false, budget, reset, recover = false, recovery }: OpenOptions,
 ): Promise<OpenOutcome> {
   const row = await queryOne<{
     outcome:
@@ -166,6 +169,7 @@ export async function openChain(
         opening,
         plan: plan.map(({ name, kind, role, critical }) => ({ name, kind, role, critical })),
         deploys,
+        budget: budget && Object.keys(budget).length > 0 ? budget : undefined,
         resetOperations: reset?.operations ?? 0,
         resetTokens: reset?.contextTokens ?? 0,
         recover,
@@ -353,6 +357,8 @@ export interface ChainRow extends ChainKey {
   steps: StepName[] | null;
   /** The steps with which the chain opened last; null before. */
   plan: PlannedStep[] | null;
+  /** What the whole chain may take, once it has opened; null for no limit. */
+  budget: ChainBudget | null;
   status: ChainStatus;
   instruction: string | null;
   workspace: string;
@@ -373,14 +379,17 @@ export interface ChainRow extends ChainKey {
   /** How the chain ended; null while it is open. A chain whose workflow vanished has only its status and failure. */
   result: (Partial<ChainResult> & Pick<ChainResult, 'status'>) | null;
   createdAt: Date;
+  /** When it was asked for last. */
+  requestedAt: Date;
   openedAt: Date | null;
   closedAt: Date | null;
 }
 
-const chainColumns = `c.id::text AS "chainId", c.project_id AS "projectId", c.version_id AS "versionId", c.build_id AS "buildId",
-  c.workflow_id AS "workflowId", c.mode, c.steps, c.plan, c.status, c.instruction, c.workspace,
+/** The columns of {@link ChainRow}, of a row `c`. */
+export const chainColumns = `c.id::text AS "chainId", c.project_id AS "projectId", c.version_id AS "versionId", c.build_id AS "buildId",
+  c.workflow_id AS "workflowId", c.mode, c.steps, c.plan, c.budget, c.status, c.instruction, c.workspace,
   c.base_session_id AS "baseSessionId", c.origin, c.waiting_until AS "waitingUntil", c.waiting_for AS "waitingFor", c.failures,
-  c.result, c.created_at AS "createdAt", c.opened_at AS "openedAt", c.closed_at AS "closedAt",
+  c.result, c.created_at AS "createdAt", c.requested_at AS "requestedAt", c.opened_at AS "openedAt", c.closed_at AS "closedAt",
   CASE WHEN c.ticket IS NULL AND c.closed_at IS NULL THEN c.run_id END AS "formerRunId",
   CASE WHEN c.status = 'queued' AND c.ticket IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
     WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.ticket <= c.ticket) END AS position,
@@ -447,13 +456,4 @@ export function requestLost(chain: ChainKey): SessionChainError {
     'REQUEST_LOST',
     `The chain ${chainWorkflowId(chain)} is not in the database any more: its row was deleted, or the database went back to before the chain was asked for.`,
   );
-}
-
-/** The chains of a project, the newest first. */
-export async function listChains(pool: Pool, projectId: ProjectId, limit: number): Promise<ChainRow[]> {
-  return await queryRows<ChainRow>(pool, {
-    name: 'list_chains',
-    text: `SELECT ${chainColumns} FROM session_chain.chains c WHERE c.project_id = $1 ORDER BY c.id DESC LIMIT $2`,
-    values: [projectId, limit],
-  });
 }

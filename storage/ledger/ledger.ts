@@ -1,5 +1,5 @@
 import type { ModelUsage, Usage } from '../../contracts/chain.js';
-import type { AttemptId, ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
+import type { AttemptId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 import { jsonbOf } from '../jsonb.js';
@@ -39,17 +39,6 @@ export async function chainSpend(pool: Pool, key: ChainKey): Promise<ChainSpend>
   );
 }
 
-/** The same of many chains, by one statement; a chain that has spent nothing is left out. */
-export async function chainSpends(pool: Pool, chainIds: ChainId[]): Promise<Map<ChainId, ChainSpend>> {
-  const rows = await queryRows<StepRow>(pool, {
-    name: 'chain_spends',
-    text: `${spentByStep} WHERE a.chain = ANY ($1::bigint[]) ORDER BY m.id`,
-    values: [chainIds],
-  });
-  const spent = [...new Set(rows.map(({ chainId }) => chainId))];
-  return new Map(spent.map((chainId) => [chainId, spendOf(rows.filter((row) => row.chainId === chainId))]));
-}
-
 function spendOf(rows: readonly StepRow[]): ChainSpend {
   const steps = [...new Set(rows.map(({ step }) => step))].map((step) => ({
     step,
@@ -77,7 +66,6 @@ interface LedgerRow extends Usage {
 }
 
 interface StepRow extends LedgerRow {
-  chainId: ChainId;
   step: StepName;
 }
 
@@ -89,7 +77,7 @@ const ledgerColumns = `coalesce(m.turns, 0) AS turns, coalesce(m.input_tokens, 0
   coalesce(m.cache_write_tokens, 0) AS "cacheWriteTokens", m.cost_usd AS "costUsd", coalesce(m.duration_ms, 0) AS "durationMs",
   coalesce(m.usage_by_model, '{}') AS "byModel", m.turn_in_flight_unknown AS "turnInFlightUnknown"`;
 
-const spentByStep = `SELECT a.chain::text AS "chainId", a.step, ${ledgerColumns} FROM ${ledger}`;
+const spentByStep = `SELECT a.step, ${ledgerColumns} FROM ${ledger}`;
 
 function totalOf(rows: readonly LedgerRow[]): Spent {
   const sum = (of: (row: LedgerRow) => number) => rows.reduce((total, row) => total + of(row), 0);
@@ -132,11 +120,11 @@ function toNanoDollars(costUsd: number): number {
   return Math.round(costUsd * 1e9) / 1e9;
 }
 
-/** How long a chain has held its project, in ms. */
+/** How long a chain has held its project, or held it, in ms. */
 export async function chainElapsedMs(pool: Pool, key: ChainKey): Promise<number> {
   const { elapsed } = await queryOne<{ elapsed: number }>(pool, {
     name: 'chain_elapsed',
-    text: `SELECT extract(epoch FROM clock_timestamp() - opened_at) * 1000 AS elapsed FROM session_chain.chains
+    text: `SELECT extract(epoch FROM coalesce(closed_at, clock_timestamp()) - opened_at) * 1000 AS elapsed FROM session_chain.chains
            WHERE project_id = $1 AND version_id = $2 AND build_id = $3`,
     values: [key.projectId, key.versionId, key.buildId],
   });

@@ -495,6 +495,27 @@ export async function submittedValues(pool: Pool, chainId: ChainId): Promise<Rec
   return Object.fromEntries(rows.map(({ step, value }) => [step, value]));
 }
 
+/** What a stored transcript proves of an attempt whose end was not recorded; `rule` is the sentence that decided. */
+export interface JudgedEvidence {
+  /** `finished`: committed as it is. `partial`: gone on from. `nothing`: the step began anew. */
+  kind: 'finished' | 'partial' | 'nothing';
+  rule: string;
+}
+
+/** Journals what a later attempt found that the transcript of an earlier one proves, and by which rule. */
+export async function noteEvidence(
+  pool: Pool,
+  projectId: ProjectId,
+  sessionId: SessionId,
+  { kind, rule }: JudgedEvidence,
+): Promise<void> {
+  await queryRows(pool, {
+    name: 'note_evidence',
+    text: 'UPDATE session_chain.attempts SET evidence = $3 WHERE project_id = $1 AND session_id = $2',
+    values: [projectId, sessionId, jsonbOf({ kind, rule })],
+  });
+}
+
 /** Takes a session out of use: no step goes on from it. */
 export async function quarantineSession(
   pool: Pool,

@@ -130,6 +130,61 @@ export async function loadSubagents(
   );
 }
 
+/**
+ * What sessions have added to the sessions that they go on from, without their parents' entries, by session: one statement
+ * whatever their number. An entry that is gone from the store is left out. An entry is the parent's where it is the same text.
+ */
+export async function loadOwnEntries(
+  pool: Pool,
+  projectId: ProjectId,
+  sessions: readonly { sessionId: SessionId; baseSessionId: SessionId | null }[],
+): Promise<Map<SessionId, OwnEntries>> {
+  const rows = await queryRows<
+    Omit<EntryRow, 'content'> & { sessionId: SessionId; subpath: string; content: string }
+  >(pool, {
+    name: 'load_own_entries',
+    text: `
+      WITH wanted AS MATERIALIZED (
+        SELECT w.session_id, s.id, o.id AS base FROM unnest($2::text[], $3::text[]) AS w (session_id, base_session_id)
+        JOIN session_chain.sessions s ON s.project_id = $1 AND s.session_id = w.session_id
+        LEFT JOIN session_chain.sessions o ON o.project_id = $1 AND o.session_id = w.base_session_id
+      ), inherited AS MATERIALIZED (
+        SELECT DISTINCT w.id AS session, u.id FROM wanted w
+        JOIN session_chain.transcript_batches b ON b.session = w.base AND b.subpath = ''
+        CROSS JOIN unnest(b.entry_ids) AS u (id)
+      )
+      SELECT w.session_id AS "sessionId", b.subpath, b.ordinal, (u.n - 1)::integer AS index, p.content AS patch, t.content
+      FROM wanted w
+      JOIN session_chain.transcript_batches b ON b.session = w.id
+      CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
+      LEFT JOIN inherited i ON i.session = w.id AND i.id = u.id
+      JOIN session_chain.transcript_texts t ON t.id = u.id
+      LEFT JOIN session_chain.transcript_texts p ON p.id = b.patch_id
+      WHERE i.id IS NULL
+      ORDER BY w.id, b.ordinal, u.n`,
+    values: [
+      projectId,
+      sessions.map(({ sessionId }) => sessionId),
+      sessions.map(({ baseSessionId }) => baseSessionId ?? ''),
+    ],
+  });
+  const own = new Map<SessionId, OwnEntries>();
+  for (const { sessionId, subpath, patch, content, index } of rows) {
+    const entry = entryDecoder(sessionId, patch)(content, index);
+    const entries = own.get(sessionId) ?? { main: [], bySubagents: [] };
+    own.set(sessionId, entries);
+    (subpath === '' ? entries.main : entries.bySubagents).push(entry);
+  }
+  return new Map(
+    [...own].map(([id, { main, bySubagents }]) => [id, { main: firstOfEachUuid(main), bySubagents }]),
+  );
+}
+
+export interface OwnEntries {
+  main: SessionStoreEntry[];
+  bySubagents: SessionStoreEntry[];
+}
+
 export interface SessionState {
   /** False for an id that was never seen here; all else is then zero or false. */
   exists: boolean;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ChainResult, type StepState } from '../../contracts/chain.js';
 import { type Failure, failureOfCode } from '../../contracts/failures.js';
-import { readChainState, readChainStates } from '../../storage/chains/chain-state.js';
-import { closeChain, listChains, noteFailure, noteWaiting, openChain } from '../../storage/chains/chains.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
+import { closeChain, noteFailure, noteWaiting, openChain } from '../../storage/chains/chains.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { beginActivityStep, endActivityStep } from '../../storage/operations/activity-steps.js';
@@ -177,38 +177,5 @@ describe('what a workflow knows by its code', () => {
     // Asked again, the chain has not failed yet.
     await register(pool, key);
     expect(await readChainState(pool, key)).not.toHaveProperty('failure');
-  });
-});
-
-describe('many chains', () => {
-  it('are read by as many statements as one, each as by itself, in their order', async () => {
-    const first = await openNew(pool);
-    await runStep(pool, first, 'build');
-    const chains = [];
-    for (let index = 0; index < 19; index++) {
-      const key = newKey(first.projectId);
-      const { chainId } = await register(pool, key);
-      await openChain(pool, { ...key, chainId }, openerOf(`run-${index}`), null, { plan });
-      chains.push(key);
-    }
-    let statements = 0;
-    const counting = Object.create(pool) as Pool;
-    counting.query = ((...args: Parameters<Pool['query']>) => {
-      statements++;
-      return pool.query(...args);
-    }) as Pool['query'];
-    const listed = await listChains(counting, first.projectId, 20);
-    const states = await readChainStates(counting, listed);
-    expect(statements).toBe(3);
-    expect(states.map(({ versionId }) => versionId)).toEqual([
-      ...chains.map(({ versionId }) => versionId).reverse(),
-      first.versionId,
-    ]);
-    expect(states.map(({ queue }) => queue?.position)).toEqual([
-      ...Array.from({ length: 19 }, (_, index) => 19 - index),
-      undefined,
-    ]);
-    expect(states).toEqual(await Promise.all(listed.map((chain) => readChainState(pool, chain))));
-    expect(await readChainStates(counting, [])).toEqual([]);
   });
 });

@@ -223,7 +223,7 @@ describe('a model', () => {
     });
     await expect(stack.sessionChain.ask(request)).rejects.toMatchObject({ code: 'MODEL_REJECTED' });
     injected.remove();
-    expect(await stack.sessionChain.chatLog(projectId)).toMatchObject([
+    expect(await stack.sessionChain.questions(projectId)).toMatchObject([
       { state: 'failed', reply: null, failure: { code: 'MODEL_REJECTED', remedy: expect.any(String) } },
     ]);
     expect(await stack.sessionChain.ask(request)).toMatchObject({ kind: 'transition', repeated: false });

@@ -83,7 +83,7 @@ describe('a question', () => {
   });
 
   it('is a row of the log and of the ledger, and its chat a row of its own', async () => {
-    expect(await stack.sessionChain.chatLog(project.projectId)).toEqual([
+    expect(await stack.sessionChain.questions(project.projectId)).toEqual([
       expect.objectContaining({
         chatId: project.projectId,
         messageId: 'm-1',
@@ -192,7 +192,7 @@ describe('a question that cannot be asked', () => {
     );
     await expect(handleOf('nobody').describe()).rejects.toThrow(WorkflowNotFoundError);
     expect(await rows(`SELECT FROM chat_plan_sessions WHERE project_id = 'nobody'`)).toEqual([]);
-    expect(await codeOf(stack.sessionChain.chatLog('nobody'))).toBe('PROJECT_NOT_FOUND');
+    expect(await codeOf(stack.sessionChain.questions('nobody'))).toBe('PROJECT_NOT_FOUND');
   });
 
   it('in a chat of another project is INVALID_INPUT', async () => {
@@ -200,7 +200,7 @@ describe('a question that cannot be asked', () => {
     await stack.sessionChain.ask({ projectId: mine.projectId, chatId: 'shared-1', text: 'Why?' });
     const asked = stack.sessionChain.ask({ projectId: other.projectId, chatId: 'shared-1', text: 'Why?' });
     expect(await codeOf(asked)).toBe('INVALID_INPUT');
-    expect(await codeOf(stack.sessionChain.chatLog(other.projectId, { chatId: 'shared-1' }))).toBe(
+    expect(await codeOf(stack.sessionChain.questions(other.projectId, { chatId: 'shared-1' }))).toBe(
       'CHAT_NOT_FOUND',
     );
   });
@@ -213,7 +213,7 @@ describe('a question that cannot be asked', () => {
       code: 'INVALID_INPUT',
       remedy: expect.stringContaining('workspace'),
     });
-    expect(await stack.sessionChain.chatLog(projectId)).toMatchObject([
+    expect(await stack.sessionChain.questions(projectId)).toMatchObject([
       { state: 'failed', failure: { code: 'INVALID_INPUT' } },
     ]);
     expect(await stack.sessionChain.ask({ ...request, workspace })).toMatchObject({
@@ -326,7 +326,7 @@ describe('a chat', () => {
     const signal = AbortSignal.abort(new Error('no time'));
     const unheard = { projectId, messageId: 'unheard', text: 'Anybody?', aside: true };
     await expect(stack.sessionChain.ask(unheard, { signal })).rejects.toThrow('no time');
-    expect((await stack.sessionChain.chatLog(projectId)).at(-1)).toMatchObject({
+    expect((await stack.sessionChain.questions(projectId)).at(-1)).toMatchObject({
       messageId: 'unheard',
       state: 'asked',
     });
@@ -337,7 +337,7 @@ describe('a chat', () => {
       expect(await codeOf(stack.sessionChain.ask({ ...aside, ...other } as never))).toBe('MESSAGE_ID_REUSED');
     }
     expect(chatRequests()).toHaveLength(requests);
-    expect((await stack.sessionChain.chatLog(projectId)).map((one) => one.aside)).toEqual([true, true, true]);
+    expect((await stack.sessionChain.questions(projectId)).map((one) => one.aside)).toEqual([true, true, true]);
     // A question that is not aside may move the head, and its session holds what was said aside.
     expect(await stack.sessionChain.ask({ projectId, text: 'And in public?' })).toMatchObject({
       kind: 'transition',

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
 import { exitCodes } from '../../cli/errors.js';
+import { fittingId } from '../../cli/format.js';
 import { createProgram } from '../../cli/program.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { begin, openNew } from '../support/chains.js';
@@ -132,18 +133,38 @@ describe('a chain on the command line', () => {
   it('status lists the chains of the project, or shows one', async () => {
     const listed = await cli(['status', '--project', chain.project]);
     expect(listed.stdout).toMatch(
-      new RegExp(`${chain.version} +- +initial +completed .*${result.head.sessionId?.slice(0, 8)}`),
+      new RegExp(
+        `^${chain.version} +completed +- +\\$0\\.\\d+ .*${result.head.sessionId?.slice(0, 8)}$`,
+        'm',
+      ),
     );
     expect(await json(['status', '--project', chain.project])).toMatchObject({
-      chains: [{ versionId: chain.version, status: 'completed', step: null, failure: null }],
+      sessionId: result.head.sessionId,
+      chains: [
+        {
+          versionId: chain.version,
+          status: 'completed',
+          step: null,
+          failure: null,
+          firstLine: 'A list of books',
+        },
+      ],
+      nextCursor: null,
     });
+    const everywhere = await json<{ chains: object[] }>(['status', '--status', 'completed', '--since', '1h']);
+    expect(everywhere.chains).toContainEqual(expect.objectContaining({ versionId: chain.version }));
+    expect((await cli(['status', '--stuck', '1d'])).stdout).toBe('There is no such chain.\n');
     expect(await json(['status', ...chain.named])).toMatchObject({ status: 'completed', progress: null });
+    expect((await cli(['status', ...chain.named])).stdout).toMatch(
+      new RegExp(`^status +completed\nproject +${chain.project}\n`),
+    );
   });
 
   it('chain shows everything, with full ids and the lineage', async () => {
     const { stdout } = await cli(['chain', ...chain.named]);
     const ids = result.steps.map(({ newSessionId }) => newSessionId);
     for (const id of ids) expect(stdout).toContain(String(id));
+    expect(stdout).toMatch(/^ {2}build +[0-9a-f-]{36}\n +wrote (.+, )?index\.html/m);
     expect(stdout).toContain('A list of books');
     expect(await json(['chain', ...chain.named])).toMatchObject({
       instruction: 'A list of books',
@@ -281,11 +302,13 @@ describe('chains that wait in the queue', () => {
     const [following, followed] = spawnCli(start(third, '--wait'));
     await until(isQueued(third));
 
-    const behind = (position: number) => `position ${position}, behind ${holder.workflowId}`;
-    const listed = await cli(['status', '-p', first.project]);
-    expect(listed.stdout.split('\n')[0]).toMatch(/ session +queue$/);
-    expect(listed.stdout).toMatch(new RegExp(`^${second.version} .* queued .* ${behind(1)}$`, 'm'));
-    expect(listed.stdout).toMatch(new RegExp(`^${third.version} .* queued .* ${behind(2)}$`, 'm'));
+    const behind = (position: number) => `position ${position}, behind ${first.version}`;
+    const listed = await cli(['status', '-p', first.project], { COLUMNS: '120' });
+    const inNote = (position: number) => `position ${position}, behind ${fittingId(first.version, 16)}`;
+    expect(listed.stdout).toMatch(new RegExp(`^${second.version} +queued .*\n {2}${inNote(1)}$`, 'm'));
+    expect(listed.stdout).toMatch(new RegExp(`^${third.version} +queued .*\n {2}${inNote(2)}$`, 'm'));
+    const narrow = (await cli(['status', '-p', first.project])).stdout;
+    for (const line of narrow.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
     expect(await json(['status', ...third.named])).toMatchObject({
       status: 'queued',
       queue: { position: 2, waitsFor: holder.workflowId },
@@ -306,7 +329,7 @@ describe('chains that wait in the queue', () => {
     expect(released.filter((workflowId) => workflowId !== holder.workflowId)).toEqual([]);
     const ended = await followed;
     expect([ended.code, following.exitCode]).toEqual([0, 0]);
-    expect(ended.stderr).toMatch(/^queued {2}position [12], behind chain\//m);
+    expect(ended.stderr).toMatch(/^queued {2}position [12], behind v-/m);
     expect(await json(['status', ...second.named])).toMatchObject({
       workflowId: next.workflowId,
       status: 'completed',
@@ -415,9 +438,7 @@ describe('record and sync', () => {
     const drifted = await cli(['sync', '-p', project], { REDIS_URL: `redis://${nowhere}` });
     expect(drifted.code).toBe(exitCodes.unexpected);
     expect(drifted.stdout).toContain('Redis does not answer');
-    expect(drifted.stdout).toMatch(
-      new RegExp(`^${project} +${version}-next +outside- +- +no +the chain of .* has not opened yet$`, 'm'),
-    );
+    expect(drifted.stdout).toMatch(/^p-.+ +v-.+ +outside- +- +no\n {2}the chain of .* has not opened yet$/m);
     const document = await cli(['sync', '-p', project, '-o', 'json']);
     expect(document.code).toBe(exitCodes.unexpected);
     expect(JSON.parse(document.stdout)).toMatchObject({
@@ -563,6 +584,10 @@ describe('bad input', () => {
       conflict,
       () => ['head', '-p', busy, '--when', 'committed', '--timeout', '1'],
     ],
+    ['a code that is none', 'INVALID_INPUT', badInput, () => ['status', '--failed', 'OOPS']],
+    ['a time that is none', 'INVALID_INPUT', badInput, () => ['status', '--stuck', 'long']],
+    ['a cursor of nowhere', 'INVALID_INPUT', badInput, () => ['status', '--cursor', 'abc']],
+    ['a version of no project', 'INVALID_INPUT', badInput, () => ['status', '--version', known.version]],
     ['an unknown moment', 'INVALID_INPUT', badInput, () => ['head', '-p', known.project, '--when', 'later']],
     [
       'a recorded session with a malformed id',

@@ -104,13 +104,13 @@ describe('figures', () => {
 });
 
 describe('tables', () => {
-  it('show the steps with old id -> new id and their sum, and nothing for what has not run', () => {
+  it('show the steps with their new sessions and their sum, and nothing for what has not run', () => {
     expect(stepTable([build, metadata, docs]).split('\n')).toEqual([
-      'step      status     session               attempts  turns  tokens in       cached   out     cost        time',
-      'build     committed  (new) -> 11111111            1      4      22.1k  20.0k, 90 %  1.5k  $0.2500  1 min 01 s',
-      'metadata  committed  11111111 -> 22222222         2      1      22.1k  20.0k, 90 %  1.5k    $1.50      900 ms',
-      'docs      pending    -                            -      -          -            -     -        -           -',
-      'total                                             3      5      44.2k  40.0k, 90 %  3.0k    $1.75  1 min 02 s',
+      'step      status     session   turns     in  cached   out     cost        time',
+      'build     committed  11111111      4  22.1k    90 %  1.5k  $0.2500  1 min 01 s',
+      'metadata  committed  22222222      1  22.1k    90 %  1.5k    $1.50      900 ms',
+      'docs      pending    -             -      -       -     -        -           -',
+      'total                              5  44.2k    90 %  3.0k    $1.75  1 min 02 s',
     ]);
   });
 
@@ -178,8 +178,9 @@ describe('a chain as text', () => {
   };
   it('tells where it stands, what went wrong and what to do', () => {
     const text = chainReport(state);
-    expect(text).toContain('chain         chain/shop/v1/b1\n');
+    expect(text).toMatch(/^status +failed\nproject +shop\nversion +v1\nbuild +b1\n/);
     expect(text).toContain(`head          ${first}\n`);
+    expect(chainReport({ ...state, steps: [build, metadata] })).toContain('\nattempts: metadata 2\n');
     expect(text).toContain('\nwarning: docs: README.md was not touched\n');
     expect(text).toContain('\nfailure MODEL_REFUSED: No.\nwhat to do: Ask otherwise.');
   });
@@ -199,8 +200,10 @@ describe('a queued chain', () => {
     queue: { position: 2, waitsFor: 'chain/shop/v1/v1' },
   };
   it('tells its position and what it waits for, in the report and while it is followed', () => {
-    expect(chainReport(state)).toContain('queue         position 2, behind chain/shop/v1/v1\n');
-    expect(liveLine(state, null)).toBe('queued  position 2, behind chain/shop/v1/v1');
+    expect(chainReport(state)).toMatch(/^status +queued\nqueue +position 2, behind v1\n/);
+    expect(liveLine(state, null)).toBe('queued  position 2, behind v1');
+    const build = { ...state, queue: { position: 2, waitsFor: 'chain/shop/v1/b7' } };
+    expect(liveLine(build, null)).toBe('queued  position 2, behind v1, build b7');
   });
 });
 

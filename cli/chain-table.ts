@@ -1,0 +1,69 @@
+import type { ChainSummary } from '../client/chains.js';
+import {
+  type Look,
+  fittingId,
+  formatAge,
+  formatCost,
+  formatStatus,
+  queuePosition,
+  shortId,
+  tableWithNotes,
+} from './format.js';
+
+/** How much of an id a remark shows. */
+const idInNote = 16;
+
+/** Chains as a table, the reason of each below its row. A project and a version stand once, in the first of their rows. */
+export function chainTable(
+  chains: readonly ChainSummary[],
+  { colour = false, width }: Look & { width: number },
+  { ofProject }: { ofProject: boolean },
+): string {
+  return tableWithNotes(
+    [
+      ...(ofProject ? [] : ['project']),
+      'version',
+      'status',
+      'step',
+      'cost',
+      'age',
+      ...(ofProject ? ['session'] : []),
+    ],
+    chains.map((chain, index) => {
+      const before = chains[index - 1];
+      const isSameProject = before?.projectId === chain.projectId;
+      const isSameVersion = isSameProject && before.versionId === chain.versionId;
+      return {
+        cells: [
+          ...(ofProject ? [] : [isSameProject ? '' : chain.projectId]),
+          isSameVersion ? '' : chain.versionId,
+          formatStatus(chain.status, { colour }),
+          chain.step ?? '-',
+          `${formatCost(chain.costUsd)}${chain.attemptsOfUnknownCost > 0 ? '+' : ''}`,
+          formatAge(Date.now() - chain.createdAt.getTime()),
+          ...(ofProject ? [shortId(chain.sessionId)] : []),
+        ],
+        notes: [[...reasonOf(chain), ...buildOf(chain)].join('; ')].filter(Boolean),
+      };
+    }),
+    { rightAligned: ['cost', 'age'], elastic: ['project', 'version', 'step'], width },
+  );
+}
+
+/** Why a chain waits or failed, the code of a failure first. */
+export function reasonOf({ missingWorker, queue, failure, reason }: ChainSummary): string[] {
+  if (missingWorker) return [missingWorkerText(missingWorker)];
+  if (queue) return [queuePosition(queue, idInNote)];
+  if (failure) return [`${failure.code}: ${failure.message}`];
+  return reason === null ? [] : [reason];
+}
+
+/** `no worker polls deploy for 3 min`. */
+export function missingWorkerText({ taskQueue, since }: NonNullable<ChainSummary['missingWorker']>): string {
+  return `no worker polls ${taskQueue} for ${formatAge(Date.now() - since.getTime())}`;
+}
+
+function buildOf(chain: ChainSummary): string[] {
+  const { versionId, buildId } = chain;
+  return buildId === (versionId as string) ? [] : [`build ${fittingId(buildId, idInNote)}`];
+}

@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { type FailureCode, SessionChainError, isFailureCode } from '../contracts/failures.js';
+import { type ChainId, parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
+import { type ChainStatus, chainStatuses } from '../contracts/steps.js';
+import type { ChainConditions, ListPlace } from '../storage/chains/chain-list.js';
+import { limitOf } from './limits.js';
+
+/** Which chains are wanted. A chain has to meet all that is given. */
+export interface ChainFilter {
+  projectId?: string;
+  versionId?: string;
+  buildId?: string;
+  status?: ChainStatus | readonly ChainStatus[];
+  /** Asked for first at this moment or later; a text is ISO 8601. */
+  since?: Date | string;
+  /**
+   * Open, and without progress for longer than so many ms. Progress is that the chain was asked for or opened, that an
+   * attempt or an activity of the host began or ended, or that an entry of a transcript was stored; an attempt that only
+   * waited for the model service is none.
+   */
+  stuckForMs?: number;
+  /** Failed with this code. */
+  failureCode?: FailureCode;
+  /** Chains at most, up to 10 000. Default: 50. */
+  limit?: number;
+  /** `nextCursor` of the page before. */
+  cursor?: string;
+  /**
+   * Also asks Temporal whether a worker polls the task queues on which these chains wait (`missingWorker`). Best effort: where
+   * Temporal does not answer, the list is what Postgres knows.
+   */
+  askTemporal?: boolean;
+}
+
+const schema = z.strictObject({
+  projectId: z.string().optional(),
+  versionId: z.string().optional(),
+  buildId: z.string().optional(),
+  status: z
+    .union([z.enum(chainStatuses), z.array(z.enum(chainStatuses)).min(1, 'must name at least one status')])
+    .optional(),
+  since: z
+    .union([z.date(), z.string().regex(/^\d{4}-\d{2}-\d{2}/, 'must be ISO 8601')])
+    .transform((since) => new Date(since))
+    .refine((since) => !Number.isNaN(since.getTime()), 'must be a point in time')
+    .optional(),
+  stuckForMs: z.number().int().min(0).optional(),
+  failureCode: z.custom<FailureCode>(isFailureCode, 'must be the code of a failure').optional(),
+  limit: z.number().optional(),
+  cursor: z.string().optional(),
+  askTemporal: z.boolean().optional(),
+});
+
+/** Checks a filter. Throws INVALID_INPUT that names every field that is wrong. */
+export function parseChainFilter(filter: ChainFilter): {
+  conditions: ChainConditions;
+  after: ListPlace | null;
+  limit: number;
+  askTemporal: boolean;
+} {
+  const parsed = schema.safeParse(filter);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(
+      (issue) => `${issue.path.join('.') || 'filter'}: ${issue.message}`,
+    );
+    throw new SessionChainError('INVALID_INPUT', `Chains cannot be listed so: ${problems.join('; ')}.`);
+  }
+  const {
+    projectId,
+    versionId,
+    buildId,
+    status,
+    since,
+    stuckForMs,
+    failureCode,
+    limit,
+    cursor,
+    askTemporal,
+  } = parsed.data;
+  return {
+    conditions: {
+      ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),
+      ...(versionId === undefined ? {} : { versionId: parseVersionId(versionId) }),
+      ...(buildId === undefined ? {} : { buildId: parseBuildId(buildId) }),
+      ...(status === undefined ? {} : { status: typeof status === 'string' ? [status] : status }),
+      ...(since === undefined ? {} : { since }),
+      ...(stuckForMs === undefined ? {} : { stuckMs: stuckForMs }),
+      ...(failureCode === undefined ? {} : { failureCode }),
+    },
+    after: cursor === undefined ? null : placeOf(cursor),
+    limit: limitOf(limit ?? 50),
+    askTemporal: askTemporal ?? false,
+  };
+}
+
+/** A place in the list as a caller keeps it. */
+export function cursorOf({ createdAtUs, chainId }: ListPlace): string {
+  return Buffer.from(`${createdAtUs}.${chainId}`).toString('base64url');
+}
+
+function placeOf(cursor: string): ListPlace {
+  // Below the greatest bigint, and within what a timestamp can hold.
+  const [, createdAtUs, chainId] =
+    /^(\d{1,17})\.(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  if (
+    createdAtUs !== undefined &&
+    chainId !== undefined &&
+    cursorOf({ createdAtUs, chainId: chainId as ChainId }) === cursor
+  )
+    return { createdAtUs, chainId: chainId as ChainId };
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    'The cursor is not one that a list of chains returned.',
+    'Pass nextCursor of the page before, unchanged, or none for the first page.',
+  );
+}

@@ -1,0 +1,344 @@
+import type { Client } from '@temporalio/client';
+import type { Brief } from '../contracts/brief.js';
+import type { ChainPolicy, ChainState, QueuePosition, StepState } from '../contracts/chain.js';
+import type { Failure } from '../contracts/failures.js';
+import { type ChainKey, type SessionId, parseProjectId } from '../contracts/ids.js';
+import type { ChainBudget } from '../contracts/limits.js';
+import { type ChainMode, type ChainStatus, type StepName, isClosed } from '../contracts/steps.js';
+import { readBrief } from '../storage/chains/brief.js';
+import { type ActivityDetails, type AttemptDetails, readJournal } from '../storage/chains/chain-journal.js';
+import { type ListedChain, listChains } from '../storage/chains/chain-list.js';
+import { stateOfChain } from '../storage/chains/chain-state.js';
+import { type ChainRow, requireChain } from '../storage/chains/chains.js';
+import { readHead } from '../storage/heads/heads.js';
+import { type Lineage, readLineage } from '../storage/heads/lineage.js';
+import { type ChainSpend, chainElapsedMs, chainSpend } from '../storage/ledger/ledger.js';
+import type { Pool } from '../storage/db/pool.js';
+import { type OwnEntries, loadOwnEntries } from '../storage/transcripts/store.js';
+import { pollersOf } from '../temporal/task-queues.js';
+import { answerText } from '../transcript/entries.js';
+import { writtenFiles } from '../transcript/written-files.js';
+import { chainKey } from './chain-key.js';
+import { type ChainFilter, cursorOf, parseChainFilter } from './chain-filter.js';
+import { limitOf } from './limits.js';
+import { waitsInItsTaskQueue } from './progress.js';
+
+/** A chain in a list. */
+export interface ChainSummary extends ChainKey {
+  workflowId: string;
+  mode: ChainMode;
+  status: ChainStatus;
+  /** The step that an open chain works on or waits in, or at which a closed one failed. */
+  step: StepName | null;
+  /** Why an open chain waits, why a closed one failed, or of what a completed one warns; null where there is nothing to say. */
+  reason: string | null;
+  /** Why it failed, with the code; null unless it did. */
+  failure: Failure | null;
+  warnings: string[];
+  /** The first line of what was asked for; null for the standard instruction of its mode. */
+  firstLine: string | null;
+  /** US dollars, as far as they are known. */
+  costUsd: number;
+  attemptsOfUnknownCost: number;
+  createdAt: Date;
+  openedAt: Date | null;
+  closedAt: Date | null;
+  /** When something of it happened last, see `stuckForMs` of {@link ChainFilter}. */
+  progressAt: Date;
+  /** Until when it waits; null when it does not. */
+  waitingUntil: Date | null;
+  queue: QueuePosition | null;
+  /** The project's head, or of a closed chain the head that it left. */
+  sessionId: SessionId | null;
+  /** The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked. */
+  missingWorker: { taskQueue: string; since: Date } | null;
+}
+
+/** A page of a list, the newest first. */
+export interface ChainPage {
+  chains: ChainSummary[];
+  /** For the next page; null on the last one. */
+  nextCursor: string | null;
+}
+
+/** A step with all that is known of it. */
+export interface StepDetails extends StepState {
+  /** When its first attempt began, and when its last one ended. */
+  startedAt: Date | null;
+  endedAt: Date | null;
+  /** What the model said last; null where it said nothing. */
+  reply: string | null;
+  /** The files that its file tools wrote, all attempts and their subagents included; not what shell commands wrote. */
+  files: string[];
+  /** Its attempts, the oldest first. */
+  journal: AttemptDetails[];
+  /** The calls of an activity of the host, the oldest first. */
+  calls: ActivityDetails[];
+}
+
+/** What a chain may still take. A field is null where the budget does not limit it. */
+export interface BudgetLeft {
+  costUsd: number | null;
+  turns: number | null;
+  /** Wall-clock time; of a closed chain what was left when it closed. */
+  timeMs: number | null;
+}
+
+/** Everything that is known of a chain. */
+export interface ChainDetails extends ChainState {
+  workflowId: string;
+  /** What was asked for; null for the standard instruction of its mode. */
+  instruction: string | null;
+  firstLine: string | null;
+  /** Absolute path of the project's files, as the worker sees it. */
+  workspace: string;
+  createdAt: Date;
+  openedAt: Date | null;
+  closedAt: Date | null;
+  steps: StepDetails[];
+  spent: ChainSpend;
+  /** What it may take, once it has opened; null without a budget. */
+  budget: ChainBudget | null;
+  budgetLeft: BudgetLeft | null;
+}
+
+/** What is read of chains: Postgres alone is asked, unless it says otherwise. */
+export interface ChainReads {
+  /**
+   * Chains of one project or of all, the newest first, by one statement however long the list. Chains that start meanwhile
+   * do not shift the pages. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * @example
+   * let cursor: string | undefined;
+   * do {
+   *   const page = await sessionChain.chains({ status: ['failed'], since: '2026-11-01', ...(cursor && { cursor }) });
+   *   for (const { projectId, failure, costUsd } of page.chains) console.log(projectId, failure?.code, costUsd);
+   *   cursor = page.nextCursor ?? undefined;
+   * } while (cursor);
+   */
+  chains(filter?: ChainFilter): Promise<ChainPage>;
+  /**
+   * Everything about one chain: its times, the request, the reply and the files of each step, every attempt with the rule
+   * by which it was judged, what was spent and what is left of the budget. It reads transcripts: for a look at where a chain
+   * stands, `state` is cheaper. Throws INVALID_INPUT, CHAIN_NOT_FOUND.
+   * @example
+   * const { steps, budgetLeft } = await sessionChain.chain(chainKey({ projectId: 'shop', versionId: 'shop-v2' }));
+   * for (const { step, reply, files } of steps) console.log(step, files, reply);
+   * console.log(budgetLeft?.costUsd ?? 'no limit');
+   */
+  chain(key: ChainKey): Promise<ChainDetails>;
+  /**
+   * What the chain's fresh session was told of the project's state; null where it went on from the head. Throws
+   * INVALID_INPUT, CHAIN_NOT_FOUND.
+   * @example
+   * const brief = await sessionChain.brief(chainKey({ projectId: 'shop', versionId: 'shop-v2' }));
+   * console.log(brief?.content ?? 'It remembers.');
+   */
+  brief(key: ChainKey): Promise<Brief | null>;
+  /**
+   * The sessions of a project as a tree: the line of its last `limit` heads (200), and what was forked beside it. Throws
+   * INVALID_INPUT, PROJECT_NOT_FOUND.
+   * @example
+   * const { nodes, headSessionId } = await sessionChain.tree('shop');
+   * console.log(nodes.filter(({ kind }) => kind === 'side_branch').length, headSessionId);
+   */
+  tree(projectId: string, options?: { limit?: number }): Promise<Lineage>;
+}
+
+export function createChainReads({
+  pool,
+  temporal,
+  policy,
+}: {
+  pool: Pool;
+  temporal: Client;
+  policy: ChainPolicy;
+}): ChainReads {
+  return {
+    async chains(filter = {}) {
+      const { conditions, after, limit, askTemporal } = parseChainFilter(filter);
+      if (conditions.projectId !== undefined) await readHead(pool, conditions.projectId);
+      const listed = await listChains(pool, conditions, { after, limit: limit + 1 });
+      const page = listed.slice(0, limit);
+      const missing = askTemporal ? await missingWorkers(temporal, policy, page) : new Map<string, never>();
+      return {
+        chains: page.map((one) => summaryOf(one, missing.get(one.chain.workflowId) ?? null)),
+        nextCursor:
+          listed.length > limit ? (page.slice(-1).map(({ place }) => cursorOf(place))[0] ?? null) : null,
+      };
+    },
+    chain: async (key) => await readDetails(pool, await requireChain(pool, chainKey(key))),
+    async brief(key) {
+      const { chainId, origin } = await requireChain(pool, chainKey(key));
+      const headSessionId = origin?.headSessionId ?? null;
+      return headSessionId === null ? null : await readBrief(pool, chainId, headSessionId);
+    },
+    tree: async (projectId, { limit = 200 } = {}) =>
+      await readLineage(pool, parseProjectId(projectId), limitOf(limit)),
+  };
+}
+
+function summaryOf(
+  { chain, state, costUsd, attemptsOfUnknownCost, progressAt }: ListedChain,
+  missingWorker: ChainSummary['missingWorker'],
+): ChainSummary {
+  const { projectId, versionId, buildId, workflowId, mode, status, createdAt, openedAt, closedAt } = chain;
+  return {
+    ...{ projectId, versionId, buildId, workflowId, mode, status },
+    step: currentStep(state),
+    reason: missingWorker ? `no worker polls the task queue ${missingWorker.taskQueue}` : reasonOf(state),
+    failure: state.failure ?? null,
+    warnings: state.warnings,
+    firstLine: firstLineOf(chain.instruction),
+    ...{ costUsd, attemptsOfUnknownCost, createdAt, openedAt, closedAt, progressAt },
+    waitingUntil: chain.waitingUntil,
+    queue: state.queue ?? null,
+    sessionId: state.head.sessionId,
+    missingWorker,
+  };
+}
+
+/** The step that an open chain works on, or the one at which a closed chain failed. */
+function currentStep({ status, steps }: ChainState): StepName | null {
+  const wanted = isClosed(status) ? ['failed', 'cancelled'] : ['running', 'waiting', 'failed'];
+  return steps.find((step) => wanted.includes(step.status))?.step ?? null;
+}
+
+function reasonOf({ status, queue, steps, failure, warnings }: ChainState): string | null {
+  switch (status) {
+    case 'queued':
+      return queue ? `position ${queue.position}, behind ${queue.waitsFor}` : 'no worker has taken it up yet';
+    case 'waiting':
+      return steps.find((step) => step.status === 'waiting')?.reason ?? null;
+    case 'running':
+      return null;
+    default:
+      return failure?.message ?? (warnings.join(' ') || null);
+  }
+}
+
+function firstLineOf(instruction: string | null): string | null {
+  return instruction?.trim().split('\n')[0]?.trim() ?? null;
+}
+
+/** How long Temporal may take to say who polls; the list does not depend on it. */
+const askTemporalMs = 5_000;
+
+/** The task queues that chains wait on and that no worker polls, by workflow id; empty where Temporal does not answer. */
+async function missingWorkers(
+  temporal: Client,
+  policy: ChainPolicy,
+  page: readonly ListedChain[],
+): Promise<Map<string, { taskQueue: string; since: Date }>> {
+  const waits = page.flatMap((one) => {
+    const queue = waitsOn(one, policy);
+    return queue ? [{ ...queue, workflowId: one.chain.workflowId }] : [];
+  });
+  const polled = new Map<string, Promise<boolean>>();
+  const isPolled = (taskQueue: string, type: 'workflow' | 'activity') => {
+    const known = polled.get(`${type}/${taskQueue}`);
+    const asked = known ?? pollersOf(temporal, taskQueue, type).then((pollers) => pollers.length > 0);
+    polled.set(`${type}/${taskQueue}`, asked);
+    return asked;
+  };
+  try {
+    return await temporal.withDeadline(Date.now() + askTemporalMs, async () => {
+      const missing = await Promise.all(
+        waits.map(async ({ workflowId, taskQueue, type, since }) => {
+          if (await isPolled(taskQueue, type)) return [];
+          // A worker with all its places taken polls no more.
+          const isWaiting =
+            type === 'workflow' || (await waitsInItsTaskQueue(temporal.workflow.getHandle(workflowId)));
+          return isWaiting ? [[workflowId, { taskQueue, since }] as const] : [];
+        }),
+      );
+      return new Map(missing.flat());
+    });
+  } catch {
+    return new Map();
+  }
+}
+
+/** The task queue on which a worker has to take something for the chain to go on, as far as Postgres knows. */
+function waitsOn(
+  { chain, state, calledActivity, hasLiveAttempt, progressAt }: ListedChain,
+  { taskQueues }: ChainPolicy,
+): { taskQueue: string; type: 'workflow' | 'activity'; since: Date } | null {
+  if (calledActivity) return { ...calledActivity, type: 'activity' };
+  if (chain.status === 'queued' && !state.queue)
+    return { taskQueue: taskQueues.chains, type: 'workflow', since: chain.requestedAt };
+  if (chain.status === 'running' && !hasLiveAttempt)
+    return { taskQueue: taskQueues.agents, type: 'activity', since: progressAt };
+  return null;
+}
+
+async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {
+  const { workflowId, instruction, workspace, createdAt, openedAt, closedAt, budget } = chain;
+  const [state, spent, journal] = await Promise.all([
+    stateOfChain(pool, chain),
+    chainSpend(pool, chain),
+    readJournal(pool, chain.chainId),
+  ]);
+  const own = await loadOwnEntries(pool, chain.projectId, journal.attempts);
+  return {
+    ...state,
+    ...{
+      workflowId,
+      instruction,
+      firstLine: firstLineOf(instruction),
+      workspace,
+      createdAt,
+      openedAt,
+      closedAt,
+    },
+    steps: state.steps.map((step) => stepDetails(step, journal, own)),
+    spent,
+    budget,
+    budgetLeft: budget && (await budgetLeft(pool, chain, budget, spent)),
+  };
+}
+
+function stepDetails(
+  step: StepState,
+  { attempts, activities }: Awaited<ReturnType<typeof readJournal>>,
+  own: ReadonlyMap<SessionId, OwnEntries>,
+): StepDetails {
+  const isOfStep = (one: { step: StepName }) => one.step === step.step;
+  const journal = attempts.filter(isOfStep).map(({ step: _, ...attempt }) => attempt);
+  const calls = activities.filter(isOfStep).map(({ step: _, ...call }) => call);
+  const tries = [...journal, ...calls];
+  const committed = journal.find(({ state }) => state === 'committed');
+  // Of a step that is not committed, the last attempt that said something.
+  const spoke = committed ? [committed] : journal.toReversed();
+  const replies = spoke.map(({ adopts, sessionId }) => answerText(own.get(adopts ?? sessionId)?.main ?? []));
+  return {
+    ...step,
+    startedAt: tries[0]?.startedAt ?? null,
+    endedAt: tries.at(-1)?.endedAt ?? null,
+    reply: replies.find((reply) => reply.trim() !== '') ?? null,
+    files: [
+      ...new Set(
+        journal.flatMap(({ sessionId }) => {
+          const { main = [], bySubagents = [] } = own.get(sessionId) ?? {};
+          return [...writtenFiles(main), ...writtenFiles(bySubagents)];
+        }),
+      ),
+    ],
+    journal,
+    calls,
+  };
+}
+
+async function budgetLeft(
+  pool: Pool,
+  key: ChainKey,
+  { maxCostUsd, maxTurns, timeoutMs }: ChainBudget,
+  spent: ChainSpend,
+): Promise<BudgetLeft> {
+  const less = (limit: number | undefined, taken: number) =>
+    limit === undefined ? null : Math.max(0, limit - taken);
+  return {
+    costUsd: less(maxCostUsd, spent.costUsd),
+    turns: less(maxTurns, spent.turns),
+    timeMs: timeoutMs === undefined ? null : less(timeoutMs, Math.round(await chainElapsedMs(pool, key))),
+  };
+}

@@ -1,0 +1,383 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { ChainFilter } from '../../client/chain-filter.js';
+import type { ChainSummary } from '../../client/chains.js';
+import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
+import { type FailureCode, failureOfCode } from '../../contracts/failures.js';
+import { type ChainKey, parseProjectId } from '../../contracts/ids.js';
+import { type ChainConditions, listQuery } from '../../storage/chains/chain-list.js';
+import { readChainState } from '../../storage/chains/chain-state.js';
+import { closeChain, noteWaiting, openChain } from '../../storage/chains/chains.js';
+import type { Pool } from '../../storage/db/pool.js';
+import { beginActivityStep } from '../../storage/operations/activity-steps.js';
+import { endOperation } from '../../storage/operations/operations.js';
+import {
+  type OpenedChain,
+  begin,
+  newKey,
+  noStatus,
+  openNew,
+  openerOf,
+  plan,
+  register,
+  runStep,
+  someMetrics,
+} from '../support/chains.js';
+import { type TestDatabase, createTestDatabase } from '../support/database.js';
+
+/** Lists of chains, and one chain with all that is known of it, by a client whose Temporal does not answer. */
+
+let database: TestDatabase;
+let pool: Pool;
+let statements = 0;
+let sessionChain: SessionChain;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  ({ pool } = database);
+  const counting = Object.create(pool) as Pool;
+  counting.query = ((...args: Parameters<Pool['query']>) => {
+    statements++;
+    return pool.query(...args);
+  }) as Pool['query'];
+  sessionChain = createSessionChain({ pool: counting, temporal: { address: '127.0.0.1:1' } });
+});
+afterAll(async () => {
+  await sessionChain.close();
+  await database.drop();
+});
+
+/** A project whose chain works and has spent, with chains that wait behind it. */
+async function busyProject(waiting: number): Promise<{ holder: OpenedChain; queue: ChainKey[] }> {
+  const holder = await openNew(pool);
+  await runStep(pool, holder, 'build');
+  const queue = [];
+  for (let index = 0; index < waiting; index++) {
+    const key = newKey(holder.projectId);
+    const { chainId } = await register(pool, key);
+    await openChain(pool, { ...key, chainId }, openerOf(`run-${index}`), null, { plan });
+    queue.push(key);
+  }
+  return { holder, queue };
+}
+
+async function fail(chain: OpenedChain, code: FailureCode): Promise<void> {
+  const result = {
+    ...(await readChainState(pool, chain)),
+    status: 'failed',
+    failure: failureOfCode(code),
+  } as const;
+  await closeChain(pool, chain, {
+    ticket: chain.ticket,
+    runId: chain.runId,
+    result,
+    versionStatus: noStatus,
+  });
+}
+
+/** All pages of a list, and how many there were. */
+async function pagesOf(filter: ChainFilter): Promise<ChainSummary[][]> {
+  const pages: ChainSummary[][] = [];
+  for (let cursor: string | null | undefined; cursor !== null;) {
+    const page = await sessionChain.chains({ ...filter, ...(cursor === undefined ? {} : { cursor }) });
+    pages.push(page.chains);
+    cursor = page.nextCursor;
+  }
+  return pages;
+}
+
+const versionsOf = (chains: readonly ChainSummary[]) => chains.map(({ versionId }) => versionId);
+
+describe('a list of chains', () => {
+  it('takes as many statements for twenty chains, of one project or of several, as for one', async () => {
+    const { holder, queue } = await busyProject(19);
+    await busyProject(1);
+    statements = 0;
+    const { chains, nextCursor } = await sessionChain.chains({ projectId: holder.projectId });
+    // The second one looks whether there is such a project.
+    expect(statements).toBe(2);
+    expect(nextCursor).toBeNull();
+    expect(versionsOf(chains)).toEqual([...versionsOf(queue as ChainSummary[]).reverse(), holder.versionId]);
+    expect(chains.map(({ queue }) => queue?.position)).toEqual([
+      ...Array.from({ length: 19 }, (_, index) => 19 - index),
+      undefined,
+    ]);
+    expect(chains.at(-1)).toMatchObject({
+      status: 'running',
+      step: null,
+      reason: null,
+      costUsd: 0.5,
+      attemptsOfUnknownCost: 0,
+      sessionId: holder.head,
+    });
+    expect(chains[0]?.reason).toBe(
+      `position 19, behind chain/${holder.projectId}/${holder.versionId}/${holder.buildId}`,
+    );
+
+    statements = 0;
+    const all = await sessionChain.chains({ limit: 20 });
+    expect(statements).toBe(1);
+    expect(new Set(all.chains.map(({ projectId }) => projectId)).size).toBe(2);
+    expect(all.nextCursor).not.toBeNull();
+    // As each tells of itself.
+    for (const { step, failure, queue, warnings, ...key } of chains) {
+      const state = await sessionChain.state(key);
+      expect({ queue: queue ?? undefined, warnings }).toEqual({
+        queue: state.queue,
+        warnings: state.warnings,
+      });
+      expect([step, failure]).toEqual([null, null]);
+    }
+  });
+
+  it('comes in pages that chains which start meanwhile do not shift, also where many began at one moment', async () => {
+    const projectId = parseProjectId(newKey().projectId);
+    const keys = Array.from({ length: 7 }, () => newKey(projectId));
+    for (const key of keys) await register(pool, key);
+    await pool.query(
+      `UPDATE session_chain.chains SET created_at = '2026-01-02 03:04:05.123456Z' WHERE project_id = $1`,
+      [projectId],
+    );
+    const newestFirst = versionsOf(keys as ChainSummary[]).reverse();
+    expect((await pagesOf({ projectId, limit: 3 })).map(versionsOf)).toEqual([
+      newestFirst.slice(0, 3),
+      newestFirst.slice(3, 6),
+      newestFirst.slice(6),
+    ]);
+    const first = await sessionChain.chains({ projectId, limit: 3 });
+    await register(pool, newKey(projectId));
+    const second = await sessionChain.chains({ projectId, limit: 4, cursor: String(first.nextCursor) });
+    expect(versionsOf(second.chains)).toEqual(newestFirst.slice(3));
+    expect(second.nextCursor).toBeNull();
+  });
+
+  it('is narrowed by status, time and the code of a failure, one by one and together', async () => {
+    const chain = await openNew(pool);
+    const { projectId } = chain;
+    await fail(chain, 'MODEL_REFUSED');
+    const other = await openNew(pool, newKey(projectId));
+    await fail(other, 'BUDGET_EXCEEDED');
+    const open = newKey(projectId);
+    await register(pool, open);
+    const found = async (filter: ChainFilter) => versionsOf((await sessionChain.chains(filter)).chains);
+
+    expect(await found({ projectId, status: 'queued' })).toEqual([open.versionId]);
+    expect(await found({ projectId, status: ['failed', 'queued'] })).toHaveLength(3);
+    expect(await found({ projectId, failureCode: 'MODEL_REFUSED' })).toEqual([chain.versionId]);
+    expect(await found({ failureCode: 'MODEL_REFUSED', status: ['failed'] })).toEqual([chain.versionId]);
+    expect(await found({ projectId, failureCode: 'MODEL_REFUSED', status: 'queued' })).toEqual([]);
+    expect(await found({ projectId, since: new Date(Date.now() + 60_000) })).toEqual([]);
+    expect(await found({ projectId, since: '2026-01-01T00:00:00+02:00' })).toHaveLength(3);
+    const { chains } = await sessionChain.chains({ projectId, failureCode: 'MODEL_REFUSED' });
+    expect(chains).toMatchObject([
+      {
+        status: 'failed',
+        reason: failureOfCode('MODEL_REFUSED').message,
+        failure: { code: 'MODEL_REFUSED' },
+      },
+    ]);
+  });
+
+  it('finds what is stuck: open, and without progress for so long', async () => {
+    const { holder, queue } = await busyProject(1);
+    const { projectId } = holder;
+    const [waiting] = queue;
+    const stuck = async (stuckForMs: number) =>
+      versionsOf((await sessionChain.chains({ projectId, stuckForMs })).chains);
+    expect(await stuck(60_000)).toEqual([]);
+    const hourAgo = (table: string, columns: string[], id: string, value: string) =>
+      pool.query(
+        `UPDATE session_chain.${table} SET ${columns.map((column) => `${column} = ${column} - interval '1 hour'`).join(', ')}
+         WHERE ${id} = $1`,
+        [value],
+      );
+    await hourAgo('chains', ['created_at', 'requested_at', 'opened_at'], 'project_id', projectId);
+    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    // An attempt that ran an hour ago.
+    await hourAgo('attempts', ['started_at', 'ended_at'], 'project_id', projectId);
+    await hourAgo('sessions', ['appended_at'], 'project_id', projectId);
+    expect(await stuck(60_000)).toEqual([waiting?.versionId, holder.versionId]);
+    expect(await stuck(2 * 3_600_000)).toEqual([]);
+    // One that only waits for the model service is no progress; one that works is.
+    const tried = await begin(pool, holder, 'metadata');
+    if (tried.outcome !== 'begun') throw new Error('unreachable');
+    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    const overloaded = { ...failureOfCode('MODEL_UNAVAILABLE') };
+    await endOperation(pool, tried.attempt, { failure: overloaded, spent: someMetrics, waitMs: 60_000 });
+    expect(await stuck(60_000)).toEqual([waiting?.versionId, holder.versionId]);
+    const { chains } = await sessionChain.chains({ projectId, status: 'waiting' });
+    expect(chains).toMatchObject([
+      { step: 'metadata', reason: overloaded.message, waitingUntil: expect.any(Date) },
+    ]);
+    // Closed ones are not stuck, and one that is started again begins anew.
+    await fail(holder, 'AGENT_FAILED');
+    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    await register(pool, holder);
+    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+  });
+
+  it('says why a chain waits: for a place, for a worker, for what its step waits for', async () => {
+    const fresh = newKey();
+    await register(pool, fresh);
+    const labelled = await openNew(pool);
+    await noteWaiting(pool, labelled, {
+      waitMs: 60_000,
+      waitingFor: 'build: a worker that has the folder /a: b',
+    });
+    const reasonOf = async ({ projectId }: ChainKey) =>
+      (await sessionChain.chains({ projectId })).chains[0]?.reason;
+    expect(await reasonOf(fresh)).toBe('no worker has taken it up yet');
+    expect(await reasonOf(labelled)).toBe('a worker that has the folder /a: b');
+  });
+
+  it('is what Postgres knows where Temporal does not answer', async () => {
+    const key = newKey();
+    await register(pool, key);
+    const { chains } = await sessionChain.chains({ projectId: key.projectId, askTemporal: true });
+    expect(chains).toMatchObject([{ status: 'queued', missingWorker: null }]);
+  });
+
+  it('reads no more of the table than its page, whatever it is narrowed by', async () => {
+    await pool.query(
+      `INSERT INTO session_chain.chains (project_id, version_id, build_id, mode, workspace, status, result, closed_at, created_at)
+       SELECT 'big-' || n % 300, 'v-' || n, 'v-' || n, 'update', '/w', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END,
+         jsonb_build_object('status', 'completed', 'failure', CASE WHEN n % 50 = 0 THEN jsonb_build_object('code', 'AGENT_FAILED') END),
+         now(), now() - n * interval '1 minute'
+       FROM generate_series(1, 6000) n`,
+    );
+    await pool.query('ANALYZE session_chain.chains');
+    const after = { createdAtUs: String(Date.now() * 1000), chainId: '999999' } as NonNullable<
+      Parameters<typeof listQuery>[1]
+    >;
+    const cases: ChainConditions[] = [
+      {},
+      { projectId: parseProjectId('big-7') },
+      { status: ['failed'] },
+      { status: ['queued', 'running'] },
+      { stuckMs: 1_000 },
+      { failureCode: 'AGENT_FAILED' },
+      { since: new Date(Date.now() - 3_600_000) },
+    ];
+    for (const conditions of cases) {
+      const { text, values } = listQuery(conditions, after, 20);
+      const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`EXPLAIN ${text}`, values);
+      const steps = rows.map((row) => row['QUERY PLAN']).join('\n');
+      expect([conditions, /Seq Scan on chains/.exec(steps)]).toEqual([conditions, null]);
+      expect(steps).toMatch(/chains_(newest|of_project|by_status|by_failure)/);
+    }
+  });
+
+  it.each<[string, unknown]>([
+    ['an unknown status', { status: 'done' }],
+    ['no status at all', { status: [] }],
+    ['a code that is none', { failureCode: 'OOPS' }],
+    ['a time that is none', { since: 'yesterday' }],
+    ['a date that is none', { since: '2026-13-45' }],
+    ['a limit of nothing', { limit: 0 }],
+    ['a limit without end', { limit: Infinity }],
+    ['a malformed project', { projectId: 'a/b' }],
+    ['a negative time', { stuckForMs: -1 }],
+    ['a field that there is not', { project: 'shop' }],
+    ['a cursor of its own making', { cursor: 'abc' }],
+    ['a cursor with more behind it', { cursor: `${Buffer.from('1.2').toString('base64url')}=` }],
+    ['a cursor beyond all numbers', { cursor: Buffer.from(`${'9'.repeat(30)}.1`).toString('base64url') }],
+  ])('refuses %s', async (_, filter) => {
+    await expect(sessionChain.chains(filter as ChainFilter)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
+  it('of a project that is not there is PROJECT_NOT_FOUND', async () => {
+    await expect(sessionChain.chains({ projectId: 'nobody' })).rejects.toMatchObject({
+      code: 'PROJECT_NOT_FOUND',
+    });
+  });
+});
+
+describe('one chain', () => {
+  it('is told with its times, its attempts, what it spent and what is left of its budget', async () => {
+    const key = newKey();
+    const { chainId } = await register(pool, key);
+    const budget = { maxCostUsd: 0.75, maxTurns: 10, timeoutMs: 3_600_000 };
+    const deploy = { name: 'deploy', kind: 'activity', role: 'deploy' } as const;
+    const unopened = await sessionChain.chain(key);
+    expect(unopened).toMatchObject({ steps: [], budget: null, budgetLeft: null, openedAt: null });
+    const opened = await openChain(pool, { ...key, chainId }, openerOf('run'), null, {
+      plan: [...plan, deploy],
+      budget,
+    });
+    if (opened.outcome !== 'opened') throw new Error('unreachable');
+    const chain = { ...key, chainId, runId: 'run', ticket: opened.ticket, head: null } as OpenedChain;
+    const failed = await begin(pool, chain, 'build');
+    if (failed.outcome !== 'begun') throw new Error('unreachable');
+    const failure = failureOfCode('AGENT_FAILED');
+    await endOperation(pool, failed.attempt, { failure, spent: someMetrics });
+    await runStep(pool, chain, 'build');
+    await beginActivityStep(pool, {
+      ...{ ...chain, step: 'deploy', round: 1, sessionId: chain.head, seq: 1 },
+      ...{ role: 'deploy', activity: 'publish', taskQueue: 'deployers' },
+      scheduledAtMs: Date.now(),
+    });
+
+    const details = await sessionChain.chain(key);
+    expect(details).toMatchObject({
+      budget,
+      budgetLeft: { costUsd: 0, turns: 8 },
+      spent: { costUsd: 1, attempts: 2 },
+    });
+    expect(details.budgetLeft?.timeMs).toBeGreaterThan(3_500_000);
+    const [build, metadata, , , deployed] = details.steps;
+    expect(build).toMatchObject({ status: 'committed', reply: null, files: [] });
+    expect(build?.journal).toMatchObject([
+      { attempt: 1, state: 'failed', failure, costUsd: 0.5, turns: 1, evidence: null, worker: 'test' },
+      { attempt: 2, state: 'committed', sessionId: chain.head, failure: null },
+    ]);
+    expect(build?.startedAt).toEqual(build?.journal[0]?.startedAt);
+    expect(build?.endedAt).toEqual(build?.journal[1]?.endedAt);
+    expect(metadata).toMatchObject({ startedAt: null, endedAt: null, journal: [], calls: [] });
+    expect(deployed?.calls).toMatchObject([
+      { activity: 'publish', taskQueue: 'deployers', state: 'running' },
+    ]);
+
+    await fail(chain, 'ACTIVITY_STEP_FAILED');
+    const closed = await sessionChain.chain(key);
+    const held = Number(closed.closedAt) - Number(closed.openedAt);
+    expect(closed.budgetLeft?.timeMs).toBeCloseTo(budget.timeoutMs - held, -1);
+    // What it may take next is known once it opens again.
+    await register(pool, key);
+    expect(await sessionChain.chain(key)).toMatchObject({ budget: null, spent: { costUsd: 1 } });
+  });
+
+  it('without a budget has nothing that could be left', async () => {
+    expect(await sessionChain.chain(await openNew(pool))).toMatchObject({ budget: null, budgetLeft: null });
+  });
+
+  it('that is not there is CHAIN_NOT_FOUND, to its brief, too', async () => {
+    for (const read of [sessionChain.chain, sessionChain.brief])
+      await expect(read(newKey())).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
+  });
+});
+
+describe('a project', () => {
+  it('is read under the older names as under ours, without Temporal', async () => {
+    const chain = await openNew(pool);
+    expect(await sessionChain.getProjectSession(chain.projectId)).toBeNull();
+    const { newSessionId } = await runStep(pool, chain, 'build');
+    const { projectId } = chain;
+    expect(await sessionChain.getProjectSession(projectId)).toBe(newSessionId);
+    expect(await sessionChain.getSessionChain(projectId)).toEqual([newSessionId]);
+    expect(await sessionChain.lineage(projectId)).toEqual([newSessionId]);
+    expect(await sessionChain.tree(projectId)).toMatchObject({
+      headSessionId: newSessionId,
+      nodes: [{ kind: 'head' }],
+    });
+    expect(await sessionChain.spend(projectId)).toMatchObject({ costUsd: 0.5 });
+    await expect(sessionChain.questions(projectId)).rejects.toMatchObject({ code: 'CHAT_NOT_FOUND' });
+    const outside = await sessionChain
+      .updateProjectSession('nobody', 's', 'build')
+      .catch((error: unknown) => error);
+    expect(outside).toMatchObject({ code: 'PROJECT_NOT_FOUND' });
+  });
+
+  it.each(['transitions', 'tree', 'questions'] as const)('%s refuses a limit that is none', async (name) => {
+    const { projectId } = await openNew(pool);
+    for (const limit of [0, -1, 1.5, NaN, 1e9])
+      await expect(sessionChain[name](projectId, { limit })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+});

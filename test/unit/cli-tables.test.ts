@@ -1,0 +1,225 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from '@jest/globals';
+import { chainReport } from '../../cli/chain-report.js';
+import { chainTable } from '../../cli/chain-table.js';
+import { transitionTable } from '../../cli/commands/read.js';
+import { syncText } from '../../cli/commands/sync.js';
+import { fittingId, formatAge, oneLine, stepTable, table, wrapped } from '../../cli/format.js';
+import { durationMs, pointInTime } from '../../cli/output.js';
+import type { ChainSummary } from '../../client/chains.js';
+import type { ChainState, StepState } from '../../contracts/chain.js';
+import { type FailureCode, failureCodes, failureOfCode } from '../../contracts/failures.js';
+import { parseBuildId, parseProjectId, parseSessionId, parseVersionId } from '../../contracts/ids.js';
+import { chainStatuses } from '../../contracts/steps.js';
+import type { Transition } from '../../storage/heads/heads.js';
+import { chainWorkflowId } from '../../temporal/names.js';
+
+/** Tables fit a screen of 80 columns, whatever ids they are given. */
+
+const width = 80;
+const sizes: [string, () => string][] = [
+  ['short', () => 'v2'],
+  ['a uuid', () => randomUUID()],
+  ['a long name', () => 'customer-portal-2026-v12'],
+  ['as long as they may be', () => `x${'-abcdefgh'.repeat(28)}`],
+];
+
+function summary(newId: () => string, changes: Partial<ChainSummary> = {}): ChainSummary {
+  const key = {
+    projectId: parseProjectId(newId()),
+    versionId: parseVersionId(newId()),
+    buildId: parseBuildId(newId()),
+  };
+  return {
+    ...key,
+    workflowId: chainWorkflowId(key),
+    mode: 'initial',
+    status: 'completed_with_warnings',
+    step: 'review_of_a_step_with_a_long_name',
+    reason: 'Something that takes a whole sentence to say, and then some more words so that it is long.',
+    failure: null,
+    warnings: [],
+    firstLine: 'Add a search field',
+    costUsd: 1234.5,
+    attemptsOfUnknownCost: 1,
+    createdAt: new Date(Date.now() - 100 * 86_400_000),
+    openedAt: null,
+    closedAt: null,
+    progressAt: new Date(),
+    waitingUntil: null,
+    queue: null,
+    sessionId: parseSessionId(randomUUID()),
+    missingWorker: null,
+    ...changes,
+  };
+}
+
+const widest = (text: string) =>
+  Math.max(...text.split('\n').map((line) => line.replace(/\x1b\[\d+m/g, '').length));
+
+describe.each(sizes)('with ids that are %s', (_, newId) => {
+  const waitsFor = () => `chain/${newId()}/${newId()}/${newId()}`;
+  const every: ChainSummary[] = [
+    ...chainStatuses.map((status) => summary(newId, { status })),
+    ...failureCodes.map((code: FailureCode) =>
+      summary(newId, { status: 'failed', failure: failureOfCode(code), reason: failureOfCode(code).message }),
+    ),
+    summary(newId, { status: 'queued', queue: { position: 123, waitsFor: waitsFor() } }),
+    summary(newId, {
+      status: 'running',
+      missingWorker: { taskQueue: newId().slice(0, 200), since: new Date(0) },
+    }),
+    summary(newId, { status: 'waiting', reason: `a worker that has the folder /${newId()}` }),
+  ];
+
+  it('a list of chains fits, of one project and of all, and says why below each', () => {
+    for (const ofProject of [true, false]) {
+      for (const colour of [true, false]) {
+        const text = chainTable(every, { colour, width }, { ofProject });
+        expect(widest(text)).toBeLessThanOrEqual(width);
+        expect(text).toMatch(/\n {2}(no worker polls|position 123, behind)/);
+      }
+    }
+  });
+
+  it('the transitions fit, and name a version once', () => {
+    const versionId = parseVersionId(newId());
+    const moves: Transition[] = [true, false].map((isFork, index) => ({
+      seq: 12_345 + index,
+      source: 'context_reset',
+      step: 'build',
+      versionId,
+      oldSessionId: parseSessionId(randomUUID()),
+      newSessionId: parseSessionId(randomUUID()),
+      parentSessionId: isFork ? parseSessionId(randomUUID()) : null,
+      rewoundTo: null,
+      createdAt: new Date(),
+    }));
+    const text = transitionTable(moves, width);
+    expect(widest(text)).toBeLessThanOrEqual(width);
+    const [, first = '', second = ''] = text.split('\n');
+    expect(second).not.toContain(first.split(/ +/)[2]);
+  });
+
+  it('what sync found fits', () => {
+    const one = {
+      projectId: parseProjectId(newId()),
+      versionId: parseVersionId(newId()),
+      head: parseSessionId(newId()),
+      versionSession: parseSessionId(newId()),
+      inSync: false,
+      reasons: ['version_not_opened', 'head_moved_outside', 'broken_lineage', 'checkpoint_differs'] as const,
+    };
+    const text = syncText(
+      {
+        ...{ projects: 1, inSync: 0, share: 0, withoutVersion: 0, more: true },
+        drifted: [{ ...one, reasons: [...one.reasons] }],
+        checkpoints: { status: 'off' },
+      } as unknown as Parameters<typeof syncText>[0],
+      width,
+    );
+    expect(widest(text)).toBeLessThanOrEqual(width);
+  });
+});
+
+describe('the steps of a chain', () => {
+  const step = (name: string, changes: Partial<StepState> = {}): StepState => ({
+    step: name,
+    kind: 'work',
+    status: 'committed',
+    attempts: 12,
+    oldSessionId: parseSessionId(randomUUID()),
+    newSessionId: parseSessionId(randomUUID()),
+    turns: 1_234,
+    usage: { inputTokens: 0, outputTokens: 999_900, cacheReadTokens: 999_900, cacheWriteTokens: 0 },
+    costUsd: 1_234.5,
+    durationMs: 59 * 60_000 + 59_000,
+    ...changes,
+  });
+
+  it('fit, with names as long as a step may have and figures that grow', () => {
+    expect(widest(stepTable([step('build'), step('a'.repeat(40))]))).toBeLessThanOrEqual(width);
+  });
+
+  it('in the report of a chain no id is cut or broken, and everything else but a failure fits', () => {
+    const ids = { project: randomUUID(), version: randomUUID(), build: randomUUID() };
+    const state: ChainState = {
+      projectId: parseProjectId(ids.project),
+      versionId: parseVersionId(ids.version),
+      buildId: parseBuildId(ids.build),
+      mode: 'update',
+      status: 'queued',
+      head: { sessionId: parseSessionId(randomUUID()), seq: 1 },
+      baseSessionId: parseSessionId(randomUUID()),
+      resumedFrom: `The transcript of the head ${randomUUID()} is lost: it goes on from ${randomUUID()}, the nearest ancestor that is whole.`,
+      steps: [step('build')],
+      warnings: [],
+      queue: { position: 2, waitsFor: `chain/${ids.project}/${randomUUID()}/${randomUUID()}` },
+    };
+    const text = chainReport(state, { width });
+    expect(widest(text)).toBeLessThanOrEqual(width);
+    for (const id of Object.values(ids)) expect(text).toContain(id);
+    expect(text.replaceAll(/\n +/g, ' ')).toContain(state.resumedFrom);
+  });
+});
+
+describe('a table', () => {
+  it('shortens the widest ids first, and only what it has to', () => {
+    const long = 'customer-portal-2026-v12';
+    expect(table(['id', 'n'], [[long, '1']], { elastic: ['id'], width: 40 })).toContain(long);
+    expect(
+      table(['id', 'other', 'n'], [[long, 'short', '1']], { elastic: ['id', 'other'], width: 25 }).split(
+        '\n',
+      )[1],
+    ).toBe('custome…026-v12  short  1');
+    const uuid = '0f3c1a52-5a0e-4a53-9d0b-3a7f5d0f6c11';
+    expect(table(['id', 'n'], [[uuid, '1']], { elastic: ['id'], width: 20 })).toContain('\n0f3c1a52  ');
+  });
+
+  it('uses a wider screen', () => {
+    expect(widest(table(['id'], [[randomUUID()]], { elastic: ['id'], width: 36 }))).toBe(36);
+  });
+});
+
+describe('a text', () => {
+  it('is wrapped between words, and a link is never broken', () => {
+    const link = `http://127.0.0.1:8233/${'a'.repeat(90)}`;
+    expect(wrapped(`See ${link} for more`, 20)).toBe(`See\n${link}\nfor more`);
+    expect(wrapped('one two three', 7)).toBe('one two\nthree');
+  });
+  it.each([
+    ['one two three', 20, 'one two three'],
+    ['one two three', 9, 'one two …'],
+    ['one\ntwo', 20, 'one …'],
+    ['abcdefghij', 6, 'abcd …'],
+  ])('%j in one line of %d is %j', (text, columns, line) => {
+    expect(oneLine(text, columns)).toBe(line);
+    expect(line.length).toBeLessThanOrEqual(columns);
+  });
+  it.each([
+    [0, '0 s'],
+    [59_999, '59 s'],
+    [200_000, '3 min'],
+    [7_300_000, '2 h'],
+    [90 * 3_600_000, '3 d'],
+  ])('an age of %d ms is %s', (ms, text) => expect(formatAge(ms)).toBe(text));
+});
+
+describe('a time on the command line', () => {
+  it.each([
+    ['90s', 90_000],
+    ['10min', 600_000],
+    ['2h', 7_200_000],
+    ['1d', 86_400_000],
+  ])('%s', (text, ms) => {
+    expect(durationMs(text)).toBe(ms);
+    expect(Math.abs(Date.now() - ms - pointInTime(text).getTime())).toBeLessThan(5_000);
+  });
+  it.each(['', '5', 'h', '-1h', '1.5h', '1w', '2026-99-99', 'yesterday'])('%j is none', (text) => {
+    expect(() => pointInTime(text)).toThrow(/It must be/);
+  });
+  it('may be a date', () => {
+    expect(pointInTime('2026-11-22').toISOString()).toBe('2026-11-22T00:00:00.000Z');
+    expect(pointInTime('2026-11-22T16:00:00+02:00').toISOString()).toBe('2026-11-22T14:00:00.000Z');
+  });
+});
