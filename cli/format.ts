@@ -158,7 +158,7 @@ export function sessionMove(
 }
 
 /** `position 2, behind v1`: by its version, and by its build where that has another name. */
-export function queuePosition({ position, waitsFor }: QueuePosition, idWidth = 36): string {
+export function queuePosition({ position, waitsFor }: QueuePosition, idWidth = Infinity): string {
   const key = chainKeyOf(waitsFor);
   return `position ${position}, behind ${key ? chainName(key, idWidth) : waitsFor}`;
 }

@@ -179,6 +179,7 @@ async function askTemporal<Result>(
   try {
     return await (await temporal()).withDeadline(Date.now() + askTemporalMs, ask);
   } catch (error) {
+    if (error instanceof SessionChainError && error.code !== 'TEMPORAL_UNAVAILABLE') throw error;
     note(`${what} is not known: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   }

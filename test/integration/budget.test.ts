@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defaultPayloadConverter } from '@temporalio/common';
+import { chainKey } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { chainWorkflowId } from '../../temporal/names.js';
@@ -86,6 +87,18 @@ describe.each([
     expect(stopped.steps[0]?.turns).toBeGreaterThan(0);
     expect(stopped.steps[0]?.costUsd).toBeGreaterThan(0);
     const spentOn = (await requestsOf(stack, request.projectId)).length;
+
+    const { budget, budgetLeft } = await stack.sessionChain.chain(chainKey(request));
+    // A limit of the step is no budget of the chain.
+    const ofChain = 'budget' in small ? small.budget : null;
+    expect(budget).toEqual(ofChain);
+    expect(budgetLeft).toEqual(
+      ofChain && {
+        costUsd: 'maxCostUsd' in ofChain ? expect.any(Number) : null,
+        turns: 'maxTurns' in ofChain ? 0 : null,
+        timeMs: null,
+      },
+    );
 
     const again = await run({ ...request, ...small });
     expect(again).toMatchObject({ status: 'budget_exceeded', failure: { code: 'BUDGET_EXCEEDED' } });

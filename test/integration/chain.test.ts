@@ -2,11 +2,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { StepDetails } from '../../client/chains.js';
 import { chainKey } from '../../client/session-chain.js';
 import type { ChainResult, ChainState } from '../../contracts/chain.js';
+import { parseProjectId } from '../../contracts/ids.js';
 import { answers } from '../../dev/offline-model/injections.js';
+import { createTranscriptStore, loadOwnEntries } from '../../storage/transcripts/store.js';
 import { searchAttributes } from '../../temporal/attributes.js';
 import { chainWorkflowId } from '../../temporal/names.js';
+import { ownEntries } from '../../transcript/entries.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 
 let stack: ChainStack;
@@ -69,6 +73,46 @@ describe('a chain', () => {
     expect(existsSync(join(request.workspace, 'README.md'))).toBe(true);
   });
 
+  it('is told whole: what each step said and wrote, by which attempts, and when', async () => {
+    const chain = await stack.sessionChain.chain(chainKey(request));
+    expect(chain).toMatchObject({
+      ...result,
+      budgetLeft: null,
+      workspace: request.workspace,
+      instruction: null,
+    });
+    const [build, metadata, docs, compact] = chain.steps;
+    expect(build?.files).toContain('index.html');
+    expect(docs?.files).toContain('README.md');
+    expect(docs?.files).not.toContain('index.html');
+    expect([metadata?.files, compact?.files]).toEqual([[], []]);
+    expect(compact?.reply).toBeNull();
+    for (const step of [build, metadata, docs]) expect(step?.reply).toMatch(/\w/);
+    await expectOwnEntries(chain.steps);
+    for (const { journal, startedAt, endedAt, newSessionId } of chain.steps) {
+      expect(journal).toMatchObject([
+        { attempt: 1, state: 'committed', sessionId: newSessionId, evidence: null },
+      ]);
+      expect(Number(endedAt)).toBeGreaterThan(Number(startedAt));
+    }
+  });
+
+  /** By the uuids of the entries, as an attempt is judged: what a step added to its base, and nothing else. */
+  async function expectOwnEntries(steps: StepDetails[]): Promise<void> {
+    const projectId = parseProjectId(request.projectId);
+    const store = createTranscriptStore({ pool: stack.database.pool, projectId });
+    const load = async (sessionId: string | null) =>
+      sessionId === null ? [] : ((await store.load({ projectKey: '', sessionId })) ?? []);
+    const journal = steps.flatMap((step) => step.journal);
+    const own = await loadOwnEntries(stack.database.pool, projectId, journal);
+    for (const { sessionId, baseSessionId } of journal) {
+      const byUuid = ownEntries(await load(sessionId), await load(baseSessionId));
+      const messages = ({ type }: { type: string }) =>
+        type === 'user' || type === 'assistant' || type === 'system';
+      expect(own.get(sessionId)?.main.filter(messages)).toEqual(byUuid.filter(messages));
+    }
+  }
+
   it('writes a row of metrics for every step', async () => {
     const metrics = await rows<{ step: string; cost_usd: number; input_tokens: number; outcome: string }>(
       'SELECT step, outcome, cost_usd, input_tokens FROM project_ai_session_metrics WHERE project_id = $1 ORDER BY id',
@@ -122,6 +166,12 @@ describe('a chain', () => {
     });
     const [first] = stack.model.requests.filter(({ step, mode }) => step === 'build' && mode === 'update');
     expect(first?.bodyText).toContain('index.html');
+    const { steps } = await stack.sessionChain.chain(chainKey(next));
+    expect(steps[0]).toMatchObject({
+      files: expect.arrayContaining(['index.html']),
+      reply: expect.any(String),
+    });
+    await expectOwnEntries(steps);
     expect(readFileSync(join(request.workspace, 'index.html'), 'utf8')).toContain('Version 2');
     expect(await stack.sessionChain.lineage(request.projectId)).toHaveLength(8);
   });

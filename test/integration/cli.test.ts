@@ -585,7 +585,6 @@ describe('bad input', () => {
       () => ['head', '-p', busy, '--when', 'committed', '--timeout', '1'],
     ],
     ['a code that is none', 'INVALID_INPUT', badInput, () => ['status', '--failed', 'OOPS']],
-    ['a time that is none', 'INVALID_INPUT', badInput, () => ['status', '--stuck', 'long']],
     ['a cursor of nowhere', 'INVALID_INPUT', badInput, () => ['status', '--cursor', 'abc']],
     ['a version of no project', 'INVALID_INPUT', badInput, () => ['status', '--version', known.version]],
     ['an unknown moment', 'INVALID_INPUT', badInput, () => ['head', '-p', known.project, '--when', 'later']],

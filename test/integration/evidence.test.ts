@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { chainKey } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { answers } from '../../dev/offline-model/injections.js';
@@ -52,6 +53,11 @@ describe('a turn that did not end the work', () => {
     const calls = await storedToolCalls(stack, request.projectId, left?.sessionId ?? '');
     expect(calls).toHaveLength(1);
     expect(next?.bodyText).toContain(calls[0]);
+    const { steps } = await stack.sessionChain.chain(chainKey(request));
+    expect(steps[0]?.journal).toMatchObject([
+      { state: 'failed', evidence: { kind: 'partial', rule: 'model turns, but none that ended the work' } },
+      { state: 'committed', evidence: null },
+    ]);
   });
 
   it('stays good though a chat was answered as a side branch meanwhile', async () => {
@@ -137,6 +143,8 @@ describe('a transcript that is broken', () => {
       left?.sessionId,
     );
     expect(session?.['quarantine_reason']).toMatch(/missing/);
+    const { steps } = await stack.sessionChain.chain(chainKey(request));
+    expect(steps[0]?.journal[0]?.evidence).toEqual({ kind: 'nothing', rule: session?.['quarantine_reason'] });
     const later = (await requestsOf(stack, request.projectId)).filter(
       ({ sessionId }) => sessionId !== left?.sessionId,
     );

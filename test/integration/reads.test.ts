@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import { parseRecordRequest } from '../../client/record-request.js';
 import type { Head } from '../../contracts/chain.js';
 import { SessionChainError } from '../../contracts/failures.js';
+import type { ChainId } from '../../contracts/ids.js';
+import { beginActivityStep } from '../../storage/operations/activity-steps.js';
 import { endOperation } from '../../storage/operations/operations.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
@@ -193,6 +196,58 @@ describe('readers under many commits', () => {
     await Promise.all(readers);
     await until(async () => isNotOlder(await sessionFor(pool, key.projectId, 'now'), 200));
     expect(seen.size).toBeGreaterThan(20);
+  });
+});
+
+describe('a chain that no worker takes', () => {
+  it('is told by the task queue that no worker polls: its own, that of the agents, that of an activity of the host', async () => {
+    const { pool } = stack.database;
+    const { taskQueues } = stack.policy;
+    const clientOn = (queues: Partial<typeof taskQueues>) =>
+      createSessionChain({
+        ...{ pool, temporal: stack.temporal, searchAttributes: 'on' },
+        policy: { ...stack.policy, taskQueues: { ...taskQueues, ...queues } },
+      });
+    const listed = async (client: SessionChain, { projectId }: { projectId: string }, askTemporal = true) =>
+      (await client.chains({ projectId, askTemporal })).chains[0];
+
+    const nowhere = clientOn({ chains: 'polled-by-none' });
+    const left = await nowhere.start(stack.request());
+    expect(await listed(nowhere, left)).toMatchObject({
+      status: 'queued',
+      reason: 'no worker polls the task queue polled-by-none',
+      missingWorker: { taskQueue: 'polled-by-none', since: expect.any(Date) },
+    });
+    expect(await listed(nowhere, left, false)).toMatchObject({ missingWorker: null });
+    await nowhere.cancel(left);
+
+    const agentless = clientOn({ agents: 'no-agents' });
+    const open = await agentless.start(stack.request());
+    await until(async () => (await listed(agentless, open))?.missingWorker?.taskQueue === 'no-agents');
+    const ticket = (
+      await pool.query<{ id: string; ticket: number }>(
+        'SELECT id::text, ticket FROM session_chain.chains WHERE project_id = $1',
+        [open.projectId],
+      )
+    ).rows[0];
+    await beginActivityStep(pool, {
+      ...{ ...open, chainId: ticket?.id as ChainId, ticket: ticket?.ticket ?? 0, step: 'deploy', round: 1 },
+      ...{ sessionId: null, seq: null, role: 'deploy', activity: 'publish', taskQueue: 'deployers' },
+      scheduledAtMs: Date.now(),
+    });
+    expect(await listed(agentless, open)).toMatchObject({ missingWorker: { taskQueue: 'deployers' } });
+    await agentless.cancel(open);
+    await stack.sessionChain.wait(open);
+    // One at work has its worker.
+    const held = hold('', 'build');
+    const working = await stack.sessionChain.start(stack.request());
+    await held.reached;
+    expect(await listed(stack.sessionChain, working)).toMatchObject({
+      ...{ status: 'running', step: 'build', reason: null, missingWorker: null },
+    });
+    held.remove();
+    await stack.sessionChain.cancel(working);
+    await stack.sessionChain.wait(working);
   });
 });
 
