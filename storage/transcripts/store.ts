@@ -7,6 +7,7 @@ import type { ProjectId, SessionId } from '../../contracts/ids.js';
 import { type Pool, type Query, isDatabaseAway, queryOne, queryRows, sqlState } from '../db/pool.js';
 import { encodeBatch, entryDecoder } from '../../transcript/codec.js';
 import { contextTokensOf } from '../../transcript/context-size.js';
+import { ownEntries } from '../../transcript/entries.js';
 
 export interface TranscriptStoreOptions {
   pool: Pool;
@@ -132,7 +133,8 @@ export async function loadSubagents(
 
 /**
  * What sessions have added to the sessions that they go on from, without their parents' entries, by session: one statement
- * whatever their number. An entry that is gone from the store is left out. An entry is the parent's where it is the same text.
+ * whatever their number. Only what differs between a session and its parent is read. An entry that is gone from the store is
+ * left out.
  */
 export async function loadOwnEntries(
   pool: Pool,
@@ -140,43 +142,58 @@ export async function loadOwnEntries(
   sessions: readonly { sessionId: SessionId; baseSessionId: SessionId | null }[],
 ): Promise<Map<SessionId, OwnEntries>> {
   const rows = await queryRows<
-    Omit<EntryRow, 'content'> & { sessionId: SessionId; subpath: string; content: string }
+    Omit<EntryRow, 'content'> & {
+      sessionId: SessionId;
+      isOwn: boolean;
+      holder: string;
+      subpath: string;
+      content: string;
+    }
   >(pool, {
     name: 'load_own_entries',
     text: `
       WITH wanted AS MATERIALIZED (
-        SELECT w.session_id, s.id, o.id AS base FROM unnest($2::text[], $3::text[]) AS w (session_id, base_session_id)
+        SELECT w.session_id, s.id, o.id AS base, o.session_id AS base_session_id
+        FROM unnest($2::text[], $3::text[]) AS w (session_id, base_session_id)
         JOIN session_chain.sessions s ON s.project_id = $1 AND s.session_id = w.session_id
         LEFT JOIN session_chain.sessions o ON o.project_id = $1 AND o.session_id = w.base_session_id
-      ), inherited AS MATERIALIZED (
-        SELECT DISTINCT w.id AS session, u.id FROM wanted w
-        JOIN session_chain.transcript_batches b ON b.session = w.base AND b.subpath = ''
+      ), side AS MATERIALIZED (
+        SELECT session_id, true AS is_own, session_id AS holder, id AS session, base AS other FROM wanted
+        UNION ALL
+        SELECT session_id, false, base_session_id, base, id FROM wanted WHERE base IS NOT NULL
+      ), of_other AS MATERIALIZED (
+        SELECT DISTINCT d.session, d.other, u.id FROM side d
+        JOIN session_chain.transcript_batches b ON b.session = d.other AND b.subpath = ''
         CROSS JOIN unnest(b.entry_ids) AS u (id)
       )
-      SELECT w.session_id AS "sessionId", b.subpath, b.ordinal, (u.n - 1)::integer AS index, p.content AS patch, t.content
-      FROM wanted w
-      JOIN session_chain.transcript_batches b ON b.session = w.id
+      SELECT d.session_id AS "sessionId", d.is_own AS "isOwn", d.holder, b.subpath, b.ordinal, (u.n - 1)::integer AS index,
+        p.content AS patch, t.content
+      FROM side d
+      JOIN session_chain.transcript_batches b ON b.session = d.session AND (d.is_own OR b.subpath = '')
       CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
-      LEFT JOIN inherited i ON i.session = w.id AND i.id = u.id
+      LEFT JOIN of_other i ON i.session = d.session AND i.other = d.other AND i.id = u.id
       JOIN session_chain.transcript_texts t ON t.id = u.id
       LEFT JOIN session_chain.transcript_texts p ON p.id = b.patch_id
       WHERE i.id IS NULL
-      ORDER BY w.id, b.ordinal, u.n`,
+      ORDER BY b.session, b.ordinal, u.n`,
     values: [
       projectId,
       sessions.map(({ sessionId }) => sessionId),
       sessions.map(({ baseSessionId }) => baseSessionId ?? ''),
     ],
   });
-  const own = new Map<SessionId, OwnEntries>();
-  for (const { sessionId, subpath, patch, content, index } of rows) {
-    const entry = entryDecoder(sessionId, patch)(content, index);
-    const entries = own.get(sessionId) ?? { main: [], bySubagents: [] };
-    own.set(sessionId, entries);
-    (subpath === '' ? entries.main : entries.bySubagents).push(entry);
-  }
+  const entriesOf = (sessionId: SessionId, isWanted: (row: (typeof rows)[number]) => boolean) =>
+    rows
+      .filter((row) => row.sessionId === sessionId && isWanted(row))
+      .map(({ holder, patch, content, index }) => entryDecoder(holder, patch)(content, index));
   return new Map(
-    [...own].map(([id, { main, bySubagents }]) => [id, { main: firstOfEachUuid(main), bySubagents }]),
+    sessions.map(({ sessionId }) => {
+      const main = entriesOf(sessionId, ({ isOwn, subpath }) => isOwn && subpath === '');
+      // A compaction writes an entry that it keeps in another way: the same one by its uuid.
+      const ofBase = entriesOf(sessionId, ({ isOwn }) => !isOwn);
+      const bySubagents = entriesOf(sessionId, ({ isOwn, subpath }) => isOwn && subpath !== '');
+      return [sessionId, { main: firstOfEachUuid(ownEntries(main, ofBase)), bySubagents }];
+    }),
   );
 }
 

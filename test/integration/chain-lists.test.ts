@@ -349,8 +349,9 @@ describe('one chain', () => {
   });
 
   it('that is not there is CHAIN_NOT_FOUND, to its brief, too', async () => {
-    for (const read of [sessionChain.chain, sessionChain.brief])
-      await expect(read(newKey())).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
+    const key = newKey();
+    for (const reading of [sessionChain.chain(key), sessionChain.brief(key)])
+      await expect(reading).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
   });
 });
 

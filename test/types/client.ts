@@ -51,6 +51,5 @@ export async function reads(client: SessionChain): Promise<void> {
   await client.chains({ project: 'shop' });
   // @ts-expect-error: a key is made by chainKey
   await client.chain({ projectId: 'shop', versionId: 'v1' });
-  // @ts-expect-error: its older name was given up
-  await client.chatLog('shop');
+  same<'chatLog' extends keyof SessionChain ? true : false, false>(true);
 }

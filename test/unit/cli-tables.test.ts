@@ -4,7 +4,7 @@ import { chainReport } from '../../cli/chain-report.js';
 import { chainTable } from '../../cli/chain-table.js';
 import { transitionTable } from '../../cli/commands/read.js';
 import { syncText } from '../../cli/commands/sync.js';
-import { fittingId, formatAge, oneLine, stepTable, table, wrapped } from '../../cli/format.js';
+import { formatAge, oneLine, stepTable, table, wrapped } from '../../cli/format.js';
 import { durationMs, pointInTime } from '../../cli/output.js';
 import type { ChainSummary } from '../../client/chains.js';
 import type { ChainState, StepState } from '../../contracts/chain.js';
