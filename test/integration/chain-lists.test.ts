@@ -350,8 +350,9 @@ describe('one chain', () => {
 
   it('that is not there is CHAIN_NOT_FOUND, to its brief, too', async () => {
     const key = newKey();
-    for (const reading of [sessionChain.chain(key), sessionChain.brief(key)])
-      await expect(reading).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
+    const missing = { code: 'CHAIN_NOT_FOUND' };
+    await expect(sessionChain.chain(key)).rejects.toMatchObject(missing);
+    await expect(sessionChain.brief(key)).rejects.toMatchObject(missing);
   });
 });
 
