@@ -22,7 +22,7 @@ export function parseRewindRequest(
     throw new SessionChainError(
       'INVALID_INPUT',
       `The transition ${String(to)} to go back to is no number of a transition.`,
-      'Pass a whole number of at least 1, as session-chain transitions shows it.',
+      'Pass the number of a transition, a whole number of at least 1.',
     );
   }
   return {

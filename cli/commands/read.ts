@@ -261,11 +261,7 @@ export function headCommand(): Command {
       await withContext(async ({ sessionChain }) => {
         const head = await (
           await sessionChain()
-        ).sessionFor(
-          project,
-          when,
-          timeout === undefined ? {} : { timeoutMs: timeout * 1_000 },
-        );
+        ).sessionFor(project, when, timeout === undefined ? {} : { timeoutMs: timeout * 1_000 });
         print(output, { projectId: project, ...head }, head.sessionId ?? '');
         if (head.sessionId === null && output === 'text') note(`The project ${project} has no session yet.`);
       });
@@ -398,7 +394,7 @@ export function transitionTable(transitions: Transitions, width: number): string
     ['seq', 'source', 'version', 'old', 'new', ...(hasForks ? ['forked'] : []), 'at'],
     transitions.map((one, index) => [
       one.seq === null ? '-' : String(one.seq),
-      one.source,
+      one.rewoundTo === null ? one.source : `${one.source} to ${one.rewoundTo}`,
       index > 0 && transitions[index - 1]?.versionId === one.versionId ? '' : (one.versionId ?? '-'),
       shortId(one.oldSessionId),
       shortId(one.newSessionId),

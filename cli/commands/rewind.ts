@@ -1,6 +1,5 @@
 import { Command } from 'commander';
-import { type RewindOptions, parseRewindRequest } from '../../client/rewind-request.js';
-import { type RewoundProject, rewindProject } from '../../storage/operations/rewind.js';
+import type { RewindOptions, RewoundProject } from '../../client/main.js';
 import { withContext } from '../context.js';
 import { facts, formatMinute } from '../format.js';
 import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
@@ -24,7 +23,7 @@ export function rewindCommand(): Command {
     )
     .option('-v, --version <id>', 'the version that moves along (default: the newest)')
     .option('-k, --key <key>', 'names this rewind, so that it may be repeated and is done once')
-    .option('-n, --dry-run', 'say what would be forgotten, and change nothing')
+    .option('--dry-run', 'say what would be forgotten, and change nothing')
     .addOption(outputOption())
     .addHelpText(
       'after',
@@ -37,12 +36,10 @@ Example:
 `,
     )
     .action(async ({ project, version, output, ...options }: Options) => {
-      const request = parseRewindRequest(project, {
-        ...options,
-        ...(version === undefined ? {} : { versionId: version }),
-      });
-      await withContext(async ({ database }) => {
-        const rewound = await rewindProject(await database(), request);
+      await withContext(async ({ sessionChain }) => {
+        const rewound = await (
+          await sessionChain()
+        ).rewind(project, { ...options, ...(version === undefined ? {} : { versionId: version }) });
         print(output, rewound, textOf(rewound));
         if (output === 'text') for (const warning of rewound.warnings) note(`warning: ${warning}`);
       });

@@ -164,7 +164,7 @@ function targetOf({ projectId, to }: RewindRequest, known: Known): SessionId {
       seq === null
         ? `The project ${projectId} has no transitions yet; there is nothing to go back to.`
         : `The project ${projectId} has no transition ${to}; it has those from ${oldestSeq ?? seq} to ${seq}.`,
-      'Pass the number of a transition, as session-chain transitions and session-chain tree show it.',
+      'Pass the number of one of the transitions.',
     );
   }
   if (to === seq && targetSessionId === headSessionId) {

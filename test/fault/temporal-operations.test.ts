@@ -142,7 +142,7 @@ async function closed({ workflowId }: StartedChain): Promise<void> {
     const { status } = await stack.temporal.workflow.getHandle(workflowId).describe();
     if (status.name === 'FAILED') throw new Error('The workflow failed.');
     return status.name === 'COMPLETED';
-  }, 90_000);
+  });
 }
 
 /** Resets to the workflow task that followed the end of a step. */

@@ -182,7 +182,7 @@ describe('a list of chains', () => {
     const [waiting] = queue;
     const stuck = async (stuckForMs: number) =>
       versionsOf((await sessionChain.chains({ projectId, stuckForMs })).chains);
-    expect(await stuck(60_000)).toEqual([]);
+    expect(await stuck(1_800_000)).toEqual([]);
     const hourAgo = (table: string, columns: string[], id: string, value: string) =>
       pool.query(
         `UPDATE session_chain.${table} SET ${columns.map((column) => `${column} = ${column} - interval '1 hour'`).join(', ')}
@@ -190,28 +190,28 @@ describe('a list of chains', () => {
         [value],
       );
     await hourAgo('chains', ['created_at', 'requested_at', 'opened_at'], 'project_id', projectId);
-    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    expect(await stuck(1_800_000)).toEqual([waiting?.versionId]);
     // An attempt that ran an hour ago.
     await hourAgo('attempts', ['started_at', 'ended_at'], 'project_id', projectId);
     await hourAgo('sessions', ['appended_at'], 'project_id', projectId);
-    expect(await stuck(60_000)).toEqual([waiting?.versionId, holder.versionId]);
+    expect(await stuck(1_800_000)).toEqual([waiting?.versionId, holder.versionId]);
     expect(await stuck(2 * 3_600_000)).toEqual([]);
     // One that only waits for the model service is no progress; one that works is.
     const tried = await begin(pool, holder, 'metadata');
     if (tried.outcome !== 'begun') throw new Error('unreachable');
-    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    expect(await stuck(1_800_000)).toEqual([waiting?.versionId]);
     const overloaded = { ...failureOfCode('MODEL_UNAVAILABLE') };
     await endOperation(pool, tried.attempt, { failure: overloaded, spent: someMetrics, waitMs: 60_000 });
-    expect(await stuck(60_000)).toEqual([waiting?.versionId, holder.versionId]);
+    expect(await stuck(1_800_000)).toEqual([waiting?.versionId, holder.versionId]);
     const { chains } = await sessionChain.chains({ projectId, status: 'waiting' });
     expect(chains).toMatchObject([
       { step: 'metadata', reason: overloaded.message, waitingUntil: expect.any(Date) },
     ]);
     // Closed ones are not stuck, and one that is started again begins anew.
     await fail(holder, 'AGENT_FAILED');
-    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    expect(await stuck(1_800_000)).toEqual([waiting?.versionId]);
     await register(pool, holder);
-    expect(await stuck(60_000)).toEqual([waiting?.versionId]);
+    expect(await stuck(1_800_000)).toEqual([waiting?.versionId]);
   });
 
   it('says why a chain waits: for a place, for a worker, for what its step waits for', async () => {

@@ -337,7 +337,11 @@ describe('a chat', () => {
       expect(await codeOf(stack.sessionChain.ask({ ...aside, ...other } as never))).toBe('MESSAGE_ID_REUSED');
     }
     expect(chatRequests()).toHaveLength(requests);
-    expect((await stack.sessionChain.questions(projectId)).map((one) => one.aside)).toEqual([true, true, true]);
+    expect((await stack.sessionChain.questions(projectId)).map((one) => one.aside)).toEqual([
+      true,
+      true,
+      true,
+    ]);
     // A question that is not aside may move the head, and its session holds what was said aside.
     expect(await stack.sessionChain.ask({ projectId, text: 'And in public?' })).toMatchObject({
       kind: 'transition',

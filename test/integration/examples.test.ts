@@ -40,7 +40,7 @@ beforeAll(async () => {
     SESSION_CHAIN_CONFIG: join(process.cwd(), 'examples/deploy-activity/session-chain.config.ts'),
     DEPLOY_TASK_QUEUE: environment['DEPLOY_TASK_QUEUE'] ?? '',
   });
-}, 60_000);
+});
 
 afterAll(async () => {
   project.remove();
@@ -94,7 +94,7 @@ describe('examples/deploy-activity', () => {
     ).toEqual({ path: release, source: 'build', session_id: result.head.sessionId });
     expect((await sessionsOf(projectId))?.status).toBe('deployed');
     await host.stop();
-  }, 60_000);
+  });
 });
 
 describe('examples with a deploying host', () => {
@@ -131,7 +131,7 @@ describe('examples with a deploying host', () => {
     redis.disconnect();
     expect(sessions?.head).toEqual(expect.any(String));
     expect([sessions?.version, checkpoint]).toEqual([sessions?.head, sessions?.head]);
-  }, 60_000);
+  });
 
   it('examples/queue-worker/after starts one chain, however often the job runs', async () => {
     const { projectId, versionId, workspace } = newVersion();
@@ -160,7 +160,7 @@ describe('examples with a deploying host', () => {
     expect(moves.map(({ source }) => source)).toEqual(['docs', 'metadata', 'build']);
     expect(unknown.failedReason).toMatch(/^PROJECT_NOT_FOUND: .*Insert the row in projects first/);
     expect(unknown.attemptsMade).toBe(1);
-  }, 90_000);
+  });
 
   it('examples/outbox starts exactly once what the host committed, with several relays', async () => {
     const { pool } = stack.database;
@@ -222,7 +222,7 @@ describe('examples with a deploying host', () => {
       [[undone, bad, first, second].map(({ versionId }) => versionId)],
     );
     expect(rows).toHaveLength(2);
-  }, 90_000);
+  });
 });
 
 /** A job of the build queue, once it has ended for good. */

@@ -703,7 +703,7 @@ it('enforces heads while old writers and our own move them', async () => {
     const report = await readSyncReport(pool, { limit: 1_000, redisUrl: null });
     expect(report.drifted.filter(({ reasons }) => reasons.includes('broken_lineage'))).toEqual([]);
   });
-}, 60_000);
+});
 
 /** 450 heads that no transition explains. */
 function manyProjects({ name }: (typeof hostSchemas)[number]): string {

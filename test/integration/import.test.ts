@@ -71,7 +71,7 @@ beforeAll(async () => {
   });
   original = { root: newRoot(), sessionId: randomUUID() };
   await claude(original.root, ['-p', 'Ask a helper.', '--session-id', original.sessionId]);
-}, 120_000);
+});
 afterAll(async () => {
   await model.stop();
   await database.drop();
@@ -258,7 +258,7 @@ describe('import', () => {
       [key.projectId],
     );
     await expect(imports.importSession(request)).rejects.toMatchObject({ code: 'SESSION_ALREADY_KNOWN' });
-  }, 60_000);
+  });
 
   it('fills the transcript of an earlier head and leaves the head where it is', async () => {
     const key = await newProject();
@@ -389,7 +389,7 @@ describe('import', () => {
     const asked = model.requests.length;
     await claude(root, ['-p', 'And now?', '--resume', sessionId]);
     expect(JSON.stringify(model.requests[asked]?.messages)).toContain('The answer is 42.');
-  }, 60_000);
+  });
 
   it('refuses what Claude Code does not resume either, and says what the file holds', async () => {
     const key = await newProject();
@@ -439,7 +439,7 @@ describe('import', () => {
     } finally {
       await own.drop();
     }
-  }, 120_000);
+  });
 });
 
 describe('a damaged transcript', () => {
@@ -464,7 +464,6 @@ describe('a damaged transcript', () => {
       await imports.exportSession({ sessionId, projectId, claudeDir: exported, cwd: join(root, 'work') });
       expect(await resumed(sessionId, exported)).toEqual(await resumed(sessionId, claudeDir));
     },
-    60_000,
   );
 
   it('is taken with what can be read of its subagents', async () => {
@@ -749,7 +748,7 @@ describe('export', () => {
     expect(context).toContain('Ask a helper.');
     expect(context).toContain('The answer is 42.');
     expect(linesOf(file).length).toBeGreaterThan(before.length);
-  }, 60_000);
+  });
 
   it('gives back the files that were imported, those of subagents included', async () => {
     const { sessionId, file, claudeDir } = localSession();
@@ -860,7 +859,7 @@ describe('the command line', () => {
     } finally {
       await host.drop();
     }
-  }, 60_000);
+  });
 });
 
 it("lets a chain go on from an imported session, on a host's database of uuids", async () => {
@@ -924,4 +923,4 @@ it("lets a chain go on from an imported session, on a host's database of uuids",
     await offline.stop();
     await host.drop();
   }
-}, 120_000);
+});

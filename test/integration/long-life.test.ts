@@ -20,7 +20,7 @@ beforeAll(async () => {
     { projectId: 'life', operations: 20, resetAfter: 8, loseAt: 10, writeAt: 15 },
     () => undefined,
   );
-}, 180_000);
+});
 afterAll(async () => {
   await stack.stop();
 });

@@ -34,7 +34,7 @@ beforeAll(async () => {
   stack = await startChainStack('package');
   clientOnly = installPackage(clientDependencies);
   project = installPackage();
-}, 60_000);
+});
 
 afterAll(async () => {
   clientOnly.remove();
@@ -175,7 +175,7 @@ describe('session-chain/client', () => {
       seq: 1,
       natives: [],
     });
-  }, 60_000);
+  });
 
   it.each([
     [
@@ -238,7 +238,7 @@ describe('docs/recipes', () => {
     expect(await call('other/head')).toMatchObject({ status: 404, body: { code: 'PROJECT_NOT_FOUND' } });
     expect(await call('-/versions/v1/build', build)).toMatchObject({ status: 400 });
     await app.stop();
-  }, 120_000);
+  });
 });
 
 /** Follows the chain as the recipes do: each state as server-sent event and as line, then the outcome. */
@@ -297,7 +297,7 @@ describe('session-chain/worker', () => {
 
     link(folder, '@anthropic-ai/claude-agent-sdk');
     expect(await project.node(['worker.js'], environment)).toBe('stopped\n');
-  }, 60_000);
+  });
 });
 
 /** What the programs below have in common. */
@@ -372,7 +372,7 @@ describe('createWorker', () => {
     await until(() => program.output().includes('The first has stopped.'));
     expect(await run(`${taskQueue}-2`, ['build'])).toEqual(['completed', 'build']);
     await program.stop();
-  }, 120_000);
+  });
 });
 
 describe('sessionChainPlugin', () => {
@@ -456,7 +456,7 @@ describe('sessionChainPlugin', () => {
     const bundled = await project.start(['bundled.js'], environment, 'The worker is ready.');
     expect(await sessionChain.wait(interrupted)).toMatchObject({ status: 'completed', head: { seq: 4 } });
     await bundled.stop();
-  }, 180_000);
+  });
 
   it('fails Worker.create with what is to be mended', async () => {
     project.write(
@@ -510,7 +510,7 @@ describe('sessionChainPlugin', () => {
       expect.stringMatching(/^INVALID_INPUT: .*lacks the workflows/),
       expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: chat/),
     ]);
-  }, 120_000);
+  });
 });
 
 describe('session-chain init', () => {
@@ -542,7 +542,7 @@ describe('session-chain init', () => {
     );
     const docs = definition.steps.find(({ name }) => name === 'docs');
     expect(docs).toMatchObject({ kind: 'work', maxTurns: 30, maxCostUsd: 2 });
-  }, 60_000);
+  });
 
   it('gives an environment that is read as it stands, and has every variable that its compose file requires', async () => {
     project.write(
@@ -602,7 +602,7 @@ describe('the types', () => {
     expect(ours.length).toBeGreaterThan(10);
     const problems = ours.flatMap((file) => ts.getPreEmitDiagnostics(program, file));
     expect(problems.map((problem) => ts.formatDiagnostic(problem, formatHost))).toEqual([]);
-  }, 180_000);
+  });
 });
 
 const formatHost: ts.FormatDiagnosticsHost = {

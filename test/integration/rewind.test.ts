@@ -839,7 +839,7 @@ describe('with Claude Code', () => {
     const resumed = stack.model.requests.slice(asked).find(({ bodyText }) => bodyText.includes('And now?'));
     expect(resumed?.bodyText).toContain('paper boats');
     expect(resumed?.bodyText).not.toContain('submarines');
-  }, 180_000);
+  });
 
   it('the command says what is forgotten and that files stay, and the tree shows it', async () => {
     const request = stack.request();
@@ -880,5 +880,5 @@ describe('with Claude Code', () => {
       second.versionId,
       expect.stringMatching(/^● 3 {2}rewind to 1 .* ← head$/),
     ]);
-  }, 120_000);
+  });
 });

@@ -177,7 +177,7 @@ describe('judgeRun', () => {
       expect(turns).toMatch(/limit of model turns of the step is reached.* \(limits\.maxTurns\) and start/);
     }
     expect(told({ stopped: 'timed_out' })).toMatch(
-      /^STEP_TIMED_OUT: .* than 1000 ms: the time limit of the question .* \(chat\.limits\.timeoutMs\) and ask again\.$/,
+      /^STEP_TIMED_OUT: .* within 1 s: the time limit of the question .* \(chat\.limits\.timeoutMs\) and ask again\.$/,
     );
     expect(
       codeOf(judged({}, [ended('error_during_execution', 'No conversation found with session ID: x')])),

@@ -927,5 +927,5 @@ describe('docs/configuration.md', () => {
     });
     const errors = names.flatMap((name) => ts.getPreEmitDiagnostics(program, program.getSourceFile(name)));
     expect(errors.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))).toEqual([]);
-  }, 60_000);
+  });
 });
