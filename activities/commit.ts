@@ -1,17 +1,18 @@
 import { Context } from '@temporalio/activity';
-import type { CloseInput } from '../contracts/chain.js';
+import type { ChainCost, CloseInput } from '../contracts/chain.js';
 import { closeChain, listOpenRuns, releaseChain } from '../storage/chains/chains.js';
+import { chainSpend } from '../storage/ledger/ledger.js';
 import { wakeNext } from '../storage/chains/queue.js';
 import { chainWorkflowId } from '../temporal/names.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { settleLedger } from './ledger.js';
 import { holderEnding } from './open.js';
 
-/** Writes how the chain ended, the version's final session and status, frees the project and wakes the next chain. */
+/** Writes how the chain ended, the version's final session and status, frees the project and wakes the next chain; its cost. */
 export async function commit(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'chainRuns' | 'versionStatus' | 'log'>,
   input: CloseInput,
-): Promise<void> {
+): Promise<ChainCost> {
   const { outcome, next } = await closeChain(deps.pool, input, {
     ticket: input.ticket,
     runId: Context.current().info.workflowExecution?.runId ?? '',
@@ -26,6 +27,8 @@ export async function commit(
   }
   await wakeNext(deps.pool, deps.chainRuns, input.projectId, next);
   await settleLedger(deps, input.projectId);
+  const { costUsd, attemptsOfUnknownCost } = await chainSpend(deps.pool, input);
+  return { costUsd, attemptsOfUnknownCost };
 }
 
 /**

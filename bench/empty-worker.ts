@@ -127,7 +127,7 @@ const emptyActivities: ChainActivities = {
   committedStep: async () => null,
   beginActivity: async () => ({ outcome: 'completed' }),
   endActivity: async () => undefined,
-  commit: async () => undefined,
+  commit: async () => ({ costUsd: 0, attemptsOfUnknownCost: 0 }),
 };
 
 /** Those of the shipped steps, which do nothing either. */

@@ -1,6 +1,7 @@
 import type {
   BeginActivityInput,
   BegunActivity,
+  ChainCost,
   CloseInput,
   CommittedStep,
   EndActivityInput,
@@ -29,10 +30,10 @@ export interface ChainActivities {
   /** Journals how an activity of the host ended. */
   endActivity(input: EndActivityInput): Promise<void>;
   /**
-   * Closes the chain, frees the project and wakes the next. Writes nothing when the chain is no longer this run's. Fails with
+   * Closes the chain, frees the project and wakes the next; returns what it cost. Writes nothing when the chain is no longer this run's. Fails with
    * DATABASE_WENT_BACK for a completed chain whose ticket or head the database does not know.
    */
-  commit(input: CloseInput): Promise<void>;
+  commit(input: CloseInput): Promise<ChainCost>;
 }
 
 /** The activities that run Claude Code: one per step of the definition, under the step's name. */

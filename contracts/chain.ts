@@ -248,6 +248,12 @@ export interface CloseInput extends ChainKey {
   result: ChainResult;
 }
 
+/** What a chain cost over all its attempts, in US dollars; without those whose cost is unknown. */
+export interface ChainCost {
+  costUsd: number;
+  attemptsOfUnknownCost: number;
+}
+
 /** What a step's activity reports with its heartbeats. */
 export interface StepProgress {
   turns: number;

@@ -287,7 +287,7 @@ const failures = {
     summary: 'A budget is used up.',
     category: 'budget',
     retryable: false,
-    remedy: 'Raise the limit that the message names, and start the chain again.',
+    remedy: 'Raise the limit that was reached, and start the chain again.',
   },
   STEP_TIMED_OUT: {
     summary: 'The step took longer than its time limit.',

@@ -13,6 +13,7 @@ import {
 } from '@temporalio/workflow';
 import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
 import type {
+  ChainCost,
   ChainInput,
   ChainPolicy,
   ChainResult,
@@ -86,20 +87,21 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     }
   }
 
-  async function close(result: ChainResult): Promise<void> {
-    await CancellationScope.nonCancellable(() =>
+  async function close(result: ChainResult): Promise<ChainCost> {
+    return await CancellationScope.nonCancellable(() =>
       databaseActivities(input).commit({ ...keyOf(input), ticket, result }),
     );
   }
 
   let result: ChainResult | undefined;
+  let cost: ChainCost | undefined;
   for (let opening = 1; !result; opening += 1) {
     try {
       await work(opening).catch((error: unknown) => {
         if (hasWentBack(error)) throw error;
         apply({ type: 'failed', failure: isCancellation(error) ? cancelled : failureOf(error) });
       });
-      await close(resultOf(state));
+      cost = await close(resultOf(state));
       result = resultOf(state);
     } catch (error) {
       if (!hasWentBack(error)) throw error;
@@ -108,7 +110,7 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
       apply({ type: 'wentBack' });
     }
   }
-  setCurrentDetails(details(result));
+  setCurrentDetails(details(result, cost));
   await chats.chainEnded();
   if (result.status === 'cancelled') throw new CancelledFailure(cancelled.message);
   if (result.failure) {

@@ -1,4 +1,4 @@
-import type { ChainState, StepState } from '../contracts/chain.js';
+import type { ChainCost, ChainState, StepState } from '../contracts/chain.js';
 import type { StepPlan } from '../contracts/plan.js';
 import { isClosed } from '../contracts/steps.js';
 import { startOf } from '../contracts/text.js';
@@ -6,13 +6,14 @@ import { cacheShare } from '../contracts/usage.js';
 
 /**
  * The details of a chain, as markdown: what Temporal's Web UI shows of a workflow in a window of some ten lines. First what
- * matters on call (status, since when, cost, why, what is next), then the steps. `now` is asked when the status changes.
+ * matters on call (status, since when, cost, why, what is next), then the steps. `now` is asked when the status changes;
+ * `cost` is what the closed chain cost in all, which a chain at work does not know.
  */
-export function createChainDetails(now: () => Date): (state: ChainState) => string {
+export function createChainDetails(now: () => Date): (state: ChainState, cost?: ChainCost) => string {
   let shown = '';
   let since = '';
   let waits: { step: string; times: string[] } = { step: '', times: [] };
-  return (state) => {
+  return (state, cost) => {
     const step = activeStep(state);
     const phase = [statusWords(state), step?.step, step?.status].join();
     if (phase !== shown) {
@@ -20,15 +21,22 @@ export function createChainDetails(now: () => Date): (state: ChainState) => stri
       if (step && step.step !== waits.step) waits = { step: step.step, times: [] };
       if (step?.status === 'waiting') waits.times.push(since);
     }
-    return chainDetails(state, since, waits.times);
+    return chainDetails(state, since, waits.times, cost);
   };
 }
 
 /** `waits`: when the step that works now began to wait, each time. */
-function chainDetails(state: ChainState, since: string, waits: readonly string[]): string {
-  const lines = [headline(state, since, waits), reasonOf(state), nextOf(state)].filter(
-    (line) => line !== null,
-  );
+function chainDetails(
+  state: ChainState,
+  since: string,
+  waits: readonly string[],
+  cost: ChainCost | undefined,
+): string {
+  const lines = [
+    `${headline(state, since, waits)} · ${costOf(state, cost)}`,
+    reasonOf(state),
+    nextOf(state),
+  ].filter((line) => line !== null);
   return [
     lines.join('  \n'),
     '',
@@ -49,7 +57,7 @@ function headline(state: ChainState, since: string, [first, ...more]: readonly s
   const step = activeStep(state) ?? stoppedStep(state);
   const waits =
     state.status === 'waiting' && more.length > 0 ? ` (wait ${more.length + 1}, the first at ${first})` : '';
-  return `**${statusWords(state)}**${step ? ` in ${step.step}` : ''} since ${since}${waits} · ${costOf(state)}`;
+  return `**${statusWords(state)}**${step ? ` in ${step.step}` : ''} since ${since}${waits}`;
 }
 
 /** What a person reads for a status: `budget exceeded`. */
@@ -76,11 +84,9 @@ function nextOf(state: ChainState): string | null {
   return `Next: ${[...steps, 'commit of the chain'].join(', ')}.`;
 }
 
-/** Of the steps that have ended; what a failed step spent is known to the database only. */
-function costOf(state: ChainState): string {
-  const cost = `$${state.steps.reduce((sum, { costUsd }) => sum + costUsd, 0).toFixed(4)}`;
-  if (!isClosed(state.status)) return `${cost} so far`;
-  return stoppedStep(state) ? `at least ${cost}` : cost;
+function costOf({ steps }: ChainState, cost: ChainCost | undefined): string {
+  if (cost) return `${cost.attemptsOfUnknownCost > 0 ? 'at least ' : ''}${dollars(cost.costUsd)}`;
+  return `${dollars(steps.reduce((sum, { costUsd }) => sum + costUsd, 0))} so far`;
 }
 
 function activeStep({ steps }: ChainState): StepState | undefined {
@@ -100,8 +106,17 @@ export function stepSummary({ name, purpose = name }: Pick<StepPlan, 'name' | 'p
   return `${startOf(purpose, summaryLength).replace(/\s+\S*$/, '')} …`;
 }
 
-function stepRow(step: StepState): string {
-  return `| ${step.step} | ${step.status} | ${shortId(step.oldSessionId)} | ${shortId(step.newSessionId)} | ${step.turns} | ${cacheShare(step.usage)} | $${step.costUsd.toFixed(4)} |`;
+/** The figures of a step that is not committed are known to the database only. */
+function stepRow({ step, status, oldSessionId, newSessionId, turns, usage, costUsd }: StepState): string {
+  const cells =
+    newSessionId === null
+      ? ['', '', '', '', '']
+      : [shortId(oldSessionId), shortId(newSessionId), turns, cacheShare(usage), dollars(costUsd)];
+  return `| ${[step, status, ...cells].join(' | ')} |`;
+}
+
+function dollars(amount: number): string {
+  return `$${amount.toFixed(4)}`;
 }
 
 function shortId(sessionId: string | null): string {

@@ -48,7 +48,7 @@ async function expectToldApart(stopped: ChainResult): Promise<void> {
   });
   const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
   expect(currentDetails).toMatch(
-    /^\*\*budget exceeded\*\* in build since 20[\d-]{8} [\d:]{8} UTC · at least \$\d\.\d{4} {2}\nBUDGET_EXCEEDED: .+ {2}\nNext: /,
+    /^\*\*budget exceeded\*\* in build since 20[\d-]{8} [\d:]{8} UTC · \$0\.0*[1-9]\d* {2}\nBUDGET_EXCEEDED: .+ {2}\nNext: /,
   );
   const { events } = await handle.fetchHistory();
   const step = events?.find(

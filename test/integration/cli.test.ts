@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
@@ -815,5 +816,13 @@ describe('help', () => {
     for (const exitCode of Object.values(exitCodes))
       expect(stdout).toMatch(new RegExp(`^  ${exitCode} +\\w`, 'm'));
     expect(stdout).toContain('\nExample:\n');
+  });
+
+  it('ends in silence when its reader has read enough', async () => {
+    const main = join(import.meta.dirname, '../../dist/cli/main.js');
+    const command = `"${process.execPath}" "${main}" --help; echo "code $?" >&2`;
+    // The reader is gone before a word is written.
+    const { stderr } = await promisify(execFile)('sh', ['-c', `{ ${command}; } | true`]);
+    expect(stderr).toBe('code 0\n');
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { ChainState, StepState } from '../../contracts/chain.js';
+import type { ChainCost, ChainState, StepState } from '../../contracts/chain.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { createChainDetails, stepSummary } from '../../workflows/details.js';
 import { pendingStep, resultOf } from '../../workflows/reducer.js';
@@ -38,9 +38,9 @@ const failure = (code: 'BUDGET_EXCEEDED' | 'AGENT_FAILED') => ({
 function detailsOfChain() {
   let time = '';
   const details = createChainDetails(() => new Date(`2026-11-22T${time}.5Z`));
-  return (at: string, change: Partial<ChainState>, show = state) => {
+  return (at: string, change: Partial<ChainState>, show = state, cost?: ChainCost) => {
     time = at;
-    return details(show(change));
+    return details(show(change), cost);
   };
 }
 const head = (details: string) => details.split('\n\n')[0]?.split('  \n');
@@ -67,8 +67,8 @@ describe('the details of a chain in the Web UI', () => {
         '| step | status | from | to | turns | cached | cost |',
         '|---|---|---|---|---:|---:|---:|',
         '| build | committed | none | `708489ba` | 4 | 90 % | $0.0922 |',
-        '| docs | running | none | none | 0 |  | $0.0000 |',
-        '| compact | pending | none | none | 0 |  | $0.0000 |',
+        '| docs | running |  |  |  |  |  |',
+        '| compact | pending |  |  |  |  |  |',
         '',
         'Head `708489ba`.',
       ].join('\n'),
@@ -105,17 +105,26 @@ describe('the details of a chain in the Web UI', () => {
       failure: failure(code),
     };
     expect(head(details('16:00:00', ended))?.[0]).toContain('**closing** in docs');
-    expect(head(details('16:00:01', ended, (change) => resultOf(state(change))))).toEqual([
-      `${status} since 2026-11-22 16:00:01 UTC · at least $0.0922`,
+    const closed = (attemptsOfUnknownCost: number) =>
+      details('16:00:01', ended, (change) => resultOf(state(change)), {
+        costUsd: 0.1234,
+        attemptsOfUnknownCost,
+      });
+    expect(head(closed(0))).toEqual([
+      `${status} since 2026-11-22 16:00:01 UTC · $0.1234`,
       `${code}: So it is.`,
       'Next: Do this.',
     ]);
+    expect(head(closed(1))?.[0]).toMatch(/ · at least \$0\.1234$/);
   });
 
   it('keep warnings below the table, and end without a next step', () => {
     const details = detailsOfChain();
-    const ended = details('16:00:00', { steps: [built], warnings: ['docs: It wrote nothing.'] }, (change) =>
-      resultOf(state(change)),
+    const ended = details(
+      '16:00:00',
+      { steps: [built], warnings: ['docs: It wrote nothing.'] },
+      (change) => resultOf(state(change)),
+      { costUsd: 0.0922, attemptsOfUnknownCost: 0 },
     );
     expect(head(ended)).toEqual(['**completed with warnings** since 2026-11-22 16:00:00 UTC · $0.0922']);
     expect(ended).toMatch(/Head `708489ba`\.\n\n⚠ docs: It wrote nothing\.$/);
