@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
 import { startOf } from '../../contracts/text.js';
-import { type AgentProbe } from '../../agent/probe/probe.js';
+import type { AgentProbe } from '../../agent/probe/probe.js';
 import { toSessionChainError } from '../../contracts/failures.js';
 import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
 import { type ExitCode, exitCodes } from '../errors.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type ChainResult, type StepState } from '../../contracts/chain.js';
+import type { ChainResult, StepState } from '../../contracts/chain.js';
 import { type Failure, failureOfCode } from '../../contracts/failures.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { closeChain, noteFailure, noteWaiting, openChain } from '../../storage/chains/chains.js';

@@ -410,7 +410,7 @@ describe('record and sync', () => {
     ]);
     const record = ['record', '-p', project, '--session', 'outside-1', '--source', 'metadata_generation'];
     const refused = await cli(record);
-    expect(refused).toMatchObject({ code: exitCodes.conflict, stdout: '' });
+    expect(refused).toMatchObject({ code: exitCodes.notFound, stdout: '' });
     expect(refused.stderr).toMatch(
       /^error SESSION_NOT_IN_STORE: .*outside-1[^]*what to do: .*--not-in-store/,
     );

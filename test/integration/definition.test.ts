@@ -264,7 +264,7 @@ describe('a configuration file that does not load', () => {
   it('keeps the worker from starting, and doctor says why', async () => {
     const file = configuration(`{ steps: ['build', 'deploy'] }`);
     const worker = await run(['worker'], file);
-    expect(worker.code).toBe(2);
+    expect(worker.code).toBe(7);
     expect(worker.output).toContain(
       `error INVALID_CONFIG: ${file}: steps.deploy: no such shipped step (build, metadata, docs, compact);`,
     );

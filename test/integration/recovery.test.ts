@@ -492,7 +492,7 @@ describe('on the command line', () => {
 
     const next = await run(buildOf(projectId));
     const chain = await cli('chain', '--project', projectId, '--version', next.versionId);
-    expect(chain.stdout).toMatch(/^from +The transcript of the head .* is lost: it goes on from/m);
+    expect(chain.stdout).toMatch(/^from +The transcript of the head \S+ is\s+lost: it\s+goes on from/m);
     const tree = await cli('tree', '--project', projectId);
     expect(tree.stdout.trim().split('\n')).toEqual([
       first.versionId,
