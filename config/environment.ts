@@ -33,7 +33,7 @@ export const variables = {
     )
     .describe('Folders below which workspaces may lie, separated by ":"; required by worker and start'),
   SESSION_CHAIN_WORKSPACE_WAIT_MS: milliseconds(600_000).describe(
-    'Time after which a folder that no worker has had fails what waits for it',
+    'Time after which a folder that no worker has had fails what waits for it, and a step goes on with another version of Claude Code',
   ),
   SESSION_CHAIN_MAX_AGENTS: z.coerce
     .number()

@@ -90,10 +90,11 @@ describe('docs/decisions', () => {
     expect(pages.map((name) => Number(name.slice(0, 4)))).toEqual(pages.map((_, position) => position + 1));
   });
 
-  it('says of each its context, the decision and what was rejected', () => {
+  it('says of each its context, the decision and, where there was a choice, what was rejected', () => {
     const headings = (name: string) =>
-      [...textOf(`docs/decisions/${name}`).matchAll(/^## (.*)$/gm)].map(([, heading]) => heading);
-    expect(pages.map(headings)).toEqual(pages.map(() => ['Context', 'Decision', 'Rejected']));
+      [...textOf(`docs/decisions/${name}`).matchAll(/^## (.*)$/gm)].map(([, heading]) => heading).join();
+    const others = pages.filter((name) => !/^Context,Decision(,Rejected)?$/.test(headings(name)));
+    expect(others).toEqual([]);
   });
 });
 
