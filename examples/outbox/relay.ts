@@ -34,7 +34,7 @@ const stopping = new AbortController();
 process.once('SIGTERM', () => stopping.abort());
 while (!stopping.signal.aborted) {
   const relayed = await relayOne().catch((error: unknown) => {
-    console.error('It is tried again:', error);
+    console.error('Trying again:', error);
     return false;
   });
   if (!relayed) await sleep(500, undefined, { signal: stopping.signal }).catch(() => undefined);

@@ -23,7 +23,7 @@ async function build({ data }: Job<BuildJob>): Promise<{ workflowId: string; alr
     const { workflowId, alreadyStarted } = await sessionChain.start(data);
     return { workflowId, alreadyStarted };
   } catch (error) {
-    // What no retry mends fails at once, with what to do.
+    // An error that no retry can cure fails the job at once, with its remedy.
     if (error instanceof SessionChainError && !isRetryable(error.code)) {
       throw new UnrecoverableError(`${error.code}: ${error.message} ${error.remedy}`);
     }
