@@ -270,7 +270,9 @@ describe('session-chain/worker', () => {
       'worker.js',
       `import { createWorker, optionsFromEnvironment } from 'session-chain/worker';
       try {
-        const worker = await createWorker(optionsFromEnvironment(process.env));
+        // Node's own environment, which is no plain object.
+        const agentEnvironment = process.env;
+        const worker = await createWorker({ ...optionsFromEnvironment(process.env), agentEnvironment });
         worker.shutdown();
         await worker.finished;
         console.log('stopped');
