@@ -73,6 +73,9 @@ export type CreateWorkerOptions = ChainWorkerOptions & {
 
 const defaults = readConfig({});
 const count = (byDefault: number) => z.number().int().min(1).default(byDefault);
+/** `process.env` itself is no plain object, which a record has to be. */
+const isEnvironment = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const hasMethod = (value: unknown, name: string) =>
   typeof value === 'object' &&
   value !== null &&
@@ -92,7 +95,10 @@ const chainShape = {
     .optional(),
   model: z.string().min(1).optional(),
   workspaceRoots: z.array(z.string().regex(/^\//, 'must be an absolute path')).min(1, 'must name a folder'),
-  agentEnvironment: z.record(z.string(), z.string().optional()),
+  agentEnvironment: z.preprocess(
+    (given) => (isEnvironment(given) ? { ...given } : given),
+    z.record(z.string(), z.string().optional()),
+  ),
   agentPath: z.string().min(1).optional(),
   scratchFolder: z.string().min(1).default(defaults.SESSION_CHAIN_SCRATCH_DIR),
   redisUrl: variables.REDIS_URL,
@@ -169,7 +175,7 @@ function checked<Schema extends typeof chainSchema | typeof workerSchema>(
   throw new SessionChainError(
     'INVALID_INPUT',
     `The options of the worker are not usable: ${problems.join('; ')}.`,
-    'Correct the named options; docs/api.md lists what each one takes.',
+    'Correct the named options; docs/reference/api.md lists what each one takes.',
   );
 }
 
