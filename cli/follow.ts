@@ -10,8 +10,8 @@ import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
-import { formatDuration, queuePosition, stepLine, stepWidth } from './format.js';
-import { type OutputFormat, mayColour, note, print, printable } from './output.js';
+import { formatDuration, queuePosition, stepLine, stepWidth, wrappedStepLine } from './format.js';
+import { type OutputFormat, lookOfStdout, note, print, printable } from './output.js';
 import { pollersOf } from '../temporal/task-queues.js';
 
 const lookEveryMs = 500;
@@ -60,11 +60,7 @@ export async function followChain(
   const warned = warnOfMissingWorker(context, key, stopped.signal);
   try {
     const result = await showUntilEnded(sessionChain, key, stopped.signal);
-    print(
-      output,
-      { workflowId: chainWorkflowId(key), ...result },
-      chainReport(result, { colour: mayColour(process.stdout) }),
-    );
+    print(output, { workflowId: chainWorkflowId(key), ...result }, chainReport(result, lookOfStdout()));
     return result;
   } catch (error) {
     if (!stopped.signal.aborted) throw error;
@@ -139,14 +135,15 @@ function createView(stream: NodeJS.WriteStream): View {
         isClosed(state.status) || state.steps.slice(index + 1).some(({ status }) => status !== 'pending');
       if (step.status === 'failed' && !isOver) continue;
       shown.add(step.step);
-      say(stepLine(step, stepWidth(state.steps)));
+      // In a log a step is one line.
+      say(wrappedStepLine(step, stream.isTTY ? stream.columns : Infinity, stepWidth(state.steps)));
     }
   };
   return {
     clear,
     finish,
     show(state, progress) {
-      if (!stream.isTTY && standing(state) !== lastSaid) {
+      if (!stream.isTTY && !isClosed(state.status) && standing(state) !== lastSaid) {
         lastSaid = standing(state);
         say(lastSaid);
       }

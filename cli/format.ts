@@ -202,6 +202,12 @@ export function stepLine(step: StepState, width = 8): string {
   }
 }
 
+/** The same on a screen of so many columns: what goes on in a further line stands below the state. */
+export function wrappedStepLine(step: StepState, screen = defaultWidth, width = 8): string {
+  const indent = ' '.repeat(width + 2);
+  return wrapped(stepLine(step, width), screen - indent.length).replaceAll('\n', `\n${indent}`);
+}
+
 /** A state of a chain, a step or a check, coloured by what it means. */
 export function formatStatus(status: string, { colour = false }: Look = {}): string {
   if (!colour) return status;

@@ -69,21 +69,40 @@ export function lookOfStdout(): Look & { width: number } {
 
 const unitsMs = { s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
+function spanMs(value: string): number | undefined {
+  const [, number, unit] = /^([1-9]\d{0,5})(s|min|h|d)$/.exec(value) ?? [];
+  return number === undefined ? undefined : Number(number) * unitsMs[unit as keyof typeof unitsMs];
+}
+
 /** A time such as `90s`, `10min`, `2h` or `1d`, in ms. */
 export function durationMs(value: string): number {
-  const [, number, unit] = /^(\d{1,6})(s|min|h|d)$/.exec(value) ?? [];
-  if (number !== undefined && unit !== undefined)
-    return Number(number) * unitsMs[unit as keyof typeof unitsMs];
+  const span = spanMs(value);
+  if (span !== undefined) return span;
   throw new InvalidArgumentError('It must be a time such as 90s, 10min, 2h or 1d.');
 }
 
 /** A point in time: ISO 8601, or so long ago as {@link durationMs} takes it. */
 export function pointInTime(value: string): Date {
-  const time = /^\d{4}-\d{2}-\d{2}/.test(value) ? new Date(value) : new Date(Date.now() - durationMs(value));
+  const span = spanMs(value);
+  if (span !== undefined) return new Date(Date.now() - span);
+  const time = new Date(/^\d{4}-\d{2}-\d{2}/.test(value) ? value : Number.NaN);
   if (!Number.isNaN(time.getTime())) return time;
   throw new InvalidArgumentError(
-    'It must be a date, as in 2026-11-22 or 2026-11-22T16:00:00Z, or a time such as 2h.',
+    'It must be a date, as in 2026-11-22 or 2026-11-22T16:00:00Z, or so long ago, such as 10min, 2h or 1d.',
   );
+}
+
+/** An amount of US dollars as an option's value; 0 only where something may have cost nothing. */
+export function dollars({ mayBeZero = false }: { mayBeZero?: boolean } = {}): (value: string) => number {
+  return (value) => {
+    const amount = Number(value);
+    const isAmount =
+      value.trim() !== '' && Number.isFinite(amount) && (amount > 0 || (mayBeZero && amount === 0));
+    if (isAmount) return amount;
+    throw new InvalidArgumentError(
+      `It must be an amount ${mayBeZero ? 'of at least' : 'above'} 0, such as 2.50.`,
+    );
+  };
 }
 
 /** A whole number of at least `min`, as an option's value. */

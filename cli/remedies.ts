@@ -3,6 +3,14 @@ import { type Failure, type FailureCode, isFailureCode, remedyFor } from '../con
 /** What to do about a failure in the words of the command line, where commands and options say more than the library can. */
 export const cliRemedies: Partial<Record<FailureCode, string>> = {
   INTERNAL: 'Set SESSION_CHAIN_LOG_LEVEL=debug to see where it comes from; report it where it stays.',
+  PROJECT_NOT_FOUND:
+    'Check the project id, or insert its row first; start --create inserts it where session-chain migrate made the tables.',
+  VERSION_NOT_FOUND:
+    'Check the version id, or insert its row first; start --create inserts it where session-chain migrate made the tables.',
+  VERSION_OF_ANOTHER_PROJECT:
+    'Pass the project that the version belongs to, or another version: its id is unique over all projects.',
+  CHAIN_NOT_FOUND:
+    'Start the chain first, or check its ids: session-chain status --project lists the chains of a project, and names a build that takes --build.',
   CHAIN_TERMINATED:
     'Start the chain again: session-chain start with the same version and build; what is committed is not repeated.',
   WORKSPACE_CHANGED:
@@ -23,12 +31,17 @@ export const cliRemedies: Partial<Record<FailureCode, string>> = {
     'Register them (session-chain doctor prints the command) or set SESSION_CHAIN_SEARCH_ATTRIBUTES=off.',
 };
 
-/** Options of the library that remedies name in backticks, as the command line has them. */
+/** What remedies name in backticks, and limits in brackets, as the command line has it. */
 const optionNames: Readonly<Record<string, string>> = {
   cwd: '--cwd',
   force: '--force',
   recover: '--recover',
   workspace: '--workspace',
+  reconcile: 'session-chain status --project',
+  tree: 'session-chain tree',
+  'budget.maxCostUsd': '--max-cost-usd',
+  'budget.maxTurns': '--max-turns',
+  'budget.timeoutMs': '--max-time',
 };
 
 /**
@@ -37,7 +50,10 @@ const optionNames: Readonly<Record<string, string>> = {
  */
 export function remedyInWords({ code, remedy }: Pick<Failure, 'code' | 'remedy'>): string {
   const own = remedy === remedyFor(code) ? cliRemedies[code] : undefined;
-  return own ?? remedy.replace(/`(\w+)`/g, (quoted, name: string) => optionNames[name] ?? quoted);
+  if (own !== undefined) return own;
+  return remedy
+    .replace(/`(\w+)`/g, (quoted, name: string) => optionNames[name] ?? quoted)
+    .replace(/(?<=\()budget\.\w+(?=\))/g, (name) => optionNames[name] ?? name);
 }
 
 /** The same for every failure in a document that is printed. */

@@ -131,7 +131,7 @@ async function projectOf(pool: Pool, sessionId: SessionId): Promise<ProjectId> {
     throw new SessionChainError(
       'SESSION_NOT_IN_STORE',
       `No project has the transcript of a session ${sessionId}.`,
-      'Look at the lineage of the project for the sessions that it has.',
+      'Look at the lineage of the project (`tree`) for the sessions that it has.',
     );
   }
   if (others.length === 0) return projectId;

@@ -553,7 +553,7 @@ function workflowGone({ workflowId, runId }: ChainRun): SessionChainError {
   return new SessionChainError(
     'CHAIN_TERMINATED',
     `The workflow ${workflowId} (run ${runId}) is over or its history is gone, but its chain was not closed.`,
-    'Cancel the chain with `force`, which closes it; or reconcile the project, which closes every such chain.',
+    'Cancel the chain with `force`, which closes it; or reconcile the project (`reconcile`), which closes every such chain.',
   );
 }
 

@@ -81,12 +81,28 @@ export function statusCommand(): Command {
     )
     .action(async (options: StatusOptions) => {
       const { project, version } = options;
+      refuseLeftOut(options);
       if (version === undefined) await withContext((context) => showChains(context, options));
       else if (project !== undefined)
         await withContext((context) => showProgress(context, { ...options, project, version }));
       else
         throw new SessionChainError('INVALID_INPUT', '--version needs --project.', 'Name the project, too.');
     });
+}
+
+/** Of one chain everything is shown, so that what narrows the list has no meaning there. */
+function refuseLeftOut({ version, build, status, since, stuck, failed, cursor }: StatusOptions): void {
+  if (version === undefined && build !== undefined)
+    throw new SessionChainError('INVALID_INPUT', '--build needs --version.', 'Name the version, too.');
+  const narrowing = Object.entries({ status, since, stuck, failed, cursor }).filter(
+    ([, value]) => value !== undefined,
+  );
+  if (version === undefined || narrowing.length === 0) return;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `--version shows one chain, which ${narrowing.map(([name]) => `--${name}`).join(', ')} cannot narrow.`,
+    'Leave out --version for the list of chains.',
+  );
 }
 
 async function showChains(context: CommandContext, options: StatusOptions): Promise<void> {
@@ -130,7 +146,7 @@ function filterOf({ project, status, since, stuck, failed, cursor, limit }: Stat
     throw new SessionChainError(
       'INVALID_INPUT',
       `${failed} is not the code of a failure.`,
-      'docs/operations.md lists the codes.',
+      'docs/reference/failures.md lists the codes.',
     );
   }
   return {
@@ -251,7 +267,11 @@ export function headCommand(): Command {
         .choices(sessionMoments)
         .default('now'),
     )
-    .option('--timeout <seconds>', 'how long to wait for it at most (default: without end)', wholeNumber(1))
+    .option(
+      '--timeout <time>',
+      'how long to wait for it at most, such as 90s (default: without end)',
+      durationMs,
+    )
     .addOption(outputOption())
     .addHelpText(
       'after',
@@ -261,7 +281,7 @@ export function headCommand(): Command {
       await withContext(async ({ sessionChain }) => {
         const head = await (
           await sessionChain()
-        ).sessionFor(project, when, timeout === undefined ? {} : { timeoutMs: timeout * 1_000 });
+        ).sessionFor(project, when, timeout === undefined ? {} : { timeoutMs: timeout });
         print(output, { projectId: project, ...head }, head.sessionId ?? '');
         if (head.sessionId === null && output === 'text') note(`The project ${project} has no session yet.`);
       });
@@ -284,6 +304,7 @@ export function chainCommand(): Command {
         const brief = chain.brief ? await sessionChain.brief(key) : null;
         const lineage = (await sessionChain.lineage(key.projectId)).slice(0, options.limit);
         const look = lookOfStdout();
+        const sessions = chain.steps.flatMap((step) => stepLines(step, stepWidth(chain.steps), look.width));
         print(
           options.output,
           { ...chain, brief, lineage },
@@ -301,9 +322,7 @@ export function chainCommand(): Command {
                 ['brief', brief && briefLine(brief), 'prose'],
               ],
             }),
-            '',
-            'sessions:',
-            ...chain.steps.flatMap((step) => stepLines(step, stepWidth(chain.steps), look.width)),
+            ...(sessions.length > 0 ? ['', 'sessions:', ...sessions] : []),
             '',
             'lineage of the head, the newest first:',
             ...(lineage.length > 0 ? lineage.map((id) => `  ${id}`) : ['  (none)']),

@@ -3,7 +3,7 @@ import type { RecordSessionRequest } from '../../client/record-request.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import { withContext } from '../context.js';
 import { facts } from '../format.js';
-import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
+import { type OutputFormat, dollars, note, outputOption, print, wholeNumber } from '../output.js';
 
 interface RecordOptions {
   project: string;
@@ -28,7 +28,7 @@ export function recordCommand(): Command {
       'what the operation was: a step, such as build, or import, recovery …',
     )
     .option('-v, --version <id>', 'the version that moves along (default: the newest)')
-    .option('--cost-usd <amount>', 'what it cost (default: not known)', Number)
+    .option('--cost-usd <dollars>', 'what it cost (default: not known)', dollars({ mayBeZero: true }))
     .option('--turns <number>', 'model turns that it took', wholeNumber(0))
     .option(
       '--not-in-store',

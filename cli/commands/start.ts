@@ -10,7 +10,7 @@ import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
-import { type OutputFormat, outputOption, print, wholeNumber } from '../output.js';
+import { type OutputFormat, dollars, durationMs, outputOption, print, wholeNumber } from '../output.js';
 
 interface StartOptions extends ChainOptions {
   workspace: string;
@@ -64,12 +64,12 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
       new Option(
         '--max-cost-usd <dollars>',
         'what the chain may cost at most, over all its attempts (default: no limit)',
-      ).argParser(parseDollars),
+      ).argParser(dollars()),
     )
     .option('--max-turns <number>', 'model turns that the chain may take at most', wholeNumber(1))
     .addOption(
-      new Option('--max-time <duration>', 'how long the chain may work, such as 90s, 45m or 2h').argParser(
-        parseDuration,
+      new Option('--max-time <time>', 'how long the chain may work, such as 45min or 2h').argParser(
+        durationMs,
       ),
     )
     .option('--recover', 'go on from the nearest session in the store, where the head itself is not in it')
@@ -166,18 +166,4 @@ function parseSteps(value: string): StepName[] {
     );
   }
   return names;
-}
-
-function parseDollars(value: string): number {
-  const dollars = Number(value);
-  if (value.trim() !== '' && Number.isFinite(dollars) && dollars > 0) return dollars;
-  throw new InvalidArgumentError('It must be an amount above 0, such as 2.50.');
-}
-
-/** In milliseconds. */
-function parseDuration(value: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)(s|m|h)$/.exec(value.trim()) ?? [];
-  const durationMs = Number(number) * { s: 1_000, m: 60_000, h: 3_600_000 }[unit as 's' | 'm' | 'h'];
-  if (durationMs >= 1_000) return Math.round(durationMs);
-  throw new InvalidArgumentError('It must be a duration of at least 1s, such as 90s, 45m or 2h.');
 }

@@ -254,7 +254,7 @@ export async function loadTranscript(
     throw new SessionChainError(
       'SESSION_NOT_IN_STORE',
       `The transcript of the session ${sessionId} of the project ${projectId} is not in the store.`,
-      'Look at the lineage of the project for the sessions that it has.',
+      'Look at the lineage of the project (`tree`) for the sessions that it has.',
     );
   }
   return [{ subpath: '', entries: main }, ...(await loadSubagents(store, sessionId))];

@@ -68,6 +68,20 @@ describe('a wrong command line', () => {
       'head -p a --when after-step',
       /Allowed choices are now, after_step, committed/,
     ],
+    ['a time without its unit', 'head -p a --timeout 5', /It must be a time such as 90s, 10min, 2h or 1d/],
+    [
+      'a time in another spelling',
+      'start -p a -v b -w c --max-time 45m',
+      /'--max-time <time>' argument '45m' is invalid\. It must be a time such as 90s, 10min/,
+    ],
+    ['what is no amount', 'record -p a -s b --source c --cost-usd abc', /It must be an amount of at least 0/],
+    [
+      'a filter beside one chain',
+      'status -p a -v b --status failed --since 1h',
+      /--version shows one chain, which --status, --since cannot narrow/,
+    ],
+    ['a build without its version', 'status -p a -b c', /--build needs --version/],
+    ['a code that there is not', 'status --failed NOPE', /NOPE is not the code of a failure/],
     ['a shell that there is not', 'completion tcsh', /Allowed choices are bash, zsh, fish/],
     ['no command', '', /A command is missing/],
   ])('is told by name: %s', async (_what, line, message) => {
@@ -104,7 +118,9 @@ describe('a wrong command line', () => {
     const byShort = new Map<string, Set<string>>();
     const add = (map: Map<string, Set<string>>, key: string, value: string) =>
       map.set(key, (map.get(key) ?? new Set()).add(value));
+    // A value of one kind has one name, and is written in one way.
     for (const { options } of createProgram(() => undefined).commands) {
+      for (const { flags } of options) expect(flags).not.toMatch(/<(duration|seconds|amount)>/);
       for (const { short = '', long = '', flags } of options) {
         add(byLong, long, flags);
         if (short !== '') add(byShort, short, long);

@@ -24,6 +24,7 @@ import {
   failureOfCode,
   remedyFor,
 } from '../../contracts/failures.js';
+import { limitRemedy } from '../../contracts/limits.js';
 import { createProgram } from '../../cli/program.js';
 import { cliRemedies, remedyInWords } from '../../cli/remedies.js';
 import { parseBuildId, parseProjectId, parseSessionId, parseVersionId } from '../../contracts/ids.js';
@@ -178,11 +179,21 @@ describe('a chain as text', () => {
   };
   it('tells where it stands, what went wrong and what to do', () => {
     const text = chainReport(state);
-    expect(text).toMatch(/^status +failed\nproject +shop\nversion +v1\nbuild +b1\n/);
+    expect(text).toMatch(
+      /^status +failed\nfailure +MODEL_REFUSED: No\.\nwhat to do +Ask otherwise\.\nwarning +docs: README\.md was not touched\nproject +shop\nversion +v1\nbuild +b1\n/,
+    );
     expect(text).toContain(`head          ${first}\n`);
-    expect(chainReport({ ...state, steps: [build, metadata] })).toContain('\nattempts: metadata 2\n');
-    expect(text).toContain('\nwarning: docs: README.md was not touched\n');
-    expect(text).toContain('\nfailure MODEL_REFUSED: No.\nwhat to do: Ask otherwise.');
+    expect(chainReport({ ...state, steps: [build, metadata] })).toContain('\nattempts: metadata 2');
+  });
+  it('has no table of steps before there are steps, and says why nothing works', () => {
+    const { failure: _failure, ...open } = state;
+    const queued = chainReport({ ...open, status: 'queued', warnings: [], steps: [] });
+    expect(queued).toMatch(/^status +queued\nreason +no worker has taken it up yet\nproject/);
+    expect(queued).not.toContain('total');
+    const waiting = { ...docs, status: 'waiting', reason: 'The model is overloaded.' } as const;
+    const text = chainReport({ ...open, status: 'waiting', warnings: [], steps: [build, waiting] });
+    expect(text).toMatch(/^status +waiting\nreason +The model is overloaded\.\n/);
+    expect(text.match(/overloaded/g)).toHaveLength(1);
   });
 });
 
@@ -247,6 +258,17 @@ describe('remedies of the command line', () => {
     expect(remedyInWords({ ...failure, remedy: 'Look.' })).toBe('Look.');
     expect(remedyInWords({ code: 'CHAIN_TERMINATED', remedy: 'Cancel it with `force`, not `more`.' })).toBe(
       'Cancel it with --force, not `more`.',
+    );
+    const limits = (['cost', 'turns', 'time'] as const).map((limit) => limitRemedy(limit, 'chain'));
+    expect(limits.map((remedy) => remedyInWords({ code: 'BUDGET_EXCEEDED', remedy }))).toEqual(
+      ['--max-cost-usd', '--max-turns', '--max-time'].map((option) => expect.stringContaining(`(${option})`)),
+    );
+    // Limits of a step are in the configuration file.
+    expect(remedyInWords({ code: 'BUDGET_EXCEEDED', remedy: limitRemedy('turns', 'step') })).toBe(
+      limitRemedy('turns', 'step'),
+    );
+    expect(remedyInWords({ code: 'SESSION_NOT_IN_STORE', remedy: 'Look at it (`tree`).' })).toBe(
+      'Look at it (session-chain tree).',
     );
     expect(remedyInWords(failureOfCode('MODEL_REFUSED'))).toBe(remedyFor('MODEL_REFUSED'));
   });

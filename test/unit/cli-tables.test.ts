@@ -141,7 +141,7 @@ describe('the steps of a chain', () => {
     expect(widest(stepTable([step('build'), step('a'.repeat(40))]))).toBeLessThanOrEqual(width);
   });
 
-  it('in the report of a chain no id is cut or broken, and everything else but a failure fits', () => {
+  it('in the report of a chain no id is cut or broken, and everything else fits', () => {
     const ids = { project: randomUUID(), version: randomUUID(), build: randomUUID() };
     const state: ChainState = {
       projectId: parseProjectId(ids.project),
@@ -160,6 +160,20 @@ describe('the steps of a chain', () => {
     expect(widest(text)).toBeLessThanOrEqual(width);
     for (const id of Object.values(ids)) expect(text).toContain(id);
     expect(text.replaceAll(/\n +/g, ' ')).toContain(state.resumedFrom);
+    const sentence = `Of the session ${randomUUID()} it says what takes more than a line of a terminal, and then some more.`;
+    const { queue: _queue, ...ended } = state;
+    const failed = chainReport(
+      {
+        ...ended,
+        status: 'failed',
+        warnings: [sentence, sentence],
+        failure: { code: 'STEP_TIMED_OUT', message: sentence, remedy: sentence },
+        steps: [step('build'), step('compact', { status: 'skipped', reason: sentence })],
+      },
+      { width },
+    );
+    expect(widest(failed)).toBeLessThanOrEqual(width);
+    expect(failed.replaceAll(/\n +/g, ' ').split(sentence)).toHaveLength(6);
   });
 });
 
@@ -215,9 +229,13 @@ describe('a time on the command line', () => {
     expect(durationMs(text)).toBe(ms);
     expect(Math.abs(Date.now() - ms - pointInTime(text).getTime())).toBeLessThan(5_000);
   });
-  it.each(['', '5', 'h', '-1h', '1.5h', '1w', '2026-99-99', 'yesterday'])('%j is none', (text) => {
-    expect(() => pointInTime(text)).toThrow(/It must be/);
-  });
+  it.each(['', '5', '0s', '1m', 'h', '-1h', '1.5h', '1w', '2026-99-99', 'yesterday'])(
+    '%j is none',
+    (text) => {
+      expect(() => pointInTime(text)).toThrow(/It must be a date, .* or so long ago/);
+      expect(() => durationMs(text)).toThrow(/It must be a time such as 90s/);
+    },
+  );
   it('may be a date', () => {
     expect(pointInTime('2026-11-22').toISOString()).toBe('2026-11-22T00:00:00.000Z');
     expect(pointInTime('2026-11-22T16:00:00+02:00').toISOString()).toBe('2026-11-22T14:00:00.000Z');
