@@ -5,7 +5,7 @@ import {
   categoryOf,
   toSessionChainError,
 } from '../contracts/failures.js';
-import { type OutputFormat, jsonText, printable } from './output.js';
+import { type OutputFormat, fitting, jsonText, printable } from './output.js';
 import { remedyInWords } from './remedies.js';
 
 /** The exit codes of the command line, as `session-chain --help` lists them. */
@@ -64,7 +64,7 @@ export function reportError(error: unknown, format: OutputFormat, debug: boolean
   console.error(
     format === 'json'
       ? jsonText({ error: { code, message, remedy } })
-      : printable(`error ${code}: ${message}\nwhat to do: ${remedy}`),
+      : printable(fitting(`error ${code}: ${message}\nwhat to do: ${remedy}`, process.stderr)),
   );
   if (debug) console.error(error);
   return described.exitCode;

@@ -208,6 +208,11 @@ export function wrappedStepLine(step: StepState, screen = defaultWidth, width = 
   return wrapped(stepLine(step, width), screen - indent.length).replaceAll('\n', `\n${indent}`);
 }
 
+/** A word of a command that is to be copied, quoted where the shell would read more into it. */
+export function shellWord(text: string): string {
+  return /^[\w./:@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /** A state of a chain, a step or a check, coloured by what it means. */
 export function formatStatus(status: string, { colour = false }: Look = {}): string {
   if (!colour) return status;

@@ -1,13 +1,13 @@
 import type { Lineage, LineageNode } from '../client/main.js';
 import { startOf } from '../contracts/text.js';
-import { formatMinute, shortId } from './format.js';
+import { defaultWidth, fittingId, formatMinute, shortId } from './format.js';
 
 /**
  * The sessions of a project as a tree, the oldest first: the line of heads goes down the left edge, under the version that
  * each belongs to. On a session hangs what was forked from it and never became head, and what came after it until a rewind
  * went back to it.
  */
-export function lineageTree({ nodes, headSessionId, isCut }: Lineage): string {
+export function lineageTree({ nodes, headSessionId, isCut }: Lineage, width = defaultWidth): string {
   const line = nodes.filter(({ kind }) => kind === 'head').sort(bySeq);
   const known = new Set<string | null>(nodes.map(({ sessionId }) => sessionId));
   const beside = nodes.filter(({ kind }) => kind !== 'head');
@@ -22,7 +22,9 @@ export function lineageTree({ nodes, headSessionId, isCut }: Lineage): string {
     ...(isCut ? ['⋮ older ones are left out'] : []),
     ...branches(rootless, '', look),
     ...line.flatMap((node, index) => [
-      ...(node.versionId === null || node.versionId === line[index - 1]?.versionId ? [] : [node.versionId]),
+      ...(node.versionId === null || node.versionId === line[index - 1]?.versionId
+        ? []
+        : [fittingId(node.versionId, width)]),
       `● ${headLine(node, line[index - 1]?.sessionId ?? null, look)}`,
       ...branches(look.childrenOf(node.sessionId), '', look),
     ]),

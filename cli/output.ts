@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { wantedColumns, wantsNoColour } from '../config/environment.js';
-import { type Look, defaultWidth } from './format.js';
+import { type Look, defaultWidth, wrapped } from './format.js';
 import { inWords } from './remedies.js';
 
 export type OutputFormat = 'text' | 'json';
@@ -52,7 +52,19 @@ export function printable(text: string): string {
 
 /** A remark for the person at the terminal; on stderr, so that stdout stays a document. */
 export function note(message: string): void {
-  console.error(printable(message));
+  console.error(printable(fitting(message, process.stderr)));
+}
+
+/** A text for a stream: on a terminal wrapped at its width, but for lines with a command, which is to be copied. */
+export function fitting(
+  text: string,
+  { isTTY, columns }: Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>,
+): string {
+  if (!isTTY || !columns) return text;
+  return text
+    .split('\n')
+    .map((line) => (line.includes('session-chain ') ? line : wrapped(line, columns)))
+    .join('\n');
 }
 
 /** Whether text on this stream may be coloured. */

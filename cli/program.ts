@@ -20,6 +20,7 @@ import { treeCommand } from './commands/tree.js';
 import { unbindCommand } from './commands/unbind.js';
 import { workerCommand } from './commands/worker.js';
 import { type ExitCode, exitCodeMeanings, exitCodes, reportError } from './errors.js';
+import { defaultWidth, facts, wrapped } from './format.js';
 import { outputFormatOf } from './output.js';
 import { refuseMisplaced } from './strict-arguments.js';
 
@@ -84,13 +85,18 @@ function packageVersion(): string {
 
 const helpEnd = `
 Exit codes:
-${Object.entries(exitCodes)
-  .map(([name, code]) => `  ${String(code).padEnd(4)} ${exitCodeMeanings[name as keyof typeof exitCodes]}`)
-  .join('\n')}
+${facts(
+  Object.entries(exitCodes).map(([name, code]) => [
+    `  ${code}`,
+    exitCodeMeanings[name as keyof typeof exitCodes],
+    'prose',
+  ]),
+)}
 
-Errors go to stderr, with a code and what to do; with -o json as {"error":{"code","message","remedy"}}, and stdout stays
-empty. The environment (DATABASE_URL, TEMPORAL_ADDRESS, SESSION_CHAIN_*) is filled up from .session-chain/env in the
-current folder, which npm start writes.
+${wrapped(
+  'Errors go to stderr, with a code and what to do; with -o json as {"error":{"code","message","remedy"}}, and stdout stays empty. The environment (DATABASE_URL, TEMPORAL_ADDRESS, SESSION_CHAIN_*) is filled up from .session-chain/env in the current folder, which npm start writes.',
+  defaultWidth,
+)}
 
 Example:
   session-chain start --project shop --version v2 --workspace ./shop --prompt "Add a search field" --wait

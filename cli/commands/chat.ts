@@ -59,6 +59,13 @@ async function chat(
   message: string | undefined,
   options: ChatOptions,
 ): Promise<ExitCode | undefined> {
+  if (options.log && message !== undefined) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      'Nothing was asked: --log takes no message.',
+      'Leave out --log to ask, or the message to see what was asked before.',
+    );
+  }
   if (options.log) return await showLog(context, options);
   if (message !== undefined) return await askOne(context, requestOf(options, message), options.output);
   if (options.output === 'json' || options.messageId !== undefined) {

@@ -5,8 +5,8 @@ import type { AgentProbe } from '../../agent/probe/probe.js';
 import { toSessionChainError } from '../../contracts/failures.js';
 import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
 import { type ExitCode, exitCodes } from '../errors.js';
-import { formatStatus } from '../format.js';
-import { type OutputFormat, mayColour, outputOption, print } from '../output.js';
+import { formatStatus, wrapped } from '../format.js';
+import { type OutputFormat, lookOfStdout, outputOption, print } from '../output.js';
 import { remedyInWords } from '../remedies.js';
 
 interface DoctorOptions {
@@ -23,7 +23,7 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
   return new Command('doctor')
     .description('Check everything that a chain needs, and say what to do about what is missing.')
     .addOption(
-      new Option('--only <checks>', `some of the checks, by comma: ${allNames.join(',')}`)
+      new Option('--only <checks>', `some of the checks, by comma: ${allNames.join(', ')}`)
         .argParser(parseChecks)
         .default(checkNames, 'all but worker-here'),
     )
@@ -46,13 +46,13 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
       );
       const isThere = findings.some(({ check, status }) => check === 'agent' && status !== 'fail');
       const probe = probeAgent && isThere ? await probed(config) : null;
-      const colour = mayColour(process.stdout);
+      const look = lookOfStdout();
       print(
         output,
         { checks: findings, ...(probe ? { agentProbe: probe } : {}) },
         [
-          ...findings.map((finding) => lines(finding, findings, colour)),
-          ...(probe ? ['', probeLines(probe, colour)] : []),
+          ...findings.map((finding) => lines(finding, findings, look)),
+          ...(probe ? ['', probeLines(probe, look)] : []),
         ].join('\n'),
       );
       const bad = ({ status }: Pick<Finding, 'status'>) => status === 'fail' || (strict && status === 'warn');
@@ -98,29 +98,45 @@ async function probed(config: Config): Promise<AgentProbe> {
   });
 }
 
-function probeLines({ claudeCode, sdk, path, facts }: AgentProbe, colour: boolean): string {
+function probeLines({ claudeCode, sdk, path, facts }: AgentProbe, look: ScreenLook): string {
   const held = facts.filter(({ status }) => status === 'ok').length;
-  const indent = ' '.repeat(26);
   return [
-    `Claude Code ${claudeCode} at ${path}, Agent SDK ${sdk}: ${held} of ${facts.length} facts that chains rely on hold.`,
+    wrapped(
+      `Claude Code ${claudeCode} at ${path}, Agent SDK ${sdk}: ${held} of ${facts.length} facts that chains rely on hold.`,
+      look.width,
+    ),
     ...facts.map(({ name, status, expected, seen, breaks }) =>
-      [
-        `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${name.padEnd(18)}  ${expected}`,
-        ...(seen === null ? [] : [`${indent}Seen: ${startOf(seen, 1_000)}`, `${indent}${breaks}`]),
-      ].join('\n'),
+      entry(
+        status,
+        name,
+        [expected, ...(seen === null ? [] : [`Seen: ${startOf(seen, 1_000)}`, breaks])],
+        look,
+      ),
     ),
   ].join('\n');
 }
 
 type NamedFinding = Finding & { check: CheckName };
+type ScreenLook = ReturnType<typeof lookOfStdout>;
 
-function lines(finding: NamedFinding, all: readonly NamedFinding[], colour: boolean): string {
+function lines(finding: NamedFinding, all: readonly NamedFinding[], look: ScreenLook): string {
   const { check, status, message, remedy } = finding;
-  const start = `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${check.padEnd(18)}  `;
   // What is out of reach fails several checks; it is told once.
   const same = all.find((other) => other.message === message);
-  if (same && same !== finding) return `${start}not known, see ${same.check}`;
-  return remedy === undefined ? `${start}${message}` : `${start}${message}\n${' '.repeat(26)}${remedy}`;
+  if (same && same !== finding) return entry(status, check, [`not known, see ${same.check}`], look);
+  return entry(status, check, remedy === undefined ? [message] : [message, remedy], look);
+}
+
+/** A check or a fact with its state, and beside it what is said of it, at the width of the screen. */
+export function entry(
+  status: string,
+  name: string,
+  texts: readonly string[],
+  { colour = false, width }: ScreenLook,
+): string {
+  const indent = ' '.repeat(26);
+  const told = texts.map((text) => wrapped(text, width - indent.length)).join('\n');
+  return `${formatStatus(status, { colour })}${' '.repeat(6 - status.length)}${name.padEnd(18)}  ${told.replaceAll('\n', `\n${indent}`)}`;
 }
 
 function parseChecks(value: string): CheckName[] {

@@ -1,6 +1,7 @@
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { withContext } from '../context.js';
-import { facts } from '../format.js';
+import { facts, shellWord } from '../format.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
 interface ExportOptions {
@@ -37,7 +38,10 @@ export function exportCommand(): Command {
             ['project', exported.projectId],
             ['session', exported.sessionId],
             ['file', exported.path],
-            ['resume it by', `cd ${exported.cwd} && claude --resume ${exported.sessionId}`],
+            [
+              'resume it by',
+              `cd ${shellWord(exported.cwd)} && ${claudeDir ? `CLAUDE_CONFIG_DIR=${shellWord(resolve(claudeDir))} ` : ''}claude --resume ${exported.sessionId}`,
+            ],
           ]),
         );
       });

@@ -35,12 +35,14 @@ export function importCommand(exitWith: (code: ExitCode) => void): Command {
     .action(async (options: ImportOptions) => {
       await withContext(async (context) => {
         if (options.all) {
-          if (options.project ?? options.session ?? options.version) throw eitherOr('--all takes no session');
+          if (options.project ?? options.session ?? options.version)
+            throw eitherOr('--all takes no --project, --session or --version');
           exitWith(await importAll(context, options));
           return;
         }
         const { project, session } = options;
-        if (project === undefined || session === undefined) throw eitherOr('the session is not named');
+        if (project === undefined || session === undefined)
+          throw eitherOr('both --project and --session are needed');
         await importOne(context, options, { projectId: project, sessionId: session });
       });
     });

@@ -3,6 +3,7 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import { SessionChainError } from '../../contracts/failures.js';
+import { shellWord } from '../format.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
 /** What is written, by the name that the template has. */
@@ -34,15 +35,20 @@ export function initCommand(): Command {
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  npx session-chain init\n')
     .action(async ({ dir, force = false, output }: InitOptions) => {
-      const written = await writeTemplates(resolve(dir), force);
+      const folder = resolve(dir);
+      const written = await writeTemplates(folder, force);
+      const next = [
+        ...(folder === process.cwd() ? [] : [[`cd ${shellWord(dir)}`, 'the folder of these files'] as const]),
+        ...nextCommands,
+      ];
       print(
         output,
-        { written, next: nextCommands.map(([command]) => command) },
+        { written, next: next.map(([command]) => command) },
         [
           ...written.map((path) => `wrote ${relative(process.cwd(), path)}`),
           '',
           'Next:',
-          ...nextCommands.map(([command, why], index) => `  ${index + 1}. ${command}\n     ${why}`),
+          ...next.map(([command, why], index) => `  ${index + 1}. ${command}\n     ${why}`),
         ].join('\n'),
       );
     });

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import type { RewindOptions, RewoundProject } from '../../client/main.js';
 import { withContext } from '../context.js';
-import { facts, formatMinute } from '../format.js';
-import { type OutputFormat, note, outputOption, print, wholeNumber } from '../output.js';
+import { facts, formatTime, table } from '../format.js';
+import { type OutputFormat, lookOfStdout, note, outputOption, print, wholeNumber } from '../output.js';
 
 interface Options extends Omit<RewindOptions, 'versionId'> {
   project: string;
@@ -28,8 +28,9 @@ export function rewindCommand(): Command {
     .addHelpText(
       'after',
       `
-What came after the transition stays in the lineage (session-chain tree), and can be gone back to as well. For a head whose
-transcript is lost there is session-chain recover.
+What came after the transition stays in the lineage (session-chain tree), and
+can be gone back to as well. For a head whose transcript is lost there is
+session-chain recover.
 
 Example:
   session-chain rewind --project shop --to 12 --dry-run
@@ -65,17 +66,20 @@ function textOf(rewound: RewoundProject): string {
       ],
       ['forgotten', forgotten.length === 0 ? 'nothing' : null],
     ]),
-    ...(forgotten.length === 0 ? [] : [forgottenLines(forgotten)]),
+    ...(forgotten.length === 0 ? [] : ['', forgottenTable(forgotten, lookOfStdout().width)]),
   ].join('\n');
 }
 
-function forgottenLines(forgotten: RewoundProject['forgotten']): string {
-  return [
-    'forgotten',
-    ...forgotten.map(({ seq, source, versionId, createdAt }) =>
-      ['', String(seq), source, formatMinute(createdAt), ...(versionId === null ? [] : [versionId])].join(
-        '  ',
-      ),
-    ),
-  ].join('\n');
+/** A version stands once, in the first of its rows. */
+export function forgottenTable(forgotten: RewoundProject['forgotten'], width: number): string {
+  return table(
+    ['forgotten', 'source', 'version', 'at'],
+    forgotten.map(({ seq, source, versionId, createdAt }, index) => [
+      String(seq),
+      source,
+      index > 0 && forgotten[index - 1]?.versionId === versionId ? '' : (versionId ?? '-'),
+      formatTime(createdAt),
+    ]),
+    { rightAligned: ['forgotten'], elastic: ['version', 'source'], width },
+  );
 }

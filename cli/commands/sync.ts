@@ -93,7 +93,7 @@ function checkpointText(checkpoints: SyncReport['checkpoints']): string {
 function reasonText(reason: DriftReason): string {
   switch (reason) {
     case 'version_not_opened':
-      return 'the chain of the newest version has not opened yet';
+      return 'no chain of the newest version has opened';
     case 'chain_on_older_version':
       return 'the last chain worked on an older version';
     case 'head_moved_outside':

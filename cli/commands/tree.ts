@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { withContext } from '../context.js';
 import { lineageTree } from '../lineage-tree.js';
-import { type OutputFormat, outputOption, print, wholeNumber } from '../output.js';
+import { type OutputFormat, lookOfStdout, outputOption, print, wholeNumber } from '../output.js';
 
 export function treeCommand(): Command {
   return new Command('tree')
@@ -18,7 +18,9 @@ export function treeCommand(): Command {
         print(
           output,
           lineage,
-          lineage.nodes.length === 0 ? `The project ${project} has no sessions yet.` : lineageTree(lineage),
+          lineage.nodes.length === 0
+            ? `The project ${project} has no sessions yet.`
+            : lineageTree(lineage, lookOfStdout().width),
         );
       });
     });

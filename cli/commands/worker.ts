@@ -9,7 +9,7 @@ export function workerCommand(): Command {
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nNeeds DATABASE_URL, TEMPORAL_ADDRESS, SESSION_CHAIN_WORKSPACE_ROOTS and a model credential.\n\n' +
+      '\nNeeds DATABASE_URL, TEMPORAL_ADDRESS, SESSION_CHAIN_WORKSPACE_ROOTS and a model\ncredential.\n\n' +
         'Example:\n  SESSION_CHAIN_WORKSPACE_ROOTS=/srv/projects SESSION_CHAIN_MAX_AGENTS=4 session-chain worker\n',
     )
     .action(async ({ output }: { output: OutputFormat }) => {

@@ -264,8 +264,7 @@ async function resultOf(
   }: Stored & { versionId: VersionId | null },
 ): Promise<RewoundProject> {
   const forgotten = await forgottenBy(connection, projectId, seq);
-  const filesStay =
-    'Only the conversation was taken back, not the files: the workspace still holds what the forgotten operations wrote.';
+  const filesStay = `Only the conversation ${newSessionId === null ? 'would be' : 'was'} taken back, not the files: the workspace still holds what the forgotten operations wrote.`;
   return {
     ...{ projectId, versionId, sessionId: newSessionId, transitionSeq: seq, toSeq, sourceSessionId },
     alreadyRewound: false,

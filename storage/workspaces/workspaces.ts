@@ -1,5 +1,6 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ChainId, ProjectId } from '../../contracts/ids.js';
+import { projectNotFound } from '../heads/errors.js';
 import { type Pool, queryOne } from '../db/pool.js';
 
 /** Which folder is which project's. A worker sees folders, the database knows whose they are. */
@@ -87,10 +88,10 @@ export interface UnboundWorkspace {
   path: string | null;
 }
 
-/** Lets go of a project's folder. Throws PROJECT_BUSY while a chain holds the project. */
+/** Lets go of a project's folder. Throws PROJECT_NOT_FOUND, and PROJECT_BUSY while a chain holds the project. */
 export async function unbindWorkspace(pool: Pool, projectId: ProjectId): Promise<UnboundWorkspace> {
   const row = await queryOne<{
-    outcome: 'released' | 'unbound' | 'busy';
+    outcome: 'released' | 'unbound' | 'busy' | 'unknown';
     path: string | null;
     holder_workflow_id: string;
   }>(pool, {
@@ -98,6 +99,7 @@ export async function unbindWorkspace(pool: Pool, projectId: ProjectId): Promise
     text: 'SELECT outcome, path, holder_workflow_id FROM session_chain.unbind_workspace($1)',
     values: [projectId],
   });
+  if (row.outcome === 'unknown') throw projectNotFound(projectId);
   if (row.outcome !== 'busy') return { projectId, path: row.path };
   throw new SessionChainError(
     'PROJECT_BUSY',

@@ -854,6 +854,10 @@ describe('the command line', () => {
       const written = linesOf(file);
       rmSync(join(root, 'claude'), { recursive: true });
       const exported = await cli(host.url, ['export', sessionId]);
+      const elsewhere = join(root, 'my claude');
+      expect((await cli(host.url, ['export', sessionId, '--claude-dir', elsewhere])).stdout).toContain(
+        `&& CLAUDE_CONFIG_DIR='${elsewhere}' claude --resume ${sessionId}`,
+      );
       expect(exported.stdout).toContain(`cd ${join(root, 'work')} && claude --resume ${sessionId}`);
       expect(linesOf(file)).toEqual(written);
     } finally {

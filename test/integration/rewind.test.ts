@@ -854,9 +854,9 @@ describe('with Claude Code', () => {
     const dry = await cli('rewind', '--project', projectId, '--to', '1', '--dry-run');
     expect(dry.stdout).toMatch(/^rewound +not yet: a dry run$/m);
     expect(dry.stdout).toMatch(
-      new RegExp(`^forgotten\n {2}2 {2}build {2}.{16} {2}${second.versionId}$`, 'm'),
+      new RegExp(`^forgotten +source +version +at\n +2 {2}build +${second.versionId} +.{19}Z$`, 'm'),
     );
-    expect(dry.stderr).toMatch(/^warning: Only the conversation was taken back, not the files/);
+    expect(dry.stderr).toMatch(/^warning: Only the conversation would be taken back, not the files/);
     expect(await stack.sessionChain.head(projectId)).toEqual({ sessionId: second.head.sessionId, seq: 2 });
     const done = await cli('rewind', '-p', projectId, '--to', '1', '--key', 'k', '-o', 'json');
     expect(JSON.parse(done.stdout)).toMatchObject({

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ProjectId } from '../../contracts/ids.js';
+import { type ProjectId, parseProjectId } from '../../contracts/ids.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { endSearch, noteLook, othersAtWork } from '../../storage/workspaces/searches.js';
 import { type SeenFolder, bindWorkspace, unbindWorkspace } from '../../storage/workspaces/workspaces.js';
@@ -111,6 +111,13 @@ describe('the folder of a project', () => {
     expect(await unbindWorkspace(database.pool, chain.projectId)).toMatchObject({ path: folder.path });
     expect(await unbindWorkspace(database.pool, chain.projectId)).toMatchObject({ path: null });
     expect(await bind(await newChain(), folder)).toMatchObject({ outcome: 'bound' });
+  });
+
+  it('is not let go for a project that there is not', async () => {
+    const unknown = parseProjectId(`none-${randomUUID()}`);
+    await expect(unbindWorkspace(database.pool, unknown)).rejects.toMatchObject({
+      code: 'PROJECT_NOT_FOUND',
+    });
   });
 });
 

@@ -82,6 +82,9 @@ describe('a wrong command line', () => {
     ],
     ['a build without its version', 'status -p a -b c', /--build needs --version/],
     ['a code that there is not', 'status --failed NOPE', /NOPE is not the code of a failure/],
+    ['a session beside all', 'import --all -s x', /--all takes no --project, --session or --version/],
+    ['a session of no project', 'import -s x', /both --project and --session are needed/],
+    ['a message beside the log', 'chat hello -p a --log', /Nothing was asked: --log takes no message/],
     ['a shell that there is not', 'completion tcsh', /Allowed choices are bash, zsh, fish/],
     ['no command', '', /A command is missing/],
   ])('is told by name: %s', async (_what, line, message) => {

@@ -2,10 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { chainReport } from '../../cli/chain-report.js';
 import { chainTable } from '../../cli/chain-table.js';
+import { entry } from '../../cli/commands/doctor.js';
 import { transitionTable } from '../../cli/commands/read.js';
+import { forgottenTable } from '../../cli/commands/rewind.js';
 import { syncText } from '../../cli/commands/sync.js';
-import { formatAge, oneLine, stepTable, table, wrapped } from '../../cli/format.js';
-import { durationMs, pointInTime } from '../../cli/output.js';
+import {
+  formatAge,
+  oneLine,
+  shellWord,
+  stepTable,
+  table,
+  wrapped,
+  wrappedStepLine,
+} from '../../cli/format.js';
+import { lineageTree } from '../../cli/lineage-tree.js';
+import { durationMs, fitting, pointInTime } from '../../cli/output.js';
+import { createProgram } from '../../cli/program.js';
 import type { ChainSummary } from '../../client/chains.js';
 import type { ChainState, StepState } from '../../contracts/chain.js';
 import { type FailureCode, failureCodes, failureOfCode } from '../../contracts/failures.js';
@@ -99,6 +111,32 @@ describe.each(sizes)('with ids that are %s', (_, newId) => {
     expect(widest(text)).toBeLessThanOrEqual(width);
     const [, first = '', second = ''] = text.split('\n');
     expect(second).not.toContain(first.split(/ +/)[2]);
+  });
+
+  it('what a rewind forgets fits, and names a version once', () => {
+    const versionId = parseVersionId(newId());
+    const one = { source: 'recovery', versionId, createdAt: new Date(0) };
+    const text = forgottenTable(
+      [9, 10, 11].map((seq) => ({ ...one, seq })),
+      width,
+    );
+    expect(widest(text)).toBeLessThanOrEqual(width);
+    const [head = '', first = '', second = ''] = text.split('\n');
+    expect(head).toMatch(/^forgotten +source +version +at$/);
+    expect(first).toMatch(/^ +9 {2}recovery +\S+ +1970-01-01 00:00:00Z$/);
+    expect(second).toMatch(/^ +10 {2}recovery +1970-01-01 00:00:00Z$/);
+  });
+
+  it('the tree of the sessions fits', () => {
+    const node = {
+      ...{ kind: 'head', seq: 1, source: 'build', step: 'build', versionId: newId(), rewoundTo: null },
+      ...{ sessionId: randomUUID(), parentSessionId: null, oldSessionId: null, createdAt: new Date(0) },
+      isWhole: true,
+    };
+    const lineage = { nodes: [node], headSessionId: node.sessionId, isCut: false };
+    expect(
+      widest(lineageTree(lineage as unknown as Parameters<typeof lineageTree>[0], width)),
+    ).toBeLessThanOrEqual(width);
   });
 
   it('what sync found fits', () => {
@@ -239,5 +277,68 @@ describe('a time on the command line', () => {
   it('may be a date', () => {
     expect(pointInTime('2026-11-22').toISOString()).toBe('2026-11-22T00:00:00.000Z');
     expect(pointInTime('2026-11-22T16:00:00+02:00').toISOString()).toBe('2026-11-22T14:00:00.000Z');
+  });
+});
+
+describe('on a terminal', () => {
+  const sentence =
+    'The workspace lies outside the workspace roots (/srv/projects, /var/lib/projects, /home/builder).';
+  it.each([
+    ['an error is wrapped', sentence, true],
+    [
+      'a line with a command stays whole',
+      `${sentence} Run: session-chain status --project ${'a'.repeat(80)}`,
+      false,
+    ],
+  ])('%s', (_what, text, isWrapped) => {
+    const told = fitting(text, { isTTY: true, columns: 60 });
+    expect(told.includes('\n')).toBe(isWrapped);
+    expect(told.replaceAll('\n', ' ')).toBe(text);
+    expect(fitting(text, { isTTY: false, columns: 60 })).toBe(text);
+  });
+  it.each([80, 120])('a check of doctor fits into %d columns, with what to do', (columns) => {
+    const text = entry('fail', 'search-attributes', [sentence, `What to do: ${sentence}`], {
+      width: columns,
+    });
+    expect(widest(text)).toBeLessThanOrEqual(columns);
+    expect(text.split('\n')[1]).toMatch(/^ {26}\S/);
+  });
+  it('a step that failed is told in lines that fit, in a log in one', () => {
+    const step: StepState = {
+      ...{
+        step: 'build',
+        kind: 'work',
+        status: 'failed',
+        attempts: 1,
+        oldSessionId: null,
+        newSessionId: null,
+      },
+      ...{ turns: 0, costUsd: 0, durationMs: 0 },
+      usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
+      failure: { code: 'WORKSPACE_NOT_ALLOWED', message: sentence, remedy: sentence },
+    };
+    expect(widest(wrappedStepLine(step, 80))).toBeLessThanOrEqual(80);
+    expect(wrappedStepLine(step, Infinity)).not.toContain('\n');
+  });
+  it.each([
+    ['/srv/shop', '/srv/shop'],
+    ['/srv/my shop', "'/srv/my shop'"],
+    ["/srv/it's; rm", "'/srv/it'\\''s; rm'"],
+    ['', "''"],
+    ['~/shop', "'~/shop'"],
+  ])('%s in a command that is to be copied is %s', (path, word) => {
+    expect(shellWord(path)).toBe(word);
+  });
+});
+
+describe('the help of a command', () => {
+  const { commands } = createProgram(() => undefined);
+  it.each(['', ...commands.map((command) => command.name())])('fits a terminal: %s', (name) => {
+    let text = '';
+    const program = createProgram(() => undefined);
+    const command = program.commands.find((one) => one.name() === name) ?? program;
+    command.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => 80 }).outputHelp();
+    const [told = ''] = text.split('\nExample:\n');
+    expect(widest(told)).toBeLessThanOrEqual(80);
   });
 });
