@@ -183,7 +183,14 @@ export interface SessionChain extends ChainReads, Chats, Imports {
   rewind(projectId: string, options: RewindOptions): Promise<RewoundProject>;
   /**
    * Lets go of a project's folder: the next chain binds the project to the folder that it is given, and another project may
-   * have this one. For a folder that was moved without its marker, restored or handed over on purpose. Throws PROJECT_BUSY.
+   * have this one. For a folder that was moved without its marker, restored or handed over on purpose. Throws PROJECT_NOT_FOUND,
+   * PROJECT_BUSY.
+   *
+   * @example
+   * ```ts
+   * const { path } = await sessionChain.unbindWorkspace('shop');
+   * console.log(path); // /srv/projects/shop
+   * ```
    */
   unbindWorkspace(projectId: string): Promise<UnboundWorkspace>;
   /**

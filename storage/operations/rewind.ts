@@ -106,7 +106,11 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
         },
         rewoundTo: to,
       });
-      const rewound = await resultOf(connection, projectId, { ...result, versionId: attempt.versionId });
+      const rewound = await resultOf(connection, projectId, {
+        ...result,
+        versionId: attempt.versionId,
+        dryRun,
+      });
       if (!dryRun) return rewound;
       undo.result = { ...rewound, sessionId: null };
       throw undo;
@@ -261,10 +265,11 @@ async function resultOf(
     newSessionId,
     sourceSessionId,
     warnings,
-  }: Stored & { versionId: VersionId | null },
+    dryRun = false,
+  }: Stored & { versionId: VersionId | null; dryRun?: boolean },
 ): Promise<RewoundProject> {
   const forgotten = await forgottenBy(connection, projectId, seq);
-  const filesStay = `Only the conversation ${newSessionId === null ? 'would be' : 'was'} taken back, not the files: the workspace still holds what the forgotten operations wrote.`;
+  const filesStay = `Only the conversation ${dryRun ? 'would be' : 'was'} taken back, not the files: the workspace still holds what the forgotten operations wrote.`;
   return {
     ...{ projectId, versionId, sessionId: newSessionId, transitionSeq: seq, toSeq, sourceSessionId },
     alreadyRewound: false,
