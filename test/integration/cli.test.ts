@@ -263,7 +263,7 @@ describe('a chain that is at work', () => {
     const ended = await cli([...start, '--steps', 'build,deploy']);
     expect(ended.code).toBe(exitCodes.endedBadly);
     expect(ended.stdout).toMatch(
-      /^failure +INVALID_INPUT: The chain has no step deploy; .* has build,\s+metadata, docs, compact\.$/m,
+      /^failure +INVALID_INPUT: The chain has no step deploy; the shipped\n +definition has build, metadata, docs, compact\.$/m,
     );
     expect(stack.model.requests).toHaveLength(requests);
   });
