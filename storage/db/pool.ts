@@ -17,8 +17,12 @@ export interface PoolOptions {
   log?: (message: string) => void;
 }
 
-/** A connection pool on `url`. bigint columns of ours (epochs, sequence numbers, counters) arrive as numbers. */
+/**
+ * A connection pool on `url`. bigint columns of ours (epochs, sequence numbers, counters) arrive as numbers. Throws
+ * INVALID_INPUT for an address that cannot be used.
+ */
 export function createPool(url: string, { applicationName, max = 10, log }: PoolOptions): Pool {
+  requireUsable(url);
   const pool = new pg.Pool({
     connectionString: url,
     application_name: applicationName,
@@ -30,6 +34,20 @@ export function createPool(url: string, { applicationName, max = 10, log }: Pool
   // An idle connection that breaks (a restarted server) is replaced at its next use; it must not end the process.
   pool.on('error', (error) => log?.(`An idle database connection broke: ${error.message}`));
   return pool;
+}
+
+/** A pool reads its address at the first connection only, and the certificates that it names. */
+function requireUsable(url: string): void {
+  try {
+    new pg.Client(url);
+  } catch (error) {
+    // Without its cause, which quotes the address and so the password.
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `The address of the database is not usable: ${describe(error)}.`,
+      'Correct the address (DATABASE_URL): postgres://user:password@host:port/database, and the files that it names.',
+    );
+  }
 }
 
 const numbers = new Set<number>([pg.types.builtins.INT8, pg.types.builtins.NUMERIC]);
@@ -96,8 +114,22 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
   if (error instanceof SessionChainError) return error;
   const state = sqlState(error);
   const described = describe(error);
-  const as = (code: FailureCode, message: string) =>
-    new SessionChainError(code, message, undefined, { cause: error });
+  const as = (code: FailureCode, message: string, remedy?: string) =>
+    new SessionChainError(code, message, remedy, { cause: error });
+  if (state !== null && lostStatements.test(state)) {
+    return as(
+      'DATABASE_REFUSED',
+      `The connection does not keep its prepared statements: ${described}`,
+      'Connect to Postgres itself, or to a connection pooler in session mode.',
+    );
+  }
+  if (isInsecure(error)) {
+    return as(
+      'DATABASE_REFUSED',
+      `Client and database do not agree on how to connect: ${described}`,
+      'Correct the address of the database (DATABASE_URL): its password, its sslmode, or its certificates.',
+    );
+  }
   if (state !== null && refusals.test(state)) {
     return as('DATABASE_REFUSED', `The database refuses what is asked of it: ${described}`);
   }
@@ -129,8 +161,12 @@ export function isDatabaseAway(error: unknown): boolean {
 const refusals = /^(28000|28P01|3D000|42501|P0001)$/;
 const connectionCodes = /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH)$/;
 // Connection exceptions; shutting down, starting, dropped; no room, memory or connection; a read-only server during a
-// fail-over; a wrong role, password or database, which may be put right; a conflict with another transaction; a time-out.
-const awayStates = /^(08...|57P0[1-5]|53...|25006|28000|28P01|3D000|40001|40P01|55P03|57014|25P03|25P04)$/;
+// fail-over; a wrong role, password or database, which may be put right; a conflict with another transaction; a time-out;
+// what is wrong with the server itself: its system, its disk.
+const awayStates =
+  /^(08...|57P0[1-5]|53...|25006|28000|28P01|3D000|40001|40P01|55P03|57014|25P03|25P04|58...|XX...)$/;
+// A named statement that is not there, or is there twice: another connection of the server got it.
+const lostStatements = /^(26000|42P05)$/;
 // What node-postgres says without a code: a connection that ended, could not be had or did not answer in time.
 const awayMessages =
   /Connection terminated|connection error|timeout exceeded when trying to connect|Query read timeout/;
@@ -138,9 +174,22 @@ const awayMessages =
 function isAway(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false;
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.every(isAway);
-  const { code, message } = error as { code?: unknown; message?: unknown };
+  const { code, message, syscall } = error as { code?: unknown; message?: unknown; syscall?: unknown };
+  // Also a socket in the file system that is not there (ENOENT).
+  if (syscall === 'connect') return true;
   if (typeof code === 'string') return connectionCodes.test(code) || awayStates.test(code);
   return awayMessages.test(String(message));
+}
+
+// What Node's TLS says of a certificate, and what node-postgres says without a code: a server without TLS, no password.
+const certificateCodes = /CERT|^ERR_(TLS|SSL)_|^UNABLE_TO_|^HOSTNAME_MISMATCH$/;
+const handshakeMessages = /^The server does not support SSL connections|^SASL: /;
+
+/** A connection that is refused before any statement, by the client or by the server. */
+function isInsecure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? certificateCodes.test(code) : handshakeMessages.test(error.message);
 }
 
 /** Which limit passed, where one did. */

@@ -1,7 +1,9 @@
+import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { toSessionChainError } from '../../contracts/failures.js';
 import { migrate, requireMigrations } from '../../storage/db/migrate.js';
 import { type Pool, createPool, isDatabaseAway, queryRows } from '../../storage/db/pool.js';
+import { until } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 describe('a database that cannot be reached', () => {
@@ -16,6 +18,22 @@ describe('a database that cannot be reached', () => {
       remedy: expect.stringContaining('DATABASE_URL'),
     });
     await pool.end();
+  });
+
+  it('is DATABASE_UNAVAILABLE for a socket that is not there', async () => {
+    await expect(migrate('postgres:///none?host=/nowhere')).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+      message: expect.stringContaining('/nowhere/.s.PGSQL.5432'),
+    });
+  });
+
+  it.each([
+    'postgres://user:secret@host:port/none',
+    'postgres://u:secret@host/none?sslrootcert=/nowhere.pem',
+  ])('is INVALID_INPUT for the address %s, which is quoted nowhere', (address) => {
+    const thrown = thrownSync(() => createPool(address, { applicationName: 'test' }));
+    expect(thrown).toMatchObject({ code: 'INVALID_INPUT', remedy: expect.stringContaining('DATABASE_URL') });
+    expect(inspect(thrown)).not.toContain('secret');
   });
 
   it('is DATABASE_UNAVAILABLE for the migrations', async () => {
@@ -119,6 +137,64 @@ describe('a database that answers, and does not do what it is asked', () => {
     });
   });
 
+  /** A role that the server asks for a password. */
+  async function createRoleWithPassword(): Promise<string> {
+    const url = new URL(database.url);
+    [url.username, url.password] = ['with_password', ''];
+    await database.pool.query(`
+      DO $$ BEGIN CREATE ROLE with_password LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN END $$;
+      DO $$ DECLARE
+        file text := current_setting('hba_file');
+        rule constant text := 'host all with_password all scram-sha-256';
+      BEGIN
+        IF strpos(pg_read_file(file), rule) = 0 THEN
+          EXECUTE format(
+            'COPY (SELECT unnest(string_to_array(%L, chr(10)))) TO %L', rule || chr(10) || pg_read_file(file), file
+          );
+          PERFORM pg_reload_conf();
+        END IF;
+      END $$;
+    `);
+    await until(async () => {
+      const pool = createPool(url.href, { applicationName: 'test' });
+      return (await thrownBy(pool, 'SELECT 1')).category !== 'internal';
+    });
+    return url.href;
+  }
+
+  it.each([
+    ['a server without TLS', { query: 'sslmode=verify-full' }, 'SSL'],
+    ['no password, where one is asked for', { password: '' }, 'password must be a string'],
+    ['a password that is wrong', { password: 'wrong' }, 'password authentication failed'],
+  ])('is DATABASE_REFUSED for %s', async (_what, changes: { query?: string; password?: string }, named) => {
+    const url = new URL(changes.password === undefined ? database.url : await createRoleWithPassword());
+    url.search = changes.query ?? '';
+    url.password = changes.password ?? '';
+    const pool = createPool(url.href, { applicationName: 'test' });
+    expect(await thrownBy(pool, 'SELECT 1')).toMatchObject({
+      ...refused,
+      message: expect.stringContaining(named),
+    });
+  });
+
+  it.each([
+    ['26000', 'EXECUTE nothing'],
+    ['42P05', 'PREPARE twice AS SELECT 1; PREPARE twice AS SELECT 1'],
+  ])('is DATABASE_REFUSED for a statement that its pooler lost (%s)', async (_state, text) => {
+    expect(await failureOf(text)).toMatchObject({
+      ...refused,
+      message: expect.stringContaining('does not keep its prepared statements'),
+    });
+  });
+
+  it.each([
+    ['58030', 'could not read block'],
+    ['XX001', 'invalid page in block'],
+  ])('is DATABASE_UNAVAILABLE for what is wrong with the server itself (%s)', async (state, said) => {
+    const text = `DO $$ BEGIN RAISE EXCEPTION '${said}' USING ERRCODE = '${state}'; END $$`;
+    expect(await failureOf(text)).toMatchObject({ ...unavailable, message: expect.stringContaining(said) });
+  });
+
   it.each([
     ['statement_timeout', 'SELECT pg_sleep(60)', '-c statement_timeout=20', /statement_timeout/],
     [
@@ -171,3 +247,11 @@ describe('a database that answers, and does not do what it is asked', () => {
     );
   });
 });
+
+function thrownSync(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return error;
+  }
+}
