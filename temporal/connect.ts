@@ -1,6 +1,7 @@
 import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/envconfig';
 import type { Config } from '../config/environment.js';
+import { SessionChainError } from '../contracts/failures.js';
 import { unreachable } from './errors.js';
 
 /** Where Temporal is. For Temporal Cloud with an API key `tls` is on by itself. */
@@ -11,23 +12,48 @@ export interface TemporalAddress extends Pick<ConnectionOptions, 'apiKey' | 'tls
   namespace?: string;
 }
 
-/** A client that connects at its first use. */
+/** A client that connects at its first use. Throws INVALID_INPUT for an address that cannot be one. */
 export function lazyClient({ namespace = 'default', ...address }: TemporalAddress): Client {
-  return new Client({ connection: Connection.lazy(address), namespace });
+  return new Client({ connection: lazyConnection(address), namespace });
+}
+
+function lazyConnection(options: ConnectionOptions): Connection {
+  try {
+    return Connection.lazy(options);
+  } catch (cause) {
+    throw unusable('The address of Temporal', cause);
+  }
 }
 
 const connectTimeoutMs = 5_000;
 
-/** A client by the standard TEMPORAL_* variables that connects at its first use, within about `timeoutMs`. */
-export function lazyClientOf(
-  { environment }: Pick<Config, 'environment'>,
-  timeoutMs = connectTimeoutMs,
-): Client {
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
-    overrideEnvVars: environment,
-  });
+/** What the standard TEMPORAL_* variables, and the file that they may name, say of a client. Throws INVALID_INPUT. */
+export function connectConfigOf({ environment }: Pick<Config, 'environment'>): ClientConnectConfig {
+  try {
+    return loadClientConnectConfig({ overrideEnvVars: environment });
+  } catch (cause) {
+    throw unusable('What the variables TEMPORAL_* say', cause);
+  }
+}
+
+function unusable(what: string, cause: unknown): SessionChainError {
+  const [why = ''] = (cause instanceof Error ? cause.message : String(cause)).split('\n');
+  return new SessionChainError(
+    'INVALID_INPUT',
+    `${what} cannot be used: ${why}.`,
+    'Correct the address (TEMPORAL_ADDRESS, as host:port), the TLS files, or the profile of Temporal.',
+    { cause },
+  );
+}
+
+/**
+ * A client by the standard TEMPORAL_* variables that connects at its first use, within about `timeoutMs`. Throws
+ * INVALID_INPUT.
+ */
+export function lazyClientOf(config: Pick<Config, 'environment'>, timeoutMs = connectTimeoutMs): Client {
+  const { connectionOptions, namespace = 'default' } = connectConfigOf(config);
   return new Client({
-    connection: Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs }),
+    connection: lazyConnection({ ...connectionOptions, connectTimeout: timeoutMs }),
     namespace,
   });
 }
@@ -55,7 +81,7 @@ export async function connectClient(
 }
 
 /** Where Temporal is looked for. */
-export function temporalAddressOf({ environment }: Pick<Config, 'environment'>): string {
-  const { connectionOptions } = loadClientConnectConfig({ overrideEnvVars: environment });
+export function temporalAddressOf(config: Pick<Config, 'environment'>): string {
+  const { connectionOptions } = connectConfigOf(config);
   return connectionOptions.address ?? 'localhost:7233';
 }

@@ -21,6 +21,8 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
   const worker = await start().catch(async (error: unknown) => {
     // Without a worker nothing else closes the runtime, which would keep the process and swallow its signals.
     await Runtime.instance().shutdown();
+    // Nor would the threads of a worker that Temporal's library could not make end by themselves.
+    setTimeout(() => process.exit(), closingMs).unref();
     throw error;
   });
   let stopping = false;

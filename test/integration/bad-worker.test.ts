@@ -23,6 +23,9 @@ describe('a worker', () => {
       { SESSION_CHAIN_WORKSPACE_ROOTS: '/nowhere:/etc/passwd' },
       'SESSION_CHAIN_WORKSPACE_ROOTS is a folder here',
     ],
+    ['a namespace that Temporal does not have', { TEMPORAL_NAMESPACE: 'nowhere' }, 'TEMPORAL_REFUSED'],
+    ['a profile of Temporal that is not there', { TEMPORAL_PROFILE: 'nowhere' }, 'INVALID_INPUT'],
+    ['an address of Postgres that is none', { DATABASE_URL: 'postgres://h/d?sslcert=/nowhere' }, '/nowhere'],
   ])('with %s does not start and says what to do', async (_what, environment, said) => {
     await expect(stack.startWorker(environment)).rejects.toThrow(new RegExp(`${said}[^]*what to do`));
   });

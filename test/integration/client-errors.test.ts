@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import { type SessionChain, chainKey, createSessionChain } from '../../client/session-chain.js';
+import { lazyClientOf } from '../../temporal/connect.js';
 import { temporalError } from '../../temporal/errors.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
@@ -50,6 +51,26 @@ describe('the client throws its own errors only', () => {
       code: 'TEMPORAL_UNAVAILABLE',
       message: expect.stringContaining('before the deadline of the call'),
     });
+  });
+
+  it.each([
+    ['an address of Temporal that is none', { temporal: { address: 'http://here:7233' } }],
+    ['an address of Postgres that is none', { databaseUrl: 'postgres://here:port/none' }],
+  ])('INVALID_INPUT for %s', (_what, changes) => {
+    const options = { databaseUrl: 'postgres://here/none', temporal: { address } };
+    expect(() => createSessionChain({ ...options, ...changes })).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT', message: expect.stringContaining('address') }),
+    );
+  });
+
+  it.each([
+    [{ TEMPORAL_ADDRESS: 'http://here:7233' }],
+    [{ TEMPORAL_PROFILE: 'nowhere' }],
+    [{ TEMPORAL_CONFIG_FILE: '/etc/passwd' }],
+    [{ TEMPORAL_TLS_CLIENT_CERT_PATH: '/nowhere', TEMPORAL_TLS_CLIENT_KEY_PATH: '/nowhere' }],
+  ])('INVALID_INPUT for an environment with %j', (environment) => {
+    const unusable = { code: 'INVALID_INPUT', remedy: expect.stringContaining('TEMPORAL_ADDRESS') };
+    expect(() => lazyClientOf({ environment })).toThrow(expect.objectContaining(unusable));
   });
 
   it('INTERNAL for a mistake of ours, with what it was', async () => {
