@@ -287,6 +287,23 @@ export function acceptedSubmission(
   return submissions.at(-1) ?? null;
 }
 
+/**
+ * What a schema threw on a value that was submitted; null where it took and refused all as a schema does. The tool has told the
+ * model of it as of a wrong value.
+ */
+export function schemaError(own: SessionStoreEntry[], toolName: string, schema: z.ZodObject): Error | null {
+  for (const { name, input } of toolCalls(own)) {
+    if (name !== toolName) continue;
+    try {
+      schema.safeParse(input);
+    } catch (error) {
+      if (error instanceof z.core.$ZodAsyncError) return null;
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+  return null;
+}
+
 /** The model's tool calls that were answered without an error, in order. */
 export function acceptedCalls(own: SessionStoreEntry[]): { name: string; input: unknown }[] {
   const accepted = new Set(
@@ -295,10 +312,14 @@ export function acceptedCalls(own: SessionStoreEntry[]): { name: string; input: 
       .filter((block) => block.type === 'tool_result' && block.is_error !== true)
       .map((block) => block.tool_use_id),
   );
+  return toolCalls(own).filter(({ id }) => accepted.has(id));
+}
+
+function toolCalls(own: SessionStoreEntry[]): { id: unknown; name: string; input: unknown }[] {
   return modelTurns(own)
     .flatMap((entry) => entry.message.content)
-    .filter((block) => block.type === 'tool_use' && accepted.has(block.id))
-    .map(({ name, input }) => ({ name: String(name), input }));
+    .filter((block) => block.type === 'tool_use')
+    .map(({ id, name, input }) => ({ id, name: String(name), input }));
 }
 
 /** The ids of the model's turns in these entries, one for each content block. */

@@ -26,29 +26,27 @@ export function failureOf(error: unknown, limits?: ActivityLimits): Failure {
   return failureOfCode('INTERNAL');
 }
 
+// A step's own time limit is kept by its worker, which says STEP_TIMED_OUT. A limit of Temporal passes where the worker did not.
 function timedOut({ timeoutType }: TimeoutFailure, limits: ActivityLimits | undefined): Failure {
+  return { ...failureOfCode('WORKER_LOST'), message: passed(timeoutType, limits) };
+}
+
+function passed(timeoutType: TimeoutFailure['timeoutType'], limits: ActivityLimits | undefined): string {
   const within = (ms: number | undefined) => (ms === undefined ? '' : ` within ${ms / 1000} s`);
   switch (timeoutType) {
     case 'START_TO_CLOSE': {
       const own = limits
         ? `, which is its time limit of ${limits.timeoutMs / 1000} s and the time to start, to stop and to commit`
         : '';
-      return saying(
-        'STEP_TIMED_OUT',
-        `The last try did not end${within(limits?.startToCloseTimeoutMs)}${own}; its worker did not stop it.`,
-      );
+      return `The last try did not end${within(limits?.startToCloseTimeoutMs)}${own}: its worker hung, or waited for the database.`;
     }
     case 'HEARTBEAT':
-      return saying('WORKER_LOST', `The worker sent no heartbeat${within(limits?.heartbeatTimeoutMs)}.`);
+      return `The worker sent no heartbeat${within(limits?.heartbeatTimeoutMs)}.`;
     case 'SCHEDULE_TO_START':
-      return saying('WORKER_LOST', 'No worker took it in time: none polls its task queue, or all are busy.');
+      return 'No worker took it in time: none polls its task queue, or all are busy.';
     default:
-      return saying('STEP_TIMED_OUT', 'All tries together took longer than they may.');
+      return 'All tries together took longer than they may.';
   }
-}
-
-function saying(code: 'STEP_TIMED_OUT' | 'WORKER_LOST', message: string): Failure {
-  return { ...failureOfCode(code), message };
 }
 
 /** The number of the attempt that failed, where the failure tells it; else 0. */

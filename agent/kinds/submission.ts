@@ -1,7 +1,7 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../../contracts/failures.js';
 import { submissionTool } from '../../definition/submission.js';
-import { acceptedSubmission, answerText, hasClosed } from '../../transcript/entries.js';
+import { acceptedSubmission, answerText, hasClosed, schemaError } from '../../transcript/entries.js';
 import type { AgentTask, Kind } from './kind.js';
 import { continueStep, evidenceOfTurns, requireFinishedTurn } from './work.js';
 
@@ -15,12 +15,7 @@ export const submission: Kind = {
     const { task, own } = run;
     const value = submittedValue(task, own);
     if (value === null || !hasClosed(own)) requireFinishedTurn(run);
-    if (value === null) {
-      throw new SessionChainError(
-        'SUBMISSION_INVALID',
-        `The model ended the ${task.name} step without a value that fits the schema.`,
-      );
-    }
+    if (value === null) throw notSubmitted(task, own);
     return { text: answerText(own), value, warnings: [] };
   },
   evidence(task, own) {
@@ -35,10 +30,27 @@ export const submission: Kind = {
   },
 };
 
-function submittedValue(
-  { name, schema }: AgentTask,
-  own: SessionStoreEntry[],
-): Record<string, unknown> | null {
+function notSubmitted(task: AgentTask, own: SessionStoreEntry[]): SessionChainError {
+  const { name } = task;
+  const cause = schemaError(own, submissionTool(name), schemaOf(task));
+  return cause
+    ? new SessionChainError(
+        'INVALID_CONFIG',
+        `steps.${name}.schema failed on what the model submitted: ${cause.name}: ${cause.message}`,
+        'Correct the schema in the configuration file, restart the workers, and start the chain again.',
+        { cause },
+      )
+    : new SessionChainError(
+        'SUBMISSION_INVALID',
+        `The model ended the ${name} step without a value that fits the schema.`,
+      );
+}
+
+function submittedValue(task: AgentTask, own: SessionStoreEntry[]): Record<string, unknown> | null {
+  return acceptedSubmission(own, submissionTool(task.name), schemaOf(task));
+}
+
+function schemaOf({ name, schema }: AgentTask): NonNullable<AgentTask['schema']> {
   if (!schema) throw new Error(`The submission ${name} has no schema.`);
-  return acceptedSubmission(own, submissionTool(name), schema);
+  return schema;
 }

@@ -391,6 +391,19 @@ describe('a submission by a schema of the host', () => {
     const last = model.requests.at(-1)?.bodyText;
     expect(last).toContain('There is a project of this title already.');
   });
+
+  it('is INVALID_CONFIG where the schema itself throws', async () => {
+    const schema = title.refine(() => {
+      throw new TypeError('titles is not iterable');
+    }) as typeof title;
+    const project = newProject({ steps: ['build', { name: 'metadata', schema }] });
+    await project.run('build');
+    await expect(project.run('metadata')).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringMatching(/steps\.metadata\.schema .*TypeError: titles is not iterable/),
+      spent: { turns: expect.any(Number) },
+    });
+  });
 });
 
 /** All that Claude Code takes from a repository and that routes, pays or runs something; commands leave a file in `ran`. */

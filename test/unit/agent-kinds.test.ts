@@ -411,6 +411,18 @@ describe('the verdict on a submission', () => {
     );
     expect(codeFor(submits(), toolResult('toolu_m'))).toBe('AGENT_FAILED');
   });
+
+  it('blames a schema that throws, and not the model', () => {
+    const throwing = metadataSchema.refine(() => {
+      throw new TypeError('rules is not iterable');
+    }) as typeof metadataSchema;
+    const codeFor = (schema: typeof metadataSchema, input: object) =>
+      codeOf(() => judge({ ...submission, schema }, [submits(input), toolResult('toolu_m', true), ended()]));
+    expect(codeFor(throwing, metadata)).toBe('INVALID_CONFIG');
+    expect(codeFor(throwing, {})).toBe('SUBMISSION_INVALID');
+    const asks = metadataSchema.refine(() => Promise.resolve(false)) as typeof metadataSchema;
+    expect(codeFor(asks, metadata)).toBe('SUBMISSION_INVALID');
+  });
 });
 
 describe('the verdict on a compaction', () => {

@@ -17,14 +17,14 @@ function failed(cause: Error): ActivityFailure {
 }
 
 describe('a time-out of an activity', () => {
-  it.each<[TimeoutType, string, RegExp, RegExp]>([
-    ['START_TO_CLOSE', 'STEP_TIMED_OUT', /within 725 s, .* time limit of 600 s/, /did not end;/],
-    ['HEARTBEAT', 'WORKER_LOST', /no heartbeat within 30 s/, /no heartbeat\.$/],
-    ['SCHEDULE_TO_START', 'WORKER_LOST', /No worker took it/, /No worker took it/],
-    ['SCHEDULE_TO_CLOSE', 'STEP_TIMED_OUT', /All tries together/, /All tries together/],
-  ])('%s is %s, and says which limit passed', (type, code, known, unknown) => {
+  it.each<[TimeoutType, RegExp, RegExp]>([
+    ['START_TO_CLOSE', /within 725 s, .* time limit of 600 s/, /did not end: /],
+    ['HEARTBEAT', /no heartbeat within 30 s/, /no heartbeat\.$/],
+    ['SCHEDULE_TO_START', /No worker took it/, /No worker took it/],
+    ['SCHEDULE_TO_CLOSE', /All tries together/, /All tries together/],
+  ])('%s is of the worker and no budget, and says which limit passed', (type, known, unknown) => {
     const error = failed(new TimeoutFailure('activity timeout', null, type));
-    const { remedy } = failureOfCode(code as 'WORKER_LOST');
+    const { code, remedy } = failureOfCode('WORKER_LOST');
     expect(failureOf(error, limits)).toEqual({ code, message: expect.stringMatching(known), remedy });
     expect(failureOf(error)).toEqual({ code, message: expect.stringMatching(unknown), remedy });
   });
