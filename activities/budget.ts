@@ -33,6 +33,7 @@ export async function remainingLimits(pool: Pool, input: StepInput): Promise<Run
       'BUDGET_EXCEEDED',
       `The ${limitName(limit, owner)} is used up: ${describe(spent, spentByStep, step, elapsedMs)}.`,
       limitRemedy(limit, owner),
+      { reached: { limit, owner } },
     );
   };
   const maxCostUsd = least('cost');

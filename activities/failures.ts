@@ -30,7 +30,7 @@ export interface FailureReport {
 
 /**
  * Runs an activity and turns its errors into what a workflow can read: type = the failure's code, message = what the code
- * means, details = [number of the attempt]. Messages may quote models, agents and files, so they stay in the database:
+ * means, details = [number of the attempt, the limit that was reached]. Messages may quote models, agents and files, so they stay in the database:
  * Temporal's histories hold codes. A cancellation that Temporal asked for stays one.
  */
 export async function reportingFailures<Result>(
@@ -57,7 +57,7 @@ export async function reportingFailures<Result>(
       type: failure.code,
       message: failureOfCode(failure.code).message,
       nonRetryable: !isRetryable(failure.code),
-      details: [attempt],
+      details: [attempt, failure.reached],
       ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
     });
   }

@@ -272,6 +272,7 @@ function limitReached(
     limit === 'time' ? 'STEP_TIMED_OUT' : 'BUDGET_EXCEEDED',
     startOf(`${who} ${what}: the ${limitName(limit, owner)} is reached. ${said}`.trim(), messageLength),
     limitRemedy(limit, owner),
+    { reached: { limit, owner } },
   );
 }
 

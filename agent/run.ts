@@ -106,11 +106,8 @@ export class AgentRunError extends SessionChainError {
   readonly spent: AgentSpend;
 
   constructor(error: SessionChainError, spent: AgentSpend) {
-    const { cause, retryAfterMs } = error;
-    super(error.code, error.message, error.remedy, {
-      cause,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    });
+    const { cause, retryAfterMs, reached } = error;
+    super(error.code, error.message, error.remedy, { cause, retryAfterMs, reached });
     this.spent = spent;
   }
 }

@@ -1,3 +1,5 @@
+import type { ReachedLimit } from './limits.js';
+
 /** What kind of thing went wrong, each with what it means for the caller. */
 export const failureCategories = {
   input: 'What was passed is not valid: correct the call.',
@@ -416,18 +418,21 @@ export class SessionChainError extends Error {
   readonly remedy: string;
   /** Where the error knows when trying again makes sense. */
   readonly retryAfterMs: number | undefined;
+  /** Where a limit was reached: which one. */
+  readonly reached: ReachedLimit | undefined;
 
   constructor(
     code: FailureCode,
     message: string,
     remedy?: string,
-    options?: { cause?: unknown; retryAfterMs?: number },
+    options?: { cause?: unknown; retryAfterMs?: number | undefined; reached?: ReachedLimit | undefined },
   ) {
     super(message, options);
     this.code = code;
     this.category = failures[code].category;
     this.remedy = remedy ?? failures[code].remedy;
     this.retryAfterMs = options?.retryAfterMs;
+    this.reached = options?.reached;
   }
 }
 

@@ -23,6 +23,12 @@ export type Limit = 'cost' | 'turns' | 'time';
 /** What a limit is set for. */
 export type LimitOwner = 'step' | 'chain' | 'question';
 
+/** Which limit was reached: two labels, all that Temporal learns of it. */
+export interface ReachedLimit {
+  limit: Limit;
+  owner: LimitOwner;
+}
+
 const limits = {
   cost: { name: 'cost limit', field: 'maxCostUsd' },
   turns: { name: 'limit of model turns', field: 'maxTurns' },
@@ -32,6 +38,14 @@ const limits = {
 /** `cost limit of the chain` */
 export function limitName(limit: Limit, owner: LimitOwner): string {
   return `${limits[limit].name} of the ${owner}`;
+}
+
+const owners: ReadonlySet<unknown> = new Set<LimitOwner>(['step', 'chain', 'question']);
+
+/** Whether a value that was sent names a limit. */
+export function isReachedLimit(value: unknown): value is ReachedLimit {
+  const { limit, owner } = (value ?? {}) as { limit?: unknown; owner?: unknown };
+  return typeof limit === 'string' && Object.hasOwn(limits, limit) && owners.has(owner);
 }
 
 /** What to do once a limit is reached: to raise that one, and no other. */

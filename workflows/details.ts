@@ -1,4 +1,5 @@
 import type { ChainCost, ChainState, StepState } from '../contracts/chain.js';
+import { type Failure, failureOfCode } from '../contracts/failures.js';
 import type { StepPlan } from '../contracts/plan.js';
 import { isClosed } from '../contracts/steps.js';
 import { startOf } from '../contracts/text.js';
@@ -66,11 +67,19 @@ export function statusWords({ status, failure }: Pick<ChainState, 'status' | 'fa
 }
 
 function reasonOf(state: ChainState): string | null {
-  if (state.failure) return `${state.failure.code}: ${state.failure.message}`;
+  if (state.failure)
+    return `${state.failure.code}: ${state.failure.message}${whereInFull(state, state.failure)}`;
   if (state.queue)
     return `Position ${state.queue.position} in the queue, behind \`${state.queue.waitsFor}\`.`;
   const step = activeStep(state);
   return step?.status === 'waiting' ? (step.reason ?? null) : null;
+}
+
+/** Of most failures the workflow knows what the code means, and the database what was said. */
+function whereInFull({ projectId, versionId, buildId }: ChainState, { code, message }: Failure): string {
+  if (code === 'CANCELLED' || message !== failureOfCode(code).message) return '';
+  const build = String(buildId) === versionId ? '' : ` --build ${buildId}`;
+  return ` In full: \`session-chain status --project ${projectId} --version ${versionId}${build}\``;
 }
 
 function nextOf(state: ChainState): string | null {

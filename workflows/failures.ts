@@ -1,5 +1,6 @@
 import { ActivityFailure, ApplicationFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
 import { type Failure, failureOfCode, isFailureCode } from '../contracts/failures.js';
+import { isReachedLimit, limitRemedy } from '../contracts/limits.js';
 
 /** The limits with which an activity was called, in ms. */
 export interface ActivityLimits {
@@ -18,12 +19,18 @@ export function failureOf(error: unknown, limits?: ActivityLimits): Failure {
   if (isCancellation(error)) return failureOfCode('CANCELLED');
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof ApplicationFailure && isFailureCode(cause.type)) {
-    const failure = failureOfCode(cause.type);
+    const failure = { ...failureOfCode(cause.type), ...remedyOfLimit(cause) };
     // What this workflow threw itself is of its own words.
     return cause === error ? { ...failure, message: cause.message } : failure;
   }
   if (cause instanceof TimeoutFailure) return timedOut(cause, limits);
   return failureOfCode('INTERNAL');
+}
+
+/** Of what was reached only the limit's name travels: what to raise. */
+function remedyOfLimit({ details }: ApplicationFailure): Pick<Failure, 'remedy'> | undefined {
+  const reached = details?.[1];
+  return isReachedLimit(reached) ? { remedy: limitRemedy(reached.limit, reached.owner) } : undefined;
 }
 
 // A step's own time limit is kept by its worker, which says STEP_TIMED_OUT. A limit of Temporal passes where the worker did not.

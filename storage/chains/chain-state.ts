@@ -149,11 +149,13 @@ function withSpend(step: StepState, spent: ChainSpend | undefined): StepState {
 }
 
 /**
- * A failure as it was noted in full, where it is the same one: a workflow knows its code only. One that SQL wrote (a chain
- * that was taken over, an attempt whose end was not seen) has no remedy of its own.
+ * A failure as it was noted in full, where it is the same one: of an activity's failure a workflow knows the code only. What it
+ * says of itself, such as which time-out passed, stands. One that SQL wrote (a chain that was taken over, an attempt whose end
+ * was not seen) has no remedy of its own.
  */
 function inFull(failure: Failure, noted: Failure | undefined): Failure {
-  if (noted?.code === failure.code) return noted;
+  const isCodeOnly = failure.message === failureOfCode(failure.code).message;
+  if (noted?.code === failure.code && isCodeOnly) return noted;
   return { ...failure, remedy: failure.remedy || remedyFor(failure.code) };
 }
 

@@ -41,15 +41,16 @@ async function expectGoneOnFrom(projectId: string, partialSessionId: string): Pr
 }
 
 /** In Temporal's Web UI: the failure, the current details, and the summary of the step. */
-async function expectToldApart(stopped: ChainResult): Promise<void> {
+async function expectToldApart(stopped: ChainResult, limit: string): Promise<void> {
   const handle = stack.temporal.workflow.getHandle(chainWorkflowId(stopped));
   await expect(handle.result()).rejects.toMatchObject({
     cause: { type: 'BUDGET_EXCEEDED', message: expect.stringMatching(/^budget exceeded in build: /) },
   });
   const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
   expect(currentDetails).toMatch(
-    /^\*\*budget exceeded\*\* in build since 20[\d-]{8} [\d:]{8} UTC · \$0\.0*[1-9]\d* {2}\nBUDGET_EXCEEDED: .+ {2}\nNext: /,
+    /^\*\*budget exceeded\*\* in build since 20[\d-]{8} [\d:]{8} UTC · \$0\.0*[1-9]\d* {2}\nBUDGET_EXCEEDED: .+ {2}\nNext: Raise /,
   );
+  expect(currentDetails).toContain(`Raise the ${limit} (`);
   const { events } = await handle.fetchHistory();
   const step = events?.find(
     (event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'build',
@@ -82,7 +83,7 @@ describe.each([
       head: { sessionId: null },
       steps: [{ status: 'failed', attempts: 1 }],
     });
-    await expectToldApart(stopped);
+    await expectToldApart(stopped, limit);
     // What was spent is shown although the step came to nothing.
     expect(stopped.steps[0]?.turns).toBeGreaterThan(0);
     expect(stopped.steps[0]?.costUsd).toBeGreaterThan(0);

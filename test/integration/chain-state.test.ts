@@ -165,6 +165,21 @@ describe('what a workflow knows by its code', () => {
     expect((await readChainState(pool, chain)).failure).toEqual(failureOfCode('CANCELLED'));
   });
 
+  it('stays what the workflow says of itself, where an earlier try failed by the same code', async () => {
+    const chain = await openNew(pool);
+    await noteFailure(pool, chain.chainId, 'build', failure('WORKER_LOST', 'The worker was stopped.'));
+    const timedOut = failure('WORKER_LOST', 'The worker sent no heartbeat within 30 s.');
+    const { steps } = await readChainState(pool, chain);
+    await close(chain, {
+      steps: steps.map((step) =>
+        step.step === 'build' ? { ...step, status: 'failed', failure: timedOut } : step,
+      ),
+      failure: timedOut,
+    });
+    const state = await readChainState(pool, chain);
+    expect([state.failure, stepOf(state, 'build')?.failure]).toEqual([timedOut, timedOut]);
+  });
+
   it('is the failure of its opening where it never opened', async () => {
     const key = newKey();
     const { chainId } = await register(pool, key);

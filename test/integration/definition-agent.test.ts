@@ -395,7 +395,7 @@ describe('a submission by a schema of the host', () => {
   it('is INVALID_CONFIG where the schema itself throws', async () => {
     const schema = title.refine(() => {
       throw new TypeError('titles is not iterable');
-    }) as typeof title;
+    });
     const project = newProject({ steps: ['build', { name: 'metadata', schema }] });
     await project.run('build');
     await expect(project.run('metadata')).rejects.toMatchObject({

@@ -415,12 +415,12 @@ describe('the verdict on a submission', () => {
   it('blames a schema that throws, and not the model', () => {
     const throwing = metadataSchema.refine(() => {
       throw new TypeError('rules is not iterable');
-    }) as typeof metadataSchema;
+    });
     const codeFor = (schema: typeof metadataSchema, input: object) =>
       codeOf(() => judge({ ...submission, schema }, [submits(input), toolResult('toolu_m', true), ended()]));
     expect(codeFor(throwing, metadata)).toBe('INVALID_CONFIG');
     expect(codeFor(throwing, {})).toBe('SUBMISSION_INVALID');
-    const asks = metadataSchema.refine(() => Promise.resolve(false)) as typeof metadataSchema;
+    const asks = metadataSchema.refine(() => Promise.resolve(false));
     expect(codeFor(asks, metadata)).toBe('SUBMISSION_INVALID');
   });
 });

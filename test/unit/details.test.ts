@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { ChainCost, ChainState, StepState } from '../../contracts/chain.js';
-import type { SessionId } from '../../contracts/ids.js';
+import { type Failure, failureOfCode } from '../../contracts/failures.js';
+import type { BuildId, SessionId } from '../../contracts/ids.js';
 import { createChainDetails, stepSummary } from '../../workflows/details.js';
 import { pendingStep, resultOf } from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
@@ -116,6 +117,19 @@ describe('the details of a chain in the Web UI', () => {
       'Next: Do this.',
     ]);
     expect(head(closed(1))?.[0]).toMatch(/ · at least \$0\.1234$/);
+  });
+
+  it('say where the whole message of a failure is, of which only the code is known', () => {
+    const ofFailure = (failure: Failure, more: Partial<ChainState> = {}) =>
+      head(detailsOfChain()('16:00:00', { failure, ...more }))?.[1];
+    const key = { projectId: 'shop', versionId: 'v2', buildId: 'v2' } as Partial<ChainState>;
+    const refused = failureOfCode('MODEL_REJECTED');
+    expect(ofFailure(refused, key)).toBe(
+      `MODEL_REJECTED: ${refused.message} In full: \`session-chain status --project shop --version v2\``,
+    );
+    expect(ofFailure(refused, { ...key, buildId: 'b7' as BuildId })).toMatch(/ --version v2 --build b7`$/);
+    expect(ofFailure(failureOfCode('CANCELLED'), key)).toBe('CANCELLED: The chain was cancelled.');
+    expect(ofFailure({ ...refused, message: 'So it is.' }, key)).toBe('MODEL_REJECTED: So it is.');
   });
 
   it('keep warnings below the table, and end without a next step', () => {

@@ -39,6 +39,20 @@ describe('what failed in an activity', () => {
     expect(failureOf(failed(cause), limits)).toEqual(failureOfCode(code as 'INTERNAL'));
   });
 
+  it.each([
+    [{ limit: 'cost', owner: 'chain' }, 'Raise the cost limit of the chain (budget.maxCostUsd)'],
+    [{ limit: 'time', owner: 'question' }, 'Raise the time limit of the question'],
+    [{ limit: 'colour', owner: 'chain' }, 'Raise the limit that the message names'],
+    [{ limit: 'cost', owner: 'somebody' }, 'Raise the limit that the message names'],
+    [null, 'Raise the limit that the message names'],
+  ])('says with %j what to raise', (reached, remedy) => {
+    const cause = ApplicationFailure.create({ type: 'BUDGET_EXCEEDED', details: [2, reached] });
+    expect(failureOf(failed(cause), limits)).toEqual({
+      ...failureOfCode('BUDGET_EXCEEDED'),
+      remedy: expect.stringContaining(remedy),
+    });
+  });
+
   it('is INTERNAL where a workflow threw what it should not', () => {
     expect(failureOf(new TypeError('x'))).toEqual(failureOfCode('INTERNAL'));
   });
