@@ -1,9 +1,9 @@
--- The host's tables (created where they are missing, only added to where they exist) and our own.
+-- The host's tables (created where they are missing, extended where they exist) and our own.
 
 CREATE SCHEMA IF NOT EXISTS session_chain;
 
 -- Whether these migrations created the host's tables: only then may the product insert projects and versions, and
--- only then is the key from projects to its last transition there from the start.
+-- only then does the key from projects to its last transition exist from the start.
 CREATE TABLE session_chain.installation (
   single boolean PRIMARY KEY DEFAULT true CHECK (single),
   owns_host_tables boolean NOT NULL,
@@ -63,12 +63,12 @@ ALTER TABLE project_ai_session_metrics
   ADD COLUMN IF NOT EXISTS duration_ms bigint,
   ADD COLUMN IF NOT EXISTS api_duration_ms bigint,
   ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now();
-COMMENT ON TABLE project_ai_session_metrics IS 'What every attempt spent itself, one row per attempt; nothing is in two rows, so that sums are right';
+COMMENT ON TABLE project_ai_session_metrics IS 'What each attempt itself spent, one row per attempt; nothing is counted in two rows, so that sums are right';
 COMMENT ON COLUMN project_ai_session_metrics.outcome IS 'committed; adopted (it committed what an earlier attempt finished and spent nothing); failed; waiting (for the model service); interrupted (it was stopped or died)';
 COMMENT ON COLUMN project_ai_session_metrics.turn_in_flight_unknown IS 'The attempt was stopped or died; a model turn that was under way then is in no transcript and in no figure here';
 COMMENT ON COLUMN project_ai_session_metrics.usage_by_model IS 'Tokens and cost by model, as {model: {inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costUsd}}';
 COMMENT ON COLUMN project_ai_session_metrics.cost_usd IS 'By the agent''s price list; null where the agent was killed before it could say and no other run tells the prices';
-COMMENT ON COLUMN project_ai_session_metrics.cost_derived IS 'The cost was worked out from the tokens, by the prices that the agent reckoned with in other runs of the same model';
+COMMENT ON COLUMN project_ai_session_metrics.cost_derived IS 'The cost was worked out from the tokens, by the prices that the agent used in other runs of the same model';
 CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_session ON project_ai_session_metrics (session_id);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_uncosted ON project_ai_session_metrics (attempt_id)
@@ -104,7 +104,7 @@ ALTER TABLE project_chat_log_minimal
   ADD COLUMN IF NOT EXISTS failure jsonb,
   ADD COLUMN IF NOT EXISTS asked_at timestamptz,
   ADD COLUMN IF NOT EXISTS answered_at timestamptz;
--- Rows of the host's own time have no question_id, and no rule below concerns them.
+-- Rows from before session-chain have no question_id, and no rule below applies to them.
 ALTER TABLE project_chat_log_minimal
   ADD CONSTRAINT project_chat_log_minimal_state
     CHECK (question_id IS NULL OR state IN ('asked', 'running', 'answered', 'failed')),
@@ -140,7 +140,7 @@ CREATE TABLE IF NOT EXISTS session_transitions (
   source varchar(50) NOT NULL,
   created_at timestamptz DEFAULT now()
 );
--- Rows of the host's own time have seq null, and no rule below concerns them.
+-- Rows from before session-chain have seq null, and no rule below applies to them.
 ALTER TABLE session_transitions
   ADD COLUMN seq bigint,
   ADD COLUMN prev_seq bigint,
@@ -167,7 +167,7 @@ CREATE INDEX IF NOT EXISTS idx_session_transitions_project ON session_transition
 CREATE INDEX IF NOT EXISTS idx_session_transitions_new_session ON session_transitions (new_session_id);
 COMMENT ON TABLE session_transitions IS 'Audit trail of Claude session ID changes';
 COMMENT ON COLUMN session_transitions.parent_session_id IS 'The session that was forked; null for one that started fresh';
-COMMENT ON COLUMN session_transitions.rewound_to IS 'Of a rewind: the seq whose session it copied; the head does not remember what lies between';
+COMMENT ON COLUMN session_transitions.rewound_to IS 'Of a rewind: the seq whose session it copied; the head does not remember what came between';
 
 -- The key from projects to its last transition needs one type on both sides.
 DO $$
@@ -186,7 +186,7 @@ BEGIN
 END
 $$;
 
--- On a host's database this key waits until its old writers are gone.
+-- On a host's database this key is added once its old writers are gone.
 DO $$
 BEGIN
   IF (SELECT owns_host_tables FROM session_chain.installation) THEN
@@ -197,13 +197,13 @@ BEGIN
 END
 $$;
 
--- The functions as they were made last; `migrate` makes one anew when its text has another hash.
+-- The functions as they were last created; `migrate` recreates one whose text has another hash.
 CREATE TABLE session_chain.routines (
   name text PRIMARY KEY,
   hash text NOT NULL
 );
-COMMENT ON TABLE session_chain.routines IS 'One row per function that migrate made';
-COMMENT ON COLUMN session_chain.routines.hash IS 'SHA-256 in hex of the text by which the function was made';
+COMMENT ON TABLE session_chain.routines IS 'One row per function that migrate created';
+COMMENT ON COLUMN session_chain.routines.hash IS 'SHA-256 in hex of the text from which the function was created';
 
 CREATE SEQUENCE session_chain.tickets AS bigint;
 
@@ -251,27 +251,27 @@ CREATE TABLE session_chain.chains (
 -- At most one chain works on a project at a time.
 CREATE UNIQUE INDEX chains_one_holder ON session_chain.chains (project_id) WHERE status IN ('running', 'waiting');
 CREATE UNIQUE INDEX chains_queue ON session_chain.chains (project_id, ticket) WHERE closed_at IS NULL AND ticket IS NOT NULL;
--- What lists of chains are read by, from the newest on.
+-- For lists of chains, newest first.
 CREATE INDEX chains_newest ON session_chain.chains (created_at, id);
 CREATE INDEX chains_of_project ON session_chain.chains (project_id, created_at, id);
 CREATE INDEX chains_by_status ON session_chain.chains (status, created_at, id);
 CREATE INDEX chains_by_failure ON session_chain.chains ((result #>> '{failure,code}'), created_at, id)
   WHERE result #>> '{failure,code}' IS NOT NULL;
-COMMENT ON TABLE session_chain.chains IS 'One row per chain: what it was asked to do, where it stands, how it ended';
-COMMENT ON COLUMN session_chain.chains.run_id IS 'The Temporal run that drew the ticket, or that closed the chain last; a reset run goes on under its ticket';
-COMMENT ON COLUMN session_chain.chains.home IS 'Temporal cluster and namespace of the run; from elsewhere it cannot be known that the run is over';
-COMMENT ON COLUMN session_chain.chains.ticket IS 'The number that the chain drew: among the open chains of a project the lowest works, the others wait. What works for the chain presents it';
-COMMENT ON COLUMN session_chain.chains.cancelled_ticket IS 'The ticket under which the chain was asked to stop last; a notification only makes workers look here';
-COMMENT ON COLUMN session_chain.chains.last_ticket IS 'The last ticket that the chain drew, also once it has none: a later one was drawn in what a database that went back has lost';
-COMMENT ON COLUMN session_chain.chains.opening IS 'Which opening of its run holds: a run opens again when the database has gone back to an earlier state';
+COMMENT ON TABLE session_chain.chains IS 'One row per chain: what it was asked to do, its present state, how it ended';
+COMMENT ON COLUMN session_chain.chains.run_id IS 'The Temporal run that drew the ticket, or that last closed the chain; a reset run continues under its ticket';
+COMMENT ON COLUMN session_chain.chains.home IS 'Temporal cluster and namespace of the run; only from there can it be known that the run is over';
+COMMENT ON COLUMN session_chain.chains.ticket IS 'The number that the chain drew: among the open chains of a project the lowest works, the others wait. Whatever works for the chain presents it';
+COMMENT ON COLUMN session_chain.chains.cancelled_ticket IS 'The ticket under which the chain was last asked to stop; a notification only makes workers look here';
+COMMENT ON COLUMN session_chain.chains.last_ticket IS 'The last ticket that the chain drew, kept when it has none any more: a later one was drawn in what a database that went back has lost';
+COMMENT ON COLUMN session_chain.chains.opening IS 'Which opening of its run counts: a run opens again when the database has gone back to an earlier state';
 COMMENT ON COLUMN session_chain.chains.steps IS 'The part of the steps that its start named; null for all steps of the definition';
-COMMENT ON COLUMN session_chain.chains.plan IS 'The steps with which the chain opened last, in their order, as [{name, kind, role, critical}]';
-COMMENT ON COLUMN session_chain.chains.deploys IS 'The definition with which the chain opened last has a step that deploys, be it in the plan or not';
-COMMENT ON COLUMN session_chain.chains.budget IS 'What the whole chain may take, as it opened last: {maxCostUsd, maxTurns, timeoutMs}; null before, and where it has none';
-COMMENT ON COLUMN session_chain.chains.origin IS 'From what the chain worked when it opened last, and why: {kind, headSessionId, headSeq, operations, contextTokens}';
-COMMENT ON COLUMN session_chain.chains.requested_at IS 'When it was asked for last: a chain that ended badly may be started again';
+COMMENT ON COLUMN session_chain.chains.plan IS 'The steps with which the chain last opened, in order, as [{name, kind, role, critical}]';
+COMMENT ON COLUMN session_chain.chains.deploys IS 'Whether the definition with which the chain last opened has a step that deploys, in the plan or not';
+COMMENT ON COLUMN session_chain.chains.budget IS 'What the whole chain may take, as of its last opening: {maxCostUsd, maxTurns, timeoutMs}; null before, and where it has no budget';
+COMMENT ON COLUMN session_chain.chains.origin IS 'What the chain started from when it last opened, and why: {kind, headSessionId, headSeq, operations, contextTokens}';
+COMMENT ON COLUMN session_chain.chains.requested_at IS 'When it was last asked for: a chain that did not complete may be started again';
 COMMENT ON COLUMN session_chain.chains.waiting_for IS 'A label: what the chain waits for until waiting_until';
-COMMENT ON COLUMN session_chain.chains.failures IS 'What each step failed with last, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
+COMMENT ON COLUMN session_chain.chains.failures IS 'What each step last failed with, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
 COMMENT ON COLUMN session_chain.chains.skipped IS 'The steps that had nothing to do, and why: {step: reason}';
 COMMENT ON COLUMN session_chain.chains.result IS 'The chain''s final state as its caller receives it';
 
@@ -285,9 +285,9 @@ CREATE TABLE session_chain.briefs (
 );
 COMMENT ON TABLE session_chain.briefs IS 'What a chain that started a fresh session told it of the project''s state, once per head: every attempt and every run is told the same';
 COMMENT ON COLUMN session_chain.briefs.head_session_id IS 'The head whose memory the brief stands for';
-COMMENT ON COLUMN session_chain.briefs.parts IS 'What went into it: [{part, from, characters}]';
+COMMENT ON COLUMN session_chain.briefs.parts IS 'What it was made of: [{part, from, characters}]';
 
--- The folder of each project. No two lie one inside the other: the strings that begin with a path and a slash are a range.
+-- The folder of each project. None is inside another: the strings that begin with a path and a slash are a range.
 CREATE TYPE session_chain.paths AS RANGE (subtype = text, collation = "C");
 CREATE TABLE session_chain.workspaces (
   project_id text PRIMARY KEY,
@@ -303,11 +303,11 @@ CREATE TABLE session_chain.workspaces (
   CONSTRAINT workspaces_apart EXCLUDE USING gist (below WITH &&)
 );
 COMMENT ON TABLE session_chain.workspaces IS 'Which folder is which project''s: bound by the project''s first chain, until one asks for another folder, the project is unbound or its row is gone';
-COMMENT ON COLUMN session_chain.workspaces.requested IS 'The path that the chain asked for which bound the folder last';
-COMMENT ON COLUMN session_chain.workspaces.path IS 'Real path, links resolved, on the worker that saw the folder last';
+COMMENT ON COLUMN session_chain.workspaces.requested IS 'The path that was asked for by the chain that last bound the folder';
+COMMENT ON COLUMN session_chain.workspaces.path IS 'Real path, links resolved, on the worker that last saw the folder';
 COMMENT ON COLUMN session_chain.workspaces.marker IS 'What stands in the folder''s file .session-chain/workspace and tells it from another copy';
-COMMENT ON COLUMN session_chain.workspaces.identity IS 'Boot of the machine, device, inode and birth of the folder as it was seen last: there it is the same folder without its marker';
-COMMENT ON COLUMN session_chain.workspaces.worker IS 'The worker that saw the folder last';
+COMMENT ON COLUMN session_chain.workspaces.identity IS 'Boot of the machine, device, inode and birth of the folder as it was last seen: on that machine they identify the folder without its marker';
+COMMENT ON COLUMN session_chain.workspaces.worker IS 'The worker that last saw the folder';
 
 -- What waits for a worker that has its project's folder.
 CREATE TABLE session_chain.workspace_searches (
@@ -317,9 +317,9 @@ CREATE TABLE session_chain.workspace_searches (
   since timestamptz NOT NULL DEFAULT clock_timestamp(),
   looked_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE session_chain.workspace_searches IS 'One row per operation whose folder, or version of Claude Code, no worker has had so far; gone once one has it';
+COMMENT ON TABLE session_chain.workspace_searches IS 'One row per operation whose folder, or version of Claude Code, no worker has had so far; deleted once one has it';
 COMMENT ON COLUMN session_chain.workspace_searches.operation IS 'chain:<id>:<ticket> or chat:<question_id> for a folder, agent:<id>:<ticket> for a version of Claude Code';
-COMMENT ON COLUMN session_chain.workspace_searches.workers IS 'Which workers looked, and what each said last: {worker: {code, message}}';
+COMMENT ON COLUMN session_chain.workspace_searches.workers IS 'Which workers looked, and what each last said: {worker: {code, message}}';
 
 -- Sessions and their transcripts. An entry is stored once per project, however many forks repeat it; a batch is one
 -- append, an ordered list of entries. They are text: jsonb would reorder their keys and so ruin the prompt cache.
@@ -349,10 +349,10 @@ COMMENT ON COLUMN session_chain.sessions.batches IS 'Appends accepted so far; th
 COMMENT ON COLUMN session_chain.sessions.entries IS 'Entries of the main transcript, as they were appended';
 COMMENT ON COLUMN session_chain.sessions.messages IS 'User and assistant entries among them';
 COMMENT ON COLUMN session_chain.sessions.appended_bytes IS 'What the agent appended, subagents included, before anything was shared';
-COMMENT ON COLUMN session_chain.sessions.context_tokens IS 'Size of the context after the last entry that tells it; 0 when none does';
+COMMENT ON COLUMN session_chain.sessions.context_tokens IS 'Size of the context after the last entry that states it; 0 when none does';
 COMMENT ON COLUMN session_chain.sessions.sealed_at IS 'Since when this session accepts no more entries';
-COMMENT ON COLUMN session_chain.sessions.quarantined_at IS 'Since when no step may go on from this session';
-COMMENT ON COLUMN session_chain.sessions.given_up_at IS 'Since when chains go on from an ancestor of this session as long as its transcript is not here: a person said so';
+COMMENT ON COLUMN session_chain.sessions.quarantined_at IS 'Since when no step may continue from this session';
+COMMENT ON COLUMN session_chain.sessions.given_up_at IS 'Since when chains continue from an ancestor of this session as long as its transcript is not here; requested by a person';
 
 CREATE TABLE session_chain.transcript_texts (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -376,7 +376,7 @@ CREATE TABLE session_chain.transcript_batches (
   CONSTRAINT transcript_batches_append_key UNIQUE (session, append_id)
 );
 COMMENT ON TABLE session_chain.transcript_batches IS 'One row per append: which entries, in which order';
-COMMENT ON COLUMN session_chain.transcript_batches.append_id IS 'Names the append, so that one sent again after a lost answer is stored once';
+COMMENT ON COLUMN session_chain.transcript_batches.append_id IS 'Identifies the append, so that one sent again after a lost answer is stored once';
 COMMENT ON COLUMN session_chain.transcript_batches.patch_id IS 'The text that holds what the entries of this batch lack; null for nothing';
 COMMENT ON COLUMN session_chain.transcript_batches.subpath IS 'Empty for the main transcript, else subagents/agent-…';
 COMMENT ON COLUMN session_chain.transcript_batches.entry_ids IS 'The texts of its entries, in the order in which they were appended';
@@ -424,20 +424,20 @@ CREATE UNIQUE INDEX attempts_one_committed_outside ON session_chain.attempts (pr
   WHERE state = 'committed' AND chain IS NULL;
 CREATE INDEX attempts_failed ON session_chain.attempts (project_id) WHERE state = 'failed';
 CREATE INDEX attempts_adopting ON session_chain.attempts (project_id, adopts) WHERE adopts IS NOT NULL;
-COMMENT ON TABLE session_chain.attempts IS 'What is known of every attempt of an operation, written before money is spent';
+COMMENT ON TABLE session_chain.attempts IS 'What is known about every attempt of an operation, written before money is spent';
 COMMENT ON COLUMN session_chain.attempts.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id>, record:<uuid> or rewind:<key>';
 COMMENT ON COLUMN session_chain.attempts.chain IS 'Null for an operation outside a chain';
 COMMENT ON COLUMN session_chain.attempts.ticket IS 'The ticket under which the chain held the project when it began; null outside a chain';
 COMMENT ON COLUMN session_chain.attempts.step IS 'Name of the step; outside a chain the source of the transition';
 COMMENT ON COLUMN session_chain.attempts.round IS 'Counts the times that the chain decided to run the step';
-COMMENT ON COLUMN session_chain.attempts.role IS 'What the chain knows the step for, whatever its name: build';
+COMMENT ON COLUMN session_chain.attempts.role IS 'What the chain knows the step as, whatever its name: build';
 COMMENT ON COLUMN session_chain.attempts.adopts IS 'The finished session of an earlier attempt that this one commits in place of its own';
 COMMENT ON COLUMN session_chain.attempts.input_digest IS 'SHA-256 of what the attempt was asked to do, without budgets and time limits';
 COMMENT ON COLUMN session_chain.attempts.epoch IS 'Fencing token: the project''s epoch that the commit expects; null where a chain held the project, so that no commit can move the head';
-COMMENT ON COLUMN session_chain.attempts.scheduled_at IS 'When Temporal scheduled this try; an older try than the newest is fenced';
-COMMENT ON COLUMN session_chain.attempts.seen_at IS 'When the worker last said that it holds this attempt';
-COMMENT ON COLUMN session_chain.attempts.lease_ms IS 'After so much silence the attempt''s lease has expired and its agent is dead: heartbeat timeout plus kill grace';
-COMMENT ON COLUMN session_chain.attempts.value IS 'What a submission handed in';
+COMMENT ON COLUMN session_chain.attempts.scheduled_at IS 'When Temporal scheduled this try; a try older than the newest is fenced';
+COMMENT ON COLUMN session_chain.attempts.seen_at IS 'When the worker last confirmed that it holds this attempt';
+COMMENT ON COLUMN session_chain.attempts.lease_ms IS 'After this much silence the attempt''s lease has expired and its agent is dead: heartbeat timeout plus kill grace';
+COMMENT ON COLUMN session_chain.attempts.value IS 'The submitted value';
 COMMENT ON COLUMN session_chain.attempts.evidence IS 'What a later attempt found that its transcript proves, and by which rule: {kind, rule}; null where no later attempt looked';
 
 CREATE TABLE session_chain.activity_steps (
@@ -462,17 +462,17 @@ CREATE TABLE session_chain.activity_steps (
   CHECK (state <> 'failed' OR failure IS NOT NULL)
 );
 COMMENT ON TABLE session_chain.activity_steps IS 'The steps of a chain that are activities of the host; they move no head';
-COMMENT ON COLUMN session_chain.activity_steps.key IS 'The same at every call, also where this row was lost, so that the host can recognise a repeated one';
+COMMENT ON COLUMN session_chain.activity_steps.key IS 'The same at every call, even where this row was lost, so that the host can recognise a repeated call';
 COMMENT ON COLUMN session_chain.activity_steps.ticket IS 'The ticket under which the chain held the project at the last call';
 COMMENT ON COLUMN session_chain.activity_steps.session_id IS 'The head at the last call; seq is that of its transition';
 COMMENT ON COLUMN session_chain.activity_steps.calls IS 'How often the chain decided to call it; Temporal''s own retries are not counted';
 COMMENT ON COLUMN session_chain.activity_steps.scheduled_at IS 'When Temporal scheduled the newest try to journal it; an older one under the same ticket is fenced';
 COMMENT ON COLUMN session_chain.activity_steps.started_at IS 'When it was called last';
 
--- A question is stored before a workflow hears of it: histories hold its id, never its words.
+-- A question is stored before a workflow learns of it: histories hold its id, never its text.
 CREATE SEQUENCE session_chain.questions AS bigint;
 
--- What a reply looks like while it is being written. Lost with the server's power, and nothing depends on it.
+-- Replies while they are being written. Lost when the server crashes; nothing depends on them.
 CREATE UNLOGGED TABLE session_chain.reply_chunks (
   question_id bigint NOT NULL,
   ordinal bigint GENERATED ALWAYS AS IDENTITY,
@@ -482,5 +482,5 @@ CREATE UNLOGGED TABLE session_chain.reply_chunks (
   PRIMARY KEY (question_id, ordinal)
 );
 COMMENT ON TABLE session_chain.reply_chunks IS 'Replies as they are being written, in batches; best effort, the question''s row holds the reply';
-COMMENT ON COLUMN session_chain.reply_chunks.attempt IS 'The attempt that wrote it; a higher one has begun anew';
+COMMENT ON COLUMN session_chain.reply_chunks.attempt IS 'The attempt that wrote it; a higher one has started over';
 COMMENT ON COLUMN session_chain.reply_chunks.message IS 'Counts the messages of the attempt; the last one is the reply';

@@ -1,6 +1,6 @@
--- Makes the head and the last transition of a locked project agree again, and raises its epoch by p_raise. A head that was
--- moved outside is adopted as an `import` transition; one that was cleared is put back, for what comes next to start from
--- no session.
+-- Makes the head and the last transition of a locked project agree again, and raises its epoch by p_raise. A head that
+-- was moved outside is adopted as an `import` transition; one that was cleared is restored; `was_cleared` tells the
+-- caller to start from no session.
 CREATE FUNCTION session_chain.adopt_head(p_project text, p_raise integer)
 RETURNS TABLE (session_id text, seq bigint, epoch bigint, adopted_session_id text, was_cleared boolean)
 LANGUAGE plpgsql AS $$

@@ -1,10 +1,10 @@
--- Stores one append and returns its ordinal. p_digests and p_texts are its entries in order, then the patch if there is one
--- (p_patched); the texts are joined by U+0003, because an array literal of much JSON costs 20 times the time.
--- p_context_tokens is the size of the context after it, null where the append does not tell it. p_after is how many appends
--- its writer knows that the session holds; null for one that it knows nothing of, and that this append may make.
--- The first statement locks the session's row, so that appends of one session follow each other and none passes a seal:
--- SC001 says that the session is sealed, SC002 that it holds fewer than p_after appends: the database went back. A unique violation of transcript_batches_append_key says that this append was
--- stored before.
+-- Stores one append and returns its ordinal. p_digests and p_texts are its entries in order, then the patch if there is
+-- one (p_patched); the texts are joined by U+0003, because an array literal of much JSON costs 20 times the time.
+-- p_context_tokens is the size of the context after it, null where the append does not state it. p_after is how many
+-- appends its writer knows that the session holds; null where it knows nothing of the session, which this append may
+-- then create. The first statement locks the session's row, so that appends of one session follow each other and none
+-- passes a seal: SC001 says that the session is sealed, SC002 that it holds fewer than p_after appends: the database
+-- went back. A unique violation of transcript_batches_append_key says that this append was stored before.
 CREATE FUNCTION session_chain.append_entries(
   p_project text, p_session text, p_subpath text, p_append_id uuid, p_digests bytea[], p_texts text,
   p_patched boolean, p_messages integer, p_bytes bigint, p_context_tokens bigint, p_after integer)
@@ -50,7 +50,7 @@ BEGIN
   ORDER BY u.digest
   ON CONFLICT (project_id, digest) DO NOTHING;
 
-  -- A statement of its own: its snapshot shows what another session has just stored in our stead.
+  -- A separate statement: its snapshot shows what another session has just stored in our place.
   SELECT array_agg(t.id ORDER BY u.n) INTO v_ids
   FROM unnest(p_digests) WITH ORDINALITY AS u (digest, n)
   LEFT JOIN session_chain.transcript_texts t ON t.project_id = p_project AND t.digest = u.digest;

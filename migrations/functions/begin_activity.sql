@@ -1,7 +1,7 @@
--- Journals that a step of a chain which is an activity of the host is about to be called with a head. Every call of one
--- (chain, step, round) has the same key. `completed`: it was called with success before. The chain presents its ticket and its
--- head; see chain_standing for what is refused. `fenced` refuses as well a try that is older than the newest. A repeated try,
--- whose answer was lost, is the same call.
+-- Journals that an activity of the host, a step of a chain, is about to be called with a head. Every call of one
+-- (chain, step, round) has the same key. `completed`: it was called with success before. The chain presents its ticket
+-- and its head; see chain_standing for what is refused. `fenced` also refuses a try that is older than the newest. A
+-- try repeated after its answer was lost is the same call.
 CREATE FUNCTION session_chain.begin_activity(
   p_project text, p_chain bigint, p_ticket bigint, p_step text, p_round integer, p_role text, p_activity text,
   p_task_queue text, p_session text, p_seq bigint, p_scheduled_at timestamptz)

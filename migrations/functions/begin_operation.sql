@@ -1,21 +1,22 @@
 -- Begins an attempt of an operation, before any money is spent.
 --
--- In a chain (p_chain): it works on p_base and carries the epoch that it raises, so that nothing else moves the head; every
--- open attempt of the chain is stopped and ended first. It presents its ticket, and in p_while_head the head that it knows;
--- see chain_standing for what is refused then. `fenced` refuses as well what comes late: a try that is older than the newest
--- of its step, and a step after which another step has begun. Version and build are the chain's. head_* is what the last transition made the head, so that the
--- commit is fenced where the head was moved outside meanwhile; head_is_whole is null.
+-- In a chain (p_chain): it works on p_base and carries the epoch that it raises, so that nothing else moves the head;
+-- every open attempt of the chain is stopped and ended first. It presents its ticket, and in p_while_head the head that
+-- it knows; see chain_standing for what is refused then. `fenced` also refuses what comes late: a try that is older
+-- than the newest of its step, and a step after which another step has begun. Version and build are the chain's. head_*
+-- is what the last transition made the head, so that the commit is fenced where the head has been moved outside since;
+-- head_is_whole is null.
 --
--- Outside a chain (a question, a recorded operation, an import, a rewind): p_build names the operation and p_step is its
--- source; only its own earlier attempt is stopped and ended. It carries the epoch that it reads, none while a chain holds
--- the project, so that it cannot move the head. A head that was moved outside is adopted, unless a chain holds. It forks
--- p_base as long as the head is p_while_head, else the head; nothing where the head was cleared. A rewind forks p_base whatever the head is. Without p_version the
--- newest version moves along, where there is one.
+-- Outside a chain (a question, a recorded operation, an import, a rewind): p_build names the operation and p_step is
+-- its source; only its own earlier attempt is stopped and ended. It carries the epoch that it reads, none while a chain
+-- holds the project, so that it cannot move the head. A head that was moved outside is adopted, unless a chain holds.
+-- It forks p_base as long as the head is p_while_head, else the head; no session where the head was cleared. A rewind
+-- forks p_base whatever the head is. Without p_version the newest version moves along, where there is one.
 --
--- `committed` returns the stored result of an operation that is done. `former_agent_alive`: an earlier attempt's worker was
--- heard of less than its lease ago. Its session is sealed and its worker told to stop; the caller asks again after wait_ms,
--- or sooner, for the worker may say that it has stopped. With `begun` come the whole sessions of earlier attempts that were
--- asked the same, in a chain those on the same base, as [{sessionId, baseSessionId}], the newest first.
+-- `committed` returns the stored result of an operation that is done. `former_agent_alive`: the lease of an earlier
+-- attempt has not expired. Its session is sealed and its worker told to stop; the caller asks again after wait_ms, or
+-- sooner, because the worker may report that it has stopped. With `begun` come the whole sessions of earlier attempts
+-- that were asked the same, in a chain those on the same base, as [{sessionId, baseSessionId}], newest first.
 CREATE FUNCTION session_chain.begin_operation(
   p_project text, p_chain bigint, p_ticket bigint, p_version text, p_build text, p_step text, p_round integer, p_role text,
   p_session text, p_base text, p_while_head text, p_input_digest text, p_scheduled_at timestamptz, p_worker text,
@@ -56,7 +57,7 @@ BEGIN
     SELECT * INTO v_newest FROM session_chain.attempts a
       WHERE a.chain = v_chain.id AND a.step = p_step AND a.round = p_round ORDER BY a.attempt DESC LIMIT 1;
   END IF;
-  -- Nothing begins after a committed attempt, so that it is the newest.
+  -- Nothing begins after a committed attempt, so it is the newest.
   IF v_newest.state = 'committed' THEN
     outcome := 'committed';
     attempt_id := v_newest.id;
@@ -80,7 +81,7 @@ BEGIN
       RETURN;
     END IF;
     v_planned := ARRAY(SELECT s ->> 'name' FROM jsonb_array_elements(v_chain.plan) WITH ORDINALITY AS planned (s, n) ORDER BY n);
-    -- Temporal's clock may jump: it is asked only about tries of one step under one ticket. Between steps their order counts.
+    -- Temporal's clock may jump: it only compares tries of one step under one ticket. Between steps their order counts.
     IF (v_newest.ticket = p_ticket AND v_newest.scheduled_at > p_scheduled_at)
        OR EXISTS (SELECT FROM session_chain.attempts a
          WHERE a.chain = p_chain AND a.ticket = p_ticket

@@ -1,13 +1,12 @@
--- Whether a folder that a worker sees at p_path is the project's: by p_marker, which stands in it (null: none does), or by
--- p_identity, which is the folder's own on the machine that saw it last. In a chain (p_chain) a project without a folder is
--- bound to this one, and a folder that was moved together with its marker stays bound; `fenced` refuses a chain that does not
--- hold the project. Outside a chain nothing is bound. p_requested is the path that was asked for, before links were resolved:
--- whoever asks for another one than the project is bound to means another folder, and the project is bound anew, to it.
---
--- `bound` returns the marker that belongs into the folder. `unbound`: the project has no folder yet, or another one was asked
--- for. `other_folder`: the project's is another one, other_* says which. `taken`: the folder is another project's, lies in that
--- one's folder or around it, or carries its marker. A project that is gone lets go of its folder once no agent of its own may
--- be alive.
+-- Whether a folder that a worker sees at p_path is the project's: by p_marker, found in it (null: none), or by
+-- p_identity, which identifies the folder on the machine that last saw it. In a chain (p_chain) a project without a
+-- folder is bound to this one, and a folder that was moved together with its marker stays bound; `fenced` refuses a
+-- chain that does not hold the project. Outside a chain nothing is bound. p_requested is the path that was asked for,
+-- before links were resolved: a path other than the one that the project is bound to means another folder, and the
+-- project is bound to that one. `bound` returns the marker that belongs in the folder. `unbound`: the project has no
+-- folder yet, or another one was asked for. `other_folder`: the project has another folder, given by other_*. `taken`:
+-- the folder belongs to another project, is inside or around that project's folder, or carries its marker. A project
+-- whose row was deleted gives up its folder once no agent of it can be alive.
 CREATE FUNCTION session_chain.bind_workspace(
   p_project text, p_chain bigint, p_ticket bigint, p_requested text, p_path text, p_marker uuid, p_identity text,
   p_worker text)
@@ -58,7 +57,7 @@ BEGIN
         RETURNING 'bound', w.marker, NULL, NULL, NULL;
       RETURN;
     EXCEPTION WHEN exclusion_violation OR unique_violation THEN
-      -- Another project was bound meanwhile: it is found now.
+      -- Another project was bound meanwhile; this look finds it.
     END;
   END LOOP;
 END

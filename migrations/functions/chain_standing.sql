@@ -1,9 +1,10 @@
--- How a chain stands that presents its ticket, and the head that it knows (null: none). The lineage only grows, and a chain's
--- row keeps its last ticket: one that it never gave, and a head that was never one, were given in what the database has lost.
+-- The standing of a chain that presents its ticket, and the head that it knows (null: none). The lineage only grows,
+-- and a chain's row keeps its last ticket: a ticket that it never gave, and a head that never was one, belong to what
+-- the database has lost.
 --   holds              it holds the project, and the lineage holds its head
 --   fenced             it is closed, or a later ticket has taken over
 --   went_back          the database does not know the ticket or the head
---   request_lost       it does not know the chain, or not that it was asked for again
+--   request_lost       the database does not know the chain, or not that it was asked for again
 --   project_not_found, version_not_found   the row is gone
 CREATE FUNCTION session_chain.chain_standing(p_project text, p_chain bigint, p_ticket bigint, p_head text) RETURNS text
 LANGUAGE sql STABLE AS $$

@@ -1,10 +1,11 @@
--- Closes a chain, frees the project or leaves the queue, and says which chain may take the project next. What it writes is
--- its own: steps as in ended_steps, the project's head, and from these whether the chain is complete and which of the words
--- p_succeeded and p_failed the version gets. p_said is the caller's word {status, head, steps, warnings, failure}; it is
--- believed where it says that the chain has not succeeded, and in words. May be called again; what does not present the
--- chain's ticket changes nothing, nor does a completed chain whose ticket or head the database does not know (`went_back`,
--- see chain_standing). A run that never learnt its ticket (its open was cancelled on the way), or whose ticket the database
--- has lost, is known by its run id: it drew one, or it drew none and is not the run that closed this chain before.
+-- Closes a chain, frees the project or leaves the queue, and says which chain may take the project next. What it writes
+-- is its own: steps as in ended_steps, the project's head, and from these whether the chain is complete and which
+-- status, p_succeeded or p_failed, the version gets. p_said is the caller's account {status, head, steps, warnings,
+-- failure}; it counts where it says that the chain has not succeeded, and for its texts. May be called again. A call
+-- that does not present the chain's ticket changes nothing, nor does a completed chain whose ticket or head the
+-- database does not know (`went_back`, see chain_standing). A run that never learnt its ticket (its open was cancelled
+-- on the way), or whose ticket the database has lost, is identified by its run id: it drew a ticket, or it drew none
+-- and is not the run that closed this chain before.
 CREATE FUNCTION session_chain.close_chain(
   p_project text, p_version text, p_build text, p_ticket bigint, p_run_id text, p_said jsonb,
   p_succeeded text, p_failed text)

@@ -1,15 +1,16 @@
 -- Commits an attempt, all of it or nothing: `moved` makes p_new the head, `beside` leaves the head alone, `fenced` changes
--- nothing. May be repeated: a committed attempt returns what is stored. `fenced`, too, where a row of it is gone.
+-- nothing. May be repeated: a committed attempt returns what is stored. `fenced` also where one of its rows is gone.
 --
--- The head moves from p_old to p_new where the project's epoch is the attempt's, the head is p_old, and p_new is the
--- attempt's session or the one that it adopted, and whole. The stored result is p_result with the transition's `seq`.
+-- The head moves from p_old to p_new where the project's epoch is the attempt's, the head is p_old, and p_new is whole
+-- and the attempt's session or the one that it adopted. The stored result is p_result with the transition's `seq`.
 -- Where it does not move, an attempt that may stay beside the line of heads is committed there, without `seq`.
 --
--- p_options, all optional: requireTranscript (false for a session whose transcript lies elsewhere), appends (how many the
--- attempt's session got: a database that went back may lack the last of them), mayStayBeside, beside
--- (the move is not tried), rewoundTo (of a rewind: the seq that it goes back to), value (what a submission handed in), column (of project_versions, json or jsonb; it gets the
--- value when the head moves), answer {questionId, reply} (the first answer of a question stays, and so does its failure:
--- `fenced`, until it is begun anew; that of one that was asked aside stays beside). p_metrics as in write_metrics.
+-- p_options, all optional: requireTranscript (false for a session whose transcript is stored elsewhere), appends (how
+-- many the attempt's session received: a database that went back may lack the last of them), mayStayBeside, beside (the
+-- move is not tried), rewoundTo (of a rewind: the seq that it goes back to), value (of a submission), column (of
+-- project_versions, json or jsonb; it gets the value when the head moves), answer {questionId, reply} (the first answer
+-- of a question stays, and so does its failure: `fenced`, until it is asked again; the answer to a question asked aside
+-- stays beside). p_metrics as in write_metrics.
 CREATE FUNCTION session_chain.commit_operation(
   p_attempt bigint, p_source text, p_old text, p_new text, p_parent text, p_result jsonb, p_metrics jsonb, p_options jsonb)
 RETURNS TABLE (outcome text, result jsonb)
@@ -26,7 +27,7 @@ BEGIN
   PERFORM 1 FROM projects p WHERE p.project_id = session_chain.project_key(
     (SELECT a.project_id FROM session_chain.attempts a WHERE a.id = p_attempt)) FOR NO KEY UPDATE;
   SELECT * INTO v_attempt FROM session_chain.attempts a WHERE a.id = p_attempt FOR NO KEY UPDATE;
-  -- Locked: what fails the question meanwhile comes before this commit or after it.
+  -- Locked: whatever fails the question comes before this commit or after it.
   SELECT q.state, q.aside INTO v_question FROM project_chat_log_minimal q
     WHERE q.question_id = (p_options #>> '{answer,questionId}')::bigint FOR NO KEY UPDATE;
   v_beside := v_beside OR coalesce(v_question.aside, false);
@@ -45,8 +46,8 @@ BEGIN
       WHERE s.project_id = v_attempt.project_id AND s.session_id = v_attempt.session_id));
 
   IF v_is_fit AND NOT v_beside THEN
-    -- Every sibling hangs on the rows of `head`: where the UPDATE finds no row, nothing is written. The fence stands on the
-    -- updated row itself, where a concurrent change makes Postgres look again.
+    -- Every sibling depends on the rows of `head`: where the UPDATE finds no row, nothing is written. The fence is a
+    -- condition on the updated row itself, which Postgres evaluates again after a concurrent change.
     WITH head AS (
       UPDATE projects p SET
         last_ai_session_id = p_new,
@@ -88,7 +89,7 @@ BEGIN
 
   UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
     WHERE s.project_id = v_attempt.project_id AND s.session_id IN (p_new, v_attempt.session_id) AND s.sealed_at IS NULL
-      -- A recorded session without a transcript is open for its import.
+      -- A recorded session without a transcript stays open for its import.
       AND (s.messages > 0 OR s.session_id <> p_new);
   PERFORM session_chain.write_metrics(p_attempt, CASE WHEN p_new = v_attempt.session_id THEN 'committed' ELSE 'adopted' END,
     p_metrics, false);

@@ -25,7 +25,7 @@ BEGIN
   IF p_subpath IS NOT NULL THEN
     DELETE FROM session_chain.transcript_batches b WHERE b.session = v_session AND b.subpath = p_subpath;
   ELSIF EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = p_project AND a.session_id = p_session) THEN
-    -- The journal names this session for good: its row stays, sealed and empty.
+    -- The journal refers to this session permanently: its row stays, sealed and empty.
     DELETE FROM session_chain.transcript_batches b WHERE b.session = v_session;
     UPDATE session_chain.sessions s SET entries = 0, messages = 0, context_tokens = 0,
         sealed_at = coalesce(s.sealed_at, clock_timestamp())

@@ -1,5 +1,5 @@
--- Journals how an activity of the host ended: p_state is completed, failed or cancelled. `fenced` refuses what does not
--- present the ticket under which the chain holds the project; of one that has ended the first end stays.
+-- Journals how an activity of the host ended: p_state is completed, failed or cancelled. `fenced` refuses a call that
+-- does not present the ticket under which the chain holds the project; where it has ended before, the first end stays.
 CREATE FUNCTION session_chain.end_activity(
   p_project text, p_chain bigint, p_ticket bigint, p_step text, p_round integer, p_state text, p_failure jsonb)
 RETURNS text

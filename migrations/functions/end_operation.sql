@@ -1,7 +1,7 @@
 -- Records how an attempt that committed nothing ended and what it spent, and seals its session. With p_wait_ms it is
--- `waiting`, and so is its chain: the next attempt begins after so long. An attempt that was superseded meanwhile stays as
--- it is, but for what it spent: its own counters know more than the transcript from which it was accounted for.
--- p_interrupted: it was stopped or died. p_metrics as in write_metrics.
+-- `waiting`, and so is its chain: the next attempt begins after that time. An attempt that was superseded meanwhile
+-- stays as it is, except for what it spent: its own counters are more complete than the transcript from which its row
+-- was written. p_interrupted: it was stopped or died. p_metrics as in write_metrics.
 CREATE FUNCTION session_chain.end_operation(
   p_attempt bigint, p_failure jsonb, p_wait_ms integer, p_interrupted boolean, p_metrics jsonb)
 RETURNS void

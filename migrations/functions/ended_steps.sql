@@ -1,7 +1,8 @@
--- The steps of a chain that ends. One with a committed attempt is committed, and none without, whatever the caller says; of
--- the others the caller's word counts as far as the tables bear it out: completed only with a completed call, skipped only
--- as a compaction of which a worker wrote down why. What is not borne out is pending, and what is said to be under way has ended with the chain.
--- p_said is the caller's word, of whatever shape: {status, steps: [{step, status, attempts, reason, failure}]}.
+-- The steps of a chain that ends. A step with a committed attempt is committed, and no other, whatever the caller says.
+-- For the rest the caller's account counts as far as the tables confirm it: completed only with a completed call,
+-- skipped only for a compaction for which a worker recorded a reason. What is not confirmed is pending, and what is
+-- reported as under way has ended with the chain. p_said is the caller's account, of any shape: {status, steps:
+-- [{step, status, attempts, reason, failure}]}.
 CREATE FUNCTION session_chain.ended_steps(p_chain session_chain.chains, p_said jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
   WITH planned AS (

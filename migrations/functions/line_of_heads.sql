@@ -1,5 +1,5 @@
 -- The transitions that the head of transition p_seq comes from, itself included, as ranges of seq: a rewind (the low end of its
--- range) goes on with the transition that it went back to, and leaves out what lies between.
+-- range) continues with the transition that it went back to, and leaves out what came between.
 CREATE FUNCTION session_chain.line_of_heads(p_project text, p_seq bigint) RETURNS TABLE (low bigint, high bigint)
 LANGUAGE sql STABLE AS $$
   WITH RECURSIVE line (high) AS (

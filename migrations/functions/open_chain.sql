@@ -1,14 +1,14 @@
--- Takes the project for a chain, or a position in the queue. p_ticket is the one that the caller knows it has; a run that
--- knows none draws one, and keeps it when its question is repeated. `queued` names what is in the way: an earlier run of
--- this very chain, the holder, or the first in the queue. The caller that saw the run in the way closed passes it as
--- p_gone_run: it is taken out, once the lease of its agent has expired too (`former_agent_alive`: ask again after wait_ms).
--- A database that went back to an earlier state may not know that ticket any more: then the run draws another. Where it knows
--- the ticket, and a head or an attempt less, the run opens again, and counts its openings. `request_lost`: there is no row.
--- p_options, all optional: opening, from 1; plan, the steps in their order as [{name, kind, role, critical}]; deploys, whether
--- the definition has a step that deploys, be it in the plan or not; budget, what the whole chain may take; resetOperations and
--- resetTokens, past which a build starts a fresh session (0: never); recover, to go on from an ancestor of a head whose transcript never was
--- here; recovery {head, base}, from what to go on in place of a head that is lost (base null: from nothing). `head_lost`
--- asks for the latter.
+-- Takes the project for a chain, or a position in the queue. p_ticket is the one that the caller knows; a run that
+-- knows none draws one, and keeps it when the call is repeated. `queued` names what is in the way: an earlier run of
+-- this chain, the holder, or the first in the queue. A caller that saw the run in the way closed passes it as
+-- p_gone_run: it is taken out once the lease of its agent has expired as well (`former_agent_alive`: ask again after
+-- wait_ms). A database that went back to an earlier state may not know that ticket any more: then the run draws
+-- another. Where it knows the ticket, and a head or an attempt less, the run opens again, and counts its openings.
+-- `request_lost`: there is no row. p_options, all optional: opening, from 1; plan, the steps in their order as [{name,
+-- kind, role, critical}]; deploys, whether the definition has a step that deploys, in the plan or not; budget, what the
+-- whole chain may take; resetOperations and resetTokens, past which a build starts a fresh session (0: never); recover,
+-- to continue from an ancestor of a head whose transcript never was here; recovery {head, base}, what to continue from
+-- in place of a head that is lost (base null: a fresh session). `head_lost` asks for the latter.
 CREATE FUNCTION session_chain.open_chain(
   p_project text, p_chain bigint, p_run_id text, p_ticket bigint, p_home text, p_gone_run text, p_options jsonb DEFAULT '{}')
 RETURNS TABLE (outcome text, head_session_id text, base_session_id text, seq bigint, adopted_session_id text,
@@ -42,13 +42,13 @@ BEGIN
   IF p_ticket > coalesce(v_chain.last_ticket, 0) THEN
     p_ticket := NULL;
   END IF;
-  -- A new run was started while the chain was being closed for its former one: it is queued anew.
+  -- A new run was started while the chain was being closed for its former one: it is queued again.
   IF v_chain.result -> 'failure' ->> 'code' = 'CHAIN_TERMINATED' AND p_ticket IS NULL AND v_chain.run_id <> p_run_id THEN
     UPDATE session_chain.chains c SET status = 'queued', ticket = NULL, home = NULL, closed_at = NULL, result = NULL,
         failures = '{}', requested_at = clock_timestamp()
       WHERE c.id = p_chain RETURNING * INTO v_chain;
   END IF;
-  -- A question that was delayed until the chain works would fence the work that is under way.
+  -- A call that was delayed until the chain works would fence the work that is under way.
   IF v_chain.closed_at IS NOT NULL OR (p_ticket IS NOT NULL AND p_ticket IS DISTINCT FROM v_chain.ticket)
      OR (v_chain.status <> 'queued' AND v_chain.run_id = p_run_id AND v_chain.opening >= v_opening AND EXISTS (
        SELECT FROM session_chain.attempts a WHERE a.chain = p_chain AND a.ticket = v_chain.ticket)) THEN

@@ -1,5 +1,6 @@
--- Whether a chain goes on from the head or starts a fresh session: its build does, once so many operations went on from one
--- another, or once the context is so large. A chain run again on the same head goes on as it did. p_options as in open_chain.
+-- Whether a chain continues from the head or starts a fresh session: its build does once a given number of operations
+-- continued from one another, or once the context has a given size. A chain run again on the same head decides as
+-- before. p_options as in open_chain.
 CREATE FUNCTION session_chain.origin_at_head(p_chain session_chain.chains, p_head text, p_seq bigint, p_options jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$

@@ -1,5 +1,6 @@
--- Stores a question, under the lock of its chat's row where there is one. A message that is known is the same question;
--- one that failed is asked anew. p_aside: its answer must not move the head. `other_words` (or asked with another p_aside), `malformed_chat` and `chat_of_another_project` change nothing.
+-- Stores a question, under the lock of its chat's row where there is one. A known message is the same question; one
+-- that failed is asked again. p_aside: its answer must not move the head. `other_words` (or asked with another
+-- p_aside), `malformed_chat` and `chat_of_another_project` change nothing.
 CREATE FUNCTION session_chain.record_question(
   p_project text, p_chat text, p_message text, p_question text, p_when text, p_workspace text,
   p_aside boolean)

@@ -1,6 +1,7 @@
 -- Registers what a caller wants done, before any workflow exists. An open or completed chain is returned as it is; a
--- failed, cancelled or over-budget one is queued again with the present request, without a ticket, so that what still
--- presents the old one is fenced. p_steps is null for all steps of the definition. A refused request changes nothing.
+-- failed, cancelled or over-budget one is queued again with the present request, without a ticket, so that anything
+-- that still presents the old one is fenced. p_steps is null for all steps of the definition. A refused request changes
+-- nothing.
 CREATE FUNCTION session_chain.register_chain(
   p_project text, p_version text, p_build text, p_mode text, p_steps text[], p_instruction text, p_workspace text,
   p_create_rows boolean)

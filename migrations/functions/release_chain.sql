@@ -1,6 +1,6 @@
--- Closes a chain whose workflow is over without having closed it, and fences what still works for it. The caller saw this
--- very run closed. `former_agent_alive`: the lease of its agent has not expired; ask again after wait_ms or sooner.
--- `not_open`: the chain was closed, or has another run, by now. next_* may take the project then, as with close_chain.
+-- Closes a chain whose workflow is over without having closed it, and fences what still works for it. The caller saw
+-- this run closed. `former_agent_alive`: the lease of its agent has not expired; ask again after wait_ms or sooner.
+-- `not_open`: the chain was closed, or has another run, by now. next_* may then take the project, as with close_chain.
 CREATE FUNCTION session_chain.release_chain(p_project text, p_workflow_id text, p_run_id text)
 RETURNS TABLE (outcome text, wait_ms integer, next_workflow_id text, next_run_id text, next_home text)
 LANGUAGE plpgsql AS $$

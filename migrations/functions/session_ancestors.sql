@@ -1,5 +1,6 @@
--- The sessions that a session comes from, the nearest first: what it forked before what it replaced as head. `distance`
--- counts them. What a rewind replaced is no ancestor of it. UNION drops what was reached before, so that every session is looked at once.
+-- The sessions that a session comes from, nearest first: what it forked before what it replaced as head. `distance`
+-- counts them. What a rewind replaced is no ancestor of it. UNION drops what was reached before, so that every session
+-- is visited once.
 CREATE FUNCTION session_chain.session_ancestors(p_project text, p_session text)
 RETURNS TABLE (session_id text, distance integer)
 LANGUAGE sql STABLE AS $$

@@ -1,6 +1,6 @@
--- Whether an operation may go on from a session, null for no session:
+-- Whether an operation may continue from a session, null for no session:
 --   whole        its main transcript is here, holds a message, and every entry of it is here
---   quarantined  a step could not load it, or a look at its entries found a hole
+--   quarantined  a step could not load it, or a scan of its entries found a hole
 --   hole         entries of it are no longer in the store
 --   lost         it was here, or its operation ran here, or it was given up, and nothing of it is here
 --   unknown      it never was here
@@ -23,7 +23,7 @@ BEGIN
             AND NOT EXISTS (SELECT FROM session_chain.transcript_texts t WHERE t.id = entry.id))
       THEN 'whole' ELSE 'hole' END
     WHEN v_session.batches > 0 OR v_session.given_up_at IS NOT NULL
-      -- What was recorded ran elsewhere.
+      -- A recorded operation ran elsewhere.
       OR EXISTS (SELECT FROM session_chain.attempts a
         WHERE a.project_id = p_project AND a.session_id = p_session AND a.build_id NOT LIKE 'record:%')
       OR EXISTS (SELECT FROM session_chain.attempts a

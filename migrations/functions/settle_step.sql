@@ -1,7 +1,7 @@
--- Settles whether a step is committed, once its chain has given it up: the stored result, or null, and then it never will be.
--- The epoch is raised above that of its open attempt, whose commit is refused from then on; its agent lives by its lease
--- until the next step, which waits for it, or the close ends it. p_scheduled_at is when Temporal scheduled the question: a try
--- of the step that was scheduled before is fenced.
+-- Settles whether a step is committed, once its chain has given it up: the stored result, or null, after which it never
+-- will be. The epoch is raised above that of its open attempt, whose commit is refused from then on; its agent keeps
+-- its lease until the next step, which waits for it, or the close ends it. p_scheduled_at is when Temporal scheduled
+-- this call: a try of the step that was scheduled before is fenced.
 CREATE FUNCTION session_chain.settle_step(
   p_project text, p_chain bigint, p_ticket bigint, p_step text, p_round integer, p_scheduled_at timestamptz)
 RETURNS TABLE (result jsonb)

@@ -1,6 +1,6 @@
--- Whether an agent of these attempts may still be alive: null for no, else how many ms until its lease has expired. An
--- attempt counts as alive until its lease has passed in silence; meanwhile its session is sealed, which ends the lease, and
--- its worker told to look.
+-- Whether an agent of these attempts may still be alive: null for no, else the ms until its lease expires. An attempt
+-- counts as alive until its lease has expired without a renewal; its session is sealed, which ends renewals, and its
+-- worker is told to look.
 CREATE FUNCTION session_chain.stop_attempts(p_attempts bigint[]) RETURNS integer
 LANGUAGE sql AS $$
   WITH alive AS (

@@ -1,7 +1,8 @@
--- What `project_versions.status` becomes by the steps of a chain as they ended; null leaves it alone, as a chain does that
--- neither builds nor deploys. Where the definition has a step that deploys (p_deploys), that one says whether the version is
--- deployed, and a chain without it at most that the build failed. A chain that was cancelled (p_cancelled) says nothing
--- against a version that is deployed (p_before, its status so far): its build has not failed, and no deployment had begun.
+-- What `project_versions.status` becomes, by how the steps of a chain ended; null leaves it alone, as for a chain that
+-- neither builds nor deploys. Where the definition has a step that deploys (p_deploys), that step decides whether the
+-- version is deployed, and a chain without it can at most record that the build failed. A cancelled chain (p_cancelled)
+-- does not change a version that is deployed (p_before, its status so far): its build has not failed, and no deployment
+-- had begun.
 CREATE FUNCTION session_chain.version_status(
   p_steps jsonb, p_deploys boolean, p_cancelled boolean, p_before text, p_succeeded text, p_failed text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$

@@ -1,5 +1,5 @@
--- Whether a session is or was the head of a project by what the transitions say, those that the host wrote before included.
--- Every old session of a numbered transition but the first is the new one of the transition before.
+-- Whether a session is or was the head of a project according to the transitions, those that the host wrote before
+-- included. Every old session of a numbered transition but the first is the new one of the transition before.
 CREATE FUNCTION session_chain.was_head(p_project text, p_session text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
   SELECT EXISTS (SELECT FROM session_transitions t

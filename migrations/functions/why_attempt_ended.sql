@@ -1,5 +1,5 @@
--- Why an attempt may not go on, as the end of a sentence: its session is sealed, or it was ended. VOLATILE, to see in a statement
--- what that statement's own functions saw.
+-- Why an attempt may not go on, as the end of a sentence: its session is sealed, or it was ended. VOLATILE, so that it
+-- sees what the functions of the calling statement saw.
 CREATE FUNCTION session_chain.why_attempt_ended(p_attempt bigint) RETURNS text
 LANGUAGE sql VOLATILE AS $$
   SELECT CASE

@@ -1,6 +1,6 @@
--- Why a chain, or a try of its step, was refused as `fenced`, as the end of a sentence. To be called in the statement that was
--- refused: it still holds the project's lock, and VOLATILE sees what the refusal saw. p_step, p_round and p_scheduled_at are
--- null where no step asked. A run that knows no ticket (null) is known by p_run.
+-- Why a chain, or a try of its step, was refused as `fenced`, as the end of a sentence. Called in the statement that
+-- was refused: it still holds the project's lock, and VOLATILE sees what the refusal saw. p_step, p_round and
+-- p_scheduled_at are null where no step asked. A run that knows no ticket (null) is identified by p_run.
 CREATE FUNCTION session_chain.why_chain_fenced(
   p_chain bigint, p_ticket bigint, p_step text, p_round integer, p_scheduled_at timestamptz,
   p_run text DEFAULT NULL) RETURNS text

@@ -1,5 +1,5 @@
--- Why commit_operation refused as `fenced`, as the end of a sentence; its parameters, and like why_chain_fenced to be called in
--- the same statement.
+-- Why commit_operation refused as `fenced`, as the end of a sentence. Takes the same parameters and, like
+-- why_chain_fenced, is called in the same statement.
 CREATE FUNCTION session_chain.why_not_committed(p_attempt bigint, p_old text, p_new text, p_options jsonb) RETURNS text
 LANGUAGE sql VOLATILE AS $$
   SELECT CASE

@@ -1,5 +1,5 @@
--- Writes what an attempt spent; the keys of p_metrics are names of columns. A row that is there stays; with p_replace one of
--- an attempt that was interrupted gives way to figures that know as many turns and the cost.
+-- Writes what an attempt spent; the keys of p_metrics are names of columns. An existing row stays; with p_replace the
+-- row of an interrupted attempt is replaced by figures that have at least as many turns and the cost.
 CREATE FUNCTION session_chain.write_metrics(p_attempt bigint, p_outcome text, p_metrics jsonb, p_replace boolean)
 RETURNS void
 LANGUAGE sql AS $$
