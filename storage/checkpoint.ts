@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { BuildId, SessionId } from '../contracts/ids.js';
 
-/** Where a build stands, for a live view; never an authority. */
+/** The state of a build, for a live view; never an authority. */
 export interface CheckpointValue {
   buildId: BuildId;
   /** The session of the running or last step. */
@@ -13,7 +13,7 @@ export interface CheckpointValue {
   filesCreated: string[];
 }
 
-/** The Redis copy `claude:session:{buildId}`: JSON, for one hour. Nothing here ever throws or holds a chain up. */
+/** The Redis copy `claude:session:{buildId}`: JSON, kept for one hour. Nothing here throws or delays a chain. */
 export interface Checkpoint {
   /** A write that fails is lost. */
   write(value: CheckpointValue): Promise<void>;
@@ -23,7 +23,7 @@ export interface Checkpoint {
 }
 
 export interface CheckpointOptions {
-  /** Told once for each stretch of trouble. */
+  /** Called once per outage. */
   log: (message: string) => void;
 }
 

@@ -6,11 +6,11 @@ import { jsonbOf } from '../jsonb.js';
 
 /** What the database knows of a project's past, for a session that does not. */
 export interface ProjectPast {
-  /** The newest metadata, with the version that it describes; null where none was ever handed in. */
+  /** The newest metadata, with the version that it describes; null where none was ever submitted. */
   metadata: { versionId: VersionId; value: unknown } | null;
-  /** What callers asked of the last builds, the oldest first. */
+  /** What callers asked of the last builds, oldest first. */
   requests: { versionId: VersionId; buildId: BuildId; instruction: string }[];
-  /** The last moves of the head, the oldest first. */
+  /** The last moves of the head, oldest first. */
   operations: PastOperation[];
 }
 
@@ -28,7 +28,7 @@ export async function readPast(pool: Pool, projectId: ProjectId, chainId: ChainI
       name: 'latest_metadata',
       text: `SELECT version_id::text AS "versionId", ai_metadata AS value FROM project_versions
              WHERE project_id = session_chain.project_key($1) AND ai_metadata IS NOT NULL
-               -- What a submission handed in last, where a rewind took that back.
+               -- The last submitted value, where a rewind took that back.
                AND coalesce((SELECT NOT session_chain.is_rewound($1, coalesce(a.adopts, a.session_id)) FROM session_chain.attempts a
                  WHERE a.project_id = $1 AND a.version_id = project_versions.version_id::text AND a.state = 'committed'
                    AND a.value IS NOT NULL ORDER BY a.id DESC LIMIT 1), true)
@@ -50,8 +50,8 @@ export async function readPast(pool: Pool, projectId: ProjectId, chainId: ChainI
 }
 
 /**
- * The moves of the head after the one that made a session the head: what a session that went on from it does not know. What
- * a rewind took back is not among them.
+ * The moves of the head after the one that made a session the head: what a session that continued from it does not
+ * know. What a rewind took back is not among them.
  */
 export async function operationsSince(
   pool: Pool,
@@ -60,7 +60,8 @@ export async function operationsSince(
 ): Promise<PastOperation[]> {
   const { seq } = await queryOne<{ seq: number }>(pool, {
     name: 'seq_of_session',
-    // A session that never was head, such as the unfinished one of a killed attempt, lies before the first that forked it.
+    // A session that never was head, such as the unfinished one of a killed attempt, comes before the first that forked
+    // it.
     text: `SELECT coalesce(
              (SELECT max(t.seq) FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.new_session_id = $2),
              (SELECT min(t.seq) FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.parent_session_id = $2),
@@ -70,15 +71,18 @@ export async function operationsSince(
   return await lastOperations(pool, projectId, seq, 20);
 }
 
-/** Operations that a rewind took back, for a build that goes on from the head. */
+/** Operations that a rewind took back, for a build that continues from the head. */
 export interface RewoundOperations {
-  /** The last 20, the oldest first. */
+  /** The last 20, oldest first. */
   operations: PastOperation[];
-  /** How many there are. */
+  /** Their number. */
   count: number;
 }
 
-/** The operations that rewinds took off the line of the head since the last build on it, which was told of those before. */
+/**
+ * The operations that rewinds took off the line of the head since the last build on it, which was told about those
+ * before.
+ */
 export async function rewoundOperations(pool: Pool, projectId: ProjectId): Promise<RewoundOperations> {
   const newestFirst = await queryRows<PastOperation & { count: number }>(pool, {
     name: 'rewound_operations',
@@ -119,7 +123,7 @@ async function lastOperations(
   return newestFirst.reverse();
 }
 
-/** Keeps a brief; the first one for a head stays, and is returned. */
+/** Stores a brief; the first one for a head stays, and is returned. */
 export async function keepBrief(
   pool: Pool,
   chainId: ChainId,
@@ -133,7 +137,7 @@ export async function keepBrief(
   });
   const kept = await readBrief(pool, chainId, brief.headSessionId);
   if (kept) return kept;
-  throw new Error(`The brief of the chain ${chainId} is gone.`);
+  throw new Error(`The brief of the chain ${chainId} is not in the database.`);
 }
 
 /** What a chain was told in place of the memory of a head; null where it was told nothing. */

@@ -12,7 +12,7 @@ export interface AttemptDetails {
   /** 1 for the first attempt of the round. */
   attempt: number;
   state: 'running' | 'waiting' | 'failed' | 'committed';
-  /** The session that it wrote, and what it was to go on from. */
+  /** The session that it wrote, and what it was to continue from. */
   sessionId: SessionId;
   baseSessionId: SessionId | null;
   /** The finished session of an earlier attempt that it committed in place of its own. */
@@ -20,11 +20,11 @@ export interface AttemptDetails {
   /** The process that ran it, as `pid@host`. */
   worker: string;
   startedAt: Date;
-  /** When its worker was heard of last. */
+  /** When its worker last gave a sign of life. */
   seenAt: Date;
   endedAt: Date | null;
   failure: Failure | null;
-  /** What a later attempt found that its transcript proves; null where none looked, because its end was recorded. */
+  /** What its transcript proves, as a later attempt found; null where none looked, because its end was recorded. */
   evidence: JudgedEvidence | null;
   /** Null where unknown, and until it has ended. */
   costUsd: number | null;
@@ -41,7 +41,7 @@ export interface ActivityDetails {
   endedAt: Date | null;
 }
 
-/** What the journal holds of a chain, in the order in which it began. */
+/** The journal of a chain, in the order in which its entries began. */
 export async function readJournal(
   pool: Pool,
   chainId: ChainId,

@@ -6,7 +6,7 @@ import { type Parameter, type Pool, queryRows } from '../db/pool.js';
 import { type ChainFacts, factColumns, factTables, stateOf } from './chain-state.js';
 import { type ChainRow, chainColumns } from './chains.js';
 
-/** Which chains are wanted; what is left out wants all. */
+/** Which chains are wanted; an absent field does not restrict them. */
 export interface ChainConditions {
   projectId?: ProjectId;
   versionId?: VersionId;
@@ -14,20 +14,20 @@ export interface ChainConditions {
   status?: readonly ChainStatus[];
   /** Asked for first at this moment or later. */
   since?: Date;
-  /** Open, and without progress for so many ms. */
+  /** Open, and without progress for this many ms. */
   stuckMs?: number;
   /** Failed with this code. */
   failureCode?: FailureCode;
 }
 
-/** A place in the list, behind the chain that it names. */
+/** A position in the list, after the chain that it names. */
 export interface ListPlace {
   /** `created_at` in microseconds since 1970, which a Date would round. */
   createdAtUs: string;
   chainId: ChainId;
 }
 
-/** A chain of a list, with what stands of it in other tables. */
+/** A chain of a list, with what other tables hold of it. */
 export interface ListedChain {
   chain: ChainRow;
   state: ChainState;
@@ -35,15 +35,15 @@ export interface ListedChain {
   costUsd: number;
   attemptsOfUnknownCost: number;
   progressAt: Date;
-  /** Whether the lease of an agent of it has not expired. */
+  /** Whether an agent of it holds a lease that has not expired. */
   hasLiveAttempt: boolean;
   /** The activity of the host that was called and has not ended. */
   calledActivity: { taskQueue: string; since: Date } | null;
 }
 
 /**
- * Chains, the newest first, from a place on: one statement whatever their number. Which conditions there are is part of its
- * text, so that each gets a plan that uses its index.
+ * Chains, newest first, from a position on: one statement whatever their number. Its text holds only the conditions
+ * that apply, so that each combination gets a plan that uses its index.
  */
 export async function listChains(
   pool: Pool,
@@ -72,7 +72,7 @@ export async function listChains(
   }));
 }
 
-/** The statement of a list; its own function so that a test can look at its plan. */
+/** The statement of a list; a separate function so that a test can look at its plan. */
 export function listQuery(
   { projectId, versionId, buildId, status, since, stuckMs, failureCode }: ChainConditions,
   after: ListPlace | null,
@@ -136,12 +136,12 @@ export function listQuery(
   };
 }
 
-/** Of an instruction, which may be long, only its beginning. */
+/** Only the beginning of an instruction, which may be long. */
 const columns = chainColumns.replace('c.instruction,', 'left(c.instruction, 1000) AS instruction,');
 
 /**
- * When something of a chain `c` happened last: it was asked for, opened or closed, an attempt or an activity of the host
- * began or ended, an entry of a transcript was stored. An attempt that only waits for the model service is no progress.
+ * When a chain `c` last made progress: it was asked for, opened or closed, an attempt or an activity of the host began
+ * or ended, or an entry of a transcript was stored. An attempt that only waits for the model service does not count.
  */
 const progress = `greatest(c.requested_at, c.opened_at, c.closed_at,
   (SELECT max(greatest(a.started_at, a.ended_at, s.appended_at)) FROM session_chain.attempts a

@@ -30,7 +30,7 @@ export async function stateOfChain(pool: Pool, chain: ChainRow): Promise<ChainSt
   return stateOf(chain, facts, spent);
 }
 
-/** What stands of a chain outside its own row. */
+/** What other tables hold of a chain. */
 export interface ChainFacts {
   head: Head;
   /** The newest try of each step. */
@@ -64,7 +64,7 @@ export const factTables = `LEFT JOIN projects p ON p.project_id = session_chain.
   LEFT JOIN session_chain.briefs b ON b.chain = c.id AND b.head_session_id = c.origin ->> 'headSessionId'
     AND c.origin ->> 'kind' IN ('context_reset', 'recovery')`;
 
-/** The state of a chain by its row and what stands outside of it. */
+/** The state of a chain by its row and what other tables hold of it. */
 export function stateOf(
   chain: ChainRow,
   facts: ChainFacts = { head: { sessionId: null, seq: null }, journal: [], brief: null },
@@ -90,7 +90,7 @@ export function stateOf(
     const journalled = facts.journal.find((one) => one.step === step.step);
     return {
       ...withSpend(step, spent),
-      // Of an activity of the host the workflow does not count the calls.
+      // The workflow does not count the calls of an activity of the host.
       ...(step.kind === 'activity' && journalled ? { attempts: journalled.attempts } : {}),
       ...(journalled?.value ? { value: journalled.value } : {}),
       ...(step.failure ? { failure: inFull(step.failure, failures[step.step]) } : {}),
@@ -114,7 +114,7 @@ function stepsSoFar(chain: ChainRow, journal: readonly JournalledStep[]): StepSt
       journal.find(({ step }) => step === planned.name),
     ),
   );
-  // A step that waits though no attempt of it does: the label names it.
+  // A step that waits although none of its attempts does: the label names it.
   const [waits, ...reason] = chain.waitingFor?.split(': ') ?? [];
   return steps.map((step) =>
     step.step === waits ? { ...step, status: 'waiting', reason: reason.join(': ') } : step,
@@ -140,7 +140,7 @@ function stepState({ name, kind, role }: PlannedStep, journalled: JournalledStep
   };
 }
 
-/** The ledger knows what failed attempts took, too, and costs that came to light after the step had ended. */
+/** The ledger also knows what failed attempts took, and costs that became known after the step had ended. */
 function withSpend(step: StepState, spent: ChainSpend | undefined): StepState {
   const known = spent?.steps.find((one) => one.step === step.step);
   if (!known) return step;
@@ -159,7 +159,7 @@ function inFull(failure: Failure, noted: Failure | undefined): Failure {
   return { ...failure, remedy: failure.remedy || remedyFor(failure.code) };
 }
 
-/** What failed the chain: the last step that failed so, or its opening. */
+/** What failed the chain: the last step with this failure, or its opening. */
 function failureOfChain(
   { code }: Failure,
   steps: readonly StepState[],

@@ -34,12 +34,12 @@ export interface RegisteredChain {
   chainId: ChainId;
   mode: ChainMode;
   status: ChainStatus;
-  /** False when the chain was there already, open or completed. */
+  /** False when the chain existed already, open or completed. */
   isNew: boolean;
 }
 
 /**
- * Writes down what a caller wants done, before any workflow exists. Safe to repeat. Throws PROJECT_NOT_FOUND,
+ * Records what a caller wants done, before any workflow exists. Safe to repeat. Throws PROJECT_NOT_FOUND,
  * VERSION_NOT_FOUND and VERSION_OF_ANOTHER_PROJECT.
  */
 export async function registerChain(pool: Pool, request: ChainRequest): Promise<RegisteredChain> {
@@ -88,30 +88,30 @@ export type OpenOutcome =
   /** The head's transcript is lost: ask again with a `recovery`. */
   | { outcome: 'head_lost'; sessionId: SessionId; ticket: number; warnings: string[] };
 
-/** A step of a plan, as far as the database has to know it. */
+/** What the database has to know of a step of a plan. */
 export interface PlannedStep {
   name: StepName;
   kind: StepKind;
   role?: StepRole;
-  /** Without it the chain is not complete. */
+  /** The chain is not complete without it. */
   critical?: boolean;
 }
 
-/** What a chain is to do, and from what it may work. */
+/** What a chain is to do, and what it may start from. */
 export interface OpenOptions {
-  /** Which opening of its run this is, from 1; a later one says that the database went back since the one before. */
+  /** Which opening of its run this is, from 1; a later one means that the database went back after the one before. */
   opening?: number;
-  /** The steps in their order. */
+  /** The steps in order. */
   plan: PlannedStep[];
-  /** Whether the definition has a step that deploys, be it in the plan or not. */
+  /** Whether the definition has a step that deploys, in the plan or not. */
   deploys?: boolean;
   /** What the whole chain may take; absent: no limit. */
   budget?: ChainBudget;
   /** When a build starts a fresh session; absent: never. */
   reset?: ResetPolicy;
-  /** Whether a head that never was in the store counts as lost, too. */
+  /** Whether a head that never was in the store also counts as lost. */
   recover?: boolean;
-  /** From what to go on in place of a lost head; null for a fresh session. */
+  /** What to continue from in place of a lost head; null for a fresh session. */
   recovery?: { head: SessionId; base: SessionId | null };
 }
 
@@ -125,8 +125,8 @@ export interface Opener {
 
 /**
  * Takes the project for a chain, or queues it. `goneRunId` names the run in the way that the caller saw closed. Throws
- * SESSION_NOT_IN_STORE for a head that never was in the store, FENCED for a chain that was closed meanwhile, REQUEST_LOST
- * for one that is not there, and PROJECT_NOT_FOUND.
+ * SESSION_NOT_IN_STORE for a head that never was in the store, FENCED for a chain that was closed meanwhile,
+ * REQUEST_LOST for one that does not exist, and PROJECT_NOT_FOUND.
  */
 export async function openChain(
   pool: Pool,
@@ -238,10 +238,11 @@ function nextOf(row: NextRow): ChainRun | null {
 }
 
 /**
- * Closes a chain, and frees the project or leaves the queue. The result is what the workflow says of itself; of steps, head
- * and success only what the tables bear out is written. `versionStatus` are the words for the version. `fenced` when another
- * run has the chain by now and nothing was changed. `next` may hold the project now and has not been told yet. Throws
- * DATABASE_WENT_BACK, and changes nothing, for a completed chain whose ticket or head the database does not know.
+ * Closes a chain, and frees the project or leaves the queue. The result is the workflow's own account; of steps, head
+ * and success only what the tables confirm is written. `versionStatus` holds the statuses for the version. `fenced`
+ * when another run has the chain by now; nothing was changed. `next` may hold the project now and has not been told
+ * yet. Throws DATABASE_WENT_BACK, and changes nothing, for a completed chain whose ticket or head the database does not
+ * know.
  */
 export async function closeChain(
   pool: Pool,
@@ -290,7 +291,7 @@ export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainR
     : { outcome: row.outcome, next: nextOf(row) };
 }
 
-/** Keeps what a step failed with, in full: a workflow learns the code only. `open` stands for the opening. */
+/** Stores the failure of a step in full: a workflow learns only the code. `open` stands for the opening. */
 export async function noteFailure(
   pool: Pool,
   chainId: ChainId,
@@ -304,7 +305,7 @@ export async function noteFailure(
   });
 }
 
-/** Keeps why a step had nothing to do; only a compaction may have nothing to do. */
+/** Stores why a step had nothing to do; only a compaction may have nothing to do. */
 export async function noteSkipped(
   pool: Pool,
   { chainId, ticket, step }: { chainId: ChainId; ticket: number; step: StepName },
@@ -319,7 +320,10 @@ export async function noteSkipped(
   });
 }
 
-/** Marks that a chain waits though no attempt was begun; `waitingFor` is a label. The next operation sets it running again. */
+/**
+ * Marks that a chain waits although no attempt was begun; `waitingFor` is a label. The next operation sets it running
+ * again.
+ */
 export async function noteWaiting(
   pool: Pool,
   { projectId, chainId, ticket }: { projectId: ProjectId; chainId: ChainId; ticket: number },
@@ -355,7 +359,7 @@ export interface ChainRow extends ChainKey {
   mode: ChainMode;
   /** The part of the steps that its start named; null for all of the definition. */
   steps: StepName[] | null;
-  /** The steps with which the chain opened last; null before. */
+  /** The steps with which the chain last opened; null before. */
   plan: PlannedStep[] | null;
   /** What the whole chain may take, once it has opened; null for no limit. */
   budget: ChainBudget | null;
@@ -363,23 +367,23 @@ export interface ChainRow extends ChainKey {
   instruction: string | null;
   workspace: string;
   baseSessionId: SessionId | null;
-  /** From what it worked when it opened last; null before. */
+  /** What it started from when it last opened; null before. */
   origin: ChainOrigin | null;
-  /** Until when and for what the chain waits, the latter as a label; null when it does not. */
+  /** Until when and for what (a label) the chain waits; null when it does not. */
   waitingUntil: Date | null;
   waitingFor: string | null;
-  /** What each step failed with last, in full; `open` stands for the opening. */
+  /** What each step last failed with, in full; `open` stands for the opening. */
   failures: Record<StepName, Failure>;
-  /** Of a chain that no run has taken up yet: the run that had it before, which may be just about to end. */
+  /** Of a chain that no run has taken up yet: the run that had it before, which may be about to end. */
   formerRunId: string | null;
   /** For a queued chain: 1 is the next to hold the project. Null for any other, and until its workflow has drawn a ticket. */
   position: QueuePosition['position'] | null;
   /** For a queued chain: the workflow that holds the project, or else the first of the queue. */
   waitsFor: QueuePosition['waitsFor'] | null;
-  /** How the chain ended; null while it is open. A chain whose workflow vanished has only its status and failure. */
+  /** How the chain ended; null while it is open. A chain whose workflow vanished has only a status and a failure. */
   result: (Partial<ChainResult> & Pick<ChainResult, 'status'>) | null;
   createdAt: Date;
-  /** When it was asked for last. */
+  /** When it was last asked for. */
   requestedAt: Date;
   openedAt: Date | null;
   closedAt: Date | null;
@@ -427,8 +431,9 @@ export interface ChainOfStep extends ChainRow {
 }
 
 /**
- * The same for a step, which presents the chain's ticket and head; to be asked before anything is done for the step, though
- * beginning it decides. Throws as {@link chainOfRun}, DATABASE_WENT_BACK, PROJECT_NOT_FOUND, VERSION_NOT_FOUND.
+ * The same for a step, which presents the chain's ticket and head; checked before anything is done for the step,
+ * although its beginning decides. Throws as {@link chainOfRun}, DATABASE_WENT_BACK, PROJECT_NOT_FOUND,
+ * VERSION_NOT_FOUND.
  */
 export async function chainOfStep(
   pool: Pool,
@@ -445,12 +450,12 @@ export async function chainOfStep(
               WHERE a.chain = $2 AND a.ticket = $3 AND m.agent_version IS NOT NULL ORDER BY a.id DESC LIMIT 1) AS "agentVersion"`,
     values: [step.projectId, step.chainId, step.ticket, step.head.sessionId],
   });
-  // What is committed is returned to a chain that is closed, too.
+  // A closed chain also gets back what is committed.
   if (standing === 'holds' || standing === 'fenced') return { ...chain, agentVersion };
   throw refused(standing, { ...step, what: `step ${step.step}` });
 }
 
-/** The error of a chain whose row is gone, though it was asked for. */
+/** The error of a chain that was asked for and whose row is gone. */
 export function requestLost(chain: ChainKey): SessionChainError {
   return new SessionChainError(
     'REQUEST_LOST',

@@ -3,7 +3,10 @@ import type { ProjectId } from '../../contracts/ids.js';
 import type { Pool } from '../db/pool.js';
 import { listOpenRuns, releaseChain } from './chains.js';
 
-/** Wakes the chain that may hold the project next; one that is gone leaves the queue, and the one after it is woken. */
+/**
+ * Wakes the chain that may hold the project next; one whose run is gone leaves the queue, and the one after it is
+ * woken.
+ */
 export async function wakeNext(
   pool: Pool,
   runs: ChainRuns,
@@ -11,7 +14,7 @@ export async function wakeNext(
   next: ChainRun | null,
 ): Promise<void> {
   while (next && !(await runs.wake(next))) {
-    // Over for the signal is over for good only where the latest run is.
+    // A run that is over for the signal is over for good only if it is the latest.
     if (!(await runs.isGone(next))) return;
     const released = await releaseChain(pool, projectId, next);
     next = 'next' in released && released.next?.runId !== next.runId ? released.next : null;
@@ -22,14 +25,14 @@ export async function wakeNext(
 export interface Reconciled {
   /** Workflow ids of chains that were closed because their runs are gone. */
   released: string[];
-  /** After so many ms the lease of the agent of a chain whose run is gone has expired; null where there is none. */
+  /** The ms until the lease of the agent of a chain whose run is gone has expired; null where there is none. */
   endingInMs: number | null;
 }
 
-/** A run that is gone further back is found when it would be woken. */
+/** A run further back in the queue that is gone is found when it would be woken. */
 const frontOfTheQueue = 10;
 
-/** Closes a project's chains whose workflows are gone, though no other chain wants the project. */
+/** Closes a project's chains whose workflows are gone, even if no other chain wants the project. */
 export async function reconcile(pool: Pool, runs: ChainRuns, projectId: ProjectId): Promise<Reconciled> {
   const reconciled: Reconciled = { released: [], endingInMs: null };
   const front = await listOpenRuns(pool, projectId, frontOfTheQueue);

@@ -3,24 +3,25 @@ import type pg from 'pg';
 import type { AttemptId, ChainId } from '../../contracts/ids.js';
 import { type Pool, queryRows } from '../db/pool.js';
 
-/** What may have to stop: all that works for a chain, or one attempt that was superseded. */
+/** What may have to stop: everything that works for a chain, or one attempt that was superseded. */
 export type StopTarget = `chain:${ChainId}` | `attempt:${AttemptId}`;
 
 /**
- * Notifications that a worker is to look whether it must stop; they come past Temporal's heartbeats. Anyone may send one, so it
- * says nothing by itself: what holds is the row (`renewLease`). A worker that misses one looks with its next renewal.
+ * Notifications that make a worker check whether it must stop; they do not depend on Temporal's heartbeats. Any client
+ * may send one, so it proves nothing: the row decides (`renewLease`). A worker that misses one checks with its next
+ * renewal.
  */
 export interface StopRequests {
-  /** Begins to listen; until then a worker looks with its renewals only. */
+  /** Begins to listen; until then a worker checks only with its renewals. */
   listen(): void;
-  /** Calls back when something may be said of the target, until the returned function is called. */
+  /** Calls back when the target may have to stop, until the returned function is called. */
   onNotice(target: StopTarget, look: () => void): () => void;
   close(): Promise<void>;
 }
 
 const channel = 'session_chain_stop';
 
-/** Asks what works for a chain under its present ticket to stop as cancelled. */
+/** Asks everything that works for a chain under its present ticket to stop as cancelled. */
 export async function requestStop(pool: Pool, chainId: ChainId): Promise<void> {
   await queryRows(pool, {
     name: 'request_stop',
@@ -32,7 +33,7 @@ export async function requestStop(pool: Pool, chainId: ChainId): Promise<void> {
   });
 }
 
-/** Listens on a connection of the pool that it keeps, and on a new one whenever that breaks. */
+/** Listens on a connection that it keeps from the pool, and on a new one whenever that breaks. */
 export function createStopRequests(pool: Pool, log: (message: string) => void): StopRequests {
   const looks = new Map<string, Set<() => void>>();
   const closed = new AbortController();
@@ -83,7 +84,7 @@ export function createStopRequests(pool: Pool, log: (message: string) => void): 
       await connection.query(`LISTEN ${channel}`);
       if (!closed.signal.aborted) await over;
     } finally {
-      // Ended, not given back: it listens.
+      // Closed, not returned to the pool: it still listens.
       connection.release(true);
     }
   }

@@ -1,9 +1,10 @@
 import { type Connection, queryRows } from './pool.js';
 
 /**
- * Our own tables hold ids as text. Where a host's column is compared, one of these functions gives the text in the column's
- * type, so that the column's index serves. An id that the type cannot hold, or that is not written as Postgres prints it, is
- * no id of that column: the function gives null, and two spellings of one id can never be two projects in our tables.
+ * Our own tables hold ids as text. Where a host's column is compared, one of these functions casts the text to the
+ * column's type, so that the column's index can be used. An id that the type cannot hold, or that is not written as
+ * Postgres prints it, is not an id of that column: the function returns null, so that two spellings of one id are never
+ * two projects in our tables.
  */
 const columns = {
   project_key: { table: 'projects', column: 'project_id' },
@@ -14,10 +15,10 @@ const columns = {
   chat_log_project_key: { table: 'project_chat_log_minimal', column: 'project_id' },
 };
 
-/** A function of the schema session_chain with the statement that makes it. */
+/** A function of the schema session_chain with the statement that creates it. */
 export interface Routine {
   name: string;
-  /** Null for a function whose text depends on a table that is not there yet. */
+  /** Null for a function whose text depends on a table that does not exist yet. */
   text: string | null;
 }
 
@@ -40,7 +41,7 @@ export async function idFunctions(connection: Connection): Promise<Routine[]> {
   });
 }
 
-/** The greatest value of each type that counts. */
+/** The greatest value of each integer type. */
 const integers: Record<string, string> = {
   smallint: '32767',
   integer: '2147483647',

@@ -17,9 +17,9 @@ import { inTransaction } from './transaction.js';
 
 /**
  * Brings the database up to date in one transaction, under an advisory lock that a second process waits for: tables by
- * migrations that run once, then every function whose text has changed, made anew. Returns the names of what was done now:
- * migrations, and `functions/<name>`. Stops before it changes anything where the host's tables stand in the way, and names
- * the statements that would help. Throws DATABASE_UNAVAILABLE, MIGRATION_FAILED.
+ * migrations that run once, then every function whose text has changed, which is recreated. Returns the names of what
+ * was done: migrations, and `functions/<name>`. Stops before it changes anything if the host's tables do not fit, and
+ * names the statements that would help. Throws DATABASE_UNAVAILABLE, MIGRATION_FAILED.
  */
 export async function migrate(databaseUrl: string, expectations: Expectations = {}): Promise<string[]> {
   const pool = createPool(databaseUrl, { applicationName: 'session-chain migrate', max: 1 });
@@ -49,14 +49,14 @@ async function runMigration(connection: Connection, expectations: Expectations):
     await inFile(name, () => run(readFileSync(join(migrationsFolder(), `${name}.sql`), 'utf8')));
     await run('INSERT INTO session_chain.migrations (name) VALUES ($1)', name);
   }
-  // A function may call one that is made after it.
+  // A function may call one that is created after it.
   await run('SET LOCAL check_function_bodies = off');
   const { changed, gone } = await functionChanges(connection);
   for (const name of [...gone, ...changed.map((routine) => routine.name)]) {
     await inFile(`functions/${name}`, () => dropFunction(connection, name));
   }
   for (const { name, text } of changed) {
-    if (text === null) throw new Error(`The table that session_chain.${name} is for is not there.`);
+    if (text === null) throw new Error(`The table that session_chain.${name} is for does not exist.`);
     await inFile(`functions/${name}`, () => run(text));
     await run('INSERT INTO session_chain.routines (name, hash) VALUES ($1, $2)', name, hashOf(text));
   }
@@ -64,7 +64,7 @@ async function runMigration(connection: Connection, expectations: Expectations):
   return [...migrations, ...changed.map(({ name }) => `functions/${name}`)];
 }
 
-/** Drops every function of this name, whatever its parameters, and forgets its text. */
+/** Drops every function of this name, whatever its parameters, and its recorded hash. */
 async function dropFunction(connection: Connection, name: string): Promise<void> {
   const overloads = await queryRows<{ signature: string }>(connection, {
     text: `SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
@@ -77,15 +77,15 @@ async function dropFunction(connection: Connection, name: string): Promise<void>
 
 /** What `migrate` would do. */
 export interface MigrationPlan {
-  /** Names, in their order: migrations, then `functions/<name>`. */
+  /** Names, in order: migrations, then `functions/<name>`. */
   pending: string[];
-  /** The statements among them that add to tables which are there, in other words to a host's. */
+  /** The statements among them that change existing tables, in other words a host's. */
   additions: { migration: string; statement: string }[];
-  /** What stops it; nothing is changed before it is out of the way. */
+  /** What stops it; nothing is changed until it is resolved. */
   obstacles: Obstacle[];
 }
 
-/** Looks, and changes nothing. Throws MIGRATION_FAILED for tables that no migration can bring up to date. */
+/** Only looks, and changes nothing. Throws MIGRATION_FAILED for tables that no migration can bring up to date. */
 export async function planMigration(
   connection: Connection,
   expectations: Expectations = {},
@@ -108,7 +108,7 @@ export async function planMigration(
   };
 }
 
-/** A database of another version: nothing of this one fits on it, or this one would take it back. */
+/** A database of another version, which this one does not fit or would downgrade. */
 async function refuseOther(connection: Connection, pending: string[]): Promise<void> {
   const applied = await appliedMigrations(connection);
   const known = migrationNames();
@@ -132,7 +132,7 @@ function preRelease(): SessionChainError {
   );
 }
 
-/** The tables of the search path outside of our own schema. */
+/** The tables of the search path outside our own schema. */
 async function presentTables(connection: Connection): Promise<string[]> {
   const rows = await queryRows<{ name: string }>(connection, {
     text: `SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -141,7 +141,7 @@ async function presentTables(connection: Connection): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** The statements of a migration without its comments; what is quoted is no end of a statement. */
+/** The statements of a migration without its comments; a semicolon in quotes does not end a statement. */
 function statementsOf(sql: string): string[] {
   const statements = [''];
   for (const [token] of sql.matchAll(/--.*\n|\$(\w*)\$[^]*?\$\1\$|'(?:[^']|'')*'|[^]/g)) {
@@ -159,19 +159,19 @@ function addsTo(statement: string, tables: string[]): boolean {
     `^COMMENT ON (TABLE|COLUMN) ${table}`,
     `^DO [^]*ALTER TABLE ${table}`,
   ];
-  // What is done only where the migrations made the tables themselves is not done to any that is there.
+  // What is done only where the migrations created the tables is not done to existing ones.
   return forms.some((form) => new RegExp(form).test(statement)) && !statement.includes('owns_host_tables');
 }
 
 function stopped(obstacles: Obstacle[]): SessionChainError {
   return new SessionChainError(
     'MIGRATION_FAILED',
-    `Nothing was changed, for the tables that are there stand in the way: ${obstacles.map(({ problem }) => problem).join('; ')}.`,
-    `Judge, adapt and run, then call it again: ${obstacles.map(({ statement }) => statement).join(' ')}`,
+    `Nothing was changed, because the existing tables do not fit: ${obstacles.map(({ problem }) => problem).join('; ')}.`,
+    `Review, adapt and run these statements, then migrate again: ${obstacles.map(({ statement }) => statement).join(' ')}`,
   );
 }
 
-/** Runs the statements of a file; an error of theirs names it. */
+/** Runs the statements of a file; their errors name it. */
 async function inFile(name: string, work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
@@ -197,8 +197,8 @@ function describe(error: unknown): string {
 }
 
 /**
- * What this version brings and the database lacks, in its order: migrations, then `functions/<name>`. Throws
- * MIGRATION_FAILED for the tables of a pre-release, which nothing brings up to date.
+ * What this version has and the database lacks, in order: migrations, then `functions/<name>`. Throws MIGRATION_FAILED
+ * for the tables of a pre-release, which cannot be brought up to date.
  */
 export async function pendingMigrations(connection: Connection): Promise<string[]> {
   const applied = await appliedMigrations(connection);
@@ -211,8 +211,8 @@ export async function pendingMigrations(connection: Connection): Promise<string[
 }
 
 /**
- * Throws MIGRATIONS_BEHIND, naming what is missing. A database that a later version has migrated is none of it: migrations go
- * forward in such a way that the version before works on.
+ * Throws MIGRATIONS_BEHIND, naming what is missing. A database migrated by a later version does not count: migrations
+ * keep the version before them working.
  */
 export async function requireMigrations(pool: Pool): Promise<void> {
   const pending = await pendingMigrations(pool);
@@ -232,7 +232,7 @@ async function appliedMigrations(connection: Connection): Promise<string[]> {
 }
 
 interface FunctionChanges {
-  /** Functions that are missing or were made from another text. */
+  /** Functions that are missing or were created from another text. */
   changed: Routine[];
   /** Names of functions that this version no longer has. */
   gone: string[];
@@ -252,7 +252,7 @@ async function functionChanges(connection: Connection): Promise<FunctionChanges>
       ({ name, text }) =>
         text === null ||
         !made.some(
-          // One without overloads whose body is that of the text: a function may have been changed by hand.
+          // It has no overloads and the body of the text: a function may have been changed manually.
           ({ name: madeName, hash, bodies: [body, ...others] }) =>
             madeName === name &&
             hash === hashOf(text) &&
@@ -265,11 +265,11 @@ async function functionChanges(connection: Connection): Promise<FunctionChanges>
   };
 }
 
-/** The version that migrated the database last, where it is later than this one; else null. */
+/** The version that last migrated the database, where it is later than this one; else null. */
 async function laterVersion(connection: Connection): Promise<string | null> {
   if (!(await hasTable(connection, 'installation'))) return null;
   const [made] = await queryRows<{ version: string | null }>(connection, {
-    // As JSON, for a pre-release has no such column.
+    // As JSON, because a pre-release has no such column.
     text: `SELECT to_jsonb(i) ->> 'version' AS version FROM session_chain.installation i`,
   });
   const version = made?.version ?? null;
@@ -282,7 +282,7 @@ function isLater(one: string, other: string): boolean {
   return at >= 0 && (a[at] ?? 0) > (b[at] ?? 0);
 }
 
-/** Of this package. */
+/** The version of this package. */
 function ownVersion(): string {
   const text = readFileSync(join(dirname(migrationsFolder()), 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
@@ -314,7 +314,7 @@ function functionFiles(): Routine[] {
   return sqlFiles(folder).map((name) => ({ name, text: readFileSync(join(folder, `${name}.sql`), 'utf8') }));
 }
 
-/** Names without `.sql`, in their order. */
+/** Names without `.sql`, in order. */
 function sqlFiles(folder: string): string[] {
   return readdirSync(folder)
     .filter((file) => file.endsWith('.sql'))
@@ -327,7 +327,7 @@ function migrationsFolder(): string {
   let folder = import.meta.dirname;
   while (!existsSync(join(folder, 'migrations'))) {
     const parent = dirname(folder);
-    if (parent === folder) throw new Error(`No folder migrations/ above ${import.meta.dirname}.`);
+    if (parent === folder) throw new Error(`There is no folder migrations/ above ${import.meta.dirname}.`);
     folder = parent;
   }
   return join(folder, 'migrations');

@@ -4,7 +4,7 @@ import { startOf, storableText } from '../../contracts/text.js';
 
 export type Pool = pg.Pool;
 
-/** A pool, or one connection of it whose transaction the statements belong to. */
+/** A pool, or one of its connections, whose transaction the statements belong to. */
 export interface Connection {
   query<Row extends pg.QueryResultRow>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
 }
@@ -12,7 +12,7 @@ export interface Connection {
 export interface PoolOptions {
   /** Shown in pg_stat_activity. */
   applicationName: string;
-  /** Connections at most. */
+  /** The maximum number of connections. */
   max?: number;
   log?: (message: string) => void;
 }
@@ -31,7 +31,7 @@ export function createPool(url: string, { applicationName, max = 10, log }: Pool
     keepAlive: true,
     types: { getTypeParser },
   });
-  // An idle connection that breaks (a restarted server) is replaced at its next use; it must not end the process.
+  // An idle connection that breaks (a restarted server) is replaced at the next use; it must not end the process.
   pool.on('error', (error) => log?.(`An idle database connection broke: ${error.message}`));
   return pool;
 }
@@ -57,7 +57,7 @@ const getTypeParser = ((oid: number, format?: 'text') =>
     ? Number
     : (pg.types.getTypeParser(oid, format) as unknown)) as typeof pg.types.getTypeParser;
 
-/** A value of a statement. An object is none: what is to be jsonb goes through `jsonbOf`. */
+/** A parameter of a statement. Objects are not allowed: a jsonb value goes through `jsonbOf`. */
 export type Parameter = string | number | boolean | Date | null | readonly string[] | readonly Buffer[];
 
 export interface Query {
@@ -77,16 +77,16 @@ export async function queryOne<Row extends pg.QueryResultRow>(
 }
 
 /**
- * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, one that denies the rights
- * DATABASE_REFUSED, a schema that is not there MIGRATIONS_BEHIND.
- * Texts are stored as `storableText` leaves them, whoever said them.
+ * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, one that denies permission
+ * DATABASE_REFUSED, a missing schema MIGRATIONS_BEHIND. Texts are stored as `storableText` leaves them, whatever their
+ * origin.
  */
 export async function queryRows<Row extends pg.QueryResultRow>(
   connection: Connection,
   { values = [], ...query }: Query,
 ): Promise<Row[]> {
   try {
-    // A pool that the host made has parsers of its own.
+    // A pool created by the host has its own parsers.
     const { rows } = await connection.query<Row>({
       types: { getTypeParser },
       ...query,
@@ -101,15 +101,15 @@ export async function queryRows<Row extends pg.QueryResultRow>(
   }
 }
 
-/** What a statement was given, as far as the caller knows. */
+/** The time limits of a statement, as far as the caller knows them. */
 interface Limits {
-  /** For a connection. */
+  /** For getting a connection. */
   connectMs?: number | undefined;
   /** For the answer. */
   answerMs?: number | undefined;
 }
 
-/** The error as one of ours where it is known: DATABASE_UNAVAILABLE, DATABASE_REFUSED, MIGRATIONS_BEHIND. */
+/** The error as one of ours, where it is a known one: DATABASE_UNAVAILABLE, DATABASE_REFUSED, MIGRATIONS_BEHIND. */
 export function classified(error: unknown, limits: Limits = {}): unknown {
   if (error instanceof SessionChainError) return error;
   const state = sqlState(error);
@@ -146,18 +146,18 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
   return error;
 }
 
-/** The SQLSTATE of an error of Postgres, or of the one behind an error of ours; null where there is none. */
+/** The SQLSTATE of a Postgres error, or of the cause of one of ours; null where there is none. */
 export function sqlState(error: unknown): string | null {
   const { code } = ((error instanceof SessionChainError ? error.cause : error) ?? {}) as { code?: unknown };
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
 }
 
-/** Whether the database may answer the same statement a moment later: worth waiting and asking again. */
+/** Whether the same statement may succeed a moment later, so that waiting and retrying makes sense. */
 export function isDatabaseAway(error: unknown): boolean {
   return isAway(error instanceof SessionChainError ? error.cause : error);
 }
 
-// Wrong role or password, no such database, missing rights, and what a trigger of the host's raises.
+// Wrong role or password, no such database, missing permissions, and errors raised by the host's triggers.
 const refusals = /^(28000|28P01|3D000|42501|P0001)$/;
 const connectionCodes = /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH)$/;
 // Connection exceptions; shutting down, starting, dropped; no room, memory or connection; a read-only server during a
@@ -215,7 +215,7 @@ function lateness(error: unknown, { connectMs, answerMs }: Limits): string {
   return /Query read timeout/.test(message) ? `did not answer ${within(answerMs)}` : 'cannot be reached';
 }
 
-/** A table of the host may have rules of its own; of a constraint on ours the violation is our mistake. */
+/** A table of the host may have its own constraints; a violation of one on our tables is our error. */
 function isForeignConstraint(error: unknown, state: string | null): boolean {
   const { schema } = (error ?? {}) as { schema?: unknown };
   return state !== null && /^23/.test(state) && typeof schema === 'string' && schema !== 'session_chain';

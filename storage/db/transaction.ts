@@ -13,7 +13,7 @@ export async function inTransaction<Result>(
     throw classified(error);
   });
   let isBroken = true;
-  // A connection that breaks says so by an event, too; the statement under way has failed already.
+  // A connection that breaks also emits an event; the running statement has failed already.
   const ignore = () => undefined;
   client.on('error', ignore);
   try {

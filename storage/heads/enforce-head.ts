@@ -14,7 +14,7 @@ const constraint = 'projects_head_is_last_transition';
 
 /** Whether the key is there; our own databases have it from the start. */
 export async function readHeadKey(pool: Pool): Promise<HeadKey> {
-  // By its name and whatever the table is called: a host may show it under our name by a view.
+  // By its name, whatever the table is called: a host may expose its table under our name through a view.
   const [key] = await queryRows<{ isValid: boolean }>(pool, {
     text: `SELECT k.convalidated AS "isValid" FROM pg_constraint k
            WHERE k.conname = $1 AND k.contype = 'f' AND k.confrelid = to_regclass('session_transitions')`,
@@ -24,7 +24,7 @@ export async function readHeadKey(pool: Pool): Promise<HeadKey> {
   return { status: key.isValid ? 'valid' : 'not_validated' };
 }
 
-/** Projects whose head is not the last transition's session, as far as a session is there at all. */
+/** Projects that have a head which is not the last transition's session. */
 const drifted = `FROM projects p
   WHERE p.last_ai_session_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key(p.project_id::text)
@@ -37,16 +37,17 @@ export async function countDriftedHeads(pool: Pool): Promise<number> {
 }
 
 export interface EnforcedHeads {
-  /** False where the key had been there before. */
+  /** False where the key existed before. */
   added: boolean;
   /** Heads that had been moved outside and got their `import` transition now. */
   adopted: number;
 }
 
 /**
- * Adds the key on a host's database, once its old writers are gone: from then on a head that is moved without a transition
- * is an error for the writer that moves it. Adopts every drifted head first; a head that was cleared (null) breaks nothing and stays.
- * Readers and chains go on meanwhile. May be repeated, also after an interruption. Throws MIGRATION_FAILED.
+ * Adds the key on a host's database, once its old writers are gone: from then on a head that is moved without a
+ * transition is an error for the writer that moves it. Adopts every drifted head first; a head that was cleared (null)
+ * does not violate the key and stays. Readers and chains keep working meanwhile. May be repeated, even after an
+ * interruption. Throws MIGRATION_FAILED.
  */
 export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
   const before = await readHeadKey(pool);
@@ -54,7 +55,7 @@ export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
   try {
     let adopted = await adoptDriftedHeads(pool);
     if (before.status === 'absent') await addKey(pool);
-    // Until just now a head could still move without a transition.
+    // Until now a head could still move without a transition.
     adopted += await adoptDriftedHeads(pool);
     await queryRows(pool, { text: `ALTER TABLE projects VALIDATE CONSTRAINT ${constraint}` });
     return { added: true, adopted };
@@ -71,13 +72,13 @@ export async function enforceHead(pool: Pool): Promise<EnforcedHeads> {
   }
 }
 
-/** In small transactions, so that no other waits long for a row. */
+/** In small transactions, so that others do not wait long for a row. */
 async function adoptDriftedHeads(pool: Pool): Promise<number> {
   const perTransaction = 200;
   for (let adopted = 0; ;) {
     const rows = await queryRows<{ wasAdopted: boolean }>(pool, {
       name: 'adopt_drifted_heads',
-      // The lock comes before every other look, in an order in which two runs cannot lock each other out.
+      // The lock is taken before anything is read, in an order in which two runs cannot deadlock.
       text: `WITH locked AS MATERIALIZED (SELECT p.project_id ${drifted} ORDER BY p.project_id LIMIT ${perTransaction} FOR NO KEY UPDATE OF p)
              SELECT a.adopted_session_id IS NOT NULL AS "wasAdopted"
              FROM locked l CROSS JOIN LATERAL session_chain.adopt_head(l.project_id::text, 0) a`,
@@ -96,17 +97,17 @@ async function addKey(pool: Pool): Promise<void> {
   if (kind === 'v') {
     throw new SessionChainError(
       'MIGRATION_FAILED',
-      'projects is no table but a view, which can have no key.',
+      'projects is a view, not a table, and cannot have a key.',
       'Give the table its name for the time of this command; the recipe is in docs/host-databases.md.',
     );
   }
-  // For what is written from now on; rows that are there are looked at afterwards, without a lock that writers feel.
+  // For what is written from now on; existing rows are validated afterwards, without a lock that blocks writers.
   const statement = `ALTER TABLE projects ADD CONSTRAINT ${constraint}
     FOREIGN KEY (project_id, session_seq, last_ai_session_id)
     REFERENCES session_transitions (${hasRef ? 'project_ref' : 'project_id'}, seq, new_session_id) NOT VALID`;
   for (const deadlineMs = Date.now() + giveUpAfterMs; ;) {
     const added = await inTransaction(pool, async (client) => {
-      // It locks two tables, which others lock in the other order: it gives way before Postgres calls it a deadlock.
+      // It locks two tables, which others lock in the opposite order: it times out before Postgres detects a deadlock.
       await client.query(`SET LOCAL lock_timeout = '300ms'`);
       await client.query(statement);
       return true;

@@ -1,7 +1,7 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, VersionId } from '../../contracts/ids.js';
 
-/** What an operation says of rows that are not as its input claims. */
+/** The errors of an operation whose input does not match the rows. */
 
 export function projectNotFound(projectId: ProjectId): SessionChainError {
   return new SessionChainError('PROJECT_NOT_FOUND', `The project ${projectId} is not in the table projects.`);
@@ -24,10 +24,10 @@ export function versionOfAnotherProject(
   );
 }
 
-/** Why a chain may not go on, by `session_chain.chain_standing`. */
+/** Why a chain may not continue, by `session_chain.chain_standing`. */
 export type Refusal = 'project_not_found' | 'version_not_found' | 'request_lost' | 'went_back' | 'fenced';
 
-/** The error of a chain that may not begin `what`; `why` says of `fenced` what has ended its right. */
+/** The error of a chain that may not begin `what`; with `fenced`, `why` says what has ended its right. */
 export function refused(
   refusal: Refusal,
   {

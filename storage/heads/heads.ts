@@ -16,12 +16,12 @@ export async function readHead(pool: Pool, projectId: ProjectId): Promise<Head> 
   throw projectNotFound(projectId);
 }
 
-/** A head together with what works on it, as of one moment. */
+/** A head together with what works on it, at one point in time. */
 export interface HeadSnapshot {
   head: Head;
   /** The chain that holds the project. */
   holder: { chainId: ChainId; workflowId: string; ticket: number } | null;
-  /** The attempt whose agent works at the moment; one whose lease has expired does not. */
+  /** The attempt whose agent is at work; one whose lease has expired does not count. */
   running: { attemptId: AttemptId; step: string } | null;
 }
 
@@ -60,12 +60,12 @@ export async function getProjectSession(pool: Pool, projectId: ProjectId): Promi
   return (await readHead(pool, projectId)).sessionId;
 }
 
-/** What is told to a caller whose operation found the head moved outside. */
+/** The warning to a caller whose operation found the head moved outside. */
 export function adoptionWarning(adopted: SessionId): string {
   return `The head had been moved outside to ${adopted}; it was adopted as an import.`;
 }
 
-/** One move of a head; a row of `session_transitions`. Rows of the host's own time have neither seq nor parent. */
+/** One move of a head; a row of `session_transitions`. Rows from before session-chain have neither seq nor parent. */
 export interface Transition {
   seq: number | null;
   source: TransitionSource;
@@ -80,7 +80,7 @@ export interface Transition {
   createdAt: Date;
 }
 
-/** The moves of a project's head, the newest first. */
+/** The moves of a project's head, newest first. */
 export async function listTransitions(
   pool: Pool,
   projectId: ProjectId,

@@ -27,7 +27,7 @@ export interface LineageNode {
   buildId: string | null;
   /** The journal's state; null for a session that is not in the journal. */
   state: 'running' | 'waiting' | 'failed' | 'committed' | null;
-  /** Whether its transcript is whole: a step can go on from it. */
+  /** Whether its transcript is whole: a step can continue from it. */
   isWhole: boolean;
   createdAt: Date;
 }
@@ -35,13 +35,13 @@ export interface LineageNode {
 export interface Lineage {
   projectId: ProjectId;
   headSessionId: SessionId | null;
-  /** The sessions in the order in which they began; the last `limit` heads, and what lies beside them. */
+  /** The sessions in the order in which they began; the last `limit` heads, and what was forked beside them. */
   nodes: LineageNode[];
   /** Whether older heads were left out. */
   isCut: boolean;
 }
 
-/** The sessions of a project and how they hang together. Throws PROJECT_NOT_FOUND. */
+/** The sessions of a project and how they are related. Throws PROJECT_NOT_FOUND. */
 export async function readLineage(pool: Pool, projectId: ProjectId, limit: number): Promise<Lineage> {
   const { sessionId: headSessionId, seq } = await readHead(pool, projectId);
   const oldest = Math.max((seq ?? 0) - limit, 0);

@@ -6,9 +6,9 @@ import { quarantineSession } from '../operations/operations.js';
 import { type SessionFitness, createTranscriptStore } from '../transcripts/store.js';
 import { getSessionChain, readHead } from './heads.js';
 
-/** Which session a project can go on from, when the one that it should go on from is lost. */
+/** Which session a project can continue from, when the one that it should continue from is lost. */
 
-/** Why a session can or cannot be gone on from. */
+/** Whether an operation can continue from a session, and if not, why. */
 export type SessionValidity =
   | { valid: true }
   | {
@@ -43,7 +43,7 @@ export async function checkSessionValidity(
   return detail === null ? { valid: true } : { valid: false, reason: 'hole', detail };
 }
 
-/** What is told of a session that cannot be gone on from. */
+/** Why no operation can continue from a session, for people. */
 export const unfit: Record<Exclude<SessionFitness, 'whole'>, string> = {
   quarantined: 'A step could not load its transcript.',
   hole: 'Entries of its transcript are no longer in the store.',
@@ -51,7 +51,7 @@ export const unfit: Record<Exclude<SessionFitness, 'whole'>, string> = {
   unknown: 'Its transcript never was in the store.',
 };
 
-/** What only a look at every entry of a transcript finds; null for a whole one. */
+/** What only a scan of every entry of a transcript finds; null for a whole one. */
 async function holeOf(pool: Pool, projectId: ProjectId, sessionId: SessionId): Promise<string | null> {
   try {
     const store = createTranscriptStore({ pool, projectId });
@@ -63,17 +63,17 @@ async function holeOf(pool: Pool, projectId: ProjectId, sessionId: SessionId): P
   }
 }
 
-/** The session to go on from in place of one that is lost. */
+/** The session to continue from in place of one that is lost. */
 export interface Recovery {
-  /** Null: nothing is left to go on from, and the next session is a fresh one. */
+  /** Null: nothing is left to continue from, and the next session is a fresh one. */
   sessionId: SessionId | null;
-  /** Sessions between the lost one and this one that are lost, too. */
+  /** Sessions between the lost one and this one that are also lost. */
   skipped: number;
 }
 
 /**
  * The nearest ancestor of a session that is whole: along what was forked, and where that is not known along what was
- * replaced as head. A transcript with a hole that turns up on the way is quarantined, but for a dry run.
+ * replaced as head. A transcript with a hole that turns up on the way is quarantined, except for a dry run.
  */
 export async function nearestValidAncestor(
   pool: Pool,
@@ -96,7 +96,7 @@ export async function nearestValidAncestor(
   return { sessionId: null, skipped: ancestors.length };
 }
 
-/** What the caller is told of a recovery. */
+/** What the caller is told about a recovery. */
 export function recoveryWarning(lost: SessionId, { sessionId, skipped }: Recovery): string {
   if (sessionId === null) {
     return `The transcript of the session ${lost} is lost, and none of its ancestors is whole: a fresh session is started.`;
@@ -105,36 +105,36 @@ export function recoveryWarning(lost: SessionId, { sessionId, skipped }: Recover
   return `The transcript of the session ${lost}${besides} is lost: the work goes on from ${sessionId}, the nearest that is whole.`;
 }
 
-/** Which session a project goes on from. */
+/** Which session a project continues from. */
 export interface RecoveredSession {
   projectId: ProjectId;
   /** The session that was asked for; null for a project that has none. */
   askedSessionId: SessionId | null;
-  /** What to go on from; null for a fresh session. */
+  /** What to continue from; null for a fresh session. */
   sessionId: SessionId | null;
   /** `valid`: the session itself. `ancestor`: the nearest whole one before it. `fresh`: nothing is left. */
   outcome: 'valid' | 'ancestor' | 'fresh';
-  /** Why the session cannot be gone on from; null where it can. */
+  /** Why no operation can continue from the session; null where one can. */
   problem: Exclude<SessionValidity, { valid: true }> | null;
   /** What is lost, for people; null where nothing is. */
   warning: string | null;
   /**
-   * The session is the head and was given up, or would be without `dryRun`: the next chain goes on from `sessionId`, with
-   * the source `recovery`.
+   * The session is the head and was given up, or would be without `dryRun`: the next chain continues from `sessionId`,
+   * with the source `recovery`.
    */
   givenUp: boolean;
 }
 
 export interface RecoverOptions {
-  /** Say what would happen, and write nothing. */
+  /** Report what would happen, and write nothing. */
   dryRun?: boolean;
 }
 
 /**
- * The session itself where it can be gone on from, else its nearest ancestor that can, else none; a session that the
- * project does not know has the head for its ancestor. A head that is lost is given up: the next chain goes on from what
- * this returns, its first transition has the source `recovery`, and its result a warning. Without a session the head is
- * meant. Throws PROJECT_NOT_FOUND.
+ * The session itself where an operation can continue from it, else its nearest ancestor of that kind, else none; a
+ * session that the project does not know has the head as its ancestor. A head that is lost is given up: the next chain
+ * continues from what this returns, its first transition has the source `recovery`, and its result a warning. The
+ * default is the head. Throws PROJECT_NOT_FOUND.
  */
 export async function validateAndRecover(
   pool: Pool,
@@ -173,7 +173,7 @@ async function recoveryOf(
 ): Promise<Recovery> {
   const recovery = await nearestValidAncestor(pool, projectId, asked, options);
   if (recovery.skipped > 0 || recovery.sessionId !== null) return recovery;
-  // It has no ancestors: it is unknown here, or it was made the head outside and no chain has adopted it yet.
+  // It has no ancestors: it is unknown here, or it was made the head from outside and no chain has adopted it yet.
   const [last = null] = await getSessionChain(pool, projectId);
   for (const sessionId of new Set([head, last])) {
     if (sessionId === null || sessionId === asked) continue;
@@ -186,7 +186,7 @@ async function recoveryOf(
   return recovery;
 }
 
-/** Lets the next chain go on without the session. Should its transcript come back, it counts again. */
+/** Lets the next chain continue without the session. If its transcript comes back, the session counts again. */
 async function giveUp(
   pool: Pool,
   projectId: ProjectId,
@@ -200,6 +200,6 @@ async function giveUp(
            ON CONFLICT (project_id, session_id) DO UPDATE SET given_up_at = coalesce(s.given_up_at, excluded.given_up_at)`,
     values: [projectId, sessionId],
   });
-  // Nothing but a look at every entry finds such a hole, and the next chain does not look.
+  // Only a scan of every entry finds such a hole, and the next chain does not scan.
   if (problem.reason === 'hole') await quarantineSession(pool, projectId, sessionId, problem.detail);
 }

@@ -13,7 +13,7 @@ import type { Pool } from '../db/pool.js';
  */
 
 export interface WaitOptions {
-  /** Without it the wait ends with what is waited for, or with `signal`. */
+  /** If absent, the wait ends when the session is known, or with `signal`. */
   timeoutMs?: number;
   signal?: AbortSignal;
 }
@@ -22,9 +22,10 @@ const firstLookMs = 200;
 const slowestLookMs = 1_000;
 
 /**
- * The project's head at a moment, from the database alone, with or without a worker. It is never older than one that was
- * read before. `after_step` is `now` where no agent works: between two steps, while a chain is queued or waits for the
- * model service, and where the worker is dead. Throws PROJECT_NOT_FOUND, WAIT_TIMED_OUT, and the signal's reason.
+ * The project's head at the given moment, from the database alone, with or without a worker. It is never older than one
+ * that was read before. `after_step` is `now` where no agent works: between two steps, while a chain is queued or waits
+ * for the model service, and where the worker is dead. Throws PROJECT_NOT_FOUND, WAIT_TIMED_OUT, and the signal's
+ * reason.
  */
 export async function sessionFor(
   pool: Pool,
@@ -47,7 +48,7 @@ export async function sessionFor(
   return latest.head;
 }
 
-/** Whether what was going on at the first look still is. */
+/** Whether what was going on at the first look still goes on. */
 function isInTheWay(
   moment: Exclude<SessionMoment, 'now'>,
   first: HeadSnapshot,

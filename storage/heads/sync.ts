@@ -9,9 +9,9 @@ export const driftReasons = [
   'version_not_opened',
   /** The last transition belongs to another version than the newest. */
   'chain_on_older_version',
-  /** The head is not what the last transition made it. */
+  /** The head is not the session of the last transition. */
   'head_moved_outside',
-  /** The newest version names another session, and nothing of the above says why. */
+  /** The newest version names another session, and none of the above explains it. */
   'version_row_differs',
   /** A transition is missing, or does not start where the one before it ended. */
   'broken_lineage',
@@ -38,25 +38,25 @@ export interface SyncReport {
   inSync: number;
   /** inSync / projects; null where there are none. */
   share: number | null;
-  /** Projects with a head and no version: the monitoring query does not know them, and neither does the share. */
+  /** Projects with a head and no version: neither the monitoring query nor the share counts them. */
   withoutVersion: number;
-  /** Projects with a reason, in order of their ids, up to the limit. */
+  /** Drifted projects, in order of their ids, up to the limit. */
   drifted: DriftedProject[];
-  /** Whether there are more of them. */
+  /** Whether there are more. */
   more: boolean;
   checkpoints: CheckpointCheck;
 }
 
 export type CheckpointCheck =
-  /** How many were there to compare. */
+  /** How many were found and compared. */
   | { status: 'compared'; compared: number }
   /** `off`: no Redis was given. `unavailable`: it did not answer, and no checkpoint is compared. */
   | { status: 'off' | 'unavailable' };
 
 export interface SyncOptions {
-  /** Only this one. */
+  /** Only this project. */
   projectId?: ProjectId;
-  /** Drifted projects in the report at most. */
+  /** The maximum number of drifted projects in the report. */
   limit: number;
   /** Where the checkpoints are; null leaves them out. */
   redisUrl: string | null;
@@ -104,7 +104,7 @@ export async function readSyncReport(
   };
 }
 
-/** Every reason that holds of a project, in the order of `driftReasons`; projects without one are left out. */
+/** Every reason that applies to a project, in the order of `driftReasons`; projects without one are left out. */
 async function listDrifted(
   pool: Pool,
   only: ProjectId | null,
@@ -158,7 +158,7 @@ async function listDrifted(
   });
 }
 
-/** A checkpoint is gone after an hour; of so many builds at most the newest are compared. */
+/** A checkpoint expires after an hour; at most this many builds, the newest, are compared. */
 const comparedCheckpoints = 1_000;
 
 /**
@@ -190,7 +190,7 @@ async function staleCheckpoints(
   const checkpoint = createCheckpoint(redisUrl, { log: () => (isAvailable = false) });
   try {
     const found = await Promise.all(chains.map(({ buildId }) => checkpoint.read(buildId)));
-    // With nothing to compare, Redis has not been asked yet.
+    // With nothing to compare, Redis has not been queried yet.
     if (chains.length === 0) await checkpoint.read('sync' as BuildId);
     if (!isAvailable) return { projectIds: [], check: { status: 'unavailable' } };
     return {

@@ -5,20 +5,20 @@ import { type Pool, queryOne, queryRows } from '../db/pool.js';
 import { jsonbOf } from '../jsonb.js';
 import { type AttemptMetrics, metricsColumns } from './metrics.js';
 
-/** What attempts spent themselves, failed and interrupted ones included. Nothing is counted twice. */
+/** What the attempts themselves spent, failed and interrupted ones included. Nothing is counted twice. */
 export interface Spent {
   attempts: number;
   turns: number;
   usage: Usage;
   /** US dollars, as far as they are known. */
   costUsd: number;
-  /** Sum of the attempts' times, not counting what lies between them. */
+  /** Sum of the attempts' durations, without the time between them. */
   durationMs: number;
   /** The same tokens by model; a cost is null as soon as one attempt's is unknown. */
   byModel: Record<string, ModelUsage>;
   /** Attempts whose cost is unknown: their tokens are counted, their cost is not. */
   attemptsOfUnknownCost: number;
-  /** Attempts that were stopped or died; a model turn that was under way then is in no figure. */
+  /** Attempts that were stopped or died; a model turn that was under way at that time is in no figure. */
   turnsInFlightUnknown: number;
 }
 
@@ -115,7 +115,7 @@ function usageOf(rows: readonly Usage[]): Usage {
   };
 }
 
-/** The columns hold nano-dollars; what is finer comes from adding binary fractions. */
+/** The columns hold nano-dollars; anything finer comes from adding binary fractions. */
 function toNanoDollars(costUsd: number): number {
   return Math.round(costUsd * 1e9) / 1e9;
 }
@@ -137,7 +137,7 @@ export interface UnaccountedAttempt {
   sessionId: SessionId;
   /** What the session forked; null for a fresh one. */
   parentSessionId: SessionId | null;
-  /** From its start to the last that was heard of it: the worker's last sign of life, or the last append. */
+  /** From its start to its last sign of life: the worker's last renewal, or the last append. */
   durationMs: number;
 }
 
@@ -155,7 +155,7 @@ export async function unaccountedAttempts(pool: Pool, projectId: ProjectId): Pro
   });
 }
 
-/** Writes the row of an attempt that died; one that is there already stays. */
+/** Writes the row of an attempt that died; an existing row stays. */
 export async function accountInterrupted(
   pool: Pool,
   attemptId: AttemptId,
@@ -168,7 +168,7 @@ export async function accountInterrupted(
   });
 }
 
-/** A row whose tokens are known and whose cost is not; a recorded operation may have told neither. */
+/** A row whose tokens are known and whose cost is not; a recorded operation may have given neither. */
 export interface UncostedAttempt {
   attemptId: AttemptId;
   byModel: Record<string, ModelUsage>;
@@ -187,7 +187,7 @@ export async function uncostedAttempts(pool: Pool, projectId: ProjectId): Promis
 export async function countedUsage(pool: Pool, projectId: ProjectId): Promise<Record<string, ModelUsage>[]> {
   const rows = await queryRows<{ byModel: Record<string, ModelUsage> }>(pool, {
     name: 'counted_usage',
-    // By the project's own rows, not by those of all projects from the newest on.
+    // By the project's own rows, not by scanning those of all projects, newest first.
     text: `WITH attempt AS MATERIALIZED (
              SELECT id FROM session_chain.attempts WHERE project_id = $1
            ), newest AS (

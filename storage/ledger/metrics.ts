@@ -1,6 +1,6 @@
 import type { ModelUsage, Usage } from '../../contracts/chain.js';
 
-/** What an attempt spent itself and how long it took; a row of `project_ai_session_metrics`. */
+/** What an attempt itself spent and how long it took; a row of `project_ai_session_metrics`. */
 export interface AttemptMetrics {
   usage: Usage;
   byModel: Record<string, ModelUsage>;
@@ -15,7 +15,7 @@ export interface AttemptMetrics {
   turnInFlightUnknown: boolean;
 }
 
-/** Of an attempt that asked no model. */
+/** The metrics of an attempt that made no model request. */
 export const nothingSpent: AttemptMetrics = {
   usage: { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 },
   byModel: {},

@@ -7,11 +7,11 @@ import { jsonbOf } from '../jsonb.js';
 
 /** Steps that are activities of the host: they move no head and have rows of their own beside the journal. */
 
-/** A round of a step, in the hands of the chain that holds the project. */
+/** A round of a step of the chain that holds the project. */
 interface ActivityStep {
   projectId: ProjectId;
   chainId: ChainId;
-  /** What the opening gave the chain to prove that it holds the project. */
+  /** What proves that the chain holds the project; from its opening. */
   ticket: number;
   step: StepName;
   round: number;
@@ -26,14 +26,14 @@ export interface ActivityCall extends ActivityStep {
   /** The head that the activity is called with. */
   sessionId: SessionId | null;
   seq: number | null;
-  /** When Temporal scheduled this try: what comes later than a newer one is fenced. */
+  /** When Temporal scheduled this try: one that arrives after a newer one is fenced. */
   scheduledAtMs: number;
 }
 
 /**
- * Journals that an activity of the host is about to be called, under the key that is the same at every call of this round
- * of the step. `completed`: an earlier call succeeded. Throws FENCED for a chain that does not hold the project, and for a try
- * that comes late; else as `beginOperation`.
+ * Journals that an activity of the host is about to be called, under the key that is the same at every call of this
+ * round of the step. `completed`: an earlier call succeeded. Throws FENCED for a chain that does not hold the project,
+ * and for a late try; else as `beginOperation`.
  */
 export async function beginActivityStep(
   pool: Pool,
@@ -76,7 +76,7 @@ export async function beginActivityStep(
 export async function endActivityStep(
   pool: Pool,
   end: ActivityStep & {
-    /** Null for success, and for a cancellation that says no more. */
+    /** Null for success, and for a cancellation without a failure. */
     failure: Failure | null;
     cancelled: boolean;
   },

@@ -10,7 +10,7 @@ import { projectNotFound } from '../heads/errors.js';
 import { appendQuery, createTranscriptStore, firstOfEachUuid, loadSubagents } from '../transcripts/store.js';
 import { recordSession, unknownSpend } from './record.js';
 
-/** Takes sessions that Claude Code wrote on some disk into the store, and gives them back. */
+/** Imports sessions that Claude Code wrote to a disk into the store, and exports them. */
 
 export interface ImportRequest {
   projectId: ProjectId;
@@ -23,22 +23,25 @@ export interface ImportedSession {
   projectId: ProjectId;
   sessionId: SessionId;
   /**
-   * `copied`: the transcript was not in the store. `extended`: it had gone on since it was stored. `unchanged`: all of it
-   * was there.
+   * `copied`: the transcript was not in the store. `extended`: it had grown since it was stored. `unchanged`: all of it
+   * was stored already.
    */
   transcript: 'copied' | 'extended' | 'unchanged';
-  /** Entries that were stored now, subagents included. */
+  /** The number of entries stored by this call, subagents included. */
   entries: number;
-  /** The transition by which the session is or became the head; null for one that was a head before, which stays behind. */
+  /**
+   * The transition by which the session is or became the head; null for an earlier head, which does not become the head
+   * again.
+   */
   transition: { seq: number; source: string; isNew: boolean } | null;
   warnings: string[];
 }
 
 /**
- * Copies a transcript into the store, whole or not at all, and makes its session the head by an `import` transition; one
- * that is the head already stays it. May be repeated. Throws PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
- * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, and SESSION_ALREADY_KNOWN for a session that is
- * being written here, or that went on differently.
+ * Copies a transcript into the store, whole or not at all, and makes its session the head by an `import` transition; a
+ * session that is the head already stays the head. May be repeated. Throws PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
+ * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, and SESSION_ALREADY_KNOWN for a session
+ * that is being written here, or that continued differently.
  */
 export async function importSession(
   pool: Pool,
@@ -69,7 +72,7 @@ export async function importSession(
 interface Copied {
   outcome: ImportedSession['transcript'];
   entries: number;
-  /** The present head, where the session was one before. */
+  /** The present head, where the session was the head before. */
   wasHeadBefore: SessionId | null;
   warnings: string[];
 }
@@ -94,7 +97,7 @@ async function copyTranscript(
         `The session ${sessionId} of the project ${projectId} is being written by a worker.`,
       );
     }
-    // What a damaged store still has of it is replaced.
+    // Whatever a damaged store still has of it is replaced.
     if (!known.isWhole) await forgetTranscript(client, projectId, sessionId);
     const missing = known.isWhole
       ? await missingParts(pool, projectId, sessionId, parts)
@@ -151,7 +154,7 @@ async function lockAndLook(
   throw projectNotFound(projectId);
 }
 
-/** What the store lacks of a transcript that goes on from what it has. */
+/** What the store lacks of a transcript that continues from what it has. */
 async function missingParts(
   pool: Pool,
   projectId: ProjectId,
@@ -203,7 +206,7 @@ async function forgetTranscript(
   );
 }
 
-/** Entries of one append at most, and about how many bytes. */
+/** The maximum entries of one append, and about how many bytes. */
 const batchEntries = 500;
 const batchBytes = 4_000_000;
 
@@ -270,7 +273,7 @@ export async function projectsOfSession(pool: Pool, sessionId: SessionId): Promi
   return rows.map(({ projectId }) => projectId);
 }
 
-/** A project's head as an import looks at it. */
+/** A project's head as an import sees it. */
 export interface HeadToImport {
   projectId: ProjectId;
   sessionId: SessionId;

@@ -21,7 +21,7 @@ import { type AttemptMetrics, metricsColumns } from '../ledger/metrics.js';
 /** A step of a chain that holds its project. */
 export interface StepOperation {
   chainId: ChainId;
-  /** What the opening gave the chain to prove that it holds the project. */
+  /** What proves that the chain holds the project; from its opening. */
   ticket: number;
   step: StepName;
   round: number;
@@ -40,7 +40,7 @@ export interface OutsideOperation {
   versionId: VersionId | null;
   /** Names the operation, as `chat:…`, `record:…` or `rewind:…`: the same id is the same operation. */
   buildId: string;
-  /** What its transition will say; also the journal's step. */
+  /** The source of its transition; also the journal's step. */
   source: TransitionSource;
   /** The session that it commits; null for a fresh id. */
   sessionId: SessionId | null;
@@ -52,9 +52,11 @@ export interface OperationRequest {
   projectId: ProjectId;
   /** SHA-256 in hex of what the attempt is asked to do. */
   inputDigest: string;
-  /** Names the process, for the reader of the journal. */
+  /** Names the process, for readers of the journal. */
   worker: string;
-  /** After so much silence of the worker the attempt's lease has expired and its agent is dead; 0 without an agent. */
+  /**
+   * After this much silence of the worker the attempt's lease has expired and its agent is dead; 0 without an agent.
+   */
   leaseMs: number;
   operation: ({ kind: 'step' } & StepOperation) | ({ kind: 'outside' } & OutsideOperation);
 }
@@ -82,11 +84,11 @@ export interface Attempt {
   epoch: number | null;
   /** The chain that held the project when an operation outside a chain began. */
   holder: { workflowId: string; runId: string } | null;
-  /** A head that had been moved outside and was adopted on the way. */
+  /** A head that had been moved outside and was adopted by this call. */
   adoptedSessionId: SessionId | null;
 }
 
-/** An attempt of the same operation that was asked the same; its session is sealed by now and holds a transcript. */
+/** An attempt of the same operation with the same input; its session is sealed by now and holds a transcript. */
 export interface EarlierAttempt {
   sessionId: SessionId;
   baseSessionId: SessionId | null;
@@ -95,7 +97,7 @@ export interface EarlierAttempt {
 }
 
 export type Begun<Result> =
-  /** `earlier`, the newest first; of a step only those on the same base. */
+  /** `earlier`, newest first; of a step only those on the same base. */
   | { outcome: 'begun'; attempt: Attempt; earlier: EarlierAttempt[] }
   /** The operation is done; a head that it moved has a `seq` in the result. */
   | { outcome: 'committed'; result: Result }
@@ -103,11 +105,11 @@ export type Begun<Result> =
   | { outcome: 'former_agent_alive'; waitMs: number };
 
 /**
- * Journals a new attempt before anything is spent, and seals the earlier ones. Outside a chain, a head that was moved by
- * others is adopted. Throws FENCED for a chain that does not hold the project and for a try older than the journal's
- * newest, DATABASE_WENT_BACK for a chain whose ticket or head the database does not know, REQUEST_LOST for a chain that it does
- * not know, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, and SESSION_ALREADY_KNOWN for a session id that
- * another attempt has.
+ * Journals a new attempt before anything is spent, and seals the earlier ones. Outside a chain, a head that was moved
+ * outside is adopted. Throws FENCED for a chain that does not hold the project and for a try older than the journal's
+ * newest, DATABASE_WENT_BACK for a chain whose ticket or head the database does not know, REQUEST_LOST for a chain that
+ * it does not know, PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, and SESSION_ALREADY_KNOWN for a
+ * session id that another attempt has.
  */
 export async function beginOperation<Result>(
   connection: Connection,
@@ -189,7 +191,7 @@ function attemptOf({ projectId, operation }: OperationRequest, row: BegunRow<unk
     sessionId: row.session_id,
     baseSessionId: row.base_session_id,
     head: { sessionId: row.head_session_id, seq: row.head_seq },
-    // The opening of a chain has looked.
+    // The opening of a chain has checked it.
     headIsWhole: row.head_is_whole ?? true,
     epoch: row.epoch,
     holder: workflowId === null ? null : { workflowId, runId },
@@ -224,7 +226,7 @@ function refusal(
 
 export interface OperationCommit {
   attempt: Attempt;
-  /** What the transition says moved the head. */
+  /** What moved the head, for its transition. */
   source: TransitionSource;
   /** The attempt's own session, or the one that it adopted. */
   newSessionId: SessionId;
@@ -233,14 +235,20 @@ export interface OperationCommit {
   metrics: AttemptMetrics;
   /** The journal's result; a moved head adds its `seq`. */
   result: object;
-  /** What a submission handed in. */
+  /** The value of a submission. */
   value?: Record<string, unknown>;
   /** The column of `project_versions` that gets the value. */
   column?: string;
   answer?: { questionId: string; reply: string };
-  /** False for a session whose transcript lies elsewhere: no step can go on from it before it is imported. Default: true. */
+  /**
+   * False for a session whose transcript is stored elsewhere: no step can continue from it before it is imported.
+   * Default: true.
+   */
   requireTranscript?: boolean;
-  /** How many appends the attempt's session got; where it holds fewer, the database went back. Default: not asked. */
+  /**
+   * How many appends the attempt's session received; where it holds fewer, the database went back. Default: not
+   * checked.
+   */
   appends?: number | null;
   /** Whether the session may, or has to, be committed without moving the head. Default: `never`. */
   beside?: 'never' | 'allowed' | 'always';
@@ -306,8 +314,9 @@ export async function commitOperation<Result extends object>(
 
 /**
  * Records how an attempt that committed nothing ended and what it spent, and seals its session. With `waitMs` it is
- * `waiting`, and so is its chain: the next attempt begins after so long. An attempt that was superseded meanwhile stays
- * as it is, but for what it spent: its own counters know more than the transcript from which it was accounted for.
+ * `waiting`, and so is its chain: the next attempt begins after that time. An attempt that was superseded meanwhile
+ * stays as it is, except for what it spent: its own counters are more complete than the transcript from which its row
+ * was written.
  */
 export async function endOperation(
   pool: Pool,
@@ -328,12 +337,12 @@ export async function endOperation(
 }
 
 /**
- * `lost`: another attempt has taken over, or a row without which it cannot be committed is gone or another one. `cancelled`: the chain was
- * asked to stop. In both the agent must stop.
+ * `lost`: another attempt has taken over, or a row that its commit needs was deleted or replaced. `cancelled`: the
+ * chain was asked to stop. In both the agent must stop.
  */
 export type LeaseState = 'held' | 'lost' | 'cancelled';
 
-/** Tells that the attempt's worker is alive and holds it, and learns whether it still does. */
+/** Confirms that the attempt's worker is alive and holds it, and learns whether it still does. */
 export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attemptId'>): Promise<LeaseState> {
   const [row] = await queryRows<{ lease: LeaseState }>(pool, {
     name: 'renew_lease',
@@ -358,9 +367,9 @@ export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attem
 }
 
 /**
- * What an attempt lacks that it began with, null where all is there: the project (an epoch only grows: a row with a lower one
- * was inserted anew), the version of its chain, or what the
- * database had confirmed of the attempt itself. `appends` is how many its session got.
+ * What an attempt began with and now lacks, null for nothing: the project (an epoch only grows: a row with a lower one
+ * was inserted again), the version of its chain, or what the database had confirmed of the attempt itself. `appends` is
+ * how many its session received.
  */
 export async function lostRow(
   pool: Pool,
@@ -467,8 +476,8 @@ export async function committedStep(
 }
 
 /**
- * The same for a step that its chain gives up: null once it is certain that no attempt of it commits any more. `scheduledAtMs`
- * is when Temporal scheduled the question; a try of the step that was scheduled before is fenced.
+ * The same for a step that its chain gives up: null once it is certain that none of its attempts will commit.
+ * `scheduledAtMs` is when Temporal scheduled this call; a try of the step that was scheduled before is fenced.
  */
 export async function settleStep(
   pool: Pool,
@@ -484,7 +493,7 @@ export async function settleStep(
   return committed?.result ?? null;
 }
 
-/** What the submissions of a chain handed in, by step; of several rounds the last one. */
+/** The values that a chain's steps submitted, by step; of several rounds the last one. */
 export async function submittedValues(pool: Pool, chainId: ChainId): Promise<Record<StepName, unknown>> {
   const rows = await queryRows<{ step: StepName; value: unknown }>(pool, {
     name: 'submitted_values',
@@ -497,12 +506,12 @@ export async function submittedValues(pool: Pool, chainId: ChainId): Promise<Rec
 
 /** What a stored transcript proves of an attempt whose end was not recorded; `rule` is the sentence that decided. */
 export interface JudgedEvidence {
-  /** `finished`: committed as it is. `partial`: gone on from. `nothing`: the step began anew. */
+  /** `finished`: committed as it is. `partial`: the step continued from it. `nothing`: the step started over. */
   kind: 'finished' | 'partial' | 'nothing';
   rule: string;
 }
 
-/** Journals what a later attempt found that the transcript of an earlier one proves, and by which rule. */
+/** Journals what the transcript of an earlier attempt proves, as a later one found, and by which rule. */
 export async function noteEvidence(
   pool: Pool,
   projectId: ProjectId,
@@ -516,7 +525,7 @@ export async function noteEvidence(
   });
 }
 
-/** Takes a session out of use: no step goes on from it. */
+/** Takes a session out of use: no step continues from it. */
 export async function quarantineSession(
   pool: Pool,
   projectId: ProjectId,
@@ -531,7 +540,7 @@ export async function quarantineSession(
   });
 }
 
-/** Takes out of use what an attempt's session forks: its base, or the earlier attempt that it went on from. */
+/** Takes out of use what an attempt's session forks: its base, or the earlier attempt that it continued from. */
 export async function quarantineParent(
   pool: Pool,
   attempt: Pick<Attempt, 'projectId' | 'sessionId'>,

@@ -22,7 +22,7 @@ export interface RecordRequest {
   sessionId: SessionId;
   source: TransitionSource;
   metrics: AttemptMetrics;
-  /** Take it though no chain can go on from it before its transcript is imported. Default: false. */
+  /** Record it although no chain can continue from it before its transcript is imported. Default: false. */
   notInStore?: boolean;
 }
 
@@ -30,31 +30,31 @@ export interface RecordRequest {
 export interface RecordedSession {
   projectId: ProjectId;
   versionId: VersionId | null;
-  /** What the transition says; of a head that was known before, perhaps another source than was asked for. */
+  /** The source in the transition; of a head that was known before, perhaps another one than was asked for. */
   source: TransitionSource;
   oldSessionId: SessionId | null;
   newSessionId: SessionId;
   seq: number;
-  /** The session was the head already: nothing was written now. */
+  /** The session was the head already; this call wrote nothing. */
   alreadyRecorded: boolean;
-  /** Whether a chain can go on from it: its transcript is in the store. */
+  /** Whether a chain can continue from it: its transcript is in the store. */
   inStore: boolean;
   warnings: string[];
 }
 
-/** Of an operation whose figures are unknown; its cost counts as unknown, not as nothing. */
+/** The metrics of an operation whose figures are unknown; its cost is recorded as unknown, not as 0. */
 export const unknownSpend: AttemptMetrics = { ...nothingSpent, costUsd: null, apiDurationMs: null };
 
-/** Other operations that move the same head in the same moment are given way to for so long. */
+/** For how long it retries while other operations move the same head. */
 const giveUpAfterMs = 10_000;
-/** Beginning and committing take milliseconds: what was begun so long ago will not be committed any more. */
+/** Beginning and committing take milliseconds: an operation that began this long ago will not be committed any more. */
 const abandonedAfterMs = 2_000;
 
 /**
- * Makes a session the head. A session that is the head already stays it, and the stored transition is returned. Throws
- * SESSION_NOT_IN_STORE where no chain could go on from it, unless the request allows for that, PROJECT_NOT_FOUND,
- * VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, SESSION_ALREADY_KNOWN for a
- * session that was a head before or belongs to another operation, and FENCED when other operations kept moving the head.
+ * Makes a session the head. If it is the head already, the stored transition is returned. Throws SESSION_NOT_IN_STORE
+ * where no chain could continue from it, unless the request allows for that, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
+ * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, SESSION_ALREADY_KNOWN for a session that
+ * was a head before or belongs to another operation, and FENCED when other operations kept moving the head.
  */
 export async function recordSession(pool: Pool, request: RecordRequest): Promise<RecordedSession> {
   const deadlineMs = Date.now() + giveUpAfterMs;
@@ -72,7 +72,7 @@ export async function recordSession(pool: Pool, request: RecordRequest): Promise
   );
 }
 
-/** A sentence where the try came too late: another look will show what holds now. */
+/** A sentence if the try came too late: another look will show the present state. */
 async function tryToRecord(pool: Pool, request: RecordRequest): Promise<RecordedSession | string> {
   const { projectId, sessionId, source, notInStore = false } = request;
   const known = await look(pool, request);
@@ -129,14 +129,14 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
       ...storeFacts(sessionId, known.fitness, warnings),
     };
   } catch (error) {
-    // The operation itself is over; what stays uncommitted would only be in the way of recording it later.
+    // The operation itself is over; an uncommitted attempt would only prevent recording it later.
     await forget(pool, attempt.attemptId).catch(() => undefined);
     if (isCode(error, 'FENCED')) return error.message;
     throw error;
   }
 }
 
-/** Null: the very same session is being recorded by another caller. */
+/** Null: the same session is being recorded by another caller. */
 async function beginRecording(
   pool: Pool,
   { projectId, versionId, sessionId, source }: RecordRequest,
@@ -164,7 +164,7 @@ function isCode(error: unknown, code: FailureCode): error is SessionChainError {
 interface Known {
   headSessionId: SessionId | null;
   seq: number | null;
-  /** What the last transition made the head, with that transition. */
+  /** The session that the last transition made the head, with that transition. */
   lastSessionId: SessionId | null;
   lastOldSessionId: SessionId | null;
   lastSource: TransitionSource;
@@ -172,7 +172,7 @@ interface Known {
   /** Workflow id of the chain that holds the project. */
   holder: string | null;
   wasHead: boolean;
-  /** The attempt that has the session; its age only where it is a recording that has not been committed. */
+  /** The attempt that has the session; its age only if it is a recording that has not been committed. */
   attemptId: AttemptId | null;
   attemptAgeMs: number | null;
   fitness: SessionFitness;
@@ -236,7 +236,10 @@ function busy({ projectId }: RecordRequest, holder: string): SessionChainError {
   );
 }
 
-/** Writes the transition of a head that was moved outside, and the version's row. The lock comes before every other look. */
+/**
+ * Writes the transition of a head that was moved outside, and the version's row. The lock is taken before anything is
+ * read.
+ */
 async function adoptHead(pool: Pool, { projectId, versionId }: RecordRequest): Promise<void> {
   await queryRows(pool, {
     name: 'adopt_head',
@@ -255,7 +258,7 @@ async function adoptHead(pool: Pool, { projectId, versionId }: RecordRequest): P
   });
 }
 
-/** Takes a recording that was not committed out of the journal again, so that its session can be recorded later. */
+/** Removes a recording that was not committed from the journal, so that its session can be recorded later. */
 async function forget(pool: Pool, attemptId: AttemptId): Promise<void> {
   await queryRows(pool, {
     name: 'forget_recording',

@@ -21,13 +21,13 @@ export interface RewindRequest {
   versionId: VersionId | null;
   /** The same key is the same rewind; null for a new one. */
   key: string | null;
-  /** Tells what would be done, and does nothing. */
+  /** Report what would be done, and do nothing. */
   dryRun: boolean;
 }
 
 export interface RewoundProject {
   projectId: ProjectId;
-  /** The version that moved along. */
+  /** The version that moved with the head. */
   versionId: VersionId | null;
   /** The copy, which became the head; null of a dry run. */
   sessionId: SessionId | null;
@@ -36,9 +36,9 @@ export interface RewoundProject {
   /** The transition to which the conversation was taken back, and the session that was copied. */
   toSeq: number;
   sourceSessionId: SessionId;
-  /** The same key was used before: this is what was done then, and nothing was written now. */
+  /** The same key was used before: this is what was done then; this call wrote nothing. */
   alreadyRewound: boolean;
-  /** The operations that the head knew before and does not know any more, the oldest first. */
+  /** The operations that the head knew before and does not know any more, oldest first. */
   forgotten: PastOperation[];
   warnings: string[];
 }
@@ -53,11 +53,11 @@ interface Stored {
 }
 
 /**
- * Makes a copy of the session of an earlier transition the head, under a fresh id and in one transaction; what lies between
- * stays in the lineage, as a branch. The files are not touched. With a key it may be repeated. Throws PROJECT_NOT_FOUND,
- * VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, INVALID_INPUT for a transition that the project does not have or that made
- * the present head, SESSION_NOT_IN_STORE where its transcript is not whole, PROJECT_BUSY while a chain holds the
- * project, and KEY_REUSED for a key of another rewind.
+ * Makes a copy of the session of an earlier transition the head, under a fresh id and in one transaction; what came
+ * between stays in the lineage, as a branch. The files are not touched. With a key it may be repeated. Throws
+ * PROJECT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT, INVALID_INPUT for a transition that the project
+ * does not have or that made the present head, SESSION_NOT_IN_STORE where its transcript is not whole, PROJECT_BUSY
+ * while a chain holds the project, and KEY_REUSED for a key of another rewind.
  */
 export async function rewindProject(pool: Pool, request: RewindRequest): Promise<RewoundProject> {
   const { projectId, to, versionId, dryRun } = request;
@@ -65,7 +65,7 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
   const before = await look(pool, request, buildId);
   if (before.stored)
     return await done(pool, request, { ...before.stored, versionId: before.storedVersionId });
-  // Reads every entry, which takes too long under the project's lock.
+  // Reads every entry, which would take too long under the project's lock.
   await requireWhole(pool, request, targetOf(request, before));
 
   const undo = new DryRun();
@@ -121,7 +121,7 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
   }
 }
 
-/** Undoes the transaction of a dry run: it did what a rewind does, so that it tells what a rewind would do. */
+/** Rolls back the transaction of a dry run, which does what a rewind does and so can report it exactly. */
 class DryRun extends Error {
   result: RewoundProject | null = null;
 }
@@ -130,7 +130,7 @@ interface Known {
   headSessionId: SessionId | null;
   seq: number | null;
   oldestSeq: number | null;
-  /** What the wanted transition made the head; null where there is no such transition. */
+  /** The session that the wanted transition made the head; null where there is no such transition. */
   targetSessionId: SessionId | null;
   /** Workflow id of the chain that holds the project. */
   holder: string | null;
@@ -167,14 +167,14 @@ function targetOf({ projectId, to }: RewindRequest, known: Known): SessionId {
       'INVALID_INPUT',
       seq === null
         ? `The project ${projectId} has no transitions yet; there is nothing to go back to.`
-        : `The project ${projectId} has no transition ${to}; it has those from ${oldestSeq ?? seq} to ${seq}.`,
+        : `The project ${projectId} has no transition ${to}; its transitions are ${oldestSeq ?? seq} to ${seq}.`,
       'Pass the number of one of the transitions.',
     );
   }
   if (to === seq && targetSessionId === headSessionId) {
     throw new SessionChainError(
       'INVALID_INPUT',
-      `Transition ${to} made the present head of the project ${projectId}; nothing lies after it.`,
+      `Transition ${to} made the present head of the project ${projectId}; nothing came after it.`,
       'No action needed, or pass the number of an earlier transition.',
     );
   }
@@ -190,7 +190,7 @@ async function requireWhole(
   if (validity.valid) return;
   throw new SessionChainError(
     'SESSION_NOT_IN_STORE',
-    `The session ${sessionId} of transition ${to} cannot be gone on from (${validity.reason}): ${validity.detail}`,
+    `The session ${sessionId} of transition ${to} cannot be continued (${validity.reason}): ${validity.detail}`,
     'Go back to another transition, or import the transcript; nothing was changed.',
   );
 }
@@ -278,7 +278,7 @@ async function resultOf(
   };
 }
 
-/** What the head before a rewind came from and the one after it does not. */
+/** What the head before a rewind came from and the head after it does not. */
 async function forgottenBy(
   connection: Connection,
   projectId: ProjectId,

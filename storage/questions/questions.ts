@@ -24,9 +24,9 @@ export interface NewQuestion {
 }
 
 /**
- * Stores a question before anything is started for it. A message that is known already is the same question; one that
- * failed is asked anew. Makes the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a
- * message id with other words or another `aside`, INVALID_INPUT for a chat of another project.
+ * Stores a question before anything is started for it. A known message is the same question; one that failed is asked
+ * again. Creates the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a message id with
+ * other words or another `aside`, INVALID_INPUT for a chat of another project.
  */
 export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Question> {
   const { projectId, chatId, messageId, when, aside = false, workspace } = asked;
@@ -82,7 +82,7 @@ export async function requireQuestion(pool: Pool, questionId: string): Promise<Q
   );
 }
 
-/** The questions of a chat, the oldest first; of many the newest `limit`. Throws CHAT_NOT_FOUND. */
+/** The questions of a chat, oldest first; of many the newest `limit`. Throws CHAT_NOT_FOUND. */
 export async function listQuestions(
   pool: Pool,
   projectId: ProjectId,
@@ -133,7 +133,7 @@ export async function isStepRunning(
   return running.length > 0;
 }
 
-/** The folder of the project's files as a chat sees it; null where neither the chat nor a chain named one. */
+/** The folder of the project's files, as known to a chat; null where neither the chat nor a chain named one. */
 export async function chatWorkspace(
   pool: Pool,
   projectId: ProjectId,
@@ -151,18 +151,20 @@ export async function chatWorkspace(
 
 /** What came before a question in its chat. */
 export interface ChatPast {
-  /** The answer before, where it is a side branch: its session may be gone on from while its head is the project's. */
+  /**
+   * The answer before, if it is a side branch: the chat may continue from its session while its head is the project's.
+   */
   branch: { sessionId: SessionId; headSessionId: SessionId | null } | null;
-  /** Side branches that the main line does not know, the oldest first. */
+  /** Side branches that the main line does not know, oldest first. */
   unknownToHead: { question: string; reply: string }[];
 }
 
-/** The answers of a chat before this question, as far as the head's session does not hold them. */
+/** The answers of a chat before this question that the head's session does not hold. */
 export async function readPast(
   pool: Pool,
   { projectId, chatId, questionId }: Pick<Question, 'projectId' | 'chatId' | 'questionId'>,
 ): Promise<ChatPast> {
-  // An answer that moved the head was told of everything before it. What a rewind took back does not count.
+  // An answer that moved the head was told about everything before it. What a rewind took back does not count.
   const rows = await queryRows<
     Pick<Question, 'question' | 'headSessionId'> & { reply: string; sessionId: SessionId; isWhole: boolean }
   >(pool, {
@@ -186,7 +188,10 @@ export async function readPast(
   };
 }
 
-/** Marks that a question is worked on; `headSessionId` is the project's head as it found it. An answered one stays. */
+/**
+ * Marks that a question is being worked on; `headSessionId` is the project's head as it found it. An answered question
+ * stays answered.
+ */
 export async function startQuestion(
   pool: Pool,
   questionId: string,
@@ -201,8 +206,8 @@ export async function startQuestion(
 }
 
 /**
- * Records that a question has failed; an answered one stays answered. A workflow knows the code only: what is noted of the
- * same failure already, by the question or by its last attempt, is kept in full.
+ * Records that a question has failed; an answered one stays answered. A workflow knows only the code: what the question
+ * or its last attempt has already recorded about the same failure is kept in full.
  */
 export async function failQuestion(pool: Pool, questionId: string, failure: Failure): Promise<void> {
   await queryRows(pool, {
@@ -230,9 +235,9 @@ export interface SideBranch {
 }
 
 /**
- * The side branches that no build was told of, the oldest first: answered since the chain of the last committed build was
- * opened, and before `before` (a chain passes when it was opened itself, so that every attempt is told the same). What was
- * asked of a head that a rewind took back is not among them, and a build that it took back does not count.
+ * The side branches that no build was told about, oldest first: answered since the chain of the last committed build
+ * was opened, and before `before` (a chain passes when it was opened itself, so that every attempt is told the same).
+ * What was asked of a head that a rewind took back is not among them, and a build that it took back does not count.
  */
 export async function listSideBranches(
   pool: Pool,
@@ -245,7 +250,7 @@ export async function listSideBranches(
              reply, answered_at AS "answeredAt"
            FROM project_chat_log_minimal t
            WHERE project_id = session_chain.chat_log_project_key($1) AND kind = 'side_branch' AND answered_at <= coalesce($2, clock_timestamp())
-             -- A later answer of the same chat that moved the head was told of it.
+             -- A later answer of the same chat that moved the head was told about it.
              AND NOT EXISTS (SELECT FROM project_chat_log_minimal l
                WHERE l.session_id = t.session_id AND l.project_id = t.project_id AND l.kind = 'transition' AND l.question_id > t.question_id
                  AND NOT session_chain.is_rewound($1, l.ai_session_id::text))

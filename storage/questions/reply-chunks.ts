@@ -3,7 +3,7 @@ import { type Pool, queryRows } from '../db/pool.js';
 
 /** A piece of a reply as it is being written. */
 export interface ReplyChunk {
-  /** The attempt that wrote it; a higher one than before has begun anew. */
+  /** The attempt that wrote it; a higher one than before has started over. */
   attempt: number;
   /** Counts the messages of the attempt, from 1; the last one is the reply. */
   message: number;
@@ -25,7 +25,7 @@ export async function addReplyChunk(pool: Pool, questionId: string, chunk: Reply
   });
 }
 
-/** Forgets the pieces of a chat's earlier replies. */
+/** Deletes the pieces of a chat's earlier replies. */
 export async function forgetReplyChunks(pool: Pool, chatId: string, beforeQuestionId: string): Promise<void> {
   await queryRows(pool, {
     name: 'forget_reply_chunks',
@@ -36,8 +36,8 @@ export async function forgetReplyChunks(pool: Pool, chatId: string, beforeQuesti
 }
 
 /**
- * Calls back with the pieces of a reply as they are stored, in order, until the signal aborts. Best effort: it rejects when
- * the database goes; the reply itself stands with the question.
+ * Calls back with the pieces of a reply as they are stored, in order, until the signal aborts. Best effort: it rejects
+ * when the database goes away; the reply itself is stored with the question.
  */
 export async function followReply(
   pool: Pool,
@@ -62,7 +62,7 @@ export async function followReply(
     await connection.query(`LISTEN ${channel}`);
     let last = '0';
     for (;;) {
-      // What was stored before the end is told, too.
+      // What was stored before the end is delivered, too.
       const isLast = signal.aborted;
       const woken = new Promise<void>((resolve) => (wake = resolve));
       const rows = await queryRows<ReplyChunk & { ordinal: string }>(pool, {
@@ -76,7 +76,7 @@ export async function followReply(
         onChunk(chunk);
       }
       if (isLast) return;
-      // A notification may get lost with its connection: look now and then all the same.
+      // A notification may be lost with its connection, so look from time to time.
       if (!signal.aborted) await Promise.race([woken, sleep(2_000, undefined, { ref: false })]);
       if (broken) throw broken;
     }

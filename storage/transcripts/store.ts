@@ -12,7 +12,7 @@ import { ownEntries } from '../../transcript/entries.js';
 export interface TranscriptStoreOptions {
   pool: Pool;
   projectId: ProjectId;
-  /** How long one call waits for a database that is away; below the 60 s after which the SDK gives up on the call. */
+  /** How long one call waits for an unavailable database; below the 60 s after which the SDK gives up on the call. */
   waitForDatabaseMs?: number;
 }
 
@@ -20,20 +20,19 @@ export interface TranscriptStoreOptions {
 export type TranscriptStore = Required<
   Pick<SessionStore, 'append' | 'load' | 'listSessions' | 'delete' | 'listSubkeys'>
 > & {
-  /** How many appends a session holds, by what this store has appended to it; 0 where it has appended nothing. */
+  /** How many appends a session holds, as far as this store has appended to it; 0 where it has appended nothing. */
   appends(sessionId: string): number;
 };
 
 /**
- * The transcripts of one project, as the Agent SDK reads and writes them. The SDK's own projectKey, which is made from
- * the working folder, is ignored: a session is found again from any host, home and folder.
- *
- * `append` keeps the order of each session's entries, waits for a database that is away, stores an append whose answer
- * was lost only once, and after a failure refuses all that follows in this session: a transcript may end early, it has
- * no hole. Each append says how many are before it: a database that went back and lacks some refuses it, too. Errors: FENCED
- * when the session is sealed, DATABASE_WENT_BACK, STORE_REFUSED when the entries could not be stored.
- * `load` returns the entries as they were appended, byte for byte as JSON, a repeated uuid once; null when the session
- * has none. `delete` refuses (SESSION_IN_USE) what a head, a version or an attempt needs.
+ * The transcripts of one project, as the Agent SDK reads and writes them. The SDK's own projectKey, which is derived
+ * from the working folder, is ignored: a session is found from any host, home and folder. `append` keeps the order of
+ * each session's entries, waits for an unavailable database, stores an append whose answer was lost only once, and
+ * after a failure refuses everything that follows in this session: a transcript may end early, but it has no hole. Each
+ * append says how many come before it: a database that went back and lacks some refuses it, too. Errors: FENCED when
+ * the session is sealed, DATABASE_WENT_BACK, STORE_REFUSED when the entries could not be stored. `load` returns the
+ * entries as they were appended, byte for byte as JSON, a repeated uuid once; null when the session has none. `delete`
+ * refuses (SESSION_IN_USE) what a head, a version or an attempt needs.
  */
 export function createTranscriptStore({
   pool,
@@ -132,9 +131,9 @@ export async function loadSubagents(
 }
 
 /**
- * What sessions have added to the sessions that they go on from, without their parents' entries, by session: one statement
- * whatever their number. Only what differs between a session and its parent is read. An entry that is gone from the store is
- * left out.
+ * What sessions have added to the sessions that they continue from, without their parents' entries, by session: one
+ * statement whatever their number. Only what differs between a session and its parent is read. An entry that is no
+ * longer in the store is left out.
  */
 export async function loadOwnEntries(
   pool: Pool,
@@ -189,7 +188,7 @@ export async function loadOwnEntries(
   return new Map(
     sessions.map(({ sessionId }) => {
       const main = entriesOf(sessionId, ({ isOwn, subpath }) => isOwn && subpath === '');
-      // A compaction writes an entry that it keeps in another way: the same one by its uuid.
+      // A compaction rewrites an entry that it keeps: it is the same entry by its uuid.
       const ofBase = entriesOf(sessionId, ({ isOwn }) => !isOwn);
       const bySubagents = entriesOf(sessionId, ({ isOwn, subpath }) => isOwn && subpath !== '');
       return [sessionId, { main: firstOfEachUuid(ownEntries(main, ofBase)), bySubagents }];
@@ -203,7 +202,7 @@ export interface OwnEntries {
 }
 
 export interface SessionState {
-  /** False for an id that was never seen here; all else is then zero or false. */
+  /** False for an id that was never seen here; everything else is then zero or false. */
   exists: boolean;
   /** Entries of the main transcript. */
   entries: number;
@@ -230,8 +229,8 @@ export async function sessionState(
 }
 
 /**
- * Whether a session can be gone on from:
- * - `whole`: it can.
+ * Whether an operation can continue from a session:
+ * - `whole`: yes.
  * - `quarantined`: a step could not load it.
  * - `hole`: entries of its transcript are no longer in the store.
  * - `lost`: it was here, or its operation ran here, or it was given up, and nothing of it is here.
@@ -239,7 +238,7 @@ export async function sessionState(
  */
 export type SessionFitness = 'whole' | 'quarantined' | 'hole' | 'lost' | 'unknown';
 
-/** Whether a step may go on from this session. */
+/** Whether a step may continue from this session. */
 export async function sessionFitness(
   pool: Pool,
   projectId: ProjectId,
@@ -253,7 +252,7 @@ export async function sessionFitness(
   return fitness;
 }
 
-/** The size of a session's context in tokens; 0 when its transcript does not tell it. */
+/** The size of a session's context in tokens; 0 when its transcript does not state it. */
 export async function contextTokens(pool: Pool, projectId: ProjectId, sessionId: SessionId): Promise<number> {
   const [row] = await queryRows<{ tokens: number }>(pool, {
     name: 'context_tokens',
@@ -294,8 +293,8 @@ export async function transcriptBytes(
 }
 
 /**
- * The statement that stores one append to a session; each made by a call of its own has a key of its own. Its last value is how
- * many appends the session holds, null for not asked.
+ * The statement that stores one append to a session; each call makes a new key. Its last value is how many appends the
+ * session holds, null for not checked.
  */
 export function appendQuery(
   projectId: ProjectId,
@@ -317,7 +316,7 @@ export function appendQuery(
       patch !== null,
       messages,
       bytes,
-      // A subagent has a context of its own.
+      // A subagent has its own context.
       subpath === '' ? contextTokensOf(entries) : null,
       null,
     ],
@@ -328,7 +327,7 @@ interface EntryRow {
   ordinal: number;
   index: number;
   patch: string | null;
-  /** Null when the batch names an entry that is gone. */
+  /** Null when the batch names an entry that is no longer stored. */
   content: string | null;
 }
 
@@ -391,14 +390,14 @@ function createLanes(): (lane: string, task: () => Promise<void>) => Promise<voi
   };
 }
 
-/** Tries again, with pauses of 50 ms to 2 s, while the database is away, until the deadline. */
+/** Retries with pauses of 50 ms to 2 s while the database is unavailable, until the deadline. */
 async function untilDatabaseReturns<T>(
   deadlineMs: number,
   attempt: (timeoutMs: number) => Promise<T>,
 ): Promise<T> {
   for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
     try {
-      // A connection that died silently answers never: a limit per try, so that another one is tried.
+      // A connection that died silently never answers: a limit per try, so that another connection is tried.
       return await attempt(Math.min(Math.max(deadlineMs - Date.now(), 1_000), 20_000));
     } catch (error) {
       if (!isDatabaseAway(error) || Date.now() + pauseMs >= deadlineMs) throw error;
@@ -407,7 +406,10 @@ async function untilDatabaseReturns<T>(
   }
 }
 
-/** node-postgres takes a limit per statement, which its types do not know; it gives up the connection with it. */
+/**
+ * node-postgres takes a limit per statement, which its types do not have; when it is reached, the connection is
+ * dropped.
+ */
 function timed<Timed extends object>(query: Timed, timeoutMs: number): Timed {
   return { ...query, query_timeout: timeoutMs };
 }
@@ -431,7 +433,7 @@ function isStoredBefore(error: unknown): boolean {
   );
 }
 
-/** What ended the attempt that a sealed session is of; null where that cannot be read now. */
+/** What ended the attempt of a sealed session; null where that cannot be read now. */
 async function whySealed(pool: Pool, projectId: ProjectId, sessionId: string): Promise<string | null> {
   const rows = await queryRows<{ why: string }>(pool, {
     name: 'why_sealed',
@@ -466,7 +468,7 @@ async function refusal(
       { cause: error },
     );
   }
-  // A rule of our own tables that is broken, and what no database said, are mistakes of ours.
+  // A violated constraint of our own tables, and an error that no database raised, are our own errors.
   const state = sqlState(error);
   const isOurs = state === null ? !isDatabaseAway(error) : /^23/.test(state);
   return new SessionChainError(

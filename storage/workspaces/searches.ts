@@ -2,7 +2,10 @@ import type { FailureCode } from '../../contracts/failures.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 import { jsonbOf } from '../jsonb.js';
 
-/** Operations that wait for a worker which has their project's folder, or the version of Claude Code that they began with. */
+/**
+ * Operations that wait for a worker with their project's folder, or with the version of Claude Code that they began
+ * with.
+ */
 
 /** Why a worker left an operation to others. */
 export interface Trouble {
@@ -15,11 +18,11 @@ export interface Search {
   looks: number;
   /** Since the first look. */
   searchedMs: number;
-  /** What each worker said last. */
+  /** What each worker last said. */
   workers: Record<string, Trouble>;
 }
 
-/** Notes that a worker looked in vain. A search of which nothing was heard for `forgetAfterMs` begins anew. */
+/** Records that a worker looked without success. A search without a look for `forgetAfterMs` starts over. */
 export async function noteLook(
   pool: Pool,
   {
@@ -43,7 +46,7 @@ export async function noteLook(
   });
 }
 
-/** Whether a worker that has not looked is at work for another chain: it may have had no place for this one. */
+/** Whether a worker that has not looked is at work for another chain: it may have had no free slot for this one. */
 export async function othersAtWork(pool: Pool, workers: string[]): Promise<boolean> {
   const busy = await queryRows(pool, {
     name: 'others_at_work',
@@ -55,7 +58,7 @@ export async function othersAtWork(pool: Pool, workers: string[]): Promise<boole
   return busy.length > 0;
 }
 
-/** Ends a search, found or not, so that the next one has its whole time. */
+/** Ends a search, successful or not, so that the next one has its full time. */
 export async function endSearch(pool: Pool, search: string): Promise<void> {
   await queryRows(pool, {
     name: 'end_search',

@@ -3,15 +3,15 @@ import type { ChainId, ProjectId } from '../../contracts/ids.js';
 import { projectNotFound } from '../heads/errors.js';
 import { type Pool, queryOne } from '../db/pool.js';
 
-/** Which folder is which project's. A worker sees folders, the database knows whose they are. */
+/** Which folder belongs to which project. A worker sees folders, the database knows whose they are. */
 
 /** A folder as a worker sees it. */
 export interface SeenFolder {
   /** Real path, links resolved. */
   path: string;
-  /** What stands in the folder; null where no marker does. */
+  /** What the marker in the folder says; null where there is none. */
   marker: string | null;
-  /** The folder's own on this machine until it boots again. */
+  /** Identifies the folder on this machine until it reboots. */
   identity: string;
 }
 
@@ -19,7 +19,7 @@ export interface BindRequest {
   projectId: ProjectId;
   /** The chain that is to work there; without one nothing is bound. */
   chain?: { chainId: ChainId; ticket: number };
-  /** The path that was asked for; another one than before means another folder. */
+  /** The path that was asked for; a different one means another folder. */
   requested: string;
   folder: SeenFolder;
   /** Names the process that sees it. */
@@ -27,7 +27,7 @@ export interface BindRequest {
 }
 
 export type Binding =
-  /** The folder is the project's; `marker` belongs into it. */
+  /** The folder is the project's; `marker` belongs in it. */
   | { outcome: 'bound'; marker: string }
   /** The project has no folder yet, or another one was asked for. */
   | { outcome: 'unbound' }
@@ -36,7 +36,9 @@ export type Binding =
   /** It is another project's folder, lies inside of that one or around it, or carries its marker. */
   | { outcome: 'taken'; projectId: string; path: string };
 
-/** Whether a folder is the project's. A chain binds a project that has none, or that is to have another. Throws FENCED. */
+/**
+ * Whether a folder is the project's. A chain binds a project that has none, or that is to have another. Throws FENCED.
+ */
 export async function bindWorkspace(
   pool: Pool,
   { projectId, chain, requested, folder, worker }: BindRequest,
@@ -84,7 +86,7 @@ export async function bindWorkspace(
 /** What became of a project's binding. */
 export interface UnboundWorkspace {
   projectId: ProjectId;
-  /** The folder that was let go; null where the project had none. */
+  /** The folder that was released; null where the project had none. */
   path: string | null;
 }
 

@@ -452,7 +452,7 @@ describe('migrate --dry-run', () => {
     ]);
     expect(
       await stops('ALTER TABLE projects RENAME TO apps; CREATE VIEW projects AS SELECT * FROM apps'),
-    ).toEqual([['projects is no table but a view, to which nothing can be added'], 1]);
+    ).toEqual([['projects is a view, not a table; nothing can be added to it'], 1]);
   });
 });
 

@@ -261,8 +261,8 @@ describe('a rewind', () => {
 
 describe('a rewind that is refused changes nothing', () => {
   it.each([
-    ['a transition that is not there', 99, 'has no transition 99; it has those from 1 to 2'],
-    ['the transition of the present head', 2, 'nothing lies after it'],
+    ['a transition that is not there', 99, 'has no transition 99; its transitions are 1 to 2'],
+    ['the transition of the present head', 2, 'nothing came after it'],
     ['no number', 0.5, 'is no number of a transition'],
   ])('to %s', async (_what, to, message) => {
     const { projectId } = await builds(2);
@@ -868,7 +868,7 @@ describe('with Claude Code', () => {
     );
     await expect(cli('rewind', '-p', projectId, '--to', '9')).rejects.toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('it has those from 1 to 3'),
+      stderr: expect.stringContaining('its transitions are 1 to 3'),
     });
     await expect(cli('rewind', '-p', projectId, '--to', '2', '--key', 'k')).rejects.toMatchObject({
       code: 4,
