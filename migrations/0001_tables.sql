@@ -305,7 +305,7 @@ CREATE TABLE session_chain.workspaces (
 COMMENT ON TABLE session_chain.workspaces IS 'Which folder is which project''s: bound by the project''s first chain, until one asks for another folder, the project is unbound or its row is gone';
 COMMENT ON COLUMN session_chain.workspaces.requested IS 'The path that was asked for by the chain that last bound the folder';
 COMMENT ON COLUMN session_chain.workspaces.path IS 'Real path, links resolved, on the worker that last saw the folder';
-COMMENT ON COLUMN session_chain.workspaces.marker IS 'What stands in the folder''s file .session-chain/workspace and tells it from another copy';
+COMMENT ON COLUMN session_chain.workspaces.marker IS 'The content of the folder''s file .session-chain/workspace, which distinguishes it from another copy';
 COMMENT ON COLUMN session_chain.workspaces.identity IS 'Boot of the machine, device, inode and birth of the folder as it was last seen: on that machine they identify the folder without its marker';
 COMMENT ON COLUMN session_chain.workspaces.worker IS 'The worker that last saw the folder';
 

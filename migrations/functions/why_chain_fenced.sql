@@ -9,7 +9,7 @@ LANGUAGE sql VOLATILE AS $$
     WHEN c.id IS NULL THEN 'its chain is not in the database'
     WHEN c.closed_at IS NOT NULL THEN format('its chain was closed at %s as %s', session_chain.instant(c.closed_at),
       coalesce(c.status || ' (' || (c.result #>> '{failure,code}') || ')', c.status))
-    WHEN c.ticket IS NULL THEN 'its chain was queued anew for another run'
+    WHEN c.ticket IS NULL THEN 'its chain was queued again for another run'
     WHEN c.ticket IS DISTINCT FROM p_ticket AND (p_ticket IS NOT NULL OR c.run_id IS DISTINCT FROM p_run) THEN format('the run %s of its chain has drawn the ticket %s, and this one presents %s',
       c.run_id, c.ticket, coalesce(p_ticket::text, 'none'))
     WHEN c.status = 'queued' THEN 'its chain is queued and does not hold the project'

@@ -30,7 +30,7 @@ LANGUAGE sql VOLATILE AS $$
         FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key(a.project_id)
           AND t.seq = p.session_seq AND t.new_session_id = p.last_ai_session_id),
       format('the head was set to %s without a transition, from outside', coalesce(p.last_ai_session_id::text, 'none')))
-    ELSE 'the row of its version is gone, or is another project''s'
+    ELSE 'the row of its version is gone, or belongs to another project'
   END
   FROM (SELECT 1) one
   LEFT JOIN session_chain.attempts a ON a.id = p_attempt

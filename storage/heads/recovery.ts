@@ -14,8 +14,8 @@ export type SessionValidity =
   | {
       valid: false;
       /**
-       * `unknown`: no transcript of it was ever stored here. `lost`: it was here, and is gone. `hole`: an entry is missing.
-       * `quarantined`: a step could not load it.
+       * `unknown`: no transcript of it was ever stored here. `lost`: it was here, and no longer is. `hole`: an entry is
+       * missing. `quarantined`: a step could not load it.
        */
       reason: Exclude<SessionFitness, 'whole'>;
       detail: string;

@@ -48,7 +48,7 @@ export async function sessionFor(
   return latest.head;
 }
 
-/** Whether what was going on at the first look still goes on. */
+/** Whether what was under way at the first look still is. */
 function isInTheWay(
   moment: Exclude<SessionMoment, 'now'>,
   first: HeadSnapshot,

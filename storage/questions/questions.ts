@@ -26,7 +26,7 @@ export interface NewQuestion {
 /**
  * Stores a question before anything is started for it. A known message is the same question; one that failed is asked
  * again. Creates the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a message id with
- * other words or another `aside`, INVALID_INPUT for a chat of another project.
+ * another text or another `aside`, INVALID_INPUT for a chat of another project.
  */
 export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Question> {
   const { projectId, chatId, messageId, when, aside = false, workspace } = asked;

@@ -33,7 +33,7 @@ export type Binding =
   | { outcome: 'unbound' }
   /** The project's folder is another one, seen last at `path` by `worker`. */
   | { outcome: 'other_folder'; path: string; worker: string }
-  /** It is another project's folder, lies inside of that one or around it, or carries its marker. */
+  /** It is another project's folder, is inside or around that one, or carries its marker. */
   | { outcome: 'taken'; projectId: string; path: string };
 
 /**
