@@ -4,7 +4,7 @@ import { entryBytes } from './records.js';
 
 /**
  * Transcript entries as they are stored. A fork appends all entries of its parent again, and these differ from copy to
- * copy in a few top-level members only (seen with Claude Code 2.1.330):
+ * copy in only a few top-level members (seen with Claude Code 2.1.330):
  *
  * - `sessionId` is the session that holds the copy;
  * - `promptId` is new in each fork, the same on all its entries; `cwd` and what else is stamped on every written
@@ -18,7 +18,7 @@ import { entryBytes } from './records.js';
  */
 export interface EncodedBatch {
   contents: Stored[];
-  /** What the contents lack, as `entryDecoder` takes it; null for nothing. */
+  /** What the contents lack, as input for `entryDecoder`; null for nothing. */
   patch: Stored | null;
   /** How many of the entries are user or assistant messages. */
   messages: number;
@@ -36,7 +36,7 @@ export interface Stored {
 const stampedMembers = ['promptId', 'userType', 'entrypoint', 'cwd', 'version', 'gitBranch'] as const;
 
 type Patch = Partial<Record<(typeof stampedMembers)[number] | 'slug', string>> & {
-  /** One character per entry: the place of its slug, see `SlugPlace`. */
+  /** One character per entry: the position of its slug, see `SlugPlace`. */
   slugAt?: string;
 };
 
@@ -60,7 +60,7 @@ export function encodeBatch(sessionId: string, entries: readonly SessionStoreEnt
   };
 }
 
-/** Gives back the entries of one batch of the session `sessionId`: the content at each index as it was appended. */
+/** Decodes the entries of one batch of the session `sessionId`: the content at each index as it was appended. */
 export function entryDecoder(
   sessionId: string,
   patchText: string | null,
@@ -76,7 +76,7 @@ export function entryDecoder(
   };
 }
 
-// The names in full: a pattern with a loop keeps a way back for each letter of a text, and a long text has too many.
+// The names in full: a pattern with a loop keeps a backtracking position for each letter, and a long text has too many.
 const markedMember = new RegExp(`"(${stampedMembers.join('|')})":${patchMark}`, 'g');
 
 function patchFor(entries: readonly SessionStoreEntry[]): Patch {
@@ -102,7 +102,7 @@ function encodeEntry(
     if (json !== undefined) members.push(`${JSON.stringify(key)}:${json}`);
   }
   const content = `{${members.join(',')}}`;
-  // An assistant entry is given this member by its first copy: it gets it now, so that the copy brings nothing new.
+  // The first copy of an assistant entry adds this member: it is added now, so that the copy brings nothing new.
   return entry.type === 'assistant' && !Object.hasOwn(entry, 'requestSessionId')
     ? `${content.slice(0, -1)}${ownRequestEnding(sessionId)}`
     : content;

@@ -18,7 +18,7 @@ function tokensAfterCompaction(entry: SessionStoreEntry): number | undefined {
 }
 
 function tokensOfAnswer(entry: SessionStoreEntry): number | undefined {
-  // What the agent writes itself (an interruption, an API error) says nothing about the context.
+  // What the agent itself writes (an interruption, an API error) says nothing about the context.
   const { message, isApiErrorMessage } = entry;
   if (
     entry.type !== 'assistant' ||

@@ -12,7 +12,7 @@ import {
 const usageFields = Object.keys(noUsage) as (keyof Usage)[];
 
 /**
- * What one run spent itself, from the running totals at its end. Claude Code continues the totals of the forked
+ * What one run itself spent, from the running totals at its end. Claude Code continues the totals of the forked
  * session; versions before 2.1.282 did not, and a killed session leaves none. The tokens show which case it is: the
  * base's totals are subtracted when the run's totals contain them and are closer to base and own turns together than
  * to the own turns alone. Never negative.

@@ -76,7 +76,7 @@ export function ownEntries(entries: SessionStoreEntry[], base: SessionStoreEntry
   return entries.filter((entry) => entry.uuid === undefined || !inherited.has(entry.uuid));
 }
 
-/** The last `cost-state` of a transcript; null where none was written, which is so after a kill. No fork copies it. */
+/** The last `cost-state` of a transcript; null where none was written, as after a kill. Forks do not copy it. */
 export function lastCounters(entries: SessionStoreEntry[]): Counters | null {
   const last = parseAll(entries, costStateEntry).at(-1);
   if (last === undefined) return null;
@@ -89,7 +89,7 @@ export function lastCounters(entries: SessionStoreEntry[]): Counters | null {
   };
 }
 
-/** Claude Code's own words for the counters of each model, in ours. */
+/** Claude Code's names for the counters of each model, translated to ours. */
 export function countersByModel(
   modelUsage: Record<
     string,
@@ -194,7 +194,7 @@ interface ModelMessage {
   callsTool: boolean;
 }
 
-/** The model's turns as whole messages: they are stored once per content block. */
+/** The model's turns as whole messages; they are stored once per content block. */
 function messagesOf(entries: SessionStoreEntry[]): ModelMessage[] {
   const messages = new Map<string, ModelMessage>();
   for (const turn of modelTurns(entries)) {
@@ -253,8 +253,8 @@ export function endsWithFinishedTurn(own: SessionStoreEntry[]): boolean {
 }
 
 /**
- * The compaction that a session made itself and that is proved: its boundary is followed by a summary, and the
- * context got smaller. Otherwise null.
+ * A compaction that the session itself made and that is proved: its boundary is followed by a summary, and the context
+ * got smaller. Otherwise null.
  */
 export function verifiedCompaction(
   own: SessionStoreEntry[],
@@ -280,7 +280,7 @@ export function acceptedSubmission(
         const parsed = schema.safeParse(input);
         return parsed.success ? [parsed.data] : [];
       } catch {
-        // A schema with asynchronous checks: the tool has made them before it accepted the call.
+        // A schema with asynchronous checks: the tool made them before it accepted the call.
         return [input as Record<string, unknown>];
       }
     });

@@ -7,7 +7,7 @@ import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 export function findHole(entries: readonly { uuid?: string; parentUuid?: unknown }[]): string | null {
   const there = new Set<unknown>(entries.map(({ uuid }) => uuid));
   const orphan = entries.find(
-    // An empty parent is none.
+    // An empty parent counts as none.
     ({ parentUuid }) => typeof parentUuid === 'string' && parentUuid !== '' && !there.has(parentUuid),
   );
   return orphan === undefined ? null : (orphan.uuid ?? String(orphan.parentUuid));
@@ -50,8 +50,8 @@ export function bridgeHoles(original: readonly SessionStoreEntry[]): Bridged {
 }
 
 /**
- * Index of the message before which no model sees anything, though messages stand there: the conversation's last one leads
- * back to it, and it names none before it. Null where it is the first one, or what follows a compaction.
+ * Index of the message before which a model sees nothing, although there are messages: the chain of the conversation's
+ * last message ends at it, and it names no parent. Null where it is the first message, or the one after a compaction.
  */
 export function lateBeginning(entries: readonly SessionStoreEntry[]): number | null {
   const indexOf = new Map<unknown, number>();

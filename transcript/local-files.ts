@@ -98,11 +98,11 @@ async function readMain(path: string, warnings: string[]): Promise<SessionStoreE
       'follows an entry that is not in the file; follows the last one before it now, as Claude Code has it.',
     ]),
     ...aboutLines(path, linesAt(begun), [
-      'follows an entry that is not in the file, and none stands shortly before it; the conversation begins there, as for',
-      'Claude Code. What stands before it is kept, but no model sees it.',
+      'follows an entry that is not in the file, and none comes shortly before it; the conversation begins there, as for',
+      'Claude Code. What comes before it is kept, but no model sees it.',
     ]),
     ...aboutLines(path, linesAt(late === null || begun.includes(late) ? [] : [late]), [
-      'names no entry that it follows; the conversation begins there, as for Claude Code. What stands before it is kept, but',
+      'names no entry that it follows; the conversation begins there, as for Claude Code. What comes before it is kept, but',
       'no model sees it.',
     ]),
     ...aboutLines(path, linesOf(records.filter(({ entry }) => isSaying(entry) && !entry.uuid)), [
@@ -134,11 +134,11 @@ async function readMetadata(path: string, warnings: string[]): Promise<SessionSt
   if (text === null) return [];
   const metadata = parseObject(text.replace(/^\ufeff/, ''));
   if (metadata) return [{ ...metadata, type: agentMetadata }];
-  warnings.push(`${path} is no JSON object and is left out.`);
+  warnings.push(`${path} is not a JSON object and is left out.`);
   return [];
 }
 
-/** The entries of a file, of each uuid the last. */
+/** The entries of a file, for each uuid the last. */
 async function readFileRecords(path: string, warnings: string[]): Promise<TranscriptRecords> {
   const read = await readFile(path)
     .then(readRecords)
@@ -149,7 +149,7 @@ async function readFileRecords(path: string, warnings: string[]): Promise<Transc
   const notVerbatim = records.filter(({ isVerbatim }) => !isVerbatim);
   warnings.push(
     ...aboutLines(path, read.notUtf8, [
-      'bytes that are no UTF-8; read as U+FFFD, as Claude Code reads them.',
+      'bytes that are not UTF-8; read as U+FFFD, as Claude Code reads them.',
     ]),
     ...aboutLines(path, read.leftOut, ['no entry; left out, as Claude Code does.']),
     ...aboutLines(path, read.overfull, [
@@ -167,7 +167,7 @@ function linesOf(records: readonly TranscriptRecord[]): number[] {
   return records.map(({ line }) => line);
 }
 
-/** An entry that says what a later one of the same uuid says counts as that one. */
+/** An entry with the same content as a later one of the same uuid counts as that one. */
 function lastOfEachUuid(records: TranscriptRecord[]): { records: TranscriptRecord[]; replaced: number[] } {
   const last = new Map(records.map((record) => [record.entry.uuid, record.entry]));
   const isReplaced = ({ entry }: TranscriptRecord) =>
@@ -183,7 +183,7 @@ function aboutLines(path: string, lines: readonly number[], what: readonly strin
   return lines.length === 0 ? [] : [`${path}, ${lineList(lines)}: ${what.join(' ')}`];
 }
 
-/** `lines 2, 4-6 and 9`; of very many, the first ranges. */
+/** `lines 2, 4-6 and 9`; of very many, only the first ranges. */
 function lineList(lines: readonly number[]): string {
   const ranges: [first: number, last: number][] = [];
   for (const line of lines) {
@@ -203,7 +203,7 @@ function lineList(lines: readonly number[]): string {
 function unreadable(place: string, why: string, cause?: unknown): SessionChainError {
   return new SessionChainError(
     'TRANSCRIPT_UNREADABLE',
-    `${place} is no transcript of Claude Code: ${why}.`,
+    `${place} is not a transcript of Claude Code: ${why}.`,
     undefined,
     {
       cause,
@@ -211,7 +211,7 @@ function unreadable(place: string, why: string, cause?: unknown): SessionChainEr
   );
 }
 
-/** The newest version among the entries, where it is newer than ours. */
+/** The newest version among the entries, if it is newer than ours. */
 function newerVersion(parts: TranscriptPart[], ours: string | undefined): string | undefined {
   if (ours === undefined) return undefined;
   const versions = parts
@@ -259,7 +259,7 @@ export async function writeLocalTranscript(
     const present = await readFile(file.path, 'utf8').catch(() => null);
     if (present === null) missing.push(file);
     else if (present !== file.text) {
-      throw new SessionChainError('TRANSCRIPT_EXISTS', `${file.path} is there and says something else.`);
+      throw new SessionChainError('TRANSCRIPT_EXISTS', `${file.path} exists with other content.`);
     }
   }
   // The main transcript last: it is what Claude Code looks for.
@@ -271,7 +271,7 @@ function withoutType({ type: _, ...metadata }: SessionStoreEntry): string {
   return JSON.stringify(metadata);
 }
 
-/** Under another name first, so that no reader finds half of it. */
+/** Written under a temporary name first, so that no reader finds half of it. */
 async function writeWhole(path: string, text: string): Promise<void> {
   const draft = `${path}.${randomUUID()}.tmp`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -283,7 +283,7 @@ async function writeWhole(path: string, text: string): Promise<void> {
   }
 }
 
-/** The name that Claude Code gives to a working folder; a long one is cut, with a hash of the whole. */
+/** The name that Claude Code gives to a working folder; a long one is truncated, with a hash of the whole. */
 export function projectFolder(cwd: string): string {
   const name = cwd.replace(/[^a-zA-Z0-9]/g, '-');
   const longest = 200;

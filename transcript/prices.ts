@@ -1,13 +1,14 @@
 import type { ModelUsage, Usage } from '../contracts/chain.js';
 
-/** What a run spent on one model by Claude Code's own counters: how the prices that it reckons with show themselves. */
+/** What a run spent on one model by Claude Code's own counters, from which the prices that it uses can be derived. */
 export type PricedUsage = ModelUsage & { costUsd: number };
 
 /**
- * The cost of tokens for which Claude Code stored no cost because it was killed: from the prices that it used in
- * other runs of the same model. Its price list is not published, but lists have a form: every kind of token costs a
- * fixed multiple of an input token, and a million of these a round sum. The form that fits all other runs to the last
- * digit gives the price. US dollars, to the nano-dollar; null where no form fits, or forms that differ do.
+ * The cost of tokens for which Claude Code stored no cost because it was killed: from the prices that it used in other
+ * runs of the same model. Its price list is not published, but such lists have a form: every kind of token costs a
+ * fixed multiple of an input token, and a million input tokens cost a round sum. The form that fits all other runs to
+ * the last digit gives the price. US dollars, to the nano-dollar; null where no form fits, or where several fit and
+ * disagree.
  */
 export function deriveCost(usage: Usage, others: readonly PricedUsage[]): number | null {
   if (tokensOf(usage, listForms[0]) === 0) return 0;
@@ -37,7 +38,7 @@ const listForms: readonly [ListForm, ...ListForm[]] = [
   { output: 5, cacheRead: 0.05, cacheWrite: 1.25 },
 ];
 
-/** Costs come rounded to the nano-dollar, of runs that cost a thousandth of a dollar and more. */
+/** Costs are rounded to the nano-dollar, and the runs cost at least a thousandth of a dollar. */
 const tolerance = 1e-5;
 const roundUsdPerMillion = 0.05;
 
@@ -50,7 +51,7 @@ function priceOf(form: ListForm, observed: readonly PricedUsage[]): number | nul
   return steps > 0 && prices.every((other) => isSame(other, price)) ? price : null;
 }
 
-/** As many input tokens as cost the same. */
+/** The number of input tokens that would cost the same. */
 function tokensOf(usage: Usage, form: ListForm): number {
   return (
     usage.inputTokens +
@@ -64,7 +65,7 @@ function isSame(one: number, other: number): boolean {
   return Math.abs(one - other) <= tolerance * Math.max(one, other);
 }
 
-/** A model's name without the date of its release, which its answers carry and counters may lack. */
+/** A model's name without its release date, which answers carry and counters may lack. */
 export function undatedModel(model: string): string {
   return model.replace(/-\d{8}$/, '');
 }

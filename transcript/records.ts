@@ -6,7 +6,7 @@ export interface TranscriptRecord {
   /** The line on which it begins, from 1. */
   line: number;
   entry: SessionStoreEntry;
-  /** Whether the file says it as we write it. */
+  /** Whether the file has it in the form in which we write it. */
   isVerbatim: boolean;
 }
 
@@ -16,7 +16,7 @@ export interface TranscriptRecords {
   leftOut: number[];
   /** Lines of which only the first entry was read. */
   overfull: number[];
-  /** Lines with bytes that are no UTF-8, read as U+FFFD. */
+  /** Lines with bytes that are not UTF-8, read as U+FFFD. */
   notUtf8: number[];
 }
 
@@ -52,7 +52,7 @@ export function readRecords(bytes: Buffer): TranscriptRecords {
   return read;
 }
 
-/** Whether two entries are the same byte for byte. */
+/** Whether two entries are identical, byte for byte. */
 export function isSameEntry(
   one: SessionStoreEntry | undefined,
   other: SessionStoreEntry | undefined,
@@ -74,7 +74,7 @@ function isBlank(text: string): boolean {
   return /^[ \t\r]*$/.test(text);
 }
 
-/** The JSON object at a place of a text, whatever follows it; null where there is none. */
+/** The JSON object at a position of a text, whatever follows it; null where there is none. */
 function firstValue(text: string, start: number): { value: Record<string, unknown>; end: number } | null {
   let depth = 0;
   let isInString = false;

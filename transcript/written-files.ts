@@ -10,7 +10,7 @@ const writingTools: Record<string, string> = {
   NotebookEdit: 'notebook_path',
 };
 
-/** The path that a call of a tool writes, as the model gave it; null for other tools. */
+/** The path that a tool call writes, as the model gave it; null for other tools. */
 export function writtenPath(toolName: string, toolInput: unknown): string | null {
   const field = Object.hasOwn(writingTools, toolName) ? writingTools[toolName] : undefined;
   if (field === undefined || typeof toolInput !== 'object' || toolInput === null) return null;
@@ -19,8 +19,8 @@ export function writtenPath(toolName: string, toolInput: unknown): string | null
 }
 
 /**
- * The files that these entries wrote with a file tool, each once, in the order of their first write: relative to the folder
- * in which the agent worked, or in full where they lie outside of it. What a shell command wrote is not known.
+ * The files that these entries wrote with a file tool, each once, in the order of their first write: relative to the
+ * folder in which the agent worked, or in full where they are outside it. What a shell command wrote is not known.
  */
 export function writtenFiles(entries: SessionStoreEntry[]): string[] {
   const folder = entries.map(({ cwd }) => cwd).findLast((cwd) => typeof cwd === 'string') ?? '/';

@@ -13,8 +13,8 @@ export interface FolderFacts {
   /** The marker's content; null if there is none. */
   marker: string | null;
   /**
-   * Boot of this machine, device, inode and birth: as long as the machine runs the same folder, wherever it is moved to on
-   * its device, and no other one.
+   * Boot of this machine, device, inode and birth: as long as the machine runs, they identify the same folder, wherever
+   * it is moved on its device, and no other.
    */
   identity: string;
 }
@@ -50,7 +50,7 @@ export async function writeMarker(path: string, marker: string): Promise<void> {
 
 async function readMarker(path: string): Promise<string | null> {
   const file = join(path, markerFile);
-  // Nothing that would keep the reader, such as a pipe.
+  // Nothing that would block the reader, such as a pipe.
   const found = await lstat(file).catch(() => null);
   if (!found?.isFile() || found.size > 1_000) return null;
   const text = await readFile(file, 'utf8').catch(() => '');

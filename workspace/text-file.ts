@@ -3,7 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { SessionChainError } from '../contracts/failures.js';
 import { placeAt, unstorable } from '../contracts/text.js';
 
-/** A whole text file, in UTF-8 or with the mark of UTF-16. Throws INVALID_INPUT that says where it is none. */
+/**
+ * A whole text file, in UTF-8 or in UTF-16 with a byte order mark. Throws INVALID_INPUT that says where it is not text.
+ */
 export async function readTextFile(path: string): Promise<string> {
   const bytes = await readFile(path).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -16,10 +18,10 @@ export async function readTextFile(path: string): Promise<string> {
       ? unstorable(text)
       : firstNotUtf8(bytes);
   if (why === null) return text;
-  throw new SessionChainError('INVALID_INPUT', `${path} is no text: ${why}.`, 'Save it as text in UTF-8.');
+  throw new SessionChainError('INVALID_INPUT', `${path} is not text: ${why}.`, 'Save it as text in UTF-8.');
 }
 
-/** The text that the beginning of a file holds, without its mark of byte order. */
+/** The text that the beginning of a file holds, without its byte order mark. */
 export function textOf(bytes: Buffer): string {
   const text = isUtf16(bytes) ? utf16Of(bytes) : bytes.toString('utf8');
   return text.replace(/^\ufeff/, '');
@@ -38,7 +40,7 @@ function utf16Of(bytes: Buffer): string {
   return (isBigEndian(bytes) ? Buffer.from(whole).swap16() : whole).toString('utf16le');
 }
 
-/** What a file in UTF-16 ends with where it was cut in the middle of a unit. */
+/** The end of a UTF-16 file that was cut in the middle of a unit. */
 function halfUnit(bytes: Buffer, text: string): string | null {
   if (bytes.length % 2 === 0) return null;
   return `half a unit of UTF-16 (byte ${hexOf(bytes.at(-1))}) in ${placeAt(text, text.length)}`;

@@ -10,7 +10,7 @@ export async function resolveWorkspace(path: string, roots: readonly string[]): 
   const refuse = (why: string) =>
     new SessionChainError('WORKSPACE_NOT_ALLOWED', `The workspace ${path} ${why}.`);
   if (!isAbsolute(path)) throw refuse('is not an absolute path');
-  if (roots.length === 0) throw refuse('is refused, for no workspace root is configured');
+  if (roots.length === 0) throw refuse('is refused, because no workspace root is configured');
   const real = await realpath(path).catch((error: unknown) => {
     throw refuse(isMissing(error) ? 'does not exist' : `cannot be reached (${codeOf(error)})`);
   });
@@ -22,8 +22,8 @@ export async function resolveWorkspace(path: string, roots: readonly string[]): 
 }
 
 /**
- * Throws INVALID_INPUT where no root is a folder here: a worker without one would take steps only to find that it cannot do
- * them. Returns the roots that are none.
+ * Throws INVALID_INPUT if no root is a folder here: such a worker would take steps only to find that it cannot do them.
+ * Returns the roots that are not folders.
  */
 export async function requireRoots(roots: readonly string[]): Promise<string[]> {
   const there = await Promise.all(roots.map((root) => isFolder(root)));

@@ -403,7 +403,7 @@ describe('import', () => {
       return (error as Error).message.replace(file, 'FILE');
     };
     expect(await refused((file) => writeFileSync(file, '[1]\n{"type":"us\n'))).toBe(
-      'FILE is no transcript of Claude Code: it holds no message of a user or a model (no entry: lines 1-2).',
+      'FILE is not a transcript of Claude Code: it holds no message of a user or a model (no entry: lines 1-2).',
     );
     expect(await refused((file) => writeFileSync(file, readFileSync(file, 'utf8'), 'utf16le'))).toMatch(
       /^FILE .*no message/,
@@ -478,7 +478,7 @@ describe('a damaged transcript', () => {
     const { warnings } = await imports.importSession({ projectId: key.projectId, sessionId, claudeDir });
     expect(warnings).toEqual([
       `${join(folder, name)}, lines 2 and ${whole.length + 2}: no entry; left out, as Claude Code does.`,
-      `${join(folder, name.replace('.jsonl', '.meta.json'))} is no JSON object and is left out.`,
+      `${join(folder, name.replace('.jsonl', '.meta.json'))} is not a JSON object and is left out.`,
     ]);
     expect(await storedLines(key, sessionId, `subagents/${name.replace('.jsonl', '')}`)).toEqual(whole);
   });
@@ -569,10 +569,10 @@ function damagedTranscripts(): Record<string, Damaged> {
   const bridged = (lines: string) =>
     `FILE, ${lines}: follows an entry that is not in the file; follows the last one before it now, as Claude Code has it.`;
   const begins = (lines: string) =>
-    `FILE, ${lines}: follows an entry that is not in the file, and none stands shortly before it; the conversation begins ` +
-    'there, as for Claude Code. What stands before it is kept, but no model sees it.';
+    `FILE, ${lines}: follows an entry that is not in the file, and none comes shortly before it; the conversation begins ` +
+    'there, as for Claude Code. What comes before it is kept, but no model sees it.';
   const anew = (lines: string) =>
-    `FILE, ${lines}: names no entry that it follows; the conversation begins there, as for Claude Code. What stands before ` +
+    `FILE, ${lines}: names no entry that it follows; the conversation begins there, as for Claude Code. What comes before ` +
     'it is kept, but no model sees it.';
   const nameless = (lines: string) =>
     `FILE, ${lines}: a message without a uuid; kept, but no model sees it, as with Claude Code.`;
@@ -632,7 +632,7 @@ function damagedTranscripts(): Record<string, Damaged> {
         ]);
       },
       warnings: [
-        'FILE, lines 2 and 5: bytes that are no UTF-8; read as U+FFFD, as Claude Code reads them.',
+        'FILE, lines 2 and 5: bytes that are not UTF-8; read as U+FFFD, as Claude Code reads them.',
         leftOut('line 5'),
       ],
     },
