@@ -17,7 +17,7 @@ import { submissionServerName, submissionTool } from './submission.js';
 
 export interface CheckedDefinition {
   definition: ChainDefinition;
-  /** What works and may be unintended: most of it loses the prompt cache. */
+  /** Settings that work and may be unintended: most of them lose the prompt cache. */
   warnings: string[];
 }
 
@@ -56,12 +56,12 @@ function invalid(problems: string[]): SessionChainError {
   return new SessionChainError('INVALID_CONFIG', `${problems.join('; ')}.`);
 }
 
-// An argument of a program cannot hold these, and what names a model is stored.
+// A program argument cannot hold these, and the name of a model is stored.
 const anyText = z.string().refine((value) => unstorable(value) === null, {
   error: ({ input }) => `must not hold ${unstorable(String(input))}`,
 });
 const text = anyText.refine((value) => value.trim() !== '', 'must not be empty');
-/** Claude Code takes the older name of a tool and calls it by the newer one ever after. */
+/** Claude Code accepts the older name of a tool and uses the newer one from then on. */
 const toolName = text.transform((tool) => tool.replace(/^Task(?=$|\()/, subagentTool));
 const durationMs = z.number().int().min(1_000);
 const functionOf = <Type>(what: string) =>
@@ -172,7 +172,9 @@ function hasType(value: unknown, type: string): boolean {
   return typeof value === 'object' && value !== null && 'type' in value && value.type === type;
 }
 
-/** A step made whole: from the shipped one of its name, else from what its kind has by default; or what is wrong with it. */
+/**
+ * A completed step: from the shipped one of its name, else from the defaults of its kind; or what is wrong with it.
+ */
 function checkStep(
   listed: StepInput | string,
   index: number,
@@ -243,8 +245,8 @@ function defaultsOf(kind: keyof typeof stepSchemas, isBuild: boolean): object {
 }
 
 /**
- * As given; else as shipped, or what the kind needs, as far as the chain has these tools. A build may use all of them, a
- * submission always its own.
+ * As given; else as shipped, or what the kind needs, as far as the chain has these tools. A build may use all of them,
+ * a submission always its own tool.
  */
 function allowedToolsOf(
   step: Extract<StepDefinition, { prompt: unknown }>,
@@ -270,10 +272,10 @@ function submissionSchemaOf(value: unknown, context: z.RefinementCtx): Submissio
   try {
     if (typeof value !== 'object' || value === null) throw new Error('it is neither');
     const schema = '_zod' in value ? (value as z.ZodType) : z.fromJSONSchema(value as JsonSchema);
-    // The model is told the schema in this form; a transform has none.
+    // The model gets the schema in this form, which a transform does not have.
     z.toJSONSchema(schema);
     if (schema._zod.def.type === 'object') return schema as SubmissionSchema;
-    throw new Error('its top level is no object with properties');
+    throw new Error('its top level is not an object with properties');
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     context.addIssue({
@@ -284,7 +286,7 @@ function submissionSchemaOf(value: unknown, context: z.RefinementCtx): Submissio
   }
 }
 
-/** What belongs to the whole chain, and what a step that differs in it costs. */
+/** Fields that belong to the whole chain, and what to use in a step instead. */
 const ofTheChain: Readonly<Record<string, string>> = {
   tools: 'use allowedTools of the step',
   disallowedTools: 'use allowedTools of the step',
@@ -301,10 +303,10 @@ function problemsOf(issue: z.core.$ZodIssue, where: string): string[] {
     const path = pathOf(where, [...issue.path, key]);
     const instead = where.startsWith('steps') && Object.hasOwn(ofTheChain, key) ? ofTheChain[key] : undefined;
     if (instead !== undefined) {
-      return `${path}: must be the same in every step, for a step that differs in it reads nothing from the prompt cache; ${instead}`;
+      return `${path}: must be the same in every step, because a step that differs in it reads nothing from the prompt cache; ${instead}`;
     }
     if (path === 'settingSources') {
-      return `${path}: settings of the workspace do not count, for what writes them would decide where requests go and what runs; claudeMd: true has CLAUDE.md read`;
+      return `${path}: settings of the workspace have no effect, because whatever writes them would decide where requests go and what runs; claudeMd: true makes Claude Code read CLAUDE.md`;
     }
     return `${path}: unknown field`;
   });
@@ -346,7 +348,7 @@ function troubleWithNames(listed: NonNullable<ChainDefinitionInput['steps']>): s
     if (reservedNames.includes(name)) {
       return [`steps.${name}: the name is reserved (${reservedNames.join(', ')})`];
     }
-    return names.indexOf(name) < index ? [`steps.${name}: the name is there twice`] : [];
+    return names.indexOf(name) < index ? [`steps.${name}: the name is used twice`] : [];
   });
 }
 
@@ -376,7 +378,7 @@ function troubleWithColumns(steps: readonly StepDefinition[]): string[] {
   });
 }
 
-/** The tools of which a pattern allows a part; see isAllowed in agent/allowed-tools.ts. */
+/** The tools that a pattern can allow in part; see isAllowed in agent/allowed-tools.ts. */
 const patternExamples: ReadonlyMap<string, string> = new Map([
   ['Bash', 'Bash(npm test)'],
   [subagentTool, `${subagentTool}(Explore)`],
@@ -402,13 +404,13 @@ function troubleWithTools({ tools, mcpServers, steps }: ChainDefinition): string
         return owner === step.name ? [] : [`${path}: "${tool}" belongs to the step ${owner} alone`];
       }
       if (!/^[^()]+(\(.*\))?$/s.test(tool)) {
-        return [`${path}: "${tool}" is no tool; one with a pattern is written as Bash(npm test)`];
+        return [`${path}: "${tool}" is not a tool; one with a pattern is written as Bash(npm test)`];
       }
       const [, name = tool, pattern] = /^([^(]+)\((.*)\)$/s.exec(tool) ?? [];
       const example = patternExamples.get(name);
       if (pattern !== undefined && example === undefined) {
         return [
-          `${path}: "${tool}" would not hold, for a pattern limits ${[...patternExamples.keys()].join(' and ')} only; list ${name} without one, or leave it out`,
+          `${path}: "${tool}" would have no effect, because a pattern limits only ${[...patternExamples.keys()].join(' and ')}; list ${name} without one, or leave it out`,
         ];
       }
       if (pattern?.trim() === '') {
@@ -446,13 +448,13 @@ function warningsOf({ model, tools, steps }: ChainDefinition): string[] {
   });
   const ofAgents = tools.includes(subagentTool)
     ? [
-        'tools: the transcripts of subagents are not copied into the session of the next step, which knows their replies only.',
+        'tools: the transcripts of subagents are not copied into the session of the next step, which knows only their replies.',
       ]
     : [];
   return [...ofModels, ...ofAgents];
 }
 
-/** What is given as undefined is left out, as if it had not been named. */
+/** A field given as undefined is left out, as if it had not been named. */
 function withoutUndefined<Value extends object>(value: Value): Value {
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Value;
 }

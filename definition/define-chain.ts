@@ -23,8 +23,8 @@ export type {
 export type { ActivityStepInput, ActivityStepPlan } from '../contracts/plan.js';
 
 /**
- * The definition of a chain, for the default export of session-chain.config.ts. It only gives the types: a worker checks
- * the definition when it loads the file, and takes what is left out from the shipped one.
+ * The definition of a chain, for the default export of session-chain.config.ts. It only provides the types: a worker
+ * checks the definition when it loads the file, and takes absent fields from the shipped one.
  */
 export function defineChain(definition: ChainDefinitionInput): ChainDefinitionInput {
   return definition;

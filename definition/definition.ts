@@ -6,13 +6,13 @@ import type { ResetPolicy } from '../contracts/origin.js';
 import type { ActivityStepPlan } from '../contracts/plan.js';
 import type { ChainMode, StepName } from '../contracts/steps.js';
 
-/** A chain as data: its steps in their order, and what they share. A worker has one; `checkDefinition` makes it whole. */
+/** A chain as data: its steps in order, and what they share. A worker has one; `checkDefinition` completes it. */
 export interface ChainDefinition {
-  /** Where it was loaded from, for messages; null for one that was not. */
+  /** The file that it was loaded from, for messages; null for none. */
   file: string | null;
-  /** Left out, SESSION_CHAIN_MODEL, else ANTHROPIC_MODEL, else Claude Code's own default. */
+  /** Default: SESSION_CHAIN_MODEL, else ANTHROPIC_MODEL, else Claude Code's own default. */
   model?: string;
-  /** The built-in tools of every step; what a step may not use it is not allowed. */
+  /** The built-in tools of every step; `allowedTools` of a step says which of them it may use. */
   tools: readonly string[];
   /** Appended to Claude Code's own system prompt. */
   houseRules: string;
@@ -35,16 +35,16 @@ export type AgentStepDefinition = WorkStep | SubmissionStep | CompactionStep;
 export interface NamedStep {
   /** Also the activity type in Temporal's Web UI, and the source of the step's transition. */
   name: StepName;
-  /** What the step is for, on one line: its first words stand in Temporal's Web UI, and in its histories. */
+  /** What the step is for, on one line: its first words are shown in Temporal's Web UI, and stored in its histories. */
   purpose?: string;
   /** A failure of the step fails the chain. */
   critical: boolean;
 }
 
 export interface PromptedStep extends NamedStep, StepLimits {
-  /** The user message of the step. The same context must give the same text: another text starts the step afresh. */
+  /** The user message of the step. The same context must give the same text: a different text starts the step over. */
   prompt: (context: PromptContext) => string | Promise<string>;
-  /** The tools that the step may use without being asked, such as `Read`, `Bash(npm test)` or `mcp__name__tool`. */
+  /** The tools that the step may use, such as `Read`, `Bash(npm test)` or `mcp__name__tool`. */
   allowedTools: readonly string[];
   /** Another model than the chain's; the prompt cache is not shared with it. */
   model?: string;
@@ -53,9 +53,15 @@ export interface PromptedStep extends NamedStep, StepLimits {
 /** The agent works on the project's files and ends its turn. */
 export interface WorkStep extends PromptedStep {
   kind: 'work';
-  /** `build`: it gets the instruction, the brief and the notes, and decides the version's status. One step has it. */
+  /**
+   * `build`: it gets the instruction, the brief and the notes, and decides the version's status. One step has this
+   * role.
+   */
   role?: 'build';
-  /** Files, and folders that end with a slash, of which it should write one; a step that writes none brings a warning. */
+  /**
+   * Files, and folders that end with a slash, of which it should write at least one; a step that writes none causes a
+   * warning.
+   */
   writes?: readonly string[];
 }
 
@@ -63,7 +69,7 @@ export interface WorkStep extends PromptedStep {
 export interface SubmissionStep extends PromptedStep {
   kind: 'submission';
   schema: SubmissionSchema;
-  /** A json or jsonb column of `project_versions` that gets the value. Later prompts get it in any case. */
+  /** A json or jsonb column of `project_versions` that gets the value. Later prompts always get it. */
   column?: string;
 }
 
@@ -80,9 +86,9 @@ export interface CompactionStep extends NamedStep, Omit<StepLimits, 'maxTurns'> 
 export type ActivityStep = ActivityStepPlan;
 
 /**
- * A definition as a person writes it. A step is the name of a shipped one, an object that changes a shipped one of its
- * name, or one of its own; the chain has the steps that are listed, in their order. Without `steps` it is the shipped
- * chain. What is left out of anything else is as shipped.
+ * A definition as a person writes it. A step is the name of a shipped step, an object that changes the shipped step of
+ * that name, or a step of its own; the chain has the listed steps, in order. Without `steps` it is the shipped chain.
+ * Any other absent field is as shipped.
  */
 export interface ChainDefinitionInput extends Partial<
   Omit<ChainDefinition, 'file' | 'steps' | 'reset' | 'mcpServers'>
@@ -100,7 +106,7 @@ export type StepInput =
   | ({ name: StepName; kind?: 'compaction' } & Partial<Omit<CompactionStep, 'name' | 'kind'>>)
   | ({ kind: 'activity' } & Pick<ActivityStep, 'name' | 'activity' | 'taskQueue'> & Partial<ActivityStep>);
 
-/** What a prompt is made of. */
+/** What a prompt function is called with. */
 export interface PromptContext {
   projectId: ProjectId;
   versionId: VersionId;
@@ -111,7 +117,7 @@ export interface PromptContext {
   instruction: string | null;
   /** The real path of the project's folder on this worker. */
   workspace: string;
-  /** What earlier submissions of this chain handed in, by step name. */
+  /** The values that earlier steps of this chain submitted, by step name. */
   values: Readonly<Record<StepName, unknown>>;
 }
 
@@ -135,7 +141,7 @@ export interface McpAddress {
   timeout?: number;
 }
 
-/** The shape of what a submission step hands in. */
+/** The shape of the value of a submission step. */
 export type SubmissionSchema = z.ZodObject;
 export type JsonSchema = Record<string, unknown>;
 

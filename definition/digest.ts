@@ -8,9 +8,9 @@ import {
 } from './definition.js';
 
 /**
- * Names what an attempt is asked to do: evidence of another attempt counts only for the same. Budgets and time limits
- * are left out, because they do not change what was done; of servers only the names are included, because the rest
- * may hold secrets.
+ * Identifies what an attempt is asked to do: evidence of another attempt counts only for the same input. Budgets and
+ * time limits are left out, because they do not change what was done; of servers only the names are included, because
+ * the rest may hold secrets.
  */
 export function inputDigest(
   definition: ChainDefinition,
@@ -25,7 +25,7 @@ export function inputDigest(
 }
 
 /**
- * Names the definition of a step, so that a worker can tell whether it has the one that a chain was planned with.
+ * Identifies the definition of a step, so that a worker can tell whether it has the one that a chain was planned with.
  * Limits and models are left out: the plan itself holds them. A prompt is included as its source text.
  */
 export function stepDigest(definition: ChainDefinition, step: AgentStepDefinition): string {
@@ -53,7 +53,7 @@ export function stepOfDigest(
     .find((step) => step.name === name && stepDigest(definition, step) === planned);
 }
 
-/** What is the same in every step. */
+/** What all steps share. */
 function shared(definition: ChainDefinition) {
   const { houseRules, tools, claudeMd, mcpServers } = definition;
   return {

@@ -33,8 +33,8 @@ export function definitionFile(
 }
 
 /**
- * A definition, checked and made whole: from a file, from what `defineChain` returned, or the shipped one. `model` counts
- * where the definition names none. Throws INVALID_CONFIG.
+ * A definition, checked and completed: from a file, from what `defineChain` returned, or the shipped one. `model` is
+ * used if the definition names none. Throws INVALID_CONFIG.
  */
 export async function loadDefinition(
   source: string | ChainDefinitionInput | undefined,
@@ -61,7 +61,7 @@ async function defaultExportOf(file: string): Promise<unknown> {
   const jiti = createJiti(file, {
     // The worker's own copy: a file needs the package installed beside it for its types only.
     virtualModules: { 'session-chain/config': forConfigurations },
-    // No traces in the folder of the host, and a file that was changed is read anew.
+    // No traces in the folder of the host, and a changed file is read again.
     fsCache: false,
     moduleCache: false,
     interopDefault: false,

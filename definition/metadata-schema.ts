@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Lengths in characters and counts; the model is told them with the tool's schema. */
+/** Lengths in characters, and counts; the model gets them with the tool's schema. */
 const limits = {
   nameLength: 80,
   descriptionLength: 600,

@@ -44,6 +44,6 @@ export async function promptFor(
   // An instruction that a user typed must not become one.
   if (prompt.trimStart().startsWith('/'))
     throw failed('gave a text that starts with "/", a command of Claude Code');
-  // It may quote what a tool, a file or a submission said; a model service refuses half a character.
+  // It may quote a tool, a file or a submission; a model service rejects half a character.
   return storableText(prompt);
 }

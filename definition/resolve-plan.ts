@@ -17,9 +17,9 @@ export interface ResolvedPlan {
 }
 
 /**
- * The one place where limits, models, thresholds, budget and reset of a chain meet: what a start says, field by field, else
- * what the step says, else what the chain says. `only` names a subset of the steps. Throws INVALID_INPUT for a step that
- * the definition does not have.
+ * The one place that resolves limits, models, thresholds, budget and reset of a chain: field by field from the start,
+ * else from the step, else from the chain. `only` names a subset of the steps. Throws INVALID_INPUT for a step that the
+ * definition does not have.
  */
 export function resolvePlan(
   definition: ChainDefinition,
@@ -58,7 +58,7 @@ export function resolvePlan(
   };
 }
 
-// A compaction is no turn in Claude Code's count.
+// Claude Code does not count a compaction as a turn.
 const compactionTurns = 50;
 
 function planned(
@@ -84,8 +84,8 @@ function planned(
 }
 
 /**
- * The model of a step that names none. Never left out: a fork without a model continues with the one that its base
- * used last. `default` is Claude Code's word for its own choice.
+ * The model of a step that names none. Always set: a fork without a model continues with the one that its base last
+ * used. `default` is Claude Code's name for its own choice.
  */
 export function chainModel({ model = 'default' }: Pick<ChainDefinition, 'model'>): string {
   return model;

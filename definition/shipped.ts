@@ -66,7 +66,7 @@ const steps: readonly StepDefinition[] = [
   },
 ];
 
-/** The chain that is shipped: what a configuration file leaves out is as here. No cost limit until one is set. */
+/** The shipped chain, which supplies what a configuration file leaves out. No cost limit until one is set. */
 export const shippedDefinition: ChainDefinition = {
   file: null,
   tools,
@@ -77,7 +77,7 @@ export const shippedDefinition: ChainDefinition = {
   reset: { operations: 20, contextTokens: 150_000 },
 };
 
-/** The house rules of a chain that names none of its own. */
+/** The house rules of a chain that names none. */
 export function houseRulesFor(steps: readonly Pick<StepDefinition, 'name' | 'kind'>[]): string {
   const names = steps.filter(({ kind }) => kind !== 'activity').map(({ name }) => name);
   const submissions = steps

@@ -373,10 +373,10 @@ describe('the schema of a submission', () => {
   });
 
   it.each([
-    ['no object', z.string(), /top level is no object/],
+    ['no object', z.string(), /top level is not an object/],
     ['no schema', 'title', /it is neither/],
     ['a transform', z.object({ n: z.string().transform(Number) }), /Transforms cannot be represented/],
-    ['JSON schema of another type', { type: 'array' }, /top level is no object/],
+    ['JSON schema of another type', { type: 'array' }, /top level is not an object/],
     ['JSON schema with a mistake', { type: 'objekt' }, /Unsupported type: objekt/],
   ])('is refused where it is %s', async (_what, given, reason) => {
     for (const name of ['metadata', 'review']) {
@@ -419,7 +419,7 @@ describe('a definition is refused, with file, step and reason, that', () => {
     [
       'has settings of the workspace count',
       `{ settingSources: ['project'] }`,
-      /^settingSources: settings of the workspace do not count, .*claudeMd: true/,
+      /^settingSources: settings of the workspace have no effect, .*claudeMd: true/,
     ],
     [
       'lists its steps by name',
@@ -485,13 +485,13 @@ describe('a definition is refused, with file, step and reason, that', () => {
     [
       'allows a tool with half a pattern',
       `{ steps: [{ name: 'docs', allowedTools: ['Bash(npm test'] }] }`,
-      /^steps\.docs\.allowedTools\[0\]: "Bash\(npm test" is no tool;/,
+      /^steps\.docs\.allowedTools\[0\]: "Bash\(npm test" is not a tool;/,
     ],
     ...['Read(src/**)', 'Grep(src/**)', 'Write(docs/**)', 'Read()', 'mcp__search__find(a)'].map(
       (tool): [string, string, RegExp] => [
         `would limit ${tool} by its pattern`,
         `{ mcpServers: { search: { command: 'x' } }, steps: [{ name: 'docs', allowedTools: ['${tool}'] }] }`,
-        /^steps\.docs\.allowedTools\[0\]: ".+" would not hold, for a pattern limits Bash and Agent only; list \w+ without one, or leave it out\.$/,
+        /^steps\.docs\.allowedTools\[0\]: ".+" would have no effect, because a pattern limits only Bash and Agent; list \w+ without one, or leave it out\.$/,
       ],
     ),
     ...['Bash()', 'Bash( )'].map((tool): [string, string, RegExp] => [
@@ -519,11 +519,11 @@ describe('a definition is refused, with file, step and reason, that', () => {
       `{ steps: [{ name: 'metadata', role: 'build' }] }`,
       /^steps\.metadata\.role: unknown field\.$/,
     ],
-    ['has a name twice', `{ steps: ['docs', 'build', 'docs'] }`, /^steps\.docs: the name is there twice\.$/],
+    ['has a name twice', `{ steps: ['docs', 'build', 'docs'] }`, /^steps\.docs: the name is used twice\.$/],
     [
       'has a name twice, once of its own',
       `{ steps: ['docs', { name: 'docs', kind: 'compaction' }] }`,
-      /^steps\.docs: the name is there twice\.$/,
+      /^steps\.docs: the name is used twice\.$/,
     ],
     [
       'has work of its own without a prompt',
@@ -629,7 +629,7 @@ describe('a definition is refused, with file, step and reason, that', () => {
     [
       'is wrong in more than one place, which it is told at once',
       `{ steps: ['deploy', { name: 'test', kind: 'work' }, { name: 'docs', maxTurns: 'many' }, 'build', 'build'] }`,
-      /^steps\.deploy: no such shipped step .*; steps\.test\.prompt: .*; steps\.docs\.maxTurns: .*; steps\.build: the name is there twice; /,
+      /^steps\.deploy: no such shipped step .*; steps\.test\.prompt: .*; steps\.docs\.maxTurns: .*; steps\.build: the name is used twice; /,
     ],
     [
       'is wrong in more than one field of the chain',
