@@ -14,7 +14,10 @@ export const searchAttributes = {
 export type SearchAttributeMode = 'auto' | 'on' | 'off';
 
 export interface SearchAttributes {
-  /** What a chain is started with; undefined for none. Throws SEARCH_ATTRIBUTES_NOT_REGISTERED in mode `on`. */
+  /**
+   * The attributes that a chain is started with; undefined for none. Throws SEARCH_ATTRIBUTES_NOT_REGISTERED in mode
+   * `on`.
+   */
   of(key: ChainKey): Promise<TypedSearchAttributes | undefined>;
 }
 
@@ -42,7 +45,7 @@ export function createSearchAttributes(client: Client, mode: SearchAttributeMode
   };
 }
 
-/** The names that the namespace does not know. Rejects where the server does not tell. */
+/** The names that the namespace does not know. Rejects if the server does not answer the question. */
 export async function missingSearchAttributes(client: Client): Promise<string[]> {
   const { customAttributes } = await client.connection.operatorService.listSearchAttributes({
     namespace: client.options.namespace,

@@ -11,7 +11,7 @@ export interface WorkerTemporalAddress extends Pick<NativeConnectionOptions, 'ap
   namespace?: string;
 }
 
-/** A connection that the host has, and closes itself once the worker has stopped. */
+/** A connection that belongs to the host, which closes it once the worker has stopped. */
 export interface HostConnection {
   connection: NativeConnection;
   /** Default: `default`. */
@@ -21,7 +21,7 @@ export interface HostConnection {
 export interface NativeTemporal {
   connection: NativeConnection;
   namespace: string;
-  /** Closes the connection where it was opened here. */
+  /** Closes the connection if it was opened here. */
   close(): Promise<void>;
 }
 

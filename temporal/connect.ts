@@ -4,7 +4,7 @@ import type { Config } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { unreachable } from './errors.js';
 
-/** Where Temporal is. For Temporal Cloud with an API key `tls` is on by itself. */
+/** Where Temporal is. With an API key, as for Temporal Cloud, `tls` is on by default. */
 export interface TemporalAddress extends Pick<ConnectionOptions, 'apiKey' | 'tls'> {
   /** `host:port`. */
   address: string;

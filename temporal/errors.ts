@@ -1,7 +1,7 @@
 import { NamespaceNotFoundError } from '@temporalio/common';
 import { SessionChainError, toSessionChainError } from '../contracts/failures.js';
 
-/** Status codes of gRPC by their numbers: the same call may succeed a moment later. */
+/** gRPC status codes, by number, with which the same call may succeed a moment later. */
 const notNow: Readonly<Record<number, string>> = {
   1: 'CANCELLED',
   2: 'UNKNOWN',
@@ -13,7 +13,7 @@ const notNow: Readonly<Record<number, string>> = {
   15: 'DATA_LOSS',
 };
 
-/** The server has understood the call and refuses it, today and tomorrow. */
+/** gRPC status codes with which the server has understood the call and will always reject it. */
 const refusals: Readonly<Record<number, string>> = {
   3: 'INVALID_ARGUMENT',
   5: 'NOT_FOUND',
@@ -26,8 +26,8 @@ const refusals: Readonly<Record<number, string>> = {
 };
 
 /**
- * What Temporal's client threw: TEMPORAL_REFUSED for an answer that says no, TEMPORAL_UNAVAILABLE where none came or it will be
- * another one later, INTERNAL for what is not of Temporal.
+ * An error of Temporal's client as one of ours: TEMPORAL_REFUSED for a rejection, TEMPORAL_UNAVAILABLE where no answer
+ * came or a later one may differ, INTERNAL for what does not come from Temporal.
  */
 export function temporalError(error: unknown): SessionChainError {
   if (error instanceof SessionChainError) return error;
@@ -48,7 +48,9 @@ export function temporalError(error: unknown): SessionChainError {
   );
 }
 
-/** A Temporal to which no connection came about within `timeoutMs`: TEMPORAL_UNAVAILABLE, or TEMPORAL_REFUSED where it said no. */
+/**
+ * The error where no connection was made within `timeoutMs`: TEMPORAL_UNAVAILABLE, or TEMPORAL_REFUSED for a rejection.
+ */
 export function unreachable(address: string, error: unknown, timeoutMs?: number): SessionChainError {
   const code = grpcCode(error);
   const said = saidBy(error);
@@ -66,7 +68,9 @@ function refused(why: string, cause: unknown): SessionChainError {
   return new SessionChainError('TEMPORAL_REFUSED', `Temporal refuses the call: ${why}`, undefined, { cause });
 }
 
-/** The status of a call to Temporal that failed, be it of the client or of a worker's native connection; null for another error. */
+/**
+ * The status of a failed call to Temporal, by the client or by a worker's native connection; null for another error.
+ */
 function grpcCode(error: unknown): number | null {
   for (let one = error; one instanceof Error; one = one.cause) {
     const { code, details } = one as { code?: unknown; details?: unknown };
@@ -75,7 +79,7 @@ function grpcCode(error: unknown): number | null {
   if (!(error instanceof Error)) return null;
   // A client that could not connect at its first call.
   if (/Failed to connect before the deadline/.test(error.message)) return 14;
-  // A native connection that could not be made names the status in its words only.
+  // A native connection that could not be made names the status only in its message.
   if (error.name !== 'TransportError') return null;
   if (/code: \W*Unauthenticated|unauthenticated/i.test(error.message)) return 16;
   return /code: \W*PermissionDenied/.test(error.message) ? 7 : 14;

@@ -2,7 +2,7 @@ import type { ChainPolicy } from '../contracts/chain.js';
 import type { ChainKey, ProjectId } from '../contracts/ids.js';
 import type { ChatPolicy } from '../contracts/question.js';
 
-/** What things are called in Temporal. Pure: workflows import it, too. */
+/** The names of things in Temporal. Pure: workflows import it, too. */
 
 /** The workflow types. */
 export const workflowTypes = { chain: 'chain', chat: 'chat' } as const;
@@ -14,7 +14,7 @@ export const queries = { chainState: 'chainState', sessionNow: 'sessionNow' } as
 export const updates = { ask: 'ask' } as const;
 
 export const signals = {
-  /** To a queued chain: the project may be free. It carries nothing. */
+  /** To a queued chain: the project may be free. It has no payload. */
   projectFree: 'projectFree',
   /** From a chat to a running chain. */
   requestSession: 'requestSession',

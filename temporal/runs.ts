@@ -2,7 +2,7 @@ import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@tempora
 import type { ChainRun, ChainRuns } from '../contracts/chain-runs.js';
 import { signals } from './names.js';
 
-/** Looks at runs, and wakes them, through a client of their namespace. */
+/** Looks up runs, and wakes them, through a client of their namespace. */
 export function createChainRuns(client: Client): ChainRuns {
   let home: Promise<string> | undefined;
   const homeOf = () => {
@@ -42,7 +42,7 @@ async function findHome(client: Client): Promise<string> {
   const { namespace } = client.options;
   const { namespaceInfo } = await client.workflowService.describeNamespace({ namespace });
   const cluster = await client.workflowService.getClusterInfo({}).catch((error: unknown) => {
-    // A hosted Temporal may keep its cluster to itself; the namespace's own id is unique enough then. Any other error
+    // A hosted Temporal may not reveal its cluster; the namespace's own id is unique enough then. Any other error
     // must not give this process a home of another name than its neighbours have.
     if (isGrpcServiceError(error) && keepsToItself.has(error.code)) return null;
     throw error;

@@ -1,8 +1,8 @@
 import type { Client } from '@temporalio/client';
 
 /**
- * Calls of Temporal that a signal ends, with its reason. Temporal's own `withAbortSignal` ends a call that is under way; an
- * abort before the call, or between two, it does not hear.
+ * Calls to Temporal that a signal ends, with its reason. Temporal's own `withAbortSignal` ends a call that is under
+ * way; it does not notice an abort before a call or between two.
  */
 export async function withSignal<Result>(
   client: Client,

@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 
-/** A worker that asks for work. */
+/** A worker that polls for work. */
 export interface Poller {
   /** `pid@host` of the worker's process. */
   identity: string;
@@ -11,7 +11,7 @@ const taskQueueTypes = { workflow: 1, activity: 2 } as const;
 /** A poll is held open for a minute at most. Temporal itself remembers pollers for five. */
 const pollsWithinMs = 90_000;
 
-/** The workers that ask a task queue for work now, as Temporal knows them. */
+/** The workers that poll a task queue now, as far as Temporal knows them. */
 export async function pollersOf(
   client: Client,
   taskQueue: string,

@@ -17,7 +17,7 @@ type HostActivities = Record<string, (call: ActivityStepInput) => Promise<unknow
 /**
  * A step that is an activity of the host: its row is written before and after, and the call has the same key at every
  * restart. Returns why it failed, null for success. Rejects when the chain is cancelled. At least once: the host's
- * activity may have run though its end did not arrive.
+ * activity may have run even if its end did not arrive.
  */
 export async function callHostActivity(
   database: ChainActivities,
@@ -48,8 +48,8 @@ export async function callHostActivity(
   }
 }
 
-// Between tries 5 + 10 + 20 … s, and each may stay in the queue for as long as it may run: it ends for sure. It is told of
-// a cancellation, and not waited for, because one without heartbeats would never learn of it.
+// Between tries 5 + 10 + 20 … s, and each may stay in the queue for as long as it may run: it ends for sure. It is told
+// about a cancellation, and not waited for, because one without heartbeats would never learn of it.
 function activityOf(plan: ActivityStepPlan) {
   const { activity, taskQueue, maxAttempts, ...timeouts } = plan;
   const activities = proxyActivities<HostActivities>({
@@ -64,7 +64,7 @@ function activityOf(plan: ActivityStepPlan) {
   return activities[activity];
 }
 
-// The host's own words are in the history already; a type is a label, a message may be of any length.
+// The host's own message is in the history already; a type is a label, a message may have any length.
 function reasonOf(error: unknown, plan: ActivityStepPlan): string {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof TimeoutFailure) {

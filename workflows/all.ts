@@ -1,3 +1,3 @@
-/** What a worker's bundle holds: Temporal looks for workflow types among the exports of one module. */
+/** What a worker's bundle contains: Temporal looks for workflow types among the exports of one module. */
 export { chain } from './chain.js';
 export { chat } from './chat.js';

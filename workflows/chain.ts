@@ -34,7 +34,7 @@ import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reduc
 import { answerSessionRequests } from './session-requests.js';
 import { taskTime } from './task-time.js';
 
-/** The chain as it stands: the rolling session id, every step with its ids, cost and time. */
+/** The present state of the chain: the rolling session id, every step with its ids, cost and time. */
 export const chainState = defineQuery<ChainState>(queries.chainState);
 
 /** The head as the chain knows it: a moment behind the database while a step commits. `seq` tells which of two is newer. */
@@ -105,7 +105,7 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
       result = resultOf(state);
     } catch (error) {
       if (!hasWentBack(error)) throw error;
-      // What the chain knows is not true any more: it asks for the project as a chain that never had it.
+      // What the chain knows is no longer true: it asks for the project like a chain that never had it.
       ticket = null;
       apply({ type: 'wentBack' });
     }
@@ -134,14 +134,14 @@ function hasWentBack(error: unknown): boolean {
 }
 
 /**
- * How long a chain waits before it opens again: an agent of which no row is left is dead by then. Longer from time to time,
- * so that a database that goes back for ever costs little.
+ * How long a chain waits before it opens again: an agent of which no row is left is dead by then. Longer each time, so
+ * that a database that keeps going back costs little.
  */
 function pauseBefore(opening: number, { heartbeatTimeoutMs, killGraceMs }: ChainPolicy): number {
   return (heartbeatTimeoutMs + killGraceMs) * 2 ** Math.min(opening - 2, 6);
 }
 
-/** Asks for the project until it is ours: at every hint, and ever more seldom without one. */
+/** Asks for the project until the chain holds it: at every hint, and less and less often without one. */
 async function takeProject(
   input: ChainInput,
   opening: number,
@@ -218,12 +218,15 @@ async function runStep(
   }
 }
 
-/** After these nothing is to be asked for the step. A chain that was taken over has no right to go on, optional step or not. */
+/**
+ * After these failures the step is not settled. A chain that was taken over may not continue, whether the step is
+ * optional or not.
+ */
 const endsRun: ReadonlySet<FailureCode> = new Set(['FENCED', 'PAYLOAD_UNKNOWN', 'DATABASE_WENT_BACK']);
 
 /**
- * What fails with these fails every step to come as well: its row is gone, or they would fork the same lost session, where the
- * next start of the chain goes on from an ancestor.
+ * After a step that fails with one of these, every later step would fail, too: a row is gone, or they would fork the
+ * same lost session, where the next start of the chain continues from an ancestor.
  */
 const endsChain: ReadonlySet<FailureCode> = new Set([
   'PROJECT_NOT_FOUND',
@@ -233,7 +236,7 @@ const endsChain: ReadonlySet<FailureCode> = new Set([
 ]);
 
 // Database activities take milliseconds and must succeed in the end: a chain that cannot reach Postgres waits visibly
-// at `open` or `commit`. 1 s doubling to 1 min, without end.
+// at `open` or `commit`. 1 s doubling to 1 min, without limit.
 function databaseActivities({ policy }: ChainInput): ChainActivities {
   return proxyActivities<ChainActivities>({
     taskQueue: policy.taskQueues.chains,
@@ -242,9 +245,10 @@ function databaseActivities({ policy }: ChainInput): ChainActivities {
   });
 }
 
-// A step runs for minutes. Its worker beats; silence of one heartbeat timeout means that it is lost. 5 attempts wait
-// 5 + 10 + 20 + 40 s between them (the lease in the journal, not this, keeps two agents apart). The agent keeps its own
-// time limit; the activity's adds room to start, to wait for a former lease, and to commit. `tries` were failed before a wait.
+// A step runs for minutes. Its worker sends heartbeats; silence for one heartbeat timeout means that it is lost. 5
+// attempts wait 5 + 10 + 20 + 40 s between them (the lease in the journal, not this, keeps two agents apart). The agent
+// keeps its own time limit; the activity's adds room to start, to wait for a former lease, and to commit. `tries` have
+// failed before a wait.
 function agentActivity(
   { policy }: ChainInput,
   plan: AgentStepPlan,

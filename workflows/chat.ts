@@ -40,8 +40,9 @@ export const ask = defineUpdate<AskResult, [AskInput]>(updates.ask);
 export const sessionAnswer = defineSignal<[unknown]>(signals.sessionAnswer);
 
 /**
- * One chat: its questions one after the other, each on a fork that may read and not write. Question and answer stand in
- * Postgres; here are the questions' ids. It ends after a while without a question, and the next one starts it again.
+ * One chat: its questions one after the other, each on a fork that may read and not write. Question and answer are in
+ * Postgres; the workflow has only the questions' ids. It ends after a while without a question, and the next one starts
+ * it again.
  */
 export async function chat(input: ChatInput): Promise<void> {
   if (input?.version !== payloadVersion) throw unknownPayload('the input', input?.version);
@@ -99,7 +100,7 @@ export async function chat(input: ChatInput): Promise<void> {
     }
   }
 
-  // Before the handler is there: a question that is asked again arrives with the first task of this run.
+  // Before the handler exists: a question that is asked again arrives with the first task of this run.
   for (const question of input.pending ?? []) void begin(question);
   setHandler(
     ask,
@@ -120,8 +121,7 @@ export async function chat(input: ChatInput): Promise<void> {
       return { questionId, outcome: outcome ?? 'again' };
     },
     {
-      description:
-        'Puts a question to the project’s session; its words and the answer stand in the database.',
+      description: 'Puts a question to the project’s session; its text and the answer are in the database.',
       validator: (asked: unknown) => {
         const question = parseAsk(asked);
         if (!question) throw refusal('INVALID_INPUT', 'The update does not name a question.');
@@ -136,7 +136,7 @@ export async function chat(input: ChatInput): Promise<void> {
       const answer = parseSessionAnswer(payload);
       if (answer && questions.has(answer.requestId)) answered.add(answer.requestId);
     },
-    { description: 'Tells that a chain’s session may be read now; the database is looked at again.' },
+    { description: 'Says that a chain’s session may be read now; the chat then reads the database again.' },
   );
 
   try {
@@ -151,13 +151,13 @@ export async function chat(input: ChatInput): Promise<void> {
     }
   } catch (error) {
     if (!isCancellation(error)) throw error;
-    // Every question is told, and its row says how it ended.
+    // Every waiting caller is told, and the question's row says how it ended.
     await CancellationScope.nonCancellable(() =>
       condition(() => questions.size === 0 && allHandlersFinished()),
     );
     throw error;
   }
-  // From here on every caller that waits is told to ask once more; the questions themselves go along.
+  // From here on every caller that waits is told to ask again; the questions themselves are handed to the next run.
   handsOn = true;
   await condition(allHandlersFinished);
   await continueAsNew<typeof chat>({
@@ -166,7 +166,7 @@ export async function chat(input: ChatInput): Promise<void> {
   });
 }
 
-/** Has a question answered; anew, for so often as it may be tried, where the database went back and lost the attempt. */
+/** Has a question answered; where the database went back and lost the attempt, again, as often as it may be tried. */
 async function answer(input: ChatInput, questionId: string): Promise<void> {
   const { projectId, chatId, policy } = input;
   const { limits, killGraceMs } = policy;
@@ -215,7 +215,7 @@ async function reachSession(
   }
 }
 
-/** A chain that is over, or lives elsewhere, cannot be signalled: then the database alone tells. */
+/** A chain that is over, or runs elsewhere, cannot be signalled: then the database alone decides. */
 async function send(workflowId: string, request: SessionRequest): Promise<void> {
   try {
     await getExternalWorkflowHandle(workflowId).signal(requestSession, request);

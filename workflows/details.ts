@@ -109,7 +109,7 @@ export function stoppedStep({ steps }: Pick<ChainState, 'steps'>): StepState | u
 
 const summaryLength = 60;
 
-/** What the Web UI shows of a step's activity beside its name: the first words of its purpose, else the name again. */
+/** What the Web UI shows beside the name of a step's activity: the first words of its purpose, else the name again. */
 export function stepSummary({ name, purpose = name }: Pick<StepPlan, 'name' | 'purpose'>): string {
   if (purpose.length <= summaryLength) return purpose;
   return `${startOf(purpose, summaryLength).replace(/\s+\S*$/, '')} …`;

@@ -4,16 +4,16 @@ import { isReachedLimit, limitRemedy } from '../contracts/limits.js';
 
 /** The limits with which an activity was called, in ms. */
 export interface ActivityLimits {
-  /** What the agent itself may take. */
+  /** The time that the agent itself may take. */
   timeoutMs: number;
-  /** What one try may take altogether. */
+  /** The time that one try may take in total. */
   startToCloseTimeoutMs: number;
   heartbeatTimeoutMs: number;
 }
 
 /**
- * What went wrong in an activity, from the error in which Temporal wraps it: the code, and what the code means; of a time-out
- * which limit passed.
+ * What went wrong in an activity, from the error in which Temporal wraps it: the code, and what the code means; for a
+ * time-out, which limit was exceeded.
  */
 export function failureOf(error: unknown, limits?: ActivityLimits): Failure {
   if (isCancellation(error)) return failureOfCode('CANCELLED');

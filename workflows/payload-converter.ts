@@ -11,7 +11,7 @@ import { workflowTypes } from '../temporal/names.js';
 /**
  * The workflows' payload converter: what cannot be decoded arrives as undefined. Any client of Temporal may signal a
  * workflow, and the SDK decodes a signal outside of every handler: a payload in a foreign encoding would fail the
- * workflow's tasks for ever. Workflows of a host that share the bundle are left as they are.
+ * workflow's tasks forever. Workflows of a host that share the bundle are left as they are.
  */
 class ForgivingPayloadConverter extends DefaultPayloadConverter {
   override fromPayload<Value>(

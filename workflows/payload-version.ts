@@ -4,7 +4,7 @@ import { failureOfCode } from '../contracts/failures.js';
 import { payloadVersion } from '../contracts/plan.js';
 import { chainKeyOf } from '../temporal/names.js';
 
-/** Payloads of a version that this code does not know: nothing of them can be relied on but where they stand. */
+/** Payloads of a version that this code does not know: nothing in them can be relied on, only where they were found. */
 
 /** The failure that names the version. */
 export function unknownPayload(what: string, version: unknown): ApplicationFailure {

@@ -39,7 +39,7 @@ export function initialState({ projectId, versionId, buildId, mode }: ChainInput
   };
 }
 
-/** A step of which nothing is known yet but its plan. */
+/** A step of which only the plan is known yet. */
 export function pendingStep({ name, kind, role }: Pick<StepPlan, 'name' | 'kind' | 'role'>): StepState {
   return {
     step: name,
@@ -103,7 +103,7 @@ export function reduce(state: ChainState, event: ChainEvent): ChainState {
     case 'stepCancelled':
       return withStep(state, event.step, { status: 'cancelled' });
     case 'wentBack': {
-      // Of the steps, everything is told again once the chain has opened again.
+      // Everything about the steps is reported again once the chain has opened again.
       const ofSteps = (warning: string) => state.steps.some(({ step }) => warning.startsWith(`${step}: `));
       const { failure: _, ...rest } = state;
       return {
@@ -144,7 +144,7 @@ function withoutQueue({ queue: _, ...state }: ChainState): ChainState {
   return state;
 }
 
-/** What the next step forks: the head, or until this run has moved it what the chain works from. */
+/** What the next step forks: the head or, until this run has moved it, what the chain started from. */
 export function baseOf(state: ChainState): ChainState['baseSessionId'] {
   return nextBase(state, state.head);
 }
@@ -164,7 +164,7 @@ function stepEnded(state: ChainState, result: CommittedStep | SkippedStep): Chai
     durationMs: result.durationMs,
   });
   const warnings = [...moved.warnings, ...result.warnings.map((warning) => `${result.step}: ${warning}`)];
-  // A step that a former run of this chain committed lies behind the head that this run opened with.
+  // A step that a former run of this chain committed precedes the head that this run opened with.
   return result.seq <= (state.head.seq ?? 0)
     ? { ...moved, warnings }
     : { ...moved, warnings, head: { sessionId: result.newSessionId, seq: result.seq } };
@@ -174,7 +174,7 @@ function withStep(state: ChainState, name: StepName, change: Partial<StepState>)
   return { ...state, steps: state.steps.map((step) => (step.step === name ? { ...step, ...change } : step)) };
 }
 
-// Over budget is over for any step: a chain that is started again with more goes on from there.
+// A used-up budget ends the chain at any step: started again with more, it continues from there.
 function isOverBudget({ code }: Failure): boolean {
   return code === 'BUDGET_EXCEEDED' || code === 'STEP_TIMED_OUT';
 }

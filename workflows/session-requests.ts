@@ -6,7 +6,7 @@ import { signals } from '../temporal/names.js';
 /** A chat asks a running chain for the session to read: now, after the step that runs, or once the chain is closed. */
 export const requestSession = defineSignal<[unknown]>(signals.requestSession);
 
-/** Keeps what chats have asked for until it can be answered. */
+/** Keeps the requests of chats until they can be answered. */
 export interface SessionRequests {
   /** Answers the chats that wait for the end of the step. */
   stepEnded(): void;
@@ -14,12 +14,12 @@ export interface SessionRequests {
   chainEnded(): Promise<void>;
 }
 
-/** More than a chain's chats would ever ask for; a chat that finds no room reads the database. */
+/** More requests than a chain's chats would ever make; a chat that finds no room reads the database. */
 const maxWaiting = 100;
 
 /**
  * Lets chats ask a chain for its session. `head` is the head as the chain knows it and `runsStep` whether a step runs. An
- * answer is a hint by signal: a chat that is gone, or a payload that is no request, changes nothing.
+ * answer is a hint by signal: a chat that has ended, or a payload that is not a request, changes nothing.
  */
 export function answerSessionRequests(chain: {
   projectId: ProjectId;
@@ -30,7 +30,7 @@ export function answerSessionRequests(chain: {
   const sending = new Set<Promise<void>>();
 
   function answer({ requestId, chatWorkflowId }: SessionRequest): void {
-    // A cancelled chain answers, too.
+    // A cancelled chain also answers.
     const sent = CancellationScope.nonCancellable(() =>
       getExternalWorkflowHandle(chatWorkflowId).signal(signals.sessionAnswer, {
         requestId,
