@@ -1,16 +1,16 @@
 import type { SessionId } from './ids.js';
 
-/** What a fresh session was told of the project's state, in place of the memory that it does not have. */
+/** What a fresh session was told about the project's state, in place of the memory that it does not have. */
 export interface Brief {
-  /** The head whose memory it stands for. */
+  /** The head whose memory it replaces. */
   headSessionId: SessionId;
-  /** The text as it stood in the prompt. */
+  /** The text as it was in the prompt. */
   content: string;
   parts: BriefPart[];
   createdAt: Date;
 }
 
-/** What went into a brief, and from where. */
+/** A part of a brief, and its source. */
 export interface BriefPart {
   part: 'summary' | 'replies' | 'requests' | 'metadata' | 'document' | 'operations';
   /** A session, a version, a path or a range of transitions. */

@@ -21,19 +21,19 @@ export interface Usage {
   cacheWriteTokens: number;
 }
 
-/** Tokens of one model and what they cost; the cost is null where it is unknown. */
+/** Tokens of one model and their cost; the cost is null where it is unknown. */
 export interface ModelUsage extends Usage {
   costUsd: number | null;
 }
 
-/** How a chain waits, and what it reports to; fixed when it starts, so that a replay sees the same. */
+/** How a chain waits, and the task queues that it uses; fixed when it starts, so that a replay sees the same. */
 export interface ChainPolicy {
   heartbeatTimeoutMs: number;
-  /** How long the agent may take to end once it was told to. */
+  /** How long the agent may take to end once it has been told to. */
   killGraceMs: number;
-  /** How long a chain waits for a model service that does not say until when: doubling from wait to wait. */
+  /** How long a chain waits for a model service that gives no time: doubling from wait to wait. */
   waitMs: WaitPolicy;
-  /** How long a queued chain waits for a hint before it asks by itself, doubling. */
+  /** How long a queued chain waits for a hint before it asks without one, doubling. */
   queueWaitMs: WaitPolicy;
   taskQueues: TaskQueues;
 }
@@ -57,11 +57,11 @@ export interface ChainInput extends ChainKey {
   mode: ChainMode;
   policy: ChainPolicy;
   overrides: ChainOverrides[];
-  /** Go on from the nearest ancestor in the store, also from a head that never was in it. */
+  /** Continue from the nearest ancestor in the store, even where the head never was in it. */
   recover?: boolean;
 }
 
-/** Where the head stands as far as the chain knows. */
+/** The head as far as the chain knows it. */
 export interface Head {
   /** The project's latest session; null for a project that has none. */
   sessionId: SessionId | null;
@@ -74,7 +74,7 @@ export interface OpenInput extends ChainKey {
   chainId: ChainId;
   /** The ticket that the chain drew when it asked before; null when it has none. */
   ticket: number | null;
-  /** From 2: the chain was open before, and the database went back since. */
+  /** From 2 on: the chain was open before, and the database has gone back since. */
   opening?: number;
   overrides: ChainOverrides[];
   recover?: boolean;
@@ -89,7 +89,7 @@ export interface OpenedChain {
   /** What the chain presents to prove that it holds the project. */
   ticket: number;
   warnings: string[];
-  /** From what it works, and why. */
+  /** What it starts from, and why. */
   origin: ChainOrigin;
   plan: ChainPlan;
 }
@@ -106,10 +106,10 @@ export interface QueuedChain {
 
 export type OpenResult = OpenedChain | QueuedChain;
 
-/** Where a queued chain stands: 1 is the next to hold the project. */
+/** The queue position of a chain: 1 is the next to hold the project. */
 export type QueuePosition = Pick<QueuedChain, 'position' | 'waitsFor'>;
 
-/** What every activity of a step is told. */
+/** The input of every activity of a step. */
 export interface StepCall extends ChainKey {
   version: typeof payloadVersion;
   chainId: ChainId;
@@ -157,7 +157,7 @@ export interface SkippedStep {
   reason: string;
 }
 
-/** A step that goes on later, without having failed; the reason is one of ours, never a service's words. */
+/** A step that continues later, without having failed; the reason is our own text, never a service's. */
 export interface WaitingStep {
   outcome: 'waiting';
   step: StepName;
@@ -177,7 +177,7 @@ export interface BeginActivityInput extends StepCall {
   plan: ActivityStepPlan;
 }
 
-/** `completed`: a former run of the chain has called it with success, and nothing is called again. */
+/** `completed`: a former run of the chain has called it successfully, and it is not called again. */
 export type BegunActivity = { outcome: 'call'; call: ActivityStepInput } | { outcome: 'completed' };
 
 /** The call of `endActivity`, once the host's activity has ended. */
@@ -186,7 +186,7 @@ export interface EndActivityInput extends StepCall {
   failure: Failure | null;
 }
 
-/** Where a step stands. Turns, usage, cost and duration are those of all its attempts so far, failed ones included. */
+/** The state of a step. Turns, usage, cost and duration are those of all its attempts so far, failed ones included. */
 export interface StepState {
   step: StepName;
   kind: StepKind;
@@ -204,7 +204,7 @@ export interface StepState {
   /** Why the step was skipped, or what it waits for. */
   reason?: string;
   failure?: Failure;
-  /** What a submission handed in; known to the database only. */
+  /** The submitted value; known to the database only. */
   value?: Record<string, unknown>;
 }
 
@@ -215,18 +215,18 @@ export interface ChainState extends ChainKey {
   head: Head;
   /** What the first step forks; null for a fresh session, and until the chain has opened. */
   baseSessionId: SessionId | null;
-  /** From what the chain works, and why, once it has opened. */
+  /** What the chain starts from, and why, once it has opened. */
   origin?: ChainOrigin;
   /** The same in a sentence. */
   resumedFrom?: string;
-  /** What a fresh session was told of the project's state; known to the database only. */
+  /** What a fresh session was told about the project's state; known to the database only. */
   brief?: BriefFacts;
   /** Empty until the chain has opened: the worker's definition says which steps there are. */
   steps: StepState[];
   warnings: string[];
-  /** For a queued chain; in the workflow as of its last question, in the database as of now. */
+  /** For a queued chain; in the workflow as of its last request, in the database as of now. */
   queue?: QueuePosition;
-  /** ISO 8601; until when the chain waits. Known to the database only, for a workflow has no clock. */
+  /** ISO 8601; until when the chain waits. Known to the database only, because a workflow has no clock. */
   waitingUntil?: string;
   failure?: Failure;
 }
@@ -244,7 +244,7 @@ export interface VersionStatus {
 export interface CloseInput extends ChainKey {
   version: typeof payloadVersion;
   ticket: number | null;
-  /** What the workflow says of itself; it counts as far as the database bears it out. */
+  /** The workflow's own account; it counts as far as the database confirms it. */
   result: ChainResult;
 }
 

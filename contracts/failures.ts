@@ -18,9 +18,9 @@ export type FailureCategory = keyof typeof failureCategories;
 
 /**
  * Everything that can go wrong, as a closed list. Each code says what it means (`summary`, which is all that Temporal's
- * histories hold of a failure), which kind it is of (`category`), whether the same call may succeed when it is simply made
- * again (`retryable`), and what a person does about it (`remedy`). Remedies are read by callers of the library, in the Web UI
- * and in the database: they name no command; the command line has its own where it has more to say.
+ * histories hold of a failure), which kind it is of (`category`), whether the same call may succeed when it is simply
+ * made again (`retryable`), and what a person can do about it (`remedy`). Remedies are read by callers of the library,
+ * in the Web UI and in the database: they name no command; the command line has its own where it has more to say.
  */
 const failures = {
   INTERNAL: {
@@ -416,7 +416,7 @@ export class SessionChainError extends Error {
   readonly code: FailureCode;
   readonly category: FailureCategory;
   readonly remedy: string;
-  /** Where the error knows when trying again makes sense. */
+  /** When trying again makes sense, where the error knows it. */
   readonly retryAfterMs: number | undefined;
   /** Where a limit was reached: which one. */
   readonly reached: ReachedLimit | undefined;
@@ -436,7 +436,7 @@ export class SessionChainError extends Error {
   }
 }
 
-/** Every code that there is. */
+/** Every failure code. */
 export const failureCodes = Object.keys(failures) as FailureCode[];
 
 /** Whether a value, such as the type of a Temporal failure, is one of the codes. */
@@ -471,7 +471,7 @@ export function remedyFor(code: FailureCode): string {
   return failures[code].remedy;
 }
 
-/** Any error as one of ours; what is not known is INTERNAL. */
+/** Any error as one of ours; an unknown one is INTERNAL. */
 export function toSessionChainError(error: unknown): SessionChainError {
   if (error instanceof SessionChainError) return error;
   return new SessionChainError('INTERNAL', unexpected(error), undefined, { cause: error });
@@ -479,7 +479,7 @@ export function toSessionChainError(error: unknown): SessionChainError {
 
 function unexpected(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // Of several errors at once the one that holds them says nothing.
+  // The error that holds several others has no message of its own.
   const said = error instanceof AggregateError ? error.errors.map(unexpected).join('; ') : error.message;
   return error.name === 'Error' && said !== '' ? said : `${error.name}: ${said || 'no message'}`;
 }

@@ -14,7 +14,7 @@ export type AttemptId = Branded<'AttemptId'>;
 /** `session_chain.chains.id`, a bigint written in decimal. */
 export type ChainId = Branded<'ChainId'>;
 
-/** What names one chain. */
+/** The key of one chain. */
 export interface ChainKey {
   projectId: ProjectId;
   versionId: VersionId;
@@ -25,7 +25,7 @@ const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/;
 
 export const parseProjectId = (value: string): ProjectId => parseId('project id', value) as ProjectId;
 export const parseVersionId = (value: string): VersionId => parseId('version id', value) as VersionId;
-/** What begins with `chat:`, `record:` or `rewind:` names operations outside of chains. */
+/** Ids that begin with `chat:`, `record:` or `rewind:` name operations outside chains. */
 export const parseBuildId = (value: string): BuildId => {
   if (!/^(chat|record|rewind):/.test(value)) return parseId('build id', value) as BuildId;
   throw new SessionChainError(
@@ -36,7 +36,7 @@ export const parseBuildId = (value: string): BuildId => {
 };
 export const parseChatId = (value: string): string => parseId('chat id', value);
 export const parseMessageId = (value: string): string => parseId('message id', value);
-/** Part of a build id, with which it must fit the ledger's column. */
+/** Part of a build id, which must fit the ledger's column. */
 export const parseRewindKey = (value: string): string => {
   const key = parseId('key', value);
   if (key.length <= 200) return key;
@@ -48,7 +48,7 @@ export const parseRewindKey = (value: string): string => {
 };
 export const parseSessionId = (value: string): SessionId => parseId('session id', value) as SessionId;
 
-/** A host's types need not hold: a missing id is refused as well. */
+/** A host's types cannot be relied on: a missing id is also rejected. */
 function parseId(what: string, value: unknown): string {
   if (typeof value === 'string' && idPattern.test(value)) return value;
   throw new SessionChainError(

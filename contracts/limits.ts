@@ -1,4 +1,4 @@
-/** What one step may take. */
+/** The limits of one step. */
 export interface StepLimits {
   /** Wall-clock time of one attempt. */
   timeoutMs: number;
@@ -6,11 +6,11 @@ export interface StepLimits {
   maxTurns: number;
   /** US dollars of all its attempts together; no limit when absent. */
   maxCostUsd?: number;
-  /** Attempts before the step has failed. */
+  /** Attempts after which the step has failed. */
   maxAttempts: number;
 }
 
-/** What a whole chain may take, over all its attempts; no limit where a field is absent. */
+/** The limits of a whole chain, over all its attempts; no limit where a field is absent. */
 export interface ChainBudget {
   maxCostUsd?: number;
   /** Model turns. */
@@ -20,7 +20,7 @@ export interface ChainBudget {
 }
 
 export type Limit = 'cost' | 'turns' | 'time';
-/** What a limit is set for. */
+/** What a limit applies to. */
 export type LimitOwner = 'step' | 'chain' | 'question';
 
 /** Which limit was reached: two labels, all that Temporal learns of it. */

@@ -1,4 +1,4 @@
-/** Variables of which any one is enough to talk to a model: it says which service is used and how it is paid. */
+/** Variables of which any one is enough to talk to a model: each says which service is used and how it is paid. */
 export const modelCredentials = [
   'ANTHROPIC_API_KEY',
   'ANTHROPIC_AUTH_TOKEN',

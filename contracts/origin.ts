@@ -1,32 +1,35 @@
 import type { SessionId } from './ids.js';
 
-/** When a build starts a fresh session with a brief of the project's state, instead of going on from the head. */
+/** When a build starts a fresh session with a brief of the project's state, instead of continuing from the head. */
 export interface ResetPolicy {
-  /** After so many operations that went on from one another; 0 for never. */
+  /** After this many operations that continued from one another; 0 for never. */
   operations: number;
-  /** Past so many tokens of context; 0 for never. */
+  /** Above this many tokens of context; 0 for never. */
   contextTokens: number;
 }
 
 /**
- * From what a chain works, decided when it opens:
- * - `head`: it goes on from the project's head.
+ * What a chain starts from, decided when it opens:
+ * - `head`: it continues from the project's head.
  * - `fresh`: the project has no session, or its head was cleared.
- * - `recovery`: the head's transcript is lost; it goes on from the nearest ancestor that is whole, or from none.
- * - `context_reset`: the memory has grown long; its build starts a fresh session that is given a brief.
+ * - `recovery`: the head's transcript is lost; it continues from the nearest ancestor that is whole, or from none.
+ * - `context_reset`: the context has grown large; its build starts a fresh session that is given a brief.
  */
 export interface ChainOrigin {
   kind: 'head' | 'fresh' | 'recovery' | 'context_reset';
   /** The head when the chain opened. */
   headSessionId: SessionId | null;
   headSeq: number | null;
-  /** Moves of the head since a fresh session was started, that one included; known where the chain looked whether to reset. */
+  /**
+   * Moves of the head since a fresh session was started, that one included; known if the chain checked whether to
+   * reset.
+   */
   operations?: number;
-  /** Tokens in the head's context; known where the chain looked whether to reset. */
+  /** Tokens in the head's context; known if the chain checked whether to reset. */
   contextTokens?: number;
 }
 
-/** From what a chain works, in a sentence. */
+/** What a chain starts from, in a sentence. */
 export function describeOrigin(origin: ChainOrigin, baseSessionId: SessionId | null): string {
   const { kind, headSessionId, operations, contextTokens } = origin;
   switch (kind) {
@@ -35,7 +38,7 @@ export function describeOrigin(origin: ChainOrigin, baseSessionId: SessionId | n
     case 'fresh':
       return headSessionId === null
         ? 'It starts the first session of the project.'
-        : 'It starts a fresh session, for the head had been cleared.';
+        : 'It starts a fresh session, because the head had been cleared.';
     case 'recovery':
       return baseSessionId === null
         ? `The transcript of the head ${headSessionId ?? ''} is lost, and none of its ancestors is whole: it starts a fresh session.`
@@ -49,8 +52,8 @@ export function describeOrigin(origin: ChainOrigin, baseSessionId: SessionId | n
 }
 
 /**
- * What the transition of a step says moved the head: the step, but for the first move of a chain that did not start from
- * the head. `head` is the one that the step replaces.
+ * What the transition of a step says moved the head: the step, except for the first move of a chain that did not start
+ * from the head. `head` is the one that the step replaces.
  */
 export function firstMoveOf(
   origin: ChainOrigin | null | undefined,
@@ -60,7 +63,7 @@ export function firstMoveOf(
   return isAtOrigin(origin, head) ? origin.kind : null;
 }
 
-/** What the next step of a chain forks: the head, or until this run has moved it what the chain works from. */
+/** What the next step of a chain forks: the head or, until this run has moved it, what the chain started from. */
 export function nextBase(
   { origin, baseSessionId }: { origin?: ChainOrigin | null; baseSessionId: SessionId | null },
   head: { sessionId: SessionId | null; seq: number | null },

@@ -2,12 +2,12 @@ import type { ChainBudget, StepLimits } from './limits.js';
 import type { ResetPolicy } from './origin.js';
 import type { AgentStepKind, StepName, StepRole } from './steps.js';
 
-/** The version of the payloads that workflows and activities exchange; another one is PAYLOAD_UNKNOWN. */
+/** The version of the payloads that workflows and activities exchange; any other is PAYLOAD_UNKNOWN. */
 export const payloadVersion = 1;
 
 /**
- * What a start says in place of the worker's definition. A list of them is resolved field by field, the later ones first;
- * it travels untouched to the worker that opens the chain.
+ * What a start sets in place of the worker's definition. A list of them is resolved field by field, the later ones
+ * first; it travels untouched to the worker that opens the chain.
  */
 export interface ChainOverrides {
   /** By step name. */
@@ -17,18 +17,18 @@ export interface ChainOverrides {
   /** Context size, in tokens, below which compaction is skipped. */
   compactThresholdTokens?: number;
   reset?: Partial<ResetPolicy>;
-  /** What the whole chain may take. */
+  /** The limits of the whole chain. */
   budget?: ChainBudget;
 }
 
 /**
- * The steps of a chain, in their order, with all that decides how they run: resolved once, when the chain opens, so that a
- * replay sees the same and a chain that runs does not change with the file.
+ * The steps of a chain, in order, with everything that decides how they run: resolved once, when the chain opens, so
+ * that a replay sees the same and a running chain does not change with the file.
  */
 export interface ChainPlan {
   version: typeof payloadVersion;
   steps: StepPlan[];
-  /** The definition has a step of the role `deploy`, be it among these steps or not: a build alone deploys nothing. */
+  /** The definition has a step with the role `deploy`, among these steps or not: a build alone deploys nothing. */
   deploys?: true;
   budget: ChainBudget;
 }
@@ -48,7 +48,7 @@ export interface AgentStepPlan {
   model: string;
   /** Of a compaction: below this context size, in tokens, it is skipped. */
   thresholdTokens?: number;
-  /** Names the definition of the step: a worker that has another one leaves the step to others. */
+  /** Identifies the definition of the step: a worker that has another one leaves the step to others. */
   digest: string;
 }
 
@@ -63,7 +63,7 @@ export interface ActivityStepPlan {
   critical: boolean;
   /** The activity type. */
   activity: string;
-  /** Where a worker of the host asks for it. */
+  /** The task queue that a worker of the host polls for it. */
   taskQueue: string;
   /** Of one try. */
   startToCloseTimeoutMs: number;

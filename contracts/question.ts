@@ -5,7 +5,7 @@ import type { payloadVersion } from './plan.js';
 
 /** A chat is a row of `chat_plan_sessions`, a question with its answer a row of `project_chat_log_minimal`. */
 
-/** Which session a question is put to, while a chain works on the project. */
+/** The sessions that a question can be put to, while a chain works on the project. */
 export const sessionMoments = ['now', 'after_step', 'committed'] as const;
 /**
  * - `now`: the head at this moment.
@@ -14,15 +14,18 @@ export const sessionMoments = ['now', 'after_step', 'committed'] as const;
  */
 export type SessionMoment = (typeof sessionMoments)[number];
 
-/** Where a question stands. One that failed may be asked again under its message id. */
+/** The states of a question. One that failed may be asked again under its message id. */
 export type QuestionState = 'asked' | 'running' | 'answered' | 'failed';
 
-/** What an answer did to the project: it moved the head, or it stayed beside the main line, as an answer aside always does. */
+/**
+ * What an answer did to the project: it moved the head, or it stayed beside the main line, as the answer to a question
+ * asked aside always does.
+ */
 export type AnswerKind = 'transition' | 'side_branch';
 
 /** One question and what became of it. */
 export interface Question {
-  /** Counts over all chats; names the question in histories and in the journal (`chat:<question id>`). */
+  /** Counts over all chats; identifies the question in histories and in the journal (`chat:<question id>`). */
   questionId: string;
   projectId: ProjectId;
   chatId: string;
@@ -32,7 +35,7 @@ export interface Question {
   state: QuestionState;
   kind: AnswerKind | null;
   when: SessionMoment;
-  /** Its answer does not move the head, whatever else holds. */
+  /** Its answer never moves the head. */
   aside: boolean;
   /** The project's head as the question found it. */
   headSessionId: SessionId | null;
@@ -45,19 +48,19 @@ export interface Question {
 
 /** The policy of a chat, fixed when its workflow starts, so that a replay sees the same. */
 export interface ChatPolicy {
-  /** Questions that may wait or run at a time; one more is CHAT_BUSY. */
+  /** Questions that may wait or run at a time; one more is rejected as CHAT_BUSY. */
   maxPending: number;
-  /** After so long without a question the workflow ends; the next question starts it again. */
+  /** The workflow ends after this time without a question; the next question starts it again. */
   idleMs: number;
   /** Questions after which the workflow continues as new. */
   maxQuestionsPerRun: number;
-  /** What one answer may take; `maxTurns` are model turns. */
+  /** The limits of one answer; `maxTurns` are model turns. */
   limits: { timeoutMs: number; maxTurns: number; maxCostUsd?: number; maxAttempts: number };
   heartbeatTimeoutMs: number;
   killGraceMs: number;
-  /** How long a question of `now` waits for the chain's answer before it goes on with what the database says. */
+  /** How long a question with `now` waits for the chain's answer before it relies on the database alone. */
   answerWithinMs: number;
-  /** How often the other questions look at the database while no answer comes: doubling from look to look. */
+  /** The interval at which the other questions read the database while no answer comes; it doubles each time. */
   lookMs: WaitPolicy;
   taskQueues: {
     /** The chats' workflows and their agents. */
@@ -71,11 +74,11 @@ export interface ChatPolicy {
 export interface PendingQuestion {
   questionId: string;
   when: SessionMoment;
-  /** What it waits for since it was asked; null for nothing. Absent until it has looked. */
+  /** What it has been waiting for since it was asked; null for nothing. Absent until it has looked. */
   target?: ReadTarget | null;
 }
 
-/** The chain that held the project when a question came, and the step that it ran. */
+/** The chain that held the project when a question arrived, and the step that it ran. */
 export interface ReadTarget {
   workflowId: string;
   /** The newest attempt of the chain when the question came; null before its first one. */
@@ -87,7 +90,7 @@ export interface ChatInput {
   projectId: ProjectId;
   chatId: string;
   policy: ChatPolicy;
-  /** Questions that an earlier run of this workflow handed on. */
+  /** Questions that an earlier run of this workflow passed on. */
   pending?: PendingQuestion[];
 }
 
@@ -97,7 +100,7 @@ export interface AskInput {
   when: SessionMoment;
 }
 
-/** `again`: the workflow continues as new and has handed the question on; the caller asks once more. */
+/** `again`: the workflow continues as new and has passed the question on; the caller asks again. */
 export interface AskResult {
   questionId: string;
   outcome: 'answered' | 'failed' | 'again';
@@ -110,7 +113,7 @@ export interface SessionRequest {
   when: SessionMoment;
 }
 
-/** The signal `sessionAnswer`, from a chain to the chat that asked. A hint: what holds stands in Postgres. */
+/** The signal `sessionAnswer`, from a chain to the chat that asked. A hint: Postgres decides. */
 export interface SessionAnswer {
   requestId: string;
   sessionId: SessionId | null;
@@ -125,7 +128,7 @@ export interface ReadSessionInput {
 }
 
 export type SessionRead =
-  /** Nothing stands between the question and the head. */
+  /** The question may read the head. */
   | { outcome: 'ready' }
   /** A chain holds the project; `target` is what the question waits for. */
   | { outcome: 'wait'; target: ReadTarget };
@@ -150,16 +153,16 @@ export interface AnsweredQuestion {
   kind: AnswerKind;
 }
 
-/** A question that goes on later: the worker that took it does not have the project's folder. */
+/** A question that continues later: the worker that took it does not have the project's folder. */
 export interface WaitingQuestion {
   waitMs: number;
   /** Tries of the activity that failed before; they count against the limit of attempts. */
   tries: number;
 }
 
-/** What a chat asks of the outside world; the names are activity types. */
+/** The activities of a chat; the names are activity types. */
 export interface ChatActivities {
-  /** Looks which session a question may read by now. */
+  /** Determines which session a question may read by now. */
   readSession(input: ReadSessionInput): Promise<SessionRead>;
   /** Puts the question to the model and decides what the answer did to the project. */
   answerQuestion(input: QuestionInput): Promise<AnsweredQuestion | WaitingQuestion>;
@@ -169,7 +172,7 @@ export interface ChatActivities {
 
 export const maxQuestionLength = 32_000;
 
-/** Policy where the caller names none; no cost limit until one is set. */
+/** The default policy; no cost limit until one is set. */
 export const defaultChatPolicy: Omit<ChatPolicy, 'taskQueues'> = {
   maxPending: 8,
   idleMs: 10 * 60_000,
@@ -190,7 +193,7 @@ export function questionBuildId(questionId: string): string {
 export function parseSessionRequest(value: unknown, projectId: ProjectId): SessionRequest | null {
   const { requestId, chatWorkflowId, when } = fieldsOf(value);
   if (!isShort(requestId) || !isShort(chatWorkflowId) || !isMoment(when)) return null;
-  // Another project's chat has no business with this chain's session.
+  // A chat of another project may not read this chain's session.
   if (!chatWorkflowId.startsWith(`chat/${projectId}/`)) return null;
   return { requestId, chatWorkflowId, when };
 }

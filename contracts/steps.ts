@@ -13,23 +13,23 @@ export type AgentStepKind = (typeof agentStepKinds)[number];
 /**
  * What a step of a chain is:
  * - `work`: the agent works on the project's files and ends its turn.
- * - `submission`: the agent hands in a value that fits a schema.
+ * - `submission`: the agent submits a value that fits a schema.
  * - `compaction`: the session's context is replaced by a summary.
  * - `activity`: an activity of the host on a task queue of the host; it moves no head.
  */
 export type StepKind = AgentStepKind | 'activity';
 
-/** What an agent can be asked for: a step of a chain, or the answer to a question. */
+/** The kinds of agent tasks: steps of a chain, or the answer to a question. */
 export type AgentTaskKind = AgentStepKind | 'question';
 
 /**
- * What a chain knows a step for, whatever its name:
+ * What a chain knows a step as, whatever its name:
  * - `build`: it gets the caller's instruction, the brief and the notes, and decides the version's status.
  * - `deploy`: an activity whose outcome decides whether the version is deployed.
  */
 export type StepRole = 'build' | 'deploy';
 
-/** What moves a head and is no step of a chain. */
+/** What moves a head and is not a step of a chain. */
 export const reservedSources = ['chat_plan', 'context_reset', 'recovery', 'rewind', 'import'] as const;
 
 /** What moved a head, the column `source` of `session_transitions`: a reserved source or the name of a step. */
@@ -38,7 +38,10 @@ export type TransitionSource = string;
 /** An older name of the source `metadata`, accepted where callers name a source. */
 export const sourceAlias = 'metadata_generation';
 
-/** What no step may be called: activity types (`default` is Temporal's for any other), sources and the alias of a source. */
+/**
+ * Names that no step may have: activity types (`default` is Temporal's for any other), sources and the alias of a
+ * source.
+ */
 export const reservedNames: readonly string[] = [
   'open',
   'commit',

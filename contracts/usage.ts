@@ -1,6 +1,6 @@
 import type { Usage } from './chain.js';
 
-/** Everything that was sent to the model, whether it was read from the prompt cache or not. */
+/** Everything that was sent to the model, whether or not it was read from the prompt cache. */
 export function inputTokensOf({ inputTokens, cacheReadTokens, cacheWriteTokens }: Usage): number {
   return inputTokens + cacheReadTokens + cacheWriteTokens;
 }
