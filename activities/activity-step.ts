@@ -4,7 +4,10 @@ import { chainOfStep } from '../storage/chains/chains.js';
 import { beginActivityStep, endActivityStep } from '../storage/operations/activity-steps.js';
 import type { ActivityDependencies } from './dependencies.js';
 
-/** Journals that an activity of the host is about to be called, and says with what. Throws FENCED, DATABASE_WENT_BACK. */
+/**
+ * Journals that an activity of the host is about to be called, and returns its input. Throws FENCED,
+ * DATABASE_WENT_BACK.
+ */
 export async function beginActivity(
   { pool }: Pick<ActivityDependencies, 'pool'>,
   input: BeginActivityInput,

@@ -5,9 +5,9 @@ import type { ActivityDependencies } from './dependencies.js';
 import { lookAgain, triesBefore, workerName } from './workspace.js';
 
 /**
- * A chain stays with the version of Claude Code that it began with, where it can: a worker with another one leaves the step
- * to others, as it does with a folder that it does not have. Once no worker has had the right one for the whole time, the
- * step goes on with the one that is there, and the chain with it: the warnings say so.
+ * A chain keeps the version of Claude Code that it began with, where possible: a worker with another one leaves the
+ * step to others, as it does with a folder that it does not have. If no worker has had the right version for the whole
+ * waiting time, the step and the chain continue with the present one, and a warning says so.
  */
 export async function keepAgentVersion(
   deps: Pick<ActivityDependencies, 'pool' | 'agent' | 'workspaceWaitMs' | 'log'>,
@@ -23,7 +23,7 @@ export async function keepAgentVersion(
     if (input.waits > 0) await endSearch(pool, search);
     return { outcome: 'goes_on', warnings: [] };
   }
-  // What is committed needs no agent any more.
+  // A committed step needs no agent.
   if (await isCommitted()) return { outcome: 'goes_on', warnings: [] };
   const trouble = `This worker has Claude Code ${here}, and the chain works with ${former}.`;
   log.warn({ step, projectId, buildId }, trouble);

@@ -30,7 +30,7 @@ import { type Hold, holdAttempt, leaseTimes } from './hold.js';
 import { settleLedger } from './ledger.js';
 import { workerName } from './workspace.js';
 
-/** An operation that an agent performs, and what is its own in it. */
+/** An operation that an agent performs, with what differs between steps and questions. */
 export interface AgentOperation<Stored, Outcome> {
   projectId: ProjectId;
   operation: OperationRequest['operation'];
@@ -44,25 +44,30 @@ export interface AgentOperation<Stored, Outcome> {
   killGraceMs: number;
   /** The chain whose stop requests count. */
   chainId?: ChainId;
-  /** The session to look at first among those of earlier attempts; changes nothing of what is found. */
+  /** The session to look at first among those of earlier attempts; it does not change what is found. */
   hint?: () => Promise<string | null>;
-  /** Once the attempt is journalled, before anything is paid. */
+  /** Called once the attempt is journalled, before anything is paid. */
   onBegun?: (attempt: Attempt, earlier: EarlierWork | null) => Promise<void>;
-  /** Whether costs that came to light later matter before the run. */
+  /** Whether costs that became known later matter before the run. */
   hasCostLimit: boolean;
-  /** What the run may take. Throws BUDGET_EXCEEDED where nothing is left. */
+  /** The limits of the run. Throws BUDGET_EXCEEDED where nothing is left. */
   limits: () => Promise<RunLimits>;
-  /** The user message of a run that does not go on from an earlier one. */
+  /** The user message of a run that does not continue from an earlier one. */
   message: (attempt: Attempt) => string;
   onText?: (attempt: Attempt) => (text: string, message: number) => void;
-  /** The files that the run has written so far, with its session: at its start, at each new file, and now and then. */
+  /**
+   * The files that the run has written so far, with its session: at its start, at each new file, and from time to time.
+   */
   onFiles?: (sessionId: SessionId, files: string[]) => void;
-  /** Of an operation that was committed before. */
+  /** The outcome of an operation that was committed before. */
   stored: (result: Stored) => Outcome;
-  /** Why what this attempt's agent did is not in the project's folder; null where it is. */
+  /** Why the work of this attempt's agent is not in the project's folder; null if it is. */
   replaced?: () => Promise<SessionChainError | null>;
   commit: (done: DoneOperation) => Promise<Outcome>;
-  /** Makes an attempt that the model service turned away, or that lost its folder, wait instead of failing; with how long, and the outcome. */
+  /**
+   * Makes an attempt that the model service rejected, or that lost its folder, wait instead of failing; returns how
+   * long, and the outcome.
+   */
   waits?: (failure: SessionChainError, attempt: Attempt) => Promise<{ waitMs: number; outcome: Outcome }>;
 }
 
@@ -73,20 +78,20 @@ export interface DoneOperation {
   sessionId: SessionId;
   /** What that session forked. */
   parentSessionId: SessionId | null;
-  /** The base that the work was done on: the attempt's own, or that of the earlier attempt that it goes on from. */
+  /** The base that the work was done on: the attempt's own, or that of the earlier attempt that it continues from. */
   baseSessionId: SessionId | null;
   text: string;
   value?: Record<string, unknown>;
   warnings: string[];
   spent: AttemptMetrics;
-  /** How many appends the attempt's own session got. */
+  /** How many appends the attempt's own session received. */
   appends: number;
 }
 
 /**
  * One attempt: journal it, judge what earlier attempts left in the store, let Claude Code do what is missing under the
- * session id that the journal chose, commit. What is committed already returns its stored result, and what an earlier
- * attempt finished is adopted; neither costs anything.
+ * session id that the journal chose, commit. An operation that is committed already returns its stored result, and what
+ * an earlier attempt finished is adopted; neither costs anything.
  */
 export async function perform<Stored, Outcome>(
   deps: ActivityDependencies,
@@ -112,7 +117,7 @@ export async function perform<Stored, Outcome>(
     const replaced = done.sessionId === attempt.sessionId ? await operation.replaced?.() : null;
     if (replaced) throw replaced;
     return await whenDatabaseAnswers(hold.signal, async () => {
-      // This run tells the prices that those of a killed one are worked out from.
+      // This run shows the prices from which the cost of a killed one is calculated.
       if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
       return await operation.commit(done);
     });
@@ -123,7 +128,7 @@ export async function perform<Stored, Outcome>(
   }
 }
 
-/** Begins an attempt as soon as the leases of all earlier ones have expired; with when that was sent. */
+/** Begins an attempt as soon as the leases of all earlier ones have expired; also returns when that was sent. */
 async function beginOnceAlone<Stored>(
   { pool }: ActivityDependencies,
   { projectId, operation, inputDigest }: AgentOperation<Stored, unknown>,
@@ -135,7 +140,7 @@ async function beginOnceAlone<Stored>(
     const begunAtMs = uptimeMs();
     const begun = await beginOperation<Stored>(pool, { projectId, operation, inputDigest, worker, leaseMs });
     if (begun.outcome !== 'former_agent_alive') return { begun, begunAtMs };
-    // The former worker was told to stop and may say at any moment that it has.
+    // The former worker was told to stop and may report at any moment that it has.
     await delay(Math.min(begun.waitMs, 500), undefined, { signal: cancellationSignal }).catch(() => {
       throw cancellationDetails?.cancelRequested
         ? new SessionChainError('CANCELLED', 'Cancelled before the attempt began.')
@@ -144,7 +149,7 @@ async function beginOnceAlone<Stored>(
   }
 }
 
-/** Takes over what an earlier attempt finished; it was paid then, and accounted for in that attempt's own row. */
+/** Takes over what an earlier attempt finished; it was paid then, and is accounted for in that attempt's own row. */
 async function adopt(
   { pool }: ActivityDependencies,
   attempt: Attempt,
@@ -167,12 +172,12 @@ interface RunningAttempt {
   earlier: EarlierWork | null;
   beat: Heartbeat;
   hold: Hold;
-  /** What the attempt has spent so far, whether it comes to a commit or not. */
+  /** What the attempt has spent so far, whether it is committed or not. */
   ledger: { spent: AttemptMetrics };
   store: TranscriptStore;
 }
 
-/** Often enough for a copy of them that is kept for an hour. */
+/** Often enough for a copy that is kept for an hour. */
 const refreshFilesMs = 20 * 60_000;
 
 async function run<Stored>(
@@ -237,7 +242,7 @@ async function run<Stored>(
   };
 }
 
-// The agent's work is done and paid: a database that is away for a while must not waste it.
+// The agent's work is done and paid: a database that is unavailable for a while must not waste it.
 async function whenDatabaseAnswers<Result>(
   signal: AbortSignal,
   attempt: () => Promise<Result>,
@@ -252,7 +257,7 @@ async function whenDatabaseAnswers<Result>(
   }
 }
 
-/** Records how an attempt ended that committed nothing, and tells the workflow: that it waits, or that it failed. */
+/** Records how an attempt that committed nothing ended, and tells the workflow that it waits or that it failed. */
 async function endedWithout<Outcome>(
   deps: Pick<ActivityDependencies, 'pool' | 'log'>,
   {
@@ -266,13 +271,13 @@ async function endedWithout<Outcome>(
 ): Promise<Outcome> {
   const { pool, log } = deps;
   const seen = classify(toSessionChainError(error), hold);
-  // Whatever it looks like, where a row is gone that is why.
+  // Whatever the error looks like, a missing row is its cause.
   const lost =
     seen.code === 'CANCELLED' ? null : await lostBy(deps, attempt, operation.kind === 'step', store);
   const failure = lost ?? seen;
   const spent = error instanceof AgentRunError ? metricsOf(error.spent) : ledger.spent;
   const end = { failure: toFailure(failure), spent };
-  // What was done in another folder must not be gone on from in the right one.
+  // A step in the right folder must not continue from what was done in another one.
   const elsewhere = failure.code === 'WORKSPACE_CHANGED' ? failure : await replaced?.();
   if (elsewhere) {
     await whenDatabaseAnswers(
@@ -289,7 +294,7 @@ async function endedWithout<Outcome>(
   }
   try {
     await endOperation(pool, attempt, end);
-    // What could not be loaded now must not be handed out again.
+    // A session that could not be loaded now must not be used again.
     if (failure.code === 'SESSION_NOT_IN_STORE') await quarantineParent(pool, attempt, failure.message);
   } catch (cause) {
     // The next attempt ends what is recorded as running.
@@ -317,12 +322,12 @@ function metricsOf(spent: AgentSpend): AttemptMetrics {
   const { turnInFlightUnknown } = spent;
   return {
     ...{ usage, byModel, turns, durationMs, apiDurationMs, model, agentVersion, turnInFlightUnknown },
-    // Of no turn there is nothing to work out later.
+    // Without a turn there is nothing to calculate later.
     costUsd: costUsd ?? (turns === 0 ? 0 : null),
   };
 }
 
-/** A run that was stopped is cancelled only if its chain was; else this worker lost it, and another goes on with it. */
+/** A run that was stopped is cancelled only if its chain was; else this worker lost it, and another continues it. */
 function classify(failure: SessionChainError, hold: Hold): SessionChainError {
   if (failure.code !== 'CANCELLED' || hold.isCancelled()) return failure;
   return new SessionChainError('WORKER_LOST', 'The worker was stopped in the middle of the attempt.');

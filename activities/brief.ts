@@ -16,9 +16,9 @@ import { readDocuments } from '../workspace/documents.js';
 import type { ActivityDependencies } from './dependencies.js';
 
 /**
- * What a step is told beside its prompt, for it cannot remember it: the state of the project where its session is fresh,
- * the operations that are lost where it goes on from an ancestor, and for a build the operations that a rewind took back and
- * the questions that were answered beside the main line. Every attempt of the step is told the same.
+ * What a step is told beside its prompt because it cannot remember it: the state of the project where its session is
+ * fresh, the operations that are lost where it continues from an ancestor, and for a build the operations that a rewind
+ * took back and the questions that were answered beside the main line. Every attempt of the step is told the same.
  */
 export async function notesFor(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>,
@@ -27,7 +27,7 @@ export async function notesFor(
   baseSessionId: SessionId | null,
   workspace: string,
 ): Promise<string[]> {
-  // A compaction takes no words of ours, and does not need them.
+  // A compaction takes no text of ours, and does not need it.
   if (input.plan.kind === 'compaction') return [];
   const { origin } = chain;
   const isFirst = origin !== null && isAtOrigin(origin, input.head);
@@ -60,7 +60,7 @@ async function sideBranches(
   return branches.length === 0 ? [] : [sideBranchesNote(branches)];
 }
 
-/** Made once for a head, and kept: what an attempt was told, the next one is told again. */
+/** Made once for a head, and stored: what an attempt was told, the next one is told again. */
 async function brief(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>,
   { chainId, projectId }: ChainRow,
@@ -82,7 +82,7 @@ async function brief(
   return (await keepBrief(deps.pool, chainId, { ...made, headSessionId })).content;
 }
 
-/** Null where it is lost: the rest of what is known still helps. */
+/** Null if it is lost: the rest still helps. */
 async function transcriptOf(
   { createTranscriptStore }: Pick<ActivityDependencies, 'createTranscriptStore'>,
   projectId: ProjectId,

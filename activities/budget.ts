@@ -6,7 +6,7 @@ import { type ChainSpend, type Spent, chainElapsedMs, chainSpend } from '../stor
 import type { Pool } from '../storage/db/pool.js';
 
 /**
- * What the next attempt may take: the step's limits and the chain's budget, less what earlier attempts have spent.
+ * The limits of the next attempt: the step's limits and the chain's budget, less what earlier attempts have spent.
  * Throws BUDGET_EXCEEDED where nothing is left, before money is spent.
  */
 export async function remainingLimits(pool: Pool, input: StepInput): Promise<RunLimits> {

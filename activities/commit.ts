@@ -32,8 +32,8 @@ export async function commit(
 }
 
 /**
- * A run that never opened has no ticket to close its chain with. What keeps the chain open then is a former run of it, and
- * where that one is over, nothing else would close the chain.
+ * A run that never opened has no ticket to close its chain with. The chain is then kept open by a former run, and if
+ * that run is over, nothing else would close the chain.
  */
 async function closeFormerRun(
   { pool, chainRuns }: Pick<ActivityDependencies, 'pool' | 'chainRuns'>,

@@ -15,7 +15,7 @@ import { open } from './open.js';
 import { answerQuestion, failQuestion, readSession } from './question.js';
 import { leaveToOthers, runStep } from './step.js';
 
-/** The short activities of a chain, which touch only the database; for the task queue of the chains. */
+/** The short activities of a chain, which use only the database; for the task queue of the chains. */
 export function createChainActivities(
   deps: Pick<
     ActivityDependencies,
@@ -60,12 +60,12 @@ export function createAgentActivities(deps: ActivityDependencies): AgentActiviti
   const step = reporting((input) => runStep(deps, input));
   return {
     ...Object.fromEntries(definition.steps.filter(isAgentStep).map(({ name }) => [name, step])),
-    // What Temporal calls for an activity type that is not registered.
+    // Temporal calls this for an activity type that is not registered.
     default: reporting((input) => leaveToOthers(deps, input)),
   };
 }
 
-/** The short activities of a chat; for the task queue of the chains, so that chats at work cannot hold them up. */
+/** The short activities of a chat; on the task queue of the chains, so that busy chats cannot delay them. */
 export function createChatReadActivities(
   deps: Pick<ActivityDependencies, 'pool' | 'log'>,
 ): Pick<ChatActivities, 'readSession' | 'failQuestion'> {
@@ -85,7 +85,7 @@ export function createChatActivities(deps: ActivityDependencies): Pick<ChatActiv
         input,
         {
           log,
-          // Between tries the question has not failed, and the journal knows why a try did.
+          // Between tries the question has not failed yet; the journal knows why a try did.
           keep: async (failure) => {
             if (!isRetryable(failure.code)) await markFailed(pool, input.questionId, failure);
           },

@@ -8,19 +8,19 @@ import type { Pool } from '../storage/db/pool.js';
 import type { StopRequests } from '../storage/chains/stop-requests.js';
 import type { TranscriptStore } from '../storage/transcripts/store.js';
 
-/** What the activities are given; wired in workers/. */
+/** The dependencies of the activities; wired in workers/. */
 export interface ActivityDependencies {
   pool: Pool;
   agent: Agent;
   createTranscriptStore: (projectId: ProjectId) => TranscriptStore;
   checkpoint: Checkpoint;
-  /** Absolute paths below which workspaces may lie. */
+  /** Absolute paths below which workspaces must be. */
   workspaceRoots: readonly string[];
-  /** How long a folder that no worker has is waited for. */
+  /** How long to wait for a worker that has a folder. */
   workspaceWaitMs: number;
-  /** What the steps of a chain are. */
+  /** The definition of the chains. */
   definition: ChainDefinition;
-  /** The words for a version's status; the installation's, not the caller's. */
+  /** The values of a version's status, set by the installation and not by the caller. */
   versionStatus: VersionStatus;
   chainRuns: ChainRuns;
   stopRequests: StopRequests;

@@ -9,21 +9,21 @@ import { answerText, ownEntries } from '../transcript/entries.js';
 import { findHole } from '../transcript/hole.js';
 import type { ActivityDependencies } from './dependencies.js';
 
-/** An earlier attempt that left something worth having. */
+/** An earlier attempt that left something useful. */
 export interface EarlierWork extends EarlierAttempt {
   evidence: Exclude<Evidence, { kind: 'nothing' }>;
   /** What the operation has added to its base so far. */
   own: SessionStoreEntry[];
   /** What the subagents of all earlier attempts did, where there is work left. */
   bySubagents: SessionStoreEntry[];
-  /** What the model said last. */
+  /** The model's last message. */
   text: string;
 }
 
 /**
- * Judges the sealed sessions of earlier attempts from the store alone: one that finished counts before one that did not,
- * and a newer before an older one. Null when none of them is worth going on from. `hint` says which to look at first, and
- * changes nothing of what is found. A transcript with a hole is quarantined.
+ * Judges the sealed sessions of earlier attempts from the store alone: one that finished counts before one that did
+ * not, and a newer before an older one. Null when none of them is worth continuing from. `hint` says which to look at
+ * first; it does not change what is found. A transcript with a hole is quarantined.
  */
 export async function findEarlierWork(
   deps: Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'log'>,
@@ -33,7 +33,10 @@ export async function findEarlierWork(
 ): Promise<EarlierWork | null> {
   const store = deps.createTranscriptStore(projectId);
   const load = async (sessionId: SessionId) => (await store.load({ projectKey: '', sessionId })) ?? [];
-  /** A fork repeats what it goes on from, but for what stands before a compaction: that is in the earlier session only. */
+  /**
+   * A fork repeats what it continues from, except for what comes before a compaction, which is only in the earlier
+   * session.
+   */
   const inheritedOnly = async (
     { parentSessionId }: EarlierAttempt,
     repeated: SessionStoreEntry[],
@@ -74,13 +77,13 @@ export async function findEarlierWork(
   const [newest] = earlier.flatMap((one) => partial.filter(({ sessionId }) => sessionId === one.sessionId));
   if (!newest) return null;
   const transcripts = await Promise.all(
-    // They tell of files; one that cannot be read stops nothing.
+    // They only name files; one that cannot be read stops nothing.
     earlier.map(({ sessionId }) => loadSubagents(store, sessionId).catch(() => [])),
   );
   return { ...newest, bySubagents: transcripts.flat().flatMap(({ entries }) => entries) };
 }
 
-/** The entries of a session, or why they cannot be used: one is missing, from the store or from the line. */
+/** The entries of a session, or why they cannot be used: an entry, or the predecessor of one, is missing. */
 async function loadWhole(
   load: (sessionId: SessionId) => Promise<SessionStoreEntry[]>,
   sessionId: SessionId,

@@ -11,7 +11,7 @@ import {
 import { payloadVersion } from '../contracts/plan.js';
 import type { ActivityLog } from './dependencies.js';
 
-/** The failure of an attempt, whose end the journal knows. */
+/** The failure of an attempt whose end is in the journal. */
 export class AttemptError extends Error {
   constructor(
     readonly failure: SessionChainError,
@@ -24,7 +24,7 @@ export class AttemptError extends Error {
 
 export interface FailureReport {
   log: ActivityLog;
-  /** Keeps the whole message in the database. */
+  /** Stores the whole message in the database. */
   keep?: (failure: Failure) => Promise<void>;
 }
 
@@ -48,7 +48,10 @@ export async function reportingFailures<Result>(
       error instanceof AttemptError ? error : { failure: toSessionChainError(error), attempt: undefined };
     if (failure.code === 'INTERNAL') log.warn({ err: failure.cause }, 'An unexpected error.');
     await keep?.(toFailure(failure)).catch((cause: unknown) => {
-      log.warn({ err: cause, code: failure.code, message: failure.message }, 'A failure could not be kept.');
+      log.warn(
+        { err: cause, code: failure.code, message: failure.message },
+        'A failure could not be stored.',
+      );
     });
     if (failure.code === 'CANCELLED' && Context.current().cancellationDetails?.cancelRequested) {
       throw new CancelledFailure(failureOfCode('CANCELLED').message);

@@ -6,7 +6,10 @@ export interface Heartbeat {
   report(progress: AgentProgress): void;
 }
 
-/** Beats at once, then at every report and at least at a third of the heartbeat timeout, as long as the work goes on. */
+/**
+ * Sends a heartbeat at once, then with every report and at least at a third of the heartbeat timeout, while the work
+ * continues.
+ */
 export async function withHeartbeat<Result>(work: (beat: Heartbeat) => Promise<Result>): Promise<Result> {
   const context = Context.current();
   let last: StepProgress = { turns: 0, activity: 'starting' };
@@ -15,7 +18,7 @@ export async function withHeartbeat<Result>(work: (beat: Heartbeat) => Promise<R
   const timer = setInterval(beat, (context.info.heartbeatTimeoutMs ?? 30_000) / 3);
   try {
     return await work({
-      // No names of files: a heartbeat that was the last one stands in the history.
+      // No names of files: the last heartbeat ends up in the history.
       report({ turns, toolName, status }) {
         last = { turns, activity: toolName ?? status ?? last.activity };
         beat();

@@ -7,15 +7,15 @@ import type { ActivityDependencies } from './dependencies.js';
 /** A worker's hold on an attempt: aborts when it is to stop. */
 export interface Hold {
   signal: AbortSignal;
-  /** What the agent lives by. */
+  /** The lease of the agent. */
   lease: Lease;
-  /** Whether the chain was cancelled, as opposed to this worker or this attempt losing it. */
+  /** Whether the chain was cancelled, as opposed to this worker or attempt losing it. */
   isCancelled(): boolean;
   release(): void;
 }
 
 export interface LeaseTimes {
-  /** For the database: no other attempt begins within so long a silence. */
+  /** For the database: no other attempt begins before this much silence. */
   leaseMs: number;
   /** How often it is renewed, and how long before its end the agent is dead. */
   renewalMs: number;
@@ -24,17 +24,17 @@ export interface LeaseTimes {
 const renewalsPerTimeout = 6;
 
 /**
- * An agent is interrupted when five sixths of the heartbeat timeout have passed since a renewal was sent that succeeded, and
- * killed after the grace. The last sixth is for the kill, on a machine that is slow.
+ * An agent is interrupted when five sixths of the heartbeat timeout have passed since the last successful renewal was
+ * sent, and killed after the grace. The last sixth leaves time for the kill on a slow machine.
  */
 export function leaseTimes(heartbeatTimeoutMs: number, killGraceMs: number): LeaseTimes {
   return { leaseMs: heartbeatTimeoutMs + killGraceMs, renewalMs: heartbeatTimeoutMs / renewalsPerTimeout };
 }
 
 /**
- * Keeps the attempt's lease and listens for whatever ends it: Temporal (cancellation, shutdown, reset, pause, a lost
- * heartbeat), and the row, at every renewal and whenever a notification says to look: the chain was cancelled, or another
- * attempt has taken over. `begunAtMs` is when the attempt's beginning was sent, by {@link uptimeMs}.
+ * Renews the attempt's lease and listens for whatever ends it: Temporal (cancellation, shutdown, reset, pause, a lost
+ * heartbeat), and the row, at every renewal and at every notification: the chain was cancelled, or another attempt has
+ * taken over. `begunAtMs` is when the attempt's beginning was sent, by {@link uptimeMs}.
  */
 export function holdAttempt(
   { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
@@ -48,13 +48,13 @@ export function holdAttempt(
 ): Hold {
   const context = Context.current();
   const stopped = new AbortController();
-  // The database counts from when a renewal arrives, the worker from when it sent it: never later.
+  // The database counts from the arrival of a renewal, the worker from when it was sent, which is never later.
   const provenUntil = (sentAtMs: number) => sentAtMs + leaseMs - renewalMs;
   const lease = createLease(provenUntil(begunAtMs));
   let chainCancelled = false;
   let unanswered = 0;
   const renew = async () => {
-    // A database that hangs must not get all connections of the pool.
+    // A database that hangs must not use up all connections of the pool.
     if (unanswered === renewalsPerTimeout) return;
     unanswered += 1;
     const sentAtMs = uptimeMs();

@@ -26,8 +26,8 @@ type Dependencies = Pick<ActivityDependencies, 'pool' | 'createTranscriptStore'>
 
 /**
  * Completes the ledger of a project. Attempts that died before they could account for themselves get their tokens from
- * their stored transcripts, and their cost from the agent's counters where it had written them; costs that are missing
- * are worked out from what other runs of the same model cost, among them `counted`, which is not in the ledger yet.
+ * their stored transcripts, and their cost from the agent's counters where it had written them; missing costs are
+ * calculated from what other runs of the same model cost, among them `counted`, which is not in the ledger yet.
  */
 export async function settleLedger(
   deps: Dependencies,
@@ -52,7 +52,7 @@ async function metricsOfDead(
   { sessionId, parentSessionId, durationMs }: UnaccountedAttempt,
 ): Promise<AttemptMetrics> {
   const store = createTranscriptStore(projectId);
-  // A transcript that cannot be read any more proves nothing; the row says that something is not known.
+  // A transcript that can no longer be read proves nothing; the row says that something is unknown.
   const load = async (id: SessionId | null) =>
     (id && (await store.load({ projectKey: '', sessionId: id }).catch(() => null))) || [];
   const base = await load(parentSessionId);
@@ -70,12 +70,12 @@ async function metricsOfDead(
     apiDurationMs: spent ? Math.round(spent.apiDurationMs) : null,
     model: lastModel(own),
     agentVersion: agentVersion(own),
-    // Its counters are the last that an agent writes: with them, nothing was under way any more.
+    // The counters are the last thing that an agent writes: if they are there, nothing was under way any more.
     turnInFlightUnknown: counters === null,
   };
 }
 
-/** Null where the cost of a model cannot be told. */
+/** Null if the cost of a model cannot be determined. */
 function withDerivedCosts(
   byModel: Record<string, ModelUsage>,
   others: readonly Record<string, ModelUsage>[],

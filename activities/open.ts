@@ -9,9 +9,9 @@ import { nearestValidAncestor, recoveryWarning } from '../storage/heads/recovery
 import type { ActivityDependencies } from './dependencies.js';
 
 /**
- * Takes the project for a chain, or a position in its queue, and resolves the plan of a chain that opens. A chain in the
- * way whose workflow is closed is taken out; until the lease of its agent has expired `open` asks Temporal to be tried
- * again. A head whose transcript is lost is replaced as base by its nearest ancestor that is whole, with a warning.
+ * Takes the project for a chain, or a position in its queue, and resolves the plan of a chain that opens. A chain in
+ * the way whose workflow is closed is taken out; until the lease of its agent has expired, `open` asks Temporal for a
+ * retry. A head whose transcript is lost is replaced as base by its nearest ancestor that is whole, with a warning.
  */
 export async function open(
   deps: Pick<ActivityDependencies, 'pool' | 'chainRuns' | 'definition'>,
@@ -58,7 +58,7 @@ export async function open(
           goneRunId = blocker.runId;
           break;
         }
-        // The project is free: the chain in the way may not know it.
+        // The project is free, and the chain in the way may not know it.
         if (!holds) await wakeNext(deps.pool, deps.chainRuns, input.projectId, blocker);
         return { outcome: 'queued', ticket, position, waitsFor: blocker.workflowId };
       }
@@ -68,13 +68,13 @@ export async function open(
   }
 }
 
-/** A holder that is gone, whose agent may be alive; to be asked again. */
+/** A holder whose workflow is gone and whose agent may be alive; to be retried. */
 export function holderEnding({ workflowId }: ChainRun, waitMs: number): SessionChainError {
   return new SessionChainError(
     'HOLDER_ENDING',
     `The chain ${workflowId} ended without freeing the project; the lease of its agent expires in ${waitMs} ms.`,
     undefined,
-    // Its worker was told to stop, and may say sooner that it has.
+    // Its worker was told to stop, and may report earlier that it has.
     { retryAfterMs: Math.min(waitMs, 1_000) },
   );
 }

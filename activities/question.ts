@@ -31,7 +31,7 @@ import { withHeartbeat } from './heartbeat.js';
 import { createReplyStream } from './reply-stream.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
-/** Looks which session a question may read by now; see {@link SessionRead}. */
+/** Determines which session a question may read by now; see {@link SessionRead}. */
 export async function readSession(
   { pool }: Pick<ActivityDependencies, 'pool'>,
   { projectId, target, when }: ReadSessionInput,
@@ -48,7 +48,7 @@ export async function readSession(
   return waits ? { outcome: 'wait', target } : { outcome: 'ready' };
 }
 
-/** Records that a question has failed for good; an answered one stays answered. The workflow knows the code only. */
+/** Records that a question has finally failed; an answered one stays answered. The workflow knows only the code. */
 export async function failQuestion(
   { pool }: Pick<ActivityDependencies, 'pool'>,
   { questionId, failure }: QuestionFailureInput,
@@ -57,7 +57,7 @@ export async function failQuestion(
 }
 
 /**
- * One try of a question: the next attempt of its operation, on a fork that may read and not write. Where the head is still
+ * One try of a question: the next attempt of its operation, on a fork that may read and not write. If the head is still
  * what the question found, it moves to the question's session; else the answer stays a side branch.
  */
 export async function answerQuestion(
@@ -96,7 +96,7 @@ export async function answerQuestion(
           sessionId: null,
           ...(branch ? { fork: { sessionId: branch.sessionId, whileHead: branch.headSessionId } } : {}),
         },
-        // The question alone: which earlier exchanges it has to be told of follows from what it forks.
+        // The question alone: which earlier exchanges it has to be told about follows from what it forks.
         inputDigest: inputDigest(deps.definition, {
           prompt: question.question,
           allowedTools: task.allowedTools,
@@ -106,7 +106,7 @@ export async function answerQuestion(
         instructionKind: 'free',
         killGraceMs: input.killGraceMs,
         onBegun: async (attempt, earlier) => {
-          // What an earlier try read stays what the question has read, though the head went on meanwhile.
+          // What an earlier try read stays what the question has read, even if the head has moved since.
           const hasMoved = earlier !== null && earlier.baseSessionId !== attempt.baseSessionId;
           await startQuestion(
             deps.pool,
@@ -121,7 +121,7 @@ export async function answerQuestion(
           ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
         }),
         message: ({ baseSessionId }) =>
-          // A session that goes on from the chat's own side branch knows what was said there.
+          // A session that continues from the chat's own side branch knows what was said there.
           baseSessionId !== null && baseSessionId === branch?.sessionId
             ? questionMessage(question.question, [])
             : questionMessage(
@@ -143,7 +143,8 @@ export async function answerQuestion(
             metrics: spent,
             result: { newSessionId: sessionId },
             answer: { questionId, reply: text },
-            // The commit decides: the answer moves the head that it found, or stays beside the main line. Both are paid.
+            // The commit decides: the answer moves the head that it found, or stays beside the main line. Both cost the
+            // same.
             beside: baseSessionId === attempt.baseSessionId ? 'allowed' : 'always',
           });
           return { kind: outcome === 'moved' ? 'transition' : 'side_branch' };

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ReplyChunk, addReplyChunk } from '../storage/questions/reply-chunks.js';
 import type { ActivityDependencies } from './dependencies.js';
 
-/** Takes a reply piece by piece while the model says it, and stores it for its viewers. */
+/** Takes a reply piece by piece while the model writes it, and stores it for viewers. */
 export interface ReplyStream {
   add(text: string, message: number): void;
   /** Resolves when nothing is under way any more. */
@@ -12,7 +12,7 @@ export interface ReplyStream {
 /** Often enough for a reader's eye; every batch is a row and a notification. */
 const batchMs = 150;
 
-/** Best effort: a batch that cannot be stored is dropped, for the question's row will hold the whole reply. */
+/** Best effort: a batch that cannot be stored is dropped, because the question's row will hold the whole reply. */
 export function createReplyStream(
   { pool, log }: Pick<ActivityDependencies, 'pool' | 'log'>,
   questionId: string,

@@ -47,7 +47,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     }
     const wanted = workspaceRequest(input, chain);
     const found = await findWorkspace(deps, wanted);
-    // What is committed needs no folder any more.
+    // A committed step needs no folder.
     if ('trouble' in found && !(await isCommitted()))
       return await waitForFolder(deps, input, wanted, found.trouble);
     const version = await keepAgentVersion(deps, input, chain, isCommitted);
@@ -58,12 +58,12 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       instruction: chain.instruction,
       values: await submittedValues(deps.pool, chainId),
     }).catch(async (error: unknown) => {
-      // What is committed needs no prompt any more.
+      // A committed step needs no prompt.
       if (await isCommitted()) return '';
       throw error;
     });
     const task = stepTask(definition);
-    // Below the prompt, whatever it is made of: a definition cannot lose what the session does not know.
+    // Below the prompt, whatever that is: a definition cannot drop what the session does not know.
     const prompt = [asked, ...(await notesFor(deps, input, chain, baseSessionId, workspace))].join(
       '\n\n---\n\n',
     );
@@ -78,7 +78,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
         baseSessionId,
         scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
       },
-      // Not of the notes: which side branches there are may change from run to run, and what was paid for stays good.
+      // Without the notes: the side branches may change from run to run, and paid work stays valid.
       inputDigest: inputDigest(deps.definition, {
         prompt: asked,
         allowedTools: task.allowedTools,
@@ -131,7 +131,7 @@ function workspaceRequest(
   };
 }
 
-/** Leaves the step to a worker that has the project's folder, as {@link leaveToOthers} does; but not for ever. */
+/** Leaves the step to a worker that has the project's folder, as {@link leaveToOthers} does, for a limited time. */
 async function waitForFolder(
   deps: ActivityDependencies,
   input: StepInput,
@@ -158,7 +158,7 @@ async function commitStep(
   { attempt, sessionId, parentSessionId, value, warnings, spent, appends }: DoneOperation,
   column: string | undefined,
 ): Promise<CommittedStep> {
-  // The result counts what earlier attempts took as well.
+  // The result also counts what earlier attempts took.
   const before = attempt.attempt > 1 ? (await chainSpend(pool, input)).steps : [];
   const earlier = before.find(({ step }) => step === input.step);
   const { usage } = spent;
@@ -191,12 +191,12 @@ async function commitStep(
   return committed.result;
 }
 
-// A chain may wait for weeks, and each look adds to its history.
+// A chain may wait for weeks, and each try adds to its history.
 const slowestLookMs = 600_000;
 
 /**
  * This worker has another definition of the step than the chain was planned with: during a rollout another worker has the
- * right one. Not a failure, so that no try is used up, and visible as what the chain waits for.
+ * right one. It is not a failure, so no attempt is used up, and it is visible as what the chain waits for.
  */
 export async function leaveToOthers(
   { pool, log }: Pick<ActivityDependencies, 'pool' | 'log'>,
@@ -231,7 +231,7 @@ async function reasonToSkip(
   if (!baseSessionId) return 'There is no session to compact.';
   const tokens = await contextTokens(pool, projectId, baseSessionId);
   const threshold = plan.thresholdTokens ?? 0;
-  // What made it so small may be this very step, in a former run of the chain; then its stored result counts.
+  // This same step may have made it so small, in a former run of the chain; then its stored result counts.
   if (tokens >= threshold || (await isCommitted())) return null;
   return `The context holds ${tokens} tokens, fewer than the threshold of ${threshold}.`;
 }
@@ -247,6 +247,6 @@ async function headMoved(
     : '';
   return new SessionChainError(
     'FENCED',
-    `The head of the project ${projectId} is ${found.sessionId ?? 'none'} and not ${head.sessionId ?? 'none'}, from which the ${step} step was to go on${how}.`,
+    `The head of the project ${projectId} is ${found.sessionId ?? 'none'} and not ${head.sessionId ?? 'none'}, from which the ${step} step was to continue${how}.`,
   );
 }

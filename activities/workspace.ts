@@ -17,18 +17,18 @@ import type { ActivityDependencies } from './dependencies.js';
 
 type Deps = Pick<ActivityDependencies, 'pool' | 'workspaceRoots' | 'workspaceWaitMs' | 'log'>;
 
-/** Names this process in the journal. */
+/** The name of this process in the journal. */
 export const workerName = () => `${process.pid}@${hostname()}`;
 
 export interface WorkspaceRequest {
   projectId: ProjectId;
-  /** The folder as it was asked for. */
+  /** The folder as requested. */
   path: string;
   /** The chain that is to work there; a question only reads. */
   chain?: { chainId: ChainId; ticket: number };
-  /** Names the operation among those that wait for a folder. */
+  /** Identifies the operation among those that wait for a folder. */
   search: string;
-  /** Whether it may have waited for one already. */
+  /** Whether it may have waited for a folder before. */
   hasWaited: boolean;
 }
 
@@ -36,15 +36,15 @@ export type FoundWorkspace =
   | {
       /** Real path. */
       path: string;
-      /** Puts the marker back, should the agent have removed it. */
+      /** Restores the marker if the agent has removed it. */
       keepMarker: () => Promise<void>;
-      /** WORKSPACE_CHANGED where another folder stands in its place by now; null as long as it is the same. */
+      /** WORKSPACE_CHANGED if another folder has taken its place; null as long as it is the same. */
       replaced: () => Promise<SessionChainError | null>;
     }
   /** This worker does not have the folder; another one may. */
   | { trouble: SessionChainError };
 
-/** The project's folder, where this worker has it. Throws WORKSPACE_TAKEN for another project's, FENCED. */
+/** The project's folder, if this worker has it. Throws WORKSPACE_TAKEN for another project's folder, FENCED. */
 export async function findWorkspace(deps: Deps, request: WorkspaceRequest): Promise<FoundWorkspace> {
   try {
     const path = await resolveWorkspace(request.path, deps.workspaceRoots);
@@ -68,7 +68,7 @@ export async function findWorkspace(deps: Deps, request: WorkspaceRequest): Prom
   }
 }
 
-/** The marker that belongs into the folder; null where the project has no folder yet. */
+/** The marker that belongs in the folder; null if the project has no folder yet. */
 async function bind(
   { pool }: Deps,
   { projectId, path: requested, chain }: WorkspaceRequest,
@@ -80,7 +80,7 @@ async function bind(
       ...(chain ? { chain } : {}),
     });
   let binding = await ask(folder);
-  // The other project's own folder is here, too: this one is a copy of it, made with its marker.
+  // The other project's own folder is also here: this one is a copy of it, including its marker.
   if (binding.outcome === 'taken' && folder.marker !== null && (await isOriginal(binding.path, folder))) {
     binding = await ask({ ...folder, marker: null });
   }
@@ -110,7 +110,7 @@ async function isOriginal(path: string, { marker, identity }: SeenFolder): Promi
 
 function relation(path: string, other: string): string {
   if (path === other) return 'is';
-  if (path.startsWith(`${other}${sep}`)) return 'lies inside of';
+  if (path.startsWith(`${other}${sep}`)) return 'is inside';
   if (other.startsWith(`${path}${sep}`)) return 'lies around';
   return `is, by its ${markerFile}, or a copy of it with that file:`;
 }
@@ -135,19 +135,19 @@ async function keepMarker(
   if (marker === null) return;
   try {
     const now = await readFolder(path);
-    // Another folder may have come in its place meanwhile, such as what a lost mount leaves behind.
+    // Another folder may have taken its place meanwhile, such as the mount point of a lost mount.
     if (now.identity === identity) await putBack({ path, ...now }, marker);
   } catch (error) {
     log.warn({ err: error, workspace: path }, 'The marker of the folder could not be put back.');
   }
 }
 
-/** The same folder may be mounted anew meanwhile, which its marker tells. */
+/** The same folder may have been mounted again meanwhile, which its marker shows. */
 async function lookForAnother(
   { path, identity }: SeenFolder,
   marker: string | null,
 ): Promise<SessionChainError | null> {
-  let why = 'another folder stands there now, and what the agent wrote since then may lie in it';
+  let why = 'another folder is there now, and what the agent wrote since then may be in it';
   try {
     const now = await readFolder(path);
     if (now.identity === identity || (marker !== null && now.marker === marker)) return null;
@@ -160,7 +160,7 @@ async function lookForAnother(
   );
 }
 
-/** So many looks there are at least: a fleet that starts again may bring the worker that has the folder last. */
+/** The minimum number of looks: in a fleet that restarts, the worker with the folder may come last. */
 const minLooks = 10;
 
 export interface Look {
@@ -169,7 +169,10 @@ export interface Look {
   trouble: Trouble;
 }
 
-/** Notes that this worker left an operation to others, and says when to look again and whether that has gone on for the whole time. */
+/**
+ * Records that this worker left an operation to others; returns when to look again and whether the search has lasted
+ * its full time.
+ */
 export async function lookAgain(
   { pool, workspaceWaitMs }: Pick<Deps, 'pool' | 'workspaceWaitMs'>,
   { search, trouble }: Look,
@@ -179,16 +182,17 @@ export async function lookAgain(
   const { looks, searchedMs } = found;
   return {
     ...found,
-    // Ever longer, so that a worker that cannot do it is not busy with it; not so long that another one stands idle.
+    // Longer each time, so that a worker that cannot do it is not busy with it; not so long that another one stays
+    // idle.
     waitMs: Math.ceil(Math.min(1_000 * 2 ** (looks - 1), Math.max(workspaceWaitMs / 40, searchedMs / 10))),
     isOverdue: looks >= minLooks && searchedMs >= workspaceWaitMs,
   };
 }
 
 /**
- * Leaves an operation to a worker that has the project's folder: notes what this one found, and says when to look again.
- * Throws what stood in the way once no worker has had it for the whole time; one that is at work elsewhere and has not
- * looked may have it.
+ * Leaves an operation to a worker that has the project's folder: records what this one found, and returns when to look
+ * again. Throws the obstacle once no worker has had the folder for the full time; a worker that is busy elsewhere and
+ * has not looked may have it.
  */
 export async function waitForWorkspace(
   deps: Deps,
@@ -214,5 +218,5 @@ export async function waitForWorkspace(
   );
 }
 
-/** Tries of this activity before this one: they count where the operation goes on in an activity of its own. */
+/** Earlier tries of this activity: they count if the operation continues in another activity. */
 export const triesBefore = () => Context.current().info.attempt - 1;

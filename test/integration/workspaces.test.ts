@@ -288,7 +288,7 @@ describe('a folder, in the end,', () => {
     const requests = stack.model.requests.length;
     for (const [workspace, how] of [
       [owner.workspace, 'is'],
-      [link, 'lies inside of'],
+      [link, 'is inside'],
       [stack.root, 'lies around'],
     ] as const) {
       expect(await run({ ...request(), workspace })).toMatchObject({
