@@ -42,7 +42,7 @@ export interface DemoDocument {
 export interface DemoReport {
   document: DemoDocument;
   results: ChainResult[];
-  /** Where the sample project lies. */
+  /** The folder of the sample project. */
   workspace: string;
   links: { workflowId: string; url: string }[];
   /** Whether both chains completed; a warning does not spoil them. */

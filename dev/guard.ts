@@ -22,7 +22,7 @@ export interface GuardedCommand {
   cwd?: string;
   uid?: number;
   gid?: number;
-  /** Gets what the server prints, appended. */
+  /** The output of the server is appended to it. */
   logFile: string;
   stopSignal?: 'TERM' | 'INT';
 }
@@ -60,7 +60,7 @@ export async function startGuarded(guarded: GuardedCommand): Promise<GuardedServ
   let reported = '';
   report.setEncoding('utf8').on('data', (text: string) => (reported += text));
   const lines = () => reported.split('\n').slice(0, -1).map(Number);
-  // 'close' comes after the shell's exit and the end of every pipe, so of the server as well.
+  // 'close' comes after the shell's exit and the end of every pipe, and so after the server's end.
   const exited = new Promise<number | null>((resolve) =>
     guard.once('close', () => resolve(lines()[1] ?? null)),
   );

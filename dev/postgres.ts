@@ -32,9 +32,9 @@ interface PostgresBinaries {
 }
 
 export interface PostgresOptions {
-  /** The data folder; made when it is missing. See `placeDataDir` for where it really lies under root. */
+  /** The data folder; made when it is missing. See `placeDataDir` for its real location under root. */
   dataDir: string;
-  /** Taken when it is free, else another one. */
+  /** Used when it is free, else another one. */
   port?: number;
   logFile: string;
   /** false = throwaway data: no fsync. */
@@ -167,13 +167,13 @@ function hydrateSymlinks(native: string): void {
     try {
       symlinkSync(basename(source), link);
     } catch (error) {
-      // Another process was faster, or the folder is read-only: canRun judges what counts.
+      // Another process was faster, or the folder is read-only: canRun decides.
       if (!['EEXIST', 'EACCES', 'EROFS'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
   }
 }
 
-/** bin folders of copies of the package, made when they are asked for, in places that other users can reach. */
+/** bin folders of copies of the package, made on demand, in places that other users can reach. */
 function* copiesOf(native: string): Generator<string> {
   const { version } = JSON.parse(readFileSync(join(native, '..', 'package.json'), 'utf8')) as {
     version: string;
@@ -192,7 +192,7 @@ function* copiesOf(native: string): Generator<string> {
   }
 }
 
-/** Ours: no other user can have written into it. Complete: no cleaner of temporary files has been there. */
+/** Ours: no other user can have written into it. Complete: no clean-up of temporary files has touched it. */
 function isOurCompleteCopy(copy: string, native: string): boolean {
   const stat = lstatSync(copy, { throwIfNoEntry: false });
   if (!stat?.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o022) !== 0) return false;
@@ -230,10 +230,10 @@ function canRun(binary: string, runAs: RunAs): boolean {
 }
 
 /**
- * Where the data really lies. Under root the server runs as another user, who may be unable to reach `dataDir` (a
- * project under /root, mode 0700). Opening such a folder to everyone is not ours to decide, so the data then lies in
- * a folder of its own, /var/lib/session-chain/<hash of dataDir>, or in the folder for temporary files when it is
- * throwaway, and `dataDir` is a link to it. Removing the link is the way to start afresh.
+ * The real location of the data. Under root the server runs as another user, who may be unable to reach `dataDir` (a
+ * project under /root, mode 0700). Opening such a folder to everyone is not our decision, so the data is then in a
+ * folder of its own, /var/lib/session-chain/<hash of dataDir>, or in the folder for temporary files when it is
+ * throwaway, and `dataDir` is a link to it. Remove the link to start over.
  */
 function placeDataDir({ dataDir, durable }: PostgresOptions, runAs: RunAs): string {
   const wanted = resolve(dataDir);
@@ -277,7 +277,7 @@ function canReach(folder: string, runAs: RunAs): boolean {
   return spawnSync('/bin/sh', ['-c', 'cd -- "$1"', 'sh', folder], { ...runAs, cwd: '/' }).status === 0;
 }
 
-/** In a folder beside the data folder and renamed when it is complete, so that a kill leaves no half of a cluster. */
+/** Made in a folder beside the data folder and renamed when complete, so that a kill leaves no half-made cluster. */
 async function initialise(
   binaries: PostgresBinaries,
   dataDir: string,
@@ -347,7 +347,7 @@ function urlOf(port: number, database: string): string {
   return `postgres://postgres@127.0.0.1:${port}/${database}`;
 }
 
-/** Nothing of ours: PG* variables of the user would change the server, and it needs no secrets. */
+/** Not our environment: PG* variables of the user would change the server, and it needs no secrets. */
 function serverEnvironment(): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' };
 }

@@ -19,7 +19,7 @@ export interface RedisServer {
  */
 export async function startRedis(options: {
   dir: string;
-  /** Taken when it is free, else another one. */
+  /** Used when it is free, else another one. */
   port?: number;
   logFile: string;
 }): Promise<RedisServer | null> {
@@ -55,7 +55,7 @@ export async function startRedis(options: {
   };
 }
 
-/** Who answers on that port: a PING could be answered by another Redis that was faster. */
+/** Which server answers on that port: a PING could be answered by another Redis that was faster. */
 async function processIdOf(port: number): Promise<number> {
   const client = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null });
   client.on('error', () => undefined);

@@ -5,15 +5,15 @@ import { startGuarded, type GuardedCommand, type GuardedServer } from './guard.j
 import { freePorts } from './ports.js';
 
 export interface ServerStart<Port extends string> {
-  /** As in messages: 'Postgres'. */
+  /** For messages: 'Postgres'. */
   name: string;
   logFile: string;
   /** The ports that the server needs, each with the one to take when it is free. */
   ports: Record<Port, number | undefined>;
   command(ports: Record<Port, number>): Omit<GuardedCommand, 'name' | 'logFile'>;
-  /** Whether this very server answers; false or a rejection means 'not yet'. */
+  /** Whether this server, and no other, answers; false or a rejection means 'not yet'. */
   isReady(ports: Record<Port, number>, server: GuardedServer): Promise<boolean>;
-  /** What the server prints when a former one, still on its way out, holds its data: worth another try. */
+  /** What the server prints when a former one that is still stopping holds its data: worth another try. */
   stillHeld?: RegExp;
 }
 
@@ -21,7 +21,8 @@ export interface ServerStart<Port extends string> {
 const startTimeoutMs = 30_000;
 
 /**
- * Starts a server under its guard and returns when it is ready. Lost ports are replaced, held data is waited for.
+ * Starts a server under its guard and returns when it is ready. Replaces lost ports, and waits for data that is still
+ * held.
  * @throws SessionChainError SERVER_START_FAILED, with the end of the log
  */
 export async function startServer<Port extends string>(

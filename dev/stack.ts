@@ -11,7 +11,7 @@ import { findTemporalCli } from './temporal-cli.js';
 export interface StackOptions {
   /** Data, logs and the ports of last time; made when it is missing. One stack at a time may use it. */
   stateDir: string;
-  /** What is given here is used and not started. */
+  /** Servers given here are used and not started. */
   env: {
     DATABASE_URL?: string | undefined;
     REDIS_URL?: string | undefined;
@@ -28,15 +28,15 @@ export interface StackOptions {
 
 export interface Stack {
   readonly databaseUrl: string;
-  /** null = there is no Redis here; the product works without. */
+  /** null = there is no Redis here; the product works without it. */
   readonly redisUrl: string | null;
-  /** `ui` is null for a server that was given: only its owner knows where its Web UI is. */
+  /** `ui` is null for a given server: only its owner knows where its Web UI is. */
   readonly temporal: { readonly address: string; readonly ui: string | null };
   /** What was started here. */
   readonly servers: readonly StackServer[];
-  /** Settles only when a server ends that was not stopped. */
+  /** Settles only when a server ends without being stopped. */
   readonly serverLost: Promise<StackServer>;
-  /** Stops what was started, and gives the state folder back. May be called again. */
+  /** Stops what was started, and releases the state folder. May be called again. */
   stop(): Promise<void>;
 }
 
@@ -49,12 +49,12 @@ export interface StackServer {
 /**
  * Starts Postgres, the Temporal dev server and Redis (if there is one), except for those that the environment gives,
  * all at once, on loopback, on the ports of last time where these are free. They end with this process, however it
- * ends; data that a killed process left behind is taken up again.
+ * ends; data that a killed process left behind is used again.
  * @throws SessionChainError STATE_DIR_BUSY, TEMPORAL_CLI_NOT_FOUND, POSTGRES_NOT_FOUND, SERVER_START_FAILED
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const stateDir = resolve(options.stateDir);
-  // Others may pass, not list: under root the database is run by another user.
+  // Others may traverse it, not list it: under root the database is run by another user.
   mkdirSync(stateDir, { recursive: true, mode: 0o711 });
   const unlock = lockStateDir(stateDir);
   try {
@@ -110,7 +110,7 @@ async function startServers(options: StackOptions, unlock: () => void): Promise<
 
 type Ports = Record<'postgres' | 'temporal' | 'temporalUi' | 'redis', number>;
 
-/** A part of the stack: where it is reached and, when it was started here, the server and its ports. */
+/** A part of the stack: its address and, when it was started here, the server and its ports. */
 interface Part<At> {
   at: At;
   server?: StackServer & { exited: Promise<unknown>; stop(): Promise<void> };

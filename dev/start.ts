@@ -168,7 +168,7 @@ function modelLine(config: Config, model: OfflineModel | null): string {
   return `hosted, as ${Object.keys(config.modelEnvironment).join(', ')} say`;
 }
 
-/** What the worker, and a command line that a reader opens beside it, is given. */
+/** The environment of the worker, and of a command line that a reader opens beside it. */
 function workerEnvironment(
   config: Config,
   stack: Stack,

@@ -10,10 +10,10 @@ interface Holder {
 }
 
 /**
- * Claims the state folder for this process; returns the function that gives it back (later calls of it do nothing).
- * A claim of a process that is no longer there is taken over. Claims are the files lock.1, lock.2, … of which the
- * highest counts: a name is never used twice while a higher one exists, so that two processes that take over the same
- * dead claim cannot both succeed.
+ * Claims the state folder for this process; returns the function that releases it (later calls of it do nothing). A
+ * claim of a process that no longer exists is taken over. Claims are the files lock.1, lock.2, … of which the highest
+ * counts: a name is never used twice while a higher one exists, so that two processes that take over the same dead
+ * claim cannot both succeed.
  * @throws SessionChainError STATE_DIR_BUSY, naming the process
  */
 export function lockStateDir(stateDir: string): () => void {
@@ -31,7 +31,7 @@ export function lockStateDir(stateDir: string): () => void {
     const mine = latest + 1;
     if (!writeClaim(stateDir, mine, me)) continue;
     if (latestClaim(stateDir) !== mine) {
-      rmSync(claimFile(stateDir, mine), { force: true }); // Someone has claimed, and tidied up, in the meantime.
+      rmSync(claimFile(stateDir, mine), { force: true }); // Another process has claimed it meanwhile.
       continue;
     }
     for (const older of claims(stateDir).filter((generation) => generation < mine)) {
@@ -63,7 +63,7 @@ function writeClaim(stateDir: string, generation: number, holder: Holder): boole
   }
 }
 
-/** Undefined when it was given back, does not exist (any more), or was cut off by a loss of power. */
+/** Undefined when it was released, does not exist (any more), or was truncated by a power failure. */
 function readClaim(stateDir: string, generation: number): Holder | undefined {
   try {
     const { pid, startedAt } = JSON.parse(
@@ -89,7 +89,7 @@ function claimFile(stateDir: string, generation: number): string {
   return join(stateDir, `lock.${generation}`);
 }
 
-/** When that process started, in any form that no later process repeats; undefined when it is not there. */
+/** When that process started, in any form that no later process repeats; undefined when it does not exist. */
 function startOf(pid: number): string | undefined {
   try {
     if (!existsSync('/proc/self/stat')) {

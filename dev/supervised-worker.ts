@@ -4,14 +4,14 @@ import { SessionChainError } from '../contracts/failures.js';
 import { type GuardedServer, startGuarded } from './guard.js';
 
 export interface SupervisedWorker {
-  /** Of the worker that runs now. */
+  /** Process id of the worker that runs now. */
   pid(): number;
   /** Rejects when the worker cannot be kept running. */
   failed: Promise<never>;
   stop(): Promise<void>;
 }
 
-// A worker that dies this often within this time has a cause that another start does not mend.
+// A worker that dies this often within this time has a problem that another start does not fix.
 const maxDeaths = 5;
 const deathWindowMs = 60_000;
 

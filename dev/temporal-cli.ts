@@ -13,7 +13,7 @@ const packagesToCompile = 1_300;
 const downloadTimeoutMs = 300_000;
 
 interface FindOptions {
-  /** Gets one line whenever there is something new to tell about slow work; at most about one a second. */
+  /** Gets one line whenever there is news about slow work; at most about one a second. */
   onProgress?: (message: string) => void;
 }
 
@@ -61,7 +61,7 @@ export async function findTemporalCli({ onProgress = () => undefined }: FindOpti
   );
 }
 
-/** Runs in a process of its own: it can be given up, and it claims the SDK's one runtime of a process. */
+/** Runs in a process of its own: it can be abandoned, and it claims the SDK's one runtime per process. */
 const downloadScript = `
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 const [, version, downloadDir] = process.argv;

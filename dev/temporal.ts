@@ -14,9 +14,11 @@ import { startServer } from './server.js';
 export interface TemporalOptions {
   /** From `findTemporalCli`. */
   cliPath: string;
-  /** The SQLite file that keeps everything; without it the server forgets. One server at a time may have it. */
+  /**
+   * The SQLite file that keeps everything; without it the server keeps nothing. Only one server at a time may use it.
+   */
   dbFile?: string;
-  /** Ports of the gRPC service and of the Web UI; taken when they are free, else others. */
+  /** Ports of the gRPC service and of the Web UI; used when they are free, else others. */
   port?: number;
   uiPort?: number;
   logFile: string;
@@ -71,7 +73,7 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
         ...dynamicConfig.flatMap((setting) => ['--dynamic-config-value', setting]),
         ...(options.dbFile === undefined ? [] : storageArgs(options.dbFile)),
       ],
-      // Nothing of ours: TEMPORAL_* variables configure the CLI too.
+      // Not our environment: TEMPORAL_* variables configure the CLI too.
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], TZ: 'UTC' },
     }),
     isReady: async ({ port }) => (await acceptsTcp(port)) && (await hasNamespace(port, options.namespace)),
@@ -102,8 +104,8 @@ function storageArgs(dbFile: string): string[] {
 }
 
 /**
- * Waits until no server has the file any more: two on one file both start, without a word. There is one for a moment
- * after a launcher was killed.
+ * Waits until no server uses the file any more: two servers on one file both start, without an error. There is one for
+ * a moment after a launcher was killed.
  */
 async function formerServerGone(dbFile: string): Promise<void> {
   const deadline = Date.now() + formerServerTimeoutMs;
@@ -163,7 +165,9 @@ async function hasNamespace(port: number, namespace: string): Promise<boolean> {
   });
 }
 
-/** By the API, because the CLI's own option is only heeded when it makes the namespace, not with an existing file. */
+/**
+ * By the API, because the CLI's own option only takes effect when it creates the namespace, not with an existing file.
+ */
 async function registerSearchAttributes(port: number, options: TemporalOptions): Promise<void> {
   const { namespace } = options;
   await withConnection(port, async ({ operatorService }) => {

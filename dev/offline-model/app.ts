@@ -14,7 +14,7 @@ export interface Feature {
   html: string;
 }
 
-/** Title and version of a page of ours, undefined for any other text. */
+/** Title and version of one of our pages, undefined for any other text. */
 export function readAppState(html: string): AppState | undefined {
   const title = /<title>([^<]+)<\/title>/.exec(html)?.[1];
   const version = /<span class="badge" id="version">Version (\d+)<\/span>/.exec(html)?.[1];
@@ -33,7 +33,7 @@ export function hasFeature(html: string, version: number): boolean {
   return html.includes(`id="feature-${version}"`);
 }
 
-/** The feature that a version adds; a request of the user's becomes a note on the page. */
+/** The feature that a version adds; a request from the user becomes a note on the page. */
 export function featureOf(version: number, request?: string): Feature {
   if (request !== undefined) {
     return section(version, 'note', `<p class="note">${escapeHtml(shorten(request, 200))}</p>`);

@@ -11,8 +11,8 @@ import { summarize } from './plans/talk.js';
 import { work } from './plans/work.js';
 
 /**
- * The model's next turn, the agent's or one of a subagent. Pure: it follows from the received messages and the step alone,
- * nothing is kept between.
+ * The model's next turn, for the agent or for a subagent. Pure: it follows from the received messages and the step
+ * alone, and nothing is kept in between.
  */
 export function nextTurn(request: MessagesRequest, hint: StepHint, isSubagent = false): Turn {
   const conversation = readConversation(request);
@@ -48,7 +48,7 @@ function play(conversation: Conversation, { step, kind, role, mode, instruction 
 
 const failuresInARow = 4;
 
-/** Tools that are refused again and again end the turn: a plan must not ask for ever. */
+/** Tools that are refused repeatedly end the turn: a plan must not ask forever. */
 function giveUp({ calls, before }: Conversation): Turn | undefined {
   const last = calls.slice(-failuresInARow);
   if (last.length < failuresInARow || last.some(({ ok }) => ok)) return undefined;

@@ -3,19 +3,19 @@ import { readAppState } from './app.js';
 import { emptyMemory, readRememberLine, rememberFile, type Memory } from './memory.js';
 import { blocksOf, textOf, type ContentBlock, type JsonSchema, type MessagesRequest } from './messages.js';
 
-/** What the received messages say: everything that the next turn follows from. */
+/** What the received messages say: everything that decides the next turn. */
 export interface Conversation {
-  /** The agent's working directory, undefined when no message tells it. */
+  /** The agent's working directory, undefined when no message names it. */
   cwd: string | undefined;
   /** The tools on offer, with their input schemas. */
   tools: ReadonlyMap<string, JsonSchema>;
-  /** What was known when the operation at hand began. */
+  /** What was known when the current operation began. */
   before: Memory;
-  /** The same, with the results of the operation at hand. */
+  /** The same, with the results of the current operation. */
   now: Memory;
-  /** The prompt that began the operation at hand; a later 'go on' after an interruption does not replace it. */
+  /** The prompt that began the current operation; a later 'go on' after an interruption does not replace it. */
   prompt: string;
-  /** The tool calls of the operation at hand that have a result, in order. */
+  /** The tool calls of the current operation that have a result, in order. */
   calls: ToolCall[];
   /** The known present contents of files, by path relative to the working directory. */
   contents: ReadonlyMap<string, string>;
@@ -69,7 +69,7 @@ class ConversationReader {
     return { cwd, tools, before, now, prompt, calls, contents };
   }
 
-  /** The system prompt, or a reminder, says where the agent works; the last word holds (a fork may have moved). */
+  /** The system prompt, or a reminder, says where the agent works; the last one counts (a fork may have moved). */
   readEnvironment(text: string): void {
     for (const [, line] of text.matchAll(
       /^ ?- ?Primary working directory: (.+)$|^Working directory: (.+)$/gm,
@@ -125,7 +125,7 @@ class ConversationReader {
     const mark = /\(operation (\d+);/.exec(text)?.[1];
     this.beforeFinal = { before: this.before, now: this.now };
     const counted = this.open ? this.now.operations + 1 : this.now.operations;
-    // The mark counts once what is both in a summary and in a reply that was kept beside it.
+    // With the mark, what is both in a summary and in a reply kept beside it counts once.
     const operations = mark === undefined ? counted : Math.max(this.now.operations, Number(mark));
     this.now = {
       ...this.now,
@@ -188,12 +188,14 @@ class ConversationReader {
 
 const reminders = /<system-reminder>[\s\S]*?<\/system-reminder>/g;
 
-/** The user's own words where the prompt of a chat marks them, else all of it. Only what is quoted hangs on this. */
+/**
+ * The user's own text where the prompt of a chat marks it, else the whole prompt. Only what is quoted depends on this.
+ */
 export function questionOf(prompt: string): string {
   return (/^The question:\n\n([\s\S]*)/m.exec(prompt)?.[1] ?? prompt).trim();
 }
 
-/** What the agent itself puts in an assistant's place, after an interruption or an API error. */
+/** What the agent itself writes in the assistant's place after an interruption or an API error. */
 function isPlaceholder(text: string): boolean {
   return text === 'No response requested.' || text.startsWith('API Error');
 }

@@ -7,7 +7,7 @@ import {
   type ChainMode,
 } from '../../contracts/steps.js';
 
-/** What the agent is working on, as its custom headers say it; wording never decides. */
+/** What the agent is working on, according to its custom headers; the wording of a prompt never decides. */
 export interface StepHint {
   /** The name of a step, `chat_plan` for a question; undefined for plain use, which is played as a free prompt. */
   step: string | undefined;
@@ -37,7 +37,7 @@ export function stepHeaderLines(hint: StepHint): string {
 }
 
 /**
- * Reads the hint of a request; a step that comes without its kind is taken for what its name stands for. Throws a
+ * Reads the hint of a request; for a step without a kind, the kind follows from its name. Throws a
  * RangeError that names the header whose value is not known.
  */
 export function readStepHint(headers: IncomingHttpHeaders): StepHint {
@@ -61,7 +61,7 @@ export function readSubagent(headers: IncomingHttpHeaders): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** So that a single header is enough by hand. */
+/** So that a single header is enough in manual use. */
 function meaningOf(step: string): Pick<StepHint, 'kind' | 'role'> {
   switch (step) {
     case 'build':

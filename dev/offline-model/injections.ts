@@ -1,7 +1,7 @@
 import type { Turn } from './messages.js';
 import type { OfflineRequest } from './request-log.js';
 
-/** A disturbance of the requests that it matches. Fields combine: what holds comes first, then what fails. */
+/** A disturbance of the requests that it matches. Fields combine: holds and delays come first, then failures. */
 export interface Injection {
   /** Which `POST /v1/messages` requests it applies to; all when left out. */
   when?: (request: OfflineRequest) => boolean;
@@ -21,20 +21,20 @@ export interface Injection {
 
 export interface ApiFailure {
   status: number;
-  /** The API's error type; left out, the one that belongs to the status. */
+  /** The API's error type; default: the one that belongs to the status. */
   type?: string;
   message?: string;
   /** Header names in lower case, such as `retry-after` in seconds or `x-should-retry`. */
   headers?: Record<string, string>;
 }
 
-/** What a test holds of an injection that it made. */
+/** The handle by which a test controls an injection. */
 export interface InjectionHandle {
   /** Resolves with the first request that it was applied to (for a mid-stream hold: once the first delta is out). */
   reached: Promise<OfflineRequest>;
   /** The requests that it was applied to so far. */
   hits: readonly OfflineRequest[];
-  /** Lets held requests go on, also those that come later. */
+  /** Lets held requests continue, also those that come later. */
   release(): void;
   /** Applies to no further request and releases what it held. */
   remove(): void;
@@ -51,7 +51,7 @@ export const answers = {
     content: [{ type: 'text', text: 'I cannot help with that.' }],
     stopReason: 'refusal',
   }),
-  /** An ending that a model may have for any text. */
+  /** A stop reason that a model may give for any text. */
   ending:
     (stopReason: string, text = 'I begin with the') =>
     (): Turn => ({ content: [{ type: 'text', text }], stopReason }),

@@ -36,7 +36,7 @@ export function readRememberLine(summary: string): Memory | undefined {
   try {
     return memorySchema.safeParse(JSON.parse(line)).data;
   } catch {
-    return undefined; // Cut or edited on its way: as good as no memory.
+    return undefined; // Truncated or edited on the way: treated as no memory.
   }
 }
 
@@ -50,7 +50,7 @@ export function describeMemory(memory: Memory): string {
     : earlier;
 }
 
-/** Whether there is anything about the project in it. */
+/** Whether it holds anything about the project. */
 export function knowsProject(memory: Memory): boolean {
   return memory.app !== undefined || memory.files.length > 0;
 }

@@ -12,7 +12,7 @@ const requestSchema = z.looseObject({
   max_tokens: z.int().positive().optional(),
   stream: z.boolean().optional(),
   system: content.optional(),
-  // Claude Code describes its environment to newer models in messages of the role `system`.
+  // Claude Code describes its environment to newer models in messages with the role `system`.
   messages: z.array(z.looseObject({ role: z.enum(['user', 'assistant', 'system']), content })).min(1),
   tools: z.array(z.looseObject({ name: z.string(), input_schema: z.looseObject({}).optional() })).optional(),
   metadata: z.looseObject({ user_id: z.string().optional() }).optional(),
@@ -25,7 +25,7 @@ export type JsonSchema = Record<string, unknown>;
 /** One assistant turn: what the model says and which tools it calls. Ids are given by the server. */
 export interface Turn {
   content: TurnBlock[];
-  /** One of the API's, or one that a later API may have. */
+  /** A stop reason of the API, or one that a later API may have. */
   stopReason: string;
 }
 export type TurnBlock =

@@ -15,7 +15,7 @@ export interface OfflineRequest extends StepHint {
   subagent: string | undefined;
   /** The body as it came over the wire; see {@link repeatedPart}. */
   bodyText: string;
-  /** Set once the answer has ended; left out while it is under way and when the connection was cut. */
+  /** Set once the answer has ended; absent while it is under way and when the connection was cut. */
   response?: ResponseSummary;
   /** Set once the answer was accounted for, even if its stream was cut. */
   usage?: Usage;

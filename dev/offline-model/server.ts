@@ -42,7 +42,7 @@ export interface OfflineModel {
 /**
  * Starts the offline model: a loopback server that speaks the streaming Messages API and plays an app builder through
  * real tool calls. It keeps no state between requests except for what the usage figures need (the prompt cache) and
- * the log. Any API key is accepted, none is not. Rejects with the server's own error when the port is taken.
+ * the log. Any API key is accepted, a missing one is not. Rejects with the server's own error when the port is taken.
  */
 export async function startOfflineModel(options: OfflineModelOptions = {}): Promise<OfflineModel> {
   const { port = 0, host = '127.0.0.1', maxLoggedRequests = 500 } = options;
@@ -179,8 +179,8 @@ export async function startOfflineModel(options: OfflineModelOptions = {}): Prom
 }
 
 /**
- * Streams an answer; an injection may stop it after the first delta, for a while or for good. Returns whether all of it
- * went out; ending the response is left to the caller.
+ * Streams an answer; an injection may stop it after the first delta, for a while or permanently. Returns whether all of
+ * it was sent; ending the response is left to the caller.
  */
 async function streamUpToEnd(
   message: Message,

@@ -53,7 +53,7 @@ export function toStreamEvents(message: Message): StreamEvent[] {
   ];
 }
 
-/** One event in the wire form of server-sent events. */
+/** One event in the wire format of server-sent events. */
 export function encodeEvent(event: StreamEvent): string {
   return `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 }

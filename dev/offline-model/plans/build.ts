@@ -35,7 +35,7 @@ export function buildFirstVersion(conversation: Conversation, tagline?: string):
 
 /**
  * The next version: reads the page, adds a feature, moves the badge. What it adds follows from the version remembered;
- * without memory it says so, looks at the folder and goes by the page.
+ * without memory it says so, looks at the folder and relies on the page.
  */
 export function buildNextVersion(conversation: Conversation, request?: string): Turn {
   const { before, calls, contents } = conversation;
@@ -112,7 +112,7 @@ function noteRequest(conversation: Conversation, request: string): Turn {
   );
 }
 
-/** The user's own words, where the prompt marks them; else all of it. Only what is quoted hangs on this. */
+/** The user's own text, where the prompt marks it; else the whole prompt. Only what is quoted depends on this. */
 function requestOf(prompt: string): string {
   const tagged = /<instruction>([\s\S]*?)<\/instruction>/.exec(prompt)?.[1];
   const framed = /^What is wanted:\n\n([\s\S]*?)(?:\n\nEnd with [^\n]*)?$(?![\s\S])/m.exec(prompt)?.[1];

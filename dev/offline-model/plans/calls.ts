@@ -30,14 +30,14 @@ export function runShell(command: string, description: string): Call {
 
 export const listFolder = runShell('ls -1', 'List the folder');
 
-/** The names in the folder, undefined when the operation at hand has not looked or could not. */
+/** The names in the folder, undefined when the current operation has not looked or could not. */
 export function folderListing(conversation: Conversation): string[] | undefined {
   const call = lastCall(conversation, ({ input }) => input.command === listFolder.input.command);
   if (!call?.ok) return undefined;
   return call.result.split('\n').filter((line) => line !== '' && !line.startsWith('('));
 }
 
-/** The latest call of the operation at hand that fits. */
+/** The latest matching call of the current operation. */
 export function lastCall(
   conversation: Conversation,
   fits: (call: ToolCall) => boolean,
@@ -46,7 +46,7 @@ export function lastCall(
 }
 
 /**
- * The call that brings a file closer to having been written in this operation, undefined once it was. The agent refuses
+ * The next call needed to write a file in this operation, undefined once it is written. The agent refuses
  * to overwrite a file that it has not read, so a refused write is followed by a read.
  */
 export function nextWrite(conversation: Conversation, path: string, content: string): Call | undefined {

@@ -48,7 +48,7 @@ function fillObject(schema: JsonSchema, known: unknown): Record<string, unknown>
   );
 }
 
-/** 1, or what is nearest to it: the lowest that is allowed may be the lowest number there is. */
+/** 1, or the nearest allowed value: the lowest allowed one may be the lowest number that exists. */
 function smallNumber({ minimum, exclusiveMinimum, maximum }: JsonSchema): number {
   const lowest = Math.max(numberOr(minimum, 1), numberOr(exclusiveMinimum, 0) + 1, 1);
   return Math.min(lowest, numberOr(maximum, Infinity));

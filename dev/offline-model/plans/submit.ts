@@ -4,7 +4,7 @@ import { callTools, say, type JsonSchema, type Turn } from '../messages.js';
 import { lastCall } from './calls.js';
 import { fillSchema } from './fill-schema.js';
 
-/** Hands in what is known of the project through the step's own submission tool, then closes. */
+/** Submits what is known of the project through the step's own submission tool, then ends. */
 export function submit(conversation: Conversation, step = 'metadata'): Turn {
   const tool = [...conversation.tools].find(([name]) => name.endsWith(`submit_${step}`));
   if (!tool) return say(`There is no tool to submit ${step} with. ${operationMark(conversation.before)}`);
@@ -45,7 +45,7 @@ function metadataOf({ before, cwd }: Conversation): KnownMetadata {
       };
 }
 
-/** What is known under the names that schemas like to use; a field that must be there and has another gets the description. */
+/** What is known, under names that schemas commonly use; a required field with another name gets the description. */
 function valueFor(schema: JsonSchema, known: KnownMetadata): Record<string, unknown> {
   const { name, description } = known;
   const required = Array.isArray(schema.required) ? (schema.required as string[]) : [];

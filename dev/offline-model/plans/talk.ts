@@ -5,7 +5,7 @@ import { say, type Turn } from '../messages.js';
 
 /** The answer to a compaction request: a summary that carries all that is remembered, earlier summaries included. */
 export function summarize({ now, calls, prompt }: Conversation): Turn {
-  // The closing reply of the last operation is kept beside the summary and not shown here: its calls tell of it.
+  // The closing reply of the last operation is kept beside the summary and not shown here: its calls show it.
   const remembered = calls.length > 0 ? { ...now, lastRequest: shorten(prompt, 200) } : now;
   const files = now.files.map(({ path, purpose }) => `   - ${path}: ${purpose}`).join('\n') || '   - none';
   return say(

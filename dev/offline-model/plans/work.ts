@@ -4,8 +4,8 @@ import { callTools, say, type Turn } from '../messages.js';
 import { folderListing, lastCall, listFolder, nextWrite } from './calls.js';
 
 /**
- * A step of which only the name is known: looks at the folder and writes what it saw to a file of that name. It does
- * without the tools that it has not or may not use.
+ * A step of which only the name is known: looks at the folder and writes what it saw to a file of that name. It works
+ * without tools that it does not have or may not use.
  */
 export function work(conversation: Conversation, step: string): Turn {
   const { tools, before } = conversation;
@@ -27,7 +27,7 @@ export function work(conversation: Conversation, step: string): Turn {
   return say(`${seen} and ${wrote ? `wrote ${path}` : 'wrote nothing'}. ${operationMark(before)}`);
 }
 
-/** An overwrite that was refused for want of a read gets a second try; any other refusal is final. */
+/** An overwrite that was refused because the file was not read gets a second try; any other refusal is final. */
 function mayWrite({ calls }: Conversation, path: string): boolean {
   const refused = calls.filter((call) => call.name === 'Write' && call.path === path && !call.ok);
   return refused.length < 2 && refused.every(({ result }) => /has not been read|modified since/.test(result));
