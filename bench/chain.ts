@@ -8,13 +8,13 @@ import { type ShellChain, prepareShellChain } from './shell-chain.js';
 import type { BenchStack } from './stack.js';
 
 /**
- * Whole chains with the real agent and the offline model, in turns with a bare shell script that makes the same calls:
- * time, the part of it outside the agent, events, the gaps between steps, the prompt cache, and what is stored.
+ * Whole chains with the real agent and the offline model, alternating with a bare shell script that makes the same
+ * calls: time, the part of it outside the agent, events, the gaps between steps, the prompt cache, and what is stored.
  */
 export async function measureChain(stack: BenchStack, runs: number): Promise<Row[]> {
   const shell = await prepareShellChain(stack.folder, stack.model.url);
   try {
-    // The first of each warms caches and connections.
+    // The first of each warms up caches and connections.
     await inTurns(stack, shell, 1);
     const { chains, scripts } = await inTurns(stack, shell, runs);
     const paced = await withPacedModel(stack, () => inTurns(stack, shell, Math.min(runs, 3)));
@@ -142,7 +142,7 @@ async function commitToRequestRow(stack: BenchStack, chains: ChainRun[]): Promis
   });
 }
 
-/** From a step's last request to the next one's first: the agent's end, the commit, the hand-over, the agent's start. */
+/** From a step's last request to the next one's first: the agent's end, the commit, the handover, the agent's start. */
 function gapRows(stack: BenchStack, chains: ChainRun[], scripts: ShellRun[]): Row[] {
   const ours = chains.map(({ result }) => boundariesOf(stack, sessionsOf(result)));
   const theirs = scripts.map(({ sessionIds }) => boundariesOf(stack, sessionIds));
@@ -241,7 +241,7 @@ function cachedPercent(usages: Usage[]): number {
 }
 
 async function bytesRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
-  // The first project has another chain by now.
+  // The first project has had another chain by now.
   const bytes = await Promise.all(
     chains.slice(1).map(({ result }) => transcriptBytes(stack.pool, result.projectId)),
   );

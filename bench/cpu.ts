@@ -9,7 +9,7 @@ export function cpuMsOf(pid: number): number {
   return (times.reduce((sum, ticks) => sum + Number(ticks), 0) * 1000) / ticksPerSecond;
 }
 
-/** The same for processes and all that they started. */
+/** The same for processes and everything that they started. */
 export async function cpuMsOfTree(pids: readonly number[]): Promise<number> {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {

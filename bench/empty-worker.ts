@@ -22,13 +22,13 @@ import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.
 
 export interface EmptyWorkerOptions {
   address: string;
-  /** The worker's settings: ours, or those that the SDK comes with. */
+  /** The worker's settings: ours, or the SDK's defaults. */
   tuned: boolean;
 }
 
 export interface EmptyRun {
   wallMs: number;
-  /** Of this process: the worker and the client. */
+  /** CPU of this process: the worker and the client. */
   workerCpuMs: number;
 }
 

@@ -14,8 +14,8 @@ import { type Row, row } from './report.js';
 const chainsAtOnce = 8;
 
 /**
- * Chains whose activities do nothing: what is left is Temporal, on our settings and on those that the dev server and the
- * SDK come with, in turns. `runs` counts chains that run alone, `chains` those of a batch that runs several at once.
+ * Chains whose activities do nothing: what is left is Temporal, alternating between our settings and the defaults of
+ * the dev server and the SDK. `runs` counts chains that run alone, `chains` those of a batch that runs several at once.
  */
 export async function measureEmptyChains(runs: number, chains = 40): Promise<Row[]> {
   const folder = await mkdtemp(join(tmpdir(), 'session-chain-bench-empty-'));
@@ -98,7 +98,7 @@ async function compare(ours: Side, theirs: Side, runs: number, chains: number): 
 
 /** A server and the process that works on it. */
 interface Side {
-  /** Runs so many chains, so many at once. */
+  /** Runs this many chains, this many at once. */
   run(chains: number, atOnce: number): Promise<MeasuredRun>;
   stop(): Promise<void>;
 }

@@ -1,9 +1,9 @@
 import type { ProjectId, SessionId } from '../contracts/ids.js';
 import { type Pool, queryRows } from '../storage/db/pool.js';
 
-/** What a project went through on purpose, which the checks have to know. */
+/** What was done to a project on purpose, which the checks have to know. */
 export interface KnownFaults {
-  /** Sessions whose transcripts were taken away. */
+  /** Sessions whose transcripts were deleted. */
   lost: readonly SessionId[];
   /** Sessions that an older writer made the head by a plain UPDATE. */
   written: readonly SessionId[];
@@ -30,8 +30,8 @@ interface Fact {
 }
 
 /**
- * Looks at all that a project has left in the database, once nothing works on it any more, and names everything that a
- * guarantee rules out; empty for none.
+ * Looks at everything that a project has left in the database, once nothing works on it any more, and names everything
+ * that a guarantee rules out; empty for none.
  */
 export async function brokenGuarantees(
   pool: Pool,
@@ -66,7 +66,7 @@ function brokenLine(facts: readonly Fact[]): string[] {
   });
 }
 
-/** Transition, journal and metrics tell the same story. */
+/** Transition, journal and metrics agree. */
 function brokenCommits(facts: readonly Fact[]): string[] {
   return facts
     .filter(({ source }) => source !== 'import')
@@ -80,7 +80,10 @@ function brokenCommits(facts: readonly Fact[]): string[] {
     ]);
 }
 
-/** A step forks the head; only what had to go on from elsewhere did. What was forked is there, unless it was taken away. */
+/**
+ * A step forks the head; only what had to continue from elsewhere did. What was forked is stored, unless it was
+ * deleted.
+ */
 function brokenForks(facts: readonly Fact[], { lost, written }: KnownFaults): string[] {
   const missing = new Set<SessionId>([...lost, ...written]);
   return facts.flatMap((fact) => {
@@ -105,7 +108,7 @@ function brokenForks(facts: readonly Fact[], { lost, written }: KnownFaults): st
   });
 }
 
-/** No build goes on from a session that was due for a reset; a recovery has other worries. */
+/** No build continues from a session that was due for a reset; a recovery is exempt. */
 function lateResets(facts: readonly Fact[], { resetAfter }: KnownFaults): string[] {
   let since = 0;
   return facts.flatMap(({ seq, attemptBase, source }) => {

@@ -119,7 +119,9 @@ async function measureOpenings(pool: Pool, bare: pg.Pool, runs: number): Promise
   ];
 }
 
-/** CPU of Postgres and of this process for what a chain does to the database, before and after it has grown large. */
+/**
+ * CPU of Postgres and of this process for the database work of a chain, before and after the database has grown large.
+ */
 async function measureSize(stack: BenchStack, pool: Pool): Promise<Row[]> {
   const batch = async () => {
     const before = await cpuMsOfTree([stack.pids.postgres, process.pid]);
@@ -142,7 +144,7 @@ async function measureSize(stack: BenchStack, pool: Pool): Promise<Row[]> {
   ];
 }
 
-/** Rows as 10,000 chains on 1,000 projects leave them, and 1,000,000 transitions, a hundred for each project. */
+/** Rows as 10,000 chains on 1,000 projects leave them, and 1,000,000 transitions, a hundred per project. */
 async function grow(pool: Pool): Promise<void> {
   await pool.query(`INSERT INTO projects (project_id) SELECT 'grown-' || n FROM generate_series(1, 10000) n`);
   await pool.query(
@@ -163,7 +165,7 @@ async function grow(pool: Pool): Promise<void> {
   await pool.query('VACUUM ANALYZE');
 }
 
-/** Times two ways to do the same, in turns; the first run of each is not counted. */
+/** Times two ways to do the same, alternating; the first run of each is not counted. */
 async function inTurns(
   runs: number,
   prepare: () => Promise<Record<'ours' | 'theirs', () => Promise<unknown>>>,

@@ -2,7 +2,7 @@
 export interface Operation {
   seq: number;
   source: string;
-  /** What the transcripts of the project took more than before; spread over the moves of one chain. */
+  /** The growth of the project's transcripts, spread over the moves of one chain. */
   storedBytes: number;
   /** Tokens in the context of the new session; null where it is not known. */
   contextTokens: number | null;
@@ -98,7 +98,7 @@ function draw({ title, unit, of }: Panel, operations: readonly Operation[], y: n
   ];
 }
 
-/** Over the twenty operations that end with each; null before there are so many. */
+/** Over the twenty operations that end with each; null before there are twenty. */
 function runningMean(values: readonly (number | null)[]): (number | null)[] {
   const over = Math.min(20, values.length);
   return values.map((_, index) => {

@@ -17,7 +17,7 @@ export interface LifeHost {
   pool: Pool;
   sessionChain: SessionChain;
   model: OfflineModel;
-  /** Workspaces lie below it. */
+  /** Workspaces are below it. */
   folder: string;
 }
 
@@ -27,7 +27,7 @@ export interface LifePlan {
   operations: number;
   /** Moves after which a build starts a fresh session. */
   resetAfter: number;
-  /** Moves after which the transcript of the head is taken away, once. */
+  /** Moves after which the transcript of the head is deleted, once. */
   loseAt: number;
   /** Moves after which an older writer moves the head by a plain UPDATE, once. */
   writeAt: number;
@@ -38,14 +38,14 @@ export interface Life {
   operations: Operation[];
   /** Answers that stayed beside the line of heads. */
   sideBranches: number;
-  /** What a guarantee rules out and happened nevertheless. */
+  /** Violations of guarantees. */
   broken: string[];
 }
 
 /**
  * Updates a project again and again, each time a chain of four steps and a question about it; every third question is
- * asked while the chain works. On the way a transcript is lost and the head is moved outside. The database must allow the
- * latter, as a host's does.
+ * asked while the chain works. On the way a transcript is lost and the head is moved outside. The database must allow
+ * the latter, as a host's does.
  */
 export async function liveLong(host: LifeHost, plan: LifePlan, say: (line: string) => void): Promise<Life> {
   const projectId = parseProjectId(plan.projectId);
@@ -57,7 +57,7 @@ export async function liveLong(host: LifeHost, plan: LifePlan, say: (line: strin
   const broken: string[] = [];
   let [seq, sideBranches, storedBytes] = [0, 0, 0];
 
-  /** Notes what the last chain or chat has left. */
+  /** Records what the last chain or chat has left. */
   const look = async () => {
     const head = await sessionChain.head(projectId);
     const now = head.seq ?? 0;
@@ -119,8 +119,8 @@ export async function liveLong(host: LifeHost, plan: LifePlan, say: (line: strin
 const featuresOfThePage = 3;
 
 /**
- * Every update adds a feature to the page, and a larger project costs more. Not that is measured but what its age adds, so
- * the oldest features are taken out again.
+ * Every update adds a feature to the page, and a larger project costs more. Only the effect of age is to be measured,
+ * so the oldest features are removed again.
  */
 function keepPageSmall(page: string): void {
   if (!existsSync(page)) return;
@@ -134,7 +134,7 @@ function keepPageSmall(page: string): void {
     );
 }
 
-/** A chain ends well; with a warning where it had to recover, and nowhere else. */
+/** A chain completes, with a warning if it had to recover, and only then. */
 function unexpected(
   result: ChainResult,
   seqBefore: number,

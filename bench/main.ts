@@ -17,11 +17,11 @@ const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--chains N] [--
 Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints a table as soon as
 a part has ended.
 
-  --only PART   chain  whole chains, in turns with a bare shell script that makes the same four calls
+  --only PART   chain  whole chains, alternating with a bare shell script that makes the same four calls
                 forks  what the transcripts of twenty forks take in the database
                 heads  commits, reads and openings beside the same bare statements; a large database
                 queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
-                empty  chains of empty steps, in turns with the stock Temporal dev server
+                empty  chains of empty steps, alternating with the stock Temporal dev server
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
                 May be given several times; default: all but long-life, which takes ten minutes.
   --runs N      counted runs of what is timed; default 5
@@ -30,7 +30,7 @@ a part has ended.
   --out FILE    the same document to a file, written anew after each part
   --plot FILE   where the plot of long-life goes; default docs/long-life.svg
 
-Times depend on the machine and on what else it does: compare ratios of one run.`;
+Times depend on the machine and its load: compare ratios of one run.`;
 
 const say = (line: string) => console.error(line);
 
@@ -63,7 +63,7 @@ const onStack = {
   },
 } satisfies Record<string, Measured<[BenchStack]>>;
 
-/** The parts that start what they need themselves, once the shared stack is stopped. */
+/** The parts that start what they need, once the shared stack is stopped. */
 const alone = {
   empty: {
     title: 'Chains of empty steps, in turns with the stock dev server',
@@ -125,7 +125,7 @@ async function main(): Promise<void> {
   );
 }
 
-/** Tells the rows of each part as soon as it has ended. */
+/** Prints the rows of each part as soon as it has ended. */
 async function measure(
   wanted: ReadonlySet<Part>,
   settings: Settings,

@@ -6,18 +6,18 @@ import { metadataSchema } from '../definition/metadata-schema.js';
 import { submissionToolName } from '../definition/submission.js';
 
 /**
- * The tool through which metadata is handed in, for the shell script: it cannot have one inside its own process as a
- * worker has. MCP over HTTP from a process that is there already costs a step least. Any call is accepted.
+ * The tool through which metadata is submitted, for the shell script: it cannot have one inside its own process as a
+ * worker has. MCP over HTTP from a process that runs already costs a step least. Any call is accepted.
  */
 export async function startMetadataEndpoint(): Promise<{ url: string; stop(): Promise<void> }> {
   const server = createServer((request, response) => {
     void readJson(request).then((message) => {
       if (message?.id === undefined) {
-        // A notification wants no answer; a GET asks for a stream, which there is not.
+        // A notification gets no answer; a GET asks for a stream, which does not exist.
         response.writeHead(request.method === 'POST' ? 202 : 405).end();
         return;
       }
-      // Whatever it asks is answered: the agent waits 5 s at its start for an answer that does not come.
+      // Every request is answered: the agent waits 5 s at its start for an answer that does not come.
       const result = resultOf(message);
       const answer = result ? { result } : { error: { code: -32601, message: 'Method not found' } };
       response.writeHead(200, { 'content-type': 'application/json' });

@@ -9,7 +9,7 @@ import type { BenchStack } from './stack.js';
 
 const waiters = 1_000;
 
-/** What it takes to wait for a project: the wake-up of the next chain, and the memory of a long queue. */
+/** The cost of waiting for a project: the wake-up of the next chain, and the memory of a long queue. */
 export async function measureQueue(stack: BenchStack, runs: number): Promise<Row[]> {
   const handOvers: number[] = [];
   const starts: number[] = [];

@@ -1,6 +1,6 @@
 import { table } from '../cli/format.js';
 
-/** A figure that was taken several times. */
+/** A figure that was measured several times. */
 export interface Spread {
   median: number;
   min: number;
@@ -10,7 +10,7 @@ export interface Spread {
 
 export type Unit = 'ms' | 'kB' | 'kTok' | 'ct' | '%' | 'events' | 'x' | '/s';
 
-/** One line of the report. Two figures that are compared were taken in turns, in the same minutes. */
+/** One line of the report. Two figures that are compared were measured alternately, in the same minutes. */
 export interface Row {
   part: string;
   name: string;
@@ -18,7 +18,7 @@ export interface Row {
   figure: Spread;
   /** What it is compared with. */
   peer: ({ name: string } & Spread) | null;
-  /** Figure by peer, or peer by figure where more is worse for the peer; the row's name says it. */
+  /** Figure divided by peer, or the reverse; the row's name says which. */
   ratio: number | null;
   goal: { text: string; met: boolean } | null;
 }
@@ -39,7 +39,7 @@ export function row(measured: {
   unit: Unit;
   values: readonly number[];
   peer?: { name: string; values: readonly number[] };
-  /** Default: figure by peer. */
+  /** Default: figure divided by peer. */
   ratioOf?: 'figure/peer' | 'peer/figure';
   goal?: { text: string; met: (value: number) => boolean };
 }): Row {

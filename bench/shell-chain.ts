@@ -70,7 +70,7 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
   };
 }
 
-/** A call that failed would be a fast one. */
+/** A failed call would look like a fast one. */
 function requireSuccess(file: string): void {
   const result = JSON.parse(readFileSync(file, 'utf8')) as { is_error?: boolean; subtype?: string };
   if (result.is_error !== false || result.subtype !== 'success')

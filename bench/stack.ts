@@ -21,7 +21,7 @@ export interface BenchStack {
   temporal: Client;
   model: OfflineModel;
   sessionChain: SessionChain;
-  /** Everything lies below it; real path. */
+  /** The root of everything; real path. */
   folder: string;
   /** Runs a chain to its end; a new version, of a new project unless one is given. Throws unless it completed. */
   runChain(request?: Partial<StartRequest>): Promise<ChainResult>;

@@ -1,4 +1,4 @@
-// Makes a fresh clone runnable. Node built-ins only, because nothing else is there yet; everything that it has to say
+// Makes a fresh clone runnable. Node built-ins only, because nothing else is installed yet; everything that it prints
 // goes to stderr, so that the standard output of the command that uses it stays that command's own.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -33,7 +33,7 @@ export async function ensureDependencies() {
   }
 }
 
-/** Compiles to dist/ and builds the workflow bundle unless both are of the present sources. Throws when that fails. */
+/** Compiles to dist/ and builds the workflow bundle unless both match the present sources. Throws when that fails. */
 export async function ensureBuild() {
   const stampFile = join(root, 'dist', '.sources');
   const stamp = sourcesHash();
@@ -94,7 +94,7 @@ function dependenciesAreInstalled() {
   try {
     installed = packagesOf(record);
   } catch {
-    return false; // Cut off, so the installation was.
+    return false; // It is truncated, so the installation was interrupted.
   }
   return Object.entries(wanted).every(([path, { version, optional }]) => {
     if (path === '') return true;
@@ -128,7 +128,7 @@ export function sourcesHash({ ofTests = false } = {}) {
   return hash.digest('hex');
 }
 
-/** On a terminal npm shows its own progress; elsewhere a line now and then says that there is some. */
+/** On a terminal npm shows its own progress; elsewhere a line from time to time shows that there is some. */
 async function withTicker(what, ended) {
   const startedAt = Date.now();
   const ticker = setInterval(

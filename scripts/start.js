@@ -13,7 +13,7 @@ if (!process.env.REDIS_URL) {
   try {
     await ensureRedis();
   } catch (error) {
-    say(`Going on without Redis, which nothing depends on: ${error.message}`);
+    say(`Continuing without Redis, which nothing depends on: ${error.message}`);
   }
 }
 await import('../dist/dev/start.js');

@@ -34,7 +34,7 @@ try {
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exitCode = interruption.signal ? 130 : total.failed > 0 ? 1 : 0;
 
-/** Each a name and what Node is to run. A check that fails does not keep the next one from running. */
+/** Each a name and what Node is to run. A failed check does not keep the next one from running. */
 function checks() {
   const tool = (...path) => join(root, 'node_modules', ...path);
   // By content, because a checkout changes times.
@@ -50,8 +50,8 @@ function checks() {
 }
 
 /**
- * ESLint knows a file by its own content, but what it says of it follows from the types of others too: what it knows
- * holds until a file changes that others import. Tests are imported by none.
+ * ESLint caches results by a file's own content, but they also depend on the types of other files: its cache is valid
+ * until a file changes that others import. Tests are imported by no other file.
  */
 function keepLintCache(folder) {
   const stampFile = join(folder, 'sources');
@@ -84,7 +84,7 @@ async function runJest() {
   listSlowest(counted?.testResults ?? []);
   const passed = counted?.numPassedTests ?? 0;
   let failed = (counted?.numFailedTests ?? 0) + (counted?.numRuntimeErrorTestSuites ?? 0);
-  // A skipped test proves nothing; only who asked for a selection gets away with it.
+  // A skipped test proves nothing; it is accepted only when a selection was asked for.
   if (jestArgs.length === 0) failed += counted?.numPendingTests ?? 0;
   // Jest itself failed: in its set-up or teardown, or it found no test.
   if (failed === 0 && code !== 0) failed = 1;
@@ -128,7 +128,7 @@ function node(args) {
   });
 }
 
-/** Interrupted, what runs gets to clean up (a terminal's Ctrl-C reaches it by itself), and nothing more is begun. */
+/** When interrupted, what runs may clean up (a terminal's Ctrl-C reaches it directly), and nothing more is begun. */
 function forwardSignals() {
   const state = { signal: undefined, child: undefined };
   for (const signal of ['SIGINT', 'SIGTERM']) {
