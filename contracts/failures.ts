@@ -3,13 +3,13 @@ import type { ReachedLimit } from './limits.js';
 /** What kind of thing went wrong, each with what it means for the caller. */
 export const failureCategories = {
   input: 'What was passed is not valid: correct the call.',
-  not_found: 'What the call names is not there.',
-  conflict: 'It is in use, held or taken at the moment, or something newer has come.',
+  not_found: 'What the call names does not exist.',
+  conflict: 'It is in use, held or taken at the moment, or has been superseded.',
   setup: 'Something is not set up: credentials, rights, migrations, the configuration file, an installation.',
   model: 'The model did not do what was asked, or its service rejected the request.',
   agent: "The step's work failed where it ran: the agent, the host's activity, or their worker.",
   budget: 'A limit is used up: cost, turns, or time.',
-  unavailable: 'Postgres, Temporal or the model service does not answer just now.',
+  unavailable: 'Postgres, Temporal or the model service does not answer at the moment.',
   ended: 'The chain was ended from outside: cancelled, terminated, or its rows are gone.',
   internal: 'An unexpected error of Session Chain itself.',
 } as const;
@@ -27,8 +27,7 @@ const failures = {
     summary: 'An unexpected error.',
     category: 'internal',
     retryable: true,
-    remedy:
-      'Report it, with the message and the log of the process; where it may have been an accident, call again.',
+    remedy: 'Report it, with the message and the log of the process; if it may be temporary, call again.',
   },
   INVALID_INPUT: {
     summary: 'The input is not valid.',
@@ -136,14 +135,14 @@ const failures = {
     category: 'conflict',
     retryable: false,
     remedy:
-      'Bring the folder back, with its file .session-chain/workspace. Where this copy is to be the folder from now on: unbind the project from the old one (unbindWorkspace), and start again.',
+      'Bring the folder back, with its file .session-chain/workspace. If this copy is to be the folder from now on: unbind the project from the old one (unbindWorkspace), and start again.',
   },
   WORKSPACE_TAKEN: {
     summary: 'The workspace is the folder of another project.',
     category: 'conflict',
     retryable: false,
     remedy:
-      'Give every project a folder of its own, none inside of another. Where the other project gives this folder up: unbind that project from it (unbindWorkspace).',
+      'Give every project a folder of its own, none inside another. If the other project gives up this folder: unbind that project from it (unbindWorkspace).',
   },
   PROJECT_BUSY: {
     summary: 'A chain holds the project.',
@@ -199,7 +198,7 @@ const failures = {
     category: 'conflict',
     retryable: true,
     remedy:
-      'Wait longer, or read the head as it is now. Where the workflow of the chain is gone, reconcile the project: that closes the chain.',
+      'Wait longer, or read the head as it is now. If the workflow of the chain is gone, reconcile the project, which closes the chain.',
   },
   FENCED: {
     summary: 'Its right to go on has ended, so it changed nothing.',
@@ -251,7 +250,7 @@ const failures = {
     category: 'model',
     retryable: false,
     remedy:
-      'Ask for less, or in other words; where the output limit cut the answer, raise CLAUDE_CODE_MAX_OUTPUT_TOKENS. A step goes on when started again.',
+      'Ask for less, or rephrase; if the output limit cut the answer, raise CLAUDE_CODE_MAX_OUTPUT_TOKENS. A step goes on when started again.',
   },
   CONTEXT_FULL: {
     summary: 'The context of the model is full, and compacting it did not help.',
@@ -265,7 +264,7 @@ const failures = {
     category: 'unavailable',
     retryable: true,
     remedy:
-      'No action needed: a step waits and is tried again. Where it stays so, look at the limits of the account.',
+      'No action needed: a step waits and is tried again. If it persists, check the limits of the account.',
   },
   STORE_REFUSED: {
     summary: 'The transcript could not be stored to its end.',
