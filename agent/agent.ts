@@ -41,9 +41,9 @@ export interface Agent {
    * SessionChainError when nothing was started (CREDENTIALS_MISSING, AGENT_NOT_FOUND, CANCELLED).
    */
   run(request: AgentRequest, context: RunContext): Promise<AgentResult>;
-  /** Ends what dead workers left behind; a worker calls it when it starts, and the first run does otherwise. */
+  /** Ends what dead workers left behind; called by a worker when it starts, else by the first run. */
   recover(): Promise<void>;
-  /** Of the Claude Code that the next run starts; null where it cannot be told. */
+  /** The version of Claude Code that the next run starts; null if it cannot be determined. */
   version(): Promise<string | null>;
 }
 
@@ -87,7 +87,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         outcome = error instanceof SessionChainError ? error.code : String(error);
         throw error;
       } finally {
-        // What was paid for is not lost over a folder; the next start sweeps it.
+        // Paid work is not lost because of a folder; the next start sweeps it.
         await scratch.remove().catch((error: unknown) => {
           log({ event: 'agent.scratch_left', sessionId: request.sessionId, error: String(error) });
         });
@@ -116,7 +116,7 @@ async function runStep(run: Run): Promise<AgentResult> {
     store: request.store,
     sessionId: request.sessionId,
     baseSessionId: request.baseSessionId,
-    // Nothing that comes now can be stored, so nothing is worth waiting for.
+    // Nothing that comes now can be stored, so there is nothing to wait for.
     onRefused: () => stop.now('store_refused'),
   });
   const progress = createProgress(context.onProgress);

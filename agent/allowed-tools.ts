@@ -1,10 +1,10 @@
 import { subagentTool } from '../definition/definition.js';
 
 /**
- * Whether a step's list names this call: `Read`, `mcp__server` with all its tools, `mcp__server__tool`, or a shell command by
- * a pattern such as `Bash(npm test)` or `Bash(npm run:*)`, subagents of one type by `Agent(Explore)`. Claude Code's own
- * rules let more pass (read-only shell commands, of which git runs what the workspace's configuration names; subagents of
- * any type); here the list alone counts.
+ * Whether a step's list names this call: `Read`, `mcp__server` with all its tools, `mcp__server__tool`, or a shell
+ * command by a pattern such as `Bash(npm test)` or `Bash(npm run:*)`, subagents of one type by `Agent(Explore)`. Claude
+ * Code's own rules allow more (read-only shell commands, of which git runs what the workspace's configuration names;
+ * subagents of any type); here only the list counts.
  */
 export function isAllowed(allowedTools: readonly string[], toolName: string, toolInput: unknown): boolean {
   return allowedTools.some((allowed) => {
@@ -13,7 +13,7 @@ export function isAllowed(allowedTools: readonly string[], toolName: string, too
     if (pattern === undefined) return true;
     if (toolName === 'Bash') return matchesCommand(pattern, commandOf(toolInput));
     if (toolName === subagentTool) return pattern === subagentType(toolInput);
-    // Of no other tool does a pattern allow a part, and checkDefinition refuses it: Claude Code lets reading pass by any.
+    // A pattern can limit no other tool, and checkDefinition rejects it: Claude Code allows reading with any pattern.
     return false;
   });
 }

@@ -3,18 +3,18 @@ import { z } from 'zod';
 import type { BriefPart } from '../contracts/brief.js';
 import { shorten } from '../contracts/text.js';
 
-/** What a session is told that it cannot remember. Pure text; the model reads it below the prompt of its step. */
+/** What a session is told because it cannot remember it. Pure text; the model reads it below the prompt of its step. */
 
 /** What is known of a project, in words that a brief quotes. */
 export interface KnownState {
   /** The session whose memory is replaced, with its transcript; null where that is lost. */
   memory: { sessionId: string; entries: readonly SessionStoreEntry[] } | null;
   metadata: { versionId: string; value: unknown } | null;
-  /** What callers asked of earlier builds, the oldest first. */
+  /** What callers asked of earlier builds, oldest first. */
   requests: readonly { versionId: string; instruction: string }[];
   /** Files of the project. */
   documents: readonly { path: string; text: string }[];
-  /** The last operations, the oldest first. */
+  /** The last operations, oldest first. */
   operations: readonly Operation[];
 }
 
@@ -124,7 +124,7 @@ function operationsSection({ operations }: KnownState): Section[] {
   ];
 }
 
-/** For a session that goes on from an earlier state than the project's files have. */
+/** For a session that continues from an earlier state than the project's files have. */
 export function lostOperationsNote(operations: readonly Operation[]): string {
   return [
     "What you remember is not the project's latest state: the transcripts of later operations are lost. Their work is in " +
@@ -189,7 +189,7 @@ const finalEntry = z.object({
   }),
 });
 
-/** The last summary that a compaction left, without what Claude Code says around it, and where it stands. */
+/** The last summary that a compaction left, without Claude Code's text around it, and its position. */
 function lastSummary(entries: readonly SessionStoreEntry[]): { text: string; index: number } | null {
   const index = entries.findLastIndex((entry) => summaryEntry.safeParse(entry).success);
   const parsed = summaryEntry.safeParse(entries[index]);

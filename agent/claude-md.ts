@@ -8,7 +8,10 @@ export interface ClaudeMd {
   warnings: string[];
 }
 
-/** Claude Code keeps what these import, and .claude/rules/, inside the folder; these themselves it follows anywhere. */
+/**
+ * Claude Code keeps the imports of these files, and .claude/rules/, inside the folder, but follows the files themselves
+ * anywhere.
+ */
 const files = ['CLAUDE.md', join('.claude', 'CLAUDE.md')];
 
 /** Not read where it is a link out of the workspace: Claude Code would follow it past every hook. */

@@ -10,13 +10,16 @@ import { isWordless } from './kinds/work.js';
 import type { Observations } from './results.js';
 import type { AgentRequest } from './run.js';
 
-/** What the agent is told in one run: the task, and what to do about a turn that did not end it. */
+/** What the agent is told in one run: the task, and how to continue after a turn that did not end it. */
 export interface Dialogue {
   /** For the SDK. */
   messages: AsyncIterable<SDKUserMessage>;
-  /** After a result, by what is stored of the task: tells the agent how to go on, or that nothing more comes. */
+  /**
+   * After a result, depending on what is stored of the task: tells the agent how to continue, or that nothing more
+   * comes.
+   */
   afterResult(seen: Observations, own: SessionStoreEntry[]): void;
-  /** Nothing more is said; the agent ends by itself. */
+  /** Nothing more is sent; the agent ends by itself. */
   end(): void;
 }
 
@@ -28,10 +31,10 @@ const requestTooLarge = 413;
 const mostRequestsToGoOn = 3;
 
 /**
- * A run begins with the task, or goes on from what earlier attempts left. A turn that stopped on the way, or ended without the
- * submission, is gone on with. One that filled the model's context is compacted, once in a run, and gone on with; then the task
- * is told again, for the summary may not hold it. So the number of requests is bounded whatever the model does, and none of it
- * takes another attempt.
+ * A run begins with the task, or continues from what earlier attempts left. A turn that stopped on the way, or ended
+ * without the submission, is continued. One that filled the model's context is compacted, once per run, and continued;
+ * then the task is sent again, because the summary may not hold it. So the number of requests is bounded whatever the
+ * model does, and none of this takes another attempt.
  */
 export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: AgentRequest): Dialogue {
   const kind = kinds[task.kind];
@@ -53,7 +56,7 @@ export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: 
       return verifiedCompaction(own) !== null && !endsWithFullContext(own) ? continued(own) : null;
     }
     if (kind.evidence(task, own).kind === 'finished') return null;
-    // Claude Code has asked to go on by then, or it was kept from asking, see hooks.ts.
+    // Claude Code has asked for a continuation by then, or was kept from asking, see hooks.ts.
     const isCutByContext = endsWithFullContext(own) && (!result.is_error || error === 'max_output_tokens');
     const isTooLarge = result.api_error_status === requestTooLarge;
     if (isCutByContext || (isTooLarge && (baseSessionId !== null || lastStopReason(own) !== null))) {
@@ -77,7 +80,7 @@ export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: 
         outbox.put(null);
         return;
       }
-      // What counts is how the last message ends.
+      // The end of the last message decides.
       seen.result = null;
       seen.compactionError = null;
       told = text;

@@ -20,19 +20,19 @@ export interface HookParts {
   /** Gets each file that a tool wrote, relative to the workspace. */
   onFile: (file: string) => void;
   stop: Stop;
-  /** The only tools that may run, whatever the agent's own rules would let pass. */
+  /** The only tools that may run, whatever the agent's own rules would allow. */
   allowedTools: readonly string[];
-  /** Model turns that the run may take; Claude Code itself counts none of a subagent. */
+  /** Model turns that the run may take; Claude Code itself does not count those of subagents. */
   maxTurns: number;
 }
 
-/** As often as Claude Code lets an answer be cut that calls no tool; those that call one it would never end. */
+/** As often as Claude Code accepts a truncated answer without a tool call; it would never stop those with one. */
 const mostCutAnswers = 4;
 
-/** Longer than any step: the gate has a limit of its own, and a hook that timed out would let the tool run. */
+/** Longer than any step: the gate has its own limit, and a hook that timed out would let the tool run. */
 const timeoutSeconds = 24 * 3600;
 
-/** What stands between the model and its tools: the gate, the workspace's bounds, and the notes of what was done. */
+/** What is between the model and its tools: the gate, the bounds of the workspace, and the record of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
   const { gate, progress, workspace, onFile, stop, allowedTools, maxTurns } = parts;
 
@@ -50,7 +50,7 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     const hasSubagents = input.tool_name === subagentTool || gate.appendedBySubagents().length > 0;
     if (admitted && hasSubagents && gate.turns() >= maxTurns) stop.orderly('turns_used');
     if (admitted && stop.reason() === null) return {};
-    // The agent is being stopped. An answer before its end would only make it ask the model once more.
+    // The agent is being stopped. An answer now would only make it ask the model again.
     await stop.killed();
     return deny('The step ends here.');
   };
@@ -62,7 +62,7 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     return {};
   };
 
-  /** Ends the turn where the model is asked again for what it cannot say: its stop reason stands in the stored entry. */
+  /** Ends the turn if the model is asked again for what it cannot write: its stop reason is in the stored entry. */
   const afterTools: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PostToolBatch') return {};
     for (const call of input.tool_calls) {
@@ -76,7 +76,7 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
   };
 
   return {
-    // 'block': where the hook itself fails, the tool does not run.
+    // 'block': if the hook itself fails, the tool does not run.
     PreToolUse: [{ hooks: [beforeTool], timeout: timeoutSeconds, onFailure: 'block' }],
     PostToolUse: [{ hooks: [afterTool] }],
     PostToolBatch: [{ hooks: [afterTools], timeout: timeoutSeconds }],
@@ -86,7 +86,7 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
 /** Why a call may not be made by a subagent, or for one; null when it may. */
 function unfitForSubagents({ tool_name: name, tool_input: toolInput, agent_id: id }: PreToolUseHookInput) {
   if (id !== undefined && name.startsWith(`mcp__${submissionServerName}__`)) {
-    // In the transcript of a subagent no later session would find it.
+    // No later session would find it in the transcript of a subagent.
     return `${name} is for the agent that has the step; report to it what is to be submitted.`;
   }
   const { isolation } = (toolInput ?? {}) as { isolation?: unknown };

@@ -1,7 +1,7 @@
 import type { SDKMessage } from '@anthropic-ai/claude-agent-sdk';
 import { retryOf } from './results.js';
 
-/** A sign of life. `alive` says only that the agent's process is there: it comes when nothing else did for a while. */
+/** A sign of life. `alive` says only that the agent's process exists: it comes when nothing else did for a while. */
 export interface AgentProgress {
   kind: 'turn' | 'tool' | 'status' | 'alive';
   /** Model turns so far, those of subagents included. */
@@ -9,7 +9,7 @@ export interface AgentProgress {
   toolName?: string;
   /** Relative to the workspace. */
   file?: string;
-  /** What the agent says of itself: `compacting`, `retry 2 of 10 after 529`, … */
+  /** What the agent reports about itself: `compacting`, `retry 2 of 10 after 529`, … */
   status?: string;
 }
 

@@ -15,7 +15,7 @@ export interface QueryParts {
   guard: SpawnAgentOptions['guard'];
 }
 
-/** What the Agent SDK is told for one run. */
+/** The options of the Agent SDK for one run. */
 export async function queryOptions(run: Run, parts: QueryParts): Promise<Options> {
   const { request, dependencies, scratch } = run;
   const { definition } = dependencies;
@@ -59,23 +59,24 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     // Entry by entry, so that a killed worker has lost as little as possible.
     sessionStoreFlush: 'eager',
     maxTurns: request.maxTurns,
-    // All that they say, so that their turns are counted; not told to the model.
+    // All messages of subagents, so that their turns are counted; the model does not get them.
     ...(definition.tools.includes(subagentTool) ? { forwardSubagentText: true } : {}),
     ...(run.context.onText === undefined ? {} : { includePartialMessages: true }),
     ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
     model: request.model,
-    // From here on the same in every step, but for what is allowed: anything else would cost the prompt cache.
-    // A step could write the settings that the next one obeys: base URL, proxy, key helper, hooks. So none are read.
+    // From here on the same in every step, except for what is allowed: anything else would lose the prompt cache.
+    // A step could write the settings that apply to the next one: base URL, proxy, key helper, hooks. So none are read.
     settingSources: [],
-    // Claude Code opens files without a tool and so past every hook: after a compaction those that the transcript knows,
-    // by their paths of then.
+    // Claude Code opens files without a tool and so bypasses every hook: after a compaction it reopens those that the
+    // transcript knows, by their old paths.
     settings: { permissions: { blockFileToolReadsOutsideWorkingDirectories: true } },
     // Of a folder that is named here Claude Code reads CLAUDE.md, as agentEnvironment asks, and nothing else.
     ...(run.claudeMd.isRead ? { additionalDirectories: [request.workspace] } : {}),
     tools: [...definition.tools],
     strictMcpConfig: true,
     mcpServers: serversOf(definition),
-    // Off the command line, where every user of the machine could read their secrets; an older binary cannot do it.
+    // Kept off the command line, where every user of the machine could read their secrets; an older binary cannot do
+    // this.
     ...(Object.values(definition.mcpServers).every((server) => typeof server === 'function')
       ? {}
       : { mcpServersDelivery: 'initialize' as const }),

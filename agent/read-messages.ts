@@ -39,9 +39,9 @@ export async function readToTheEnd(
 }
 
 /**
- * Claude Code repeats a failed request by itself. With a credential that was refused it would ask ten times over three
- * minutes: twice is enough. And it sits through whatever pause the service asks for, with its process: the chain waits
- * for that without one.
+ * Claude Code repeats a failed request by itself. With a rejected credential it would try ten times over three minutes:
+ * twice is enough. And it waits, with its process, for as long as the service asks: the chain does that without a
+ * process.
  */
 function reasonNotToRetry(message: SDKMessage): StopReason | null {
   const retry = retryOf(message);
@@ -53,7 +53,7 @@ function reasonNotToRetry(message: SDKMessage): StopReason | null {
 
 const longestPauseMs = 5_000;
 
-/** Passes on what the model says, piece by piece; not what subagents say, and not what it thinks. */
+/** Passes on what the model writes, piece by piece; not the text of subagents, and not its thinking. */
 function textReader(onText: (text: string, message: number) => void): (message: SDKMessage) => void {
   let count = 0;
   return (message) => {

@@ -21,9 +21,9 @@ const messageLength = 1000;
 export type StopReason =
   'cancelled' | 'timed_out' | 'turns_used' | 'lease_lost' | 'store_refused' | 'unauthorized' | 'unavailable';
 
-/** What a run's messages said that its result does not. */
+/** What a run's messages said and its result does not. */
 export interface Observations {
-  /** The result of the last message that the agent was told; null while there is none. */
+  /** The result of the last message that the agent was sent; null while there is none. */
   result: SDKResultMessage | null;
   /** What Claude Code called the error that it put in the model's place last; null after an answer. */
   error: SDKAssistantMessageError | null;
@@ -70,7 +70,7 @@ export function retryOf(
   return message.type === 'system' && message.subtype === 'api_retry' ? message : null;
 }
 
-/** Notes what one message says; pure but for `seen`. */
+/** Records what one message says; pure except for `seen`. */
 export function observe(seen: Observations, message: SDKMessage): void {
   if (message.type === 'result') {
     seen.result = message;
@@ -110,7 +110,7 @@ export interface JudgedRun {
   seen: Observations;
   /** Why we stopped the run; null when it ended by itself. */
   stopped: StopReason | null;
-  /** Why the base session could not be had: `missing` from the store, or the error of its load. */
+  /** Why the base session could not be loaded: `missing` from the store, or the error. */
   baseFailure: 'missing' | Error | null;
   /** Why the store refused an append; null while it has not. */
   refusal: Error | null;
@@ -127,15 +127,16 @@ export interface JudgedRun {
 }
 
 /**
- * Whether a run did its step. The result message alone is not believed: it says `success` for API errors, for a
- * compaction that failed and for a transcript that was not stored. The transcript as stored decides.
- * Throws a SessionChainError that names what happened.
+ * Whether a run did its step. The result message alone is not trusted: it says `success` for API errors, for a failed
+ * compaction and for a transcript that was not stored. The stored transcript decides. Throws a SessionChainError that
+ * names what happened.
  */
 export function judgeRun(run: JudgedRun): Verdict {
   const { seen, task, own, filesTouched } = run;
   const refused = run.stopped === 'store_refused' || (run.stopped === null && run.refusal !== null);
   if (refused || seen.lostEntries !== null) {
-    // What could not be stored then is no news: the database was away, or another attempt has begun.
+    // It is then expected that something could not be stored: the database was unavailable, or another attempt has
+    // begun.
     throw run.stopped === 'lease_lost' ? failureOf(run) : storeFailure(run);
   }
   if (run.baseFailure === 'missing') {
@@ -149,13 +150,13 @@ export function judgeRun(run: JudgedRun): Verdict {
   return { ...verdict, warnings: [...serverWarnings(seen.serversAway), ...verdict.warnings] };
 }
 
-/** Whether a value is accepted already and only the words after it have failed. */
+/** Whether a value has been accepted and only the text after it has failed. */
 function isSubmitted({ task, own, stopped }: JudgedRun): boolean {
   const evidence = kinds[task.kind].evidence(task, own);
   return stopped === null && evidence.kind === 'finished' && evidence.value !== undefined;
 }
 
-/** A sealed session refuses, too, and so does a mistake of ours: then the store is well. */
+/** A sealed session also refuses, and so does an error of ours: in both cases the store is fine. */
 function storeFailure({ refusal, seen }: JudgedRun): SessionChainError {
   const cause = refusal?.cause;
   if (cause instanceof SessionChainError && (cause.code === 'FENCED' || cause.code === 'INTERNAL'))
@@ -193,7 +194,7 @@ function failureOf(run: JudgedRun): SessionChainError {
   const result = seen.result;
   if (result === null) return withoutResult(run);
   const said = result.subtype === 'success' ? result.result : result.errors.join('; ');
-  // Not in the model's own words, which a history must not hold; they stand in the transcript.
+  // Not in the model's own words, which a history must not hold; they are in the transcript.
   if (seen.refused || result.stop_reason === 'refusal') {
     return failure('MODEL_REFUSED', `The model declined to do the ${run.task.name} step.`);
   }
@@ -225,10 +226,10 @@ function codeOfErrorResult({ seen, own }: JudgedRun, result: SDKResultMessage): 
       return 'ANSWER_UNFINISHED';
     default:
   }
-  // Without credit the status is that of any bad request.
+  // Without credit the status is the same as for any bad request.
   if (seen.error === 'billing_error') return codeOfError(seen.error);
   if (status !== null) return codeOfStatus(status);
-  // One name for both; Claude Code has asked three times to go on by then.
+  // One name for both; Claude Code has asked for a continuation three times by then.
   if (seen.error === 'max_output_tokens' && endsWithFullContext(own)) return 'CONTEXT_FULL';
   return codeOfError(seen.error);
 }
@@ -250,7 +251,7 @@ function withoutResult({ seen, exit }: JudgedRun): SessionChainError {
   );
 }
 
-/** Without a server the list of tools is another one: what it offers is missing, and the prompt cache is lost. */
+/** Without a server the list of tools differs: what it offers is missing, and the prompt cache is lost. */
 function serverWarnings(serversAway: string[]): string[] {
   return serversAway.map((server) => `The MCP server ${server} was not there; its tools were missing.`);
 }
@@ -259,7 +260,7 @@ function isNotLoggedIn(said: string): boolean {
   return /not logged in|please run \/login/i.test(said);
 }
 
-/** A run that has reached one of its limits; what is told is whose that one is. */
+/** A run that has reached one of its limits; the message says what the limit belongs to. */
 function limitReached(
   { task, limitsOf }: JudgedRun,
   limit: Limit,

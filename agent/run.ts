@@ -19,7 +19,7 @@ export interface AgentDependencies {
   modelEnvironment: Readonly<Record<string, string>>;
   /** The worker's environment; only allow-listed names of it pass to the agent. */
   inheritedEnvironment: Readonly<Record<string, string | undefined>>;
-  /** The Claude Code binary; left out, the one that came with the Agent SDK. */
+  /** The Claude Code binary. Default: the one that comes with the Agent SDK. */
   binaryPath?: string;
   /** Every run gets folders of its own below it, removed with the run. Workers may share it. */
   scratchRoot: string;
@@ -28,7 +28,7 @@ export interface AgentDependencies {
   log: (event: AgentEvent) => void;
 }
 
-/** What is worth a line in the worker's log. */
+/** Messages for the worker's log. */
 export type AgentEvent =
   | { event: 'agent.containment'; kind: Containment['kind'] }
   | { event: 'agent.swept'; run: string; killed: number }
@@ -36,13 +36,13 @@ export type AgentEvent =
   | { event: 'agent.started'; sessionId: string; step: string }
   | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
 
-/** What one run may take. */
+/** The limits of one run. */
 export interface RunLimits {
   maxTurns: number;
   timeoutMs: number;
   /** US dollars of this run alone. */
   maxCostUsd?: number;
-  /** What each limit is set for, which is told when it is reached. Default: the step. */
+  /** What each limit belongs to, named in the message when it is reached. Default: the step. */
   limitsOf?: Record<Limit, LimitOwner>;
 }
 
@@ -58,22 +58,22 @@ export interface AgentRequest extends RunLimits {
   /** What is to be done, as the user message that begins it. */
   prompt: string;
   /**
-   * What earlier attempts added to the step, where their last session is forked and gone on with; counts for the result, not for
-   * the spend.
+   * What earlier attempts added to the step, where their last session is forked and continued; counts for the result,
+   * not for the spend.
    */
   earlierEntries?: SessionStoreEntry[];
   /** What subagents of earlier attempts added. */
   earlierBySubagents?: SessionStoreEntry[];
   instructionKind: 'none' | 'free';
-  /** A model, or `default` for Claude Code's own choice; a fork without one would go on with its base's. */
+  /** A model, or `default` for Claude Code's own choice; a fork without one would continue with its base's. */
   model: string;
   /** The real path of the project's folder. */
   workspace: string;
-  /** From the interrupt to the kill; 5 s when left out. */
+  /** From the interrupt to the kill. Default: 5 s. */
   killGraceMs?: number;
 }
 
-/** What a run spent itself, whether it did its step or not. */
+/** What a run itself spent, whether or not it did its step. */
 export interface AgentSpend {
   usage: Usage;
   /** US dollars by Claude Code's price list; null when the agent was killed before it could say. */
@@ -87,7 +87,7 @@ export interface AgentSpend {
   apiDurationMs: number | null;
   agentVersion: string | null;
   model: string | null;
-  /** The run did not end by itself: a model turn that was under way then is in no figure. */
+  /** The run did not end by itself: a model turn that was under way at that time is in no figure. */
   turnInFlightUnknown: boolean;
 }
 
@@ -101,7 +101,7 @@ export interface AgentResult extends AgentSpend, Verdict {
   contextTokens: number;
 }
 
-/** A run that did not do its step; `spent` was spent all the same. */
+/** A run that did not do its step; `spent` was spent nevertheless. */
 export class AgentRunError extends SessionChainError {
   readonly spent: AgentSpend;
 
@@ -120,7 +120,7 @@ export interface RunContext {
   onProgress: (progress: AgentProgress) => void;
   /** Gets all files that the file tools have written so far, relative to the workspace, whenever there is a new one. */
   onFiles?: (files: string[]) => void;
-  /** Gets what the model says while it says it; `message` counts its messages from 1. */
+  /** Gets what the model writes while it writes it; `message` counts its messages from 1. */
   onText?: (text: string, message: number) => void;
 }
 

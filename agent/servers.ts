@@ -9,11 +9,11 @@ import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, type SubmissionStep, submissionSteps } from '../definition/definition.js';
 import { submissionServerName, submissionToolName } from '../definition/submission.js';
 
-/** The servers of every step, the chain's own among them, made anew for each run. Throws INVALID_CONFIG. */
+/** The servers of every step, the chain's own among them, created for each run. Throws INVALID_CONFIG. */
 export function serversOf(definition: ChainDefinition): Record<string, McpServerConfig> {
   const { file, mcpServers } = definition;
   const given = Object.entries(mcpServers).map(([name, server]): [string, McpServerConfig] => {
-    // Connected before the first request: a list of tools that grows later is another prompt.
+    // Connected before the first request: a list of tools that grows later is a different prompt.
     if (typeof server !== 'function') return [name, { ...server, alwaysLoad: true }];
     try {
       return [name, server()];
@@ -31,9 +31,9 @@ export function serversOf(definition: ChainDefinition): Record<string, McpServer
 }
 
 /**
- * The in-process tools through which the model submits values. They are there in every step, because another list of tools
- * would cost the prompt cache, and each is allowed in one. They keep nothing: the accepted call stands in the transcript
- * and is read from there. A call that does not fit the schema is answered with the reason.
+ * The in-process tools through which the model submits values. They are present in every step, because a different list
+ * of tools would lose the prompt cache, and each is allowed in one. They keep no state: the accepted call is in the
+ * transcript and is read from there. A call that does not fit the schema is answered with the reason.
  */
 function submissionServer(steps: readonly SubmissionStep[]): McpSdkServerConfigWithInstance {
   const tools = steps.map(({ name, schema }) =>
@@ -42,7 +42,7 @@ function submissionServer(steps: readonly SubmissionStep[]): McpSdkServerConfigW
       `Hands in the ${name} of the project. Use it only in the step that asks for it.`,
       schema.shape as z.ZodRawShape,
       async (input) => {
-        // The SDK has checked the fields; what the schema says of them together is left.
+        // The SDK has checked the fields; this checks what the schema says about them together.
         const parsed = await schema.safeParseAsync(input);
         return parsed.success
           ? { content: [{ type: 'text', text: 'Accepted.' }] }

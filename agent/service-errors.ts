@@ -10,7 +10,7 @@ export function codeOfStatus(status: number): FailureCode {
   return 'MODEL_REJECTED';
 }
 
-/** The failure code for what Claude Code calls an error without a status, such as a connection that failed. */
+/** The failure code for an error that Claude Code reports without a status, such as a failed connection. */
 export function codeOfError(error: SDKAssistantMessageError | null): FailureCode {
   switch (error) {
     case 'server_error':
@@ -35,7 +35,7 @@ export function codeOfError(error: SDKAssistantMessageError | null): FailureCode
   }
 }
 
-/** The failure code for an error of the model service that Claude Code tells in words only; null for other words. */
+/** The failure code for an error of the model service that Claude Code reports only as text; null for other texts. */
 export function codeOfWords(said: string): FailureCode | null {
   const [, status] = /API Error: (?:Repeated |Request rejected \()?([45]\d\d)\b/.exec(said) ?? [];
   if (status !== undefined) return codeOfStatus(Number(status));

@@ -2,9 +2,9 @@ import type { Query } from '@anthropic-ai/claude-agent-sdk';
 import type { AgentProcess } from './process/process.js';
 import type { StopReason } from './results.js';
 
-/** Ends a run before its time: in order where there is time for that, and in any case for sure. */
+/** Ends a run early: in order if there is time for that, and reliably in any case. */
 export interface Stop {
-  /** For the SDK; aborted once the process is to die, so that the messages end too. */
+  /** For the SDK; aborted once the process is to die, so that the messages also end. */
   abortController: AbortController;
   attachQuery(messages: Query): void;
   attachProcess(agentProcess: AgentProcess): void;
@@ -28,7 +28,7 @@ export function createStop(killGraceMs: number): Stop {
   let killTimer: NodeJS.Timeout | undefined;
 
   function interrupt(): void {
-    // Before the query is there, and when it has just ended, there is nothing to interrupt; the kill remains.
+    // Before the query exists, and when it has just ended, there is nothing to interrupt; the kill remains.
     messages?.interrupt().catch(() => undefined);
   }
 
@@ -39,7 +39,7 @@ export function createStop(killGraceMs: number): Stop {
       return;
     }
     agentProcess.kill();
-    // Not at once: the SDK answers with 2 s of patience for a process that is dead by then.
+    // Not immediately: the SDK reacts by waiting 2 s for a process that is dead by then.
     void agentProcess.ended.then(() => abortController.abort());
   }
 

@@ -4,26 +4,26 @@ import { findHole } from '../transcript/hole.js';
 import { toolUseIds, turnIds } from '../transcript/entries.js';
 
 /**
- * The Agent SDK mirrors a transcript to its store in the background and does not hold the agent back: with a store
- * that hangs, tools went on running for minutes and what they did was not stored. The gate sits between the two.
- * It hands appends on one after the other, and lets a tool run only when the entry with that very tool call is
- * stored; entries are appended in order, so everything before it is stored too. A subagent's calls stand in a transcript
- * of its own, under the same session, which began after the call that started it. (Waiting for pending appends is not
- * enough: the hook was measured to come 25 to 45 ms BEFORE the append of the call's own entry.) After the first
- * refused append it refuses all that follow, so that a transcript may end early but never has a hole.
+ * The Agent SDK mirrors a transcript to its store in the background and does not hold the agent back: with a store that
+ * hangs, tools went on running for minutes and what they did was not stored. The gate sits between the two. It passes
+ * appends on one after the other, and lets a tool run only when the entry with that tool call is stored; entries are
+ * appended in order, so everything before it is stored too. A subagent's calls are in a transcript of its own, under
+ * the same session, which began after the call that started it. (Waiting for pending appends is not enough: the hook
+ * was measured to come 25 to 45 ms BEFORE the append of the call's own entry.) After the first refused append it
+ * refuses all that follow, so that a transcript may end early but never has a hole.
  */
 export interface ToolGate {
   /** Give this to the SDK in place of the store. */
   store: SessionStore;
   /** Settles true when the call may run, false when it must not. */
   admit(toolUseId: string): Promise<boolean>;
-  /** Whether the call's entry is stored, or soon is. Of a call that a compaction's model makes none ever is. */
+  /** Whether the call's entry is stored, or soon will be. A call by a compaction's model never gets an entry. */
   isStored(toolUseId: string): Promise<boolean>;
   /** Why the store refused; null while it has not. */
   refusal(): Error | null;
   /** The base session as it was loaded; empty before that, and where there is none. */
   base(): SessionStoreEntry[];
-  /** Why the base session could not be had: `missing` from the store, or the error of its load. */
+  /** Why the base session could not be loaded: `missing` from the store, or the error. */
   baseFailure(): 'missing' | Error | null;
   /** What was stored under the session's own id, in order. */
   appended(): SessionStoreEntry[];
@@ -41,11 +41,11 @@ export interface ToolGateOptions {
   onRefused: (error: Error) => void;
 }
 
-/** The SDK gives an append up after 60 s without telling it; the gate must be the first to give up. */
+/** The SDK silently gives up an append after 60 s; the gate must give up first. */
 const appendTimeoutMs = 50_000;
 /** How long a tool call's own entry may take to be appended while nothing else is pending. */
 const arrivalTicks = 60;
-/** The same where nothing depends on it. */
+/** The same if nothing depends on it. */
 const soonTicks = 5;
 const tickMs = 1000;
 
@@ -111,7 +111,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
       if (base.length === 0) baseFailure = 'missing';
       const hole = findHole(base);
       if (hole !== null) {
-        // Claude Code would go on from what comes after the hole, and not say so.
+        // Claude Code would silently continue from what comes after the hole.
         throw new SessionChainError(
           'SESSION_NOT_IN_STORE',
           `The transcript of session ${key.sessionId} has a hole before its entry ${hole}.`,
@@ -124,7 +124,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
     }
   }
 
-  /** Counts ticks and not time, so that a worker that was frozen for a while does not find all of it gone. */
+  /** Counts ticks and not time, so that a worker that was frozen for a while does not find its time used up. */
   async function arrives(toolUseId: string, ticks: number): Promise<boolean> {
     let ticksLeft = ticks;
     while (refusal === null && !storedCalls.has(toolUseId)) {
@@ -153,7 +153,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
   }
 
   return {
-    // Without listSubkeys: a fork has no use for the transcripts of its base's subagents, of which it knows the answers.
+    // Without listSubkeys: a fork does not need the transcripts of its base's subagents; it knows their answers.
     store: { append, load },
     admit,
     isStored: async (toolUseId) => await arrives(toolUseId, soonTicks),

@@ -2,7 +2,7 @@ import { lstat, readlink, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { writtenPath } from '../transcript/written-files.js';
 
-/** The inputs of the file tools that name a place; a pattern can climb out of its folder as well as a path can. */
+/** The inputs of the file tools that name a place; a pattern can leave its folder just as a path can. */
 const placesOfTool: Record<string, { paths: string[]; patterns: string[] }> = {
   Read: { paths: ['file_path'], patterns: [] },
   Write: { paths: ['file_path'], patterns: [] },
@@ -18,7 +18,7 @@ const placesOfTool: Record<string, { paths: string[]; patterns: string[] }> = {
 /**
  * Why a file tool may not run on this input: it would touch a place outside the workspace, directly or through a
  * symbolic link. Null when it may, and for a tool that names no files. Bash cannot be confined like this: a shell
- * command names its files in ways that no hook can read. Where that matters, confine the worker (container, user).
+ * command names its files in ways that no hook can read. If that matters, confine the worker (container, user).
  *
  * @param workspace the real path of the project's folder
  * @param cwd what relative paths start from
@@ -46,7 +46,7 @@ export async function outsideWorkspace(
   return null;
 }
 
-/** Whether a path of the workspace leads out of it, by a link. */
+/** Whether a path of the workspace leads out of it through a link. */
 export async function leadsOutside(path: string, workspace: string): Promise<boolean> {
   return !isInside(await resolveLinks(resolve(workspace, path)), workspace);
 }
@@ -66,7 +66,7 @@ export function writtenFile(
 
 /** Where a path really leads, also when its last parts do not exist yet or a link on the way points to nothing. */
 async function resolveLinks(path: string, depth = 0): Promise<string> {
-  // The limit that Linux has too; a ring of links is no place inside anything.
+  // The same limit as in Linux; a cycle of links is not inside anything.
   if (depth > 40) return sep;
   try {
     return await realpath(path);

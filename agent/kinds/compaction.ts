@@ -3,7 +3,10 @@ import { verifiedCompaction } from '../../transcript/entries.js';
 import { codeOfWords } from '../service-errors.js';
 import type { Kind } from './kind.js';
 
-/** The session's context is replaced by a summary. A summary that is half written is in no entry: there is no going on from it. */
+/**
+ * The session's context is replaced by a summary. A half-written summary is in no entry, so no run can continue from
+ * it.
+ */
 export const compaction: Kind = {
   continueMessage: () => null,
   judge({ own, result, compactionError }) {
@@ -20,7 +23,10 @@ export const compaction: Kind = {
       : { kind: 'nothing', rule: 'no verified compaction' },
 };
 
-/** Why a compaction failed: a model service that is away is waited for, as elsewhere; `otherwise` is the code for the rest. */
+/**
+ * Why a compaction failed: an unavailable model service is waited for, as elsewhere; `otherwise` is the code for the
+ * rest.
+ */
 export function compactionFailure(said: string, otherwise: FailureCode): SessionChainError {
   return new SessionChainError(codeOfWords(said) ?? otherwise, said.slice(0, 1000));
 }

@@ -16,7 +16,7 @@ export interface AgentTask {
   writes?: readonly string[];
 }
 
-/** A run that ended by itself, with success by its own account. */
+/** A run that ended by itself and reported success. */
 export interface EndedRun {
   task: AgentTask;
   result: SDKResultSuccess;
@@ -24,11 +24,11 @@ export interface EndedRun {
   own: SessionStoreEntry[];
   /** Relative to the workspace. */
   filesTouched: string[];
-  /** What Claude Code said of a compaction that failed. */
+  /** What Claude Code reported about a failed compaction. */
   compactionError: string | null;
 }
 
-/** What a run brought. */
+/** The result of a run. */
 export interface Verdict {
   text: string;
   /** Of a submission. */
@@ -41,19 +41,19 @@ export interface Verdict {
 /**
  * What a stored transcript proves about an attempt whose end was not recorded. `rule` names the sentence that decided.
  * - `finished`: the task is done and paid; its session can be committed as it is.
- * - `partial`: model turns are stored; a fork of the session goes on after them.
- * - `nothing`: no model turn of its own that is worth going on from; the base is forked again.
+ * - `partial`: model turns are stored; a fork of the session continues after them.
+ * - `nothing`: no model turn of its own that is worth continuing from; the base is forked again.
  */
 export type Evidence =
   | { kind: 'finished'; rule: string; value?: Record<string, unknown> }
   | { kind: 'partial'; rule: string }
   | { kind: 'nothing'; rule: string };
 
-/** A kind of task: how it goes on, and what proves that it is done. */
+/** A kind of task: how it continues, and what proves that it is done. */
 export interface Kind {
-  /** The user message that lets a task go on whose agent was stopped half-way; null where the base is forked again. */
+  /** The user message that continues a task whose agent was stopped half-way; null where the base is forked again. */
   continueMessage(name: string): string | null;
-  /** Whether a run did its task, by the transcript as it is stored. Throws a SessionChainError that names what is missing. */
+  /** Whether a run did its task, by the stored transcript. Throws a SessionChainError that names what is missing. */
   judge(run: EndedRun): Verdict;
   /** Judges the entries that an attempt added itself, see `ownEntries`. Pure. */
   evidence(task: AgentTask, own: SessionStoreEntry[]): Evidence;

@@ -43,8 +43,9 @@ const noteLength = 20_000;
 const exchangeLength = 4_000;
 
 /**
- * The user message of a question. The rules stand here, for a fork ignores another system prompt. `unknown` are earlier
- * exchanges of the chat that the session does not hold, the oldest first; of many the newest are told. `notes` stand before.
+ * The user message of a question. The rules are here, because a fork ignores a different system prompt. `unknown` are
+ * earlier exchanges of the chat that the session does not hold, oldest first; of many, only the newest are included.
+ * `notes` come before.
  */
 export function questionMessage(
   question: string,

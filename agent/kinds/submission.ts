@@ -6,8 +6,8 @@ import type { AgentTask, Kind } from './kind.js';
 import { continueStep, evidenceOfTurns, requireFinishedTurn } from './work.js';
 
 /**
- * The agent submits a value through the tool of its step; the accepted call in the transcript is the proof. With it the step is
- * done, however the words end that come after it.
+ * The agent submits a value through the tool of its step; the accepted call in the transcript is the proof. With it the
+ * step is done, however the text after it ends.
  */
 export const submission: Kind = {
   continueMessage: continueStep,

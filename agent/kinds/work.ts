@@ -22,7 +22,7 @@ export const work: Kind = {
   evidence: (_task, own) => evidenceOfTurns(own),
 };
 
-/** What a session is told that goes on with a step whose agent was stopped half-way. */
+/** The message to a session that continues a step whose agent was stopped half-way. */
 export function continueStep(name: string): string {
   return [
     `Step: ${name}, continued. You were stopped in the middle of it; what you did until then is above and stands.`,
@@ -39,7 +39,7 @@ export function evidenceOfTurns(own: SessionStoreEntry[]): Evidence {
     : { kind: 'partial', rule: 'model turns, but none that ended the work' };
 }
 
-/** Throws what kept the turn from its end, where the stored transcript does not hold one. */
+/** Throws the reason why the turn did not end, if the stored transcript holds no ended turn. */
 export function requireFinishedTurn({ own, result, compactionError }: EndedRun): void {
   const stopReason = lastStopReason(own);
   // A compaction that failed had a reason: what was asked next was too large.
@@ -50,7 +50,7 @@ export function requireFinishedTurn({ own, result, compactionError }: EndedRun):
   }
   if (stopReason !== 'end_turn' && !isWordless(result)) {
     throw new SessionChainError(
-      // By the agent's own account, too, or is the end only not stored?
+      // Did the agent itself report this, or is the end merely not stored?
       endsUnfinished(result.stop_reason) ? 'ANSWER_UNFINISHED' : 'AGENT_FAILED',
       `The stored transcript does not end with a finished turn (${stopReason ?? 'no turn'}).`,
     );
@@ -63,12 +63,12 @@ export function requireFinishedTurn({ own, result, compactionError }: EndedRun):
   }
 }
 
-/** An answer without a word, as models give it after their last tool call; Claude Code stores no entry for it. */
+/** An empty answer, which models give after their last tool call; Claude Code stores no entry for it. */
 export function isWordless({ stop_reason, result }: SDKResultSuccess): boolean {
   return stop_reason === 'end_turn' && result === '';
 }
 
-/** Whether a turn that Claude Code takes for ended has stopped on the way: paused, or for a reason that is not known here. */
+/** Whether a turn that Claude Code considers ended has stopped early: paused, or for a reason that is unknown here. */
 function endsUnfinished(stopReason: string | null): boolean {
   return stopReason !== null && !['end_turn', 'tool_use', 'refusal'].includes(stopReason);
 }

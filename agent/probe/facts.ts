@@ -9,25 +9,25 @@ import { type PricedUsage, deriveCost } from '../../transcript/prices.js';
 import { type ProbeRun, type ProbeRuns, graceMs, submitted, summary } from './runs.js';
 import { type ModelReply, type ModelRequest, toolResults } from './scripted-model.js';
 
-/** One thing that the product relies on and that Claude Code nowhere promises. */
+/** A fact that the product relies on and that Claude Code does not document. */
 export interface ProbedFact {
   name: string;
-  /** `fail`: chains would lose or leak something. `warn`: they would cost more, or tell less. */
+  /** `fail`: chains would lose or leak something. `warn`: they would cost more, or report less. */
   status: 'ok' | 'warn' | 'fail';
   expected: string;
-  /** What was there instead; null where it is as expected. */
+  /** What was found instead; null if it is as expected. */
   seen: string | null;
-  /** What goes wrong where it is not so. */
+  /** What goes wrong if it does not hold. */
   breaks: string;
 }
 
 interface FactDefinition extends Omit<ProbedFact, 'status' | 'seen'> {
   severity: 'warn' | 'fail';
-  /** What was seen instead; null where it is as expected. */
+  /** What was seen instead; null if it is as expected. */
   look: (runs: ProbeRuns) => string | null;
 }
 
-/** Judges what the runs showed. Pure. */
+/** Judges the runs. Pure. */
 export function judgeProbe(runs: ProbeRuns, announced: string): ProbedFact[] {
   return [...facts, versionFact(announced)].map(({ severity, look, ...fact }) => {
     const seen = look(runs);
@@ -126,10 +126,10 @@ const facts: readonly FactDefinition[] = [
   {
     name: 'confined',
     severity: 'fail',
-    expected: 'file tools are refused outside of the workspace',
+    expected: 'file tools are refused outside the workspace',
     breaks: 'An agent reads and writes files of others.',
     look: (runs) => {
-      // Calls that are made at once are answered in the order in which they end.
+      // Parallel calls are answered in the order in which they end.
       const refused = resultsOf(runs.build).filter((result) => outsideOfWorkspace.test(result));
       return said([
         ...(refused.length === 2 ? [] : [`${refused.length} of 2 calls were refused`]),
@@ -141,22 +141,22 @@ const facts: readonly FactDefinition[] = [
   {
     name: 'mentions',
     severity: 'fail',
-    expected: '@file in a message stays words',
-    breaks: 'Whoever may ask a question reads files of the worker.',
+    expected: '@file in a message stays text',
+    breaks: 'Anyone who may ask a question can read files of the worker.',
     look: (runs) => (wasTold(runs, runs.secrets.byMention) ? 'the file was sent to the model' : null),
   },
   {
     name: 'reopened-files',
     severity: 'fail',
     expected:
-      'after a compaction no file outside of the workspace is opened again, wherever its name leads by then',
+      'after a compaction no file outside the workspace is opened again, wherever its name leads by then',
     breaks: 'A link that a build made brings files of others to the model.',
     look: (runs) => (wasTold(runs, runs.secrets.byCompaction) ? 'the file was sent to the model' : null),
   },
   {
     name: 'workspace-settings',
     severity: 'fail',
-    expected: 'no settings and no CLAUDE.md of the workspace count',
+    expected: 'no settings and no CLAUDE.md of the workspace have an effect',
     breaks: 'A build plants hooks, and where the credential goes, for the next step.',
     look: (runs) =>
       said([
@@ -187,7 +187,7 @@ const facts: readonly FactDefinition[] = [
     look: ({ build, submission, interrupted, goesOn }) =>
       said([
         ...(isDeepStrictEqual(...forms(boundary(build, submission))) ? [] : ['submission: other messages']),
-        // The request that hung was answered by nothing, and its tool result stands in the history.
+        // The request that hung was not answered, and its tool result is in the history.
         ...(JSON.stringify(goesOn.requests[0]?.messages ?? []).includes('kept-by-the-store')
           ? []
           : ['go on: what was done before the interruption is missing']),
@@ -359,7 +359,7 @@ const facts: readonly FactDefinition[] = [
       said([
         ...(failure?.code === 'CANCELLED'
           ? []
-          : [failure ? failure.message : 'the run ended as if nothing was']),
+          : [failure ? failure.message : 'the run ended as if it had not been interrupted']),
         ...(endedAfterMs !== null && endedAfterMs < graceMs / 2
           ? []
           : [`it took ${Math.round(endedAfterMs ?? 0)} ms`]),
@@ -369,7 +369,7 @@ const facts: readonly FactDefinition[] = [
   {
     name: 'overload',
     severity: 'fail',
-    expected: 'an overloaded model service is told as such',
+    expected: 'an overloaded model service is reported as such',
     breaks: 'A chain fails where it should wait.',
     look: ({ overloaded: { failure } }) =>
       failure?.code === 'MODEL_UNAVAILABLE'
@@ -413,7 +413,7 @@ const knownTools: readonly string[] = [
   ...['Skill', 'TaskStop', 'WebFetch', 'WebSearch', 'Workflow', 'Write'],
 ];
 
-/** In the words of our hook, or of Claude Code, which looks first. */
+/** In the wording of our hook, or of Claude Code, which checks first. */
 const outsideOfWorkspace = /outside the (project folder|working directories)/;
 
 function said(troubles: readonly string[]): string | null {
@@ -425,7 +425,7 @@ function chainOf(runs: ProbeRuns): [string, ProbeRun][] {
   return Object.entries({ build, submission, compaction, interrupted, goesOn });
 }
 
-/** The runs that came to their end, whose counters must be complete. */
+/** The completed runs, whose counters must be complete. */
 function accounted({ build, submission, compaction, goesOn }: ProbeRuns): [string, ProbeRun][] {
   return Object.entries({ build, submission, compaction, goesOn });
 }
@@ -436,7 +436,7 @@ function lostByFork(name: string, base: ProbeRun, fork: ProbeRun): string[] {
   return lost.length === 0 ? [] : [`${name}: ${lost.length} of ${base.appended.length} entries are missing`];
 }
 
-/** The messages of the last request of a session, and as many of the first of the one that forked it. */
+/** The messages of the last request of a session, and as many of the first request of the session that forked it. */
 function boundary(base: ProbeRun, fork: ProbeRun): [ModelRequest['messages'], ModelRequest['messages']] {
   const [last, first] = [base.requests.at(-1), fork.requests[0]];
   const before = last ? withoutBreakpoints(last).messages : [];
@@ -447,19 +447,19 @@ function forms([before, after]: ReturnType<typeof boundary>) {
   return [before.map(asBlocks), after.map(asBlocks)] as const;
 }
 
-/** The same in one form: a text may stand as it is or in a block. */
+/** The same in one form: a text may be a string or a block. */
 function asBlocks({ role, content }: ModelRequest['messages'][number]) {
   return { role, content: typeof content === 'string' ? [{ type: 'text', text: content }] : content };
 }
 
-/** Breakpoints of the prompt cache move from request to request and are no part of the prompt. */
+/** Breakpoints of the prompt cache move from request to request and are not part of the prompt. */
 function withoutBreakpoints({ model, tools, system, messages }: ModelRequest) {
   return JSON.parse(JSON.stringify({ model, tools, system, messages }), (key, value: unknown) =>
     key === 'cache_control' ? undefined : value,
   ) as Pick<ModelRequest, 'model' | 'tools' | 'system' | 'messages'>;
 }
 
-/** What the run's own tool calls were answered, in order. */
+/** The results of the run's own tool calls, in order. */
 function resultsOf({ requests }: ProbeRun): string[] {
   const [first, last] = [requests[0], requests.at(-1)];
   return first && last ? toolResults(last).slice(toolResults(first).length) : [];
@@ -477,7 +477,7 @@ function wasTold(runs: ProbeRuns, secret: string): boolean {
 }
 
 function toolsOf({ requests }: ProbeRun): string[] {
-  // Of a deferred one the model learns the name only, where it may search for tools.
+  // Of a deferred tool the model learns only the name, if it can search for tools.
   return (requests[0]?.tools ?? []).filter((tool) => tool.defer_loading !== true).map(({ name }) => name);
 }
 

@@ -11,8 +11,8 @@ export interface AgentProbe {
 }
 
 /**
- * Lets the binary play a short chain against a loopback model, by the same code as a step does, and judges what it did. It
- * takes some ten seconds, asks no model service and is given no credential. Throws AGENT_NOT_FOUND.
+ * Lets the binary run a short chain against a loopback model, with the same code as a step, and judges what it did. It
+ * takes about ten seconds, calls no model service and gets no credential. Throws AGENT_NOT_FOUND.
  */
 export async function probeAgent(options: ProbeOptions): Promise<AgentProbe> {
   const { path, version } = await describeAgentBinary(options.binaryPath);

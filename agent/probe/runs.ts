@@ -30,36 +30,36 @@ import {
 /** What the probe lets Claude Code do: a small chain of runs on a loopback model that plays exactly this. */
 
 export interface ProbeOptions {
-  /** The Claude Code binary; left out, the one that came with the Agent SDK. */
+  /** The Claude Code binary. Default: the one that comes with the Agent SDK. */
   binaryPath?: string;
-  /** Where commands are found. Nothing else of the worker's environment, and no credential, reaches the agent. */
+  /** The PATH for commands. Nothing else of the worker's environment, and no credential, reaches the agent. */
   path: string;
-  /** The probe makes a folder of its own below it, and removes it; should it be killed, the next worker does. */
+  /** The probe makes a folder of its own below it, and removes it; if it is killed, the next worker does. */
   scratchRoot: string;
 }
 
-/** One run and what was seen of it. */
+/** One run and what was observed. */
 export interface ProbeRun {
   sessionId: SessionId;
   baseSessionId: SessionId | null;
   /** What the run returned; null where it failed. */
   result: AgentResult | null;
-  /** What it spent by its own account, also where it failed; null where nothing was started. */
+  /** What it reported as spent, even if it failed; null if nothing was started. */
   spend: AgentSpend | null;
   failure: { code: FailureCode | null; message: string } | null;
-  /** What was played to it, one reply a request. */
+  /** What was played to it, one reply per request. */
   played: readonly ModelReply[];
   /** Requests with tools, in order. */
   requests: ModelRequest[];
   /** Requests that Claude Code makes beside the conversation, such as for a title. */
   sideRequests: number;
-  /** What was stored while it ran, in order, under whatever session. */
+  /** What was stored while it ran, in order, under any session. */
   appended: { sessionId: string; entry: SessionStoreEntry }[];
   /** Whether a tool had its effect before the entry with its call was stored. */
   ranEarly: boolean;
   /** From the cancellation to the end of the run; null where it was not cancelled. */
   endedAfterMs: number | null;
-  /** What was passed on of the model's words while it spoke. */
+  /** The parts of the model's text that were passed on while it wrote. */
   streamed: string;
 }
 
@@ -76,7 +76,7 @@ export interface ProbeRuns {
   secrets: { byTool: string; byMention: string; byCompaction: string; bySettings: string };
   /** Whether a hook of the workspace's settings ran. */
   settingsObeyed: boolean;
-  /** Whether a file tool wrote outside of the workspace. */
+  /** Whether a file tool wrote outside the workspace. */
   wroteOutside: boolean;
   credential: string;
 }
@@ -94,7 +94,7 @@ export const submitted = {
 };
 export const summary = 'the-summary-of-the-probe';
 
-/** Runs the chain. A run that fails is part of what was seen; the next ones are tried all the same. */
+/** Runs the chain. A failed run is part of what was observed; the next ones are run nevertheless. */
 export async function runProbe(options: ProbeOptions): Promise<ProbeRuns> {
   const scratch = await createScratch(options.scratchRoot);
   let reply: (request: ModelRequest) => ModelReply = () => ({ text: 'Nothing.' });
@@ -135,7 +135,7 @@ async function play(
     baseSessionId: SessionId | null;
     definition?: ChainDefinition;
     modelEnvironment?: Record<string, string>;
-    /** Cancelled as soon as the model has got this many requests. */
+    /** Cancelled as soon as the model has received this many requests. */
     cancelAt?: number;
     /** A file that a tool call makes. */
     effect?: string;
@@ -242,7 +242,7 @@ async function play(
     { tools: [{ name: submissionTool('metadata'), input: submitted }], ...usage(19, 60_100, 411, 101) },
     { text: 'Described.', ...usage(29, 60_511, 3, 5) },
   );
-  // Its name leads out of the workspace by the time of the compaction, which opens the files again that the session knows.
+  // By the time of the compaction, which reopens the files that the session knows, its name leads out of the workspace.
   rmSync(notes, { force: true });
   symlinkSync(join(outside, 'byCompaction'), notes);
   const compaction = await run(
@@ -268,7 +268,7 @@ async function play(
       prompt: 'Say it.',
       baseSessionId: null,
       definition: { ...shippedDefinition, tools: ['default'] },
-      // All of them with their schemas, and none to be searched for.
+      // All of them with their schemas, and none deferred.
       modelEnvironment: { ENABLE_TOOL_SEARCH: 'false' },
     },
     { text: 'Said.' },

@@ -2,14 +2,14 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from 'node:net';
 
 /**
- * A loopback server that speaks the streaming Messages API and answers exactly what it is told to: one certain tool call,
- * an API error, a reply that never ends. The probe of an agent asks it, and tests do; the offline model of `npm start`
+ * A loopback server that speaks the streaming Messages API and answers exactly what it is told to: a specific tool
+ * call, an API error, a reply that never ends. The probe of an agent and tests use it; the offline model of `npm start`
  * plays a plausible app builder instead.
  */
 export interface ModelReply {
   text?: string;
   tools?: { name: string; input: Record<string, unknown> }[];
-  /** Ends the last tool call after so many characters of its input. */
+  /** Ends the last tool call after this many characters of its input. */
   cutInputAt?: number;
   /** Answered instead of a message, with this HTTP status. */
   error?: { status: number; type: string; message: string };

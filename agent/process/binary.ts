@@ -42,7 +42,10 @@ export async function describeAgentBinary(binaryPath?: string): Promise<{ path: 
   }
 }
 
-/** Reads the version of the binary as it is now; it is run anew only where another one stands there. Null where it cannot be told. */
+/**
+ * The version of the binary as it is now; it is run again only if the file has been replaced. Null if it cannot be
+ * determined.
+ */
 export function versionReader(binaryPath?: string): () => Promise<string | null> {
   let known: { stamp: string; version: string } | undefined;
   return async () => {

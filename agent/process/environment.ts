@@ -3,7 +3,7 @@ import { modelCredentials } from '../../contracts/model-credentials.js';
 import type { ChainMode } from '../../contracts/steps.js';
 import type { AgentTask } from '../kinds/kind.js';
 
-/** Names that pass from the worker's environment to the agent; everything else, DATABASE_URL first, stays behind. */
+/** Names that pass from the worker's environment to the agent; everything else, above all DATABASE_URL, does not. */
 const passedNames = new Set([
   'PATH',
   'LANG',
@@ -23,7 +23,7 @@ const passedNames = new Set([
   'GIT_SSL_CAINFO',
 ]);
 
-/** What Claude Code is always told, the same in every step so that the prompt cache holds. */
+/** What Claude Code is always told, the same in every step so that the prompt cache stays valid. */
 const fixed = {
   CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
   DISABLE_TELEMETRY: '1',
@@ -39,9 +39,10 @@ const fixed = {
   CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: '1',
   // Memory files live below HOME, which is removed with the run: what a chain knows is in its transcript.
   CLAUDE_CODE_DISABLE_AUTO_MEMORY: '1',
-  // A message may quote anyone: `@/etc/passwd` in it must stay words, for such a mention opens the file past every hook.
+  // A message may quote anyone: `@/etc/passwd` in it must stay text, because such a mention opens the file and bypasses
+  // every hook.
   CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
-  // Makes no folder count by itself; see queryOptions.
+  // Has no effect by itself; see queryOptions.
   CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD: '1',
   CLAUDE_CODE_STARTUP_FAILURE_RESULTS: '1',
   CLAUDE_AGENT_SDK_CLIENT_APP: 'session-chain',
@@ -53,7 +54,7 @@ const descriptorNames = [
   ['CLAUDE_CODE_OAUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR'],
 ] as const;
 
-/** Model variables that are no secret and may stay visible to the agent's shell. */
+/** Model variables that are not secret and may stay visible to the agent's shell. */
 const openNames = new Set([
   'ANTHROPIC_BASE_URL',
   'ANTHROPIC_MODEL',
@@ -87,7 +88,10 @@ export interface AgentEnvironment {
   env: Record<string, string>;
   /** What is written to the descriptors 3, 4, … of the agent, in this order. */
   descriptors: string[];
-  /** Variables that stay in the agent's environment and must not reach its shell; none needs no shell guard. */
+  /**
+   * Variables that stay in the agent's environment and must not reach its shell; if there are none, no shell guard is
+   * needed.
+   */
   hidden: string[];
 }
 

@@ -12,7 +12,7 @@ export function exitOf(child: ChildProcess): Promise<ProcessExit> {
   }
   return new Promise((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }));
-    // Reported in place of an exit when the program could not be started.
+    // Reported instead of an exit when the program could not be started.
     child.once('error', () => {
       if (child.pid === undefined) resolve({ code: null, signal: null });
     });

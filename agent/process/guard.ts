@@ -7,7 +7,7 @@ import { type Lease, uptimeMs } from './lease.js';
 export interface Guard {
   /** Tells it which process the agent is. */
   watch(agent: number): void;
-  /** Ends it once the agent is dead; says whether it was the guard that ended the agent. */
+  /** Ends the guard once the agent is dead; says whether the guard ended the agent. */
   dismiss(): Promise<boolean>;
 }
 
@@ -15,25 +15,25 @@ export interface GuardOptions {
   kind: 'namespace' | 'marker' | 'group';
   /** `NAME=value` in the environment of the agent and of all it starts. */
   marker: string;
-  /** Where `bash` is looked for. */
+  /** The PATH on which `bash` is looked up. */
   path: string | undefined;
   lease: Lease;
   /** How long before the guard strikes `onEnding` is called. */
   noticeMs: number;
-  /** The lease is about to end: this worker, or the guard, has not heard of an extension. */
+  /** The lease is about to expire: this worker, or the guard, has not received an extension. */
   onEnding: () => void;
-  /** The guard has ended: it has struck, or was killed itself. */
+  /** The guard has ended: it has struck, or was itself killed. */
   onGone: () => void;
 }
 
 /**
- * The guard keeps the time because a worker that is frozen cannot, and the worker does because the guard may be. They keep
- * the same time: the worker counts on an extension only once the guard has repeated it. It is a process in a session of
- * its own, so that what stops the worker's group does not stop it. Throws where it cannot be started.
+ * The guard keeps the time because a frozen worker cannot, and the worker does because the guard may be frozen. They
+ * keep the same time: the worker counts on an extension only once the guard has repeated it. It is a process in a
+ * session of its own, so that what stops the worker's group does not stop it. Throws where it cannot be started.
  */
 export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGone }: GuardOptions): Guard {
   const args = [kind, marker, hundredths(lease.endsAtMs()), String(Math.floor(uptimeMs() / 1000))];
-  // Without --norc it takes a standard input that is a socket for a remote login, and reads ~/.bashrc.
+  // Without --norc it mistakes a standard input that is a socket for a remote login, and reads ~/.bashrc.
   const guard = spawn('bash', ['--noprofile', '--norc', '-c', script, 'guard', ...args], {
     detached: true,
     env: path === undefined ? {} : { PATH: path },
@@ -43,7 +43,7 @@ export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGo
   if (guard.pid === undefined) throw new Error('The guard of the agent, a bash, could not be started.');
   const [input, output, , idle] = guard.stdio as [Writable, Readable, null, Readable, ...unknown[]];
   for (const stream of [input, output, idle]) stream.on('error', () => undefined);
-  // Else it would stay open after the guard's end.
+  // Otherwise it would stay open after the guard's end.
   idle.resume();
 
   let isDismissed = false;
@@ -82,7 +82,7 @@ export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGo
       forget();
       clearTimeout(ending);
       guard.kill('SIGKILL');
-      // It says so before it does it: the agent may be dead long before the guard has looked at all processes.
+      // It reports before it strikes: the agent may be dead long before the guard has looked at all processes.
       await Promise.all([gone, saidAll]);
       return hasStruck;
     },
@@ -94,11 +94,12 @@ function hundredths(ms: number): string {
 }
 
 /**
- * Arguments: containment, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a later
- * time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker, which reads no
- * more then. It waits by reading descriptor 3, where nothing ever comes: a read of the input that ran into its time limit
- * would lose a character now and then. Builtins only: an agent that has used up all processes must not keep it from
- * anything. In a namespace the agent's first child takes all others with it, and the agent's own process waits for that.
+ * Arguments: containment, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a
+ * later time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker,
+ * which reads no more then. It waits by reading descriptor 3, where nothing ever comes: a read of the input that
+ * reached its time limit would sometimes lose a character. Builtins only: an agent that has used up all processes must
+ * not keep it from anything. In a namespace the agent's first child takes all others with it, and the agent's own
+ * process waits for that.
  */
 const script = `
 trap '' PIPE

@@ -8,9 +8,9 @@ export interface Lease {
   onExtended(extended: () => void): () => void;
 }
 
-/** The side of whoever proves it. */
+/** The side of the process that proves it. */
 export interface HeldLease extends Lease {
-  /** One that comes after the end is too late. */
+  /** An extension after the end is too late. */
   extendTo(endsAtMs: number): void;
 }
 
@@ -31,8 +31,8 @@ export function createLease(endsAtMs: number): HeldLease {
 }
 
 /**
- * The machine's clock that never jumps and goes on while it is suspended, in steps of 10 ms. Every process of the machine
- * reads the same one.
+ * The machine's clock that never jumps and that keeps running during a suspend, in steps of 10 ms. Every process of the
+ * machine reads the same one.
  */
 export function uptimeMs(): number {
   return Math.round(uptime() * 1000);

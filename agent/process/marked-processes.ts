@@ -17,7 +17,7 @@ export async function findMarked(assignment: string): Promise<number[]> {
   return found.filter((pid): pid is number => pid !== null && pid !== process.pid);
 }
 
-/** Kills marked processes until none is found: one may start another between two looks. Returns how many it met. */
+/** Kills marked processes until none is found: one may start another between two looks. Returns how many it found. */
 export async function killMarked(assignment: string): Promise<number> {
   const met = new Set<number>();
   for (let round = 0; round < 50; round++) {
@@ -40,19 +40,23 @@ export async function childrenOf(parent: number): Promise<number[]> {
   return parents.filter((process) => process.parent === parent).map((process) => process.pid);
 }
 
-/** Names one process for good: a process id alone is used again. The start time is empty where there is no /proc. */
+/**
+ * Identifies one process permanently: a process id alone is reused. The start time is empty where there is no /proc.
+ */
 export async function processName(pid: number): Promise<string> {
   const startTime = (await statOf(pid))?.[19] ?? '';
   return `${pid}.${startTime}`;
 }
 
-/** Whether the process that had this name still runs. */
+/** Whether the process with this identity still runs. */
 export async function isRunning(name: string): Promise<boolean> {
   const pid = Number(name.split('.')[0]);
   return killQuietly(pid, 0) && (await processName(pid)) === name;
 }
 
-/** Names the set of processes that this one can see: process ids of another host or container mean nothing here. */
+/**
+ * Identifies the set of processes that this one can see: process ids of another host or container mean nothing here.
+ */
 export async function processHost(): Promise<string> {
   const parts = await Promise.all([
     readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => ''),

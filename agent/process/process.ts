@@ -23,7 +23,7 @@ import { endOf } from '../../contracts/text.js';
  */
 export interface Containment {
   kind: 'namespace' | 'marker' | 'group';
-  /** Put before the agent's command for a workspace that belongs to this user. */
+  /** Prefix of the agent's command for a workspace that belongs to this user. */
   prefix: string[];
   /** The same for a workspace of another user, which a user namespace would hide behind `nobody`. */
   foreignPrefix: string[];
@@ -47,11 +47,13 @@ export interface AgentProcess {
 
 const dieWithParent = ['setpriv', '--pdeathsig', 'KILL', '--'];
 const ownProcesses = ['--pid', '--fork', '--kill-child=KILL', '--'];
-/** As this user inside, too: Claude Code treats root differently. */
+/** The user stays the same inside: Claude Code treats root differently. */
 const asThisUser = ['unshare', '--user', '--map-current-user'];
 const errorTailLength = 4000;
 
-/** Finds out once what this platform can do; starts a few short-lived processes. Throws AGENT_NOT_FOUND without bash. */
+/**
+ * Detects once what this platform supports; starts a few short-lived processes. Throws AGENT_NOT_FOUND without bash.
+ */
 export async function probeContainment(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Containment> {
@@ -62,7 +64,7 @@ export async function probeContainment(
       () => false,
     );
   };
-  // Claude Code's shell, and that of the guard.
+  // The shell of Claude Code and of the guard.
   if (!(await works(['bash', '-c', '"$@"', 'probe']))) {
     throw new SessionChainError('AGENT_NOT_FOUND', 'There is no bash on the PATH of the worker.');
   }
@@ -93,9 +95,9 @@ export interface SpawnAgentOptions {
   env: Record<string, string | undefined>;
   /** Written to the descriptors 3, 4, … and closed. */
   descriptors: string[];
-  /** `NAME=value` as it stands in `env`. */
+  /** `NAME=value` as it is in `env`. */
   marker: string;
-  /** How its guard learns the lease, and tells of its end. */
+  /** How its guard learns the lease, and reports its end. */
   guard: Pick<GuardOptions, 'lease' | 'noticeMs' | 'onEnding' | 'onGone'>;
 }
 
@@ -103,7 +105,7 @@ export interface SpawnAgentOptions {
 export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   const { containment, descriptors, marker } = options;
   const [command = '', ...args] = [...options.prefix, options.command, ...options.args];
-  // Before the agent, which is never there without it.
+  // Before the agent, which never runs without it.
   const guard = startGuard({ ...options.guard, kind: containment.kind, marker, path: options.env.PATH });
   const child = spawn(command, args, {
     cwd: options.cwd,
@@ -128,8 +130,8 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
     await sweep(containment, child, marker);
     return { ...exit, byGuard: await guard.dismiss() };
   });
-  // `unshare` ignores SIGTERM while it waits, and the agent has had its chance to end in order with the interrupt that
-  // comes before: whatever signal the SDK wants to send, it kills.
+  // `unshare` ignores SIGTERM while it waits, and the agent has had its chance to end in order at the interrupt before:
+  // whatever signal the SDK wants to send, it kills.
   const spawned = Object.assign(child, {
     stdin,
     stdout,
@@ -148,7 +150,7 @@ async function killAll(containment: Containment, child: ChildProcess, marker: st
     // Not `unshare` itself: it waits for the namespace's first process, and that one's end waits for all others.
     const firsts = await childrenOf(pid);
     for (const first of firsts) killQuietly(first, 'SIGKILL');
-    // Where it was stopped, it must go on to notice the end.
+    // If it was stopped, it must continue to notice the end.
     killQuietly(pid, firsts.length === 0 ? 'SIGKILL' : 'SIGCONT');
     return;
   }

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { isRunning, killMarked, processHost, processName } from './marked-processes.js';
 
-/** A run's private folders; HOME, configuration and temporary files of the agent go here and nowhere else. */
+/** A run's private folders; HOME, configuration and temporary files of the agent go only here. */
 export interface Scratch {
   home: string;
   config: string;
@@ -12,7 +12,7 @@ export interface Scratch {
   shellGuardPath: string;
   /** In the environment of the agent and so of everything it starts. */
   marker: { name: string; value: string };
-  /** Notes the folder that the SDK made for a resumed transcript, so that a sweep finds it after a kill. */
+  /** Records the folder that the SDK made for a resumed transcript, so that a sweep finds it after a kill. */
   noteResumeFolder(path: string): void;
   remove(): Promise<void>;
 }
@@ -21,7 +21,7 @@ export const markerName = 'SESSION_CHAIN_AGENT';
 const resumeNote = 'resume-folder';
 const resumeFolderPattern = /^claude-resume-[0-9a-f-]+$/;
 
-/** Makes the folders of one run below `root`, readable by this user alone. */
+/** Makes the folders of one run below `root`, readable only by this user. */
 export async function createScratch(root: string): Promise<Scratch> {
   const name = ['run', await processHost(), await processName(process.pid), randomUUID().slice(0, 8)].join(
     '-',
