@@ -7,8 +7,8 @@ import { createWorker } from './worker.js';
 const closingMs = 2_000;
 
 /**
- * The worker's process: runs until SIGTERM or SIGINT; a second one, or the end of the grace time, ends it at once, and its
- * agents with it. Exit code 0 after an orderly stop, else 1.
+ * The worker's process: runs until SIGTERM or SIGINT; a second one, or the end of the grace time, ends it and its
+ * agents immediately. Exit code 0 after an orderly stop, else 1.
  */
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);

@@ -14,11 +14,11 @@ import {
   temporalFromEnvironment,
 } from '../temporal/connect-native.js';
 
-/** How much a worker takes on, and how it waits. Every field may be left out. */
+/** How much a worker takes on, and how it waits. Every field is optional. */
 export interface WorkerLimits {
-  /** Agents that run at a time. Default: min(2 x cores, memory / 512 MB). */
+  /** Agents that run at the same time. Default: min(2 x cores, memory / 512 MB). */
   maxAgents?: number;
-  /** Questions that are answered at a time, beside the agents. Default: 2. */
+  /** Questions that are answered at the same time, beside the agents. Default: 2. */
   maxChats?: number;
   /**
    * Milliseconds between two heartbeats that reach Temporal, and bring its cancellations to the agent; at most a third of
@@ -27,17 +27,17 @@ export interface WorkerLimits {
   heartbeatThrottleMs?: number;
   /** Milliseconds that a stopping worker gives its running steps. Default: 20,000. */
   shutdownGraceMs?: number;
-  /** Milliseconds after which a folder that no worker has had fails what waits for it. Default: 600,000. */
+  /** Milliseconds after which an operation fails whose folder no worker has. Default: 600,000. */
   workspaceWaitMs?: number;
 }
 
-/** Where a worker reports: a logger of pino, or anything with these two methods. */
+/** Where a worker logs: a pino logger, or anything with these two methods. */
 export interface WorkerLog {
   info(fields: Record<string, unknown>, message?: string): void;
   warn(fields: Record<string, unknown>, message?: string): void;
 }
 
-/** What runs chains, wherever it polls: by `createWorker`, or on a worker of the host's by `sessionChainPlugin`. */
+/** The options of anything that runs chains: `createWorker`, or a worker of the host with `sessionChainPlugin`. */
 export type ChainWorkerOptions = DatabaseOptions & {
   /** The chain's steps: what `defineChain` returned, or the path of a file that exports it. Default: the shipped chain. */
   definition?: ChainDefinitionInput | string;
@@ -46,13 +46,13 @@ export type ChainWorkerOptions = DatabaseOptions & {
   /** Absolute paths of the folders below which workspaces may lie. */
   workspaceRoots: readonly string[];
   /**
-   * From which the agents get their environment, such as `process.env`: the model's credentials (ANTHROPIC_API_KEY and its
-   * relatives), PATH, language and proxies. No other variable reaches an agent.
+   * The environment from which the agents get theirs, such as `process.env`: the model's credentials (ANTHROPIC_API_KEY
+   * and its relatives), PATH, language and proxies. No other variable reaches an agent.
    */
   agentEnvironment: Readonly<Record<string, string | undefined>>;
   /** The claude binary. Default: the one that comes with the agent SDK. */
   agentPath?: string;
-  /** Private folders of running agents lie below it. Default: `session-chain` in the system's temp folder. */
+  /** The folder for private folders of running agents. Default: `session-chain` in the system's temp folder. */
   scratchFolder?: string;
   /** A cache of the Redis protocol for the checkpoint. Default: none; nothing depends on it. */
   redisUrl?: string;
@@ -63,9 +63,9 @@ export type ChainWorkerOptions = DatabaseOptions & {
   log?: WorkerLog;
 };
 
-/** What `createWorker` takes. A pool or a connection that the host gives is not closed. */
+/** The options of `createWorker`. A pool or a connection that the host passes is not closed. */
 export type CreateWorkerOptions = ChainWorkerOptions & {
-  /** The namespace in which the chains run: its address, or a connection of the host's. */
+  /** The namespace in which the chains run: its address, or a connection of the host. */
   temporal: WorkerTemporalAddress | HostConnection;
   /** The queue of the chains; agents and chats add `-agents` and `-chats`. Default: `session-chain`. */
   taskQueue?: string;
@@ -180,8 +180,8 @@ function checked<Schema extends typeof chainSchema | typeof workerSchema>(
 }
 
 /**
- * The options that an environment says, by the variables that the command `session-chain worker` reads; the definition is
- * looked for in the working folder. Throws INVALID_INPUT or INVALID_CONFIG that names the variable.
+ * The options from an environment, by the variables that the command `session-chain worker` reads; the definition is
+ * looked up in the working folder. Throws INVALID_INPUT or INVALID_CONFIG that names the variable.
  *
  * @example
  * const worker = await createWorker({ ...optionsFromEnvironment(process.env), log });
@@ -211,7 +211,7 @@ export function optionsFromEnvironment(
     limits: {
       maxAgents: config.SESSION_CHAIN_MAX_AGENTS,
       maxChats: config.SESSION_CHAIN_MAX_CHATS,
-      // A cancellation that does not come through our client reaches an activity with its next heartbeat only.
+      // A cancellation that does not come through our client reaches an activity only with its next heartbeat.
       heartbeatThrottleMs: Math.floor(
         Math.min(config.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS, config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS / 3),
       ),

@@ -19,9 +19,9 @@ export type { HostConnection, WorkerTemporalAddress } from '../temporal/connect-
 export { SessionChainError, type FailureCode } from '../contracts/failures.js';
 
 /**
- * Starts a worker in this process, which the host's own code stops: the command `session-chain worker` also minds signals.
- * Several may run in one process. Throws what a person must mend first: INVALID_INPUT, INVALID_CONFIG, CREDENTIALS_MISSING,
- * AGENT_NOT_FOUND, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE.
+ * Starts a worker in this process; the host's own code stops it, whereas the command `session-chain worker` also
+ * handles signals. Several may run in one process. Throws what a person must correct first: INVALID_INPUT,
+ * INVALID_CONFIG, CREDENTIALS_MISSING, AGENT_NOT_FOUND, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE.
  *
  * @example
  * const worker = await createWorker({
@@ -36,7 +36,7 @@ export { SessionChainError, type FailureCode } from '../contracts/failures.js';
  */
 export async function createWorker(options: CreateWorkerOptions): Promise<RunningWorker> {
   findAgentSdk();
-  // Loaded only now, because without the agent SDK it cannot be.
+  // Loaded only now, because it cannot be loaded without the agent SDK.
   const worker = await import('./worker.js');
   return await worker.createWorker(options);
 }

@@ -25,13 +25,14 @@ interface HostedService {
 }
 
 /**
- * Runs chains on a worker of the host's. Its queue is that of the chains, and the worker gets their workflows and their short
- * database activities beside its own; while it runs, two more poll for agents and chats, on its connection, at `<queue>-agents`
- * and `<queue>-chats`. They stop with it. `Worker.create` throws what a person must mend first, as `createWorker` does.
+ * Runs chains on a worker of the host. Its queue is that of the chains, and the worker gets their workflows and their
+ * short database activities beside its own; while it runs, two more poll for agents and chats, on its connection, at
+ * `<queue>-agents` and `<queue>-chats`. They stop with it. `Worker.create` throws what a person must correct first, as
+ * `createWorker` does.
  *
- * The worker needs `connection`. A payload or failure converter of its own is refused (INVALID_INPUT), payload codecs are
- * taken over; so are workflows named `chain` or `chat`, and activities that are named like those of the chains. A bundle made
- * beforehand needs the plugin in `bundleWorkflowCode`, too.
+ * The worker needs `connection`. Its own payload or failure converter, workflows named `chain` or `chat`, and
+ * activities that are named like those of the chains are rejected (INVALID_INPUT); payload codecs are used. A bundle
+ * made beforehand also needs the plugin in `bundleWorkflowCode`.
  *
  * @example
  * const chains = sessionChainPlugin({
@@ -46,7 +47,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
   const checked = checkChainOptions(options);
   /** By the queue of the host's worker; from its creation until it runs. */
   const created = new Map<string, HostedService>();
-  /** The queues of our own workers, to which a plugin of the connection comes as well. */
+  /** The queues of our own workers, to which a plugin of the connection is also applied. */
   const ownQueues = new Set<string>();
 
   async function open(host: WorkerOptions): Promise<HostedService> {
@@ -62,7 +63,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
       if (dataConverter?.[name] !== undefined) throw convertersCollide(name);
     }
     findAgentSdk();
-    // Loaded only now, because without the agent SDK it cannot be.
+    // Loaded only now, because it cannot be loaded without the agent SDK.
     const { agentWorkers, openService } = await import('./worker.js');
     const service = await openService(checked);
     const temporal = { connection, namespace };
@@ -126,7 +127,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
 
 const lookMs = 100;
 
-/** Tells our workers that the host's one stops, before it has waited for its own activities. */
+/** Tells our workers that the host's worker stops, before that has waited for its own activities. */
 async function stopWith(worker: Worker, run: Promise<void>, shutdown: () => void): Promise<void> {
   let ended = false;
   const end = () => (ended = true);

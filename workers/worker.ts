@@ -32,7 +32,7 @@ import { workflowBundle } from './workflow-bundles.js';
 export interface RunningWorker {
   /** Resolves when the worker has stopped and what it opened is closed; rejects when it broke. */
   finished: Promise<void>;
-  /** Stops polling and interrupts running steps, which another worker then goes on with. */
+  /** Stops polling and interrupts running steps, which another worker then continues. */
   shutdown: () => void;
 }
 
@@ -72,11 +72,11 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
   }
 }
 
-/** What chains need of a process, whichever workers poll for it. */
+/** What chains need from a process, whichever workers poll for it. */
 export interface ChainService {
-  /** The activities, by the queue on which they are asked for. */
+  /** The activities, by the queue that is polled for them. */
   activitiesOn(temporal: Pick<NativeTemporal, 'connection' | 'namespace'>): ServiceActivities;
-  /** To be called when its workers poll: says so, and begins to listen for requests to stop. */
+  /** Called when its workers poll: logs it, and begins to listen for requests to stop. */
   ready(fields: Record<string, unknown>): void;
   /** Closes what was opened here. */
   close(): Promise<void>;
@@ -89,7 +89,7 @@ export interface ServiceActivities {
 }
 
 /**
- * Checks what a person must mend first, and opens what the activities work with. Throws CREDENTIALS_MISSING,
+ * Checks what a person must correct first, and opens what the activities work with. Throws CREDENTIALS_MISSING,
  * AGENT_NOT_FOUND, INVALID_INPUT, INVALID_CONFIG, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND.
  */
 export async function openService(options: CheckedChainOptions): Promise<ChainService> {
@@ -184,7 +184,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
   };
 }
 
-/** Every column that a submission is to be written to must be there before anything is paid. */
+/** Every column that a submission is written to must exist before anything is paid. */
 async function requireColumns(pool: Pool, definition: ChainDefinition): Promise<void> {
   const columns = submissionSteps(definition).flatMap(({ name, column }) =>
     column === undefined ? [] : [{ step: name, column }],
@@ -197,7 +197,7 @@ async function requireColumns(pool: Pool, definition: ChainDefinition): Promise<
   );
 }
 
-/** The workers beside the one that polls for the chains: a process full of agents still opens and commits these. */
+/** The workers beside the one that polls for the chains: a process full of agents still opens and commits chains. */
 export function agentWorkers(
   options: Pick<CheckedChainOptions, 'limits'>,
   temporal: Pick<NativeTemporal, 'connection' | 'namespace'>,
@@ -236,8 +236,8 @@ function sharedOptions(
   return {
     connection,
     namespace,
-    // Running steps are told at once: an agent that is interrupted early leaves a transcript to go on from, one that is
-    // killed at the end of a grace time does not.
+    // Running steps are told immediately: an agent that is interrupted early leaves a transcript to continue from,
+    // unlike one that is killed at the end of a grace time.
     shutdownGraceTime: 0,
     shutdownForceTime: limits.shutdownGraceMs,
   };

@@ -10,18 +10,18 @@ const payloadConverterPath = join(import.meta.dirname, '../workflows/payload-con
 /** The bundle that `npm run build` made of workflows/, beside the compiled workers. */
 export function workflowBundle(): { codePath: string } {
   const codePath = join(import.meta.dirname, 'workflow-bundle.js');
-  readFileSync(codePath); // a missing bundle is an error of the build, to be told at start
+  readFileSync(codePath); // a missing bundle is a build error, to be reported at start
   return { codePath };
 }
 
-/** In every bundle that has the workflows of the chains. */
+/** Present in every bundle that has the workflows of the chains. */
 const marker = 'session-chain/workflows';
 
 type WebpackConfiguration = Parameters<NonNullable<BundleOptions['webpackConfigHook']>>[0];
 
 /**
- * Adds the workflows of the chains to a bundle of the host's. Both must be read by one payload converter, so a host with one
- * of its own is refused. Throws INVALID_INPUT.
+ * Adds the workflows of the chains to a bundle of the host. Both must use one payload converter, so a host with its own
+ * is rejected. Throws INVALID_INPUT.
  */
 export function withChainWorkflows(options: BundleOptions): BundleOptions {
   const { payloadConverterPath: theirs, webpackConfigHook = (config: WebpackConfiguration) => config } =
@@ -77,13 +77,13 @@ function withEntry(config: WebpackConfiguration): WebpackConfiguration {
     entry: [`data:text/javascript,${encodeURIComponent(code)}`],
     module: {
       ...config.module,
-      // By default an inline module may only `import`, and workflows must not be loaded before they are asked for.
+      // By default an inline module may only `import`, and workflows must not be loaded before they are requested.
       rules: [...(config.module?.rules ?? []), { mimetype: 'text/javascript', type: 'javascript/auto' }],
     },
   };
 }
 
-/** Where webpack can tell what the host's module exports, a name that is there twice fails the bundle, not its workflows. */
+/** If webpack can tell what the host's module exports, a duplicate name fails the bundle, not its workflows. */
 function withChecks(config: WebpackConfiguration, workflowsPath: string): WebpackConfiguration {
   const check: WebpackPlugin = ({ hooks }) => {
     hooks.afterCompile.tap('session-chain', ({ modules, moduleGraph }) => {
