@@ -30,7 +30,7 @@ export interface ChainSummary extends ChainKey {
   status: ChainStatus;
   /** The step that an open chain works on or waits in, or at which a closed one failed. */
   step: StepName | null;
-  /** Why an open chain waits, why a closed one failed, or of what a completed one warns; null where there is nothing to say. */
+  /** Why an open chain waits, why a closed one failed, or the warnings of a completed one; null if there are none. */
   reason: string | null;
   /** Why it failed, with the code; null unless it did. */
   failure: Failure | null;
@@ -43,7 +43,7 @@ export interface ChainSummary extends ChainKey {
   createdAt: Date;
   openedAt: Date | null;
   closedAt: Date | null;
-  /** When something of it happened last, see `stuckForMs` of {@link ChainFilter}. */
+  /** When it last made progress, see `stuckForMs` of {@link ChainFilter}. */
   progressAt: Date;
   /** Until when it waits; null when it does not. */
   waitingUntil: Date | null;
@@ -54,7 +54,7 @@ export interface ChainSummary extends ChainKey {
   missingWorker: { taskQueue: string; since: Date } | null;
 }
 
-/** A page of a list, the newest first. */
+/** A page of a list, newest first. */
 export interface ChainPage {
   chains: ChainSummary[];
   /** For the next page; null on the last one. */
@@ -66,13 +66,13 @@ export interface StepDetails extends StepState {
   /** When its first attempt began, and when its last one ended. */
   startedAt: Date | null;
   endedAt: Date | null;
-  /** What the model said last; null where it said nothing. */
+  /** The model's last message; null if there was none. */
   reply: string | null;
   /** The files that its file tools wrote, all attempts and their subagents included; not what shell commands wrote. */
   files: string[];
-  /** Its attempts, the oldest first. */
+  /** Its attempts, oldest first. */
   journal: AttemptDetails[];
-  /** The calls of an activity of the host, the oldest first. */
+  /** The calls of an activity of the host, oldest first. */
   calls: ActivityDetails[];
 }
 
@@ -102,10 +102,10 @@ export interface ChainDetails extends ChainState {
   budgetLeft: BudgetLeft | null;
 }
 
-/** What is read of chains: Postgres alone is asked, unless it says otherwise. */
+/** Reading chains: only Postgres is queried, unless stated otherwise. */
 export interface ChainReads {
   /**
-   * Chains of one project or of all, the newest first, by one statement however long the list. Chains that start meanwhile
+   * Chains of one project or of all, newest first, by one statement however long the list. Chains that start meanwhile
    * do not shift the pages. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
    * let cursor: string | undefined;
@@ -127,7 +127,7 @@ export interface ChainReads {
    */
   chain(key: ChainKey): Promise<ChainDetails>;
   /**
-   * What the chain's fresh session was told of the project's state; null where it went on from the head. Throws
+   * What the chain's fresh session was told about the project's state; null where it continued from the head. Throws
    * INVALID_INPUT, CHAIN_NOT_FOUND.
    * @example
    * const brief = await sessionChain.brief(chainKey({ projectId: 'shop', versionId: 'shop-v2' }));
@@ -220,7 +220,7 @@ function firstLineOf(instruction: string | null): string | null {
   return instruction?.trim().split('\n')[0]?.trim() ?? null;
 }
 
-/** How long Temporal may take to say who polls; the list does not depend on it. */
+/** How long Temporal may take to name the pollers; the list does not depend on it. */
 const askTemporalMs = 5_000;
 
 /** The task queues that chains wait on and that no worker polls, by workflow id; empty where Temporal does not answer. */
@@ -245,7 +245,7 @@ async function missingWorkers(
       const missing = await Promise.all(
         waits.map(async ({ workflowId, taskQueue, type, since }) => {
           if (await isPolled(taskQueue, type)) return [];
-          // A worker with all its places taken polls no more.
+          // A worker with all its slots taken does not poll.
           const isWaiting =
             type === 'workflow' || (await waitsInItsTaskQueue(temporal.workflow.getHandle(workflowId)));
           return isWaiting ? [[workflowId, { taskQueue, since }] as const] : [];
@@ -307,7 +307,7 @@ function stepDetails(
   const calls = activities.filter(isOfStep).map(({ step: _, ...call }) => call);
   const tries = [...journal, ...calls];
   const committed = journal.find(({ state }) => state === 'committed');
-  // Of a step that is not committed, the last attempt that said something.
+  // Of a step that is not committed, the last attempt with a message.
   const spoke = committed ? [committed] : journal.toReversed();
   const replies = spoke.map(({ adopts, sessionId }) => answerText(own.get(adopts ?? sessionId)?.main ?? []));
   return {

@@ -101,8 +101,8 @@ export interface Chats {
    */
   ask(request: AskRequest, options?: AskOptions): Promise<Answer>;
   /**
-   * The newest `limit` (100) questions of a chat, the oldest first. `chatId` is the project's id by default, as in `ask`. Throws
-   * INVALID_INPUT, PROJECT_NOT_FOUND, CHAT_NOT_FOUND.
+   * The newest `limit` (100) questions of a chat, oldest first. `chatId` is the project's id by default, as in `ask`.
+   * Throws INVALID_INPUT, PROJECT_NOT_FOUND, CHAT_NOT_FOUND.
    * @example
    * for (const { question, reply } of await sessionChain.questions('shop', { limit: 10 })) console.log(question, reply);
    */
@@ -114,7 +114,7 @@ export interface ChatsOptions {
   /** A client of the namespace in which the chats run. */
   temporal: Client;
   policy: ChatPolicy;
-  /** Where given, a workspace outside of these folders is refused before anything is started. */
+  /** If given, a workspace outside these folders is rejected before anything is started. */
   workspaceRoots?: readonly string[];
 }
 
@@ -195,7 +195,7 @@ async function untilEnded(
   for (;;) {
     const answer = await updateWithStart(options, question, signal);
     if (answer !== 'again') refusals += 1;
-    // Its row may be gone: deleted, or lost by a database that went back to an earlier state. Then it is asked anew.
+    // Its row may be gone: deleted, or lost by a database that went back to an earlier state. Then it is asked again.
     const now =
       (await readQuestion(options.pool, question.questionId)) ?? (await recordQuestion(options.pool, asked));
     question = now;
@@ -221,7 +221,7 @@ async function updateWithStart(
   { projectId, chatId, questionId, when }: Question,
   signal: AbortSignal | undefined,
 ): Promise<AskResult['outcome'] | Error> {
-  // Temporal's client looks at a signal that is aborted later only.
+  // Temporal's client only notices a signal that is aborted later.
   signal?.throwIfAborted();
   const input: ChatInput = { version: payloadVersion, projectId, chatId, policy };
   const update = () =>

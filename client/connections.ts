@@ -15,11 +15,11 @@ export type ConnectionsOptions = DatabaseOptions & {
 export interface Connections {
   pool: Pool;
   temporal: Client;
-  /** Closes what was opened here; what the host gave stays open. */
+  /** Closes what was opened here; what the host passed stays open. */
   close: () => Promise<void>;
 }
 
-/** Opens what the host does not have; nothing is connected before its first use. */
+/** Opens what the host did not pass; nothing is connected before its first use. */
 export function openConnections({ databaseUrl, pool, temporal }: ConnectionsOptions): Connections {
   const ownPool =
     databaseUrl === undefined ? null : createPool(databaseUrl, { applicationName: 'session-chain client' });

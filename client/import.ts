@@ -21,7 +21,7 @@ import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
 export interface ImportOptions {
   /** The folder of Claude Code, which holds `projects/`. Default: `.claude` in the home folder. */
   claudeDir?: string;
-  /** The Claude Code that will go on from it; with it, a transcript of a newer one brings a warning. */
+  /** The Claude Code that will continue from it; with it, a transcript of a newer one brings a warning. */
   agentVersion?: string;
 }
 
@@ -67,7 +67,9 @@ export interface Imports {
    * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY, SESSION_ALREADY_KNOWN.
    */
   importSession(request: ImportSessionRequest): Promise<ImportedSession>;
-  /** The same for the head of every project, one after the other; a failure is told and does not stop the others. */
+  /**
+   * The same for the head of every project, one after the other; a failure is reported and does not stop the others.
+   */
   importHeads(options?: ImportOptions): AsyncGenerator<HeadImport>;
   /**
    * Writes a session where plain `claude --resume` opens it. Throws INVALID_INPUT, SESSION_NOT_IN_STORE, and

@@ -5,8 +5,8 @@ import { temporalError } from '../temporal/errors.js';
 type Method = (...args: unknown[]) => unknown;
 
 /**
- * The same methods, which throw only what is one of ours: an error of Postgres or Temporal by its kind, any other as INTERNAL
- * with its cause. The reason of a signal that the caller aborted stays what it is.
+ * The same methods, which throw only our own errors: an error of Postgres or Temporal by its kind, any other as
+ * INTERNAL with its cause. The reason of a signal that the caller aborted is passed through.
  */
 export function throwingOwnErrors<Client extends object>(client: Client): Client {
   const methods = Object.entries(client) as [string, Method][];

@@ -2,7 +2,7 @@ import { type WorkflowHandle, defaultPayloadConverter, WorkflowNotFoundError } f
 import type { StepProgress } from '../contracts/chain.js';
 import { temporalError } from '../temporal/errors.js';
 
-/** What a running step does just now. */
+/** What a running step is doing right now. */
 export interface LiveProgress extends Partial<StepProgress> {
   /** The activity: a step, `open`, `commit`, or one of the host. */
   step: string;
@@ -17,7 +17,7 @@ export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress
   const pending = await pendingActivity(handle);
   if (!pending) return null;
   const step = pending.activityType?.name ?? '';
-  // What an activity of the host says with its heartbeats is its own affair.
+  // The heartbeat details of an activity of the host are its own and are not read.
   const details = pending.heartbeatDetails?.payloads?.[0];
   const said: unknown = details && defaultPayloadConverter.fromPayload(details);
   return {
@@ -28,7 +28,7 @@ export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress
   };
 }
 
-/** Whether the pending activity of a chain lies in its task queue: no worker has taken it. */
+/** Whether the pending activity of a chain is still in its task queue: no worker has taken it. */
 export async function waitsInItsTaskQueue(handle: WorkflowHandle): Promise<boolean> {
   return Number((await pendingActivity(handle))?.state) === scheduled;
 }

@@ -5,7 +5,7 @@ import { type TransitionSource, sourceAlias, stepNamePattern } from '../contract
 import { callerText } from './caller-text.js';
 import { type RecordRequest, unknownSpend } from '../storage/operations/record.js';
 
-/** What an operation took, as far as its caller knows. What is left out counts as 0, the cost as not known. */
+/** What an operation took, as far as its caller knows. Absent counts are 0; an absent cost is recorded as unknown. */
 export interface RecordedMetrics {
   inputTokens?: number;
   outputTokens?: number;
@@ -15,7 +15,7 @@ export interface RecordedMetrics {
   costUsd?: number;
   turns?: number;
   durationMs?: number;
-  /** With it, a cost that is left out is worked out from the tokens, once other runs of the model tell its prices. */
+  /** With it, an absent cost is calculated from the tokens, once other runs of the model show its prices. */
   model?: string;
 }
 
@@ -30,8 +30,8 @@ export interface RecordSessionRequest {
   source: TransitionSource;
   metrics?: RecordedMetrics;
   /**
-   * Record it though its transcript is not in the store: no chain can go on from it before it is imported. Default: false,
-   * and such a session is refused.
+   * Record it though its transcript is not in the store: no chain can continue from it before it is imported. Default:
+   * false, and such a session is refused.
    */
   notInStore?: boolean;
 }

@@ -5,11 +5,11 @@ import type { RewindRequest } from '../storage/operations/rewind.js';
 export interface RewindOptions {
   /** The number of the transition to go back to: what its session knows, the project's next session knows. */
   to: number;
-  /** Names this rewind: with it a call may be repeated, and moves nothing when it was done before. */
+  /** The key of this rewind: with it a call may be repeated, and moves nothing if it was done before. */
   key?: string;
   /** The version that moves along. Default: the newest version of the project. */
   versionId?: string;
-  /** Tells what would be done, and does nothing. */
+  /** Report what would be done, and do nothing. */
   dryRun?: boolean;
 }
 

@@ -75,11 +75,11 @@ export type SessionChainOptions = ConnectionsOptions & {
   taskQueue?: string;
   /** How chains wait, where it differs from the default. */
   policy?: Partial<ChainPolicy>;
-  /** What every start says in place of the worker's definition; a start's own fields come first. */
+  /** What every start sets in place of the worker's definition; a start's own fields come first. */
   overrides?: ChainOverrides;
-  /** What answers may take; left out, as shipped, with the chains' time limits for silence and for ending. */
+  /** The limits of answers. Default: as shipped, with the chains' heartbeat timeout and kill grace. */
   chat?: Partial<ChatPolicy>;
-  /** Where given, a workspace outside of these folders is refused before anything is started; the worker checks again. */
+  /** If given, a workspace outside these folders is rejected before anything is started; the worker checks again. */
   workspaceRoots?: readonly string[];
   searchAttributes?: SearchAttributeMode;
 };
@@ -89,7 +89,7 @@ export interface StartedChain extends ChainKey {
   /** True when the chain was running or completed already: nothing was started. */
   alreadyStarted: boolean;
   status: ChainStatus;
-  /** How the chain ended, where it has. */
+  /** How the chain ended, if it has. */
   result: ChainResult | null;
 }
 
@@ -103,7 +103,7 @@ export interface SessionChain extends ChainReads, Chats, Imports {
   start(request: StartRequest): Promise<StartedChain>;
   /** The chain as the database knows it, with or without a worker. Throws CHAIN_NOT_FOUND. */
   state(key: ChainKey): Promise<ChainState>;
-  /** What the running step does just now, as of its last heartbeat; null when none runs. */
+  /** What the running step is doing right now, as of its last heartbeat; null when none runs. */
   progress(key: ChainKey): Promise<LiveProgress | null>;
   /**
    * How the chain ended, once it has; a failed chain is a result, too. Throws CHAIN_NOT_FOUND, CHAIN_TERMINATED,
@@ -155,10 +155,10 @@ export interface SessionChain extends ChainReads, Chats, Imports {
     versionId?: string,
   ): Promise<RecordedSession>;
   /**
-   * The session to go on from: the given one (default: the head) where it is whole, else its nearest ancestor that is, else
-   * none. A lost head is given up: the next chain goes on from there, with a warning. `dryRun` only says so, and writes
-   * nothing. To go back on purpose, from a head that is whole: {@link SessionChain.rewind}. Throws INVALID_INPUT,
-   * PROJECT_NOT_FOUND.
+   * The session to continue from: the given one (default: the head) where it is whole, else its nearest ancestor that
+   * is, else none. A lost head is given up: the next chain continues from there, with a warning. `dryRun` only says so,
+   * and writes nothing. To go back on purpose, from a head that is whole: {@link SessionChain.rewind}. Throws
+   * INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
    * const { outcome, sessionId } = await sessionChain.validateAndRecover('shop', undefined, { dryRun: true });
    */
@@ -203,7 +203,7 @@ export interface SessionChain extends ChainReads, Chats, Imports {
   /** What a chain has spent over all its runs, by step. Throws CHAIN_NOT_FOUND. */
   chainSpend(key: ChainKey): Promise<ChainSpend>;
   /**
-   * The moves of the head, the newest first; `limit` is 100 by default. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * The moves of the head, newest first; `limit` is 100 by default. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
    * const [last] = await sessionChain.transitions('shop', { limit: 1 });
    * console.log(last?.source, last?.newSessionId);
@@ -227,7 +227,7 @@ export interface SessionChain extends ChainReads, Chats, Imports {
    * const sessionIds = await sessionChain.getSessionChain('shop');
    */
   getSessionChain(projectId: string): Promise<SessionId[]>;
-  /** Closes the connections that were opened by address; what the host gave stays open. */
+  /** Closes the connections that were opened by address; what the host passed stays open. */
   close(): Promise<void>;
 }
 
@@ -361,7 +361,7 @@ async function start(
       result: await resultOf(pool, key),
     };
   }
-  // A row without a workflow, left by a start that broke off, says what was asked for first.
+  // A row without a workflow, left by an interrupted start, holds what was first asked for.
   const { steps, formerRunId } = await requireChain(pool, key);
   const input: ChainInput = {
     version: payloadVersion,
@@ -379,7 +379,8 @@ async function start(
         workflowId,
         taskQueue: policy.taskQueues.chains,
         args: [input],
-        // One running workflow per chain; a closed one may run again, for the row in `chains` has decided that it should.
+        // One running workflow per chain; a closed one may run again, because the row in `chains` has decided that it
+        // should.
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
         staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
@@ -465,10 +466,10 @@ async function wait(
 /** A workflow that ends so has closed its chain before. */
 const endsByItself: ReadonlySet<string> = new Set(['COMPLETED', 'FAILED', 'CANCELLED']);
 
-/** Waits for the end of a workflow: Temporal's word for it, null where there is no such workflow. */
+/** Waits for the end of a workflow: Temporal's status, null if there is no such workflow. */
 async function endOfWorkflow(handle: WorkflowHandle): Promise<string | null> {
   try {
-    // How the chain ended stands in the database; a failure of the workflow says no more.
+    // How the chain ended is in the database; a failure of the workflow says no more.
     await handle.result().catch((error: unknown) => {
       if (!(error instanceof WorkflowFailedError)) throw error;
     });
@@ -543,7 +544,7 @@ async function closeByForce(pool: Pool, runs: ChainRuns, projectId: ProjectId, r
       await wakeNext(pool, runs, projectId, released.next);
       return;
     }
-    // Its worker may say sooner that it has stopped.
+    // Its worker may report earlier that it has stopped.
     await sleep(Math.min(released.waitMs, 500));
   }
 }

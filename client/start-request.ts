@@ -17,25 +17,25 @@ export interface StartRequest {
   mode?: ChainMode;
   /** What to build, in the user's words. Default: a standard instruction of the mode. */
   instruction?: string;
-  /** A part of the steps of the workers' definition, which says their order. Default: all. */
+  /** A subset of the steps of the workers' definition, which decides their order. Default: all. */
   steps?: StepName[];
-  /** Of steps, instead of what the worker's definition says. */
+  /** Limits of steps, instead of those of the worker's definition. */
   limits?: Record<StepName, Partial<StepLimits>>;
   /** The model of every step, instead of those that the worker's definition names. */
   model?: string;
   /** Context size below which compaction is skipped, instead of what the worker's definition says. */
   compactThresholdTokens?: number;
-  /** What the whole chain may take; over it, the chain ends as `budget_exceeded` and may be started again with more. */
+  /** The limits of the whole chain; above them it ends as `budget_exceeded` and may be started again with more. */
   budget?: ChainBudget;
   /** When the build starts a fresh session, instead of what the worker's definition says; 0 for never. */
   reset?: Partial<ResetPolicy>;
-  /** Go on from the nearest ancestor in the store, also from a head that was moved outside and never was in it. */
+  /** Continue from the nearest ancestor in the store, even where the head was moved outside and never was in it. */
   recover?: boolean;
   /** Insert missing rows of projects and project_versions; only where the migrations created these tables. */
   createRows?: boolean;
 }
 
-/** What no worker could have is refused at once. */
+/** A path that no worker could have is rejected immediately. */
 export const workspacePath = callerText
   .startsWith('/', 'must be an absolute path')
   .refine((path) => posix.normalize(path) === path, 'must be a path without . and ..');
