@@ -21,7 +21,7 @@ export function keyOf({ project, version, build }: ChainOptions): ChainKey {
   return chainKey({ projectId: project, versionId: version, buildId: build });
 }
 
-/** The options of a key, for a command line that a person can copy. */
+/** The options of a key, for a command line to copy. */
 export function keyArguments({ projectId, versionId, buildId }: ChainKey): string {
   return `--project ${projectId} --version ${versionId}${buildId === (versionId as string) ? '' : ` --build ${buildId}`}`;
 }

@@ -19,7 +19,7 @@ export function chainReport(
     reason = null,
     more = [],
   }: Look & {
-    /** Why it waits, where that is more than its steps say. */
+    /** Why it waits, if its steps do not say so already. */
     reason?: string | null;
     more?: Parameters<typeof facts>[0];
   } = {},

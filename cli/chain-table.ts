@@ -13,7 +13,9 @@ import {
 /** How much of an id a remark shows. */
 const idInNote = 16;
 
-/** Chains as a table, the reason of each below its row. A project and a version stand once, in the first of their rows. */
+/**
+ * Chains as a table, the reason of each below its row. A project and a version appear once, in the first of their rows.
+ */
 export function chainTable(
   chains: readonly ChainSummary[],
   { colour = false, width }: Look & { width: number },

@@ -119,7 +119,7 @@ complete -F ${functionName(program)} ${program}
 }
 
 function zsh(program: string, { commands, options }: Completed): string {
-  // In a specification a colon and brackets have a meaning.
+  // Colons and brackets are special in a specification.
   const told = (text: string) => text.replace(/[\\:[\]]/g, '\\$&');
   const action = (values: Values) =>
     values === 'folder'

@@ -43,7 +43,7 @@ export const checkNames = [
   'worker',
   'redis',
 ] as const;
-/** Asked for by name only: the health of a worker's container. */
+/** Only on request, by name: the health of a worker's container. */
 export const extraCheckNames = ['worker-here'] as const;
 export type CheckName = (typeof checkNames)[number] | (typeof extraCheckNames)[number];
 
@@ -148,7 +148,7 @@ async function definition(config: Config): Promise<Finding> {
     : {
         status: 'warn',
         message: `${definition.file ?? 'the definition'}: ${warnings.join(' ')}`,
-        remedy: 'Nothing must be done, if it is meant so; docs/configuration.md says what it costs.',
+        remedy: 'No action needed if this is intended; docs/configuration.md says what it costs.',
       };
 }
 
@@ -221,7 +221,7 @@ async function workerHere(client: Client, config: Config): Promise<Finding> {
       };
 }
 
-/** The identities, `pid@host`, of the workers that ask for both chains and steps. */
+/** The identities, `pid@host`, of the workers that poll for both chains and steps. */
 async function workersOf(client: Client, config: Config): Promise<string[]> {
   const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains;
   const [chains, agents] = await Promise.all([

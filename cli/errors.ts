@@ -56,7 +56,7 @@ export function exitCodeOf(code: FailureCode): ExitCode {
   return exitCodes[exitCodeNames[categoryOf(code)]];
 }
 
-/** Tells of an error on stderr, as text or as one JSON document, and returns the exit code. Stdout stays empty. */
+/** Reports an error on stderr, as text or as one JSON document, and returns the exit code. Stdout stays empty. */
 export function reportError(error: unknown, format: OutputFormat, debug: boolean): ExitCode {
   if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
   const described = describe(error);

@@ -4,7 +4,7 @@ import { isAgentStep, submissionSteps } from '../definition/definition.js';
 import { loadChainDefinition } from '../definition/load.js';
 import type { Expectations } from '../storage/db/host-tables.js';
 
-/** What the definition of this folder asks of a host's tables. Throws INVALID_CONFIG. */
+/** What the definition of this folder requires of a host's tables. Throws INVALID_CONFIG. */
 export async function expectationsOf(config: Config): Promise<Expectations> {
   const { definition } = await loadChainDefinition(config);
   return {

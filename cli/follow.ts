@@ -15,12 +15,12 @@ import { type OutputFormat, lookOfStdout, note, print, printable } from './outpu
 import { pollersOf } from '../temporal/task-queues.js';
 
 const lookEveryMs = 500;
-/** A chain that no worker picked up for so long makes one wonder whether a worker runs. */
+/** After this time without a worker picking up the chain it is checked whether one runs. */
 const pickedUpWithinMs = 10_000;
 
 /**
- * Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs just now. Throws the signal's
- * reason.
+ * Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs right now. Throws the
+ * signal's reason.
  */
 export async function showUntilEnded(
   sessionChain: SessionChain,
@@ -74,7 +74,7 @@ export async function followChain(
   }
 }
 
-/** Says so when a chain is not picked up and no worker asks for it. */
+/** Prints a remark if a chain is not picked up and no worker polls for it. */
 async function warnOfMissingWorker(
   { config, sessionChain, temporal }: CommandContext,
   key: ChainKey,
@@ -130,7 +130,7 @@ function createView(stream: NodeJS.WriteStream): View {
   const finish = (state: ChainState) => {
     for (const [index, step] of state.steps.entries()) {
       if (shown.has(step.step) || ['pending', 'running', 'waiting'].includes(step.status)) continue;
-      // The journal says `failed` of an attempt that is going to be repeated.
+      // The journal says `failed` for an attempt that will be retried.
       const isOver =
         isClosed(state.status) || state.steps.slice(index + 1).some(({ status }) => status !== 'pending');
       if (step.status === 'failed' && !isOver) continue;

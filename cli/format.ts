@@ -6,7 +6,7 @@ import { startOf } from '../contracts/text.js';
 import { cacheShare, inputTokensOf } from '../contracts/usage.js';
 import { chainKeyOf } from '../temporal/names.js';
 
-/** What a person reads: durations, money, tokens, ids and tables. Pure; colours only where they are asked for. */
+/** Text for people: durations, money, tokens, ids and tables. Pure; colours only if requested. */
 
 export interface Look {
   /** Whether states are coloured; default no. */
@@ -38,7 +38,7 @@ export function formatAge(durationMs: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** US dollars; small amounts keep what tells them from nothing. */
+/** US dollars; small amounts keep enough digits to differ from 0. */
 export function formatCost(costUsd: number): string {
   return costUsd === 0 || costUsd >= 1 ? `$${costUsd.toFixed(2)}` : `$${costUsd.toFixed(4)}`;
 }
@@ -55,7 +55,10 @@ export function shortId(id: string | null): string {
   return id === null ? '-' : id.slice(0, 8);
 }
 
-/** An id in so few columns: whole where it fits, a uuid by its first eight characters, another one without its middle. */
+/**
+ * An id within a number of columns: whole if it fits, a uuid by its first eight characters, any other without its
+ * middle.
+ */
 export function fittingId(id: string, width: number): string {
   if (id.length <= width) return id;
   if (/^[0-9a-f]{8}-[0-9a-f]{4}-/i.test(id) && width < 36) return id.slice(0, Math.min(8, width));
@@ -222,7 +225,7 @@ export function formatStatus(status: string, { colour = false }: Look = {}): str
   return status;
 }
 
-// Whether colours are wanted was decided by the caller; no look at this process's own streams.
+// The caller has decided about colours; this process's own streams are not checked.
 function paint(name: 'green' | 'red' | 'yellow', text: string): string {
   return styleText(name, text, { validateStream: false });
 }
@@ -307,7 +310,7 @@ export function tableWithNotes(
   return [first, ...lines.flatMap((line, index) => [line, ...notesOf(index)])].join('\n');
 }
 
-/** A text as it is seen. */
+/** A text as it appears on the screen. */
 function visible(text: string): string {
   return text.replace(/\x1b\[\d+m/g, '');
 }

@@ -3,7 +3,7 @@ import { startOf } from '../contracts/text.js';
 import { defaultWidth, fittingId, formatMinute, shortId } from './format.js';
 
 /**
- * The sessions of a project as a tree, the oldest first: the line of heads goes down the left edge, under the version that
+ * The sessions of a project as a tree, oldest first: the line of heads goes down the left edge, under the version that
  * each belongs to. On a session hangs what was forked from it and never became head, and what came after it until a rewind
  * went back to it.
  */
@@ -32,7 +32,7 @@ export function lineageTree({ nodes, headSessionId, isCut }: Lineage, width = de
 }
 
 interface Look {
-  /** What hangs on a session. */
+  /** The children of a session. */
   childrenOf(sessionId: string): LineageNode[];
   seqWidth: number;
   sourceWidth: number;
@@ -43,7 +43,7 @@ function bySeq(one: LineageNode, other: LineageNode): number {
   return Number(one.seq) - Number(other.seq);
 }
 
-/** What a session beside the line hangs on: what it forked; of a former head what it replaced, but for a rewind. */
+/** What a session beside the line hangs on: what it forked; of a former head what it replaced, except for a rewind. */
 function anchorOf({ kind, rewoundTo, oldSessionId, parentSessionId }: LineageNode): string | null {
   return kind === 'rewound' && rewoundTo === null ? oldSessionId : parentSessionId;
 }
@@ -57,7 +57,7 @@ function branches(nodes: readonly LineageNode[], indent: string, look: Look): st
   });
 }
 
-/** A session and what hangs on it; a former head is followed by the one that replaced it, at the same indent. */
+/** A session and its children; a former head is followed by the one that replaced it, at the same indent. */
 function oneBranch(
   node: LineageNode,
   beforeSessionId: string | null,

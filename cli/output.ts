@@ -15,7 +15,7 @@ export function outputOption(): Option {
     .default('text');
 }
 
-/** What the caller asked for, for errors that are found before the options are parsed. */
+/** The requested output, for errors that are found before the options are parsed. */
 export function outputFormatOf(args: readonly string[]): OutputFormat {
   return args.some(
     (arg, index) =>
@@ -41,8 +41,8 @@ export function jsonText(value: unknown, indent?: number): string {
 }
 
 /**
- * A text for a terminal. Texts of models, agents and callers may hold what moves the cursor, names the window or hides what
- * follows: control characters but tabs and line ends become U+FFFD. Our own colours stay.
+ * A text for a terminal. Texts of models, agents and callers may contain sequences that move the cursor, name the
+ * window or hide what follows: control characters but tabs and line ends become U+FFFD. Our own colours stay.
  */
 export function printable(text: string): string {
   return text

@@ -35,7 +35,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** The whole command line. A command that ends well but has more to say than 0 calls `exitWith`. */
+/** The whole command line. A command that succeeds with an exit code other than 0 calls `exitWith`. */
 export function createProgram(exitWith: (code: ExitCode) => void): Command {
   const program = new Command('session-chain')
     .description('Durable Claude session chains: start them, watch them, read where a project stands.')
@@ -68,7 +68,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     program.addCommand(command);
   }
   for (const command of [program, ...program.commands]) {
-    // Errors are told by one place, as text or JSON.
+    // Errors are reported in one place, as text or JSON.
     command.exitOverride().configureOutput({ outputError: () => undefined });
     refuseMisplaced(command);
   }

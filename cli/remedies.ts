@@ -14,9 +14,9 @@ export const cliRemedies: Partial<Record<FailureCode, string>> = {
   CHAIN_TERMINATED:
     'Start the chain again: session-chain start with the same version and build; what is committed is not repeated.',
   WORKSPACE_CHANGED:
-    'Bring the folder back, with its file .session-chain/workspace. Where this copy is to be the folder from now on: session-chain unbind, and start again.',
+    'Bring the folder back, with its file .session-chain/workspace. If this copy is to be the folder from now on: session-chain unbind, and start again.',
   WORKSPACE_TAKEN:
-    'Give every project a folder of its own, none inside of another. Where the other project gives this folder up: session-chain unbind with its id.',
+    'Give every project a folder of its own, none inside another. If the other project gives up this folder: session-chain unbind with its id.',
   PROJECT_BUSY: 'Wait for the chain that holds the project, or stop it: session-chain cancel.',
   SESSION_NOT_IN_STORE:
     'Start again with --recover, which goes on from the nearest session in the store; or import the transcript: session-chain import.',

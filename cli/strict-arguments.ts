@@ -1,15 +1,14 @@
 import type { Command, Option } from 'commander';
 
 /**
- * Lets a command refuse by name what commander takes or tells of by something else: an option that there is not, though a
- * required one is missing as well; one that stands before the command; one that is given twice; one whose value is the next
- * option.
+ * Makes a command reject by name what commander accepts or reports differently: an unknown option, even if a required
+ * one is also missing; an option before the command; an option given twice; an option whose value is the next option.
  */
 export function refuseMisplaced(command: Command): void {
   const parse = command.parseOptions.bind(command);
   command.parseOptions = (args) => {
     const parsed = parse(args);
-    // What follows the name of a command is that command's.
+    // What follows the name of a command belongs to that command.
     if (command.commands.length > 0 && parsed.operands.length > 0) return parsed;
     const [first = ''] = parsed.unknown;
     if (!first.startsWith('-') || first === '-' || parsed.unknown.some(isHelp)) return parsed;
@@ -17,7 +16,7 @@ export function refuseMisplaced(command: Command): void {
     if (command.commands.some(({ options }) => options.some((option) => isFlag(option, flag)))) {
       command.error(`error: option '${flag}' belongs after the name of the command`);
     }
-    // Commander names it, with the option that it is like, once it has nothing else to ask for.
+    // Commander names it, with a similar option, once no required option is missing.
     for (const option of command.options) option.mandatory = false;
     return parsed;
   };

@@ -7,7 +7,10 @@ import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { defaultPolicy } from '../contracts/policy.js';
 
-/** Every variable that the product reads for itself: what it means, its shape, its default; docs/reference/environment.md lists them. */
+/**
+ * Every variable that the product itself reads: its meaning, shape and default; docs/reference/environment.md lists
+ * them.
+ */
 export const variables = {
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/ })
@@ -161,7 +164,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     string,
     string
   >;
-  // An empty status means 'leave the column alone', so that it must survive.
+  // An empty status means 'leave the column alone', so it must be kept.
   for (const name of ['SESSION_CHAIN_STATUS_SUCCEEDED', 'SESSION_CHAIN_STATUS_FAILED']) {
     if (environment[name] === '') set[name] = '';
   }
@@ -186,7 +189,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   };
 }
 
-/** What an environment has of the model's variables; empty ones count as unset. */
+/** The model's variables of an environment; empty ones count as unset. */
 export function modelEnvironmentOf(
   environment: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {
@@ -218,7 +221,7 @@ function milliseconds(byDefault: number) {
   return z.coerce.number().int().min(100).default(byDefault);
 }
 
-/** Whether an unexpected error shows where it comes from; read without the rest, for that may be what is wrong. */
+/** Whether an unexpected error shows its stack; read without the rest, because the rest may be what is wrong. */
 export function showsStackTraces(): boolean {
   return process.env['SESSION_CHAIN_LOG_LEVEL'] === 'debug';
 }
@@ -228,7 +231,7 @@ export function wantsNoColour(): boolean {
   return Boolean(process.env['NO_COLOR']);
 }
 
-/** How wide the person at the terminal wants text to be, where the terminal itself does not tell; null for not said. */
+/** The text width that the person at the terminal wants, if the terminal itself does not give one; null if not set. */
 export function wantedColumns(): number | null {
   const columns = Number(process.env['COLUMNS']);
   return Number.isInteger(columns) && columns > 0 ? columns : null;

@@ -34,7 +34,7 @@ export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
           await (await context.sessionChain()).cancel(key, { force: options.force ?? false });
         }
         if (!over && options.wait) {
-          // However it ended: it works no more, which is what was asked for.
+          // However it ended: it no longer works, which is what was asked for.
           const result = await followChain(context, key, options.output);
           return result === null ? exitCodes.interrupted : exitCodes.ok;
         }

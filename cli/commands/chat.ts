@@ -89,7 +89,7 @@ async function showLog(context: CommandContext, options: ChatOptions): Promise<u
   print(options.output, { projectId, chatId, questions }, questions.map(questionText).join('\n\n'));
 }
 
-/** A question as a person reads it: what was asked, what became of it, the answer. */
+/** A question for a person to read: the question, what became of it, the answer. */
 export function questionText(asked: Question): string {
   const session =
     asked.sessionId === null ? [] : [`${shortId(asked.headSessionId)} -> ${shortId(asked.sessionId)}`];
@@ -141,7 +141,7 @@ function remarkOn({ kind, sessionId, repeated }: Answer): string {
   return repeated ? '(answered before; nothing was asked now)' : `(${what})`;
 }
 
-/** One question a line, until the input ends. A question that fails is told, and the next one is asked. */
+/** One question per line, until the input ends. A failed question is reported, and the next one is asked. */
 async function askEveryLine(context: CommandContext, options: ChatOptions): Promise<ExitCode | undefined> {
   const isTerminal = process.stdin.isTTY === true;
   const lines = createInterface({ input: process.stdin, terminal: false });
@@ -189,7 +189,7 @@ function createLiveLine(stream: NodeJS.WriteStream) {
   };
 }
 
-/** A question that is not answered for so long makes one wonder whether a worker runs. */
+/** After this time without an answer it is checked whether a worker runs. */
 const answeredWithinMs = 10_000;
 
 async function warnOfMissingWorker({ config, temporal }: CommandContext, stop: AbortSignal): Promise<void> {

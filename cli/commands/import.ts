@@ -137,7 +137,7 @@ function transcriptLine({ transcript, entries }: ImportedSession): string {
   }
 }
 
-/** The local Claude Code, and the one that will go on from its sessions. */
+/** The local Claude Code, and the one that will continue from its sessions. */
 async function sourceOf(
   { environment, SESSION_CHAIN_AGENT_PATH }: Config,
   { claudeDir = environment['CLAUDE_CONFIG_DIR'] }: Pick<ImportOptions, 'claudeDir'>,

@@ -54,7 +54,7 @@ export function initCommand(): Command {
     });
 }
 
-/** All files or none. Throws INVALID_INPUT that names what is there already. */
+/** All files or none. Throws INVALID_INPUT that names the existing ones. */
 async function writeTemplates(folder: string, force: boolean): Promise<string[]> {
   const targets = Object.entries(files).map(([template, name]) => [template, join(folder, name)] as const);
   const existing = targets.map(([, target]) => target).filter((target) => existsSync(target));

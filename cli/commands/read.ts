@@ -34,7 +34,7 @@ import {
   wholeNumber,
 } from '../output.js';
 
-/** The commands that only read. The database is enough for them; Temporal adds what a step does just now. */
+/** The commands that only read. The database is enough for them; Temporal adds what a step is doing right now. */
 
 interface ProjectOptions {
   project: string;
@@ -186,7 +186,7 @@ async function reconcileAndTell(sessionChain: SessionChain, projectId: string) {
 
 const askTemporalMs = 5_000;
 
-/** Asks Temporal, best effort: what it does not tell is left out, with a remark. */
+/** Asks Temporal, best effort: missing information is left out, with a remark. */
 async function askTemporal<Result>(
   { temporal }: CommandContext,
   what: string,
@@ -355,7 +355,7 @@ function stepLines(step: StepDetails, nameWidth: number, width: number): string[
   return facts([[`  ${step.step.padEnd(nameWidth)}`, told.join('\n')]]).split('\n');
 }
 
-/** What a fresh session was told of the project's state; its text comes with -o json. */
+/** What a fresh session was told about the project's state; its text comes with -o json. */
 function briefLine({ parts, content }: Brief): string {
   const told = parts.map(({ part, from, characters }) => `${part} (${from}, ${characters})`);
   return `${content.length} characters: ${told.join(', ') || 'nothing was known'}`;
@@ -404,7 +404,7 @@ export function transitionsCommand(): Command {
 
 type Transitions = Awaited<ReturnType<SessionChain['transitions']>>;
 
-/** A version stands once, in the first of its rows; what was forked only where it is not the session that was replaced. */
+/** A version appears once, in the first of its rows; the forked session only if it is not the one that was replaced. */
 export function transitionTable(transitions: Transitions, width: number): string {
   const forked = ({ oldSessionId, parentSessionId }: Transitions[number]) =>
     parentSessionId === oldSessionId ? '' : shortId(parentSessionId);
