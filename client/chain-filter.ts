@@ -3,7 +3,7 @@ import { type FailureCode, SessionChainError, isFailureCode } from '../contracts
 import { type ChainId, parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
 import { type ChainStatus, chainStatuses } from '../contracts/steps.js';
 import type { ChainConditions, ListPlace } from '../storage/chains/chain-list.js';
-import { limitOf } from './limits.js';
+import { checked, limit as rows } from './input.js';
 
 /** Which chains are wanted. A chain has to meet all that is given. */
 export interface ChainFilter {
@@ -42,11 +42,12 @@ const schema = z.strictObject({
   since: z
     .union([z.date(), z.string().regex(/^\d{4}-\d{2}-\d{2}/, 'must be ISO 8601')])
     .transform((since) => new Date(since))
-    .refine((since) => !Number.isNaN(since.getTime()), 'must be a point in time')
+    .refine((since) => since.getUTCFullYear() >= 0, 'must be a point in time, not before the year 0')
     .optional(),
-  stuckForMs: z.number().int().min(0).optional(),
+  // Three decades: much more would leave the range of a timestamp.
+  stuckForMs: z.number().int().min(0).max(1_000_000_000_000).optional(),
   failureCode: z.custom<FailureCode>(isFailureCode, 'must be the code of a failure').optional(),
-  limit: z.number().optional(),
+  limit: rows.default(50),
   cursor: z.string().optional(),
   askTemporal: z.boolean().optional(),
 });
@@ -58,13 +59,6 @@ export function parseChainFilter(filter: ChainFilter): {
   limit: number;
   askTemporal: boolean;
 } {
-  const parsed = schema.safeParse(filter);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(
-      (issue) => `${issue.path.join('.') || 'filter'}: ${issue.message}`,
-    );
-    throw new SessionChainError('INVALID_INPUT', `Chains cannot be listed so: ${problems.join('; ')}.`);
-  }
   const {
     projectId,
     versionId,
@@ -76,7 +70,7 @@ export function parseChainFilter(filter: ChainFilter): {
     limit,
     cursor,
     askTemporal,
-  } = parsed.data;
+  } = checked(schema, filter, 'Chains cannot be listed so', 'filter');
   return {
     conditions: {
       ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),
@@ -88,7 +82,7 @@ export function parseChainFilter(filter: ChainFilter): {
       ...(failureCode === undefined ? {} : { failureCode }),
     },
     after: cursor === undefined ? null : placeOf(cursor),
-    limit: limitOf(limit ?? 50),
+    limit,
     askTemporal: askTemporal ?? false,
   };
 }

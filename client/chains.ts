@@ -20,7 +20,7 @@ import { answerText } from '../transcript/entries.js';
 import { writtenFiles } from '../transcript/written-files.js';
 import { chainKey } from './chain-key.js';
 import { type ChainFilter, cursorOf, parseChainFilter } from './chain-filter.js';
-import { limitOf } from './limits.js';
+import { checkedOptions, limit as rows } from './input.js';
 import { waitsInItsTaskQueue } from './progress.js';
 
 /** A chain in a list. */
@@ -172,8 +172,10 @@ export function createChainReads({
       const headSessionId = origin?.headSessionId ?? null;
       return headSessionId === null ? null : await readBrief(pool, chainId, headSessionId);
     },
-    tree: async (projectId, { limit = 200 } = {}) =>
-      await readLineage(pool, parseProjectId(projectId), limitOf(limit)),
+    async tree(projectId, options) {
+      const { limit } = checkedOptions({ limit: rows.default(200) }, options);
+      return await readLineage(pool, parseProjectId(projectId), limit);
+    },
   };
 }
 

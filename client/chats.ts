@@ -40,7 +40,7 @@ import { readHead } from '../storage/heads/heads.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
 import { callerText } from './caller-text.js';
-import { limitOf } from './limits.js';
+import { checked, checkedOptions, limit as rows } from './input.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
 import { withSignal } from '../temporal/signal.js';
@@ -122,13 +122,17 @@ export function createChats(options: ChatsOptions): Chats {
   const { pool } = options;
   return {
     ask: async (request, asking = {}) => await ask(options, request, asking),
-    async questions(projectId, { chatId, limit = 100 } = {}) {
+    async questions(projectId, options) {
       const id = parseProjectId(projectId);
+      const { chatId = id, limit = 100 } = checkedOptions(questionsShape, options);
+      const chat = parseChatId(chatId);
       await readHead(pool, id);
-      return await listQuestions(pool, id, parseChatId(chatId ?? projectId), limitOf(limit));
+      return await listQuestions(pool, id, chat, limit);
     },
   };
 }
+
+const questionsShape = { chatId: z.string().optional(), limit: rows.optional() };
 
 const requestSchema = z.strictObject({
   projectId: z.string(),
@@ -145,7 +149,7 @@ const requestSchema = z.strictObject({
 
 async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<Answer> {
   const { pool, workspaceRoots } = options;
-  const request = parseRequest(unchecked);
+  const request = checked(requestSchema, unchecked, 'The question cannot be asked so', 'request');
   const { workspace } = request;
   if (workspace !== undefined && workspaceRoots) await resolveWorkspace(workspace, workspaceRoots);
   const asked: NewQuestion = {
@@ -170,15 +174,6 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
     watching.abort();
     await watched;
   }
-}
-
-function parseRequest(request: AskRequest): AskRequest {
-  const parsed = requestSchema.safeParse(request);
-  if (parsed.success) return parsed.data as AskRequest;
-  const problems = parsed.error.issues.map(
-    (issue) => `${issue.path.join('.') || 'request'}: ${issue.message}`,
-  );
-  throw new SessionChainError('INVALID_INPUT', `The question cannot be asked so: ${problems.join('; ')}.`);
 }
 
 /** A chat workflow that ends, continues as new or dies between two looks is asked again, so often. */

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { type Failure, SessionChainError, toFailure } from '../contracts/failures.js';
 import {
   type ProjectId,
@@ -17,6 +18,7 @@ import {
 } from '../storage/operations/import.js';
 import { readLocalTranscript, writeLocalTranscript } from '../transcript/local-files.js';
 import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
+import { checked, checkedOptions } from './input.js';
 
 export interface ImportOptions {
   /** The folder of Claude Code, which holds `projects/`. Default: `.claude` in the home folder. */
@@ -80,13 +82,31 @@ export interface Imports {
 
 export function createImports(pool: Pool): Imports {
   return {
-    importSession: async (request) => await importSession(pool, request),
-    importHeads: (options = {}) => importHeads(pool, options),
-    exportSession: async (request) => await exportSession(pool, request),
+    importSession: async (request) =>
+      await importSession(
+        pool,
+        checked(importSchema, request, 'The session cannot be imported so', 'request'),
+      ),
+    importHeads: (options) => importHeads(pool, checkedOptions(importShape, options)),
+    exportSession: async (request) =>
+      await exportSession(
+        pool,
+        checked(exportSchema, request, 'The session cannot be exported so', 'request'),
+      ),
   };
 }
 
-async function importSession(pool: Pool, request: ImportSessionRequest): Promise<ImportedSession> {
+const text = z.string().optional();
+const importShape = { claudeDir: text, agentVersion: text };
+const importSchema = z.strictObject({
+  projectId: z.string(),
+  sessionId: z.string(),
+  versionId: text,
+  ...importShape,
+});
+const exportSchema = z.strictObject({ sessionId: z.string(), projectId: text, claudeDir: text, cwd: text });
+
+async function importSession(pool: Pool, request: z.infer<typeof importSchema>): Promise<ImportedSession> {
   const { claudeDir = defaultClaudeDir(), agentVersion } = request;
   const projectId = parseProjectId(request.projectId);
   const versionId = request.versionId === undefined ? null : parseVersionId(request.versionId);
@@ -94,7 +114,10 @@ async function importSession(pool: Pool, request: ImportSessionRequest): Promise
   return await importTranscript(pool, { projectId, versionId, transcript });
 }
 
-async function* importHeads(pool: Pool, options: ImportOptions): AsyncGenerator<HeadImport> {
+async function* importHeads(
+  pool: Pool,
+  options: z.infer<z.ZodObject<typeof importShape>>,
+): AsyncGenerator<HeadImport> {
   for await (const { projectId, sessionId, isThere } of headsToImport(pool)) {
     if (isThere) {
       yield { projectId, sessionId, outcome: 'already_there' };
@@ -110,7 +133,7 @@ async function* importHeads(pool: Pool, options: ImportOptions): AsyncGenerator<
   }
 }
 
-async function exportSession(pool: Pool, request: ExportSessionRequest): Promise<ExportedSession> {
+async function exportSession(pool: Pool, request: z.infer<typeof exportSchema>): Promise<ExportedSession> {
   const sessionId = parseSessionId(request.sessionId);
   const projectId =
     request.projectId === undefined ? await projectOf(pool, sessionId) : parseProjectId(request.projectId);

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { SessionChainError } from '../contracts/failures.js';
 import { parseProjectId, parseSessionId, parseVersionId } from '../contracts/ids.js';
 import { type TransitionSource, sourceAlias, stepNamePattern } from '../contracts/steps.js';
 import { callerText } from './caller-text.js';
+import { checked } from './input.js';
 import { type RecordRequest, unknownSpend } from '../storage/operations/record.js';
 
 /** What an operation took, as far as its caller knows. Absent counts are 0; an absent cost is recorded as unknown. */
@@ -49,16 +49,25 @@ const metricsSchema = z
     model: callerText.min(1).max(255).optional(),
   })
   .optional();
-const sourceSchema = z
-  .string()
-  .regex(stepNamePattern, 'must be a lower-case letter, then letters, digits and _, 40 characters at most');
+const requestSchema = z.strictObject({
+  projectId: z.string(),
+  versionId: z.string().optional(),
+  sessionId: z.string(),
+  source: z
+    .string()
+    .regex(stepNamePattern, 'must be a lower-case letter, then letters, digits and _, 40 characters at most'),
+  metrics: metricsSchema,
+  notInStore: z.boolean().default(false),
+});
 
 /** Checks a request. Throws INVALID_INPUT. */
 export function parseRecordRequest(request: RecordSessionRequest): RecordRequest {
-  const { projectId, versionId, sessionId } = request;
-  const notInStore = checked(z.boolean().optional(), 'notInStore', request.notInStore) ?? false;
-  const source = checked(sourceSchema, 'source', request.source);
-  const metrics = checked(metricsSchema, 'metrics', request.metrics);
+  const { projectId, versionId, sessionId, source, metrics, notInStore } = checked(
+    requestSchema,
+    request,
+    'The session cannot be recorded so',
+    'request',
+  );
   return {
     projectId: parseProjectId(projectId),
     versionId: versionId === undefined ? null : parseVersionId(versionId),
@@ -75,11 +84,4 @@ function attemptMetrics(metrics: z.infer<typeof metricsSchema> & object): Record
   const usage = { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens };
   const byModel = model === null ? {} : { [model]: { ...usage, costUsd } };
   return { ...unknownSpend, usage, byModel, costUsd, turns, durationMs, model };
-}
-
-function checked<Value>(schema: z.ZodType<Value>, what: string, value: unknown): Value {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${[what, ...issue.path].join('.')}: ${issue.message}`);
-  throw new SessionChainError('INVALID_INPUT', `The session cannot be recorded so: ${problems.join('; ')}.`);
 }

@@ -1,6 +1,8 @@
+import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { parseProjectId, parseRewindKey, parseVersionId } from '../contracts/ids.js';
 import type { RewindRequest } from '../storage/operations/rewind.js';
+import { checkedOptions } from './input.js';
 
 export interface RewindOptions {
   /** The number of the transition to go back to: what its session knows, the project's next session knows. */
@@ -13,11 +15,16 @@ export interface RewindOptions {
   dryRun?: boolean;
 }
 
+const shape = {
+  to: z.number(),
+  key: z.string().optional(),
+  versionId: z.string().optional(),
+  dryRun: z.boolean().default(false),
+};
+
 /** Checks a request. Throws INVALID_INPUT. */
-export function parseRewindRequest(
-  projectId: string,
-  { to, key, versionId, dryRun = false }: RewindOptions,
-): RewindRequest {
+export function parseRewindRequest(projectId: string, options: RewindOptions): RewindRequest {
+  const { to, key, versionId, dryRun } = checkedOptions(shape, options);
   if (!Number.isSafeInteger(to) || to < 1) {
     throw new SessionChainError(
       'INVALID_INPUT',

@@ -6,6 +6,7 @@ import {
   WorkflowFailedError,
   WorkflowNotFoundError,
 } from '@temporalio/client';
+import { z } from 'zod';
 import type { ChainRun, ChainRuns } from '../contracts/chain-runs.js';
 import type { ChainInput, ChainPolicy, ChainResult, ChainState, Head } from '../contracts/chain.js';
 import { type ChainOverrides, payloadVersion } from '../contracts/plan.js';
@@ -56,12 +57,22 @@ import { chainKey } from './chain-key.js';
 import { type ChainReads, createChainReads } from './chains.js';
 import { type Chats, createChats } from './chats.js';
 import { type Imports, createImports } from './import.js';
-import { type ConnectionsOptions, openConnections } from './connections.js';
-import { limitOf } from './limits.js';
+import {
+  type ConnectionsOptions,
+  connectionsShape,
+  giveOneDatabase,
+  isOneDatabase,
+  openConnections,
+} from './connections.js';
+import { checked, checkedOptions, limit as rows } from './input.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
-import { type SearchAttributeMode, createSearchAttributes } from '../temporal/attributes.js';
+import {
+  type SearchAttributeMode,
+  createSearchAttributes,
+  searchAttributeModes,
+} from '../temporal/attributes.js';
 import { type StartRequest, parseStartRequest } from './start-request.js';
 import { temporalError } from '../temporal/errors.js';
 import { throwingOwnErrors } from './own-errors.js';
@@ -231,8 +242,28 @@ export interface SessionChain extends ChainReads, Chats, Imports {
   close(): Promise<void>;
 }
 
-/** The client on a database and a namespace of Temporal. Nothing is connected before its first use. */
+const optionsSchema = z
+  .strictObject({
+    ...connectionsShape,
+    taskQueue: z.string().min(1).optional(),
+    policy: z.looseObject({}).optional(),
+    overrides: z.looseObject({}).optional(),
+    chat: z.looseObject({}).optional(),
+    workspaceRoots: z.array(z.string()).optional(),
+    searchAttributes: z.enum(searchAttributeModes).optional(),
+  })
+  .refine(isOneDatabase, giveOneDatabase);
+
+/**
+ * The client on a database and a namespace of Temporal. Nothing is connected before its first use. Throws INVALID_INPUT.
+ * @example
+ * const sessionChain = createSessionChain({
+ *   databaseUrl: 'postgres://localhost/app',
+ *   temporal: { address: 'localhost:7233' },
+ * });
+ */
 export function createSessionChain(options: SessionChainOptions): SessionChain {
+  checked(optionsSchema, options, 'The options of the client are not usable');
   const { workspaceRoots } = options;
   const { pool, temporal, close } = openConnections(options);
   const client: ChainClient = {
@@ -257,11 +288,16 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     progress: async (key) => await readProgress(handleOf(chainKey(key))),
     wait: async (key, { signal } = {}) =>
       await withSignal(temporal, signal, () => wait(pool, handleOf, chainKey(key), signal)),
-    cancel: async (key, { force = false } = {}) => await cancel(pool, runs, handleOf, chainKey(key), force),
+    async cancel(key, options) {
+      const { force } = checkedOptions({ force: z.boolean().default(false) }, options);
+      await cancel(pool, runs, handleOf, chainKey(key), force);
+    },
     reconcile: async (projectId) => await reconcile(pool, runs, await existing(pool, projectId)),
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
-    sessionFor: async (projectId, moment, options) =>
-      await sessionFor(pool, parseProjectId(projectId), checkedMoment(moment), options),
+    async sessionFor(projectId, moment, options) {
+      checkedOptions({ timeoutMs: z.number().min(0).optional(), signal: z.custom().optional() }, options);
+      return await sessionFor(pool, parseProjectId(projectId), checkedMoment(moment), options);
+    },
     recordSession: record,
     updateProjectSession: async (projectId, sessionId, source, versionId) =>
       await record({
@@ -273,26 +309,33 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
         pool,
         parseProjectId(projectId),
         sessionId === undefined ? undefined : parseSessionId(sessionId),
-        options,
+        checkedOptions({ dryRun: z.boolean().default(false) }, options),
       ),
     rewind: async (projectId, options) => await rewindProject(pool, parseRewindRequest(projectId, options)),
     unbindWorkspace: async (projectId) => await unbindWorkspace(pool, parseProjectId(projectId)),
-    syncReport: async ({ projectId, limit = 100, redisUrl } = {}) =>
-      await readSyncReport(pool, {
-        ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),
-        limit: limitOf(limit),
-        redisUrl: redisUrl ?? null,
-      }),
+    async syncReport(options) {
+      const { projectId, limit, redisUrl = null } = checkedOptions(syncShape, options);
+      const only = projectId === undefined ? {} : { projectId: parseProjectId(projectId) };
+      return await readSyncReport(pool, { ...only, limit, redisUrl });
+    },
     spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
     chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, chainKey(key))),
-    transitions: async (projectId, { limit = 100 } = {}) =>
-      await listTransitions(pool, await existing(pool, projectId), limitOf(limit)),
+    async transitions(projectId, options) {
+      const { limit } = checkedOptions({ limit: rows.default(100) }, options);
+      return await listTransitions(pool, await existing(pool, projectId), limit);
+    },
     lineage,
     getProjectSession: async (projectId) => await getProjectSession(pool, parseProjectId(projectId)),
     getSessionChain: lineage,
     close,
   });
 }
+
+const syncShape = {
+  projectId: z.string().optional(),
+  limit: rows.default(100),
+  redisUrl: z.string().optional(),
+};
 
 /** What the client works with, once it is complete. */
 interface ChainClient {

@@ -1,9 +1,9 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { SessionChainError } from '../contracts/failures.js';
 import type { ChainBudget, StepLimits } from '../contracts/limits.js';
 import type { ResetPolicy } from '../contracts/origin.js';
 import { callerText } from './caller-text.js';
+import { checked } from './input.js';
 import { type ChainMode, type StepName, chainModes, stepNamePattern } from '../contracts/steps.js';
 
 export interface StartRequest {
@@ -78,10 +78,5 @@ const schema = z.strictObject({
 
 /** Checks a request. Throws INVALID_INPUT that names every field that is wrong. */
 export function parseStartRequest(request: StartRequest): StartRequest {
-  const parsed = schema.safeParse(request);
-  if (parsed.success) return parsed.data as StartRequest;
-  const problems = parsed.error.issues.map(
-    (issue) => `${issue.path.join('.') || 'request'}: ${issue.message}`,
-  );
-  throw new SessionChainError('INVALID_INPUT', `The chain cannot be started so: ${problems.join('; ')}.`);
+  return checked(schema, request, 'The chain cannot be started so', 'request') as StartRequest;
 }

@@ -11,7 +11,8 @@ export const searchAttributes = {
 } as const;
 
 /** `auto` sets them where the namespace knows them, `on` insists, `off` never asks. */
-export type SearchAttributeMode = 'auto' | 'on' | 'off';
+export const searchAttributeModes = ['auto', 'on', 'off'] as const;
+export type SearchAttributeMode = (typeof searchAttributeModes)[number];
 
 export interface SearchAttributes {
   /**

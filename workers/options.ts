@@ -1,11 +1,10 @@
 import type { NativeConnection } from '@temporalio/worker';
-import type pg from 'pg';
 import pino, { type Logger } from 'pino';
 import { z } from 'zod';
-import type { DatabaseOptions } from '../client/connections.js';
+import { type DatabaseOptions, giveOneDatabase, isOneDatabase, poolSchema } from '../client/connections.js';
+import { checked, has } from '../client/input.js';
 import { type Config, readConfig, required, variables } from '../config/environment.js';
 import type { VersionStatus } from '../contracts/chain.js';
-import { SessionChainError } from '../contracts/failures.js';
 import type { ChainDefinitionInput } from '../definition/definition.js';
 import { definitionFile } from '../definition/load.js';
 import {
@@ -76,15 +75,10 @@ const count = (byDefault: number) => z.number().int().min(1).default(byDefault);
 /** `process.env` itself is no plain object, which a record has to be. */
 const isEnvironment = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-const hasMethod = (value: unknown, name: string) =>
-  typeof value === 'object' &&
-  value !== null &&
-  name in value &&
-  typeof (value as never)[name] === 'function';
 
 const chainShape = {
   databaseUrl: variables.DATABASE_URL,
-  pool: z.custom<pg.Pool>((value) => hasMethod(value, 'connect'), 'must be a pool of pg').optional(),
+  pool: poolSchema.optional(),
   definition: z
     .union(
       [z.string().min(1), z.custom<ChainDefinitionInput>((value) => typeof value === 'object' && value)],
@@ -119,64 +113,51 @@ const chainShape = {
     .prefault({}),
   log: z
     .custom<WorkerLog>(
-      (value) => hasMethod(value, 'info') && hasMethod(value, 'warn'),
+      (value) => has(value, 'info', 'function') && has(value, 'warn', 'function'),
       'must have the methods info and warn',
     )
     .optional(),
 };
-const chainSchema = z.strictObject(chainShape);
-const workerSchema = z.strictObject({
-  ...chainShape,
-  temporal: z.union(
-    [
-      z.strictObject({
-        connection: z.custom<NativeConnection>((value) => hasMethod(value, 'withDeadline')),
-        namespace: z.string().min(1).optional(),
-      }),
-      z.strictObject({
-        address: z.string().min(1),
-        namespace: z.string().min(1).optional(),
-        apiKey: z.string().optional(),
-        tls: z.custom<WorkerTemporalAddress['tls']>().optional(),
-        metadata: z.custom<WorkerTemporalAddress['metadata']>().optional(),
-      }),
-    ],
-    { error: 'must be { address, namespace } or { connection, namespace } with a NativeConnection' },
-  ),
-  taskQueue: variables.SESSION_CHAIN_TASK_QUEUE,
-});
+const chainSchema = z.strictObject(chainShape).refine(isOneDatabase, giveOneDatabase);
+const workerSchema = z
+  .strictObject({
+    ...chainShape,
+    temporal: z.union(
+      [
+        z.strictObject({
+          // The client's connection has no such method.
+          connection: z.custom<NativeConnection>((value) => has(value, 'setMetadata', 'function')),
+          namespace: z.string().min(1).optional(),
+        }),
+        z.strictObject({
+          address: z.string().min(1),
+          namespace: z.string().min(1).optional(),
+          apiKey: z.string().optional(),
+          tls: z.custom<WorkerTemporalAddress['tls']>().optional(),
+          metadata: z.custom<WorkerTemporalAddress['metadata']>().optional(),
+        }),
+      ],
+      { error: 'must be { address, namespace } or { connection, namespace } with a NativeConnection' },
+    ),
+    taskQueue: variables.SESSION_CHAIN_TASK_QUEUE,
+  })
+  .refine(isOneDatabase, giveOneDatabase);
+
+const unusable = 'The options of the worker are not usable';
 
 /** The options, checked and with their defaults. */
 export type CheckedChainOptions = z.infer<typeof chainSchema>;
 
 /** Throws INVALID_INPUT that names every option that is wrong. */
 export function checkChainOptions(options: ChainWorkerOptions): CheckedChainOptions {
-  return checked(chainSchema, options);
+  return checked(chainSchema, options, unusable);
 }
 
 /** Throws INVALID_INPUT that names every option that is wrong. */
 export function checkWorkerOptions(
   options: CreateWorkerOptions,
 ): CheckedChainOptions & Required<Pick<CreateWorkerOptions, 'temporal' | 'taskQueue'>> {
-  return checked(workerSchema, options) as ReturnType<typeof checkWorkerOptions>;
-}
-
-function checked<Schema extends typeof chainSchema | typeof workerSchema>(
-  schema: Schema,
-  options: unknown,
-): z.infer<Schema> {
-  const { success, data, error } = schema.safeParse(options);
-  const problems = (error?.issues ?? []).map(({ path, message }) => [...path, message].join('.'));
-  if (success) {
-    const { pool, databaseUrl } = data;
-    if ((pool === undefined) !== (databaseUrl === undefined)) return data as z.infer<Schema>;
-    problems.push('databaseUrl, pool: give one of the two');
-  }
-  throw new SessionChainError(
-    'INVALID_INPUT',
-    `The options of the worker are not usable: ${problems.join('; ')}.`,
-    'Correct the named options; docs/reference/api.md lists what each one takes.',
-  );
+  return checked(workerSchema, options, unusable) as ReturnType<typeof checkWorkerOptions>;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { FailureCode } from '../../contracts/failures.js';
 import type { BuildId, ChainId, ProjectId, VersionId } from '../../contracts/ids.js';
 import type { ChainState } from '../../contracts/chain.js';
@@ -79,43 +80,38 @@ export function listQuery(
   limit: number,
 ): { name: string; text: string; values: Parameter[] } {
   const values: Parameter[] = [limit];
-  const parts: [name: string, condition: string][] = [];
-  const add = (name: string, condition: (value: string) => string, ...given: Parameter[]) => {
+  const conditions: string[] = [];
+  const add = (condition: (value: string) => string, ...given: Parameter[]) => {
     values.push(...given);
-    parts.push([name, condition(`$${values.length}`)]);
+    conditions.push(condition(`$${values.length}`));
   };
-  if (projectId !== undefined) add('project', (value) => `c.project_id = ${value}`, projectId);
-  if (versionId !== undefined) add('version', (value) => `c.version_id = ${value}`, versionId);
-  if (buildId !== undefined) add('build', (value) => `c.build_id = ${value}`, buildId);
+  if (projectId !== undefined) add((value) => `c.project_id = ${value}`, projectId);
+  if (versionId !== undefined) add((value) => `c.version_id = ${value}`, versionId);
+  if (buildId !== undefined) add((value) => `c.build_id = ${value}`, buildId);
   const [one, ...others] = status ?? [];
-  if (one !== undefined && others.length === 0) add('status', (value) => `c.status = ${value}`, one);
-  else if (status) add('statuses', (value) => `c.status = ANY (${value}::text[])`, [...status]);
-  if (since) add('since', (value) => `c.created_at >= ${value}`, since);
+  if (one !== undefined && others.length === 0) add((value) => `c.status = ${value}`, one);
+  else if (status) add((value) => `c.status = ANY (${value}::text[])`, [...status]);
+  if (since) add((value) => `c.created_at >= ${value}`, since);
   if (stuckMs !== undefined) {
     add(
-      'stuck',
       (value) => `c.status IN ('queued', 'running', 'waiting')
         AND ${progress} < clock_timestamp() - ${value} * interval '1 ms'`,
       stuckMs,
     );
   }
-  if (failureCode !== undefined)
-    add('failure', (value) => `c.result #>> '{failure,code}' = ${value}`, failureCode);
+  if (failureCode !== undefined) add((value) => `c.result #>> '{failure,code}' = ${value}`, failureCode);
   if (after) {
-    values.push(after.createdAtUs);
     add(
-      'after',
       (value) =>
         `(c.created_at, c.id) < (timestamptz 'epoch' + $${values.length - 1}::bigint * interval '1 microsecond', ${value}::bigint)`,
+      after.createdAtUs,
       after.chainId,
     );
   }
-  return {
-    name: ['list_chains', ...parts.map(([name]) => name)].join('_'),
-    text: `
+  const text = `
       WITH page AS MATERIALIZED (
         SELECT c.* FROM session_chain.chains c
-        ${parts.length === 0 ? '' : `WHERE ${parts.map(([, condition]) => condition).join(' AND ')}`}
+        ${conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`}
         ORDER BY c.created_at DESC, c.id DESC LIMIT $1
       )
       SELECT ${columns}, ${factColumns}, ${progress} AS "progressAt",
@@ -131,7 +127,11 @@ export function listQuery(
         FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id
       ) spent
       LEFT JOIN session_chain.activity_steps called ON called.chain = c.id AND called.state = 'running'
-      ORDER BY c.created_at DESC, c.id DESC`,
+      ORDER BY c.created_at DESC, c.id DESC`;
+  // Of every combination a name of its own, within the 63 bytes that Postgres keeps of it.
+  return {
+    name: `list_chains_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`,
+    text,
     values,
   };
 }

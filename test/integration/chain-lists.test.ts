@@ -3,7 +3,13 @@ import type { ChainFilter } from '../../client/chain-filter.js';
 import type { ChainSummary } from '../../client/chains.js';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import { type FailureCode, failureOfCode } from '../../contracts/failures.js';
-import { type ChainKey, parseProjectId } from '../../contracts/ids.js';
+import {
+  type BuildId,
+  type ChainId,
+  type ChainKey,
+  type VersionId,
+  parseProjectId,
+} from '../../contracts/ids.js';
 import { type ChainConditions, listQuery } from '../../storage/chains/chain-list.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { closeChain, noteWaiting, openChain } from '../../storage/chains/chains.js';
@@ -263,6 +269,25 @@ describe('a list of chains', () => {
       expect([conditions, /Seq Scan on chains/.exec(steps)]).toEqual([conditions, null]);
       expect(steps).toMatch(/chains_(newest|of_project|by_status|by_failure)/);
     }
+  });
+
+  it('has a statement of its own for each way to narrow it, with a name that Postgres keeps whole', () => {
+    const all = {
+      projectId: parseProjectId('p'),
+      ...{ versionId: 'v' as VersionId, buildId: 'b' as BuildId, since: new Date(), stuckMs: 1 },
+      failureCode: 'AGENT_FAILED',
+    } as const;
+    const statuses = [{}, { status: ['failed'] }, { status: ['failed', 'queued'] }] as const;
+    const places = [null, { createdAtUs: '1', chainId: '1' as ChainId }];
+    const statements = Object.keys(all)
+      .map((left) => Object.fromEntries(Object.entries(all).filter(([name]) => name !== left)))
+      .concat(all)
+      .flatMap((narrowed) => statuses.map((status) => ({ ...narrowed, ...status })))
+      .flatMap((conditions) => places.map((after) => listQuery(conditions, after, 1)));
+    expect(statements.filter(({ name }) => Buffer.byteLength(name) > 63)).toEqual([]);
+    expect(new Set(statements.map(({ name }) => name)).size).toBe(
+      new Set(statements.map(({ text }) => text)).size,
+    );
   });
 
   it.each<[string, unknown]>([

@@ -267,7 +267,11 @@ describe('import', () => {
     const record = { ...key, source: 'build', metrics: unknownSpend, notInStore: true } as const;
     await recordSession(database.pool, { ...record, sessionId: parseSessionId(earlier.sessionId) });
     await recordSession(database.pool, { ...record, sessionId: parseSessionId(later.sessionId) });
-    const imported = await imports.importSession({ projectId: key.projectId, ...earlier });
+    const imported = await imports.importSession({
+      projectId: key.projectId,
+      sessionId: earlier.sessionId,
+      claudeDir: earlier.claudeDir,
+    });
     expect(imported).toMatchObject({ transcript: 'copied', transition: null });
     expect((await readHead(database.pool, key.projectId)).sessionId).toBe(later.sessionId);
   });
@@ -281,7 +285,13 @@ describe('import', () => {
       [key.projectId, first.sessionId, second.sessionId, present.sessionId],
     );
     for (const earlier of [first, second]) {
-      expect(await imports.importSession({ projectId: key.projectId, ...earlier })).toMatchObject({
+      expect(
+        await imports.importSession({
+          projectId: key.projectId,
+          sessionId: earlier.sessionId,
+          claudeDir: earlier.claudeDir,
+        }),
+      ).toMatchObject({
         transcript: 'copied',
         transition: null,
         warnings: [expect.stringContaining('was a head before')],
@@ -429,7 +439,11 @@ describe('import', () => {
         const count = (outcome: string) => heads.filter((head) => head.outcome === outcome).length;
         return { count, heads };
       };
-      await all.importSession({ projectId: 'many-100', ...local });
+      await all.importSession({
+        projectId: 'many-100',
+        sessionId: local.sessionId,
+        claudeDir: local.claudeDir,
+      });
       const { heads, count } = await walk();
       expect([count('imported'), count('failed'), count('already_there')]).toEqual([11, 588, 1]);
       expect(new Set(heads.map(({ projectId }) => projectId)).size).toBe(600);

@@ -1,4 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
+import { Connection } from '@temporalio/client';
+import pg from 'pg';
 import {
   type CreateWorkerOptions,
   checkWorkerOptions,
@@ -11,32 +13,42 @@ const least = {
   workspaceRoots: ['/srv'],
   agentEnvironment: {},
 };
-const pool = { connect: async () => undefined };
+const pool = new pg.Pool();
 const checked = (options: object) => checkWorkerOptions(options as CreateWorkerOptions);
 
 describe('the options of a worker', () => {
   it.each<[string, object, string]>([
     ['no database', { databaseUrl: undefined }, 'databaseUrl, pool: give one of the two'],
     ['two databases', { pool }, 'databaseUrl, pool: give one of the two'],
-    ['another database', { databaseUrl: 'mysql://localhost/app' }, 'databaseUrl.'],
-    ['what is no pool', { databaseUrl: undefined, pool: {} }, 'pool.must be a pool of pg'],
-    ['no Temporal', { temporal: undefined }, 'temporal.must be { address, namespace } or { connection'],
-    ['what is no connection', { temporal: { connection: {} } }, 'temporal.'],
-    ['no roots', { workspaceRoots: [] }, 'workspaceRoots.must name a folder'],
+    ['another database', { databaseUrl: 'mysql://localhost/app' }, 'databaseUrl: '],
+    ['what is no pool', { databaseUrl: undefined, pool: {} }, 'pool: must be a Pool of pg'],
+    [
+      'a connection of pg in place of a pool',
+      { databaseUrl: undefined, pool: new pg.Client() },
+      'pool: must be a Pool of pg',
+    ],
+    ['no Temporal', { temporal: undefined }, 'temporal: must be { address, namespace } or { connection'],
+    ['what is no connection', { temporal: { connection: {} } }, 'temporal: '],
+    [
+      "the client's connection in place of a worker's",
+      { temporal: { connection: Connection.lazy() } },
+      'with a NativeConnection',
+    ],
+    ['no roots', { workspaceRoots: [] }, 'workspaceRoots: must name a folder'],
     [
       'a relative root',
       { workspaceRoots: ['/srv', 'projects'] },
-      'workspaceRoots.1.must be an absolute path',
+      'workspaceRoots.1: must be an absolute path',
     ],
-    ['no environment of the agents', { agentEnvironment: undefined }, 'agentEnvironment.'],
-    ['no agents', { limits: { maxAgents: 0 } }, 'limits.maxAgents.'],
-    ['half an agent', { limits: { maxAgents: 1.5 } }, 'limits.maxAgents.'],
-    ['agents as text', { limits: { maxAgents: '4' } }, 'limits.maxAgents.'],
-    ['an unknown limit', { limits: { maxAgent: 4 } }, 'limits.Unrecognized key: "maxAgent"'],
-    ['an unknown option', { workspaceRoot: '/srv' }, 'Unrecognized key: "workspaceRoot"'],
-    ['half a log', { log: { info: () => undefined } }, 'log.must have the methods info and warn'],
-    ['no definition', { definition: null }, 'definition.must be what defineChain returned'],
-    ['a queue with a space', { taskQueue: 'a queue' }, 'taskQueue.'],
+    ['no environment of the agents', { agentEnvironment: undefined }, 'agentEnvironment: '],
+    ['no agents', { limits: { maxAgents: 0 } }, 'limits.maxAgents: '],
+    ['half an agent', { limits: { maxAgents: 1.5 } }, 'limits.maxAgents: '],
+    ['agents as text', { limits: { maxAgents: '4' } }, 'limits.maxAgents: '],
+    ['an unknown limit', { limits: { maxAgent: 4 } }, 'limits: Unrecognized key: "maxAgent"'],
+    ['an unknown option', { workspaceRoot: '/srv' }, 'options: Unrecognized key: "workspaceRoot"'],
+    ['half a log', { log: { info: () => undefined } }, 'log: must have the methods info and warn'],
+    ['no definition', { definition: null }, 'definition: must be what defineChain returned'],
+    ['a queue with a space', { taskQueue: 'a queue' }, 'taskQueue: '],
   ])('with %s are refused by name', (_what, change, said) => {
     expect(() => checked({ ...least, ...change })).toThrow(
       expect.objectContaining({ code: 'INVALID_INPUT', message: expect.stringContaining(said) }),
@@ -45,7 +57,7 @@ describe('the options of a worker', () => {
 
   it('name all that is wrong at once', () => {
     expect(() => checked({ ...least, workspaceRoots: [], limits: { maxChats: 0 } })).toThrow(
-      /workspaceRoots\..*; limits\.maxChats\./,
+      /workspaceRoots: .*; limits\.maxChats: /,
     );
   });
 
