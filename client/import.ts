@@ -67,15 +67,21 @@ export interface Imports {
    * Copies a local transcript into the store and makes its session the head, by an `import` transition; may be repeated.
    * Throws INVALID_INPUT, TRANSCRIPT_NOT_FOUND, TRANSCRIPT_UNREADABLE, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY, SESSION_ALREADY_KNOWN.
+   * @example
+   * const { transition, warnings } = await sessionChain.importSession({ projectId: 'shop', sessionId });
    */
   importSession(request: ImportSessionRequest): Promise<ImportedSession>;
   /**
    * The same for the head of every project, one after the other; a failure is reported and does not stop the others.
+   * @example
+   * for await (const { projectId, outcome } of sessionChain.importHeads()) console.log(projectId, outcome);
    */
   importHeads(options?: ImportOptions): AsyncGenerator<HeadImport>;
   /**
    * Writes a session where plain `claude --resume` opens it. Throws INVALID_INPUT, SESSION_NOT_IN_STORE, and
    * TRANSCRIPT_EXISTS where a file of this session says something else.
+   * @example
+   * const { path, cwd } = await sessionChain.exportSession({ projectId: 'shop', sessionId });
    */
   exportSession(request: ExportSessionRequest): Promise<ExportedSession>;
 }

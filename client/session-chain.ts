@@ -104,17 +104,34 @@ export interface StartedChain extends ChainKey {
   result: ChainResult | null;
 }
 
-/** What an application calls: start a chain when a project build starts, wait for it, read the head. */
+/**
+ * What an application calls: start a chain when a project build starts, wait for it, read the head. Every method but `close`
+ * may throw INVALID_INPUT, DATABASE_UNAVAILABLE, DATABASE_REFUSED and MIGRATIONS_BEHIND, and one that speaks to Temporal
+ * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
+ */
 export interface SessionChain extends ChainReads, Chats, Imports {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
    * TEMPORAL_UNAVAILABLE.
+   * @example
+   * const started = await sessionChain.start({
+   *   projectId: 'shop', versionId: 'shop-v2', workspace: '/srv/projects/shop', instruction: 'Add a search field',
+   * });
    */
   start(request: StartRequest): Promise<StartedChain>;
-  /** The chain as the database knows it, with or without a worker. Throws CHAIN_NOT_FOUND. */
+  /**
+   * The chain as the database knows it, with or without a worker. Throws CHAIN_NOT_FOUND.
+   * @example
+   * const { status, steps } = await sessionChain.state(started);
+   */
   state(key: ChainKey): Promise<ChainState>;
-  /** What the running step is doing right now, as of its last heartbeat; null when none runs. */
+  /**
+   * What the running step is doing right now, as of its last heartbeat; null when none runs, and for a chain that was never started.
+   * Asks Temporal alone. Throws TEMPORAL_UNAVAILABLE.
+   * @example
+   * const { step, turns } = (await sessionChain.progress(started)) ?? {};
+   */
   progress(key: ChainKey): Promise<LiveProgress | null>;
   /**
    * How the chain ended, once it has; a failed chain is a result, too. Throws CHAIN_NOT_FOUND, CHAIN_TERMINATED,
@@ -129,19 +146,29 @@ export interface SessionChain extends ChainReads, Chats, Imports {
    * database. Throws CHAIN_NOT_FOUND, also for a chain that is over; CHAIN_TERMINATED for one whose workflow is gone, and
    * TEMPORAL_UNAVAILABLE for one of another Temporal. `force` closes these two, once the leases of their agents
    * have expired.
+   * @example
+   * await sessionChain.cancel(started);
    */
   cancel(key: ChainKey, options?: { force?: boolean }): Promise<void>;
   /**
    * Closes the chains of a project whose workflows are gone, once the leases of their agents have expired, and wakes the
    * chains behind them. Queued chains do the same by themselves, in time. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const reconciled = await sessionChain.reconcile('shop');
    */
   reconcile(projectId: string): Promise<Reconciled>;
-  /** The project's latest session. Throws PROJECT_NOT_FOUND. */
+  /**
+   * The project's latest session. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const { sessionId, seq } = await sessionChain.head('shop');
+   */
   head(projectId: string): Promise<Head>;
   /**
    * The project's latest session `now`, once the step that runs now has ended (`after_step`), or once the chain that works
    * now is closed (`committed`). Needs no worker. Never older than a head that was read before. Throws PROJECT_NOT_FOUND,
    * INVALID_INPUT, WAIT_TIMED_OUT, and the signal's reason.
+   * @example
+   * const { sessionId } = await sessionChain.sessionFor('shop', 'committed', { timeoutMs: 600_000 });
    */
   sessionFor(projectId: string, moment: SessionMoment, options?: WaitOptions): Promise<Head>;
   /**
@@ -194,24 +221,30 @@ export interface SessionChain extends ChainReads, Chats, Imports {
   rewind(projectId: string, options: RewindOptions): Promise<RewoundProject>;
   /**
    * Lets go of a project's folder: the next chain binds the project to the folder that it is given, and another project may
-   * have this one. For a folder that was moved without its marker, restored or handed over on purpose. Throws PROJECT_NOT_FOUND,
-   * PROJECT_BUSY.
-   *
+   * have this one. For a folder that was moved without its marker, restored or handed over on purpose. `path` is null where the
+   * project had none. Throws PROJECT_NOT_FOUND, PROJECT_BUSY.
    * @example
-   * ```ts
    * const { path } = await sessionChain.unbindWorkspace('shop');
-   * console.log(path); // /srv/projects/shop
-   * ```
    */
   unbindWorkspace(projectId: string): Promise<UnboundWorkspace>;
   /**
    * How many projects are in sync, and why the others are not. `limit` (100) bounds the drifted ones in the report;
    * without `redisUrl` no checkpoints are compared. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const { share, drifted } = await sessionChain.syncReport();
    */
   syncReport(options?: { projectId?: string; limit?: number; redisUrl?: string }): Promise<SyncReport>;
-  /** What a project has spent, failed and interrupted attempts included. Throws PROJECT_NOT_FOUND. */
+  /**
+   * What a project has spent, failed and interrupted attempts included. Throws PROJECT_NOT_FOUND.
+   * @example
+   * const { costUsd, attemptsOfUnknownCost } = await sessionChain.spend('shop');
+   */
   spend(projectId: string): Promise<Spent>;
-  /** What a chain has spent over all its runs, by step. Throws CHAIN_NOT_FOUND. */
+  /**
+   * What a chain has spent over all its runs, by step. Throws CHAIN_NOT_FOUND.
+   * @example
+   * const { costUsd, steps } = await sessionChain.chainSpend(started);
+   */
   chainSpend(key: ChainKey): Promise<ChainSpend>;
   /**
    * The moves of the head, newest first; `limit` is 100 by default. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
@@ -238,7 +271,11 @@ export interface SessionChain extends ChainReads, Chats, Imports {
    * const sessionIds = await sessionChain.getSessionChain('shop');
    */
   getSessionChain(projectId: string): Promise<SessionId[]>;
-  /** Closes the connections that were opened by address; what the host passed stays open. */
+  /**
+   * Closes the connections that were opened by address; what the host passed stays open. May be called again.
+   * @example
+   * process.once('beforeExit', () => void sessionChain.close());
+   */
   close(): Promise<void>;
 }
 

@@ -580,6 +580,14 @@ describe('session-chain init', () => {
 });
 
 describe('the types', () => {
+  it('show an example of every method of the client', () => {
+    const examples = methodExamples();
+    expect(examples.length).toBeGreaterThan(25);
+    expect(examples.filter(({ method, example }) => !example.includes(`sessionChain.${method}(`))).toEqual(
+      [],
+    );
+  });
+
   it('hold in a strict project, and catch mistakes', () => {
     for (const name of ['@types/node', '@anthropic-ai/claude-agent-sdk']) link(project.folder, name);
     const pages = ['README.md', 'docs/adopting.md', 'docs/client.md', ...recipes];
@@ -589,6 +597,11 @@ describe('the types', () => {
         .map(({ code }, index) => project.write(`${page.replace(/\.md$/, '')}-${index}.ts`, code)),
     );
     expect(examples.length).toBeGreaterThan(6);
+    examples.push(
+      ...methodExamples().map(({ method, example }) =>
+        project.write(`example-of-${method}.ts`, `${exampleHost}\n{\n${example}\n}`),
+      ),
+    );
     const program = ts.createProgram([project.write('host.ts', typedHost), ...examples], {
       target: ts.ScriptTarget.ES2023,
       module: ts.ModuleKind.NodeNext,
@@ -606,6 +619,32 @@ describe('the types', () => {
     expect(problems.map((problem) => ts.formatDiagnostic(problem, formatHost))).toEqual([]);
   });
 });
+
+/** The method of the client with the example in its docstring; empty where it has none. */
+function methodExamples(): { method: string; example: string }[] {
+  const files = ['session-chain', 'chains', 'chats', 'import'].map((name) => {
+    const path = `client/${name}.ts`;
+    return ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true);
+  });
+  const interfaces = ['SessionChain', 'ChainReads', 'Chats', 'Imports'];
+  return files
+    .flatMap((file) => file.statements.filter((one) => ts.isInterfaceDeclaration(one)))
+    .filter(({ name }) => interfaces.includes(name.text))
+    .flatMap(({ members }) => members.filter((one) => ts.isMethodSignature(one)))
+    .map((member) => {
+      const tag = ts.getJSDocTags(member).find(({ tagName }) => tagName.text === 'example');
+      const text = ts.getTextOfJSDocComment(tag?.comment) ?? '';
+      return { method: member.name.getText(), example: text.replace(/^```\w*$/gm, '').trim() };
+    });
+}
+
+/** What the examples of the methods speak of. */
+const exampleHost = `import { type SessionChain, type StartedChain, chainKey } from 'session-chain/client';
+declare const sessionChain: SessionChain;
+declare const started: StartedChain;
+declare const sessionId: string;
+void [sessionChain, started, sessionId, chainKey];
+`;
 
 const formatHost: ts.FormatDiagnosticsHost = {
   getCanonicalFileName: (name) => name,

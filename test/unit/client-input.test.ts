@@ -14,9 +14,9 @@ afterAll(async () => {
 });
 /** As an application without types calls it. */
 const untyped = client as unknown as Record<string, (...given: unknown[]) => unknown>;
-const call = async (method: string, given: unknown[]) => {
+const call = async (method: string, given: unknown[]): Promise<unknown> => {
   const returned: unknown = untyped[method]?.(...given);
-  return returned instanceof Promise ? await returned : await (returned as AsyncGenerator<unknown>).next();
+  return await (returned instanceof Promise ? returned : (returned as AsyncGenerator<unknown>).next());
 };
 const key = { projectId: 'shop', versionId: 'shop-v2' };
 const record = { ...key, sessionId: 's', source: 'build' };

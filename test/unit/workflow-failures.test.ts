@@ -42,9 +42,9 @@ describe('what failed in an activity', () => {
   it.each([
     [{ limit: 'cost', owner: 'chain' }, 'Raise the cost limit of the chain (budget.maxCostUsd)'],
     [{ limit: 'time', owner: 'question' }, 'Raise the time limit of the question'],
-    [{ limit: 'colour', owner: 'chain' }, 'Raise the limit that the message names'],
-    [{ limit: 'cost', owner: 'somebody' }, 'Raise the limit that the message names'],
-    [null, 'Raise the limit that the message names'],
+    [{ limit: 'colour', owner: 'chain' }, 'Raise the limit that was reached'],
+    [{ limit: 'cost', owner: 'somebody' }, 'Raise the limit that was reached'],
+    [null, 'Raise the limit that was reached'],
   ])('says with %j what to raise', (reached, remedy) => {
     const cause = ApplicationFailure.create({ type: 'BUDGET_EXCEEDED', details: [2, reached] });
     expect(failureOf(failed(cause), limits)).toEqual({
