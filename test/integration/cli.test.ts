@@ -439,7 +439,9 @@ describe('record and sync', () => {
     const drifted = await cli(['sync', '-p', project], { REDIS_URL: `redis://${nowhere}` });
     expect(drifted.code).toBe(exitCodes.unexpected);
     expect(drifted.stdout).toContain('Redis does not answer');
-    expect(drifted.stdout).toMatch(/^p-.+ +v-.+ +outside- +- +no\n {2}the chain of .* has not opened yet$/m);
+    expect(drifted.stdout).toMatch(
+      /^p-.+ +v-.+ +outside- +- +no\n {2}no chain of the newest version has opened$/m,
+    );
     const document = await cli(['sync', '-p', project, '-o', 'json']);
     expect(document.code).toBe(exitCodes.unexpected);
     expect(JSON.parse(document.stdout)).toMatchObject({

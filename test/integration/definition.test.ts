@@ -11,6 +11,7 @@ import type { ActivityStepInput } from '../../contracts/plan.js';
 import { defaultPolicy } from '../../contracts/policy.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { flowed } from '../support/flowed.js';
 import { historyOf } from '../support/histories.js';
 
 /** Chains by a definition of the host's own, loaded by a real worker from a file. */
@@ -271,7 +272,7 @@ describe('a configuration file that does not load', () => {
     expect(worker.output).toContain('what to do: Correct the configuration file');
     const doctor = await run(['doctor', '--only', 'definition'], file);
     expect(doctor.code).toBe(7);
-    expect(doctor.output).toContain(
+    expect(flowed(doctor.output)).toContain(
       `${file}: steps.deploy: no such shipped step (build, metadata, docs, compact);`,
     );
   });
@@ -280,7 +281,7 @@ describe('a configuration file that does not load', () => {
     const file = configuration(`{ steps: ['build', { name: 'docs', model: 'claude-haiku-4-5' }] }`);
     const doctor = await run(['doctor', '--only', 'definition'], file);
     expect(doctor.code).toBe(0);
-    expect(doctor.output).toMatch(/warn.*steps\.docs\.model: .*do not share the prompt cache/);
+    expect(flowed(doctor.output)).toMatch(/warn.*steps\.docs\.model: .*do not share the prompt cache/);
     await withWorker(file, async (worker) => {
       expect(worker.output()).toContain('do not share the prompt cache');
     });

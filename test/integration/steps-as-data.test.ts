@@ -16,6 +16,7 @@ import { type ActivityStepInput, payloadVersion } from '../../contracts/plan.js'
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { flowed } from '../support/flowed.js';
 import { newKey, openNew, register } from '../support/chains.js';
 import { attemptsOf } from '../support/project-facts.js';
 
@@ -643,8 +644,8 @@ describe('a model service that quotes the request in its error', () => {
     );
     expect(result).toEqual(state);
     const named = ['--project', projectId, '--version', versionId];
-    expect(await cli('status', ...named)).toContain(message);
-    expect(await cli('chain', ...named)).toContain(message);
+    expect(flowed(await cli('status', ...named))).toContain(message);
+    expect(flowed(await cli('chain', ...named))).toContain(message);
   });
 
   it('in the answer to a question leaves no word of it in the history, and is told in full', async () => {
