@@ -312,7 +312,7 @@ export function acceptedCalls(own: SessionStoreEntry[]): { name: string; input: 
       .filter((block) => block.type === 'tool_result' && block.is_error !== true)
       .map((block) => block.tool_use_id),
   );
-  return toolCalls(own).filter(({ id }) => accepted.has(id));
+  return toolCalls(own).flatMap(({ id, ...call }) => (accepted.has(id) ? [call] : []));
 }
 
 function toolCalls(own: SessionStoreEntry[]): { id: unknown; name: string; input: unknown }[] {
