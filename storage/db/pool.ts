@@ -207,7 +207,7 @@ function lateness(error: unknown, { connectMs, answerMs }: Limits): string {
     case null:
       break;
     default:
-      return 'did not do a statement';
+      return 'did not complete a statement';
   }
   const { message = '' } = error as { message?: string };
   if (/timeout exceeded when trying to connect|due to connection timeout/.test(message))

@@ -341,8 +341,7 @@ export function unexplained(history: readonly Operation[]): string[] {
 
 function isExplained(error: string): boolean {
   return (
-    /^The database did not answer: /.test(error) ||
-    /canceling statement due to statement timeout/.test(error) ||
+    /^The database (cannot be reached|did not|gave no connection|ended a session)/.test(error) ||
     isDatabaseAway(new Error(error))
   );
 }

@@ -27,9 +27,9 @@ const mutants: Record<MutantName, Mutant> = {
     routine: 'commit_operation',
     replacements: [
       [
-        /SELECT project_id, version_id, p_old, p_new, p_source, at, session_seq, nullif\(session_seq - 1, 0\), p_parent,\s+v_attempt\.step, p_attempt FROM head/,
+        /SELECT project_id, version_id, p_old, p_new, p_source, at, session_seq, nullif\(session_seq - 1, 0\), p_parent,\s+v_attempt\.step, p_attempt, \(p_options ->> 'rewoundTo'\)::bigint FROM head/,
         `SELECT p.project_id, v_attempt.version_id, p_old, p_new, p_source, clock_timestamp(), coalesce(p.session_seq, 0) + 1,
-           p.session_seq, p_parent, v_attempt.step, p_attempt
+           p.session_seq, p_parent, v_attempt.step, p_attempt, (p_options ->> 'rewoundTo')::bigint
          FROM projects p WHERE p.project_id = session_chain.project_key(v_attempt.project_id)`,
       ],
     ],
