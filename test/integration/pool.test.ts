@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { toSessionChainError } from '../../contracts/failures.js';
@@ -69,6 +70,11 @@ describe('a database that answers, and does not do what it is asked', () => {
   }
 
   async function thrownBy(pool: Pool, text: string, more: object = {}) {
+    // node-postgres leaves a connection open that asks for a password in vain, and while the server waits for one, a minute
+    // long, no database can be dropped.
+    const sockets: Socket[] = [];
+    const stream = () => sockets[sockets.push(new Socket()) - 1];
+    Object.assign(pool.options, { stream });
     try {
       const error = await queryRows(pool, { text, ...more }).then(
         () => null,
@@ -78,6 +84,7 @@ describe('a database that answers, and does not do what it is asked', () => {
       return { code, category, message, away: isDatabaseAway(error) };
     } finally {
       await pool.end();
+      for (const socket of sockets) socket.destroy();
     }
   }
 
