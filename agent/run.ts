@@ -3,6 +3,7 @@ import type { ModelUsage, Usage } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { Limit, LimitOwner } from '../contracts/limits.js';
+import type { SandboxSettings } from '../contracts/sandbox.js';
 import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
@@ -23,6 +24,7 @@ export interface AgentDependencies {
   binaryPath?: string;
   /** Every run gets folders of its own below it, removed with the run. Workers may share it. */
   scratchRoot: string;
+  sandbox: SandboxSettings;
   /** Tools, rules and servers that all steps share. */
   definition: ChainDefinition;
   log: (event: AgentEvent) => void;

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { defaultPolicy } from '../contracts/policy.js';
+import { sandboxVariables } from './sandbox.js';
 
 /**
  * Every variable that the product itself reads: its meaning, shape and default; docs/reference/environment.md lists
@@ -70,6 +71,7 @@ export const variables = {
     .describe(
       "Private home, config and temp folders of running agents; default: session-chain in the system's temp folder",
     ),
+  ...sandboxVariables,
   SESSION_CHAIN_SEARCH_ATTRIBUTES: z
     .enum(['auto', 'on', 'off'])
     .default('auto')

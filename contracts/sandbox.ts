@@ -31,6 +31,15 @@ export interface SandboxLimits {
   tmpMb: number;
 }
 
+/** What a person sets of it; the rest comes from elsewhere, in the end from {@link defaultSandbox}. */
+export interface SandboxInput {
+  kind?: SandboxSettings['kind'] | undefined;
+  command?: string | undefined;
+  read?: readonly string[] | undefined;
+  egress?: readonly string[] | undefined;
+  limits?: { [Name in keyof SandboxLimits]?: SandboxLimits[Name] | undefined } | undefined;
+}
+
 export const defaultSandbox: SandboxSettings = {
   kind: 'bwrap',
   read: [],

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sandboxSchema } from '../config/sandbox.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { reservedNames, stepNamePattern } from '../contracts/steps.js';
 import { unstorable } from '../contracts/text.js';
@@ -112,6 +113,7 @@ const definitionSchema = z.strictObject({
       contextTokens: z.number().int().min(0).optional(),
     })
     .optional(),
+  sandbox: sandboxSchema.optional(),
 });
 
 const named = {

@@ -20,6 +20,7 @@ export type {
   SubmissionStep,
   WorkStep,
 } from './definition.js';
+export type { SandboxInput, SandboxLimits, SandboxSettings } from '../contracts/sandbox.js';
 export type { ActivityStepInput, ActivityStepPlan } from '../contracts/plan.js';
 
 /**

@@ -4,6 +4,7 @@ import type { StepLimits } from '../contracts/limits.js';
 import type { BuildId, ProjectId, VersionId } from '../contracts/ids.js';
 import type { ResetPolicy } from '../contracts/origin.js';
 import type { ActivityStepPlan } from '../contracts/plan.js';
+import type { SandboxInput } from '../contracts/sandbox.js';
 import type { ChainMode, StepName } from '../contracts/steps.js';
 
 /** A chain as data: its steps in order, and what they share. A worker has one; `checkDefinition` completes it. */
@@ -25,6 +26,8 @@ export interface ChainDefinition {
   steps: readonly StepDefinition[];
   /** When a build starts a fresh session with a brief instead of continuing from the head. */
   reset: Readonly<ResetPolicy>;
+  /** How agents are kept in; the environment and the worker's options come first. */
+  sandbox: Readonly<SandboxInput>;
 }
 
 export type StepDefinition = AgentStepDefinition | ActivityStep;

@@ -75,6 +75,7 @@ export const shippedDefinition: ChainDefinition = {
   mcpServers: {},
   steps,
   reset: { operations: 20, contextTokens: 150_000 },
+  sandbox: {},
 };
 
 /** The house rules of a chain that names none. */

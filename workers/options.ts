@@ -4,7 +4,9 @@ import { z } from 'zod';
 import { type DatabaseOptions, giveOneDatabase, isOneDatabase, poolSchema } from '../client/connections.js';
 import { checked, has } from '../client/input.js';
 import { type Config, readConfig, required, variables } from '../config/environment.js';
+import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
+import type { SandboxInput } from '../contracts/sandbox.js';
 import type { ChainDefinitionInput } from '../definition/definition.js';
 import { definitionFile } from '../definition/load.js';
 import {
@@ -53,6 +55,8 @@ export type ChainWorkerOptions = DatabaseOptions & {
   agentPath?: string;
   /** The folder for private folders of running agents. Default: `session-chain` in the system's temp folder. */
   scratchFolder?: string;
+  /** How agents are kept in. Default, field by field: what the definition sets, else bubblewrap. */
+  sandbox?: SandboxInput;
   /** A cache of the Redis protocol for the checkpoint. Default: none; nothing depends on it. */
   redisUrl?: string;
   /** What `project_versions.status` becomes; null leaves it alone. Default: `deployed` and `failed`. */
@@ -95,6 +99,7 @@ const chainShape = {
   ),
   agentPath: z.string().min(1).optional(),
   scratchFolder: z.string().min(1).default(defaults.SESSION_CHAIN_SCRATCH_DIR),
+  sandbox: sandboxSchema.prefault({}),
   redisUrl: variables.REDIS_URL,
   versionStatus: z
     .strictObject({
@@ -184,6 +189,7 @@ export function optionsFromEnvironment(
     agentEnvironment: config.environment,
     ...(config.SESSION_CHAIN_AGENT_PATH === undefined ? {} : { agentPath: config.SESSION_CHAIN_AGENT_PATH }),
     scratchFolder: config.SESSION_CHAIN_SCRATCH_DIR,
+    sandbox: sandboxOfVariables(config),
     ...(config.REDIS_URL === undefined ? {} : { redisUrl: config.REDIS_URL }),
     versionStatus: {
       succeeded: config.SESSION_CHAIN_STATUS_SUCCEEDED || null,

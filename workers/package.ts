@@ -13,6 +13,7 @@ export {
   optionsFromEnvironment,
 } from './options.js';
 export type { DatabaseOptions } from '../client/connections.js';
+export type { SandboxInput, SandboxLimits, SandboxSettings } from '../contracts/sandbox.js';
 export type { VersionStatus } from '../contracts/chain.js';
 export type { ChainDefinitionInput } from '../definition/definition.js';
 export type { HostConnection, WorkerTemporalAddress } from '../temporal/connect-native.js';

@@ -12,6 +12,7 @@ import { findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { requireCredentials } from '../agent/process/environment.js';
 import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
+import { sandboxSettings } from '../config/sandbox.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
 import { stepDigest } from '../definition/digest.js';
@@ -118,6 +119,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     modelEnvironment,
     inheritedEnvironment: options.agentEnvironment,
     scratchRoot: options.scratchFolder,
+    sandbox: sandboxSettings(definition.sandbox, options.sandbox),
     ...(options.agentPath === undefined ? {} : { binaryPath: options.agentPath }),
     definition,
     log: (event) => {

@@ -11,6 +11,7 @@ import {
 import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { parseSessionId, type SessionId } from '../../contracts/ids.js';
 import { type ChainDefinition, isAgentStep } from '../../definition/definition.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import { submissionTool } from '../../definition/submission.js';
 import { toolUseIds } from '../../transcript/entries.js';
@@ -186,6 +187,7 @@ async function play(
       inheritedEnvironment: { PATH: path },
       ...(binaryPath === undefined ? {} : { binaryPath }),
       scratchRoot: join(folder, 'scratch'),
+      sandbox: defaultSandbox,
       definition,
       log: () => undefined,
     });

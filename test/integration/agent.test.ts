@@ -32,6 +32,7 @@ import { type ChainDefinition, isAgentStep } from '../../definition/definition.j
 import { shippedDefinition } from '../../definition/shipped.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
 import { toolUseIds } from '../../transcript/entries.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
@@ -111,6 +112,7 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
     modelEnvironment: modelEnvironment ?? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
     inheritedEnvironment: inheritedEnvironment ?? { PATH: plainPath },
     scratchRoot,
+    sandbox: defaultSandbox,
     definition,
     log: () => undefined,
     ...(binaryPath === undefined ? {} : { binaryPath }),
@@ -555,6 +557,7 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
       modelEnvironment: {},
       inheritedEnvironment: { PATH: path() },
       scratchRoot,
+      sandbox: defaultSandbox,
       definition: shippedDefinition,
       log: () => undefined,
     });

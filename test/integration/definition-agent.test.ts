@@ -21,6 +21,7 @@ import { type Agent, createAgent } from '../../agent/agent.js';
 import { createLease, uptimeMs } from '../../agent/process/lease.js';
 import type { AgentResult } from '../../agent/run.js';
 import { stepTask } from '../../agent/kinds/kinds.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import type { SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
 import { checkDefinition } from '../../definition/check.js';
@@ -93,6 +94,7 @@ function newProject(input: ChainDefinitionInput, modelUrl = model.url): Project 
     modelEnvironment: { ANTHROPIC_BASE_URL: modelUrl, ANTHROPIC_API_KEY: 'test-credential' },
     inheritedEnvironment: { PATH: process.env.PATH },
     scratchRoot: join(folder, 'scratch'),
+    sandbox: defaultSandbox,
     definition,
     log: () => undefined,
   });

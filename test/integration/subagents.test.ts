@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InMemorySessionStore, type SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { createAgent } from '../../agent/agent.js';
 import { stepTask } from '../../agent/kinds/kinds.js';
 import type { AgentRequest, AgentResult, AgentRunError } from '../../agent/run.js';
@@ -75,6 +76,7 @@ describe('an agent with subagents', () => {
       modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'test-credential' },
       inheritedEnvironment: { PATH: process.env['PATH'] },
       scratchRoot: join(folder, 'scratch'),
+      sandbox: defaultSandbox,
       definition,
       log: () => undefined,
     });

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
 import { type Lease, createLease, uptimeMs } from '../../agent/process/lease.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import type { SessionId } from '../../contracts/ids.js';
 
@@ -61,6 +62,7 @@ async function main(input: RunnerInput): Promise<void> {
     modelEnvironment: input.modelEnvironment,
     inheritedEnvironment: input.inheritedEnvironment,
     scratchRoot: input.scratchRoot,
+    sandbox: defaultSandbox,
     definition: shippedDefinition,
     log: (event) => console.log(JSON.stringify(event)),
   });
