@@ -4,13 +4,14 @@ import { readableClaudeMd } from './claude-md.js';
 import { findAgentBinary, versionReader } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
-import { probeContainment, type AgentExit, type AgentProcess, type Containment } from './process/process.js';
+import type { AgentExit, AgentProcess } from './process/process.js';
 import { createDialogue } from './dialogue.js';
 import { createProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
 import { createScratch, sweepScratch } from './process/scratch.js';
+import { type Sandbox, openSandbox } from './sandbox/sandbox.js';
 import { ownSpend, runningTotals } from '../transcript/counters.js';
 import {
   type AgentDependencies,
@@ -38,7 +39,8 @@ import { writtenFile } from './workspace-guard.js';
 export interface Agent {
   /**
    * Runs one step and returns when the agent and all it started are dead. Throws AgentRunError, or
-   * SessionChainError when nothing was started (CREDENTIALS_MISSING, AGENT_NOT_FOUND, CANCELLED).
+   * SessionChainError when nothing was started (CREDENTIALS_MISSING, AGENT_NOT_FOUND,
+   * SANDBOX_UNAVAILABLE, CANCELLED).
    */
   run(request: AgentRequest, context: RunContext): Promise<AgentResult>;
   /** Ends what dead workers left behind; called by a worker when it starts, else by the first run. */
@@ -51,16 +53,16 @@ const defaultKillGraceMs = 5000;
 
 export function createAgent(dependencies: AgentDependencies): Agent {
   const { inheritedEnvironment, scratchRoot, log } = dependencies;
-  let prepared: Promise<Containment> | undefined;
+  let prepared: Promise<Sandbox> | undefined;
 
-  async function prepare(): Promise<Containment> {
-    const containment = await probeContainment(inheritedEnvironment);
-    log({ event: 'agent.containment', kind: containment.kind });
+  async function prepare(): Promise<Sandbox> {
+    const sandbox = await openSandbox(dependencies.sandbox, inheritedEnvironment);
+    log({ event: 'agent.sandbox', kind: sandbox.kind, hold: sandbox.hold });
     for (const swept of await sweepScratch(scratchRoot)) log({ event: 'agent.swept', ...swept });
-    return containment;
+    return sandbox;
   }
 
-  function prepareOnce(): Promise<Containment> {
+  function prepareOnce(): Promise<Sandbox> {
     prepared ??= prepare().catch((error: unknown) => {
       prepared = undefined;
       throw error;
@@ -74,14 +76,14 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         throw new SessionChainError('CANCELLED', 'Cancelled before the agent was started.');
       requireCredentials(dependencies.modelEnvironment);
       const binary = await findAgentBinary(dependencies.binaryPath);
-      const containment = await prepareOnce();
+      const sandbox = await prepareOnce();
       const scratch = await createScratch(scratchRoot);
       log({ event: 'agent.started', sessionId: request.sessionId, step: request.task.name });
       const startedAt = performance.now();
       let outcome = 'done';
       try {
         const claudeMd = await readableClaudeMd(dependencies.definition, request.workspace);
-        const run = { dependencies, request, context, binary, containment, scratch, claudeMd, startedAt };
+        const run = { dependencies, request, context, binary, sandbox, scratch, claudeMd, startedAt };
         return await runStep(run);
       } catch (error) {
         outcome = error instanceof SessionChainError ? error.code : String(error);

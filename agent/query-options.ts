@@ -3,7 +3,8 @@ import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { subagentTool } from '../definition/definition.js';
 import type { Run } from './run.js';
 import { agentEnvironment, shellGuard } from './process/environment.js';
-import { type AgentProcess, type SpawnAgentOptions, prefixFor, spawnAgent } from './process/process.js';
+import { type AgentProcess, type SpawnAgentOptions, spawnAgent } from './process/process.js';
+import { standIn } from './sandbox/stand-in.js';
 import { serversOf } from './servers.js';
 
 export interface QueryParts {
@@ -23,6 +24,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     inherited: dependencies.inheritedEnvironment,
     model: dependencies.modelEnvironment,
     ...scratch,
+    ...(run.sandbox.hasOwnTmp ? { tmp: '/tmp' } : {}),
     task: request.task,
     mode: request.mode,
     instructionKind: request.instructionKind,
@@ -30,7 +32,16 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
   if (environment.hidden.length > 0) {
     await writeFile(scratch.shellGuardPath, shellGuard(environment.hidden), { mode: 0o700 });
   }
-  const prefix = await prefixFor(run.containment, request.workspace);
+  if (run.sandbox.hasOwnNetwork) {
+    await standIn(scratch.socket, environment.env.ANTHROPIC_BASE_URL ?? '');
+    environment.env.ANTHROPIC_BASE_URL = 'http://127.0.0.1:8787';
+  }
+  const inSandbox = await run.sandbox.prepare({
+    workspace: request.workspace,
+    scratch,
+    scratchRoot: dependencies.scratchRoot,
+    binary: run.binary,
+  });
   return {
     pathToClaudeCodeExecutable: run.binary,
     cwd: request.workspace,
@@ -40,10 +51,8 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
       const config = spawn.env.CLAUDE_CONFIG_DIR;
       if (config !== undefined && config !== scratch.config) scratch.noteResumeFolder(config);
       const agentProcess = spawnAgent({
-        containment: run.containment,
-        prefix,
-        command: spawn.command,
-        args: spawn.args,
+        hold: run.sandbox.hold,
+        command: inSandbox({ command: spawn.command, args: spawn.args, config: config ?? scratch.config }),
         cwd: request.workspace,
         env: spawn.env,
         descriptors: environment.descriptors,

@@ -9,8 +9,8 @@ import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
 import type { Lease } from './process/lease.js';
-import type { Containment } from './process/process.js';
 import type { Scratch } from './process/scratch.js';
+import type { Sandbox } from './sandbox/sandbox.js';
 import type { AgentProgress } from './progress.js';
 
 /** What a run of the agent takes, what it gives back, and what it works with. */
@@ -32,7 +32,7 @@ export interface AgentDependencies {
 
 /** Messages for the worker's log. */
 export type AgentEvent =
-  | { event: 'agent.containment'; kind: Containment['kind'] }
+  | { event: 'agent.sandbox'; kind: Sandbox['kind']; hold: Sandbox['hold'] }
   | { event: 'agent.swept'; run: string; killed: number }
   | { event: 'agent.scratch_left'; sessionId: string; error: string }
   | { event: 'agent.started'; sessionId: string; step: string }
@@ -132,7 +132,7 @@ export interface Run {
   request: AgentRequest;
   context: RunContext;
   binary: string;
-  containment: Containment;
+  sandbox: Sandbox;
   scratch: Scratch;
   claudeMd: ClaudeMd;
   startedAt: number;

@@ -214,6 +214,13 @@ const failures = {
     remedy:
       'Reinstall the dependencies with optional packages, or set SESSION_CHAIN_AGENT_PATH to a claude binary.',
   },
+  SANDBOX_UNAVAILABLE: {
+    summary: 'The sandbox of the agents does not work on this worker.',
+    category: 'setup',
+    retryable: false,
+    remedy:
+      'Install or set what the message names. SESSION_CHAIN_SANDBOX=none runs agents without a wall: they can do what the user of the worker can.',
+  },
   AGENT_FAILED: {
     summary: 'The agent failed.',
     category: 'agent',

@@ -22,7 +22,7 @@ export { SessionChainError, type FailureCode } from '../contracts/failures.js';
 /**
  * Starts a worker in this process; the host's own code stops it, whereas the command `session-chain worker` also
  * handles signals. Several may run in one process. Throws what a person must correct first: INVALID_INPUT,
- * INVALID_CONFIG, CREDENTIALS_MISSING, AGENT_NOT_FOUND, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE.
+ * INVALID_CONFIG, CREDENTIALS_MISSING, AGENT_NOT_FOUND, SANDBOX_UNAVAILABLE, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND, TEMPORAL_UNAVAILABLE.
  *
  * @example
  * const worker = await createWorker({

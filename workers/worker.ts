@@ -8,6 +8,7 @@ import {
   createChatReadActivities,
 } from '../activities/create-activities.js';
 import { createAgent } from '../agent/agent.js';
+import { refuseRootWithoutSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
 import { findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { requireCredentials } from '../agent/process/environment.js';
 import { differenceFromTested } from '../agent/process/tested.js';
@@ -91,7 +92,7 @@ export interface ServiceActivities {
 
 /**
  * Checks what a person must correct first, and opens what the activities work with. Throws CREDENTIALS_MISSING,
- * AGENT_NOT_FOUND, INVALID_INPUT, INVALID_CONFIG, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND.
+ * AGENT_NOT_FOUND, SANDBOX_UNAVAILABLE, INVALID_INPUT, INVALID_CONFIG, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND.
  */
 export async function openService(options: CheckedChainOptions): Promise<ChainService> {
   const { limits, workspaceRoots, versionStatus } = options;
@@ -105,6 +106,8 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
   }
   const { definition, warnings } = await loadDefinition(options.definition, options.model);
   for (const warning of warnings) log.warn({ file: definition.file }, warning);
+  const sandbox = sandboxSettings(definition.sandbox, options.sandbox);
+  refuseRootWithoutSandbox(sandbox);
   const ownPool =
     options.databaseUrl === undefined
       ? null
@@ -119,13 +122,12 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     modelEnvironment,
     inheritedEnvironment: options.agentEnvironment,
     scratchRoot: options.scratchFolder,
-    sandbox: sandboxSettings(definition.sandbox, options.sandbox),
+    sandbox,
     ...(options.agentPath === undefined ? {} : { binaryPath: options.agentPath }),
     definition,
     log: (event) => {
-      if (event.event !== 'agent.containment' || event.kind === 'namespace') log.info({ ...event });
-      else
-        log.warn({ ...event }, 'No process namespaces: a command that detaches itself may outlive its step.');
+      if (event.event !== 'agent.sandbox' || event.kind !== 'none') log.info({ ...event });
+      else log.warn({ ...event }, withoutSandbox(event.hold));
     },
   });
   try {

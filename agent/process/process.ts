@@ -87,10 +87,10 @@ export async function prefixFor(containment: Containment, workspace: string): Pr
 }
 
 export interface SpawnAgentOptions {
-  containment: Containment;
-  prefix: string[];
-  command: string;
-  args: string[];
+  /** How all that it starts is ended. */
+  hold: Containment['kind'];
+  /** The agent's command with all that goes before it: a sandbox, or what holds its processes together. */
+  command: readonly string[];
   cwd: string;
   env: Record<string, string | undefined>;
   /** Written to the descriptors 3, 4, … and closed. */
@@ -103,10 +103,10 @@ export interface SpawnAgentOptions {
 
 /** Starts the agent in a session of its own, so that a terminal's Ctrl-C reaches the worker alone. */
 export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
-  const { containment, descriptors, marker } = options;
-  const [command = '', ...args] = [...options.prefix, options.command, ...options.args];
+  const { hold, descriptors, marker } = options;
+  const [command = '', ...args] = options.command;
   // Before the agent, which never runs without it.
-  const guard = startGuard({ ...options.guard, kind: containment.kind, marker, path: options.env.PATH });
+  const guard = startGuard({ ...options.guard, kind: hold, marker, path: options.env.PATH });
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: options.env,
@@ -125,9 +125,9 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   });
 
   if (child.pid !== undefined) guard.watch(child.pid);
-  const kill = () => void killAll(containment, child, marker);
+  const kill = () => void killAll(hold, child, marker);
   const ended = exitOf(child).then(async (exit) => {
-    await sweep(containment, child, marker);
+    await sweep(hold, child, marker);
     return { ...exit, byGuard: await guard.dismiss() };
   });
   // `unshare` ignores SIGTERM while it waits, and the agent has had its chance to end in order at the interrupt before:
@@ -143,10 +143,10 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   return { spawned, errorTail: () => errorTail, ended, kill };
 }
 
-async function killAll(containment: Containment, child: ChildProcess, marker: string): Promise<void> {
+async function killAll(hold: Containment['kind'], child: ChildProcess, marker: string): Promise<void> {
   const { pid } = child;
   if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  if (containment.kind === 'namespace') {
+  if (hold === 'namespace') {
     // Not `unshare` itself: it waits for the namespace's first process, and that one's end waits for all others.
     const firsts = await childrenOf(pid);
     for (const first of firsts) killQuietly(first, 'SIGKILL');
@@ -155,12 +155,12 @@ async function killAll(containment: Containment, child: ChildProcess, marker: st
     return;
   }
   killQuietly(-pid, 'SIGKILL');
-  await sweep(containment, child, marker);
+  await sweep(hold, child, marker);
 }
 
 /** Ends what outlived the agent. In a namespace nothing can. */
-async function sweep(containment: Containment, child: ChildProcess, marker: string): Promise<void> {
-  if (containment.kind === 'namespace' || child.pid === undefined) return;
+async function sweep(hold: Containment['kind'], child: ChildProcess, marker: string): Promise<void> {
+  if (hold === 'namespace' || child.pid === undefined) return;
   killQuietly(-child.pid, 'SIGKILL');
   await killMarked(marker);
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { isRunning, killMarked, processHost, processName } from './marked-processes.js';
 
 /** A run's private folders; HOME, configuration and temporary files of the agent go only here. */
@@ -10,6 +10,10 @@ export interface Scratch {
   config: string;
   tmp: string;
   shellGuardPath: string;
+  /** The socket of the agent's proxy. */
+  socket: string;
+  /** What a program that makes the sandbox is told. */
+  description: string;
   /** In the environment of the agent and so of everything it starts. */
   marker: { name: string; value: string };
   /** Records the folder that the SDK made for a resumed transcript, so that a sweep finds it after a kill. */
@@ -26,7 +30,7 @@ export async function createScratch(root: string): Promise<Scratch> {
   const name = ['run', await processHost(), await processName(process.pid), randomUUID().slice(0, 8)].join(
     '-',
   );
-  const folder = join(root, name);
+  const folder = resolve(root, name);
   const scratch = { home: join(folder, 'home'), config: join(folder, 'config'), tmp: join(folder, 'tmp') };
   await mkdir(root, { recursive: true, mode: 0o700 });
   for (const path of [folder, ...Object.values(scratch)]) await mkdir(path, { mode: 0o700 });
@@ -34,6 +38,8 @@ export async function createScratch(root: string): Promise<Scratch> {
   return {
     ...scratch,
     shellGuardPath: join(folder, 'shell-guard'),
+    socket: join(folder, 'egress.sock'),
+    description: join(folder, 'sandbox.json'),
     marker: { name: markerName, value: name },
     noteResumeFolder(path) {
       if (!isResumeFolder(path)) return;

@@ -1,0 +1,24 @@
+/** Where the agent reaches the worker's proxy, inside of its own network. */
+export const proxyPort = 8787;
+
+/**
+ * Runs a command in a network of its own, in which a port of the loopback leads to a Unix socket. The command begins once
+ * the port is open. The relay ends with the sandbox.
+ */
+export function withRelay(socat: string, socket: string): string[] {
+  return ['bash', '--noprofile', '--norc', '-c', script, 'relay', socat, socket];
+}
+
+const script = `
+socat=$1 socket=$2
+shift 2
+# By its name in its folder: the whole path may be longer than an address of a socket.
+(
+  cd "\${socket%/*}" &&
+    exec "$socat" TCP-LISTEN:${proxyPort},fork,reuseaddr,bind=127.0.0.1 "UNIX-CONNECT:\${socket##*/}"
+) </dev/null >/dev/null 2>&1 &
+until { : <>/dev/tcp/127.0.0.1/${proxyPort}; } 2>/dev/null; do
+  kill -0 $! 2>/dev/null || { echo 'The relay to the proxy of the worker did not start.' >&2; exit 1; }
+done
+exec "$@"
+`;

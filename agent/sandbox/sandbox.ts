@@ -1,0 +1,211 @@
+import { chownSync, lstatSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtemp, realpath, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SessionChainError } from '../../contracts/failures.js';
+import type { SandboxSettings } from '../../contracts/sandbox.js';
+import type { Containment } from '../process/process.js';
+import { probeContainment, prefixFor } from '../process/process.js';
+import type { Scratch } from '../process/scratch.js';
+import { type Owner, type Visible, bubblewrap, bubblewrapAs, dieWithParent } from './bubblewrap.js';
+import { withRelay } from './relay.js';
+import { findProgram, requirePrograms, requireWorking } from './unavailable.js';
+
+/** What holds the agents of a worker. */
+export interface Sandbox {
+  kind: SandboxSettings['kind'];
+  /** How the agent, and all that it starts, is ended. */
+  hold: Containment['kind'];
+  /** Whether the agent has a network of its own, from which only the socket of its proxy leads out. */
+  hasOwnNetwork: boolean;
+  /** Whether /tmp inside is the agent's own. */
+  hasOwnTmp: boolean;
+  /**
+   * Prepares a run, and returns how its command is started. Throws WORKSPACE_NOT_ALLOWED for a folder that the sandbox
+   * could not keep apart from the worker, SANDBOX_UNAVAILABLE where the sandbox does not work for the folder's owner.
+   */
+  prepare(run: SandboxedRun): Promise<(agent: AgentCommand) => string[]>;
+}
+
+export interface SandboxedRun {
+  /** The real path of the project's folder. */
+  workspace: string;
+  scratch: Scratch;
+  scratchRoot: string;
+  /** The real path of the claude binary. */
+  binary: string;
+}
+
+export interface AgentCommand {
+  command: string;
+  args: readonly string[];
+  /** The folder with its configuration: the run's own, or the one with the transcript that is resumed. */
+  config: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where the socket of the proxy is inside. */
+const socketInside = '/run/egress.sock';
+const socatInside = '/run/socat';
+
+/**
+ * Finds out once whether the sandbox works here; starts a few short-lived processes. Throws SANDBOX_UNAVAILABLE that
+ * says what to install or set, AGENT_NOT_FOUND without bash.
+ */
+export async function openSandbox(settings: SandboxSettings, environment: Environment): Promise<Sandbox> {
+  switch (settings.kind) {
+    case 'bwrap':
+      return await bubblewrapSandbox(settings, environment);
+    case 'command':
+      return await commandSandbox(settings, environment);
+    case 'none':
+      return await noSandbox(environment);
+  }
+}
+
+/** Throws SANDBOX_UNAVAILABLE where agents would be root of the machine. */
+export function refuseRootWithoutSandbox({ kind }: SandboxSettings): void {
+  if (kind !== 'none' || process.geteuid?.() !== 0) return;
+  throw new SessionChainError(
+    'SANDBOX_UNAVAILABLE',
+    'This worker runs as root and without a sandbox (SESSION_CHAIN_SANDBOX=none): its agents would be root of the machine.',
+    'Run the worker as another user, or with the sandbox bwrap.',
+  );
+}
+
+/** What it means to run agents without a sandbox, for a person. */
+export function withoutSandbox(hold: Sandbox['hold']): string {
+  const means =
+    'Agents run without a sandbox: their shell commands read and write what the user of the worker can, the folders of other projects included, and reach its network.';
+  return hold === 'namespace'
+    ? means
+    : `${means} They can read the environment of the worker, and a command that detaches itself may outlive its step.`;
+}
+
+async function bubblewrapSandbox(settings: SandboxSettings, environment: Environment): Promise<Sandbox> {
+  const PATH = environment.PATH ?? '';
+  const own = process.geteuid?.() ?? 0;
+  requirePrograms(['bwrap', 'socat', 'setpriv', 'bash', ...(own === 0 ? ['unshare', 'mount'] : [])], PATH);
+  const socat = await realpath(findProgram('socat', PATH) ?? 'socat');
+  const { tmpMb } = settings.limits;
+  const read = settings.read.map((path) => ({ path, access: 'read' as const }));
+  const empty = { visible: read, tmpMb };
+  await requireWorking(bubblewrap(empty, '/'), PATH);
+  const others = new Map<number, Promise<void>>();
+  return {
+    kind: 'bwrap',
+    hold: 'namespace',
+    hasOwnNetwork: true,
+    hasOwnTmp: true,
+    async prepare({ workspace, scratch, scratchRoot, binary }) {
+      await requireApart(workspace, [scratchRoot, tmpdir(), binary, ownFolder]);
+      const { uid, gid } = await stat(workspace);
+      const owner = own === 0 && uid !== own ? { uid, gid } : null;
+      if (owner) {
+        const known = others.get(uid) ?? requireWorking(bubblewrapAs(owner, empty, '/'), PATH);
+        others.set(uid, known);
+        await known;
+        for (const path of [scratch.home, scratch.config]) giveTo(owner, path);
+      }
+      const marker = join(workspace, '.session-chain');
+      const isMarked = lstatSync(marker, { throwIfNoEntry: false })?.isDirectory() ?? false;
+      return ({ command, args, config }) => {
+        if (owner && config !== scratch.config) giveTo(owner, config);
+        if (owner) chownSync(scratch.socket, owner.uid, owner.gid);
+        const visible: Visible[] = [
+          ...read,
+          ...[...new Set([workspace, scratch.home, scratch.config, config])].map((path) => ({
+            path,
+            access: 'write' as const,
+          })),
+          ...[binary, ...(isMarked ? [marker] : [])].map((path) => ({ path, access: 'read' as const })),
+          { path: socketInside, source: scratch.socket, access: 'read' },
+          { path: socatInside, source: socat, access: 'read' },
+        ];
+        const view = { visible, tmpMb };
+        return [
+          ...(owner ? bubblewrapAs(owner, view, workspace) : bubblewrap(view, workspace)),
+          ...withRelay(socatInside, socketInside),
+          command,
+          ...args,
+        ];
+      };
+    },
+  };
+}
+
+/**
+ * `<program> <file> -- <command…>`: the file is JSON with what the command must find inside, by the same paths. The
+ * program must end all of it when it is killed.
+ */
+async function commandSandbox(settings: SandboxSettings, environment: Environment): Promise<Sandbox> {
+  const program = settings.command ?? '';
+  requirePrograms([program, 'bash'], environment.PATH ?? '');
+  const none = await noSandbox(environment);
+  return {
+    kind: 'command',
+    hold: process.platform === 'linux' ? 'marker' : 'group',
+    hasOwnNetwork: true,
+    hasOwnTmp: false,
+    async prepare({ workspace, scratch, scratchRoot, binary }) {
+      await requireApart(workspace, [scratchRoot, tmpdir(), binary, ownFolder]);
+      return ({ command, args, config }) => {
+        const own = [scratch.home, scratch.config, scratch.tmp];
+        const description = {
+          workspace,
+          write: [...new Set([workspace, ...own, config])],
+          read: [...settings.read, binary, join(workspace, '.session-chain')],
+          egressSocket: scratch.socket,
+          limits: settings.limits,
+        };
+        writeFileSync(scratch.description, JSON.stringify(description), { mode: 0o600 });
+        return [
+          ...[...none.dieWithParent, program, scratch.description, '--'],
+          ...[...withRelay('socat', scratch.socket), command, ...args],
+        ];
+      };
+    },
+  };
+}
+
+async function noSandbox(environment: Environment): Promise<Sandbox & { dieWithParent: string[] }> {
+  const containment = await probeContainment(environment);
+  return {
+    kind: 'none',
+    hold: containment.kind,
+    hasOwnNetwork: false,
+    hasOwnTmp: false,
+    dieWithParent:
+      containment.kind === 'group' || containment.foreignPrefix.length === 0 ? [] : dieWithParent,
+    async prepare({ workspace }) {
+      const prefix = await prefixFor(containment, workspace);
+      return ({ command, args }) => [...prefix, command, ...args];
+    },
+  };
+}
+
+/** The package, or the clone, that this module is part of. */
+const ownFolder = dirname(dirname(fileURLToPath(new URL('.', import.meta.url))));
+
+/** What an agent writes must not be what a worker runs, nor the folders of another agent. */
+async function requireApart(workspace: string, workers: readonly string[]): Promise<void> {
+  for (const path of workers) {
+    const real = await realpath(path);
+    if (real !== workspace && !real.startsWith(`${workspace === '/' ? '' : workspace}/`)) continue;
+    throw new SessionChainError(
+      'WORKSPACE_NOT_ALLOWED',
+      `The folder ${workspace} holds ${path}, which belongs to the worker: an agent there could change what the worker runs, or read what another agent does.`,
+      'Give the project a folder of its own, or move what belongs to the worker: SESSION_CHAIN_SCRATCH_DIR, TMPDIR, or the place where it is installed.',
+    );
+  }
+}
+
+/** Follows no link. */
+function giveTo(owner: Owner, path: string): void {
+  const found = lstatSync(path);
+  if (found.isSymbolicLink()) return;
+  chownSync(path, owner.uid, owner.gid);
+  if (found.isDirectory()) for (const name of readdirSync(path)) giveTo(owner, join(path, name));
+}
