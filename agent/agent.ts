@@ -5,6 +5,7 @@ import { findAgentBinary, versionReader } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { agentHooks } from './hooks.js';
 import type { AgentExit, AgentProcess } from './process/process.js';
+import { createEgress, type OpenEgress } from './egress/egress.js';
 import { createDialogue } from './dialogue.js';
 import { createProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
@@ -51,8 +52,15 @@ export interface Agent {
 
 const defaultKillGraceMs = 5000;
 
+/** Throws INVALID_INPUT where the model variables, or the worker's proxy, are not valid. */
 export function createAgent(dependencies: AgentDependencies): Agent {
   const { inheritedEnvironment, scratchRoot, log } = dependencies;
+  const egress = createEgress({
+    model: dependencies.modelEnvironment,
+    worker: inheritedEnvironment,
+    allow: dependencies.sandbox.egress,
+    log,
+  });
   let prepared: Promise<Sandbox> | undefined;
 
   async function prepare(): Promise<Sandbox> {
@@ -81,14 +89,28 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       log({ event: 'agent.started', sessionId: request.sessionId, step: request.task.name });
       const startedAt = performance.now();
       let outcome = 'done';
+      let open: OpenEgress | undefined;
       try {
+        const listen = sandbox.hasOwnNetwork ? { socket: scratch.socket } : 'loopback';
+        open = await egress.open({ listen, step: request.task.name });
         const claudeMd = await readableClaudeMd(dependencies.definition, request.workspace);
-        const run = { dependencies, request, context, binary, sandbox, scratch, claudeMd, startedAt };
+        const run = {
+          dependencies,
+          request,
+          context,
+          binary,
+          sandbox,
+          scratch,
+          egress: open,
+          claudeMd,
+          startedAt,
+        };
         return await runStep(run);
       } catch (error) {
         outcome = error instanceof SessionChainError ? error.code : String(error);
         throw error;
       } finally {
+        await open?.close();
         // Paid work is not lost because of a folder; the next start sweeps it.
         await scratch.remove().catch((error: unknown) => {
           log({ event: 'agent.scratch_left', sessionId: request.sessionId, error: String(error) });

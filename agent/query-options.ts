@@ -1,10 +1,8 @@
-import { writeFile } from 'node:fs/promises';
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { subagentTool } from '../definition/definition.js';
 import type { Run } from './run.js';
-import { agentEnvironment, shellGuard } from './process/environment.js';
+import { agentEnvironment } from './process/environment.js';
 import { type AgentProcess, type SpawnAgentOptions, spawnAgent } from './process/process.js';
-import { standIn } from './sandbox/stand-in.js';
 import { serversOf } from './servers.js';
 
 export interface QueryParts {
@@ -20,22 +18,15 @@ export interface QueryParts {
 export async function queryOptions(run: Run, parts: QueryParts): Promise<Options> {
   const { request, dependencies, scratch } = run;
   const { definition } = dependencies;
-  const environment = agentEnvironment({
+  const env = agentEnvironment({
     inherited: dependencies.inheritedEnvironment,
-    model: dependencies.modelEnvironment,
+    egress: run.egress.environment,
     ...scratch,
     ...(run.sandbox.hasOwnTmp ? { tmp: '/tmp' } : {}),
     task: request.task,
     mode: request.mode,
     instructionKind: request.instructionKind,
   });
-  if (environment.hidden.length > 0) {
-    await writeFile(scratch.shellGuardPath, shellGuard(environment.hidden), { mode: 0o700 });
-  }
-  if (run.sandbox.hasOwnNetwork) {
-    await standIn(scratch.socket, environment.env.ANTHROPIC_BASE_URL ?? '');
-    environment.env.ANTHROPIC_BASE_URL = 'http://127.0.0.1:8787';
-  }
   const inSandbox = await run.sandbox.prepare({
     workspace: request.workspace,
     scratch,
@@ -45,7 +36,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
   return {
     pathToClaudeCodeExecutable: run.binary,
     cwd: request.workspace,
-    env: environment.env,
+    env,
     abortController: parts.abortController,
     spawnClaudeCodeProcess: (spawn) => {
       const config = spawn.env.CLAUDE_CONFIG_DIR;
@@ -55,7 +46,6 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
         command: inSandbox({ command: spawn.command, args: spawn.args, config: config ?? scratch.config }),
         cwd: request.workspace,
         env: spawn.env,
-        descriptors: environment.descriptors,
         marker: `${scratch.marker.name}=${scratch.marker.value}`,
         guard: parts.guard,
       });

@@ -8,6 +8,7 @@ import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
+import type { EgressEvent, OpenEgress } from './egress/egress.js';
 import type { Lease } from './process/lease.js';
 import type { Scratch } from './process/scratch.js';
 import type { Sandbox } from './sandbox/sandbox.js';
@@ -35,6 +36,7 @@ export type AgentEvent =
   | { event: 'agent.sandbox'; kind: Sandbox['kind']; hold: Sandbox['hold'] }
   | { event: 'agent.swept'; run: string; killed: number }
   | { event: 'agent.scratch_left'; sessionId: string; error: string }
+  | EgressEvent
   | { event: 'agent.started'; sessionId: string; step: string }
   | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
 
@@ -134,6 +136,7 @@ export interface Run {
   binary: string;
   sandbox: Sandbox;
   scratch: Scratch;
+  egress: OpenEgress;
   claudeMd: ClaudeMd;
   startedAt: number;
 }

@@ -47,12 +47,11 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
         writeFileSync(join(prompts, step.name), prompt);
       }
       writeFileSync(join(run, 'mcp.json'), JSON.stringify(mcp));
-      const { env } = agentEnvironment({
+      const env = agentEnvironment({
         inherited: process.env,
-        model: { ANTHROPIC_BASE_URL: modelUrl },
+        egress: { ANTHROPIC_BASE_URL: modelUrl },
         ...homes,
         marker: { name: 'SESSION_CHAIN_BENCH', value: 'shell' },
-        shellGuardPath: '',
         // The script names its steps itself.
         task: { name: 'build', kind: 'work' },
         mode: 'initial',

@@ -124,7 +124,7 @@ export const variables = {
     .describe("Level of the worker's log"),
 } as const;
 
-/** Variables that are passed on to the agent as they are: which model service it uses and how it is paid. */
+/** Variables that say which model service is used and how it is paid; the agent itself gets no secret of them. */
 export const modelVariables = [
   'ANTHROPIC_API_KEY',
   'ANTHROPIC_AUTH_TOKEN',
@@ -134,6 +134,7 @@ export const modelVariables = [
   'CLAUDE_CODE_MAX_OUTPUT_TOKENS',
   'CLAUDE_CODE_OAUTH_TOKEN',
   'CLAUDE_CODE_USE_BEDROCK',
+  'ANTHROPIC_BEDROCK_BASE_URL',
   'AWS_REGION',
   'AWS_PROFILE',
   'AWS_ACCESS_KEY_ID',
@@ -141,6 +142,7 @@ export const modelVariables = [
   'AWS_SESSION_TOKEN',
   'AWS_BEARER_TOKEN_BEDROCK',
   'CLAUDE_CODE_USE_VERTEX',
+  'ANTHROPIC_VERTEX_BASE_URL',
   'ANTHROPIC_VERTEX_PROJECT_ID',
   'CLOUD_ML_REGION',
   'GOOGLE_APPLICATION_CREDENTIALS',

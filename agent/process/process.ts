@@ -93,8 +93,6 @@ export interface SpawnAgentOptions {
   command: readonly string[];
   cwd: string;
   env: Record<string, string | undefined>;
-  /** Written to the descriptors 3, 4, … and closed. */
-  descriptors: string[];
   /** `NAME=value` as it is in `env`. */
   marker: string;
   /** How its guard learns the lease, and reports its end. */
@@ -103,7 +101,7 @@ export interface SpawnAgentOptions {
 
 /** Starts the agent in a session of its own, so that a terminal's Ctrl-C reaches the worker alone. */
 export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
-  const { hold, descriptors, marker } = options;
+  const { hold, marker } = options;
   const [command = '', ...args] = options.command;
   // Before the agent, which never runs without it.
   const guard = startGuard({ ...options.guard, kind: hold, marker, path: options.env.PATH });
@@ -111,13 +109,9 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
     cwd: options.cwd,
     env: options.env,
     detached: true,
-    stdio: ['pipe', 'pipe', 'pipe', ...descriptors.map(() => 'pipe' as const)],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const [stdin, stdout, stderr, ...secrets] = child.stdio as [Writable, Readable, Readable, ...Writable[]];
-  for (const [index, secret] of secrets.entries()) {
-    // The agent may die before it has read its credential; its exit says so.
-    secret.on('error', () => undefined).end(descriptors[index]);
-  }
+  const { stdin, stdout, stderr } = child;
   stdin.on('error', () => undefined);
   let errorTail = '';
   stderr.setEncoding('utf8').on('data', (text: string) => {

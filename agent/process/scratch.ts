@@ -9,7 +9,6 @@ export interface Scratch {
   home: string;
   config: string;
   tmp: string;
-  shellGuardPath: string;
   /** The socket of the agent's proxy. */
   socket: string;
   /** What a program that makes the sandbox is told. */
@@ -37,7 +36,6 @@ export async function createScratch(root: string): Promise<Scratch> {
   let resumeFolder: string | null = null;
   return {
     ...scratch,
-    shellGuardPath: join(folder, 'shell-guard'),
     socket: join(folder, 'egress.sock'),
     description: join(folder, 'sandbox.json'),
     marker: { name: markerName, value: name },

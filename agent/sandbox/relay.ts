@@ -1,5 +1,4 @@
-/** Where the agent reaches the worker's proxy, inside of its own network. */
-export const proxyPort = 8787;
+import { portInside } from '../egress/egress.js';
 
 /**
  * Runs a command in a network of its own, in which a port of the loopback leads to a Unix socket. The command begins once
@@ -15,9 +14,9 @@ shift 2
 # By its name in its folder: the whole path may be longer than an address of a socket.
 (
   cd "\${socket%/*}" &&
-    exec "$socat" TCP-LISTEN:${proxyPort},fork,reuseaddr,bind=127.0.0.1 "UNIX-CONNECT:\${socket##*/}"
+    exec "$socat" TCP-LISTEN:${portInside},fork,reuseaddr,bind=127.0.0.1 "UNIX-CONNECT:\${socket##*/}"
 ) </dev/null >/dev/null 2>&1 &
-until { : <>/dev/tcp/127.0.0.1/${proxyPort}; } 2>/dev/null; do
+until { : <>/dev/tcp/127.0.0.1/${portInside}; } 2>/dev/null; do
   kill -0 $! 2>/dev/null || { echo 'The relay to the proxy of the worker did not start.' >&2; exit 1; }
 done
 exec "$@"

@@ -1,21 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import { questionTask } from '../../agent/kinds/question.js';
-import {
-  agentEnvironment,
-  type EnvironmentParts,
-  requireCredentials,
-  shellGuard,
-} from '../../agent/process/environment.js';
+import { agentEnvironment, type EnvironmentParts, requireCredentials } from '../../agent/process/environment.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 
 const parts: EnvironmentParts = {
   inherited: {},
-  model: {},
+  egress: {},
   home: '/run/home',
   config: '/run/config',
   tmp: '/run/tmp',
   marker: { name: 'SESSION_CHAIN_AGENT', value: 'run-1' },
-  shellGuardPath: '/run/shell-guard',
   task: { name: 'docs', kind: 'work' },
   mode: 'update',
   instructionKind: 'none',
@@ -23,12 +17,13 @@ const parts: EnvironmentParts = {
 
 describe('agentEnvironment', () => {
   it('passes only what is on its list', () => {
-    const { env } = agentEnvironment({
+    const env = agentEnvironment({
       ...parts,
       inherited: {
         PATH: '/bin',
         LC_ALL: 'C.UTF-8',
-        https_proxy: 'http://proxy',
+        https_proxy: 'http://user:password@proxy',
+        NODE_EXTRA_CA_CERTS: '/etc/ca.pem',
         DATABASE_URL: 'postgres://db',
         REDIS_URL: 'redis://cache',
         TEMPORAL_API_KEY: 'key',
@@ -39,7 +34,7 @@ describe('agentEnvironment', () => {
         UNSET: undefined,
       },
     });
-    expect(env).toMatchObject({ PATH: '/bin', LC_ALL: 'C.UTF-8', https_proxy: 'http://proxy' });
+    expect(env).toMatchObject({ PATH: '/bin', LC_ALL: 'C.UTF-8', NODE_EXTRA_CA_CERTS: '/etc/ca.pem' });
     expect(env).toMatchObject({ HOME: '/run/home', CLAUDE_CONFIG_DIR: '/run/config', TMPDIR: '/run/tmp' });
     expect(env.SESSION_CHAIN_AGENT).toBe('run-1');
     for (const name of [
@@ -48,47 +43,17 @@ describe('agentEnvironment', () => {
       'TEMPORAL_API_KEY',
       'NODE_OPTIONS',
       'ANTHROPIC_API_KEY',
+      'https_proxy',
     ]) {
       expect(env).not.toHaveProperty(name);
     }
   });
 
-  it('sends keys and tokens by descriptor', () => {
-    const { env, descriptors, hidden } = agentEnvironment({
-      ...parts,
-      model: {
-        ANTHROPIC_API_KEY: 'key',
-        CLAUDE_CODE_OAUTH_TOKEN: 'token',
-        ANTHROPIC_BASE_URL: 'http://model',
-      },
-    });
-    expect(descriptors).toEqual(['key', 'token']);
-    expect(env).toMatchObject({
-      CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR: '3',
-      CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR: '4',
-      ANTHROPIC_BASE_URL: 'http://model',
-    });
-    expect(JSON.stringify(env)).not.toMatch(/"(key|token)"/);
-    expect(hidden).toEqual([]);
-    expect(env).not.toHaveProperty('CLAUDE_CODE_SHELL_PREFIX');
-  });
-
-  it('hides from the shell what has to stay in the environment', () => {
-    const { env, hidden } = agentEnvironment({
-      ...parts,
-      model: { CLAUDE_CODE_USE_BEDROCK: '1', AWS_REGION: 'eu-west-1', AWS_SECRET_ACCESS_KEY: 'secret' },
-    });
-    expect(hidden).toEqual(['AWS_SECRET_ACCESS_KEY']);
-    expect(env.CLAUDE_CODE_SHELL_PREFIX).toBe('/run/shell-guard');
-    expect(shellGuard(hidden)).toContain('unset AWS_SECRET_ACCESS_KEY ');
-  });
-
   const headersOf = (change: Partial<EnvironmentParts>) =>
-    agentEnvironment({ ...parts, ...change }).env.ANTHROPIC_CUSTOM_HEADERS?.split('\n');
+    agentEnvironment({ ...parts, ...change }).ANTHROPIC_CUSTOM_HEADERS?.split('\n');
 
-  it('tells the task by header, after the headers that were there', () => {
-    expect(headersOf({ model: { ANTHROPIC_CUSTOM_HEADERS: 'x-gateway: one' } })).toEqual([
-      'x-gateway: one',
+  it('tells the task by header', () => {
+    expect(headersOf({})).toEqual([
       'x-session-chain-step: docs',
       'x-session-chain-kind: work',
       'x-session-chain-mode: update',
