@@ -1,10 +1,13 @@
+import { inspect } from 'node:util';
 import { CommanderError } from 'commander';
+import { withoutOwnCredentials } from '../config/environment.js';
 import {
   type FailureCategory,
   type FailureCode,
   categoryOf,
   toSessionChainError,
 } from '../contracts/failures.js';
+import { withoutCredentials } from '../contracts/secrets.js';
 import { type OutputFormat, fitting, jsonText, printable } from './output.js';
 import { remedyInWords } from './remedies.js';
 
@@ -61,12 +64,15 @@ export function reportError(error: unknown, format: OutputFormat, debug: boolean
   if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
   const described = describe(error);
   const { code, message, remedy } = described;
+  const safe = (text: string) => withoutOwnCredentials(withoutCredentials(text));
   console.error(
-    format === 'json'
-      ? jsonText({ error: { code, message, remedy } })
-      : printable(fitting(`error ${code}: ${message}\nwhat to do: ${remedy}`, process.stderr)),
+    safe(
+      format === 'json'
+        ? jsonText({ error: { code, message, remedy } })
+        : printable(fitting(`error ${code}: ${message}\nwhat to do: ${remedy}`, process.stderr)),
+    ),
   );
-  if (debug) console.error(error);
+  if (debug) console.error(safe(inspect(error)));
   return described.exitCode;
 }
 

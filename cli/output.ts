@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { wantedColumns, wantsNoColour } from '../config/environment.js';
+import { wantedColumns, wantsNoColour, withoutOwnCredentials } from '../config/environment.js';
+import { withoutCredentials } from '../contracts/secrets.js';
 import { type Look, defaultWidth, wrapped } from './format.js';
 import { inWords } from './remedies.js';
 
@@ -26,10 +27,10 @@ export function outputFormatOf(args: readonly string[]): OutputFormat {
     : 'text';
 }
 
-/** One document on stdout: the text, or the value as JSON. */
+/** One document on stdout: the text, or the value as JSON; without the credentials of the environment. */
 export function print(format: OutputFormat, value: unknown, text: string): void {
-  if (format === 'json') console.log(jsonText(value, 2));
-  else if (text !== '') console.log(printable(text));
+  if (format === 'json') console.log(withoutOwnCredentials(jsonText(value, 2)));
+  else if (text !== '') console.log(withoutOwnCredentials(printable(text)));
 }
 
 /** JSON with every control character escaped, those too that JSON would take as they are; failures with our own remedies. */
@@ -52,7 +53,7 @@ export function printable(text: string): string {
 
 /** A remark for the person at the terminal; on stderr, so that stdout stays a document. */
 export function note(message: string): void {
-  console.error(printable(fitting(message, process.stderr)));
+  console.error(withoutOwnCredentials(printable(fitting(withoutCredentials(message), process.stderr))));
 }
 
 /** A text for a stream: on a terminal wrapped at its width, but for lines with a command, which is to be copied. */

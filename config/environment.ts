@@ -7,6 +7,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { defaultPolicy } from '../contracts/policy.js';
 import { sandboxVariables } from './sandbox.js';
+import { credentialsIn, withoutValues } from '../contracts/secrets.js';
 
 /**
  * Every variable that the product itself reads: its meaning, shape and default; docs/reference/environment.md lists
@@ -209,6 +210,11 @@ export function modelEnvironmentOf(
 export function processEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
   const file = join(folder, '.session-chain', 'env');
   return existsSync(file) ? { ...parseEnv(readFileSync(file, 'utf8')), ...process.env } : process.env;
+}
+
+/** The text without the credentials that are set for this process, for everything that it prints. */
+export function withoutOwnCredentials(text: string): string {
+  return withoutValues(text, credentialsIn(processEnvironment()));
 }
 
 /** The value of a variable without which a command cannot work. Throws INVALID_INPUT. */

@@ -1,4 +1,5 @@
 import type { ReachedLimit } from './limits.js';
+import { withoutCredentials } from './secrets.js';
 
 /** What kind of thing went wrong, each with what it means for the caller. */
 export const failureCategories = {
@@ -433,10 +434,11 @@ export class SessionChainError extends Error {
     remedy?: string,
     options?: { cause?: unknown; retryAfterMs?: number | undefined; reached?: ReachedLimit | undefined },
   ) {
-    super(message, options);
+    // A message is shown, logged and stored, and may quote a library that quotes an address.
+    super(withoutCredentials(message), options);
     this.code = code;
     this.category = failures[code].category;
-    this.remedy = remedy ?? failures[code].remedy;
+    this.remedy = remedy === undefined ? failures[code].remedy : withoutCredentials(remedy);
     this.retryAfterMs = options?.retryAfterMs;
     this.reached = options?.reached;
   }

@@ -7,6 +7,7 @@ import { type Config, readConfig, required, variables } from '../config/environm
 import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
 import type { SandboxInput } from '../contracts/sandbox.js';
+import { credentialsIn, withoutCredentials, withoutValues } from '../contracts/secrets.js';
 import type { ChainDefinitionInput } from '../definition/definition.js';
 import { definitionFile } from '../definition/load.js';
 import {
@@ -209,13 +210,21 @@ export function optionsFromEnvironment(
   };
 }
 
-/** JSON lines on stderr, at SESSION_CHAIN_LOG_LEVEL. */
+/** JSON lines on stderr, at SESSION_CHAIN_LOG_LEVEL, without the credentials of the environment. */
 export function createLog({
   SESSION_CHAIN_LOG_LEVEL: level,
-}: Pick<Config, 'SESSION_CHAIN_LOG_LEVEL'>): Logger {
+  environment,
+}: Pick<Config, 'SESSION_CHAIN_LOG_LEVEL'> & {
+  environment: Readonly<Record<string, string | undefined>>;
+}): Logger {
+  const credentials = credentialsIn(environment);
   return pino(
-    // The SDK's own messages name theirs `error`.
-    { level, serializers: { error: pino.stdSerializers.err } },
+    {
+      level,
+      // The SDK's own messages name theirs `error`.
+      serializers: { error: pino.stdSerializers.err },
+      hooks: { streamWrite: (line) => withoutValues(withoutCredentials(line), credentials) },
+    },
     pino.destination(2),
   );
 }

@@ -1,6 +1,5 @@
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
-import pino from 'pino';
 import {
   createAgentActivities,
   createChainActivities,
@@ -28,7 +27,13 @@ import { type NativeTemporal, connectNative } from '../temporal/connect-native.j
 import { taskQueuesOf } from '../temporal/names.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { requireRoots } from '../workspace/workspace.js';
-import { type CheckedChainOptions, type CreateWorkerOptions, checkWorkerOptions } from './options.js';
+import {
+  type CheckedChainOptions,
+  type CreateWorkerOptions,
+  type WorkerLog,
+  checkWorkerOptions,
+  createLog,
+} from './options.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -96,7 +101,7 @@ export interface ServiceActivities {
  */
 export async function openService(options: CheckedChainOptions): Promise<ChainService> {
   const { limits, workspaceRoots, versionStatus } = options;
-  const log = options.log ?? pino(pino.destination(2));
+  const log = options.log ?? ownLog(options);
   const warn = (message: string) => log.warn({}, message);
   const modelEnvironment = modelEnvironmentOf(options.agentEnvironment);
   requireCredentials(modelEnvironment);
@@ -186,6 +191,11 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
       await Promise.allSettled([stopRequests.close(), ownPool?.end()]);
     },
   };
+}
+
+function ownLog({ agentEnvironment, databaseUrl, redisUrl }: CheckedChainOptions): WorkerLog {
+  const environment = { ...agentEnvironment, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl };
+  return createLog({ SESSION_CHAIN_LOG_LEVEL: 'info', environment });
 }
 
 /** Every column that a submission is written to must exist before anything is paid. */

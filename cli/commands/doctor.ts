@@ -3,6 +3,7 @@ import { type Config, processEnvironment, readConfig } from '../../config/enviro
 import { startOf } from '../../contracts/text.js';
 import type { AgentProbe } from '../../agent/probe/probe.js';
 import { toSessionChainError } from '../../contracts/failures.js';
+import { withoutCredentials } from '../../contracts/secrets.js';
 import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { formatStatus, wrapped } from '../format.js';
@@ -60,8 +61,18 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
     });
 }
 
-/** A check that cannot be made, or not in time, has failed. */
+/** What a check found, without credentials in the addresses that it quotes. */
 async function examine(name: CheckName, config: Config): Promise<Finding> {
+  const { status, message, remedy } = await outcomeOf(name, config);
+  return {
+    status,
+    message: withoutCredentials(message),
+    ...(remedy === undefined ? {} : { remedy: withoutCredentials(remedy) }),
+  };
+}
+
+/** A check that cannot be made, or not in time, has failed. */
+async function outcomeOf(name: CheckName, config: Config): Promise<Finding> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Finding>((settle) => {
     timer = setTimeout(

@@ -801,6 +801,84 @@ describe('doctor', () => {
   });
 });
 
+describe('credentials', () => {
+  const canary = 'canary-5d2f8c1b';
+  const withCanary = (url: string | undefined) => {
+    const address = new URL(url ?? '');
+    Object.assign(address, { username: address.username || 'app', password: canary });
+    return address.href;
+  };
+  /** One in every variable that may hold one, each at a server that takes it or ignores it. */
+  const carried = () => ({
+    ANTHROPIC_API_KEY: `sk-ant-${canary}`,
+    ANTHROPIC_AUTH_TOKEN: canary,
+    ANTHROPIC_CUSTOM_HEADERS: `X-Gateway: ${canary}`,
+    ANTHROPIC_BASE_URL: `${withCanary(stack.model.url)}?key=${canary}`,
+    DATABASE_URL: withCanary(stack.database.url),
+    REDIS_URL: withCanary(process.env['TEST_REDIS_URL']),
+    HTTPS_PROXY: `http://u:${canary}@${nowhere}`,
+    NO_PROXY: '127.0.0.1',
+    SESSION_CHAIN_LOG_LEVEL: 'debug',
+  });
+  const unreachable = {
+    DATABASE_URL: `postgres://app:${canary}@${nowhere}/none?sslpassword=${canary}`,
+    REDIS_URL: `redis://:${canary}@${nowhere}`,
+    ANTHROPIC_BASE_URL: `http://u:${canary}@${nowhere}/?token=${canary}`,
+    TEMPORAL_API_KEY: canary,
+    TEMPORAL_ADDRESS: nowhere,
+  };
+  const malformed = {
+    DATABASE_URL: `postgres://app:p/${canary}@host:port/none`,
+    REDIS_URL: `rediss://:${canary}@`,
+    TEMPORAL_ADDRESS: `https://u:${canary}@${nowhere}/?token=${canary}`,
+  };
+  const expectNone = ({ stdout, stderr }: Ended) => expect(stdout + stderr).not.toContain(canary);
+
+  it.each(['text', 'json'])('are not in what doctor prints as %s, whatever it finds', async (format) => {
+    const given = [carried(), { ...carried(), ...unreachable }, { ...carried(), ...malformed }];
+    const [fine, ...bad] = await Promise.all(given.map((changes) => cli(['doctor', '-o', format], changes)));
+    expect(fine?.stdout).toMatch(/model service\s+http:\/\/\*\*\*@127\.0\.0\.1:/);
+    for (const ended of [fine!, ...bad]) expectNone(ended);
+  });
+
+  it('are not in what a command says of a failure, with its stack and as JSON', async () => {
+    const { named, workspace } = newChain();
+    const commands = [
+      ['head', '--project', 'shop'],
+      ['migrate', '--dry-run'],
+      ['start', ...named, '--workspace', workspace, '--create'],
+      ['worker'],
+    ];
+    const given = [unreachable, malformed, { ...malformed, DATABASE_URL: stack.database.url, REDIS_URL: '' }];
+    for (const changes of given) {
+      const all = commands.map((command) => cli([...command, '-o', 'json'], { ...carried(), ...changes }));
+      for (const ended of await Promise.all(all)) expectNone(ended);
+    }
+  });
+
+  it('are not in the log of a worker, nor in what a chain leaves in the database and in Temporal', async () => {
+    const queue = { SESSION_CHAIN_TASK_QUEUE: `cli-credentials-${process.pid}` };
+    const worker = await stack.startWorker({ ...carried(), ...queue });
+    const { named, workspace, project, version } = newChain();
+    await cli(['start', ...named, '--workspace', workspace, '--create'], queue);
+    const rowsOf = async (table: 'attempts' | 'chains') => {
+      const { pool } = stack.database;
+      const text = `SELECT * FROM session_chain.${table} WHERE project_id = $1`;
+      return (await pool.query<Record<string, unknown>>({ text, values: [project] })).rows;
+    };
+    await until(async () => (await rowsOf('attempts')).some(({ state }) => state !== 'running'));
+    await worker.kill('SIGTERM');
+    const handle = stack.temporal.workflow.getHandle(`chain/${project}/${version}/${version}`);
+    await handle.terminate();
+    const payloads = JSON.stringify(await handle.fetchHistory(), (_key, value: unknown) =>
+      value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : value,
+    );
+    const left = JSON.stringify([await rowsOf('attempts'), await rowsOf('chains')]);
+    expect(worker.output()).toContain('The worker is ready.');
+    expect(worker.output() + left + payloads).not.toContain(canary);
+  });
+});
+
 describe('help', () => {
   it.each(createProgram(() => undefined).commands.map((command) => [command.name(), command] as const))(
     '%s explains itself, with an example and -o',
