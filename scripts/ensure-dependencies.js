@@ -8,7 +8,17 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const oldestNode = [20, 20];
-const redisAdvice = 'Install Redis 7 (Debian: apt-get install redis-server).';
+/** Programs that the tests and the stack start, each with the package that has it in apt, dnf and apk. */
+const packageOf = {
+  'redis-server': ['redis-server', 'redis', 'redis'],
+  bwrap: ['bubblewrap', 'bubblewrap', 'bubblewrap'],
+  socat: ['socat', 'socat', 'socat'],
+  setpriv: ['util-linux', 'util-linux', 'setpriv'],
+  prlimit: ['util-linux', 'util-linux', 'util-linux-misc'],
+};
+const installers = ['apt-get install', 'dnf install', 'apk add'];
+/** What the sandbox of the agents is made of. */
+export const sandboxPrograms = ['bwrap', 'socat', 'setpriv', 'prlimit'];
 
 /** Throws, with what to do, on a Node that is too old. */
 export function checkNode() {
@@ -49,24 +59,32 @@ export async function ensureBuild() {
 }
 
 /**
- * The path of redis-server, which is installed first where that can be done without asking: as root on Debian. Throws,
- * with what to do, when there is none. Needs the build.
+ * Installs the missing ones of these programs where that can be done without asking: as root on Debian. Returns those
+ * that are still missing, with what to do. Needs the build.
  */
-export async function ensureRedis() {
+export async function ensurePrograms(programs) {
   const { findOnPath } = await import('../dist/dev/find-on-path.js');
-  const find = () => findOnPath('redis-server');
+  const missing = () => programs.filter((program) => findOnPath(program) === undefined);
   const apt = findOnPath('apt-get');
-  if (find() === undefined && process.getuid?.() === 0 && apt && existsSync('/etc/debian_version')) {
-    say('Installing redis-server …');
+  if (missing().length > 0 && process.getuid?.() === 0 && apt && existsSync('/etc/debian_version')) {
+    const packages = packagesWith(missing(), 0);
+    say(`Installing ${packages.join(', ')} …`);
     const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-    const code =
-      (await run(apt, ['update'], options)) ||
-      (await run(apt, ['install', '-y', '--no-install-recommends', 'redis-server'], options));
-    if (code !== 0) throw new Error(`redis-server could not be installed; see above. ${redisAdvice}`);
+    // Without the network the packages of an image that has their lists may still be there.
+    await run(apt, ['update'], options);
+    const code = await run(apt, ['install', '-y', '--no-install-recommends', ...packages], options);
+    if (code !== 0) say('apt-get could not install them; see above.');
   }
-  const found = find();
-  if (found === undefined) throw new Error(`There is no redis-server on PATH. ${redisAdvice}`);
-  return found;
+  return { missing: missing(), advice: installAdvice(missing()) };
+}
+
+function installAdvice(programs) {
+  const commands = installers.map((command, index) => [command, ...packagesWith(programs, index)].join(' '));
+  return `Install what is missing (${programs.join(', ')}): ${commands.join(', or ')}.`;
+}
+
+function packagesWith(programs, installer) {
+  return [...new Set(programs.map((program) => packageOf[program][installer]))];
 }
 
 /** Runs a program in the project's folder, both its outputs on our stderr; resolves with its exit code. */

@@ -1,5 +1,12 @@
 // `npm start`: makes sure that everything is installed and compiled, then becomes the launcher.
-import { checkNode, ensureBuild, ensureDependencies, ensureRedis, say } from './ensure-dependencies.js';
+import {
+  checkNode,
+  ensureBuild,
+  ensureDependencies,
+  ensurePrograms,
+  sandboxPrograms,
+  say,
+} from './ensure-dependencies.js';
 
 try {
   checkNode();
@@ -9,11 +16,15 @@ try {
   say(error.message);
   process.exit(1);
 }
-if (!process.env.REDIS_URL) {
-  try {
-    await ensureRedis();
-  } catch (error) {
-    say(`Continuing without Redis, which nothing depends on: ${error.message}`);
-  }
+const wantsSandbox = (process.env.SESSION_CHAIN_SANDBOX || 'bwrap') === 'bwrap';
+const wanted = [...(wantsSandbox ? sandboxPrograms : []), ...(process.env.REDIS_URL ? [] : ['redis-server'])];
+const { missing, advice } = await ensurePrograms(wanted);
+if (missing.some((program) => sandboxPrograms.includes(program))) {
+  say(
+    `The sandbox of the agents cannot be made. ${advice}\n` +
+      'Or set SESSION_CHAIN_SANDBOX=none: a shell command of an agent can then read, write and reach what your user can; root is refused.',
+  );
+  process.exit(1);
 }
+if (missing.length > 0) say(`Continuing without Redis, which nothing depends on. ${advice}`);
 await import('../dist/dev/start.js');

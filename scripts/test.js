@@ -8,8 +8,9 @@ import {
   checkNode,
   ensureBuild,
   ensureDependencies,
-  ensureRedis,
+  ensurePrograms,
   root,
+  sandboxPrograms,
   say,
   sourcesHash,
 } from './ensure-dependencies.js';
@@ -24,7 +25,8 @@ try {
   await ensureDependencies();
   await ensureBuild();
   await ensureTemporalCli();
-  say(`Redis: ${await ensureRedis()}`);
+  const { missing, advice } = await ensurePrograms([...sandboxPrograms, 'redis-server']);
+  if (missing.length > 0) throw new Error(`The tests run agents in their sandbox, and Redis. ${advice}`);
   for (const [name, args] of jestArgs.length > 0 ? [] : checks()) await check(name, args);
   if (!interruption.signal) await runJest();
 } catch (error) {
