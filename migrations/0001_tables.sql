@@ -205,6 +205,14 @@ CREATE TABLE session_chain.routines (
 COMMENT ON TABLE session_chain.routines IS 'One row per function that migrate created';
 COMMENT ON COLUMN session_chain.routines.hash IS 'SHA-256 in hex of the text from which the function was created';
 
+-- Roles that got their rights by `migrate --grants`; each later `migrate` gives them again.
+CREATE TABLE session_chain.grants (
+  role_name text,
+  part text CHECK (part IN ('worker', 'client', 'reader', 'archiver')),
+  PRIMARY KEY (role_name, part)
+);
+COMMENT ON TABLE session_chain.grants IS 'Which role has which part, and so the rights of migrations/grants/<part>.sql';
+
 CREATE SEQUENCE session_chain.tickets AS bigint;
 
 CREATE TABLE session_chain.chains (
@@ -240,6 +248,8 @@ CREATE TABLE session_chain.chains (
   opened_at timestamptz,
   closed_at timestamptz,
   UNIQUE (project_id, version_id, build_id),
+  -- These name operations outside chains.
+  CHECK (build_id !~ '^(chat|record|rewind):'),
   CHECK ((status IN ('queued', 'running', 'waiting')) = (closed_at IS NULL)),
   CHECK ((closed_at IS NULL) = (result IS NULL)),
   CHECK ((status = 'waiting') = (waiting_until IS NOT NULL)),
@@ -484,3 +494,10 @@ CREATE UNLOGGED TABLE session_chain.reply_chunks (
 COMMENT ON TABLE session_chain.reply_chunks IS 'Replies as they are being written, in batches; best effort, the question''s row holds the reply';
 COMMENT ON COLUMN session_chain.reply_chunks.attempt IS 'The attempt that wrote it; a higher one has started over';
 COMMENT ON COLUMN session_chain.reply_chunks.message IS 'Counts the messages of the attempt; the last one is the reply';
+
+-- Chains without texts, for dashboards.
+CREATE VIEW session_chain.chain_overview AS
+SELECT id, project_id, version_id, build_id, workflow_id, mode, status, waiting_for, waiting_until, base_session_id,
+  origin ->> 'kind' AS origin, result #>> '{failure,code}' AS failure_code, created_at, requested_at, opened_at, closed_at
+FROM session_chain.chains;
+COMMENT ON VIEW session_chain.chain_overview IS 'One row per chain, without its instruction and without what its failures say';

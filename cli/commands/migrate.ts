@@ -1,6 +1,7 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { required } from '../../config/environment.js';
 import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/heads/enforce-head.js';
+import { type Grant, grantStatements, parts } from '../../storage/db/grants.js';
 import { type MigrationPlan, migrate, planMigration, requireMigrations } from '../../storage/db/migrate.js';
 import type { Expectations } from '../../storage/db/host-tables.js';
 import type { Pool } from '../../storage/db/pool.js';
@@ -12,6 +13,7 @@ import { type OutputFormat, outputOption, print } from '../output.js';
 interface MigrateOptions {
   dryRun?: boolean;
   enforceHead?: boolean;
+  grants?: Grant[];
   output: OutputFormat;
 }
 
@@ -26,10 +28,16 @@ export function migrateCommand(): Command {
       '--enforce-head',
       "on a host's database, once its old writers are gone: adopt every head that they moved, then let none move without a transition",
     )
+    .option(
+      '--grants <part=role,...>',
+      `give roles of the database a part (${parts.join(', ')}) and its rights; later migrations give them again`,
+      parseGrants,
+    )
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExample:\n  DATABASE_URL=postgres://localhost/app session-chain migrate --dry-run\n',
+      '\nExample:\n  DATABASE_URL=postgres://localhost/app session-chain migrate --dry-run\n' +
+        '  session-chain migrate --grants worker=app_worker,client=app_web,reader=bi,archiver=ops\n',
     )
     .action(runMigrate);
 }
@@ -56,8 +64,9 @@ async function plan(
   expectations: Expectations,
 ): Promise<[object, string[]]> {
   const migration = await planMigration(pool, expectations);
-  const lines = linesOf(migration);
-  if (!options.enforceHead) return [migration, lines];
+  const grants = options.grants && (await grantStatements(pool, options.grants));
+  const lines = [...linesOf(migration), ...(grants ?? [])];
+  if (!options.enforceHead) return [{ ...migration, ...(grants ? { grants } : {}) }, lines];
   // The heads can be counted once the columns for it are there.
   const drifted = migration.pending.length === 0 ? await countDriftedHeads(pool) : null;
   const { status } = await readHeadKey(pool);
@@ -93,7 +102,7 @@ async function run(
   options: MigrateOptions,
   expectations: Expectations,
 ): Promise<[object, string[]]> {
-  const applied = await migrate(databaseUrl, expectations);
+  const applied = await migrate(databaseUrl, expectations, options.grants);
   const lines = applied.map((name) => `applied ${name}`);
   if (!options.enforceHead) return [{ applied }, lines];
   await requireMigrations(pool);
@@ -107,4 +116,17 @@ async function run(
         : 'The key from projects to its last transition was there.',
     ],
   ];
+}
+
+function parseGrants(value: string): Grant[] {
+  return value.split(',').map((pair) => {
+    const [, name, role] = /^\s*(\w+)=(.+?)\s*$/.exec(pair) ?? [];
+    const part = parts.find((one) => one === name);
+    if (part === undefined || role === undefined) {
+      throw new InvalidArgumentError(
+        `"${pair}" is not a part and a role, as in worker=app_worker. Parts: ${parts.join(', ')}.`,
+      );
+    }
+    return { part, role };
+  });
 }

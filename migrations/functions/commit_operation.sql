@@ -94,6 +94,10 @@ BEGIN
   PERFORM session_chain.write_metrics(p_attempt, CASE WHEN p_new = v_attempt.session_id THEN 'committed' ELSE 'adopted' END,
     p_metrics, false);
   IF p_options ? 'column' AND NOT v_beside THEN
+    IF NOT EXISTS (SELECT FROM pg_attribute c WHERE c.attrelid = 'project_versions'::regclass AND NOT c.attisdropped
+        AND c.attname = p_options ->> 'column' AND c.atttypid IN ('json'::regtype, 'jsonb'::regtype)) THEN
+      RAISE insufficient_privilege USING MESSAGE = format('project_versions.%s takes no submitted value', p_options ->> 'column');
+    END IF;
     EXECUTE format('UPDATE project_versions SET %I = $1 WHERE version_id = $2 AND project_id = $3', p_options ->> 'column')
       USING p_options -> 'value', session_chain.version_key(v_attempt.version_id),
         session_chain.project_key(v_attempt.project_id);

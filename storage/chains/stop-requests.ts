@@ -25,10 +25,7 @@ const channel = 'session_chain_stop';
 export async function requestStop(pool: Pool, chainId: ChainId): Promise<void> {
   await queryRows(pool, {
     name: 'request_stop',
-    text: `WITH cancelled AS (
-             UPDATE session_chain.chains SET cancelled_ticket = ticket WHERE id = $1 AND closed_at IS NULL RETURNING id
-           )
-           SELECT pg_notify('${channel}', 'chain:' || id) FROM cancelled`,
+    text: 'SELECT session_chain.request_stop($1)',
     values: [chainId],
   });
 }

@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SessionChainError } from '../../contracts/failures.js';
+import {
+  type Grant,
+  applyGrants,
+  missingRights,
+  notedGrants,
+  pinnedPath,
+  requireGrantable,
+} from './grants.js';
 import { type Expectations, type Obstacle, findObstacles, findUnmetExpectations } from './host-tables.js';
 import { type Routine, idFunctions } from './id-functions.js';
+import { migrationsFolder } from './migrations-folder.js';
 import {
   type Connection,
   type Pool,
@@ -12,36 +21,94 @@ import {
   isDatabaseAway,
   queryOne,
   queryRows,
+  sqlState,
 } from './pool.js';
 import { inTransaction } from './transaction.js';
 
 /**
  * Brings the database up to date in one transaction, under an advisory lock that a second process waits for: tables by
  * migrations that run once, then every function whose text has changed, which is recreated. Returns the names of what
- * was done: migrations, and `functions/<name>`. Stops before it changes anything if the host's tables do not fit, and
- * names the statements that would help. Throws DATABASE_UNAVAILABLE, MIGRATION_FAILED.
+ * was done: migrations, `functions/<name>`, and `grants/<part>=<role>`. Stops before it changes anything if the host's
+ * tables do not fit, and names the statements that would help. Gives roles their parts, those of `grants` and those
+ * that were given before. Throws DATABASE_UNAVAILABLE, INVALID_INPUT for roles that cannot have a part, MIGRATION_FAILED.
  */
-export async function migrate(databaseUrl: string, expectations: Expectations = {}): Promise<string[]> {
+export async function migrate(
+  databaseUrl: string,
+  expectations: Expectations = {},
+  grants: readonly Grant[] = [],
+): Promise<string[]> {
   const pool = createPool(databaseUrl, { applicationName: 'session-chain migrate', max: 1 });
   try {
     return await inTransaction(pool, async (client) => {
       await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('session_chain migrate', 0))`);
-      return await runMigration(client, expectations);
+      return await runMigration(client, expectations, grants);
     });
   } catch (error) {
-    if (error instanceof SessionChainError && error.code !== 'MIGRATIONS_BEHIND') throw error;
+    const isOwn = error instanceof SessionChainError;
+    if (sqlState(error) === '42501' && !(isOwn && error.remedy)) throw await mayNotMigrate(pool, error);
+    if (isOwn && error.code !== 'MIGRATIONS_BEHIND') throw error;
     throw new SessionChainError('MIGRATION_FAILED', describe(error), undefined, { cause: error });
   } finally {
     await pool.end();
   }
 }
 
-async function runMigration(connection: Connection, expectations: Expectations): Promise<string[]> {
+/** A role that may not do what a migration does, with the statements that would let it. */
+async function mayNotMigrate(pool: Pool, cause: unknown): Promise<SessionChainError> {
+  const { role, statements } = await queryOne<{ role: string; statements: string[] }>(pool, {
+    text: `SELECT current_user AS role, ARRAY(
+             SELECT format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user)
+               WHERE NOT has_database_privilege(current_database(), 'CREATE') AND to_regnamespace('session_chain') IS NULL
+             UNION ALL SELECT DISTINCT format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), current_user)
+               WHERE NOT has_schema_privilege(current_schema(), 'CREATE') AND to_regclass('projects') IS NULL
+             UNION ALL SELECT DISTINCT format('GRANT %I TO %I;', o.rolname, current_user)
+               FROM (SELECT c.relowner AS owner FROM pg_class c WHERE c.oid = to_regclass('projects')
+                 UNION SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'session_chain') owned
+               JOIN pg_roles o ON o.oid = owned.owner WHERE NOT pg_has_role(o.oid, 'USAGE')) AS statements`,
+  });
+  return new SessionChainError(
+    'MIGRATION_FAILED',
+    `Nothing was changed: the role ${role} may not do what the migration does: ${(cause as Error).message}`,
+    `Migrate as the role that owns the tables${statements.length === 0 ? '' : `, or let this one do it: ${statements.join(' ')}`}`,
+    { cause },
+  );
+}
+
+async function runMigration(
+  connection: Connection,
+  expectations: Expectations,
+  grants: readonly Grant[],
+): Promise<string[]> {
   const { pending, obstacles } = await planMigration(connection, expectations);
   if (obstacles.length > 0) throw stopped(obstacles);
-  if (pending.length === 0) return [];
+  await requireGrantable(connection, grants);
+  const done = pending.length === 0 ? [] : await applyPending(connection, pending);
+  return [...done, ...(await giveParts(connection, grants, pending.length > 0))];
+}
+
+/** Functions that were made anew have lost their grants, and a restore may have lost all. */
+async function giveParts(
+  connection: Connection,
+  asked: readonly Grant[],
+  haveFunctionsChanged: boolean,
+): Promise<string[]> {
+  const noted = (await notedGrants(connection)).filter(
+    ({ role }) => !asked.some((grant) => grant.role === role),
+  );
+  const lost: string[] = [];
+  for (const grant of noted) {
+    if (haveFunctionsChanged || (await missingRights(connection, grant.part, grant.role)) !== null)
+      lost.push(grant.role);
+  }
+  const given = [...asked, ...noted.filter(({ role }) => lost.includes(role))];
+  if (given.length > 0) await applyGrants(connection, given);
+  return given.map(({ part, role }) => `grants/${part}=${role}`);
+}
+
+async function applyPending(connection: Connection, pending: readonly string[]): Promise<string[]> {
   const run = (text: string, ...values: unknown[]) => connection.query({ text, values });
   await run('CREATE SCHEMA IF NOT EXISTS session_chain');
+  await run('REVOKE ALL ON SCHEMA session_chain FROM PUBLIC');
   await run(`CREATE TABLE IF NOT EXISTS session_chain.migrations
     (name text PRIMARY KEY, run_on timestamptz NOT NULL DEFAULT clock_timestamp())`);
   const migrations = pending.filter((name) => !isFunction(name));
@@ -51,13 +118,19 @@ async function runMigration(connection: Connection, expectations: Expectations):
   }
   // A function may call one that is created after it.
   await run('SET LOCAL check_function_bodies = off');
-  const { changed, gone } = await functionChanges(connection);
+  const path = await pinnedPath(connection);
+  const { changed, gone } = await functionChanges(connection, path);
   for (const name of [...gone, ...changed.map((routine) => routine.name)]) {
     await inFile(`functions/${name}`, () => dropFunction(connection, name));
   }
   for (const { name, text } of changed) {
     if (text === null) throw new Error(`The table that session_chain.${name} is for does not exist.`);
-    await inFile(`functions/${name}`, () => run(text));
+    await inFile(`functions/${name}`, async () => {
+      await run(text);
+      // With the owner's rights, whatever the caller's search path holds, and for roles that were given it alone.
+      await run(`ALTER FUNCTION session_chain.${name} SECURITY DEFINER SET search_path TO ${path}`);
+      await run(`REVOKE ALL ON FUNCTION session_chain.${name} FROM PUBLIC`);
+    });
     await run('INSERT INTO session_chain.routines (name, hash) VALUES ($1, $2)', name, hashOf(text));
   }
   await run('UPDATE session_chain.installation SET version = $1', ownVersion());
@@ -90,7 +163,7 @@ export async function planMigration(
   connection: Connection,
   expectations: Expectations = {},
 ): Promise<MigrationPlan> {
-  const pending = await pendingMigrations(connection);
+  const pending = await pendingMigrations(connection, await pinnedPath(connection));
   const migrations = pending.filter((name) => !isFunction(name));
   if (pending.length > 0) await refuseOther(connection, migrations);
   if (migrations.length === 0) {
@@ -198,12 +271,16 @@ function describe(error: unknown): string {
 
 /**
  * What this version has and the database lacks, in order: migrations, then `functions/<name>`. Throws MIGRATION_FAILED
- * for the tables of a pre-release, which cannot be brought up to date.
+ * for the tables of a pre-release, which cannot be brought up to date. `path` is what functions have to be pinned to; null:
+ * to any.
  */
-export async function pendingMigrations(connection: Connection): Promise<string[]> {
+export async function pendingMigrations(
+  connection: Connection,
+  path: string | null = null,
+): Promise<string[]> {
   const applied = await appliedMigrations(connection);
   if (applied.some((name) => name.startsWith('20261122'))) throw preRelease();
-  const { changed, gone } = await functionChanges(connection);
+  const { changed, gone } = await functionChanges(connection, path);
   return [
     ...migrationNames().filter((name) => !applied.includes(name)),
     ...[...gone, ...changed.map(({ name }) => name)].map((name) => `functions/${name}`),
@@ -232,19 +309,23 @@ async function appliedMigrations(connection: Connection): Promise<string[]> {
 }
 
 interface FunctionChanges {
-  /** Functions that are missing or were created from another text. */
+  /** Functions that are missing, were created from another text, or look for tables elsewhere. */
   changed: Routine[];
   /** Names of functions that this version no longer has. */
   gone: string[];
 }
 
-async function functionChanges(connection: Connection): Promise<FunctionChanges> {
+async function functionChanges(connection: Connection, path: string | null): Promise<FunctionChanges> {
   const routines = [...functionFiles(), ...(await idFunctions(connection))];
   const made = (await hasTable(connection, 'routines'))
-    ? await queryRows<{ name: string; hash: string; bodies: string[] }>(connection, {
-        text: `SELECT r.name, r.hash, ARRAY(SELECT p.prosrc FROM pg_proc p
-                 WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) AS bodies
-               FROM session_chain.routines r ORDER BY r.name`,
+    ? await queryRows<{ name: string; hash: string; bodies: string[]; isPinned: boolean }>(connection, {
+        text: `SELECT r.name, r.hash, f.bodies, coalesce(f."isPinned", false) AS "isPinned"
+               FROM session_chain.routines r CROSS JOIN LATERAL (
+                 SELECT coalesce(array_agg(p.prosrc), '{}') AS bodies, bool_and(p.prosecdef AND CASE WHEN $1::text IS NULL
+                   THEN p.proconfig[1] LIKE 'search\\_path=%' ELSE p.proconfig = ARRAY['search_path=' || $1] END) AS "isPinned"
+                 FROM pg_proc p WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) f
+               ORDER BY r.name`,
+        values: [path],
       })
     : [];
   return {
@@ -253,8 +334,9 @@ async function functionChanges(connection: Connection): Promise<FunctionChanges>
         text === null ||
         !made.some(
           // It has no overloads and the body of the text: a function may have been changed manually.
-          ({ name: madeName, hash, bodies: [body, ...others] }) =>
+          ({ name: madeName, hash, isPinned, bodies: [body, ...others] }) =>
             madeName === name &&
+            isPinned &&
             hash === hashOf(text) &&
             others.length === 0 &&
             body !== undefined &&
@@ -320,15 +402,4 @@ function sqlFiles(folder: string): string[] {
     .filter((file) => file.endsWith('.sql'))
     .map((file) => file.replace(/\.sql$/, ''))
     .sort();
-}
-
-/** migrations/ at the root of the package: beside storage/ in the sources, one level further up from dist/. */
-function migrationsFolder(): string {
-  let folder = import.meta.dirname;
-  while (!existsSync(join(folder, 'migrations'))) {
-    const parent = dirname(folder);
-    if (parent === folder) throw new Error(`There is no folder migrations/ above ${import.meta.dirname}.`);
-    folder = parent;
-  }
-  return join(folder, 'migrations');
 }

@@ -195,9 +195,7 @@ async function giveUp(
 ): Promise<void> {
   await queryRows(pool, {
     name: 'give_up_session',
-    text: `INSERT INTO session_chain.sessions AS s (project_id, session_id, given_up_at)
-           VALUES ($1, $2, clock_timestamp())
-           ON CONFLICT (project_id, session_id) DO UPDATE SET given_up_at = coalesce(s.given_up_at, excluded.given_up_at)`,
+    text: 'SELECT session_chain.give_up_session($1, $2)',
     values: [projectId, sessionId],
   });
   // Only a scan of every entry finds such a hole, and the next chain does not scan.

@@ -135,10 +135,7 @@ async function lockAndLook(
   projectId: ProjectId,
   sessionId: SessionId,
 ): Promise<Known> {
-  await client.query(
-    'SELECT FROM projects WHERE project_id = session_chain.project_key($1) FOR NO KEY UPDATE',
-    [projectId],
-  );
+  await client.query('SELECT session_chain.lock_project($1)', [projectId]);
   const { rows } = await client.query<Known>(
     `SELECT p.last_ai_session_id AS head,
        (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder,

@@ -2,7 +2,7 @@ import type { CommittedStep, Head } from '../../contracts/chain.js';
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { StepName, TransitionSource } from '../../contracts/steps.js';
-import { type Connection, type Parameter, type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Connection, type Parameter, type Pool, type Query, queryOne, queryRows } from '../db/pool.js';
 import {
   type Refusal,
   projectNotFound,
@@ -115,23 +115,7 @@ export async function beginOperation<Result>(
   connection: Connection,
   request: OperationRequest,
 ): Promise<Begun<Result>> {
-  const { projectId, operation } = request;
-  const row = await queryOne<BegunRow<Result>>(connection, {
-    name: 'begin_operation',
-    text: `SELECT outcome, attempt_id::text, attempt, version_id, build_id, session_id, base_session_id, head_session_id, head_seq,
-             head_is_whole, epoch, adopted_session_id, result, wait_ms, earlier, holder_workflow_id, holder_run_id,
-             CASE outcome WHEN 'fenced' THEN session_chain.why_chain_fenced($2, $3, $6, $7, to_timestamp($13 / 1000.0)) END AS why
-           FROM session_chain.begin_operation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, to_timestamp($13 / 1000.0),
-             $14, $15)`,
-    values: [
-      projectId,
-      ...(operation.kind === 'step' ? stepValues(operation) : outsideValues(operation)),
-      request.inputDigest,
-      operation.kind === 'step' ? operation.scheduledAtMs : null,
-      request.worker,
-      request.leaseMs,
-    ],
-  });
+  const row = await queryOne<BegunRow<Result>>(connection, beginQuery(request));
   switch (row.outcome) {
     case 'begun':
       return { outcome: 'begun', attempt: attemptOf(request, row), earlier: row.earlier };
@@ -142,6 +126,42 @@ export async function beginOperation<Result>(
     default:
       throw refusal(request, { ...row, outcome: row.outcome });
   }
+}
+
+const begunColumns = `outcome, attempt_id::text, attempt, version_id, build_id, session_id, base_session_id, head_session_id,
+  head_seq, head_is_whole, epoch, adopted_session_id, result, wait_ms, earlier, holder_workflow_id, holder_run_id`;
+
+function beginQuery({ projectId, inputDigest, worker, leaseMs, operation }: OperationRequest): Query {
+  if (operation.kind === 'outside' && isRecording(operation)) {
+    const { versionId, buildId, source, sessionId, fork } = operation;
+    return {
+      name: 'begin_recording',
+      text: `SELECT ${begunColumns}, NULL AS why FROM session_chain.begin_recording($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+      values: [
+        ...[projectId, versionId, buildId, source, sessionId],
+        ...[fork?.sessionId ?? null, fork?.whileHead ?? null, inputDigest, worker],
+      ],
+    };
+  }
+  return {
+    name: 'begin_operation',
+    text: `SELECT ${begunColumns},
+             CASE outcome WHEN 'fenced' THEN session_chain.why_chain_fenced($2, $3, $6, $7, to_timestamp($13 / 1000.0)) END AS why
+           FROM session_chain.begin_operation($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, to_timestamp($13 / 1000.0),
+             $14, $15)`,
+    values: [
+      projectId,
+      ...(operation.kind === 'step' ? stepValues(operation) : outsideValues(operation)),
+      inputDigest,
+      operation.kind === 'step' ? operation.scheduledAtMs : null,
+      ...[worker, leaseMs],
+    ],
+  };
+}
+
+/** Recorded operations and rewinds have functions of their own, which a client may call: they work for no chain. */
+function isRecording({ buildId }: Pick<OutsideOperation, 'buildId'>): boolean {
+  return /^(record|rewind):/.test(buildId);
 }
 
 type Refused = Refusal | 'version_of_another_project' | 'session_in_journal';
@@ -276,33 +296,35 @@ export async function commitOperation<Result extends object>(
     beside = 'never',
     rewoundTo,
   } = commit;
+  const options = jsonbOf({
+    requireTranscript,
+    appends: appends ?? undefined,
+    beside: beside === 'always',
+    mayStayBeside: beside !== 'never',
+    value,
+    column,
+    answer,
+    rewoundTo,
+  });
+  const isRecorded = isRecording(attempt);
   const { outcome, result, why } = await queryOne<{
     outcome: 'moved' | 'beside' | 'fenced';
     result: Result;
     why: string | null;
   }>(connection, {
-    name: 'commit_operation',
+    name: isRecorded ? 'commit_recording' : 'commit_operation',
     text: `SELECT outcome, result,
-               CASE outcome WHEN 'fenced' THEN session_chain.why_not_committed($1, $3, $4, $8) END AS why
-             FROM session_chain.commit_operation($1, $2, $3, $4, $5, $6, $7, $8)`,
+               CASE outcome WHEN 'fenced' THEN session_chain.why_not_committed($1, $2, $3, $7) END AS why
+             FROM session_chain.${isRecorded ? 'commit_recording($1' : 'commit_operation($1, $8'}, $2, $3, $4, $5, $6, $7)`,
     values: [
       attempt.attemptId,
-      commit.source,
       attempt.head.sessionId,
       commit.newSessionId,
       commit.parentSessionId,
       jsonbOf(commit.result),
       jsonbOf(metricsColumns(commit.metrics)),
-      jsonbOf({
-        requireTranscript,
-        appends: appends ?? undefined,
-        beside: beside === 'always',
-        mayStayBeside: beside !== 'never',
-        value,
-        column,
-        answer,
-        rewoundTo,
-      }),
+      options,
+      ...(isRecorded ? [] : [commit.source]),
     ],
   });
   if (outcome !== 'fenced') return { outcome, result };
@@ -534,8 +556,7 @@ export async function quarantineSession(
 ): Promise<void> {
   await queryRows(pool, {
     name: 'quarantine_session',
-    text: `UPDATE session_chain.sessions SET quarantined_at = clock_timestamp(), quarantine_reason = $3
-           WHERE project_id = $1 AND session_id = $2 AND quarantined_at IS NULL`,
+    text: 'SELECT session_chain.quarantine_session($1, $2, $3)',
     values: [projectId, sessionId, reason],
   });
 }

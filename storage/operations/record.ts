@@ -242,18 +242,8 @@ function busy({ projectId }: RecordRequest, holder: string): SessionChainError {
  */
 async function adoptHead(pool: Pool, { projectId, versionId }: RecordRequest): Promise<void> {
   await queryRows(pool, {
-    name: 'adopt_head',
-    text: `WITH locked AS MATERIALIZED (
-             SELECT p.project_id FROM projects p
-             WHERE p.project_id = session_chain.project_key($1) AND NOT EXISTS (SELECT FROM session_chain.holder_of($1))
-             FOR NO KEY UPDATE OF p
-           ), adopted AS MATERIALIZED (
-             SELECT l.project_id, a.session_id FROM locked l, session_chain.adopt_head(l.project_id::text, 0) a
-           )
-           UPDATE project_versions v SET ai_session_id = adopted.session_id, ai_session_last_used_at = clock_timestamp()
-           FROM adopted
-           WHERE v.project_id = adopted.project_id AND v.version_id = coalesce(session_chain.version_key($2), (
-             SELECT n.version_id FROM project_versions n WHERE n.project_id = adopted.project_id ORDER BY n.created_at DESC LIMIT 1))`,
+    name: 'adopt_outside_head',
+    text: 'SELECT session_chain.adopt_outside_head($1, $2)',
     values: [projectId, versionId],
   });
 }
@@ -262,12 +252,7 @@ async function adoptHead(pool: Pool, { projectId, versionId }: RecordRequest): P
 async function forget(pool: Pool, attemptId: AttemptId): Promise<void> {
   await queryRows(pool, {
     name: 'forget_recording',
-    text: `WITH forgotten AS (
-             DELETE FROM session_chain.attempts WHERE id = $1 AND state = 'running' AND build_id LIKE 'record:%'
-             RETURNING project_id, session_id
-           )
-           DELETE FROM session_chain.sessions s USING forgotten f
-           WHERE s.project_id = f.project_id AND s.session_id = f.session_id AND s.batches = 0`,
+    text: 'SELECT session_chain.forget_recording($1)',
     values: [attemptId],
   });
 }

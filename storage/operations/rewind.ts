@@ -9,7 +9,7 @@ import { projectNotFound } from '../heads/errors.js';
 import { adoptionWarning } from '../heads/heads.js';
 import { checkSessionValidity } from '../heads/recovery.js';
 import { nothingSpent } from '../ledger/metrics.js';
-import { beginOperation, commitOperation } from './operations.js';
+import { type Attempt, beginOperation, commitOperation } from './operations.js';
 
 /** Takes the conversation of a project back to an earlier head, by a copy of its session. */
 
@@ -204,38 +204,20 @@ function busy({ projectId }: RewindRequest, holder: string): SessionChainError {
 
 async function lockProject(connection: Connection, projectId: ProjectId): Promise<void> {
   await queryRows(connection, {
-    text: 'SELECT FROM projects WHERE project_id = session_chain.project_key($1) FOR NO KEY UPDATE',
+    text: 'SELECT session_chain.lock_project($1)',
     values: [projectId],
   });
 }
 
-/**
- * Gives a session the main transcript of the one that it forks. The stored texts name no session, so that the copy holds
- * the same rows under its own id. As a fork it has no subagents of its own.
- */
+/** Gives the session of a rewind the main transcript of the one that it forks. */
 async function copyTranscript(
   connection: Connection,
-  {
-    projectId,
-    sessionId,
-    baseSessionId,
-  }: { projectId: ProjectId; sessionId: SessionId; baseSessionId: SessionId | null },
+  { attemptId }: Pick<Attempt, 'attemptId'>,
 ): Promise<void> {
   await queryRows(connection, {
-    name: 'copy_transcript',
-    text: `WITH source AS (
-             SELECT * FROM session_chain.sessions WHERE project_id = $1 AND session_id = $3
-           ), batch AS (
-             SELECT b.*, row_number() OVER (ORDER BY b.ordinal) AS n
-             FROM session_chain.transcript_batches b JOIN source s ON s.id = b.session WHERE b.subpath = ''
-           ), copy AS (
-             UPDATE session_chain.sessions c SET batches = (SELECT count(*) FROM batch), entries = s.entries,
-               messages = s.messages, context_tokens = s.context_tokens, appended_at = clock_timestamp()
-             FROM source s WHERE c.project_id = $1 AND c.session_id = $2 RETURNING c.id
-           )
-           INSERT INTO session_chain.transcript_batches (session, ordinal, append_id, patch_id, subpath, entry_ids)
-           SELECT copy.id, b.n, gen_random_uuid(), b.patch_id, '', b.entry_ids FROM batch b CROSS JOIN copy`,
-    values: [projectId, sessionId, baseSessionId],
+    name: 'copy_rewound',
+    text: 'SELECT session_chain.copy_rewound($1)',
+    values: [attemptId],
   });
 }
 

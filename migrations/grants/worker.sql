@@ -1,0 +1,32 @@
+-- What a worker does: it runs chains and answers questions. Heads and transitions it moves by functions alone.
+-- With psql: psql -v role=app_worker -f worker.sql, and USAGE on the schema of your tables.
+GRANT USAGE ON SCHEMA session_chain TO :"role";
+GRANT SELECT ON session_chain.installation, session_chain.migrations, session_chain.routines, session_chain.chains,
+  session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
+  session_chain.transcript_texts, session_chain.transcript_batches, session_chain.workspace_searches,
+  session_chain.reply_chunks TO :"role";
+GRANT UPDATE (status, waiting_for, waiting_until, failures, skipped) ON session_chain.chains TO :"role";
+GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
+GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
+  ON session_chain.sessions TO :"role";
+GRANT DELETE ON session_chain.transcript_batches TO :"role";
+GRANT INSERT ON session_chain.briefs TO :"role";
+GRANT INSERT, DELETE ON session_chain.reply_chunks TO :"role";
+GRANT INSERT, UPDATE, DELETE ON session_chain.workspace_searches TO :"role";
+GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, session_seq, session_epoch) ON projects TO :"role";
+GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)
+  ON project_versions TO :"role";
+GRANT SELECT ON session_transitions, project_ai_session_metrics, chat_plan_sessions, project_chat_log_minimal TO :"role";
+GRANT UPDATE (cost_usd, usage_by_model, cost_derived) ON project_ai_session_metrics TO :"role";
+GRANT UPDATE (state, failure, head_session_id) ON project_chat_log_minimal TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain, session_chain.close_chain,
+  session_chain.chain_standing, session_chain.why_chain_fenced, session_chain.why_not_committed,
+  session_chain.why_attempt_ended, session_chain.begin_operation, session_chain.commit_operation,
+  session_chain.end_operation, session_chain.settle_step, session_chain.begin_activity, session_chain.end_activity,
+  session_chain.begin_recording, session_chain.commit_recording, session_chain.forget_recording,
+  session_chain.adopt_outside_head, session_chain.append_entries, session_chain.write_metrics,
+  session_chain.bind_workspace, session_chain.lock_project, session_chain.quarantine_session,
+  session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
+  session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
+  session_chain.line_of_heads, session_chain.is_rewound, session_chain.was_head, session_chain.session_fitness,
+  session_chain.session_ancestors TO :"role";
