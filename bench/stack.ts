@@ -9,7 +9,6 @@ import type { ChainResult } from '../contracts/chain.js';
 import { type OfflineModel, startOfflineModel } from '../dev/offline-model/server.js';
 import { startStack } from '../dev/stack.js';
 import { superviseWorker } from '../dev/supervised-worker.js';
-import { migrate } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
 import { searchAttributes } from '../temporal/attributes.js';
 
@@ -46,7 +45,7 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
       searchAttributes: Object.values(searchAttributes),
     });
     closing.unshift(() => stack.stop());
-    await migrate(stack.databaseUrl);
+    await stack.migrate();
     const model = await startOfflineModel();
     closing.unshift(() => model.stop());
     const taskQueue = 'bench';
@@ -66,7 +65,7 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
       say,
     });
     closing.unshift(() => worker.stop());
-    const pool = createPool(stack.databaseUrl, { applicationName: 'session-chain bench', max: 4 });
+    const pool = createPool(stack.ownerUrl, { applicationName: 'session-chain bench', max: 4 });
     closing.unshift(() => pool.end());
     const connection = await Connection.connect({ address: stack.temporal.address });
     // Last of all: a call that is still being tried again when its connection closes ends the process.
@@ -78,7 +77,7 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
     });
     const pidOf = (server: string) => stack.servers.find(({ name }) => name.startsWith(server))?.pid ?? 0;
     return {
-      databaseUrl: stack.databaseUrl,
+      databaseUrl: stack.ownerUrl,
       pids: { postgres: pidOf('Postgres'), temporal: pidOf('Temporal'), worker: worker.pid() },
       pool,
       temporal,

@@ -4,6 +4,7 @@ import { showUntilEnded } from '../cli/follow.js';
 import { facts, stepTable } from '../cli/format.js';
 import type { SessionChain } from '../client/session-chain.js';
 import type { ChainResult, StepState } from '../contracts/chain.js';
+import { withoutCredentials } from '../contracts/secrets.js';
 import { chainWorkflowId } from '../temporal/names.js';
 import type { ChainMode } from '../contracts/steps.js';
 import type { Stack } from './stack.js';
@@ -73,7 +74,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
       model: options.model,
       chains: results.map(chainDocument),
       head: { projectId, sessionId: head.sessionId },
-      databaseUrl: stack.databaseUrl,
+      databaseUrl: withoutCredentials(stack.databaseUrl),
       temporal: stack.temporal,
       stateDir,
     },
@@ -121,12 +122,13 @@ export function summaryOf(
       ...links.map(({ workflowId, url }) => [`Web UI, ${workflowId.split('/')[2]}`, url] as const),
       ['The app it built', join(workspace, 'index.html')],
       ['DATABASE_URL', document.databaseUrl],
-      ['REDIS_URL', redisUrl],
+      ['REDIS_URL', redisUrl === null ? null : withoutCredentials(redisUrl)],
       ['TEMPORAL_ADDRESS', document.temporal.address],
     ]),
     '',
-    'These are in .session-chain/env too, where the command line finds them. A chain on a folder of your own:',
+    'With their passwords these are in .session-chain/env, where the command line finds them. SQL, and a chain on a folder of your own:',
     '',
+    `  PGSERVICEFILE=.session-chain/pg_service.conf psql service=session-chain`,
     '  mkdir -p ../my-app',
     '  npx session-chain start --project my-app --version v1 --create --workspace ../my-app --prompt "Add a dark mode" --wait',
     '',

@@ -24,6 +24,8 @@ export interface GuardedCommand {
   gid?: number;
   /** The output of the server is appended to it. */
   logFile: string;
+  /** Whether only its user may read what it writes. */
+  keepsPrivate?: boolean;
   stopSignal?: 'TERM' | 'INT';
 }
 
@@ -36,12 +38,15 @@ const stopGraceSeconds = 8;
  * the end of that pipe, and not the shell's exit, tells that the server is gone.
  */
 export async function startGuarded(guarded: GuardedCommand): Promise<GuardedServer> {
-  mkdirSync(dirname(guarded.logFile), { recursive: true });
-  const log = openSync(guarded.logFile, 'a');
+  mkdirSync(dirname(guarded.logFile), { recursive: true, mode: 0o700 });
+  const log = openSync(guarded.logFile, 'a', 0o600);
   const stopSignal = guarded.stopSignal ?? 'TERM';
   const guard = spawn(
     '/bin/sh',
-    ['-c', guardScript, 'guard', stopSignal, String(stopGraceSeconds), guarded.command, ...guarded.args],
+    [
+      ...['-c', guarded.keepsPrivate ? `umask 077\n${guardScript}` : guardScript, 'guard'],
+      ...[stopSignal, String(stopGraceSeconds), guarded.command, ...guarded.args],
+    ],
     {
       detached: true,
       stdio: ['pipe', 'pipe', log, 'pipe'],

@@ -17,6 +17,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -39,10 +40,12 @@ export interface PostgresOptions {
   logFile: string;
   /** false = throwaway data: no fsync. */
   durable: boolean;
+  /** Of the superuser, letters and digits; without one every role connects without. The same at every start. */
+  password?: string;
 }
 
 export interface Postgres {
-  /** `postgres://postgres@127.0.0.1:<port>/postgres`, a superuser without a password, on loopback only. */
+  /** `postgres://postgres@127.0.0.1:<port>/postgres`, a superuser, on loopback only. */
   readonly url: string;
   readonly port: number;
   /** The postmaster's process id. */
@@ -66,7 +69,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   const runAs = ownerOfData(options.dataDir);
   const binaries = findPostgresBinaries(runAs);
   const dataDir = placeDataDir(options, runAs);
-  if (!existsSync(join(dataDir, 'PG_VERSION'))) await initialise(binaries, dataDir, runAs, options.durable);
+  if (!existsSync(join(dataDir, 'PG_VERSION'))) await initialise(binaries, dataDir, runAs, options);
   const { server, ports } = await startServer({
     name: 'Postgres',
     logFile: options.logFile,
@@ -78,31 +81,16 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       ...runAs,
       stopSignal: 'INT',
     }),
-    isReady: ({ port }) => answersFor(dataDir, port),
+    isReady: ({ port }) => answersFor(dataDir, urlOf(port, options.password)),
     stillHeld: /lock file .* already exists|pre-existing shared memory block/i,
   });
   return {
-    url: urlOf(ports.port, 'postgres'),
+    url: urlOf(ports.port, options.password),
     port: ports.port,
     pid: server.pid,
     exited: server.exited,
     stop: () => server.stop(),
   };
-}
-
-/** Creates the database when it is missing; returns its URL, the given one with the other name. */
-export async function ensureDatabase(url: string, name: string): Promise<string> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [name]);
-    if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`);
-  } finally {
-    await client.end();
-  }
-  const database = new URL(url);
-  database.pathname = `/${encodeURIComponent(name)}`;
-  return database.href;
 }
 
 /**
@@ -282,19 +270,21 @@ async function initialise(
   binaries: PostgresBinaries,
   dataDir: string,
   runAs: RunAs,
-  durable: boolean,
+  { durable, password }: PostgresOptions,
 ): Promise<void> {
   const fresh = `${dataDir}.initdb`;
-  rmSync(fresh, { recursive: true, force: true });
+  const passwordFile = `${dataDir}.password`;
+  for (const left of [fresh, passwordFile]) rmSync(left, { recursive: true, force: true });
   mkdirSync(fresh, { mode: 0o700 });
-  if (runAs.uid !== undefined) chownSync(fresh, runAs.uid, runAs.gid);
+  writeFileSync(passwordFile, password ?? '', { mode: 0o600, flag: 'wx' });
+  if (runAs.uid !== undefined)
+    for (const path of [fresh, passwordFile]) chownSync(path, runAs.uid, runAs.gid);
   const args = [
     '--pgdata',
     fresh,
     '--username',
     'postgres',
-    '--auth',
-    'trust',
+    ...(password === undefined ? ['--auth', 'trust'] : ['--auth', 'scram-sha-256', '--pwfile', passwordFile]),
     '--encoding',
     'UTF8',
     '--no-locale',
@@ -312,13 +302,15 @@ async function initialise(
       'Check that the disk has room and that the folder can be written, then start again.',
       { cause: error },
     );
+  } finally {
+    rmSync(passwordFile, { force: true });
   }
   renameSync(fresh, dataDir); // Refused by the system when something else is in that folder.
 }
 
 /** Whether the server on that port is the one on this data folder: another could have been faster to take the port. */
-async function answersFor(dataDir: string, port: number): Promise<boolean> {
-  const client = new pg.Client({ connectionString: urlOf(port, 'postgres'), connectionTimeoutMillis: 2_000 });
+async function answersFor(dataDir: string, url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -343,8 +335,8 @@ function settings(durable: boolean): string[] {
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
-function urlOf(port: number, database: string): string {
-  return `postgres://postgres@127.0.0.1:${port}/${database}`;
+function urlOf(port: number, password: string | undefined): string {
+  return `postgres://postgres${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/postgres`;
 }
 
 /** Not our environment: PG* variables of the user would change the server, and it needs no secrets. */

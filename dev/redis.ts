@@ -1,9 +1,11 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { findOnPath } from './find-on-path.js';
 import { startServer } from './server.js';
 
 export interface RedisServer {
-  /** `redis://127.0.0.1:<port>` */
+  /** `redis://127.0.0.1:<port>`, with the password where one was asked for. */
   readonly url: string;
   readonly port: number;
   readonly pid: number;
@@ -22,9 +24,15 @@ export async function startRedis(options: {
   /** Used when it is free, else another one. */
   port?: number;
   logFile: string;
+  /** Letters and digits. Default: none. */
+  password?: string;
 }): Promise<RedisServer | null> {
+  const { password } = options;
   const command = findOnPath('redis-server');
   if (command === undefined) return null;
+  // Command lines can be read by every user of the machine.
+  const configFile = join(options.dir, 'redis.conf');
+  if (password !== undefined) writeFileSync(configFile, `requirepass ${password}\n`, { mode: 0o600 });
   const { server, ports } = await startServer({
     name: 'Redis',
     logFile: options.logFile,
@@ -32,6 +40,7 @@ export async function startRedis(options: {
     command: ({ port }) => ({
       command,
       args: [
+        ...(password === undefined ? [] : [configFile]),
         '--bind',
         '127.0.0.1',
         '--port',
@@ -44,10 +53,10 @@ export async function startRedis(options: {
         'no',
       ],
     }),
-    isReady: async ({ port }, { pid }) => (await processIdOf(port)) === pid,
+    isReady: async ({ port }, { pid }) => (await processIdOf(port, password)) === pid,
   });
   return {
-    url: `redis://127.0.0.1:${ports.port}`,
+    url: `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${ports.port}`,
     port: ports.port,
     pid: server.pid,
     exited: server.exited,
@@ -56,8 +65,11 @@ export async function startRedis(options: {
 }
 
 /** Which server answers on that port: a PING could be answered by another Redis that was faster. */
-async function processIdOf(port: number): Promise<number> {
-  const client = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null });
+async function processIdOf(port: number, password: string | undefined): Promise<number> {
+  const client = new Redis({
+    ...{ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null },
+    ...(password === undefined ? {} : { password }),
+  });
   client.on('error', () => undefined);
   try {
     await client.connect();

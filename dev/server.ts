@@ -32,7 +32,8 @@ export async function startServer<Port extends string>(
   for (;;) {
     const ports = await freePorts(start.ports);
     const logStart = statSync(start.logFile, { throwIfNoEntry: false })?.size ?? 0;
-    const server = await startGuarded({ ...start.command(ports), name: start.name, logFile: start.logFile });
+    const { name, logFile } = start;
+    const server = await startGuarded({ ...start.command(ports), name, logFile, keepsPrivate: true });
     const ready = await becomesReady(server, () => start.isReady(ports, server), deadline);
     if (ready) return { server, ports };
     await server.stop();

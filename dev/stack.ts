@@ -1,8 +1,20 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { SearchAttributeKey, SearchAttributeType } from '@temporalio/common/lib/search-attributes.js';
+import { SessionChainError } from '../contracts/failures.js';
+import { migrate } from '../storage/db/migrate.js';
+import { type ApplicationDatabase, ensureApplicationDatabase } from './application-database.js';
+import { type Passwords, passwordsOf } from './passwords.js';
 import { freePorts } from './ports.js';
-import { ensureDatabase, startPostgres } from './postgres.js';
+import { startPostgres } from './postgres.js';
 import { startRedis } from './redis.js';
 import { lockStateDir } from './state-lock.js';
 import { startTemporal } from './temporal.js';
@@ -27,7 +39,10 @@ export interface StackOptions {
 }
 
 export interface Stack {
+  /** As the role of the worker and the command line, which is no superuser and owns nothing. */
   readonly databaseUrl: string;
+  /** As the role that owns the database; for a given one the same as `databaseUrl`. */
+  readonly ownerUrl: string;
   /** null = there is no Redis here; the product works without it. */
   readonly redisUrl: string | null;
   /** `ui` is null for a given server: only its owner knows where its Web UI is. */
@@ -36,6 +51,8 @@ export interface Stack {
   readonly servers: readonly StackServer[];
   /** Settles only when a server ends without being stopped. */
   readonly serverLost: Promise<StackServer>;
+  /** Migrates the database as its owner, and gives the role of `databaseUrl` its parts; returns what was done. */
+  migrate(): Promise<string[]>;
   /** Stops what was started, and releases the state folder. May be called again. */
   stop(): Promise<void>;
 }
@@ -54,8 +71,7 @@ export interface StackServer {
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const stateDir = resolve(options.stateDir);
-  // Others may traverse it, not list it: under root the database is run by another user.
-  mkdirSync(stateDir, { recursive: true, mode: 0o711 });
+  makePrivate(stateDir);
   const unlock = lockStateDir(stateDir);
   try {
     return await startServers({ ...options, stateDir }, unlock);
@@ -65,13 +81,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
+/**
+ * Only this user reads what is in the state folder. Under root others may traverse the folder itself, because another
+ * user runs the database, whose own folder is private to that one.
+ */
+function makePrivate(stateDir: string): void {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  chmodSync(stateDir, process.getuid?.() === 0 ? 0o711 : 0o700);
+  for (const name of readdirSync(stateDir).filter((name) => !name.startsWith('postgres'))) {
+    const path = join(stateDir, name);
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (stat?.isDirectory()) chmodSync(path, 0o700);
+    else if (stat?.isFile()) chmodSync(path, 0o600);
+  }
+}
+
 async function startServers(options: StackOptions, unlock: () => void): Promise<Stack> {
+  const passwords = requirePasswords(options);
   const portsFile = join(options.stateDir, 'ports.json');
   const ports = await freePorts(lastPorts(portsFile));
   const starting = {
-    postgres: timed('Postgres', options, postgres(options, ports)),
+    postgres: timed('Postgres', options, postgres(options, ports, passwords)),
     temporal: timed('Temporal', options, temporal(options, ports)),
-    redis: timed('Redis', options, redis(options, ports)),
+    redis: timed('Redis', options, redis(options, ports, passwords)),
   };
   const settled = await Promise.allSettled(Object.values(starting));
   const servers = settled.flatMap((part) => (part.status === 'fulfilled' ? (part.value.server ?? []) : []));
@@ -93,9 +125,23 @@ async function startServers(options: StackOptions, unlock: () => void): Promise<
     writeFileSync(
       portsFile,
       JSON.stringify({ ...ports, ...database.ports, ...orchestrator.ports, ...checkpoint.ports }),
+      { mode: 0o600 },
     );
+    const { url, ownerUrl, role } = database.at;
     return {
-      databaseUrl: database.at,
+      databaseUrl: url,
+      ownerUrl,
+      migrate: async () =>
+        await migrate(
+          ownerUrl,
+          {},
+          role === null
+            ? []
+            : [
+                { part: 'worker', role },
+                { part: 'client', role },
+              ],
+        ),
       redisUrl: checkpoint.at,
       temporal: orchestrator.at,
       servers: servers.map(({ name, pid, logFile }) => ({ name, pid, logFile })),
@@ -117,19 +163,37 @@ interface Part<At> {
   ports?: Partial<Ports>;
 }
 
+/** Throws SERVER_START_FAILED for data that was made without passwords, or whose passwords are lost. */
+function requirePasswords({ stateDir, env }: StackOptions): Passwords {
+  if (
+    !env.DATABASE_URL &&
+    existsSync(join(stateDir, 'postgres')) &&
+    !existsSync(join(stateDir, 'passwords.json'))
+  ) {
+    throw new SessionChainError(
+      'SERVER_START_FAILED',
+      `The database in ${stateDir} has no password, as earlier versions made it.`,
+      `Remove ${stateDir}, with the sample projects in it, or move it away; then start again.`,
+    );
+  }
+  return passwordsOf(stateDir);
+}
+
 async function postgres(
   { env, stateDir, durable = true }: StackOptions,
   ports: Ports,
-): Promise<Part<string>> {
-  if (env.DATABASE_URL) return { at: env.DATABASE_URL };
+  passwords: Passwords,
+): Promise<Part<Omit<ApplicationDatabase, 'role'> & { role: string | null }>> {
+  if (env.DATABASE_URL) return { at: { url: env.DATABASE_URL, ownerUrl: env.DATABASE_URL, role: null } };
   const logFile = logOf(stateDir, 'postgres');
   const server = await startPostgres({
     dataDir: join(stateDir, 'postgres'),
     port: ports.postgres,
     logFile,
     durable,
+    password: passwords.superuser,
   });
-  const at = await ensureDatabase(server.url, 'session_chain').catch(async (error: unknown) => {
+  const at = await ensureApplicationDatabase(server.url, passwords).catch(async (error: unknown) => {
     await server.stop();
     throw error;
   });
@@ -160,10 +224,19 @@ async function temporal(options: StackOptions, ports: Ports): Promise<Part<Stack
   };
 }
 
-async function redis({ env, stateDir }: StackOptions, ports: Ports): Promise<Part<string | null>> {
+async function redis(
+  { env, stateDir }: StackOptions,
+  ports: Ports,
+  passwords: Passwords,
+): Promise<Part<string | null>> {
   if (env.REDIS_URL) return { at: env.REDIS_URL };
   const logFile = logOf(stateDir, 'redis');
-  const server = await startRedis({ dir: stateDir, port: ports.redis, logFile });
+  const server = await startRedis({
+    dir: stateDir,
+    port: ports.redis,
+    logFile,
+    password: passwords.redis,
+  });
   if (server === null) return { at: null };
   return {
     at: server.url,

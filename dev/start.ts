@@ -7,7 +7,7 @@ import { reportError } from '../cli/errors.js';
 import { createSessionChain } from '../client/session-chain.js';
 import { type Config, readConfig, showsStackTraces } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
-import { migrate } from '../storage/db/migrate.js';
+import { withoutCredentials } from '../contracts/secrets.js';
 import { createPool } from '../storage/db/pool.js';
 import { searchAttributes } from '../temporal/attributes.js';
 import { connectClient } from '../temporal/connect.js';
@@ -27,7 +27,7 @@ Starts Postgres, Temporal with its Web UI, Redis (installed where that is possib
 DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded server. With ANTHROPIC_API_KEY (or another model
 credential) the hosted model is used, else the offline model.`;
 
-const say = (line: string) => console.error(line);
+const say = (line: string) => console.error(withoutCredentials(line));
 
 /** `npm start`: the embedded stack, a worker, the demo; stays up until Ctrl-C. */
 async function main(): Promise<number> {
@@ -49,7 +49,7 @@ async function main(): Promise<number> {
       onProgress: say,
     });
     closing.unshift(() => stack.stop());
-    const applied = await migrate(stack.databaseUrl);
+    const applied = await stack.migrate();
     say(
       `Database: ${applied.length > 0 ? `applied ${applied.length} migrations and functions` : 'up to date'}`,
     );
@@ -62,7 +62,9 @@ async function main(): Promise<number> {
     closing.unshift(() => worker.stop());
     const envFile = join(stateDir, 'env');
     writeFileSync(envFile, envFileOf(environment), { mode: 0o600 });
-    closing.unshift(() => rmSync(envFile, { force: true }));
+    const serviceFile = join(stateDir, 'pg_service.conf');
+    writeFileSync(serviceFile, serviceFileOf(stack.databaseUrl), { mode: 0o600 });
+    closing.unshift(() => [envFile, serviceFile].forEach((file) => rmSync(file, { force: true })));
     return { stack, worker, environment, model };
   };
 
@@ -176,7 +178,7 @@ function workerEnvironment(
   stateDir: string,
 ): Record<string, string> {
   const workspaces = join(stateDir, 'workspaces');
-  mkdirSync(workspaces, { recursive: true });
+  mkdirSync(workspaces, { recursive: true, mode: 0o700 });
   // On the reader's own machine his own folders may be worked on.
   const roots = [homedir(), dirname(process.cwd()), tmpdir()];
   return {
@@ -188,6 +190,14 @@ function workerEnvironment(
     SESSION_CHAIN_SCRATCH_DIR: join(stateDir, 'scratch'),
     ...(model ? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'offline' } : {}),
   };
+}
+
+/** Lets psql connect without the password on its command line, which every user of the machine can read. */
+function serviceFileOf(databaseUrl: string): string {
+  const { hostname, port, pathname, username, password } = new URL(databaseUrl);
+  const parts = { dbname: pathname.slice(1), user: username, password };
+  const settings = Object.entries(parts).map(([name, value]) => `${name}=${decodeURIComponent(value)}\n`);
+  return `[session-chain]\nhost=${hostname}\nport=${port || 5432}\n${settings.join('')}`;
 }
 
 function envFileOf(environment: Record<string, string>): string {

@@ -42,7 +42,7 @@ export function lockStateDir(stateDir: string): () => void {
       if (!held) return;
       held = false;
       const released = join(stateDir, `lock-${process.pid}.tmp`);
-      writeFileSync(released, '{}');
+      writeFileSync(released, '{}', { mode: 0o600 });
       renameSync(released, claimFile(stateDir, mine));
     };
   }
@@ -51,7 +51,7 @@ export function lockStateDir(stateDir: string): () => void {
 /** All at once, content included, or not at all; false when that claim exists. */
 function writeClaim(stateDir: string, generation: number, holder: Holder): boolean {
   const draft = join(stateDir, `lock-${process.pid}.tmp`);
-  writeFileSync(draft, JSON.stringify(holder));
+  writeFileSync(draft, JSON.stringify(holder), { mode: 0o600 });
   try {
     linkSync(draft, claimFile(stateDir, generation));
     return true;

@@ -1,12 +1,24 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { chmod, lstat, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { startGuarded } from '../../dev/guard.js';
 import { startPostgres } from '../../dev/postgres.js';
@@ -39,7 +51,7 @@ describe('the embedded stack', () => {
   it('leaves no server behind when its launcher is killed, and starts again on what it left', async () => {
     const launched = await launch(stateDir);
     expect(launched.servers.map(({ name }) => name).sort()).toEqual(['Postgres', 'Redis', 'Temporal']);
-    await query(launched.databaseUrl, 'CREATE TABLE kept AS SELECT 42 AS value');
+    await query(launched.ownerUrl, 'CREATE TABLE kept AS SELECT 42 AS value');
 
     launched.process.kill('SIGKILL');
     await once(launched.process, 'exit');
@@ -47,17 +59,17 @@ describe('the embedded stack', () => {
     const stack = await start(stateDir);
 
     await until(() => launched.servers.every(({ pid }) => !isAlive(pid)));
-    expect(await query(stack.databaseUrl, 'SELECT value FROM kept')).toEqual([{ value: 42 }]);
+    expect(await query(stack.ownerUrl, 'SELECT value FROM kept')).toEqual([{ value: 42 }]);
   });
 
   it('keeps its data and its addresses over an orderly restart', async () => {
     const first = await start(stateDir);
-    await query(first.databaseUrl, 'CREATE TABLE IF NOT EXISTS restarted (at timestamptz)');
+    await query(first.ownerUrl, 'CREATE TABLE IF NOT EXISTS restarted (at timestamptz)');
     await first.stop();
     expect(first.servers.filter(({ pid }) => isAlive(pid))).toEqual([]);
 
     const second = await start(stateDir);
-    expect(await query(second.databaseUrl, 'SELECT at FROM restarted')).toEqual([]);
+    expect(await query(second.ownerUrl, 'SELECT at FROM restarted')).toEqual([]);
     expect({ ...second.temporal, database: second.databaseUrl, redis: second.redisUrl }).toEqual({
       ...first.temporal,
       database: first.databaseUrl,
@@ -114,6 +126,87 @@ describe('the embedded stack', () => {
       await first.stop();
       await rm(await realpath(dataDir), { recursive: true });
     }
+  });
+
+  it('lets each role do its part only, and asks everyone for a password', async () => {
+    const stack = await start(stateDir);
+    await stack.migrate();
+    const reach = async (url: string, sql: string) =>
+      await query(url, sql).then(
+        () => 'done',
+        (error: { code?: string }) => error.code,
+      );
+    const changed = (url: string, changes: Partial<URL>) => Object.assign(new URL(url), changes).href;
+    const { databaseUrl, ownerUrl } = stack;
+    expect(await reach(databaseUrl, 'SELECT count(*) FROM projects')).toBe('done');
+    const refused = { noPassword: '28P01', noRight: '42501' };
+    for (const username of ['postgres', 'session_chain', 'session_chain_owner']) {
+      for (const password of ['', 'postgres', username])
+        expect(await reach(changed(databaseUrl, { username, password }), 'SELECT 1')).not.toBe('done');
+    }
+    for (const url of [databaseUrl, ownerUrl]) {
+      expect(await query(url, 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user')).toEqual([
+        { rolsuper: false },
+      ]);
+      for (const other of ['/postgres', '/template1'])
+        expect(await reach(changed(url, { pathname: other }), 'SELECT 1')).toBe(refused.noRight);
+      for (const sql of [
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('/etc/hostname')",
+        'CREATE ROLE another SUPERUSER',
+      ])
+        expect([sql, await reach(url, sql)]).toEqual([sql, refused.noRight]);
+    }
+    for (const sql of ['CREATE TABLE mine ()', 'DROP TABLE projects', 'CREATE SCHEMA mine'])
+      expect([sql, await reach(databaseUrl, sql)]).toEqual([sql, refused.noRight]);
+
+    const redis = new Redis(Object.assign(new URL(stack.redisUrl!), { password: '' }).href, {
+      lazyConnect: true,
+      retryStrategy: () => null,
+    });
+    redis.on('error', () => undefined);
+    await expect(redis.get('any')).rejects.toThrow('NOAUTH');
+    redis.disconnect();
+  });
+
+  it('keeps passwords off command lines, and what it writes to itself', async () => {
+    const old = join(stateDir, 'logs');
+    await mkdir(old, { recursive: true });
+    await chmod(old, 0o755);
+    await writeFile(join(stateDir, 'temporal.db-journal'), '');
+    await chmod(join(stateDir, 'temporal.db-journal'), 0o644);
+    const stack = await start(stateDir);
+    const passwords = Object.values(
+      JSON.parse(readFileSync(join(stateDir, 'passwords.json'), 'utf8')) as Record<string, string>,
+    );
+    for (const { pid } of stack.servers) {
+      for (const file of ['cmdline', 'environ']) {
+        const text = readFileSync(`/proc/${pid}/${file}`, 'utf8');
+        for (const password of passwords) expect(text).not.toContain(password);
+      }
+    }
+    const entries = await readdir(stateDir, { withFileTypes: true });
+    const modes = await Promise.all(
+      [...entries.map(({ name }) => name), 'logs/temporal.log'].map(async (name) => {
+        const { mode } = await lstat(join(stateDir, name));
+        return [name, (mode & 0o077).toString(8)];
+      }),
+    );
+    expect(modes.filter(([name, others]) => name !== 'postgres' && others !== '0')).toEqual([]);
+    expect(modes.map(([name]) => name)).toEqual(
+      expect.arrayContaining(['postgres', 'temporal.db', 'passwords.json', 'redis.conf', 'ports.json']),
+    );
+    expect((await stat(join(stateDir, 'postgres'))).mode & 0o077).toBe(0);
+  });
+
+  it('refuses a database that has no passwords, and says what to do', async () => {
+    const stale = join(folder, 'stale');
+    await mkdir(join(stale, 'postgres'), { recursive: true });
+    await expect(startStack({ ...common, stateDir: stale })).rejects.toMatchObject({
+      code: 'SERVER_START_FAILED',
+      message: expect.stringContaining('has no password'),
+      remedy: expect.stringContaining(`Remove ${stale}`),
+    });
   });
 
   it('starts nothing that the environment gives', async () => {
@@ -203,14 +296,14 @@ async function start(dir: string): Promise<Stack> {
 /** A launcher in a process of its own. */
 async function launch(
   dir: string,
-): Promise<{ process: ChildProcess; databaseUrl: string; servers: readonly StackServer[] }> {
+): Promise<{ process: ChildProcess; ownerUrl: string; servers: readonly StackServer[] }> {
   const child = runModule(
     'dist/dev/stack.js',
-    `const { databaseUrl, servers } = await module.startStack({ ...${JSON.stringify(common)}, stateDir: argument });
-     say(JSON.stringify({ databaseUrl, servers }));`,
+    `const { ownerUrl, servers } = await module.startStack({ ...${JSON.stringify(common)}, stateDir: argument });
+     say(JSON.stringify({ ownerUrl, servers }));`,
     dir,
   );
-  const said = JSON.parse(await firstLine(child)) as { databaseUrl: string; servers: StackServer[] };
+  const said = JSON.parse(await firstLine(child)) as { ownerUrl: string; servers: StackServer[] };
   return { process: child, ...said };
 }
 

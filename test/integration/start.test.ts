@@ -65,6 +65,8 @@ describe('npm start', () => {
       ['compact', 'committed'],
     ]);
     expect(run.stderr()).toContain('Model: offline');
+    expect(run.stdout() + run.stderr()).not.toMatch(/:[0-9a-f]{48}@/);
+    expect(new URL(document.databaseUrl).pathname).toBe('/session_chain');
     await until(() => processesNaming(folder).length === 0);
   });
 
@@ -72,7 +74,14 @@ describe('npm start', () => {
     const run = start();
     await until(() => run.stderr().includes('stays up until Ctrl-C'));
     expect(run.stdout()).toContain('npx session-chain start');
-    expect(readFileSync(join(folder, '.session-chain/env'), 'utf8')).toContain('DATABASE_URL=postgres://');
+    const environment = readFileSync(join(folder, '.session-chain/env'), 'utf8');
+    const [, password = ''] = /DATABASE_URL=postgres:\/\/session_chain:(\w+)@/.exec(environment) ?? [];
+    expect(password).toHaveLength(48);
+    expect(run.stdout()).toContain('PGSERVICEFILE=.session-chain/pg_service.conf psql');
+    expect(readFileSync(join(folder, '.session-chain/pg_service.conf'), 'utf8')).toContain(
+      `dbname=session_chain\nuser=session_chain\npassword=${password}\n`,
+    );
+    expect(run.stdout() + run.stderr()).not.toContain(password);
     const [worker] = workers();
     process.kill(worker ?? 0, 'SIGKILL');
     await until(() => workers().some((pid) => pid !== worker));
