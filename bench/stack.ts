@@ -74,6 +74,7 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
     const sessionChain = createSessionChain({
       ...{ pool, temporal, taskQueue },
       overrides: { compactThresholdTokens: 0 },
+      maxQueued: 10_000,
     });
     const pidOf = (server: string) => stack.servers.find(({ name }) => name.startsWith(server))?.pid ?? 0;
     return {

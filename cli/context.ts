@@ -43,6 +43,7 @@ export async function withContext<Result>(
       temporal: await client(),
       policy: policyOf(config),
       overrides: overridesOf(config),
+      maxQueued: config.SESSION_CHAIN_MAX_QUEUED,
       workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
       searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
     }),

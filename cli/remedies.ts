@@ -18,6 +18,8 @@ export const cliRemedies: Partial<Record<FailureCode, string>> = {
   WORKSPACE_TAKEN:
     'Give every project a folder of its own, none inside another. If the other project gives up this folder: session-chain unbind with its id.',
   PROJECT_BUSY: 'Wait for the chain that holds the project, or stop it: session-chain cancel.',
+  PROJECT_QUEUE_FULL:
+    'Start the chain again once one of them has ended, or take out those that are not needed: session-chain status --project lists them, session-chain cancel.',
   SESSION_NOT_IN_STORE:
     'Start again with --recover, which goes on from the nearest session in the store; or import the transcript: session-chain import.',
   TRANSCRIPT_NOT_FOUND:

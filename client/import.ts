@@ -14,7 +14,7 @@ import {
   headsToImport,
   importSession as importTranscript,
   loadTranscript,
-  projectsOfSession,
+  projectOfSession,
 } from '../storage/operations/import.js';
 import { readLocalTranscript, writeLocalTranscript } from '../transcript/local-files.js';
 import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
@@ -157,19 +157,12 @@ async function exportSession(pool: Pool, request: z.infer<typeof exportSchema>):
 }
 
 async function projectOf(pool: Pool, sessionId: SessionId): Promise<ProjectId> {
-  const [projectId, ...others] = await projectsOfSession(pool, sessionId);
-  if (projectId === undefined) {
-    throw new SessionChainError(
-      'SESSION_NOT_IN_STORE',
-      `No project has the transcript of a session ${sessionId}.`,
-      'Look at the lineage of the project (`tree`) for the sessions that it has.',
-    );
-  }
-  if (others.length === 0) return projectId;
+  const projectId = await projectOfSession(pool, sessionId);
+  if (projectId !== null) return projectId;
   throw new SessionChainError(
-    'INVALID_INPUT',
-    `Several projects have a session ${sessionId}: ${[projectId, ...others].join(', ')}.`,
-    'Name the project as well.',
+    'SESSION_NOT_IN_STORE',
+    `No project has the transcript of a session ${sessionId}.`,
+    'Look at the lineage of the project (`tree`) for the sessions that it has.',
   );
 }
 

@@ -24,7 +24,7 @@ import {
   parseProjectId,
   parseSessionId,
 } from '../contracts/ids.js';
-import { defaultPolicy } from '../contracts/policy.js';
+import { defaultMaxQueued, defaultPolicy } from '../contracts/policy.js';
 import { type ChainStatus, isClosed } from '../contracts/steps.js';
 import { readChainState } from '../storage/chains/chain-state.js';
 import {
@@ -90,6 +90,8 @@ export type SessionChainOptions = ConnectionsOptions & {
   overrides?: ChainOverrides;
   /** The limits of answers. Default: as shipped, with the chains' heartbeat timeout and kill grace. */
   chat?: Partial<ChatPolicy>;
+  /** Chains of one project that may be queued; one more start is PROJECT_QUEUE_FULL. Default: 20. */
+  maxQueued?: number;
   /** If given, a workspace outside these folders is rejected before anything is started; the worker checks again. */
   workspaceRoots?: readonly string[];
   searchAttributes?: SearchAttributeMode;
@@ -112,7 +114,7 @@ export interface StartedChain extends ChainKey {
 export interface SessionChain extends ChainReads, Chats, Imports {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
-   * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
+   * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
    * TEMPORAL_UNAVAILABLE.
    * @example
    * const started = await sessionChain.start({
@@ -286,6 +288,7 @@ const optionsSchema = z
     policy: z.looseObject({}).optional(),
     overrides: z.looseObject({}).optional(),
     chat: z.looseObject({}).optional(),
+    maxQueued: z.number().int().min(1).optional(),
     workspaceRoots: z.array(z.string()).optional(),
     searchAttributes: z.enum(searchAttributeModes).optional(),
   })
@@ -308,6 +311,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     temporal,
     policy: chainPolicyOf(options),
     overrides: options.overrides ?? {},
+    maxQueued: options.maxQueued ?? defaultMaxQueued,
     ...(workspaceRoots ? { workspaceRoots } : {}),
   };
   const searchAttributes = createSearchAttributes(temporal, options.searchAttributes ?? 'auto');
@@ -380,6 +384,7 @@ interface ChainClient {
   temporal: Client;
   policy: ChainPolicy;
   overrides: ChainOverrides;
+  maxQueued: number;
   workspaceRoots?: readonly string[];
 }
 
@@ -415,7 +420,7 @@ function checkedMoment(moment: SessionMoment): SessionMoment {
 }
 
 async function start(
-  { pool, temporal, policy, overrides, workspaceRoots }: ChainClient,
+  { pool, temporal, policy, overrides, maxQueued, workspaceRoots }: ChainClient,
   searchAttributes: ReturnType<typeof createSearchAttributes>,
   unchecked: StartRequest,
 ): Promise<StartedChain> {
@@ -428,6 +433,7 @@ async function start(
     ...key,
     workspace: request.workspace,
     createRows: request.createRows ?? false,
+    maxQueued,
     ...(request.steps ? { steps: request.steps } : {}),
     ...(request.mode ? { mode: request.mode } : {}),
     ...(request.instruction === undefined ? {} : { instruction: request.instruction }),

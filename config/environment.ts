@@ -5,7 +5,7 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
-import { defaultPolicy } from '../contracts/policy.js';
+import { defaultMaxQueued, defaultPolicy } from '../contracts/policy.js';
 import { sandboxVariables } from './sandbox.js';
 import { credentialsIn, withoutValues } from '../contracts/secrets.js';
 
@@ -58,6 +58,12 @@ export const variables = {
     .min(1)
     .default(2)
     .describe('Questions that one worker answers at a time, beside its agents'),
+  SESSION_CHAIN_MAX_QUEUED: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(defaultMaxQueued)
+    .describe('Chains of one project that may be queued; one more start is refused'),
   SESSION_CHAIN_MODEL: z
     .string()
     .optional()

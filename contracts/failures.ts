@@ -151,6 +151,12 @@ const failures = {
     retryable: false,
     remedy: 'Wait for the chain that holds the project, or cancel it.',
   },
+  PROJECT_QUEUE_FULL: {
+    summary: 'As many chains of the project wait already as may wait.',
+    category: 'conflict',
+    retryable: true,
+    remedy: 'Start the chain again once one of them has ended, or cancel those that are not needed.',
+  },
   HOLDER_ENDING: {
     summary: 'The chain that held the project is gone; the lease of its agent has not expired yet.',
     category: 'conflict',

@@ -2,6 +2,9 @@ import type { ChainPolicy } from './chain.js';
 
 const minutes = 60_000;
 
+/** Chains of one project that may be queued at a time; one more is refused as PROJECT_QUEUE_FULL. */
+export const defaultMaxQueued = 20;
+
 export const defaultPolicy: Omit<ChainPolicy, 'taskQueues'> = {
   heartbeatTimeoutMs: 30_000,
   killGraceMs: 5_000,

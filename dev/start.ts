@@ -111,6 +111,7 @@ async function demo(
       pool,
       temporal: client,
       policy: policyOf(config),
+      maxQueued: config.SESSION_CHAIN_MAX_QUEUED,
       // The sample is small, and the demo shows every step.
       overrides: { ...overridesOf(config), compactThresholdTokens: 0 },
       searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,

@@ -353,6 +353,8 @@ CREATE TABLE session_chain.sessions (
   PRIMARY KEY (project_id, session_id),
   CHECK (quarantined_at IS NULL OR quarantine_reason IS NOT NULL)
 ) WITH (fillfactor = 80);
+-- A session belongs to one project. A row that only says that a lost session was given up claims nothing.
+CREATE UNIQUE INDEX sessions_of_one_project ON session_chain.sessions (session_id) WHERE given_up_at IS NULL;
 COMMENT ON TABLE session_chain.sessions IS 'One row per Claude session; every append goes through it, so that order and seal need nothing else';
 COMMENT ON COLUMN session_chain.sessions.parent_session_id IS 'The session that this one forked; null for one that started fresh';
 COMMENT ON COLUMN session_chain.sessions.batches IS 'Appends accepted so far; the ordinal of the last one';

@@ -141,14 +141,18 @@ function pauseBefore(opening: number, { heartbeatTimeoutMs, killGraceMs }: Chain
   return (heartbeatTimeoutMs + killGraceMs) * 2 ** Math.min(opening - 2, 6);
 }
 
+/** Hints that a queued chain follows; more cost its history too much, and it then asks by its timer alone. */
+const maxHints = 100;
+
 /** Asks for the project until the chain holds it: at every hint, and less and less often without one. */
 async function takeProject(
   input: ChainInput,
   opening: number,
   onQueued: (queued: QueuedChain) => void,
 ): Promise<OpenedChain> {
+  let hints = 0;
   let hinted = false;
-  setHandler(projectFree, () => void (hinted = true), {
+  setHandler(projectFree, () => void (hinted = ++hints <= maxHints), {
     description: 'A hint that the project may be free; the chain asks again.',
   });
   let ticket: number | null = null;

@@ -30,7 +30,7 @@ import { signals, updates } from '../temporal/names.js';
 import { timeOf } from './details.js';
 import { type ActivityLimits, failureOf } from './failures.js';
 import { unknownPayload } from './payload-version.js';
-import { requestSession } from './session-requests.js';
+import { maxAnswers, requestSession } from './session-requests.js';
 import { taskTime } from './task-time.js';
 
 /** Puts a question that the database knows to the project's session, and returns once it is answered or has failed. */
@@ -49,6 +49,7 @@ export async function chat(input: ChatInput): Promise<void> {
   const { policy } = input;
   const questions = new Map<string, { question: PendingQuestion; ended: Promise<'answered' | 'failed'> }>();
   const answered = new Set<string>();
+  let answers = 0;
   const ready: string[] = [];
   let running: string | null = null;
   let endedQuestions = 0;
@@ -134,7 +135,8 @@ export async function chat(input: ChatInput): Promise<void> {
     sessionAnswer,
     (payload) => {
       const answer = parseSessionAnswer(payload);
-      if (answer && questions.has(answer.requestId)) answered.add(answer.requestId);
+      if (answer && questions.has(answer.requestId) && ++answers <= maxAnswers)
+        answered.add(answer.requestId);
     },
     { description: 'Says that a chain’s session may be read now; the chat then reads the database again.' },
   );

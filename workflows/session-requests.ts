@@ -14,8 +14,14 @@ export interface SessionRequests {
   chainEnded(): Promise<void>;
 }
 
-/** More requests than a chain's chats would ever make; a chat that finds no room reads the database. */
+/** More requests than a chain's chats would ever make at a time; a chat that finds no room reads the database. */
 const maxWaiting = 100;
+
+/**
+ * And more than they make in all, or than a run of a chat gets. Each answer costs five events of a history, which ends the workflow at 51,200; what the
+ * server takes of signals, 10,000, costs up to 40,000. A chat that gets no answer reads the database.
+ */
+export const maxAnswers = 500;
 
 /**
  * Lets chats ask a chain for its session. `head` is the head as the chain knows it and `runsStep` whether a step runs. An
@@ -28,8 +34,10 @@ export function answerSessionRequests(chain: {
 }): SessionRequests {
   const waiting = new Map<string, SessionRequest>();
   const sending = new Set<Promise<void>>();
+  let answers = 0;
 
   function answer({ requestId, chatWorkflowId }: SessionRequest): void {
+    if (++answers > maxAnswers) return;
     // A cancelled chain also answers.
     const sent = CancellationScope.nonCancellable(() =>
       getExternalWorkflowHandle(chatWorkflowId).signal(signals.sessionAnswer, {

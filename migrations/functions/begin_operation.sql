@@ -8,7 +8,8 @@
 -- head_is_whole is null.
 --
 -- Outside a chain (a question, a recorded operation, an import, a rewind): p_build names the operation and p_step is
--- its source; only its own earlier attempt is stopped and ended. It carries the epoch that it reads, none while a chain
+-- its source; only its own earlier attempt is stopped and ended. `session_of_another_project` refuses a p_session that
+-- is another project's. It carries the epoch that it reads, none while a chain
 -- holds the project, so that it cannot move the head. A head that was moved outside is adopted, unless a chain holds.
 -- It forks p_base as long as the head is p_while_head, else the head; no session where the head was cleared. A rewind
 -- forks p_base whatever the head is. Without p_version the newest version moves along, where there is one.
@@ -140,8 +141,16 @@ BEGIN
     head_is_whole := coalesce(session_chain.session_fitness(p_project, v_head.session_id) = 'whole', false);
   END IF;
 
-  INSERT INTO session_chain.sessions (project_id, session_id, parent_session_id) VALUES (p_project, v_session, v_base)
+  -- Of two projects that begin with one session at once, the second waits here and gets no row.
+  INSERT INTO session_chain.sessions (project_id, session_id, parent_session_id)
+    SELECT p_project, v_session, v_base
+    WHERE p_session IS NULL OR NOT session_chain.is_of_another_project(p_project, p_session)
     ON CONFLICT DO NOTHING;
+  IF NOT EXISTS (SELECT FROM session_chain.sessions s WHERE s.project_id = p_project AND s.session_id = v_session) THEN
+    outcome := 'session_of_another_project';
+    RETURN NEXT;
+    RETURN;
+  END IF;
   INSERT INTO session_chain.attempts (id, project_id, version_id, build_id, chain, ticket, step, round, role, attempt, session_id,
     base_session_id, input_digest, epoch, scheduled_at, worker, lease_ms)
   VALUES (session_chain.new_id('session_chain.attempts_id_seq'), p_project, coalesce(v_chain.version_id, v_version::text), coalesce(v_chain.build_id, p_build), p_chain,

@@ -28,6 +28,8 @@ export interface ChainRequest extends ChainKey {
   workspace: string;
   /** Insert missing rows of projects and project_versions, where these migrations created the tables. */
   createRows: boolean;
+  /** How many chains of the project may be queued; absent: any number. */
+  maxQueued?: number;
 }
 
 export interface RegisteredChain {
@@ -40,19 +42,25 @@ export interface RegisteredChain {
 
 /**
  * Records what a caller wants done, before any workflow exists. Safe to repeat. Throws PROJECT_NOT_FOUND,
- * VERSION_NOT_FOUND and VERSION_OF_ANOTHER_PROJECT.
+ * VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT and PROJECT_QUEUE_FULL.
  */
 export async function registerChain(pool: Pool, request: ChainRequest): Promise<RegisteredChain> {
   const row = await queryOne<{
     outcome:
-      'registered' | 'exists' | 'project_not_found' | 'version_not_found' | 'version_of_another_project';
+      | 'registered'
+      | 'exists'
+      | 'project_not_found'
+      | 'version_not_found'
+      | 'version_of_another_project'
+      | 'queue_full';
     chain_id: ChainId;
     mode: ChainMode;
     status: ChainStatus;
+    queued: number;
   }>(pool, {
     name: 'register_chain',
-    text: `SELECT outcome, chain_id::text, mode, status
-           FROM session_chain.register_chain($1, $2, $3, $4, $5, $6, $7, $8)`,
+    text: `SELECT outcome, chain_id::text, mode, status, queued
+           FROM session_chain.register_chain($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
     values: [
       request.projectId,
       request.versionId,
@@ -62,6 +70,7 @@ export async function registerChain(pool: Pool, request: ChainRequest): Promise<
       request.instruction ?? null,
       request.workspace,
       request.createRows,
+      request.maxQueued ?? null,
     ],
   });
   switch (row.outcome) {
@@ -76,6 +85,11 @@ export async function registerChain(pool: Pool, request: ChainRequest): Promise<
       throw versionNotFound(request.versionId);
     case 'version_of_another_project':
       throw versionOfAnotherProject(request.projectId, request.versionId);
+    case 'queue_full':
+      throw new SessionChainError(
+        'PROJECT_QUEUE_FULL',
+        `${row.queued} chains of the project ${request.projectId} are queued, and no more than ${String(request.maxQueued)} may be; nothing was started.`,
+      );
   }
 }
 

@@ -1,5 +1,5 @@
 import { SessionChainError } from '../../contracts/failures.js';
-import type { ProjectId, VersionId } from '../../contracts/ids.js';
+import type { ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 
 /** The errors of an operation whose input does not match the rows. */
 
@@ -21,6 +21,17 @@ export function versionOfAnotherProject(
   return new SessionChainError(
     'VERSION_OF_ANOTHER_PROJECT',
     `The version ${String(versionId)} does not belong to the project ${projectId}.`,
+  );
+}
+
+export function sessionOfAnotherProject(
+  projectId: ProjectId,
+  sessionId: SessionId | null,
+): SessionChainError {
+  return new SessionChainError(
+    'SESSION_ALREADY_KNOWN',
+    `The session ${String(sessionId)} belongs to another project; the project ${projectId} is as it was.`,
+    'Record or import it for its own project. To go on from it in this one, fork it in Claude Code (claude --resume … --fork-session), and import the session that this makes.',
   );
 }
 

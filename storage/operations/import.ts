@@ -6,7 +6,7 @@ import type { LocalTranscript, TranscriptPart } from '../../transcript/local-fil
 import { entryBytes, isSameEntry } from '../../transcript/records.js';
 import { type Pool, queryRows } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
-import { projectNotFound } from '../heads/errors.js';
+import { projectNotFound, sessionOfAnotherProject } from '../heads/errors.js';
 import { appendQuery, createTranscriptStore, firstOfEachUuid, loadSubagents } from '../transcripts/store.js';
 import { recordSession, unknownSpend } from './record.js';
 
@@ -41,7 +41,7 @@ export interface ImportedSession {
  * Copies a transcript into the store, whole or not at all, and makes its session the head by an `import` transition; a
  * session that is the head already stays the head. May be repeated. Throws PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
  * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, and SESSION_ALREADY_KNOWN for a session
- * that is being written here, or that continued differently.
+ * that is being written here, that continued differently, or that is another project's.
  */
 export async function importSession(
   pool: Pool,
@@ -97,6 +97,9 @@ async function copyTranscript(
         `The session ${sessionId} of the project ${projectId} is being written by a worker.`,
       );
     }
+    if (known.isOfAnotherProject || !(await claimRow(client, projectId, sessionId))) {
+      throw sessionOfAnotherProject(projectId, sessionId);
+    }
     // Whatever a damaged store still has of it is replaced.
     if (!known.isWhole) await forgetTranscript(client, projectId, sessionId);
     const missing = known.isWhole
@@ -128,6 +131,7 @@ interface Known {
   isWhole: boolean;
   isForked: boolean;
   isBeingWritten: boolean;
+  isOfAnotherProject: boolean;
 }
 
 async function lockAndLook(
@@ -143,12 +147,26 @@ async function lockAndLook(
        session_chain.session_fitness($1, $2) = 'whole' AS "isWhole",
        EXISTS (SELECT FROM session_chain.sessions s WHERE s.project_id = $1 AND s.parent_session_id = $2) AS "isForked",
        EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = $1 AND a.session_id = $2
-         AND a.state IN ('running', 'waiting') AND a.build_id NOT LIKE 'record:%') AS "isBeingWritten"
+         AND a.state IN ('running', 'waiting') AND a.build_id NOT LIKE 'record:%') AS "isBeingWritten",
+       session_chain.is_of_another_project($1, $2) AS "isOfAnotherProject"
      FROM projects p WHERE p.project_id = session_chain.project_key($1)`,
     [projectId, sessionId],
   );
   if (rows[0]) return rows[0];
   throw projectNotFound(projectId);
+}
+
+/** Gives the session its row; false where another project has begun with it meanwhile. */
+async function claimRow(client: pg.PoolClient, projectId: ProjectId, sessionId: SessionId): Promise<boolean> {
+  await client.query(
+    'INSERT INTO session_chain.sessions (project_id, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+    [projectId, sessionId],
+  );
+  const { rowCount } = await client.query(
+    'SELECT FROM session_chain.sessions WHERE project_id = $1 AND session_id = $2',
+    [projectId, sessionId],
+  );
+  return rowCount === 1;
 }
 
 /** What the store lacks of a transcript that continues from what it has. */
@@ -260,14 +278,14 @@ export async function loadTranscript(
   return [{ subpath: '', entries: main }, ...(await loadSubagents(store, sessionId))];
 }
 
-/** The projects whose store holds a session. */
-export async function projectsOfSession(pool: Pool, sessionId: SessionId): Promise<ProjectId[]> {
-  const rows = await queryRows<{ projectId: ProjectId }>(pool, {
+/** The project whose store holds a session. */
+export async function projectOfSession(pool: Pool, sessionId: SessionId): Promise<ProjectId | null> {
+  const [row] = await queryRows<{ projectId: ProjectId }>(pool, {
     text: `SELECT project_id AS "projectId" FROM session_chain.sessions WHERE session_id = $1 AND entries > 0
-           ORDER BY project_id LIMIT 10`,
+           ORDER BY given_up_at NULLS FIRST LIMIT 1`,
     values: [sessionId],
   });
-  return rows.map(({ projectId }) => projectId);
+  return row?.projectId ?? null;
 }
 
 /** A project's head as an import sees it. */

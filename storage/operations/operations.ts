@@ -8,6 +8,7 @@ import {
   projectNotFound,
   refused,
   versionNotFound,
+  sessionOfAnotherProject,
   versionOfAnotherProject,
 } from '../heads/errors.js';
 import { jsonbOf } from '../jsonb.js';
@@ -164,7 +165,7 @@ function isRecording({ buildId }: Pick<OutsideOperation, 'buildId'>): boolean {
   return /^(record|rewind):/.test(buildId);
 }
 
-type Refused = Refusal | 'version_of_another_project' | 'session_in_journal';
+type Refused = Refusal | 'version_of_another_project' | 'session_in_journal' | 'session_of_another_project';
 
 interface BegunRow<Result> {
   outcome: Begun<Result>['outcome'] | Refused;
@@ -241,6 +242,8 @@ function refusal(
         'SESSION_ALREADY_KNOWN',
         `The session ${String(sessionId)} of the project ${projectId} belongs to another operation.`,
       );
+    case 'session_of_another_project':
+      return sessionOfAnotherProject(projectId, sessionId);
   }
 }
 

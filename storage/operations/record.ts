@@ -5,7 +5,7 @@ import { type FailureCode, SessionChainError } from '../../contracts/failures.js
 import type { AttemptId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { TransitionSource } from '../../contracts/steps.js';
 import { type Pool, queryRows } from '../db/pool.js';
-import { projectNotFound } from '../heads/errors.js';
+import { projectNotFound, sessionOfAnotherProject } from '../heads/errors.js';
 import { adoptionWarning } from '../heads/heads.js';
 import { unfit } from '../heads/recovery.js';
 import { type AttemptMetrics, nothingSpent } from '../ledger/metrics.js';
@@ -54,7 +54,7 @@ const abandonedAfterMs = 2_000;
  * Makes a session the head. If it is the head already, the stored transition is returned. Throws SESSION_NOT_IN_STORE
  * where no chain could continue from it, unless the request allows for that, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
  * VERSION_OF_ANOTHER_PROJECT, PROJECT_BUSY while a chain holds the project, SESSION_ALREADY_KNOWN for a session that
- * was a head before or belongs to another operation, and FENCED when other operations kept moving the head.
+ * was a head before or belongs to another operation or project, and FENCED when other operations kept moving the head.
  */
 export async function recordSession(pool: Pool, request: RecordRequest): Promise<RecordedSession> {
   const deadlineMs = Date.now() + giveUpAfterMs;
@@ -84,6 +84,7 @@ async function tryToRecord(pool: Pool, request: RecordRequest): Promise<Recorded
     await adoptHead(pool, request);
     return 'The head had been moved to it from outside, and its transition was written.';
   }
+  if (known.isOfAnotherProject) throw sessionOfAnotherProject(projectId, sessionId);
   if (known.wasHead) {
     throw new SessionChainError(
       'SESSION_ALREADY_KNOWN',
@@ -172,6 +173,7 @@ interface Known {
   /** Workflow id of the chain that holds the project. */
   holder: string | null;
   wasHead: boolean;
+  isOfAnotherProject: boolean;
   /** The attempt that has the session; its age only if it is a recording that has not been committed. */
   attemptId: AttemptId | null;
   attemptAgeMs: number | null;
@@ -185,6 +187,7 @@ async function look(pool: Pool, { projectId, sessionId }: RecordRequest): Promis
              t.old_session_id AS "lastOldSessionId", t.source AS "lastSource", t.version_id::text AS "lastVersionId",
              (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder,
              session_chain.was_head($1, $2) AS "wasHead",
+             session_chain.is_of_another_project($1, $2) AS "isOfAnotherProject",
              a.id::text AS "attemptId",
              CASE WHEN a.build_id LIKE 'record:%' AND a.state = 'running'
                THEN extract(epoch FROM clock_timestamp() - a.started_at) * 1000 END AS "attemptAgeMs",

@@ -27,6 +27,7 @@ const sessionChain = createSessionChain({
   temporal: new Client({ connection }),
   policy: options.policy,
   overrides: options.overrides,
+  maxQueued: options.requests.length,
   searchAttributes: 'on',
 });
 const recorder = createRecorder(options.folder, options.name);

@@ -248,11 +248,6 @@ describe('import', () => {
 
     await runStep(database.pool, await openNew(database.pool, key), 'build');
     appendFileSync(file, `${JSON.stringify({ type: 'user', uuid: randomUUID(), sessionId, message: {} })}\n`);
-    await expect(
-      imports.importSession({ ...request, projectId: (await newProject()).projectId }),
-    ).resolves.toMatchObject({
-      transcript: 'copied',
-    });
     await database.pool.query(
       `UPDATE session_chain.chains SET status = 'cancelled', result = '{}', closed_at = now() WHERE project_id = $1`,
       [key.projectId],
@@ -306,6 +301,26 @@ describe('import', () => {
       imports.importSession({ projectId: chain.projectId, sessionId, claudeDir }),
     ).rejects.toMatchObject({ code: 'PROJECT_BUSY' });
     expect(await storedLines(chain, sessionId)).toBeNull();
+  });
+
+  it('is refused for a session of another project, also of one that is imported at the same time', async () => {
+    const { sessionId, claudeDir } = localSession();
+    const keys = await Promise.all(Array.from({ length: 4 }, newProject));
+    const importAll = async () =>
+      await Promise.allSettled(
+        keys.map(async ({ projectId }) => imports.importSession({ projectId, sessionId, claudeDir })),
+      );
+    for (const outcomes of [await importAll(), await importAll()]) {
+      expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected')
+          expect(outcome.reason).toMatchObject({ code: 'SESSION_ALREADY_KNOWN' });
+      }
+    }
+    const { rows } = await database.pool.query('SELECT FROM session_chain.sessions WHERE session_id = $1', [
+      sessionId,
+    ]);
+    expect(rows).toHaveLength(1);
   });
 
   it('is refused for a session that a worker writes just now', async () => {
@@ -426,23 +441,26 @@ describe('import', () => {
     const own = await createTestDatabase();
     try {
       const all = createImports(own.pool);
-      const local = localSession();
+      const locals = Array.from({ length: 12 }, () => localSession());
+      const [local] = locals;
+      const claudeDir = local?.claudeDir ?? '';
       const lost = randomUUID();
       await own.pool.query(`
         ALTER TABLE projects DROP CONSTRAINT projects_head_is_last_transition;
         INSERT INTO projects (project_id, last_ai_session_id)
-        SELECT 'many-' || n, CASE WHEN n % 100 = 0 THEN '${local.sessionId}' WHEN n % 2 = 0 THEN '${lost}' END
+        SELECT 'many-' || n, CASE WHEN n % 100 = 0
+          THEN ('{${locals.map(({ sessionId }) => sessionId).join(',')}}'::text[])[n / 100] WHEN n % 2 = 0 THEN '${lost}' END
         FROM generate_series(1, 1200) n`);
       const walk = async () => {
         const heads: HeadImport[] = [];
-        for await (const head of all.importHeads({ claudeDir: local.claudeDir })) heads.push(head);
+        for await (const head of all.importHeads({ claudeDir })) heads.push(head);
         const count = (outcome: string) => heads.filter((head) => head.outcome === outcome).length;
         return { count, heads };
       };
       await all.importSession({
         projectId: 'many-100',
-        sessionId: local.sessionId,
-        claudeDir: local.claudeDir,
+        sessionId: local?.sessionId ?? '',
+        claudeDir,
       });
       const { heads, count } = await walk();
       expect([count('imported'), count('failed'), count('already_there')]).toEqual([11, 588, 1]);
@@ -787,13 +805,11 @@ describe('export', () => {
     expect(readdirSync(join(path, '..')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  it('asks for the project where several have the session, and says when none has', async () => {
+  it('knows the project of a session, and says when there is none', async () => {
     const { sessionId, claudeDir } = localSession();
-    const keys = [await newProject(), await newProject()];
-    for (const { projectId } of keys) await imports.importSession({ projectId, sessionId, claudeDir });
-    await expect(imports.exportSession({ sessionId, claudeDir })).rejects.toMatchObject({
-      code: 'INVALID_INPUT',
-    });
+    const { projectId } = await newProject();
+    await imports.importSession({ projectId, sessionId, claudeDir });
+    expect(await imports.exportSession({ sessionId, claudeDir })).toMatchObject({ projectId });
     await expect(imports.exportSession({ sessionId: randomUUID(), claudeDir })).rejects.toMatchObject({
       code: 'SESSION_NOT_IN_STORE',
     });

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type SessionChain, type StartedChain, createSessionChain } from '../../client/session-chain.js';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { registerChain } from '../../storage/chains/chains.js';
+import { newKey } from '../support/chains.js';
 import { reconcile } from '../../storage/chains/queue.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { createChainRuns } from '../../temporal/runs.js';
@@ -109,6 +112,78 @@ describe('chains that want a project on which another one works', () => {
       failure: { code: 'CHAIN_TERMINATED' },
     });
     expect((await eventsOf(third)).timers).toBe(0);
+  });
+});
+
+describe('a project with a full queue', () => {
+  it('refuses one more of 400 that are started at once, and nothing of the refused ones is left', async () => {
+    const { policy, temporal, database } = stack;
+    const bounded = createSessionChain({ pool: database.pool, temporal, policy, maxQueued: 3 });
+    const { chain: first, build } = await heldChain();
+    const requests = Array.from({ length: 400 }, () => ({
+      ...stack.request(first.projectId),
+      steps: ['build' as const],
+    }));
+    const outcomes = await Promise.allSettled(requests.map(async (request) => bounded.start(request)));
+    const started = outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    expect(started).toHaveLength(3);
+    const refused = outcomes.flatMap((one, at) => (one.status === 'rejected' ? [{ ...one, at }] : []));
+    for (const { reason } of refused) {
+      expect(reason).toMatchObject({
+        code: 'PROJECT_QUEUE_FULL',
+        category: 'conflict',
+        message: expect.stringContaining('3 chains'),
+      });
+    }
+    const { rows } = await database.pool.query(
+      `SELECT (SELECT count(*)::integer FROM session_chain.chains WHERE project_id = $1) AS chains,
+         (SELECT count(*)::integer FROM project_versions WHERE project_id = $1) AS versions`,
+      [first.projectId],
+    );
+    expect(rows).toEqual([{ chains: 4, versions: 4 }]);
+    const { versionId } = requests[refused[0]?.at ?? 0] ?? {};
+    await expect(
+      temporal.workflow
+        .getHandle(`chain/${first.projectId}/${String(versionId)}/${String(versionId)}`)
+        .describe(),
+    ).rejects.toThrow(WorkflowNotFoundError);
+
+    // What is known already is not refused, and a place that is free is given away again.
+    const [again, other, third] = started;
+    const {
+      projectId,
+      versionId: known,
+      workspace,
+    } = requests.find(({ versionId: id }) => id === again?.versionId) ?? {};
+    expect(await bounded.start({ projectId, versionId: known, workspace } as never)).toMatchObject({
+      alreadyStarted: true,
+    });
+    for (const chain of [other, third]) if (chain) await stack.sessionChain.cancel(chain);
+    if (other) await stack.sessionChain.wait(other);
+    const late = await bounded.start({ ...stack.request(first.projectId), steps: ['build'] });
+    for (const chain of [again, late]) if (chain) await stack.sessionChain.cancel(chain);
+    build.release();
+    await stack.sessionChain.wait(first);
+  });
+
+  it('counts a request that no workflow took up for an hour', async () => {
+    const { pool } = stack.database;
+    const { projectId } = stack.request();
+    const registered = async () =>
+      await registerChain(pool, {
+        ...newKey(projectId),
+        workspace: '/nowhere',
+        createRows: true,
+        maxQueued: 20,
+      });
+    const outcomes = await Promise.allSettled(Array.from({ length: 60 }, registered));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(20);
+    await expect(registered()).rejects.toMatchObject({ code: 'PROJECT_QUEUE_FULL' });
+    await pool.query(
+      `UPDATE session_chain.chains SET requested_at = requested_at - interval '61 min' WHERE project_id = $1`,
+      [projectId],
+    );
+    expect(await registered()).toMatchObject({ isNew: true });
   });
 });
 

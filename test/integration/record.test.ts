@@ -2,18 +2,20 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type RecordSessionRequest, parseRecordRequest } from '../../client/record-request.js';
 import { settleLedger } from '../../activities/ledger.js';
-import type { ChainKey } from '../../contracts/ids.js';
+import type { ChainKey, SessionId } from '../../contracts/ids.js';
 import { reservedSources } from '../../contracts/steps.js';
 import type { StartRequest } from '../../client/start-request.js';
 import { closeChain, openChain } from '../../storage/chains/chains.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { projectSpend } from '../../storage/ledger/ledger.js';
+import { validateAndRecover } from '../../storage/heads/recovery.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,
+  begin,
   newKey,
   openNew,
   openerOf,
@@ -290,6 +292,66 @@ describe('a session that is recorded again', () => {
     );
     expect(await record(key, sessionId)).toMatchObject({ seq: 1, alreadyRecorded: false });
     expect(await leftInJournal(key)).toBe(0);
+  });
+});
+
+describe('a session of another project', () => {
+  const refused = { code: 'SESSION_ALREADY_KNOWN', message: expect.stringContaining('another project') };
+
+  /** Tries to record it for a new project, with and without its transcript, and finds nothing changed. */
+  async function refuses(sessionId: string): Promise<void> {
+    const thief = await newProject();
+    await expect(record(thief, sessionId)).rejects.toMatchObject(refused);
+    await expect(record(thief, sessionId, { notInStore: false })).rejects.toMatchObject(refused);
+    expect(await readHead(database.pool, thief.projectId)).toEqual({ sessionId: null, seq: null });
+    expect(await leftInJournal(thief)).toBe(0);
+    const { rows } = await database.pool.query('SELECT FROM session_chain.sessions WHERE project_id = $1', [
+      thief.projectId,
+    ]);
+    expect(rows).toEqual([]);
+  }
+
+  it('is refused, be it recorded, committed or only begun there, or its head by the host’s hand', async () => {
+    const recorded = randomUUID();
+    await record(await newProject(), recorded);
+    await refuses(recorded);
+    const chain = await openNew(database.pool);
+    const { newSessionId } = await runStep(database.pool, chain, 'build');
+    await refuses(newSessionId);
+    const begun = await begin(database.pool, chain, 'docs');
+    await refuses(begun.outcome === 'begun' ? begun.attempt.sessionId : '');
+    const adopted = randomUUID();
+    const outside = await newProject();
+    await moveOutside(outside, adopted);
+    await openNew(database.pool, newKey(outside.projectId)).catch(() => undefined);
+    expect(await getSessionChain(database.pool, outside.projectId)).toEqual([adopted]);
+    await refuses(adopted);
+    expect(
+      await validateAndRecover(database.pool, (await newProject()).projectId, recorded as SessionId),
+    ).toMatchObject({ sessionId: null });
+  });
+
+  it('is one project’s, however many record it at once', async () => {
+    const sessionId = randomUUID();
+    const keys = await Promise.all(Array.from({ length: 8 }, newProject));
+    const outcomes = await Promise.allSettled(keys.map(async (key) => record(key, sessionId)));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject(refused);
+    }
+    const { rows } = await database.pool.query('SELECT FROM session_transitions WHERE new_session_id = $1', [
+      sessionId,
+    ]);
+    expect(rows).toHaveLength(1);
+  });
+
+  it('is no other project’s where the host made it a head of both', async () => {
+    const sessionId = randomUUID();
+    const keys = [await newProject(), await newProject()];
+    for (const key of keys) await moveOutside(key, sessionId);
+    for (const key of keys) {
+      expect(await record(key, sessionId)).toMatchObject({ seq: 1, alreadyRecorded: true });
+    }
   });
 });
 
