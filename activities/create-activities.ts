@@ -25,10 +25,8 @@ export function createChainActivities(
   const { pool, log } = deps;
   return {
     open: (input) =>
-      reportingFailures(
-        input,
-        { log, keep: (failure) => noteFailure(pool, input.chainId, 'open', failure) },
-        () => open(deps, input),
+      reportingFailures(input, { log, keep: (failure) => noteFailure(pool, input, 'open', failure) }, () =>
+        open(deps, input),
       ),
     committedStep: (input) =>
       reportingFailures(input, { log }, () =>
@@ -54,7 +52,7 @@ export function createAgentActivities(deps: ActivityDependencies): AgentActiviti
     (input: StepInput) =>
       reportingFailures(
         input,
-        { log, keep: (failure) => noteFailure(pool, input.chainId, input.step, failure) },
+        { log, keep: (failure) => noteFailure(pool, input, input.step, failure) },
         () => run(input),
       );
   const step = reporting((input) => runStep(deps, input));
@@ -87,7 +85,7 @@ export function createChatActivities(deps: ActivityDependencies): Pick<ChatActiv
           log,
           // Between tries the question has not failed yet; the journal knows why a try did.
           keep: async (failure) => {
-            if (!isRetryable(failure.code)) await markFailed(pool, input.questionId, failure);
+            if (!isRetryable(failure.code)) await markFailed(pool, input, failure);
           },
         },
         () => answerQuestion(deps, input),

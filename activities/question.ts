@@ -51,9 +51,9 @@ export async function readSession(
 /** Records that a question has finally failed; an answered one stays answered. The workflow knows only the code. */
 export async function failQuestion(
   { pool }: Pick<ActivityDependencies, 'pool'>,
-  { questionId, failure }: QuestionFailureInput,
+  { failure, ...question }: QuestionFailureInput,
 ): Promise<void> {
-  await markFailed(pool, questionId, failure);
+  await markFailed(pool, question, failure);
 }
 
 /**
@@ -68,6 +68,12 @@ export async function answerQuestion(
     const question = await requireQuestion(deps.pool, input.questionId);
     if (question.kind) return { kind: question.kind };
     const { projectId, chatId, questionId } = question;
+    if (projectId !== input.projectId || chatId !== input.chatId) {
+      throw new SessionChainError(
+        'REQUEST_LOST',
+        `The question ${questionId} is not one of the chat ${input.chatId} of the project ${input.projectId}.`,
+      );
+    }
     await forgetReplyChunks(deps.pool, chatId, questionId);
     const wanted = {
       projectId,

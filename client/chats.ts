@@ -246,7 +246,7 @@ async function updateWithStart(
       const { type, message } = error.cause;
       if (isFailureCode(type)) {
         const failure = new SessionChainError(type, message);
-        await failQuestion(pool, questionId, { code: type, message, remedy: failure.remedy });
+        await failQuestion(pool, { projectId, questionId }, { code: type, message, remedy: failure.remedy });
         throw failure;
       }
     }

@@ -305,17 +305,21 @@ export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainR
     : { outcome: row.outcome, next: nextOf(row) };
 }
 
-/** Stores the failure of a step in full: a workflow learns only the code. `open` stands for the opening. */
+/**
+ * Stores the failure of a step in full: a workflow learns only the code. `open` stands for the opening. Of a chain that is
+ * not the project's, or has another ticket by now, nothing is stored.
+ */
 export async function noteFailure(
   pool: Pool,
-  chainId: ChainId,
+  { projectId, chainId, ticket }: { projectId: ProjectId; chainId: ChainId; ticket: number | null },
   step: StepName,
   failure: Failure,
 ): Promise<void> {
   await queryRows(pool, {
     name: 'note_failure',
-    text: `UPDATE session_chain.chains SET failures = failures || jsonb_build_object($2::text, $3::jsonb) WHERE id = $1`,
-    values: [chainId, step, jsonbOf(failure)],
+    text: `UPDATE session_chain.chains SET failures = failures || jsonb_build_object($2::text, $3::jsonb)
+           WHERE id = $1 AND project_id = $4 AND ($5::bigint IS NULL OR ticket = $5)`,
+    values: [chainId, step, jsonbOf(failure), projectId, ticket],
   });
 }
 

@@ -207,9 +207,14 @@ export async function startQuestion(
 
 /**
  * Records that a question has failed; an answered one stays answered. A workflow knows only the code: what the question
- * or its last attempt has already recorded about the same failure is kept in full.
+ * or its last attempt has already recorded about the same failure is kept in full. A question of another project is left
+ * alone.
  */
-export async function failQuestion(pool: Pool, questionId: string, failure: Failure): Promise<void> {
+export async function failQuestion(
+  pool: Pool,
+  { projectId, questionId }: Pick<Question, 'projectId' | 'questionId'>,
+  failure: Failure,
+): Promise<void> {
   await queryRows(pool, {
     name: 'fail_question',
     text: `UPDATE project_chat_log_minimal q SET state = 'failed', failure = coalesce(
@@ -219,8 +224,8 @@ export async function failQuestion(pool: Pool, questionId: string, failure: Fail
                 AND a.failure ->> 'code' = $2::jsonb ->> 'code'
               ORDER BY a.attempt DESC LIMIT 1),
              $2::jsonb)
-           WHERE q.question_id = $1 AND q.state <> 'answered'`,
-    values: [questionId, jsonbOf(failure), questionBuildId(questionId)],
+           WHERE q.question_id = $1 AND q.project_id::text = $4 AND q.state <> 'answered'`,
+    values: [questionId, jsonbOf(failure), questionBuildId(questionId), projectId],
   });
 }
 

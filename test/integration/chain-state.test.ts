@@ -132,8 +132,8 @@ describe('what a workflow knows by its code', () => {
     const chain = await openNew(pool);
     const ofBuild = failure('BUDGET_EXCEEDED', 'The step took $ 3.02 of $ 3.00.');
     const ofDocs = failure('AGENT_FAILED', 'Claude Code ended with exit code 7.');
-    await noteFailure(pool, chain.chainId, 'build', ofBuild);
-    await noteFailure(pool, chain.chainId, 'docs', ofDocs);
+    await noteFailure(pool, chain, 'build', ofBuild);
+    await noteFailure(pool, chain, 'docs', ofDocs);
     const { steps } = await readChainState(pool, chain);
     await close(chain, {
       steps: steps.map((step) =>
@@ -160,14 +160,14 @@ describe('what a workflow knows by its code', () => {
 
   it('stays the summary where something else was noted', async () => {
     const chain = await openNew(pool);
-    await noteFailure(pool, chain.chainId, 'build', failure('AGENT_FAILED', 'An earlier one.'));
+    await noteFailure(pool, chain, 'build', failure('AGENT_FAILED', 'An earlier one.'));
     await close(chain, { status: 'cancelled', failure: failureOfCode('CANCELLED') });
     expect((await readChainState(pool, chain)).failure).toEqual(failureOfCode('CANCELLED'));
   });
 
   it('stays what the workflow says of itself, where an earlier try failed by the same code', async () => {
     const chain = await openNew(pool);
-    await noteFailure(pool, chain.chainId, 'build', failure('WORKER_LOST', 'The worker was stopped.'));
+    await noteFailure(pool, chain, 'build', failure('WORKER_LOST', 'The worker was stopped.'));
     const timedOut = failure('WORKER_LOST', 'The worker sent no heartbeat within 30 s.');
     const { steps } = await readChainState(pool, chain);
     await close(chain, {
@@ -184,7 +184,7 @@ describe('what a workflow knows by its code', () => {
     const key = newKey();
     const { chainId } = await register(pool, key);
     const told = failure('SESSION_NOT_IN_STORE', 'The head is the session s.');
-    await noteFailure(pool, chainId, 'open', told);
+    await noteFailure(pool, { ...key, chainId, ticket: null }, 'open', told);
     const state = await readChainState(pool, key);
     const result = { ...state, status: 'failed', failure: failureOfCode(told.code) } as const;
     await closeChain(pool, key, { ticket: null, runId: 'run', result, versionStatus: noStatus });

@@ -263,7 +263,7 @@ describe('an answer', () => {
   it('moves the head, and its question is answered by a transition', async () => {
     const { projectId, head } = await openClosed();
     const { attempt, question } = await ask(projectId);
-    await failQuestion(pool, question.questionId, failure('AGENT_FAILED', 'The first try.'));
+    await failQuestion(pool, question, failure('AGENT_FAILED', 'The first try.'));
     const { question: unasked } = await ask(projectId, question.chatId);
     await storeMessage(pool, projectId, attempt.sessionId);
     await startQuestion(pool, question.questionId, head);
@@ -370,7 +370,7 @@ describe('an answer', () => {
     for (const beside of ['never', 'allowed', 'always'] as const) {
       const { attempt, question } = await ask(projectId);
       await storeMessage(pool, projectId, attempt.sessionId);
-      await failQuestion(pool, question.questionId, failure('WORKER_LOST', 'Gone.'));
+      await failQuestion(pool, question, failure('WORKER_LOST', 'Gone.'));
       await expectFenced(
         projectId,
         () => commit(attempt, { beside, ...answerOf(question, 'Late.') }),
@@ -630,15 +630,15 @@ describe('what the steps of a chain failed with', () => {
     const chain = await openBuilt();
     expect((await requireChain(pool, chain)).failures).toEqual({});
     const ofOpen = failure('SESSION_NOT_IN_STORE', 'The head is the session s.');
-    await noteFailure(pool, chain.chainId, 'open', ofOpen);
+    await noteFailure(pool, chain, 'open', ofOpen);
     for (const message of ['At first something else.', ofDocs.message]) {
       const attempt = await begunStep(chain, 'docs');
       await endOperation(pool, attempt, { failure: { ...ofDocs, message }, spent: someMetrics });
       expect(await journalOf(attempt)).toMatchObject({ state: 'failed', failure: { ...ofDocs, message } });
       expect(await metricsOf(attempt)).toMatchObject([{ outcome: 'failed' }]);
     }
-    await noteFailure(pool, chain.chainId, 'build', { ...ofBuild, message: 'At first.' });
-    await noteFailure(pool, chain.chainId, 'build', ofBuild);
+    await noteFailure(pool, chain, 'build', { ...ofBuild, message: 'At first.' });
+    await noteFailure(pool, chain, 'build', ofBuild);
     const failures = { docs: ofDocs, build: ofBuild, open: ofOpen };
     expect((await requireChain(pool, chain)).failures).toEqual(failures);
 
@@ -779,7 +779,7 @@ describe('a step that is an activity of the host', () => {
   it("has what it failed with among the chain's failures, and its first end stays", async () => {
     const chain = await openBuilt();
     const ofDocs = failure('AGENT_FAILED', 'It fell over.');
-    await noteFailure(pool, chain.chainId, 'docs', ofDocs);
+    await noteFailure(pool, chain, 'docs', ofDocs);
     await beginActivityStep(pool, deployOf(chain));
     await endActivityStep(pool, endOf(chain, failed));
     const failures = { docs: ofDocs, deploy: failed };

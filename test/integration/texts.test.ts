@@ -88,7 +88,7 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
         questionId,
       ),
     ).toBe(kept);
-    await failQuestion(pool, questionId, failure);
+    await failQuestion(pool, { projectId, questionId }, failure);
     expect((await requireQuestion(pool, questionId)).failure?.message).toBe(kept);
 
     const begun = await beginOperation(pool, {
@@ -146,7 +146,7 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
     const begun = await begin(pool, chain, 'build');
     if (begun.outcome !== 'begun') throw new Error(begun.outcome);
     await endOperation(pool, begun.attempt, { failure, spent: someMetrics });
-    await noteFailure(pool, chainId, 'open', failure);
+    await noteFailure(pool, chain, 'open', failure);
     const { failures } = await requireChain(pool, chain);
     expect(Object.keys(failures).sort()).toEqual(['build', 'deploy', 'open']);
     expect(new Set(Object.values(failures).map(({ message }) => message))).toEqual(new Set([kept]));

@@ -130,6 +130,15 @@ async function eventsOf(handle: WorkflowHandle) {
   };
 }
 
+/** The plans with which a chain called a step. */
+async function plansOf(handle: WorkflowHandle, step: StepName): Promise<unknown[]> {
+  const { events } = await handle.fetchHistory();
+  return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: called }) => {
+    const data = called?.activityType?.name === step ? called.input?.payloads?.[0]?.data : undefined;
+    return data ? [(JSON.parse(Buffer.from(data).toString()) as StepInput).plan] : [];
+  });
+}
+
 /** More shows how the server itself bounds a flood: `FLOOD=20000`. */
 const many = Number(process.env['FLOOD'] ?? 700);
 
@@ -203,7 +212,6 @@ describe('a chain that is terminated and started by a forger', () => {
     const { projectId } = started;
     const [built] = await stack.sessionChain.transitions(projectId);
     await handleOf(started).terminate('by a forger');
-    docs.remove();
     const start = async (input: object) =>
       await stack.temporal.workflow.start(workflowTypes.chain, {
         args: [
@@ -239,6 +247,7 @@ describe('a chain that is terminated and started by a forger', () => {
 
     const forged = await start({});
     await until(async () => (await forged.query<{ warnings: string[] }>('chainState')).warnings.length > 0);
+    docs.remove();
     expect(await stack.sessionChain.transitions(projectId)).toEqual([built]);
     await stack.sessionChain.cancel(started);
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 1 } });
@@ -262,10 +271,7 @@ describe('activities that a forger calls', () => {
       ...{ status: 'completed', head: { sessionId: 'forged', seq: 9 }, warnings: [] },
       steps: [{ step: 'docs', status: 'committed', newSessionId: 'forged' }],
     };
-    const plan = {
-      ...{ name: 'docs', kind: 'work', critical: true, model: 'default', digest: 'forged' },
-      limits: { timeoutMs: 60_000, maxTurns: 9, maxAttempts: 1 },
-    };
+    const [plan] = await plansOf(handleOf(started), 'docs');
     const step = {
       ...{ step: 'docs', round: 1, mode: 'initial', plan, head: { sessionId: null, seq: null }, budget: {} },
       ...{ killGraceMs: 1_000, waitMs: stack.policy.waitMs, waits: 0 },
@@ -276,7 +282,6 @@ describe('activities that a forger calls', () => {
       ['commit', chains, { ...key, ticket: null, result: complete }],
       ['commit', chains, { ...key, ...thief.request, ticket, result: complete }],
       ['open', chains, { ...key, ticket: null, overrides: [] }],
-      ['open', chains, { ...key, ticket, overrides: [] }],
       ['open', chains, { ...thief.key, chainId: key.chainId, ticket, overrides: [] }],
       ['committedStep', chains, { ...key, ticket: ticket - 1, step: 'docs', round: 1 }],
       [
@@ -288,7 +293,7 @@ describe('activities that a forger calls', () => {
       ['build', agents, { ...key, ...step, ticket: ticket - 1, step: 'build' }],
       ['docs', agents, { ...thief.key, chainId: key.chainId, ...step, ticket }],
       ['forged', agents, { ...thief.key, chainId: key.chainId, ...step, step: 'forged', ticket }],
-      ['forged', agents, { ...key, ...step, step: 'forged', ticket }],
+      ['docs', agents, { ...key, ...step, ticket: ticket - 1 }],
     ];
     const outcomes = await Promise.allSettled(
       forgeries.map(async ([type, queue, input]) => forge(type, queue, input)),
@@ -305,7 +310,10 @@ describe('activities that a forger calls', () => {
     docs.release();
     thief.docs.release();
     for (const chain of [started, thief.started]) {
-      expect(await stack.sessionChain.wait(chain)).toMatchObject({ status: 'completed', head: { seq: 2 } });
+      expect(await stack.sessionChain.wait(chain)).toMatchObject({
+        status: 'completed',
+        head: { seq: 2 },
+      });
     }
   });
 
@@ -351,7 +359,7 @@ describe('activities that a forger calls', () => {
     await forge('failQuestion', chains, { projectId: yours.projectId, questionId, failure });
     expect(await stack.sessionChain.questions(yours.projectId)).toEqual([answered]);
 
-    // Put to a chat of another project, a question is answered as its own project's.
+    // Put to a chat of another project, a question stays asked.
     const asked = await recordQuestion(stack.database.pool, {
       projectId: parseProjectId(yours.projectId),
       chatId: parseChatId(yours.projectId),
@@ -368,17 +376,10 @@ describe('activities that a forger calls', () => {
     const update = { questionId: asked.questionId, when: 'now' };
     expect(await chat.executeUpdate('ask', { args: [update] })).toEqual({
       questionId: asked.questionId,
-      outcome: 'answered',
+      outcome: 'failed',
     });
+    await forge('failQuestion', chains, { projectId: mine.projectId, questionId: asked.questionId, failure });
     expect(await truthOf(mine.projectId)).toEqual(warm);
-    expect((await stack.sessionChain.questions(yours.projectId)).at(-1)).toMatchObject({ state: 'answered' });
-    // A failure is recorded under the question's own project only.
-    const again = await recordQuestion(stack.database.pool, {
-      ...asked,
-      messageId: 'again',
-      question: 'And?',
-    });
-    await forge('failQuestion', chains, { projectId: mine.projectId, questionId: again.questionId, failure });
     expect((await stack.sessionChain.questions(yours.projectId)).at(-1)).toMatchObject({ state: 'asked' });
     await expect(
       forge('answerQuestion', chats, { projectId: mine.projectId, questionId: '999999' }),
