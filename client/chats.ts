@@ -148,7 +148,7 @@ const requestSchema = z.strictObject({
 });
 
 async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<Answer> {
-  const { pool, workspaceRoots } = options;
+  const { pool, policy, workspaceRoots } = options;
   const request = checked(requestSchema, unchecked, 'The question cannot be asked so', 'request');
   const { workspace } = request;
   if (workspace !== undefined && workspaceRoots) await resolveWorkspace(workspace, workspaceRoots);
@@ -159,6 +159,7 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
     question: request.text,
     when: request.when ?? 'now',
     aside: request.aside ?? false,
+    maxOpen: policy.maxPendingOfProject,
     ...(workspace === undefined ? {} : { workspace }),
   };
   const question = await recordQuestion(pool, asked);

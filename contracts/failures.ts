@@ -108,7 +108,7 @@ const failures = {
     remedy: 'Ask something in the chat first, or check its id.',
   },
   CHAT_BUSY: {
-    summary: 'Too many questions of this chat are pending.',
+    summary: 'Too many questions of this chat, or of its project, are pending.',
     category: 'conflict',
     retryable: false,
     remedy: 'Wait for a reply, then ask again with the same message id.',

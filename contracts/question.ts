@@ -50,6 +50,8 @@ export interface Question {
 export interface ChatPolicy {
   /** Questions that may wait or run at a time; one more is rejected as CHAT_BUSY. */
   maxPending: number;
+  /** The same of all chats of a project together. */
+  maxPendingOfProject: number;
   /** The workflow ends after this time without a question; the next question starts it again. */
   idleMs: number;
   /** Questions after which the workflow continues as new. */
@@ -175,6 +177,7 @@ export const maxQuestionLength = 32_000;
 /** The default policy; no cost limit until one is set. */
 export const defaultChatPolicy: Omit<ChatPolicy, 'taskQueues'> = {
   maxPending: 8,
+  maxPendingOfProject: 100,
   idleMs: 10 * 60_000,
   maxQuestionsPerRun: 200,
   limits: { timeoutMs: 10 * 60_000, maxTurns: 50, maxAttempts: 5 },

@@ -1,9 +1,10 @@
--- Stores a question, under the lock of its chat's row where there is one. A known message is the same question; one
--- that failed is asked again. p_aside: its answer must not move the head. `other_words` (or asked with another
--- p_aside), `malformed_chat` and `chat_of_another_project` change nothing.
+-- Stores a question, under the lock of its project and of its chat's row. A known message is the same question; one that
+-- failed is asked again. `too_many` refuses a new one where p_max_open (null: any number) questions of the project that
+-- were asked within an hour wait for their answers. p_aside: its answer must not move the head. `other_words` (or asked
+-- with another p_aside), `malformed_chat` and `chat_of_another_project` change nothing.
 CREATE FUNCTION session_chain.record_question(
   p_project text, p_chat text, p_message text, p_question text, p_when text, p_workspace text,
-  p_aside boolean)
+  p_aside boolean, p_max_open integer)
 RETURNS TABLE (outcome text, question_id bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -15,13 +16,21 @@ DECLARE
   v_question_id bigint;
   v_is_same boolean;
 BEGIN
-  PERFORM 1 FROM projects p WHERE p.project_id = v_id;
+  PERFORM 1 FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT 'project_not_found', NULL::bigint;
     RETURN;
   END IF;
   IF v_chat IS NULL OR v_log_chat IS NULL THEN
     RETURN QUERY SELECT 'malformed_chat', NULL::bigint;
+    RETURN;
+  END IF;
+  IF p_max_open <= (SELECT count(*) FROM project_chat_log_minimal q
+        WHERE q.project_id = session_chain.chat_log_project_key(p_project) AND q.question_id IS NOT NULL
+          AND q.state IN ('asked', 'running') AND q.asked_at > clock_timestamp() - interval '1 hour')
+      AND NOT EXISTS (SELECT FROM project_chat_log_minimal q
+        WHERE q.session_id = v_log_chat AND q.message_id = p_message AND q.question_id IS NOT NULL) THEN
+    RETURN QUERY SELECT 'too_many', NULL::bigint;
     RETURN;
   END IF;
   INSERT INTO chat_plan_sessions (session_id, project_id, workspace)

@@ -21,22 +21,30 @@ export interface NewQuestion {
   aside?: boolean;
   /** Absolute path of the project's files; absent keeps what the chat knows. */
   workspace?: string;
+  /** How many questions of the project may wait for their answers; absent: any number. */
+  maxOpen?: number;
 }
 
 /**
  * Stores a question before anything is started for it. A known message is the same question; one that failed is asked
  * again. Creates the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a message id with
- * another text or another `aside`, INVALID_INPUT for a chat of another project.
+ * another text or another `aside`, INVALID_INPUT for a chat of another project, CHAT_BUSY.
  */
 export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Question> {
-  const { projectId, chatId, messageId, when, aside = false, workspace } = asked;
+  const { projectId, chatId, messageId, when, aside = false, workspace, maxOpen } = asked;
   const { outcome, questionId } = await queryOne<{
-    outcome: 'recorded' | 'other_words' | 'chat_of_another_project' | 'malformed_chat' | 'project_not_found';
+    outcome:
+      | 'recorded'
+      | 'other_words'
+      | 'chat_of_another_project'
+      | 'malformed_chat'
+      | 'project_not_found'
+      | 'too_many';
     questionId: string;
   }>(pool, {
     name: 'record_question',
-    text: `SELECT outcome, question_id::text AS "questionId" FROM session_chain.record_question($1, $2, $3, $4, $5, $6, $7)`,
-    values: [projectId, chatId, messageId, asked.question, when, workspace ?? null, aside],
+    text: `SELECT outcome, question_id::text AS "questionId" FROM session_chain.record_question($1, $2, $3, $4, $5, $6, $7, $8)`,
+    values: [projectId, chatId, messageId, asked.question, when, workspace ?? null, aside, maxOpen ?? null],
   });
   switch (outcome) {
     case 'recorded':
@@ -55,6 +63,11 @@ export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Qu
       );
     case 'project_not_found':
       throw projectNotFound(projectId);
+    case 'too_many':
+      throw new SessionChainError(
+        'CHAT_BUSY',
+        `${String(maxOpen)} questions of the project ${projectId} wait for their answers already; this one was not asked.`,
+      );
   }
 }
 

@@ -7,6 +7,7 @@ import { parseProjectId } from '../../contracts/ids.js';
 import type { ChatPolicy } from '../../contracts/question.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import type { ReplyChunk } from '../../storage/questions/reply-chunks.js';
+import { recordQuestion } from '../../storage/questions/questions.js';
 import { chatWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 
@@ -265,6 +266,28 @@ describe('a chat', () => {
     expect(replies.map(({ kind }) => kind)).toEqual(questions.map(() => 'transition'));
     expect(await stack.sessionChain.ask(ninth)).toMatchObject({ kind: 'transition', repeated: false });
     expect(await stack.sessionChain.head(projectId)).toMatchObject({ seq: 10 });
+  });
+
+  it('is refused a question where those of all chats of its project are too many, and none of it is left', async () => {
+    const { projectId } = await builtProject();
+    const { pool } = stack.database;
+    const asked = async (n: number) =>
+      await recordQuestion(pool, {
+        ...{ projectId: parseProjectId(projectId), chatId: `${projectId}-${n}`, messageId: 'm' },
+        ...{ question: 'Why?', when: 'now', maxOpen: 20 },
+      });
+    const outcomes = await Promise.allSettled(Array.from({ length: 60 }, async (_, n) => asked(n)));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(20);
+    const one = withChats({ maxPendingOfProject: 20 });
+    const busy = { code: 'CHAT_BUSY', message: expect.stringContaining('20 questions of the project') };
+    await expect(one.ask({ projectId, text: 'Me, too?' })).rejects.toMatchObject(busy);
+    expect(await rows('SELECT FROM chat_plan_sessions WHERE project_id = $1', projectId)).toHaveLength(20);
+    // One that is known already is not refused, and one that is answered makes room.
+    const chatId = `${projectId}-${outcomes.findIndex(({ status }) => status === 'fulfilled')}`;
+    expect(await one.ask({ projectId, chatId, messageId: 'm', text: 'Why?' })).toMatchObject({
+      repeated: false,
+    });
+    expect(await one.ask({ projectId, text: 'Me, too?' })).toMatchObject({ repeated: false });
   });
 
   it('continues as new without losing or doubling a question', async () => {

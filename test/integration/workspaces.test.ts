@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -7,6 +7,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  rmdirSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -285,20 +286,34 @@ describe('a folder, in the end,', () => {
     mkdirSync(inside);
     const link = join(stack.root, 'link');
     symlinkSync(inside, link);
+    const mounted = join(stack.root, 'mounted');
+    mkdirSync(mounted);
+    // Only root may mount; to others it is a link.
+    const isMounted = spawnSync('mount', ['--bind', owner.workspace, mounted]).status === 0;
+    if (!isMounted) {
+      rmdirSync(mounted);
+      symlinkSync(owner.workspace, mounted);
+    }
     const requests = stack.model.requests.length;
-    for (const [workspace, how] of [
-      [owner.workspace, 'is'],
-      [link, 'is inside'],
-      [stack.root, 'lies around'],
-    ] as const) {
-      expect(await run({ ...request(), workspace })).toMatchObject({
-        status: 'failed',
-        failure: {
-          code: 'WORKSPACE_TAKEN',
-          message: expect.stringMatching(`${how} .*the folder of the project `),
-          remedy: expect.stringContaining('unbindWorkspace'),
-        },
-      });
+    try {
+      for (const [workspace, how] of [
+        [owner.workspace, 'is'],
+        [`/proc/self/root${owner.workspace}`, 'is'],
+        [mounted, isMounted ? 'is, by' : 'is'],
+        [link, 'is inside'],
+        [stack.root, 'lies around'],
+      ] as const) {
+        expect(await run({ ...request(), workspace })).toMatchObject({
+          status: 'failed',
+          failure: {
+            code: 'WORKSPACE_TAKEN',
+            message: expect.stringMatching(`${how} .*the folder of the project `),
+            remedy: expect.stringContaining('unbindWorkspace'),
+          },
+        });
+      }
+    } finally {
+      if (isMounted) execFileSync('umount', [mounted]);
     }
     expect(stack.model.requests).toHaveLength(requests);
     expect(readdirSync(inside)).toEqual([]);
