@@ -259,13 +259,15 @@ function sharedOptions(
 
 function ownWorkflows(): Pick<
   WorkerOptions,
-  'workflowBundle' | 'workflowThreadPoolSize' | 'maxCachedWorkflows'
+  'workflowBundle' | 'workflowThreadPoolSize' | 'maxCachedWorkflows' | 'stickyQueueScheduleToStartTimeout'
 > {
   return {
     workflowBundle: workflowBundle(),
     workflowThreadPoolSize: 1,
     // Few chains work at a time; the others wait for hours, and cost a short replay when they are woken.
     maxCachedWorkflows: 200,
+    // What a killed worker had in its cache goes on elsewhere after this time; what a busy one has is replayed elsewhere.
+    stickyQueueScheduleToStartTimeout: '3 s',
   };
 }
 
