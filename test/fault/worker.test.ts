@@ -12,7 +12,7 @@ afterAll(async () => {
 
 describe('a holder that was terminated', () => {
   it('counts as gone once the lease of its agent has expired; then the next chain takes over', async () => {
-    const worker = await stack.startWorker();
+    await stack.onlyWorker();
     const request = stack.request();
     const build = stack.model.holdNext();
     const holder = await stack.sessionChain.start(request);
@@ -28,23 +28,12 @@ describe('a holder that was terminated', () => {
       status: 'failed',
       failure: { code: 'CHAIN_TERMINATED' },
     });
-    await worker.kill('SIGTERM');
   });
 });
 
 describe('Redis', () => {
-  it.each([
-    ['absent', ''],
-    ['gone', 'redis://127.0.0.1:1'],
-  ])('that is %s changes nothing', async (_state, url) => {
-    const worker = await stack.startWorker({ REDIS_URL: url });
-    const result = await stack.sessionChain.wait(await stack.sessionChain.start(stack.request()));
-    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: 4 } });
-    await worker.kill('SIGTERM');
-  });
-
   it('that holds a stale checkpoint changes nothing', async () => {
-    const worker = await stack.startWorker();
+    await stack.onlyWorker();
     const request = stack.request();
     const redis = new Redis(process.env['TEST_REDIS_URL'] ?? '');
     const stale = {
@@ -57,6 +46,14 @@ describe('Redis', () => {
     const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     expect(result).toMatchObject({ status: 'completed', baseSessionId: null, head: { seq: 4 } });
     await redis.quit();
-    await worker.kill('SIGTERM');
+  });
+
+  it.each([
+    ['absent', ''],
+    ['gone', 'redis://127.0.0.1:1'],
+  ])('that is %s changes nothing', async (_state, url) => {
+    await stack.onlyWorker({ REDIS_URL: url });
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(stack.request()));
+    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: 4 } });
   });
 });

@@ -45,11 +45,10 @@ function fixedPart({ bodyText }: OfflineRequest) {
 describe('the request after a boundary between steps', () => {
   let [first, second]: (ChainResult | undefined)[] = [];
   beforeAll(async () => {
-    const worker = await stack.startWorker();
+    await stack.onlyWorker();
     const request = stack.request();
     first = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     second = await stack.sessionChain.wait(await stack.sessionChain.start(stack.request(request.projectId)));
-    await worker.kill('SIGTERM');
   });
 
   it.each([
@@ -83,7 +82,7 @@ describe('the request after a boundary between steps', () => {
 describe('the first request of an attempt that goes on from a partial one', () => {
   it('repeats at least 99 % of the last request before the worker was killed', async () => {
     const request = stack.request();
-    const killed = await stack.startWorker();
+    const killed = await stack.onlyWorker();
     const held = stack.model.holdNext(
       ({ step, bodyText }) => step === 'build' && bodyText.includes('tool_result'),
     );
@@ -92,7 +91,7 @@ describe('the first request of an attempt that goes on from a partial one', () =
     // What the request holds is in the store a moment later; before that, the attempt would go on from further back.
     await until(async () => (await storedToolResults(request.projectId)) > 0);
     await killed.kill('SIGKILL');
-    const worker = await stack.startWorker();
+    await stack.startWorker();
     held.remove();
 
     const result = await stack.sessionChain.wait(started);
@@ -100,7 +99,6 @@ describe('the first request of an attempt that goes on from a partial one', () =
     expect(result.steps[0]).toMatchObject({ attempts: 2 });
     const [goesOn] = requestsOf(result.steps[0]?.newSessionId);
     expect(goesOn && repeatedPart(last, goesOn)).toBeGreaterThanOrEqual(0.99);
-    await worker.kill('SIGTERM');
   });
 });
 

@@ -1,16 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createSessionChain } from '../../client/session-chain.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { attemptsOf, requestsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
-let worker: TestWorker | undefined;
+let worker: TestWorker;
 beforeAll(async () => {
   stack = await startChainStack('cancel');
-});
-afterEach(async () => {
-  await worker?.kill('SIGTERM');
-  worker = undefined;
 });
 afterAll(async () => {
   await stack.stop();
@@ -18,7 +14,7 @@ afterAll(async () => {
 
 /** A client and a worker between which Temporal carries nothing for minutes: what comes through came past it. */
 async function withRareHeartbeats() {
-  worker = await stack.startWorker({
+  worker = await stack.onlyWorker({
     SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '900000',
     SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: '300000',
   });
@@ -77,6 +73,52 @@ describe('a start while the former run of the chain is about to end', () => {
 });
 
 describe('a cancellation through the client', () => {
+  it('of a chain that nobody has picked up yet costs nothing', async () => {
+    const request = stack.request();
+    const started = await stack.sessionChain.start(request);
+    expect(await stack.sessionChain.state(started)).toMatchObject({ status: 'queued' });
+    await stack.sessionChain.cancel(started);
+    worker = await stack.onlyWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({
+      status: 'cancelled',
+      head: { sessionId: null },
+    });
+    expect(await requestsOf(stack, request.projectId)).toEqual([]);
+  });
+
+  it('may be asked for twice, and of a chain that is over says so', async () => {
+    worker = await stack.onlyWorker();
+    const request = stack.request();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await stack.sessionChain.start(request);
+    await docs.reached;
+    await Promise.all([stack.sessionChain.cancel(started), stack.sessionChain.cancel(started)]);
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
+    docs.remove();
+    await expect(stack.sessionChain.cancel(started)).rejects.toMatchObject({
+      code: 'CHAIN_NOT_FOUND',
+      message: expect.stringContaining('is over (cancelled)'),
+    });
+    await expect(
+      stack.sessionChain.cancel({ ...started, buildId: 'never' as typeof started.buildId }),
+    ).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND', message: expect.stringContaining('ever started') });
+  });
+
+  it('in the moment in which the agent starts leaves nothing running', async () => {
+    worker = await stack.onlyWorker();
+    const request = stack.request();
+    const started = await stack.sessionChain.start(request);
+    await until(() => worker.agentProcesses().length !== 0);
+    await stack.sessionChain.cancel(started);
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
+    expect(worker.agentProcesses()).toEqual([]);
+    // What it leaves can be gone on from.
+    expect(await stack.sessionChain.wait(await stack.sessionChain.start(request))).toMatchObject({
+      status: 'completed',
+      head: { seq: 4 },
+    });
+  });
+
   it('reaches the agent past Temporal’s heartbeats, leaves no process and keeps the last committed head', async () => {
     const sessionChain = await withRareHeartbeats();
     const request = stack.request();
@@ -85,7 +127,7 @@ describe('a cancellation through the client', () => {
     await docs.reached;
     const askedAt = performance.now();
     await sessionChain.cancel(started);
-    await until(() => worker?.agentProcesses().length === 0);
+    await until(() => worker.agentProcesses().length === 0);
     const goneAfterMs = Math.round(performance.now() - askedAt);
     const result = await sessionChain.wait(started);
     process.stderr.write(
@@ -158,7 +200,7 @@ describe('a cancellation through the client', () => {
   });
 
   it('reaches it with the next renewal of the lease where the notification is lost', async () => {
-    worker = await stack.startWorker({ SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: '300000' });
+    worker = await stack.onlyWorker({ SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: '300000' });
     const request = stack.request();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await stack.sessionChain.start(request);
@@ -175,57 +217,11 @@ describe('a cancellation through the client', () => {
       head: { seq: 4 },
     });
   });
-
-  it('may be asked for twice, and of a chain that is over says so', async () => {
-    worker = await stack.startWorker();
-    const request = stack.request();
-    const docs = stack.model.holdNext(docsOf(request.projectId));
-    const started = await stack.sessionChain.start(request);
-    await docs.reached;
-    await Promise.all([stack.sessionChain.cancel(started), stack.sessionChain.cancel(started)]);
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
-    docs.remove();
-    await expect(stack.sessionChain.cancel(started)).rejects.toMatchObject({
-      code: 'CHAIN_NOT_FOUND',
-      message: expect.stringContaining('is over (cancelled)'),
-    });
-    await expect(
-      stack.sessionChain.cancel({ ...started, buildId: 'never' as typeof started.buildId }),
-    ).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND', message: expect.stringContaining('ever started') });
-  });
-
-  it('of a chain that nobody has picked up yet costs nothing', async () => {
-    const request = stack.request();
-    const started = await stack.sessionChain.start(request);
-    expect(await stack.sessionChain.state(started)).toMatchObject({ status: 'queued' });
-    await stack.sessionChain.cancel(started);
-    worker = await stack.startWorker();
-    expect(await stack.sessionChain.wait(started)).toMatchObject({
-      status: 'cancelled',
-      head: { sessionId: null },
-    });
-    expect(await requestsOf(stack, request.projectId)).toEqual([]);
-  });
-
-  it('in the moment in which the agent starts leaves nothing running', async () => {
-    worker = await stack.startWorker();
-    const request = stack.request();
-    const started = await stack.sessionChain.start(request);
-    await until(() => worker?.agentProcesses().length !== 0);
-    await stack.sessionChain.cancel(started);
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
-    expect(worker.agentProcesses()).toEqual([]);
-    // What it leaves can be gone on from.
-    expect(await stack.sessionChain.wait(await stack.sessionChain.start(request))).toMatchObject({
-      status: 'completed',
-      head: { seq: 4 },
-    });
-  });
 });
 
 describe('a cancellation from Temporal’s side', () => {
   it('reaches the agent with a heartbeat', async () => {
-    worker = await stack.startWorker();
+    worker = await stack.onlyWorker();
     const request = stack.request();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await stack.sessionChain.start(request);

@@ -26,17 +26,12 @@ afterAll(async () => {
 
 const configuration = (body: string) => stack.configuration(body);
 
-/** Runs with a worker that has this definition. */
+/** Runs with the only worker, which has this definition. */
 async function withWorker<Result>(
   file: string,
   work: (worker: TestWorker) => Promise<Result>,
 ): Promise<Result> {
-  const worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: file });
-  try {
-    return await work(worker);
-  } finally {
-    await worker.kill('SIGTERM');
-  }
+  return await work(await stack.onlyWorker({ SESSION_CHAIN_CONFIG: file }));
 }
 
 async function chainOf(request: StartRequest): Promise<ChainResult> {
@@ -188,16 +183,19 @@ describe('limits, thresholds and critical steps', () => {
   });
 });
 
+/** Prompts of two steps that cannot be asked: one throws, and one is no more than the instruction, here a command. */
+const badPrompts = `{
+  steps: [
+    'build',
+    { name: 'metadata', prompt: ({ projectId }) => { throw new Error('no template for ' + projectId); } },
+    { name: 'docs', prompt: ({ instruction }) => instruction, critical: true },
+    'compact',
+  ],
+}`;
+
 describe('a prompt that throws', () => {
   it('fails its step by name, and nothing is spent', async () => {
-    const file = configuration(`{
-      steps: [
-        'build',
-        { name: 'metadata', prompt: ({ projectId }) => { throw new Error('no template for ' + projectId); } },
-        { name: 'docs', prompt: ({ instruction }) => instruction, critical: true },
-        'compact',
-      ],
-    }`);
+    const file = configuration(badPrompts);
     await withWorker(file, async () => {
       const request = { ...stack.request(), instruction: '/clear' };
       const result = await chainOf(request);
@@ -222,17 +220,11 @@ describe('a prompt that throws', () => {
 
 describe('a prompt that throws for a step that is committed', () => {
   it('does no harm: what is committed needs no prompt', async () => {
-    const request: StartRequest = { ...stack.request(), steps: ['build', 'docs'] };
+    const request: StartRequest = { ...stack.request(), instruction: '/clear', steps: ['build', 'docs'] };
     const throwing = `() => { throw new Error('no template'); }`;
-    await withWorker(
-      configuration(`{ steps: ['build', { name: 'docs', prompt: ${throwing}, critical: true }] }`),
-      async () => {
-        expect(await chainOf(request)).toMatchObject({
-          status: 'failed',
-          failure: { code: 'PROMPT_FAILED' },
-        });
-      },
-    );
+    await withWorker(configuration(badPrompts), async () => {
+      expect(await chainOf(request)).toMatchObject({ status: 'failed', failure: { code: 'PROMPT_FAILED' } });
+    });
     await withWorker(
       configuration(`{ steps: [{ name: 'build', prompt: ${throwing} }, 'docs'] }`),
       async () => {
@@ -382,6 +374,47 @@ describe('a step that is an activity of the host', () => {
     });
   });
 
+  it('that is completed is not called again by a chain that is started again', async () => {
+    answer = () => Promise.resolve();
+    await withWorker(deploying(), async () => {
+      const request = { ...stack.request(), limits: { docs: { maxAttempts: 1 } } };
+      const held = stack.model.holdNext(
+        ({ step, bodyText }) => step === 'docs' && bodyText.includes(request.projectId),
+      );
+      const started = await stack.sessionChain.start(request);
+      await held.reached;
+      expect(callsFor(request)).toHaveLength(1);
+      await stack.sessionChain.cancel(started);
+      expect(await stack.sessionChain.wait(started)).toMatchObject({
+        status: 'cancelled',
+        steps: [{}, { status: 'completed' }, { status: 'cancelled' }],
+      });
+      held.remove();
+
+      const again = await chainOf(request);
+      expect(again).toMatchObject({ status: 'completed', steps: [{}, { status: 'completed' }, {}] });
+      expect(callsFor(request)).toHaveLength(1);
+      expect(await versionOf(request)).toMatchObject({ status: 'deployed' });
+    });
+  });
+
+  it('does not hold up a cancellation', async () => {
+    let release = () => {};
+    answer = () => new Promise((resolve) => (release = resolve));
+    await withWorker(deploying(), async () => {
+      const request = stack.request();
+      const started = await stack.sessionChain.start(request);
+      await until(() => callsFor(request).length === 1);
+      await stack.sessionChain.cancel(started);
+      expect(await stack.sessionChain.wait(started)).toMatchObject({
+        status: 'cancelled',
+        steps: [{ status: 'committed' }, { status: 'cancelled' }, { status: 'pending' }],
+      });
+      expect(await versionOf(request)).toMatchObject({ status: 'failed' });
+    });
+    release();
+  });
+
   it('that fails is a warning, unless it is critical; either way the version is not deployed', async () => {
     answer = () => Promise.reject(new Error('The disk is full.'));
     const message = `The activity deployVersion on the task queue ${taskQueue} failed with Error.`;
@@ -419,30 +452,6 @@ describe('a step that is an activity of the host', () => {
     });
   });
 
-  it('that is completed is not called again by a chain that is started again', async () => {
-    answer = () => Promise.resolve();
-    await withWorker(deploying(), async () => {
-      const request = { ...stack.request(), limits: { docs: { maxAttempts: 1 } } };
-      const held = stack.model.holdNext(
-        ({ step, bodyText }) => step === 'docs' && bodyText.includes(request.projectId),
-      );
-      const started = await stack.sessionChain.start(request);
-      await held.reached;
-      expect(callsFor(request)).toHaveLength(1);
-      await stack.sessionChain.cancel(started);
-      expect(await stack.sessionChain.wait(started)).toMatchObject({
-        status: 'cancelled',
-        steps: [{}, { status: 'completed' }, { status: 'cancelled' }],
-      });
-      held.remove();
-
-      const again = await chainOf(request);
-      expect(again).toMatchObject({ status: 'completed', steps: [{}, { status: 'completed' }, {}] });
-      expect(callsFor(request)).toHaveLength(1);
-      expect(await versionOf(request)).toMatchObject({ status: 'deployed' });
-    });
-  });
-
   it.each([
     [
       'is missing',
@@ -470,22 +479,5 @@ describe('a step that is an activity of the host', () => {
       expect(await versionOf(request)).toMatchObject({ status: 'failed' });
     });
     for (const release of hanging) release();
-  });
-
-  it('does not hold up a cancellation', async () => {
-    let release = () => {};
-    answer = () => new Promise((resolve) => (release = resolve));
-    await withWorker(deploying(), async () => {
-      const request = stack.request();
-      const started = await stack.sessionChain.start(request);
-      await until(() => callsFor(request).length === 1);
-      await stack.sessionChain.cancel(started);
-      expect(await stack.sessionChain.wait(started)).toMatchObject({
-        status: 'cancelled',
-        steps: [{ status: 'committed' }, { status: 'cancelled' }, { status: 'pending' }],
-      });
-      expect(await versionOf(request)).toMatchObject({ status: 'failed' });
-    });
-    release();
   });
 });

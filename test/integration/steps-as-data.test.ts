@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
@@ -15,7 +15,7 @@ import type { ChainResult, ChainState, StepInput } from '../../contracts/chain.j
 import { type ActivityStepInput, payloadVersion } from '../../contracts/plan.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { flowed } from '../support/flowed.js';
 import { newKey, openNew, register } from '../support/chains.js';
 import { attemptsOf } from '../support/project-facts.js';
@@ -23,7 +23,6 @@ import { attemptsOf } from '../support/project-facts.js';
 /** A chain is what the configuration lists: one entry is one step, from the model to the ledger. */
 
 let stack: ChainStack;
-const workers: TestWorker[] = [];
 beforeAll(async () => {
   stack = await startChainStack('steps');
 });
@@ -31,18 +30,8 @@ afterAll(async () => {
   await stack.stop();
 });
 
-/** A worker with the shipped definition, or one with this body. */
-async function startWorker(body?: string): Promise<TestWorker> {
-  const worker = await stack.startWorker(
-    body === undefined ? {} : { SESSION_CHAIN_CONFIG: stack.configuration(body) },
-  );
-  workers.push(worker);
-  return worker;
-}
-
-async function stopWorkers(): Promise<void> {
-  await Promise.all(workers.splice(0).map((worker) => worker.kill('SIGTERM')));
-}
+/** Of a worker whose definition has this body. */
+const having = (body: string) => ({ SESSION_CHAIN_CONFIG: stack.configuration(body) });
 
 const run = async (request: StartRequest): Promise<ChainResult> =>
   await stack.sessionChain.wait(await stack.sessionChain.start(request));
@@ -100,12 +89,11 @@ async function wordsInHistory(workflowId: string): Promise<string> {
 }
 
 describe('one more entry in the list of the shipped steps', () => {
-  afterEach(stopWorkers);
-
   it('is one more step of the chain, from the model to the ledger', async () => {
-    await startWorker(`{
+    const listed = `{
       steps: ['build', { name: 'test', kind: 'work', prompt: () => 'Test the app.' }, 'metadata', 'docs', 'compact'],
-    }`);
+    }`;
+    await stack.onlyWorker(having(listed));
     const steps = ['build', 'test', 'metadata', 'docs', 'compact'];
     const request = stack.request();
     const result = await run(request);
@@ -156,7 +144,7 @@ describe('steps of every kind', () => {
       activities: { deployVersion: async (call: ActivityStepInput) => void calls.push(call) },
     });
     host = { worker: hostWorker, connection, running: hostWorker.run() };
-    await startWorker(`{
+    const listed = `{
       steps: [
         'build',
         { name: 'test', kind: 'work', prompt: () => 'Test the app.' },
@@ -183,7 +171,8 @@ describe('steps of every kind', () => {
         'compact',
         { name: 'deploy', kind: 'activity', role: 'deploy', activity: 'deployVersion', taskQueue: '${taskQueue}' },
       ],
-    }`);
+    }`;
+    await stack.onlyWorker(having(listed));
     request = stack.request();
     result = await run(request);
   });
@@ -191,7 +180,6 @@ describe('steps of every kind', () => {
     host.worker.shutdown();
     await host.running;
     await host.connection.close();
-    await stopWorkers();
   });
 
   it('run in the order of the list; each that moves the head has a transition with its name as source', async () => {
@@ -282,7 +270,6 @@ describe('steps of every kind', () => {
 
 describe('two definitions during a rollout', () => {
   const planned = `{ steps: ['build', { name: 'docs', prompt: () => 'Write the documents as planned.' }] }`;
-  afterEach(stopWorkers);
 
   it.each([
     // The build is the same in both.
@@ -295,17 +282,17 @@ describe('two definitions during a rollout', () => {
   ])(
     'stopped in %s: a worker with %s leaves it to one with the definition of the plan',
     async (stopped, _other, other) => {
-      await startWorker(planned);
+      const first = await stack.onlyWorker(having(planned));
       const request = stack.request();
       const held = stack.model.holdNext(
         ({ step, bodyText }) => step === stopped && bodyText.includes(request.projectId),
       );
       const started = await stack.sessionChain.start(request);
       await held.reached;
-      await stopWorkers();
+      await first.kill('SIGTERM');
       held.remove();
 
-      const otherWorker = await startWorker(other);
+      const otherWorker = await stack.startWorker(having(other));
       await until(async () => (await stack.sessionChain.state(started)).status === 'waiting');
       const requests = stack.model.requests.length;
       const [chain] = await rows<{ waiting_for: string; waiting_until: Date }>(
@@ -337,7 +324,7 @@ describe('two definitions during a rollout', () => {
       expect(await handle.query<ChainState>('chainState')).toMatchObject(waiting);
       const attempts = await attemptsOf(stack, request.projectId);
 
-      await startWorker(planned);
+      await stack.startWorker(having(planned));
       await otherWorker.kill('SIGTERM');
       const result = await stack.sessionChain.wait(started);
       expect(result).toMatchObject({ status: 'completed', head: { seq: 2 } });
@@ -346,9 +333,9 @@ describe('two definitions during a rollout', () => {
         ...attempts.map(({ step }) => step),
         'docs',
       ]);
-      const [first] = stack.model.requests.slice(requests);
-      expect(first).toMatchObject({ step: 'docs' });
-      expect(first?.bodyText).toContain('Write the documents as planned.');
+      const [asked] = stack.model.requests.slice(requests);
+      expect(asked).toMatchObject({ step: 'docs' });
+      expect(asked?.bodyText).toContain('Write the documents as planned.');
       expect(
         stack.model.requests
           .slice(requests)
@@ -375,13 +362,9 @@ describe('two versions of Claude Code during a rollout', () => {
     ];
     writeFileSync(newer, `${lines.join('\n')}\n`, { mode: 0o755 });
   });
-  afterEach(stopWorkers);
 
-  const startNewer = async (environment: Record<string, string> = {}) => {
-    const worker = await stack.startWorker({ SESSION_CHAIN_AGENT_PATH: newer, ...environment });
-    workers.push(worker);
-    return worker;
-  };
+  const startNewer = async (environment: Record<string, string> = {}) =>
+    await stack.startWorker({ SESSION_CHAIN_AGENT_PATH: newer, ...environment });
   const workersOf = async (projectId: string) =>
     (
       await rows<{ step: string; worker: string }>(
@@ -392,13 +375,12 @@ describe('two versions of Claude Code during a rollout', () => {
 
   /** A chain whose build is committed and whose docs have begun on a worker with the tested version. */
   async function begun() {
-    const former = await startWorker();
+    const former = await stack.onlyWorker();
     const request = { ...stack.request(), steps: ['build', 'docs'] };
     const held = stack.model.holdNext(({ step }) => step === 'docs');
     const started = await stack.sessionChain.start(request);
     await held.reached;
     await former.kill('SIGKILL');
-    workers.splice(workers.indexOf(former), 1);
     held.remove();
     return { request, started, former };
   }
@@ -419,8 +401,9 @@ describe('two versions of Claude Code during a rollout', () => {
     // A chain that begins now has no former one.
     const other = await run({ ...stack.request(), steps: ['build'] });
     expect(other).toMatchObject({ status: 'completed', warnings: [] });
-    const back = await startWorker();
+    const back = await stack.startWorker();
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
+    await worker.kill('SIGTERM');
     expect(await workersOf(request.projectId)).toEqual([
       ['build', former.process.pid],
       ['docs', former.process.pid],
@@ -446,10 +429,8 @@ describe('two versions of Claude Code during a rollout', () => {
 });
 
 describe('an input of a version that the worker does not know', () => {
-  afterEach(stopWorkers);
-
   it('fails the workflow for good, closes the chain, and leaves the project free', async () => {
-    await startWorker();
+    await stack.onlyWorker();
     const request = stack.request();
     const key = newKey(request.projectId);
     await register(stack.database.pool, key);
@@ -523,13 +504,12 @@ describe('a workflow that is started past the client, with a worker of its own',
       activities: { build: commits, metadata: commits, docs: commits, compact: commits },
     });
     forger = { worker, connection, running: worker.run() };
-    await startWorker();
+    await stack.onlyWorker();
   });
   afterAll(async () => {
     forger.worker.shutdown();
     await forger.running;
     await forger.connection.close();
-    await stopWorkers();
   });
 
   it('makes no step committed, no chain complete and no version deployed', async () => {
@@ -565,10 +545,8 @@ describe('a workflow that is started past the client, with a worker of its own',
 });
 
 describe('a worker that dies in the middle of a step', () => {
-  afterEach(stopWorkers);
-
   it('leaves in the history what tool was used last, and no name of a file', async () => {
-    const worker = await startWorker();
+    const worker = await stack.onlyWorker();
     const request = { ...stack.request(), steps: ['build'], limits: { build: { maxAttempts: 1 } } };
     const lastFile = stack.model.holdNext(
       ({ bodyText }) => bodyText.includes(request.projectId) && bodyText.includes('"tool_result"'),
@@ -578,7 +556,7 @@ describe('a worker that dies in the middle of a step', () => {
     await until(async () => /^Write/.test((await stack.sessionChain.progress(started))?.activity ?? ''));
     await worker.kill('SIGKILL');
     lastFile.remove();
-    await startWorker();
+    await stack.startWorker();
     expect(await stack.sessionChain.wait(started)).toMatchObject({ failure: { code: 'WORKER_LOST' } });
     const [written] = readdirSync(request.workspace);
     const words = await wordsInHistory(started.workflowId);
@@ -591,9 +569,8 @@ describe('a model service that quotes the request in its error', () => {
   const instruction = 'Paint the lighthouse of Bell Rock';
   const message = `messages.1.content: "${instruction}" is not a valid prompt`;
   beforeAll(async () => {
-    await startWorker();
+    await stack.onlyWorker();
   });
-  afterAll(stopWorkers);
 
   async function cli(...args: string[]): Promise<string> {
     const main = join(process.cwd(), 'dist/cli/main.js');

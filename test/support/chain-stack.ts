@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
@@ -38,7 +39,9 @@ export interface ChainStack {
   /** A request for a new version, of a new project unless one is given. */
   request(projectId?: string): StartRequest & { versionId: string };
   startWorker(environment?: Record<string, string>): Promise<TestWorker>;
-  /** A configuration file whose definition has this body, for SESSION_CHAIN_CONFIG; its path. */
+  /** The only worker, with this environment: the one that runs if it is such, else a new one in place of all that run. */
+  onlyWorker(environment?: Record<string, string>): Promise<TestWorker>;
+  /** A configuration file whose definition has this body, for SESSION_CHAIN_CONFIG; its path, the same for the same body. */
   configuration(body: string): string;
   /** Stops the workers and checks that nothing of them is left. */
   stop(): Promise<void>;
@@ -68,8 +71,9 @@ export async function startChainStack(name: string): Promise<ChainStack> {
   };
   const overrides: ChainOverrides = { compactThresholdTokens: 0 };
   const workers: TestWorker[] = [];
-  let configurations = 0;
-  return {
+  const environments = new Map<TestWorker, Record<string, string>>();
+  const configurations = new Map<string, string>();
+  const stack: ChainStack = {
     database,
     model,
     temporal,
@@ -103,10 +107,23 @@ export async function startChainStack(name: string): Promise<ChainStack> {
         ...environment,
       });
       workers.push(worker);
+      environments.set(worker, environment);
       return worker;
     },
+    async onlyWorker(environment = {}) {
+      const running = workers.filter(
+        ({ process }) => process.exitCode === null && process.signalCode === null,
+      );
+      const [only] = running;
+      if (only && running.length === 1 && isDeepStrictEqual(environments.get(only), environment)) return only;
+      await Promise.all(running.map((worker) => worker.kill('SIGTERM')));
+      return await stack.startWorker(environment);
+    },
     configuration(body) {
-      const file = join(root, `chain-${++configurations}.config.ts`);
+      const known = configurations.get(body);
+      if (known !== undefined) return known;
+      const file = join(root, `chain-${configurations.size + 1}.config.ts`);
+      configurations.set(body, file);
       writeFileSync(
         file,
         `import { defineChain } from 'session-chain/config';\nexport default defineChain(${body});\n`,
@@ -123,6 +140,7 @@ export async function startChainStack(name: string): Promise<ChainStack> {
       if (orphans.length > 0) throw new Error(`Processes were left behind: ${orphans.join(', ')}.`);
     },
   };
+  return stack;
 }
 
 /** The compiled worker as a process, once it polls. */
