@@ -15,5 +15,6 @@ export default {
   globalSetup: '<rootDir>/test/support/global-setup.js',
   globalTeardown: '<rootDir>/test/support/global-teardown.js',
   testTimeout: 600_000,
-  maxWorkers: 2,
+  // More than two cores: a test waits for a fifth of its time, for leases and heartbeats to end.
+  maxWorkers: 3,
 };
