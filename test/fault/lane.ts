@@ -79,19 +79,24 @@ export async function prepareBase(): Promise<Base> {
   const chain = await writeDefinition(folder);
   const lane = await startLaneIn(folder, chain);
   const model = await startOfflineModel();
+  const taskQueue = 'base';
   const url = new URL(lane.postgres.url);
+  url.pathname = '/base';
+  const databaseUrl = url.href;
+  const workspace = join(folder, 'workspace');
   try {
-    await sql(lane, `CREATE DATABASE base_${stepNames[0]}`);
-    url.pathname = `/base_${stepNames[0]}`;
-    await migrate(url.href);
-    mkdirSync(join(folder, 'files', stepNames[0]), { recursive: true });
-    for (const [index, step] of stepNames.slice(0, -1).entries()) {
-      const next = stepNames[index + 1] ?? step;
-      const { databaseUrl, workspace } = await lane.createBase(step, `base_${next}`);
+    await sql(lane, 'CREATE DATABASE base');
+    await migrate(databaseUrl);
+    mkdirSync(workspace);
+    const worker = await lane.startWorker({ name: 'worker', databaseUrl, model, taskQueue });
+    for (const [index, step] of stepNames.entries()) {
+      await keep(lane, step);
+      cpSync(workspace, join(folder, 'files', step), { recursive: true });
+      const isLast = index === stepNames.length - 1;
       // An activity of the host leaves nothing from which the next step could go on.
-      if (step !== 'deploy') await runAlone(lane, step, { databaseUrl, workspace, model });
-      cpSync(workspace, join(folder, 'files', next), { recursive: true });
+      if (!isLast && step !== 'deploy') await runAlone(lane, step, { databaseUrl, workspace, taskQueue });
     }
+    await worker.kill('SIGTERM');
   } finally {
     await model.stop();
     await lane.stop();
@@ -99,23 +104,26 @@ export async function prepareBase(): Promise<Base> {
   return { folder, chain, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** Runs a chain of this one step, with a worker of its own. */
+/** Copies the base as it is before a step. A copy needs a database to which nothing is connected; the worker comes back. */
+async function keep(lane: Lane, step: MatrixStep): Promise<void> {
+  await sql(lane, 'ALTER DATABASE base ALLOW_CONNECTIONS false');
+  await sql(lane, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'base'`);
+  await sql(lane, `CREATE DATABASE base_${step} TEMPLATE base STRATEGY FILE_COPY`);
+  await sql(lane, 'ALTER DATABASE base ALLOW_CONNECTIONS true');
+}
+
+/** Runs a chain of this one step. */
 async function runAlone(
   lane: Lane,
   step: MatrixStep,
-  { databaseUrl, workspace, model }: { databaseUrl: string; workspace: string; model: OfflineModel },
+  { databaseUrl, workspace, taskQueue }: { databaseUrl: string; workspace: string; taskQueue: string },
 ): Promise<void> {
-  const taskQueue = `base-${step}`;
-  const worker = await lane.startWorker({ name: `worker-${step}`, databaseUrl, model, taskQueue });
   const pool = createPool(databaseUrl, { applicationName: 'test' });
   const chains = createSessionChain({ pool, temporal: lane.client, policy: policyFor(taskQueue) });
   const request = { projectId, versionId: `base-${step}`, steps: [step], workspace, createRows: true };
   const { status, warnings } = await chains.wait(await chains.start(request));
   if (status !== 'completed')
-    throw new Error(
-      `The base could not be made: ${step} is ${status}: ${warnings.join(' ')} ${worker.output()}`,
-    );
-  await worker.kill('SIGTERM');
+    throw new Error(`The base could not be made: ${step} is ${status}: ${warnings.join(' ')}`);
   await pool.end();
 }
 
