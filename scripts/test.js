@@ -27,7 +27,7 @@ try {
   await ensureTemporalCli();
   const { missing, advice } = await ensurePrograms([...sandboxPrograms, 'redis-server']);
   if (missing.length > 0) throw new Error(`The tests run agents in their sandbox, and Redis. ${advice}`);
-  for (const [name, args] of jestArgs.length > 0 ? [] : checks()) await check(name, args);
+  if (jestArgs.length === 0) await runChecks();
   if (!interruption.signal) await runJest();
 } catch (error) {
   say(error.remedy ? `${error.message} ${error.remedy}` : error.message);
@@ -64,13 +64,20 @@ function keepLintCache(folder) {
   writeFileSync(stampFile, stamp);
 }
 
-async function check(name, args) {
+/** All at once, for each is busy with one core; what one printed is shown in one piece. */
+async function runChecks() {
   if (interruption.signal) return;
-  heading(name);
-  const startedAt = Date.now();
-  const outcome = (await node(args)) === 0 ? 'passed' : 'failed';
-  total[outcome] += 1;
-  say(`${name}: ${outcome} after ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
+  await Promise.all(
+    checks().map(async ([name, args]) => {
+      const startedAt = Date.now();
+      const printed = [];
+      const outcome = (await node(args, printed)) === 0 ? 'passed' : 'failed';
+      total[outcome] += 1;
+      heading(name);
+      process.stderr.write(Buffer.concat(printed));
+      say(`${name}: ${outcome} after ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
+    }),
+  );
 }
 
 async function runJest() {
@@ -118,13 +125,16 @@ async function ensureTemporalCli() {
   say(`Temporal CLI: ${process.env.TEMPORAL_CLI_PATH}`);
 }
 
-function node(args) {
+/** Runs Node to its end and resolves with the exit code. Where `printed` is given, it gets what would be shown at once. */
+function node(args, printed) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: 'inherit' });
-    interruption.child = child;
+    const output = printed ? 'pipe' : 'inherit';
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ['inherit', output, output] });
+    interruption.children.add(child);
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => printed.push(data));
     child.once('error', reject);
     child.once('close', (code) => {
-      interruption.child = undefined;
+      interruption.children.delete(child);
       resolve(code ?? 1);
     });
   });
@@ -132,11 +142,11 @@ function node(args) {
 
 /** When interrupted, what runs may clean up (a terminal's Ctrl-C reaches it directly), and nothing more is begun. */
 function forwardSignals() {
-  const state = { signal: undefined, child: undefined };
+  const state = { signal: undefined, children: new Set() };
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.on(signal, () => {
       state.signal = signal;
-      if (signal === 'SIGTERM') state.child?.kill(signal);
+      if (signal === 'SIGTERM') for (const child of state.children) child.kill(signal);
     });
   }
   return state;
