@@ -38,7 +38,7 @@ export interface ChainStack {
   root: string;
   /** A request for a new version, of a new project unless one is given. */
   request(projectId?: string): StartRequest & { versionId: string };
-  startWorker(environment?: Record<string, string>): Promise<TestWorker>;
+  startWorker(environment?: Record<string, string>, command?: WorkerCommand): Promise<TestWorker>;
   /** The only worker, with this environment: the one that runs if it is such, else a new one in place of all that run. */
   onlyWorker(environment?: Record<string, string>): Promise<TestWorker>;
   /** A configuration file whose definition has this body, for SESSION_CHAIN_CONFIG; its path, the same for the same body. */
@@ -46,6 +46,9 @@ export interface ChainStack {
   /** Stops the workers and checks that nothing of them is left. */
   stop(): Promise<void>;
 }
+
+/** How a worker is started: by Node, unless it is to run as another user. */
+export type WorkerCommand = (node: string, args: string[]) => [command: string, args: string[]];
 
 export interface TestWorker {
   process: ChildProcess;
@@ -93,19 +96,23 @@ export async function startChainStack(name: string): Promise<ChainStack> {
       mkdirSync(workspace, { recursive: true });
       return { projectId: key.projectId, versionId: key.versionId, workspace, createRows: true };
     },
-    async startWorker(environment = {}) {
-      const worker = await startWorkerProcess(join(root, `scratch-${workers.length}`), {
-        DATABASE_URL: database.url,
-        REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
-        TEMPORAL_ADDRESS: address,
-        SESSION_CHAIN_TASK_QUEUE: taskQueue,
-        SESSION_CHAIN_WORKSPACE_ROOTS: root,
-        SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
-        SESSION_CHAIN_KILL_GRACE_MS: '1000',
-        ANTHROPIC_BASE_URL: model.url,
-        ANTHROPIC_API_KEY: 'test-credential',
-        ...environment,
-      });
+    async startWorker(environment = {}, command) {
+      const worker = await startWorkerProcess(
+        join(root, `scratch-${workers.length}`),
+        {
+          DATABASE_URL: database.url,
+          REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
+          TEMPORAL_ADDRESS: address,
+          SESSION_CHAIN_TASK_QUEUE: taskQueue,
+          SESSION_CHAIN_WORKSPACE_ROOTS: root,
+          SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+          SESSION_CHAIN_KILL_GRACE_MS: '1000',
+          ANTHROPIC_BASE_URL: model.url,
+          ANTHROPIC_API_KEY: 'test-credential',
+          ...environment,
+        },
+        command,
+      );
       workers.push(worker);
       environments.set(worker, environment);
       return worker;
@@ -147,9 +154,10 @@ export async function startChainStack(name: string): Promise<ChainStack> {
 export async function startWorkerProcess(
   scratch: string,
   environment: Record<string, string>,
+  command: WorkerCommand = (node, args) => [node, args],
 ): Promise<TestWorker> {
   const main = join(process.cwd(), 'dist/cli/main.js');
-  const child = spawn(process.execPath, [main, 'worker'], {
+  const child = spawn(...command(process.execPath, [main, 'worker']), {
     cwd: '/',
     env: { PATH: process.env['PATH'], SESSION_CHAIN_SCRATCH_DIR: scratch, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
