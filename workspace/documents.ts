@@ -1,4 +1,5 @@
-import { open, readdir, realpath } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, readdir, readlink, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { startOf } from '../contracts/text.js';
 import { textOf } from './text-file.js';
@@ -30,11 +31,16 @@ export async function readDocuments(
 
 async function beginningOf(workspace: string, path: string, maxCharacters: number): Promise<string> {
   try {
-    const real = await realpath(join(workspace, path));
-    if (!real.startsWith(`${await realpath(workspace)}${sep}`)) return '';
-    const file = await open(real);
+    const folder = await realpath(workspace);
+    const isInside = (place: string) => place.startsWith(folder + sep);
+    const real = await realpath(join(folder, path));
+    if (!isInside(real)) return '';
+    // A pipe is not waited for.
+    const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      if (!(await file.stat()).isFile()) return '';
+      // A name may lead elsewhere a moment later; what was opened counts. Only Linux tells where that is.
+      const opened = await readlink(`/proc/self/fd/${file.fd}`).catch(() => real);
+      if (!isInside(opened) || !(await file.stat()).isFile()) return '';
       const buffer = Buffer.alloc(4 * maxCharacters);
       const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
       const text = startOf(textOf(buffer.subarray(0, bytesRead)), maxCharacters);

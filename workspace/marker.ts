@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
@@ -49,12 +50,17 @@ export async function writeMarker(path: string, marker: string): Promise<void> {
 }
 
 async function readMarker(path: string): Promise<string | null> {
-  const file = join(path, markerFile);
-  // Nothing that would block the reader, such as a pipe.
-  const found = await lstat(file).catch(() => null);
-  if (!found?.isFile() || found.size > 1_000) return null;
-  const text = await readFile(file, 'utf8').catch(() => '');
-  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\s|$)/.exec(text)?.[0] ?? null;
+  // A pipe is not waited for, and a link is no marker.
+  const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
+  const file = await open(join(path, markerFile), O_RDONLY | O_NONBLOCK | O_NOFOLLOW).catch(() => null);
+  try {
+    const found = await file?.stat();
+    if (!file || !found?.isFile() || found.size > 1_000) return null;
+    const text = await file.readFile('utf8').catch(() => '');
+    return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\s|$)/.exec(text)?.[0] ?? null;
+  } finally {
+    await file?.close();
+  }
 }
 
 /** Names this boot of the machine, the same in all of its containers; elsewhere than on Linux the machine. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { TurnBlock } from '../../dev/offline-model/messages.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
-import { type ChainStack, until } from '../support/chain-stack.js';
+import type { ChainStack } from '../support/chain-stack.js';
 import { attacks, outputsOf, scriptOf, won } from './attacks.js';
 import { type Battlefield, isFullRoot, startBattlefield, users } from './battlefield.js';
 import { type Finding, isOfVictim, searchEverywhere } from './search.js';

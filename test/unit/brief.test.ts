@@ -1,4 +1,6 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -147,6 +149,32 @@ describe('the documents of a project', () => {
     mkdirSync(join(folder, 'docs', 'folder.md'));
     symlinkSync(join(folder, 'nowhere'), join(folder, 'docs', 'gone.md'));
     expect(await read()).toEqual([]);
+  });
+
+  it('are never waited for, and stay inside while names change under the reader', async () => {
+    const outside = `${folder}-outside`;
+    writeFileSync(outside, 'out');
+    writeFileSync(join(folder, 'in'), 'in');
+    mkdirSync(join(folder, 'docs'));
+    execFileSync('mkfifo', [join(folder, 'docs', 'pipe.md')]);
+    const swapping = spawn(
+      'perl',
+      [
+        '-e',
+        'while (1) { for my $to ("in", $ARGV[0]) { symlink $to, "next"; rename "next", "README.md"; link "in", "next"; rename "next", "README.md" } }',
+        outside,
+      ],
+      { cwd: folder },
+    );
+    try {
+      const seen = new Set<string>();
+      for (let round = 0; round < 3_000; round++) for (const { text } of await read()) seen.add(text);
+      expect([...seen]).toEqual(['in']);
+    } finally {
+      swapping.kill('SIGKILL');
+      await once(swapping, 'exit');
+      rmSync(outside);
+    }
   });
 });
 
