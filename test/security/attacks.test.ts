@@ -1,40 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { TurnBlock } from '../../dev/offline-model/messages.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
-import type { ChainStack } from '../support/chain-stack.js';
 import { attacks, outputsOf, scriptOf, won } from './attacks.js';
 import { type Battlefield, isFullRoot, startBattlefield, users } from './battlefield.js';
+import { attack, bash, toolResults } from './hostile-model.js';
 import { type Finding, isOfVictim, searchEverywhere } from './search.js';
 
 /** A hostile model and a hostile workspace against the real agent on a real worker: each attack, and that it fails. */
-
-const call = (name: string, input: Record<string, unknown>): TurnBlock => ({ type: 'tool_use', name, input });
-const bash = (command: string) => call('Bash', { command, description: 'x', timeout: 600_000 });
-
-/** What the tools answered in the newest message of a request. */
-function toolResults({ bodyText }: OfflineRequest): string[] {
-  const { messages } = JSON.parse(bodyText) as {
-    messages: { content: string | { type: string; content?: unknown }[] }[];
-  };
-  const content =
-    messages.findLast((message) => JSON.stringify(message).includes('tool_result'))?.content ?? [];
-  return (Array.isArray(content) ? content : [])
-    .filter(({ type }) => type === 'tool_result')
-    .map((block) =>
-      typeof block.content === 'string'
-        ? block.content
-        : ((block.content ?? []) as { text?: string }[]).map(({ text = '' }) => text).join(''),
-    );
-}
-
-/** Lets the next request that matches have these calls, and returns the request that brings their results, held. */
-function attack(stack: ChainStack, when: (request: OfflineRequest) => boolean, ...calls: TurnBlock[]) {
-  const asked = stack.model.inject({ when, answer: () => ({ content: calls, stopReason: 'tool_use' }) });
-  const answered = stack.model.inject({ when, hold: 'before' });
-  return { asked, answered };
-}
 
 /** The victim's agent in the middle of a turn: its canary is in its transcript and in its run's folder. */
 async function startVictim(field: Battlefield) {

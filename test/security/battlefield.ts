@@ -1,7 +1,7 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createSocketServer } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -39,8 +39,10 @@ export interface Battlefield {
   /** The victim's canary is in the file secret.txt of its workspace. */
   victim: StartRequest & { versionId: string };
   target: Target;
-  /** A request of a new project whose folder belongs to the worker's user. */
-  request(): StartRequest & { versionId: string };
+  /** A request for a project, a new one unless one is given, whose folder belongs to the worker's user. */
+  request(projectId?: string): StartRequest & { versionId: string };
+  /** Gives a folder and all in it to the worker's user. */
+  give(folder: string): void;
   /** What reached the baits. */
   reached(): string[];
   /** Runs a script as the worker's user in the worker's environment, without any wall, and returns what it printed. */
@@ -52,7 +54,7 @@ export async function startBattlefield(user: User): Promise<Battlefield> {
   const stack = await startChainStack(`attacks-${user}`);
   const own = user === 'user' && process.geteuid?.() === 0;
   const give = (path: string) => {
-    if (own) chownSync(path, ordinaryUid, ordinaryUid);
+    if (own) execFileSync('chown', ['-hR', `${ordinaryUid}:${ordinaryUid}`, path]);
   };
   const folder = (...names: string[]) => {
     const path = join(stack.root, ...names);
@@ -90,9 +92,9 @@ export async function startBattlefield(user: User): Promise<Battlefield> {
     SOME_OTHER_SECRET: canary('other'),
   };
 
-  const request = () => {
-    const made = stack.request();
-    give(made.workspace);
+  const request = (projectId?: string) => {
+    const made = stack.request(projectId);
+    if (projectId === undefined) give(made.workspace);
     return made;
   };
   const victim = request();
@@ -112,6 +114,7 @@ export async function startBattlefield(user: User): Promise<Battlefield> {
     canaries,
     victim,
     request,
+    give,
     target: {
       processes: '/proc/[0-9]*',
       worker: worker.process.pid ?? -1,

@@ -1,4 +1,4 @@
-import { type Dirent, lstatSync, readFileSync, readdirSync } from 'node:fs';
+import { type Dirent, readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Battlefield } from './battlefield.js';
@@ -48,7 +48,7 @@ function searchFiles(field: Battlefield): Finding[] {
       // Where they were put; the victim's agent works there.
       if (path === victim.workspace || path === join(root, 'home')) return [];
       if (entry.isDirectory()) return walk(path);
-      const text = entry.isFile() && lstatSync(path).size < 1e7 ? read(path) : '';
+      const text = entry.isFile() ? read(path) : '';
       const isVictims = path.includes(victim.workspace.replace(/[^A-Za-z0-9]/g, '-'));
       return found(field, relative(root, path), `${entry.name}\n${text}`, isVictims ? 'victim' : undefined);
     });
