@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { chainKey } from '../../client/chain-key.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
 import { exitCodes } from '../../cli/errors.js';
@@ -80,6 +81,9 @@ function newChain(projectId?: string) {
   const { projectId: project, versionId: version, workspace } = stack.request(projectId);
   return { project, version, workspace, named: ['--project', project, '--version', version] };
 }
+
+const keyOf = ({ project, version }: { project: string; version: string }) =>
+  chainKey({ projectId: project, versionId: version });
 
 describe('a chain on the command line', () => {
   const chain = { project: '', version: '', workspace: '', named: [] as string[] };
@@ -237,10 +241,8 @@ describe('a chain that is at work', () => {
     expect(left.stdout).toBe('');
     expect(left.stderr).toContain(`the chain goes on. See it: session-chain status ${chain.named.join(' ')}`);
 
-    await until(async () => {
-      const { progress } = await json<{ progress: { step: string } | null }>(['status', ...chain.named]);
-      return progress?.step === 'build';
-    });
+    await until(async () => (await stack.sessionChain.progress(keyOf(chain)))?.step === 'build');
+    expect(await json(['status', ...chain.named])).toMatchObject({ progress: { step: 'build' } });
     const listed = await cli(['status', '-p', chain.project]);
     expect(listed.stdout).toMatch(/ running +build /);
     // Without Temporal only what runs just now is missing.
@@ -296,8 +298,10 @@ describe('chains that wait in the queue', () => {
     ];
     const holder = await json<{ workflowId: string }>(start(first));
     await held.reached;
-    const isQueued = (chain: typeof first) => async () =>
-      (await cli(['status', ...chain.named])).stdout.includes('position ');
+    const isQueued = (chain: typeof first) => async () => {
+      const { chains } = await stack.sessionChain.chains({ projectId: first.project });
+      return chains.some(({ versionId, queue }) => versionId === chain.version && queue !== null);
+    };
     const next = await json<{ workflowId: string }>(start(second));
     await until(isQueued(second));
     const [following, followed] = spawnCli(start(third, '--wait'));
@@ -323,7 +327,7 @@ describe('chains that wait in the queue', () => {
         ...['status', '-p', first.project],
       ]);
       released.push(...(reconciled?.released ?? []));
-      return (await json<{ status: string }>(['status', ...first.named])).status === 'failed';
+      return (await stack.sessionChain.state(keyOf(first))).status === 'failed';
     });
     // Not before: until its holder is fenced, its agent may commit what it has done.
     held.remove();
