@@ -66,8 +66,10 @@ async function payloadsOf(workflowId: string): Promise<string> {
 describe('a folder', () => {
   let other: TestWorker;
   let first: TestWorker | undefined;
+  // They look again after a fortieth of this at the latest: by default after 15 s.
+  const looking = { SESSION_CHAIN_WORKSPACE_WAIT_MS: '160000' };
   beforeAll(async () => {
-    other = await startWorkerElsewhere({ SESSION_CHAIN_MAX_AGENTS: '2' });
+    other = await startWorkerElsewhere({ ...looking, SESSION_CHAIN_MAX_AGENTS: '2' });
   });
   afterAll(stopWorkers);
 
@@ -87,7 +89,7 @@ describe('a folder', () => {
       ],
     });
     expect(stack.model.requests.filter(({ bodyText }) => bodyText.includes(asked.projectId))).toEqual([]);
-    first = await startWorker();
+    first = await startWorker(looking);
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 1 } });
     expect(await attemptsOf(stack, asked.projectId)).toMatchObject([{ step: 'build', attempt: 1 }]);
     expect(await payloadsOf(started.workflowId)).toMatch(/has the project's folder/);
@@ -173,7 +175,7 @@ describe('a folder', () => {
     rmSync(join(asked.workspace, marker));
     await first?.kill('SIGKILL');
     docs.remove();
-    await startWorker();
+    await startWorker(looking);
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 2 } });
     expect(markerOf(asked.workspace)).toBe(given);
   });
