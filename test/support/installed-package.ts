@@ -50,19 +50,32 @@ export interface Ended {
 
 const root = process.cwd();
 
+let packed: { filename: string; content: Buffer } | undefined;
+
+/** What is in dist/, as npm would publish it; packed once per test file. */
+function pack(): { filename: string; content: Buffer } {
+  if (packed) return packed;
+  const folder = mkdtempSync(join(tmpdir(), 'session-chain-packed-'));
+  const said = execFileSync(
+    'npm',
+    ['pack', '--ignore-scripts', '--json', '--loglevel=error', '--pack-destination', folder],
+    { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  const [{ filename } = { filename: '' }] = JSON.parse(said) as { filename: string }[];
+  packed = { filename, content: readFileSync(join(folder, filename)) };
+  rmSync(folder, { recursive: true });
+  return packed;
+}
+
 /**
  * Packs what is in dist/ and unpacks it into an empty project, beside links to packages of the repository: `packages`, by
  * default what it declares. An import of anything else fails, as it would for a host.
  */
 export function installPackage(packages?: readonly string[]): Project {
   const folder = mkdtempSync(join(tmpdir(), 'session-chain-project-'));
-  const packed = execFileSync(
-    'npm',
-    ['pack', '--ignore-scripts', '--json', '--loglevel=error', '--pack-destination', folder],
-    { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
-  );
-  const [{ filename } = { filename: '' }] = JSON.parse(packed) as { filename: string }[];
+  const { filename, content } = pack();
   const tarball = join(folder, filename);
+  writeFileSync(tarball, content);
   const packageFolder = join(folder, 'node_modules/session-chain');
   mkdirSync(packageFolder, { recursive: true });
   execFileSync('tar', ['-xzf', tarball, '-C', packageFolder, '--strip-components=1']);
