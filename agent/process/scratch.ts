@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { isRunning, killMarked, processHost, processName } from './marked-processes.js';
 
 /** A run's private folders; HOME, configuration and temporary files of the agent go only here. */
@@ -77,5 +79,12 @@ function isResumeFolder(path: string): boolean {
 }
 
 async function removeFolder(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
+  try {
+    await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
+  } catch {
+    // Folders that an agent has closed, or that lie deeper than a path can name.
+    const run = promisify(execFile);
+    await run('chmod', ['-R', 'u+rwX', '--', path]).catch(() => undefined);
+    await run('rm', ['-rf', '--', path]);
+  }
 }

@@ -56,6 +56,8 @@ export function bubblewrap(view: View, cwd: string): string[] {
  * and the sandbox is made from there as that user makes it.
  */
 export function bubblewrapAs({ uid, gid }: Owner, view: View, cwd: string): string[] {
+  // Already where they belong.
+  const laidOut = { ...view, visible: view.visible.map(({ path, access }) => ({ path, access })) };
   return [
     ...[...dieWithParent, 'unshare', '--pid', '--fork', '--kill-child=KILL', '--'],
     ...[
@@ -67,7 +69,7 @@ export function bubblewrapAs({ uid, gid }: Owner, view: View, cwd: string): stri
     ...[...files(view), ...devices(view), '--dev-bind', '/proc', '/proc', '--'],
     ...['setpriv', '--reuid', String(uid), '--regid', String(gid), '--clear-groups'],
     ...['--bounding-set=-all', '--inh-caps=-all', '--'],
-    ...['bwrap', ...walls, ...files(view), '--proc', '/proc', ...devices(view)],
+    ...['bwrap', ...walls, ...files(laidOut), '--proc', '/proc', ...devices(view)],
     ...[...readOnly, '--chdir', cwd, '--'],
   ];
 }
@@ -92,12 +94,12 @@ function files({ visible, tmpMb }: View): string[] {
       if (!found) return [];
       return found.isSymbolicLink() ? ['--symlink', readlinkSync(path), path] : ['--ro-bind', path, path];
     }),
-    ...['/usr', ...readableOfEtc].flatMap((path) => ['--ro-bind-try', path, path]),
+    ...['/usr', ...readableOfEtc].flatMap((path) => [...madeFor(path), '--ro-bind-try', path, path]),
     // What lies deeper lies on top of what holds it.
     ...[...visible]
       .sort((one, other) => depth(one.path) - depth(other.path))
       .flatMap(({ path, source = path, access }) => [
-        ...ancestors(path).flatMap((folder) => ['--dir', folder]),
+        ...madeFor(path),
         ...[access === 'read' ? '--ro-bind' : '--bind', source, path],
       ]),
   ];
@@ -107,10 +109,10 @@ function boundedFolder(path: string, sizeMb: number): string[] {
   return ['--perms', '1777', '--size', String(sizeMb * megabyte), '--tmpfs', path];
 }
 
-/** Named one by one, because bubblewrap would make them as closed as the folder that they lead to. */
-function ancestors(path: string): string[] {
+/** The folders above, one by one: bubblewrap would make them as closed as the folder that they lead to. */
+function madeFor(path: string): string[] {
   const parent = dirname(path);
-  return parent === '/' ? [] : [...ancestors(parent), parent];
+  return parent === '/' ? [] : [...madeFor(parent), '--dir', parent];
 }
 
 function depth(path: string): number {

@@ -638,7 +638,7 @@ function logOf(runner: ChildProcess): () => string {
   return () => log;
 }
 
-const agentRooms = ['agent', 'agent/kinds', 'agent/process', 'agent/sandbox'];
+const agentRooms = ['agent', 'agent/kinds', 'agent/process', 'agent/sandbox', 'agent/egress'];
 
 function startWorker(path: string, env: Record<string, string>, { leaseMs = 3_600_000 } = {}): ChildProcess {
   const built = join(folder, 'built');
