@@ -1,10 +1,15 @@
+import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { delimiter } from 'node:path';
+import { promisify } from 'node:util';
 import type { Client } from '@temporalio/client';
-import { describeAgentBinary, installedSdk } from '../agent/process/binary.js';
+import { describeAgentBinary, findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { differenceFromTested } from '../agent/process/tested.js';
-import { probeContainment } from '../agent/process/process.js';
+import { probeSandbox } from '../agent/sandbox/probes.js';
+import { openSandbox, refuseRootWithoutSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
+import { sandboxOfVariables, sandboxSettings } from '../config/sandbox.js';
 import { missingSearchAttributes, registerCommand } from '../temporal/attributes.js';
 import { loadChainDefinition } from '../definition/load.js';
 import type { Config } from '../config/environment.js';
@@ -31,7 +36,7 @@ export interface Finding {
 export const checkNames = [
   'node',
   'agent',
-  'containment',
+  'sandbox',
   'credentials',
   'definition',
   'limits',
@@ -61,7 +66,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
           remedy: 'Run: session-chain doctor --probe-agent; it says what differs in what chains rely on.',
         };
   },
-  containment,
+  sandbox,
   credentials: async (config) => credentials(config),
   definition,
   limits: async () => ({
@@ -105,26 +110,77 @@ export function nodeVersion(version: string): Finding {
     : { status: 'fail', message: `Node ${version} is too old`, remedy: 'Install Node 20.20 or newer.' };
 }
 
-async function containment({ environment }: Config): Promise<Finding> {
-  const { kind } = await probeContainment(environment);
-  switch (kind) {
-    case 'namespace':
-      return ok('agents run in a process namespace of their own');
-    case 'marker':
-      return {
-        status: 'warn',
-        message:
-          'this system refuses process namespaces (unshare); what an agent leaves is found by its environment, and a command that detaches itself and clears that may outlive its step',
-        remedy:
-          'To have the kernel end all of it, allow user namespaces where workers run, in Docker by a seccomp profile.',
-      };
-    case 'group':
-      return {
-        status: 'warn',
-        message: 'this system has no process namespaces; a command that detaches itself may outlive its step',
-        remedy: 'Run workers on Linux where that matters.',
-      };
+async function sandbox(config: Config): Promise<Finding> {
+  const { definition } = await loadChainDefinition(config);
+  const settings = sandboxSettings(definition.sandbox, sandboxOfVariables(config));
+  refuseRootWithoutSandbox(settings);
+  const opened = await openSandbox(settings, config.environment);
+  if (opened.kind === 'none') {
+    return {
+      status: 'warn',
+      message: withoutSandbox(opened.hold),
+      remedy: 'Unset SESSION_CHAIN_SANDBOX (sandbox.kind) to keep agents in by bubblewrap.',
+    };
   }
+  const path = config.environment['PATH'] ?? '';
+  const probes = await probeSandbox(opened, {
+    scratchRoot: config.SESSION_CHAIN_SCRATCH_DIR,
+    binary: await findAgentBinary(config.SESSION_CHAIN_AGENT_PATH),
+    path,
+    addresses: addressesOf(config),
+  });
+  const held = `${opened.kind === 'bwrap' ? await bubblewrapVersion(path) : `by ${settings.command ?? ''}`}; from inside: ${probes.map(({ name, isRefused }) => `${name}: ${isRefused ? 'refused' : 'POSSIBLE'}`).join('; ')}`;
+  if (probes.some(({ isRefused }) => !isRefused)) {
+    return {
+      status: 'fail',
+      message: held,
+      remedy:
+        settings.kind === 'command'
+          ? 'Correct the program of the sandbox: it shows agents the files that it is told, and no network.'
+          : 'Correct sandbox.read: nothing that it names may hold workspaces or what belongs to the worker.',
+    };
+  }
+  const hidden = opened.kind === 'bwrap' ? await hiddenOfPath(path, settings.read) : [];
+  return hidden.length === 0
+    ? ok(held)
+    : {
+        status: 'warn',
+        message: `${held}. Agents do not see these folders of the PATH: ${hidden.join(', ')}`,
+        remedy:
+          'No action needed where agents do not use their programs; else name what they need in sandbox.read (SESSION_CHAIN_SANDBOX_READ).',
+      };
+}
+
+function addressesOf(config: Config): { name: string; host: string; port: number }[] {
+  const temporal = temporalAddressOf(config);
+  const colon = temporal.lastIndexOf(':');
+  return [
+    ...[
+      ['the database', config.DATABASE_URL, 5432] as const,
+      ['Redis', config.REDIS_URL, 6379] as const,
+    ].flatMap(([name, url, port]) => {
+      const address = url === undefined ? null : new URL(url);
+      return address
+        ? [{ name, host: address.hostname || '127.0.0.1', port: Number(address.port || port) }]
+        : [];
+    }),
+    { name: 'Temporal', host: temporal.slice(0, colon), port: Number(temporal.slice(colon + 1)) },
+  ];
+}
+
+async function bubblewrapVersion(path: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('bwrap', ['--version'], { env: { PATH: path } });
+  return stdout.trim();
+}
+
+async function hiddenOfPath(path: string, read: readonly string[]): Promise<string[]> {
+  const shown = ['/usr', '/bin', '/sbin', ...read];
+  const isShown = (folder: string) => shown.some((one) => folder === one || folder.startsWith(`${one}/`));
+  const folders = [...new Set(path.split(delimiter))].filter((folder) => folder !== '' && !isShown(folder));
+  const there = await Promise.all(
+    folders.map(async (folder) => (await stat(folder).catch(() => null)) !== null),
+  );
+  return folders.filter((_folder, index) => there[index]);
 }
 
 function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding {
