@@ -1,6 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { stat } from 'node:fs/promises';
-import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { SpawnedProcess } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../../contracts/failures.js';
