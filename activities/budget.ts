@@ -32,7 +32,7 @@ export async function remainingLimits(pool: Pool, input: StepInput): Promise<Run
     throw new SessionChainError(
       'BUDGET_EXCEEDED',
       `The ${limitName(limit, owner)} is used up: ${describe(spent, spentByStep, step, elapsedMs)}.`,
-      limitRemedy(limit, owner),
+      limitRemedy({ limit, owner }),
       { reached: { limit, owner } },
     );
   };

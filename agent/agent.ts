@@ -181,6 +181,9 @@ async function runStep(run: Run): Promise<AgentResult> {
         onEnding: () => stop.orderly('lease_lost'),
         onGone: () => stop.now('lease_lost'),
       },
+      // What is in short supply for others as well is freed at once.
+      onLimit: (limit) =>
+        limit === 'processes' || limit === 'memoryMb' ? stop.now(limit) : stop.orderly(limit),
     });
     const messages = query({ prompt: dialogue.messages, options });
     stop.attachQuery(messages);
@@ -263,6 +266,7 @@ function resultOf(
       exit,
       timeoutMs: request.timeoutMs,
       ...(request.limitsOf ? { limitsOf: request.limitsOf } : {}),
+      sandboxLimits: run.dependencies.sandbox.limits,
       nowMs: Date.now(),
     });
     return {

@@ -4,6 +4,7 @@ import type {
   Options,
   PreToolUseHookInput,
 } from '@anthropic-ai/claude-agent-sdk';
+import type { SandboxLimit } from '../contracts/limits.js';
 import { subagentTool } from '../definition/definition.js';
 import { submissionServerName } from '../definition/submission.js';
 import { isAllowed } from './allowed-tools.js';
@@ -31,6 +32,9 @@ const mostCutAnswers = 4;
 
 /** Longer than any step: the gate has its own limit, and a hook that timed out would let the tool run. */
 const timeoutSeconds = 24 * 3600;
+
+/** The shell's status of a command that the kernel ended at a limit: by SIGXCPU, by SIGXFSZ. */
+const limitOfExit: Readonly<Record<string, SandboxLimit>> = { 152: 'cpuSeconds', 153: 'fileMb' };
 
 /** What is between the model and its tools: the gate, the bounds of the workspace, and the record of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
@@ -62,6 +66,13 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     return {};
   };
 
+  const afterFailure: HookCallback = async (input) => {
+    if (input.hook_event_name !== 'PostToolUseFailure') return {};
+    const limit = limitOfExit[/^Exit code (\d+)/.exec(input.error)?.[1] ?? ''];
+    if (input.tool_name === 'Bash' && limit !== undefined) stop.orderly(limit);
+    return {};
+  };
+
   /** Ends the turn if the model is asked again for what it cannot write: its stop reason is in the stored entry. */
   const afterTools: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PostToolBatch') return {};
@@ -79,6 +90,7 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     // 'block': if the hook itself fails, the tool does not run.
     PreToolUse: [{ hooks: [beforeTool], timeout: timeoutSeconds, onFailure: 'block' }],
     PostToolUse: [{ hooks: [afterTool] }],
+    PostToolUseFailure: [{ hooks: [afterFailure] }],
     PostToolBatch: [{ hooks: [afterTools], timeout: timeoutSeconds }],
   };
 }

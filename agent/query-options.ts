@@ -3,6 +3,7 @@ import { subagentTool } from '../definition/definition.js';
 import type { Run } from './run.js';
 import { agentEnvironment } from './process/environment.js';
 import { type AgentProcess, type SpawnAgentOptions, spawnAgent } from './process/process.js';
+import { limitPrefix } from './sandbox/limits.js';
 import { serversOf } from './servers.js';
 
 export interface QueryParts {
@@ -12,6 +13,7 @@ export interface QueryParts {
   /** Gets the agent's process as soon as there is one. */
   onStarted: (agentProcess: AgentProcess) => void;
   guard: SpawnAgentOptions['guard'];
+  onLimit: SpawnAgentOptions['onLimit'];
 }
 
 /** The options of the Agent SDK for one run. */
@@ -33,6 +35,11 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     scratchRoot: dependencies.scratchRoot,
     binary: run.binary,
   });
+  // A program that makes the sandbox is told the limits.
+  const insideLimits =
+    run.sandbox.kind === 'command'
+      ? []
+      : limitPrefix(dependencies.sandbox.limits, run.sandbox.kind === 'bwrap');
   return {
     pathToClaudeCodeExecutable: run.binary,
     cwd: request.workspace,
@@ -43,11 +50,16 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
       if (config !== undefined && config !== scratch.config) scratch.noteResumeFolder(config);
       const agentProcess = spawnAgent({
         hold: run.sandbox.hold,
-        command: inSandbox({ command: spawn.command, args: spawn.args, config: config ?? scratch.config }),
+        command: inSandbox({
+          command: [...insideLimits, spawn.command, ...spawn.args],
+          config: config ?? scratch.config,
+        }),
         cwd: request.workspace,
         env: spawn.env,
         marker: `${scratch.marker.name}=${scratch.marker.value}`,
         guard: parts.guard,
+        limits: dependencies.sandbox.limits,
+        onLimit: parts.onLimit,
       });
       parts.onStarted(agentProcess);
       return agentProcess.spawned;

@@ -6,7 +6,14 @@ import type {
   SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError, type FailureCode } from '../contracts/failures.js';
-import { type Limit, limitName, limitRemedy } from '../contracts/limits.js';
+import {
+  type Limit,
+  type SandboxLimit,
+  limitName,
+  limitRemedy,
+  sandboxLimitName,
+} from '../contracts/limits.js';
+import type { SandboxLimits } from '../contracts/sandbox.js';
 import { startOf } from '../contracts/text.js';
 import { endsWithFullContext } from '../transcript/entries.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
@@ -19,7 +26,14 @@ const messageLength = 1000;
 
 /** Why we ended a run ourselves. */
 export type StopReason =
-  'cancelled' | 'timed_out' | 'turns_used' | 'lease_lost' | 'store_refused' | 'unauthorized' | 'unavailable';
+  | 'cancelled'
+  | 'timed_out'
+  | 'turns_used'
+  | 'lease_lost'
+  | 'store_refused'
+  | 'unauthorized'
+  | 'unavailable'
+  | SandboxLimit;
 
 /** What a run's messages said and its result does not. */
 export interface Observations {
@@ -122,6 +136,7 @@ export interface JudgedRun {
   exit: { code: number | null; signal: string | null; errorTail: string };
   timeoutMs: number;
   limitsOf?: RunLimits['limitsOf'];
+  sandboxLimits: SandboxLimits;
   /** Since 1970. */
   nowMs: number;
 }
@@ -188,6 +203,13 @@ function failureOf(run: JudgedRun): SessionChainError {
         undefined,
         { retryAfterMs: seen.lastRetryDelayMs ?? 0 },
       );
+    case 'processes':
+    case 'memoryMb':
+    case 'fileMb':
+    case 'openFiles':
+    case 'cpuSeconds':
+    case 'tmpMb':
+      return sandboxLimitReached(run, stopped);
     case 'store_refused':
     case null:
   }
@@ -272,8 +294,18 @@ function limitReached(
   return new SessionChainError(
     limit === 'time' ? 'STEP_TIMED_OUT' : 'BUDGET_EXCEEDED',
     startOf(`${who} ${what}: the ${limitName(limit, owner)} is reached. ${said}`.trim(), messageLength),
-    limitRemedy(limit, owner),
+    limitRemedy({ limit, owner }),
     { reached: { limit, owner } },
+  );
+}
+
+function sandboxLimitReached({ task, sandboxLimits }: JudgedRun, limit: SandboxLimit): SessionChainError {
+  const reached = { limit, owner: 'sandbox' } as const;
+  return new SessionChainError(
+    'SANDBOX_LIMIT',
+    `What the ${task.name} step ran reached the ${sandboxLimitName(limit, sandboxLimits)}.`,
+    limitRemedy(reached),
+    { reached },
   );
 }
 

@@ -9,7 +9,7 @@ export const failureCategories = {
   setup: 'Something is not set up: credentials, rights, migrations, the configuration file, an installation.',
   model: 'The model did not do what was asked, or its service rejected the request.',
   agent: "The step's work failed where it ran: the agent, the host's activity, or their worker.",
-  budget: 'A limit is used up: cost, turns, or time.',
+  budget: 'A limit is used up: cost, turns, time, or what a sandbox allows.',
   unavailable: 'Postgres, Temporal or the model service does not answer at the moment.',
   ended: 'The chain was ended from outside: cancelled, terminated, or its rows are gone.',
   internal: 'An unexpected error of Session Chain itself.',
@@ -309,6 +309,13 @@ const failures = {
     category: 'budget',
     retryable: false,
     remedy: "Raise the step's time limit and start the chain again.",
+  },
+  SANDBOX_LIMIT: {
+    summary: 'It used more than its sandbox allows.',
+    category: 'budget',
+    retryable: false,
+    remedy:
+      'If the work needs more: raise the limit that was reached (sandbox.limits), restart the workers, and start again.',
   },
   WORKER_LOST: {
     summary: 'The worker was stopped or lost in the middle of the step.',

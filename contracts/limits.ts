@@ -1,3 +1,5 @@
+import type { SandboxLimits } from './sandbox.js';
+
 /** The limits of one step. */
 export interface StepLimits {
   /** Wall-clock time of one attempt. */
@@ -22,12 +24,11 @@ export interface ChainBudget {
 export type Limit = 'cost' | 'turns' | 'time';
 /** What a limit applies to. */
 export type LimitOwner = 'step' | 'chain' | 'question';
+/** A limit of the sandbox, by the field that sets it. */
+export type SandboxLimit = keyof SandboxLimits;
 
 /** Which limit was reached: two labels, all that Temporal learns of it. */
-export interface ReachedLimit {
-  limit: Limit;
-  owner: LimitOwner;
-}
+export type ReachedLimit = { limit: Limit; owner: LimitOwner } | { limit: SandboxLimit; owner: 'sandbox' };
 
 const limits = {
   cost: { name: 'cost limit', field: 'maxCostUsd' },
@@ -35,9 +36,24 @@ const limits = {
   time: { name: 'time limit', field: 'timeoutMs' },
 } as const;
 
+const sandboxLimits: Record<SandboxLimit, { name: string; unit: string; variable: string }> = {
+  processes: { name: 'limit of processes', unit: '', variable: 'PROCESSES' },
+  memoryMb: { name: 'memory limit', unit: ' MB', variable: 'MEMORY_MB' },
+  fileMb: { name: 'limit of file size', unit: ' MB', variable: 'FILE_MB' },
+  openFiles: { name: 'limit of open files', unit: '', variable: 'OPEN_FILES' },
+  cpuSeconds: { name: 'limit of processor time', unit: ' s', variable: 'CPU_SECONDS' },
+  tmpMb: { name: 'size limit of /tmp', unit: ' MB', variable: 'TMP_MB' },
+};
+
 /** `cost limit of the chain` */
 export function limitName(limit: Limit, owner: LimitOwner): string {
   return `${limits[limit].name} of the ${owner}`;
+}
+
+/** `memory limit of the sandbox (4096 MB)` */
+export function sandboxLimitName(limit: SandboxLimit, all: SandboxLimits): string {
+  const { name, unit } = sandboxLimits[limit];
+  return `${name} of the sandbox (${all[limit]}${unit})`;
 }
 
 const owners: ReadonlySet<unknown> = new Set<LimitOwner>(['step', 'chain', 'question']);
@@ -45,11 +61,19 @@ const owners: ReadonlySet<unknown> = new Set<LimitOwner>(['step', 'chain', 'ques
 /** Whether a value that was sent names a limit. */
 export function isReachedLimit(value: unknown): value is ReachedLimit {
   const { limit, owner } = (value ?? {}) as { limit?: unknown; owner?: unknown };
-  return typeof limit === 'string' && Object.hasOwn(limits, limit) && owners.has(owner);
+  if (typeof limit !== 'string') return false;
+  return owner === 'sandbox'
+    ? Object.hasOwn(sandboxLimits, limit)
+    : Object.hasOwn(limits, limit) && owners.has(owner);
 }
 
 /** What to do once a limit is reached: to raise that one, and no other. */
-export function limitRemedy(limit: Limit, owner: LimitOwner): string {
+export function limitRemedy(reached: ReachedLimit): string {
+  if (reached.owner === 'sandbox') {
+    const { name, variable } = sandboxLimits[reached.limit];
+    return `If the work needs more: raise the ${name} of the sandbox (sandbox.limits.${reached.limit}, SESSION_CHAIN_SANDBOX_${variable}), restart the workers, and start again.`;
+  }
+  const { limit, owner } = reached;
   const { field } = limits[limit];
   switch (owner) {
     case 'step':

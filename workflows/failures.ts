@@ -30,7 +30,7 @@ export function failureOf(error: unknown, limits?: ActivityLimits): Failure {
 /** Of what was reached only the limit's name travels: what to raise. */
 function remedyOfLimit({ details }: ApplicationFailure): Pick<Failure, 'remedy'> | undefined {
   const reached = details?.[1];
-  return isReachedLimit(reached) ? { remedy: limitRemedy(reached.limit, reached.owner) } : undefined;
+  return isReachedLimit(reached) ? { remedy: limitRemedy(reached) } : undefined;
 }
 
 // A step's own time limit is kept by its worker, which says STEP_TIMED_OUT. A limit of Temporal passes where the worker did not.

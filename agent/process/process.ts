@@ -3,8 +3,11 @@ import { stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { SpawnedProcess } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../../contracts/failures.js';
+import type { SandboxLimit } from '../../contracts/limits.js';
+import type { SandboxLimits } from '../../contracts/sandbox.js';
 import { type ProcessExit, exitOf } from './exit.js';
 import { type GuardOptions, startGuard } from './guard.js';
+import { limitRun } from '../sandbox/limits.js';
 import { childrenOf, killMarked, killQuietly } from './marked-processes.js';
 import { endOf } from '../../contracts/text.js';
 
@@ -96,12 +99,17 @@ export interface SpawnAgentOptions {
   marker: string;
   /** How its guard learns the lease, and reports its end. */
   guard: Pick<GuardOptions, 'lease' | 'noticeMs' | 'onEnding' | 'onGone'>;
+  limits: SandboxLimits;
+  /** The agent and all it started have reached one of them. */
+  onLimit: (limit: SandboxLimit) => void;
 }
 
 /** Starts the agent in a session of its own, so that a terminal's Ctrl-C reaches the worker alone. */
 export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
-  const { hold, marker } = options;
-  const [command = '', ...args] = options.command;
+  const { hold, limits, marker } = options;
+  const name = marker.slice(marker.indexOf('=') + 1);
+  const limited = limitRun({ name, limits, hold, onReached: options.onLimit });
+  const [command = '', ...args] = [...limited.prefix, ...options.command];
   // Before the agent, which never runs without it.
   const guard = startGuard({ ...options.guard, kind: hold, marker, path: options.env.PATH });
   const child = spawn(command, args, {
@@ -118,9 +126,11 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   });
 
   if (child.pid !== undefined) guard.watch(child.pid);
+  limited.watch(child.pid);
   const kill = () => void killAll(hold, child, marker);
   const ended = exitOf(child).then(async (exit) => {
     await sweep(hold, child, marker);
+    await limited.end();
     return { ...exit, byGuard: await guard.dismiss() };
   });
   // `unshare` ignores SIGTERM while it waits, and the agent has had its chance to end in order at the interrupt before:

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { removeControlGroup } from '../sandbox/cgroup.js';
 import { isRunning, killMarked, processHost, processName } from './marked-processes.js';
 
 /** A run's private folders; HOME, configuration and temporary files of the agent go only here. */
@@ -67,6 +68,7 @@ export async function sweepScratch(root: string): Promise<{ run: string; killed:
     const killed = await killMarked(`${markerName}=${name}`);
     const resumeFolder = await readFile(join(root, name, resumeNote), 'utf8').catch(() => '');
     if (isResumeFolder(resumeFolder)) await removeFolder(resumeFolder);
+    await removeControlGroup(name);
     await removeFolder(join(root, name));
     swept.push({ run: name, killed });
   }

@@ -38,8 +38,7 @@ export interface SandboxedRun {
 }
 
 export interface AgentCommand {
-  command: string;
-  args: readonly string[];
+  command: readonly string[];
   /** The folder with its configuration: the run's own, or the one with the transcript that is resumed. */
   config: string;
 }
@@ -87,7 +86,10 @@ export function withoutSandbox(hold: Sandbox['hold']): string {
 async function bubblewrapSandbox(settings: SandboxSettings, environment: Environment): Promise<Sandbox> {
   const PATH = environment.PATH ?? '';
   const own = process.geteuid?.() ?? 0;
-  requirePrograms(['bwrap', 'socat', 'setpriv', 'bash', ...(own === 0 ? ['unshare', 'mount'] : [])], PATH);
+  requirePrograms(
+    ['bwrap', 'socat', 'setpriv', 'prlimit', 'choom', 'bash', ...(own === 0 ? ['unshare', 'mount'] : [])],
+    PATH,
+  );
   const socat = await realpath(findProgram('socat', PATH) ?? 'socat');
   const { tmpMb } = settings.limits;
   const read = settings.read.map((path) => ({ path, access: 'read' as const }));
@@ -111,7 +113,7 @@ async function bubblewrapSandbox(settings: SandboxSettings, environment: Environ
       }
       const marker = join(workspace, '.session-chain');
       const isMarked = lstatSync(marker, { throwIfNoEntry: false })?.isDirectory() ?? false;
-      return ({ command, args, config }) => {
+      return ({ command, config }) => {
         if (owner && config !== scratch.config) giveTo(owner, config);
         if (owner) chownSync(scratch.socket, owner.uid, owner.gid);
         const visible: Visible[] = [
@@ -128,8 +130,7 @@ async function bubblewrapSandbox(settings: SandboxSettings, environment: Environ
         return [
           ...(owner ? bubblewrapAs(owner, view, workspace) : bubblewrap(view, workspace)),
           ...withRelay(socatInside, socketInside),
-          command,
-          ...args,
+          ...command,
         ];
       };
     },
@@ -151,7 +152,7 @@ async function commandSandbox(settings: SandboxSettings, environment: Environmen
     hasOwnTmp: false,
     async prepare({ workspace, scratch, scratchRoot, binary }) {
       await requireApart(workspace, [scratchRoot, tmpdir(), binary, ownFolder]);
-      return ({ command, args, config }) => {
+      return ({ command, config }) => {
         const own = [scratch.home, scratch.config, scratch.tmp];
         const description = {
           workspace,
@@ -163,7 +164,7 @@ async function commandSandbox(settings: SandboxSettings, environment: Environmen
         writeFileSync(scratch.description, JSON.stringify(description), { mode: 0o600 });
         return [
           ...[...none.dieWithParent, program, scratch.description, '--'],
-          ...[...withRelay('socat', scratch.socket), command, ...args],
+          ...[...withRelay('socat', scratch.socket), ...command],
         ];
       };
     },
@@ -181,7 +182,7 @@ async function noSandbox(environment: Environment): Promise<Sandbox & { dieWithP
       containment.kind === 'group' || containment.foreignPrefix.length === 0 ? [] : dieWithParent,
     async prepare({ workspace }) {
       const prefix = await prefixFor(containment, workspace);
-      return ({ command, args }) => [...prefix, command, ...args];
+      return ({ command }) => [...prefix, ...command];
     },
   };
 }

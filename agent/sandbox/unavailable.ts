@@ -29,6 +29,8 @@ const packageOf: Record<string, string> = {
   bwrap: 'bubblewrap',
   socat: 'socat',
   setpriv: 'util-linux',
+  prlimit: 'util-linux',
+  choom: 'util-linux',
   unshare: 'util-linux',
   mount: 'mount',
   bash: 'bash',

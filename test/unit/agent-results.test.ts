@@ -2,6 +2,7 @@ import type { SDKMessage, SDKResultMessage, SessionStoreEntry } from '@anthropic
 import { describe, expect, it } from '@jest/globals';
 import { judgeRun, type JudgedRun, noObservations, observe } from '../../agent/results.js';
 import { codeOfStatus } from '../../agent/service-errors.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { SessionChainError } from '../../contracts/failures.js';
 
 const usage = {
@@ -41,6 +42,7 @@ function judged(over: Partial<JudgedRun> = {}, messages: object[] = [result()]):
     filesTouched: [],
     exit: { code: 0, signal: null, errorTail: '' },
     timeoutMs: 1000,
+    sandboxLimits: defaultSandbox.limits,
     nowMs: 1_000_000,
     ...over,
   };
@@ -178,6 +180,9 @@ describe('judgeRun', () => {
     }
     expect(told({ stopped: 'timed_out' })).toMatch(
       /^STEP_TIMED_OUT: .* within 1 s: the time limit of the question .* \(chat\.limits\.timeoutMs\) and ask again\.$/,
+    );
+    expect(told({ stopped: 'memoryMb' })).toMatch(
+      /^SANDBOX_LIMIT: .* build step .* memory limit of the sandbox \(4096 MB\)\. .*\(sandbox\.limits\.memoryMb, SESSION_CHAIN_SANDBOX_MEMORY_MB\)/,
     );
     expect(
       codeOf(judged({}, [ended('error_during_execution', 'No conversation found with session ID: x')])),
