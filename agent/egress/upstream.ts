@@ -35,10 +35,11 @@ export function createUpstream(environment: Environment): Upstream {
   function dispatcherFor(url: URL): Dispatcher {
     const proxy = proxyOf(url);
     if (proxy === null) return direct;
-    let through = throughProxies.get(proxy.href);
+    let through = throughProxies.get(url.protocol);
     if (through === undefined) {
-      through = new ProxyAgent({ uri: proxy.origin, ...tokenOf(proxy), ...patience });
-      throughProxies.set(proxy.href, through);
+      const proxyTunnel = url.protocol === 'https:';
+      through = new ProxyAgent({ uri: proxy.origin, ...tokenOf(proxy), proxyTunnel, ...patience });
+      throughProxies.set(url.protocol, through);
     }
     return through;
   }

@@ -1,6 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { questionTask } from '../../agent/kinds/question.js';
-import { agentEnvironment, type EnvironmentParts, requireCredentials } from '../../agent/process/environment.js';
+import {
+  agentEnvironment,
+  type EnvironmentParts,
+  requireCredentials,
+} from '../../agent/process/environment.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 
 const parts: EnvironmentParts = {
