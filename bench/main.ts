@@ -10,6 +10,7 @@ import { measureHeads } from './heads.js';
 import { measureLongLife } from './long-life.js';
 import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
+import { measureSandbox } from './sandbox.js';
 import { type BenchStack, startBenchStack } from './stack.js';
 
 const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--chains N] [--json] [--out FILE] [--plot FILE]
@@ -22,6 +23,7 @@ a part has ended.
                 heads  commits, reads and openings beside the same bare statements; a large database
                 queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
                 empty  chains of empty steps, alternating with the stock Temporal dev server
+                sandbox  the proxy and the wall around a step, each alternating with the same without
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
                 May be given several times; default: all but long-life, which takes ten minutes.
   --runs N      counted runs of what is timed; default 5
@@ -68,6 +70,10 @@ const alone = {
   empty: {
     title: 'Chains of empty steps, in turns with the stock dev server',
     measure: ({ runs, chains }) => measureEmptyChains(3 * runs, chains),
+  },
+  sandbox: {
+    title: 'What keeping an agent in costs',
+    measure: ({ runs }) => measureSandbox(runs),
   },
 } satisfies Record<string, Measured<[]>>;
 

@@ -1,7 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
-import { defaultProvider } from '@aws-sdk/credential-provider-node';
-import { SignatureV4 } from '@smithy/signature-v4';
-import { GoogleAuth } from 'google-auth-library';
+import type { SignatureV4 } from '@smithy/signature-v4';
+import type { GoogleAuth } from 'google-auth-library';
 import { SessionChainError } from '../../contracts/failures.js';
 
 /**
@@ -27,6 +26,8 @@ interface ModelCall {
   /** Empty unless `signsBody`. */
   body: Buffer;
 }
+
+// The libraries of clouds are loaded where they are used: they take a worker's time and memory.
 
 type Model = Readonly<Record<string, string>>;
 type Provider = Omit<ModelService, 'headers'>;
@@ -117,10 +118,7 @@ function vertex(model: Model): Provider {
   }
   const own = addressIn(model, 'ANTHROPIC_VERTEX_BASE_URL');
   const keyFile = model.GOOGLE_APPLICATION_CREDENTIALS;
-  const google = new GoogleAuth({
-    scopes: 'https://www.googleapis.com/auth/cloud-platform',
-    ...(keyFile !== undefined && { keyFilename: keyFile }),
-  });
+  let google: GoogleAuth | undefined;
   const paths =
     /^\/projects\/([a-z][a-z0-9.:-]+)\/locations\/([a-z0-9-]+)\/publishers\/anthropic\/models\/[a-z][A-Za-z0-9@._-]+:(stream)?[rR]awPredict$/;
   return {
@@ -137,7 +135,13 @@ function vertex(model: Model): Provider {
       return below(own ?? new URL(`https://${vertexHost(location)}/v1`), path, paths);
     },
     signsBody: false,
-    credentials: async ({ url }) => Object.fromEntries(await google.getRequestHeaders(url.origin)),
+    async credentials({ url }) {
+      google ??= new (await import('google-auth-library')).GoogleAuth({
+        scopes: 'https://www.googleapis.com/auth/cloud-platform',
+        ...(keyFile !== undefined && { keyFilename: keyFile }),
+      });
+      return Object.fromEntries(await google.getRequestHeaders(url.origin));
+    },
   };
 }
 
@@ -181,17 +185,20 @@ function awsSigner(model: Model, region: string): (call: ModelCall) => Promise<R
     AWS_SESSION_TOKEN: sessionToken,
     AWS_PROFILE: profile,
   } = model;
-  const signature = new SignatureV4({
-    service: 'bedrock',
-    region,
-    sha256: Sha256,
-    credentials:
+  async function load(): Promise<SignatureV4> {
+    const { SignatureV4 } = await import('@smithy/signature-v4');
+    const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
+    const credentials =
       accessKeyId !== undefined && secretAccessKey !== undefined
         ? { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) }
-        : defaultProvider({ ...(profile !== undefined && { profile }) }),
-  });
+        : defaultProvider({ ...(profile !== undefined && { profile }) });
+    return new SignatureV4({ service: 'bedrock', region, sha256: Sha256, credentials });
+  }
+  let signature: Promise<SignatureV4> | undefined;
   return async ({ method, url, body }) => {
-    const { headers } = await signature.sign({
+    const { headers } = await (
+      await (signature ??= load())
+    ).sign({
       method,
       protocol: url.protocol,
       hostname: url.hostname,
