@@ -18,6 +18,7 @@ import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
+import { missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
@@ -42,6 +43,7 @@ export const checkNames = [
   'limits',
   'workspaces',
   'database',
+  'rights',
   'migrations',
   'temporal',
   'search-attributes',
@@ -76,6 +78,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
   }),
   workspaces,
   database: withPool(async (pool) => databaseVersion(pool)),
+  rights: async (config) => await withPool((pool) => rights(pool, config))(config),
   migrations: withPool(async (pool) => {
     const pending = await pendingMigrations(pool);
     if (pending.length > 0) {
@@ -239,6 +242,41 @@ async function databaseVersion(pool: Pool): Promise<Finding> {
   return major >= 15
     ? ok(`Postgres ${major}, database ${database}`)
     : { status: 'fail', message: `Postgres ${major} is too old`, remedy: 'Use Postgres 15 or newer.' };
+}
+
+/** What the role of DATABASE_URL may do: a worker's environment has a model credential. */
+async function rights(pool: Pool, { hasModelCredentials }: Config): Promise<Finding> {
+  const { role, isSuperuser } = await queryOne<{ role: string; isSuperuser: boolean }>(pool, {
+    text: 'SELECT rolname AS role, rolsuper AS "isSuperuser" FROM pg_roles WHERE rolname = current_user',
+  });
+  if (isSuperuser) {
+    return {
+      status: 'warn',
+      message: `${role} is a superuser, which no part of session-chain needs`,
+      remedy: 'Give workers and clients roles of their own: session-chain migrate --grants worker=…,client=…',
+    };
+  }
+  const missing = await Promise.all(
+    parts.map(async (part) => ({ part, lacks: await missingRights(pool, part) })),
+  );
+  const held = missing.filter(({ lacks }) => lacks === null).map(({ part }) => part);
+  const meant = hasModelCredentials ? 'worker' : 'client';
+  const lacks = missing.find(({ part }) => part === meant)?.lacks;
+  if (lacks && (hasModelCredentials || held.length === 0)) {
+    return {
+      status: 'fail',
+      message: `${role} lacks rights of a ${meant}: ${lacks.statements.join(' ')}`,
+      remedy: remedyOf(meant, lacks),
+    };
+  }
+  const open = await openSchemas(pool);
+  return open.length === 0
+    ? ok(`${role} has the rights of: ${held.join(', ')}`)
+    : {
+        status: 'warn',
+        message: `every role may create tables and functions in a schema of the search path of ${role}, and so stand in for yours`,
+        remedy: open.join(' '),
+      };
 }
 
 async function searchAttributes(config: Config): Promise<Finding> {

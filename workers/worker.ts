@@ -20,6 +20,7 @@ import { loadDefinition } from '../definition/load.js';
 import { createStopRequests } from '../storage/chains/stop-requests.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
+import { requireRights } from '../storage/db/grants.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
@@ -97,7 +98,8 @@ export interface ServiceActivities {
 
 /**
  * Checks what a person must correct first, and opens what the activities work with. Throws CREDENTIALS_MISSING,
- * AGENT_NOT_FOUND, SANDBOX_UNAVAILABLE, INVALID_INPUT, INVALID_CONFIG, DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND.
+ * AGENT_NOT_FOUND, SANDBOX_UNAVAILABLE, INVALID_INPUT, INVALID_CONFIG, DATABASE_UNAVAILABLE, DATABASE_REFUSED for a role
+ * that lacks rights, MIGRATIONS_BEHIND.
  */
 export async function openService(options: CheckedChainOptions): Promise<ChainService> {
   const { limits, workspaceRoots, versionStatus } = options;
@@ -136,6 +138,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     },
   });
   try {
+    await requireRights(pool, 'worker');
     await requireMigrations(pool);
     await requireColumns(pool, definition);
     await agent.recover();

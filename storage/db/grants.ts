@@ -83,7 +83,6 @@ function mayNotGrant(error: unknown, statement: string): SessionChainError {
     'MIGRATION_FAILED',
     `Nothing was changed: this role may not give away the rights: ${(error as Error).message}`,
     `Let the owner of what is named run this, then migrate again: ${statement}`,
-    { cause: error },
   );
 }
 

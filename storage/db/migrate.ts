@@ -44,9 +44,8 @@ export async function migrate(
       return await runMigration(client, expectations, grants);
     });
   } catch (error) {
-    const isOwn = error instanceof SessionChainError;
-    if (sqlState(error) === '42501' && !(isOwn && error.remedy)) throw await mayNotMigrate(pool, error);
-    if (isOwn && error.code !== 'MIGRATIONS_BEHIND') throw error;
+    if (sqlState(error) === '42501') throw await mayNotMigrate(pool, error);
+    if (error instanceof SessionChainError && error.code !== 'MIGRATIONS_BEHIND') throw error;
     throw new SessionChainError('MIGRATION_FAILED', describe(error), undefined, { cause: error });
   } finally {
     await pool.end();

@@ -130,6 +130,13 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
       'Correct the address of the database (DATABASE_URL): its password, its sslmode, or its certificates.',
     );
   }
+  if (state === '42501') {
+    return as(
+      'DATABASE_REFUSED',
+      `The role of this connection lacks a right: ${described}`,
+      'session-chain doctor says what it lacks; session-chain migrate --grants gives it.',
+    );
+  }
   if (state !== null && refusals.test(state)) {
     return as('DATABASE_REFUSED', `The database refuses what is asked of it: ${described}`);
   }

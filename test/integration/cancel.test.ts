@@ -192,6 +192,16 @@ describe('a cancellation through the client', () => {
     await pool.query(
       `BEGIN; SET LOCAL ROLE ${stranger}; ${targets.map((to) => `NOTIFY session_chain_stop, '${to}';`).join(' ')} COMMIT`,
     );
+    // One after the other, for within a transaction Postgres delivers equal ones once; and large ones.
+    const flooding = await pool.connect();
+    await flooding.query(`SET ROLE ${stranger}`);
+    await flooding.query(
+      `DO $$ BEGIN FOR n IN 1..10000 LOOP PERFORM pg_notify('session_chain_stop', '${targets[0]}'); COMMIT; END LOOP; END $$`,
+    );
+    await flooding.query(
+      `SELECT pg_notify('session_chain_stop', n || repeat('x', 7900)) FROM generate_series(1, 1000) n`,
+    );
+    flooding.release(true);
     await pool.query(`DROP ROLE ${stranger}`);
     // The worker has looked, and holds the attempt; nothing else renews it for minutes.
     await until(async () => (await running())?.seen !== before?.seen);

@@ -757,9 +757,11 @@ describe('doctor', () => {
       ANTHROPIC_API_KEY: 'some',
       REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
     });
-    const { limits, ...others } = byName(ended);
+    const { limits, rights, ...others } = byName(ended);
     expect(ended.code).toBe(0);
     expect(limits).toMatchObject({ status: 'warn', message: 'no cost limit is set' });
+    // Tests connect as a superuser.
+    expect(rights).toMatchObject({ status: 'warn', remedy: expect.stringContaining('migrate --grants') });
     for (const [check, { status }] of Object.entries(others)) expect([check, status]).toEqual([check, 'ok']);
     expect(others).toMatchObject({ agent: { message: expect.stringMatching(/^Claude Code \d+\.\d+\.\d+/) } });
   });

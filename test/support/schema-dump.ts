@@ -1,7 +1,7 @@
 import type { Pool } from '../../storage/db/pool.js';
 
 /**
- * The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, sequences, range
+ * The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, sequences, views, range
  * types, functions with their bodies.
  */
 export async function dumpSchema(pool: Pool): Promise<string> {
@@ -18,6 +18,9 @@ export async function dumpSchema(pool: Pool): Promise<string> {
     SELECT r.rngtypid::regtype || ' of ' || r.rngsubtype::regtype || ' collate ' || c.collname AS name
     FROM pg_range r JOIN pg_type t ON t.oid = r.rngtypid JOIN pg_namespace n ON n.oid = t.typnamespace
     LEFT JOIN pg_collation c ON c.oid = r.rngcollation WHERE n.nspname = 'session_chain' ORDER BY 1`);
+  const { rows: views } = await pool.query<{ name: string }>(`
+    SELECT v.schemaname || '.' || v.viewname || E'\n' || v.definition AS name FROM pg_views v
+    WHERE v.schemaname IN ('public', 'session_chain') ORDER BY 1`);
   const { rows: functions } = await pool.query<{ definition: string }>(`
     SELECT pg_get_functiondef(p.oid) AS definition
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'session_chain'
@@ -25,6 +28,7 @@ export async function dumpSchema(pool: Pool): Promise<string> {
   return [
     ...parts,
     ...sequences.map(({ name }) => `sequence ${name}\n`),
+    ...views.map(({ name }) => `view ${name}\n`),
     ...ranges.map(({ name }) => `range ${name}\n`),
     ...functions.map(({ definition }) => definition),
   ].join('\n');
