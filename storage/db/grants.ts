@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SessionChainError } from '../../contracts/failures.js';
+import { jsonbOf } from '../jsonb.js';
 import { migrationsFolder } from './migrations-folder.js';
 import { type Connection, queryOne, queryRows, sqlState } from './pool.js';
 
@@ -170,7 +171,7 @@ export async function missingRights(
                 WHERE a.attrelid = oid AND a.attname = ANY (columns) AND NOT a.attisdropped)))
           END, false) AS "isMissing"
         FROM found ORDER BY n`,
-    values: [JSON.stringify(rights.map(located)), role, path, other !== undefined],
+    values: [jsonbOf(rights.map(located)), role, path, other !== undefined],
   });
   const schemas = new Set(
     missing.flatMap(({ isMissing, isHidden, schema }) =>

@@ -4,7 +4,8 @@ import { type Connection, queryRows } from './pool.js';
  * Our own tables hold ids as text. Where a host's column is compared, one of these functions casts the text to the
  * column's type, so that the column's index can be used. An id that the type cannot hold, or that is not written as
  * Postgres prints it, is not an id of that column: the function returns null, so that two spellings of one id are never
- * two projects in our tables.
+ * two projects in our tables. Their bodies are parsed when they are created, so that no search path can change what they
+ * mean and the planner can still inline them.
  */
 const columns = {
   project_key: { table: 'projects', column: 'project_id' },
@@ -54,13 +55,12 @@ function textOf(name: string, column: string, columnType: string): string {
   const greatest = integers[type];
   const body =
     type === 'uuid'
-      ? `SELECT CASE WHEN p_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN p_id::uuid END`
+      ? `CASE WHEN p_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN p_id::uuid END`
       : greatest !== undefined
-        ? `SELECT CASE WHEN p_id ~ '^(0|[1-9][0-9]{0,18})$' THEN CASE WHEN p_id::numeric <= ${greatest} THEN p_id::${type} END END`
-        : `SELECT p_id::${type}`;
+        ? `CASE WHEN p_id ~ '^(0|[1-9][0-9]{0,18})$' THEN CASE WHEN p_id::numeric <= ${greatest} THEN p_id::${type} END END`
+        : `p_id::${type}`;
   return `-- An id in the type of ${column}; null for what is no id of it.
-CREATE FUNCTION session_chain.${name}(p_id text) RETURNS ${type} LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  ${body}
-$$;
+CREATE FUNCTION session_chain.${name}(p_id text) RETURNS ${type} LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN ${body};
 `;
 }

@@ -127,7 +127,9 @@ async function applyPending(connection: Connection, pending: readonly string[]):
     await inFile(`functions/${name}`, async () => {
       await run(text);
       // With the owner's rights, whatever the caller's search path holds, and for roles that were given it alone.
-      await run(`ALTER FUNCTION session_chain.${name} SECURITY DEFINER SET search_path TO ${path}`);
+      if (!isParsedOnce(text)) {
+        await run(`ALTER FUNCTION session_chain.${name} SECURITY DEFINER SET search_path TO ${path}`);
+      }
       await run(`REVOKE ALL ON FUNCTION session_chain.${name} FROM PUBLIC`);
     });
     await run('INSERT INTO session_chain.routines (name, hash) VALUES ($1, $2)', name, hashOf(text));
@@ -320,8 +322,8 @@ async function functionChanges(connection: Connection, path: string | null): Pro
     ? await queryRows<{ name: string; hash: string; bodies: string[]; isPinned: boolean }>(connection, {
         text: `SELECT r.name, r.hash, f.bodies, coalesce(f."isPinned", false) AS "isPinned"
                FROM session_chain.routines r CROSS JOIN LATERAL (
-                 SELECT coalesce(array_agg(p.prosrc), '{}') AS bodies, bool_and(p.prosecdef AND CASE WHEN $1::text IS NULL
-                   THEN p.proconfig[1] LIKE 'search\\_path=%' ELSE p.proconfig = ARRAY['search_path=' || $1] END) AS "isPinned"
+                 SELECT coalesce(array_agg(p.prosrc), '{}') AS bodies, bool_and(p.prosqlbody IS NOT NULL OR (p.prosecdef
+                   AND CASE WHEN $1::text IS NULL THEN p.proconfig[1] LIKE 'search\\_path=%' ELSE p.proconfig = ARRAY['search_path=' || $1] END)) AS "isPinned"
                  FROM pg_proc p WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) f
                ORDER BY r.name`,
         values: [path],
@@ -339,7 +341,7 @@ async function functionChanges(connection: Connection, path: string | null): Pro
             hash === hashOf(text) &&
             others.length === 0 &&
             body !== undefined &&
-            text.includes(`$$${body}$$`),
+            (isParsedOnce(text) ? body === '' : text.includes(`$$${body}$$`)),
         ),
     ),
     gone: made.map(({ name }) => name).filter((name) => !routines.some((routine) => routine.name === name)),
@@ -379,6 +381,11 @@ async function hasTable(connection: Connection, name: string): Promise<boolean> 
 
 function isFunction(name: string): boolean {
   return name.startsWith('functions/');
+}
+
+/** Whether names in the body of a function were resolved when it was created, so that it needs no search path. */
+function isParsedOnce(text: string): boolean {
+  return !text.includes('$$');
 }
 
 function hashOf(text: string): string {

@@ -9,7 +9,7 @@ import { migrate, requireMigrations } from '../../storage/db/migrate.js';
 import { type Pool, createPool, sqlState } from '../../storage/db/pool.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { uuidHost } from '../support/host-schemas.js';
 
@@ -348,7 +348,8 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       `SELECT p.oid::regprocedure::text AS name FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
        WHERE p.pronamespace = 'session_chain'::regnamespace AND p.prokind = 'f'
          AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal')
-         AND NOT (p.prosecdef AND o.rolname = $1 AND p.proconfig = ARRAY['search_path=session_chain, ${sql === null ? 'public' : 'app'}, pg_temp']
+         AND NOT (o.rolname = $1 AND (p.prosqlbody IS NOT NULL
+             OR p.prosecdef AND p.proconfig = ARRAY['search_path=session_chain, ${sql === null ? 'public' : 'app'}, pg_temp'])
            AND NOT has_function_privilege($2, p.oid, 'EXECUTE'))`,
       [role('owner'), role('stranger')],
     );
