@@ -21,7 +21,7 @@ const maxWaiting = 100;
  * And more than they make in all, or than a run of a chat gets. Each answer costs five events of a history, which ends the workflow at 51,200; what the
  * server takes of signals, 10,000, costs up to 40,000. A chat that gets no answer reads the database.
  */
-export const maxAnswers = 500;
+export const maxAnswers = 200;
 
 /**
  * Lets chats ask a chain for its session. `head` is the head as the chain knows it and `runsStep` whether a step runs. An

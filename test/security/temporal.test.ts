@@ -139,8 +139,8 @@ async function plansOf(handle: WorkflowHandle, step: StepName): Promise<unknown[
   });
 }
 
-/** More shows how the server itself bounds a flood: `FLOOD=20000`. */
-const many = Number(process.env['FLOOD'] ?? 700);
+/** More than the workflows follow: 200 requests and answers, 100 hints. */
+const many = 240;
 
 describe('a flood of signals', () => {
   it('to a chain that works and to one that is queued costs bounded history; both complete, and a chat is answered', async () => {
@@ -163,9 +163,8 @@ describe('a flood of signals', () => {
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
     expect(await stack.sessionChain.wait(next)).toMatchObject({ status: 'completed', head: { seq: 3 } });
     const [working, queued] = [await eventsOf(handleOf(started)), await eventsOf(handleOf(next))];
-    if (process.env['FLOOD']) console.log(working, { ...queued, activities: queued.activities.length });
-    expect(working.signals).toBeGreaterThan(Math.min(many, 9_000));
-    expect(working.answers).toBe(500);
+    expect(working.signals).toBeGreaterThanOrEqual(many);
+    expect(working.answers).toBe(200);
     expect(queued.activities.filter((name) => name === 'open').length).toBeLessThanOrEqual(102);
   });
 
@@ -187,8 +186,7 @@ describe('a flood of signals', () => {
     expect(await asked).toMatchObject({ kind: expect.any(String) });
     await stack.sessionChain.wait(started);
     const first = await eventsOf(stack.temporal.workflow.getHandle(chat.workflowId, runId));
-    if (process.env['FLOOD']) console.log({ ...first, activities: first.activities.length });
-    expect(first.activities.filter((name) => name === 'readSession').length).toBeLessThanOrEqual(505);
+    expect(first.activities.filter((name) => name === 'readSession').length).toBeLessThanOrEqual(203);
   });
 
   it('of 50 MB ends the workflow, which is seen; started again, the chain loses nothing', async () => {
@@ -295,16 +293,7 @@ describe('activities that a forger calls', () => {
       ['forged', agents, { ...thief.key, chainId: key.chainId, ...step, step: 'forged', ticket }],
       ['docs', agents, { ...key, ...step, ticket: ticket - 1 }],
     ];
-    const outcomes = await Promise.allSettled(
-      forgeries.map(async ([type, queue, input]) => forge(type, queue, input)),
-    );
-    if (process.env['FLOOD'])
-      console.log(
-        outcomes.map((one, n) => [
-          forgeries[n]?.[0],
-          one.status === 'fulfilled' ? one.value : String((one.reason as Error).cause),
-        ]),
-      );
+    await Promise.allSettled(forgeries.map(async ([type, queue, input]) => forge(type, queue, input)));
     expect([await truthOf(projectId), await truthOf(thief.request.projectId)]).toEqual(before);
 
     docs.release();
@@ -345,9 +334,7 @@ describe('activities that a forger calls', () => {
   it('and updates read no other project’s question, and change none that is answered', async () => {
     const [mine, yours] = [stack.request(), stack.request()];
     for (const request of [mine, yours]) {
-      await stack.sessionChain.wait(
-        await stack.sessionChain.start({ ...request, steps: ['build' as StepName] }),
-      );
+      await stack.sessionChain.wait(await stack.sessionChain.start({ ...request, steps: ['build'] }));
     }
     await stack.sessionChain.ask({ projectId: yours.projectId, text: 'Mine?' });
     const [answered] = await stack.sessionChain.questions(yours.projectId);
