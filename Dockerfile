@@ -16,9 +16,9 @@ RUN npm run build \
   && chmod +x dist/cli/main.js
 
 FROM node:22.22.2-bookworm-slim
-# util-linux holds the agent and what it starts together (setpriv, unshare); git and ripgrep are what agents work with.
+# bubblewrap, socat and util-linux (setpriv, prlimit) are the sandbox of the agents; git and ripgrep are what they work with.
 RUN apt-get update \
-  && apt-get install --yes --no-install-recommends ca-certificates git ripgrep util-linux \
+  && apt-get install --yes --no-install-recommends bubblewrap ca-certificates git ripgrep socat util-linux \
   && rm -rf /var/lib/apt/lists/* \
   && ln -s /app/dist/cli/main.js /usr/local/bin/session-chain \
   && install --directory --owner=node --group=node /workspaces

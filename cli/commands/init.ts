@@ -14,9 +14,14 @@ const files = {
 };
 
 const nextCommands = [
-  ['cp .env.example .env', 'then fill it in: two passwords, the folder of your projects, a model credential'],
+  ['cp .env.example .env', 'then fill it in: passwords, the folder of your projects, a model credential'],
   ['docker compose up --detach --wait', 'Temporal and the databases'],
-  ['set -a; . ./.env; set +a; npx session-chain migrate && npx session-chain worker', 'a worker'],
+  ['set -a; . ./.env; set +a', 'the environment of the commands below'],
+  [
+    'DATABASE_URL=$OWNER_DATABASE_URL npx session-chain migrate --grants worker=session_chain,client=session_chain',
+    'the tables, and what workers and commands may do with them',
+  ],
+  ['npx session-chain worker', 'a worker'],
 ] as const;
 
 interface InitOptions {

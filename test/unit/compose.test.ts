@@ -20,6 +20,16 @@ interface Service {
   healthcheck?: { test: string[] };
   stop_grace_period?: string;
   init?: boolean;
+  networks?: string[];
+  configs?: { source: string; target: string }[];
+  security_opt?: string[];
+  cap_drop?: string[];
+  cap_add?: string[];
+  read_only?: boolean;
+  tmpfs?: string[];
+  pids_limit?: number;
+  mem_limit?: string;
+  cpus?: string;
 }
 
 const root = join(import.meta.dirname, '../..');
@@ -27,6 +37,8 @@ const text = (file: string) => readFileSync(join(root, file), 'utf8');
 const compose = parse(text('docker-compose.yml'), { merge: true }) as {
   services: Record<string, Service>;
   volumes: Record<string, unknown>;
+  networks: Record<string, { internal?: boolean }>;
+  configs: Record<string, { content: string }>;
 };
 const services = Object.entries(compose.services);
 const service = (name: string) => compose.services[name] ?? {};
@@ -91,7 +103,9 @@ describe('docker-compose.yml', () => {
 
   it('keeps secrets out of the file and names every required variable in .env.example', () => {
     const required = [...text('docker-compose.yml').matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name);
-    expect(new Set(required)).toEqual(new Set(['TEMPORAL_DB_PASSWORD', 'APP_DB_PASSWORD']));
+    expect(new Set(required)).toEqual(
+      new Set(['TEMPORAL_DB_PASSWORD', 'APP_DB_ADMIN_PASSWORD', 'APP_DB_PASSWORD', 'CACHE_PASSWORD']),
+    );
     for (const name of required) expect(text('.env.example')).toContain(`\n${name}=\n`);
     for (const [, { environment = {} }] of services) {
       for (const [name, value] of Object.entries(environment)) {
@@ -135,14 +149,107 @@ describe('docker-compose.yml', () => {
     for (const { name } of Object.values(searchAttributes)) expect(script).toContain(name);
   });
 
-  it.each(['temporal-schema', 'temporal-namespace'])('%s runs a script that the shell can read', (name) => {
-    const { entrypoint, command } = service(name);
-    expect(entrypoint).toEqual(['/bin/sh', '-euc']);
-    const script = (command?.[0] ?? '').replaceAll('$$', '$');
-    expect(spawnSync('/bin/sh', ['-nc', script], { encoding: 'utf8' })).toMatchObject({
-      status: 0,
-      stderr: '',
+  it.each(['temporal-schema', 'temporal-namespace', 'cache'])(
+    '%s runs a script that the shell can read',
+    (name) => {
+      const { entrypoint, command } = service(name);
+      expect(entrypoint).toEqual(['/bin/sh', '-euc']);
+      const script = (command?.[0] ?? '').replaceAll('$$', '$');
+      expect(spawnSync('/bin/sh', ['-nc', script], { encoding: 'utf8' })).toMatchObject({
+        status: 0,
+        stderr: '',
+      });
+    },
+  );
+});
+
+describe('the walls of docker-compose.yml', () => {
+  it.each(services)('%s gains no rights and has bounds', (name, service) => {
+    expect(service.security_opt).toContain('no-new-privileges:true');
+    expect(service.cap_drop).toEqual(['ALL']);
+    if (service.image?.startsWith('postgres:'))
+      expect(service.cap_add).toEqual(['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID']);
+    else expect(service.cap_add).toBeUndefined();
+    if (['migrate', 'cli'].includes(name)) return; // They run one command of ours, and no agent.
+    expect(service.pids_limit).toBeGreaterThan(0);
+    expect(service.mem_limit).toMatch(/\dg|\dm|:-8g/);
+  });
+
+  it('lets a service reach only what it works with', () => {
+    const reach = (name: string) =>
+      services
+        .filter(
+          ([other, { networks = [] }]) =>
+            other !== name && networks.some((net) => service(name).networks?.includes(net)),
+        )
+        .map(([other]) => other)
+        .sort();
+    expect(reach('temporal-db')).toEqual(['temporal', 'temporal-schema']);
+    expect(reach('cache')).toEqual(['cli', 'worker']);
+    expect(reach('app-db')).toEqual(['cli', 'migrate', 'worker']);
+    expect(reach('migrate')).toEqual(['app-db', 'cli', 'worker']);
+    expect(reach('worker')).not.toContain('temporal-db');
+    for (const [, { networks = [] }] of services) {
+      expect(networks).not.toEqual([]);
+      for (const name of networks) expect(Object.keys(compose.networks)).toContain(name);
+    }
+  });
+
+  it('leads outside only for the worker, and for ports of this machine', () => {
+    const open = Object.entries(compose.networks).flatMap(([name, { internal }]) => (internal ? [] : [name]));
+    for (const [name, { networks = [], ports = [] }] of services) {
+      const isOpen = networks.some((network) => open.includes(network));
+      expect([name, isOpen]).toEqual([name, name === 'worker' || ports.length > 0]);
+    }
+  });
+
+  it('lets the sandbox be made in the worker, on a root that is read-only', () => {
+    for (const name of ['worker', 'cli', 'migrate']) {
+      const { security_opt: options = [], read_only: isReadOnly, tmpfs = [] } = service(name);
+      const seccomp = options.find((option) => option.startsWith('seccomp='))?.slice('seccomp='.length) ?? '';
+      expect(JSON.parse(text(seccomp))).toMatchObject({ defaultAction: 'SCMP_ACT_ALLOW' });
+      expect(options).toContain('systempaths=unconfined');
+      expect(isReadOnly).toBe(true);
+      for (const folder of tmpfs) expect(folder).toMatch(/^\/(tmp|home\/node):mode=\d+,.*size=\d+[mg]/);
+    }
+    const dockerfile = text('Dockerfile');
+    for (const name of ['bubblewrap', 'socat', 'util-linux']) expect(dockerfile).toContain(` ${name}`);
+  });
+
+  it('gives the worker a role that owns nothing, and the migration the owner', () => {
+    const roleOf = (name: string) =>
+      new URL(withDefaults(service(name).environment?.['DATABASE_URL'] ?? '')).username;
+    expect(['worker', 'cli', 'migrate'].map(roleOf)).toEqual([
+      'session_chain',
+      'session_chain',
+      'session_chain_owner',
+    ]);
+    expect(service('migrate').command).toEqual([
+      'migrate',
+      '--grants',
+      'worker=session_chain,client=session_chain',
+    ]);
+    const [config] = service('app-db').configs ?? [];
+    const sql = compose.configs[config?.source ?? '']?.content ?? '';
+    for (const role of ['session_chain', 'session_chain_owner'])
+      expect(sql).toContain(`CREATE ROLE ${role} LOGIN`);
+    expect(sql).toContain('CREATE DATABASE session_chain OWNER session_chain_owner');
+    expect(sql).not.toMatch(/SUPERUSER|CREATEROLE/);
+    for (const [, variable = ''] of sql.matchAll(/\\getenv \w+ (\w+)/g))
+      expect(Object.keys(service('app-db').environment ?? {})).toContain(variable);
+  });
+
+  it('keeps the password of the cache off its command line', () => {
+    const script = (service('cache').command?.[0] ?? '')
+      .replaceAll('$$', '$')
+      .replace('valkey-server', 'cat');
+    const [line = '', ...rest] = script.replace(/ --.*(?=<<)/, ' ').split('\n');
+    const { stdout } = spawnSync('/bin/sh', ['-euc', [line, ...rest].join('\n')], {
+      env: { PATH: process.env['PATH'], CACHE_PASSWORD: 'hidden' },
+      encoding: 'utf8',
     });
+    expect(stdout).toBe('requirepass hidden\n');
+    expect(script.split('<<')[0]).not.toContain('PASSWORD');
   });
 });
 
