@@ -128,7 +128,7 @@ export function summaryOf(
     '',
     'With their passwords these are in .session-chain/env, where the command line finds them. SQL, and a chain on a folder of your own:',
     '',
-    `  PGSERVICEFILE=.session-chain/pg_service.conf psql service=session-chain`,
+    '  PGSERVICEFILE=.session-chain/pg_service.conf psql service=session-chain',
     '  mkdir -p ../my-app',
     '  npx session-chain start --project my-app --version v1 --create --workspace ../my-app --prompt "Add a dark mode" --wait',
     '',
