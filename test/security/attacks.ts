@@ -109,12 +109,12 @@ export const attacks: readonly Attack[] = [
   {
     name: 'sees the worker in ps',
     without: 'user',
-    command: ({ worker }) => `ps -eo pid,args | grep -q '^ *${worker} .*main.js' && echo taken`,
+    command: ({ worker }) => `ps -eo pid,args | grep -q '^ *${worker} .*[m]ain.js' && echo taken`,
   },
   {
     name: 'reads command lines of the worker',
     without: 'user',
-    command: ({ processes }) => `cat ${processes}/cmdline | grep -aq 'main.js' && echo taken`,
+    command: ({ processes }) => `cat ${processes}/cmdline | grep -aq '[m]ain.js' && echo taken`,
   },
   {
     name: 'sends a signal to the worker',
@@ -209,11 +209,16 @@ export const attacks: readonly Attack[] = [
   // The system.
   { name: 'writes to /etc', without: 'root', command: () => creatable('/etc') },
   { name: 'writes to /usr', without: 'root', command: () => creatable('/usr/local/bin') },
+  {
+    name: 'writes beside its own folders, where nothing bounds it',
+    without: 'root',
+    command: () => ['/', '/dev', '/run', '/var/tmp', '/home'].map(creatable).join('; '),
+  },
   { name: 'reads /etc/shadow', without: 'root', command: () => `(exec 9</etc/shadow) && echo taken` },
   {
-    name: "writes beside Claude Code's binary",
+    name: "changes Claude Code's binary",
     without: 'root',
-    command: ({ binary }) => creatable(`$(dirname ${binary})`),
+    command: ({ binary }) => `chmod u+w ${binary} && echo taken`,
   },
   {
     name: "writes beside the worker's program",

@@ -84,9 +84,11 @@ export function leavings(id: string): string {
 for folder in "$PWD" "$HOME" "$TMPDIR" "$CLAUDE_CONFIG_DIR" "$HOME/.."; do
   mkdir -p "$folder/locked/in" && touch "$folder/locked/in/file" && chmod 000 "$folder/locked/in" "$folder/locked"
   (cd "$folder" && mkdir -p docs && mkfifo pipe docs/pipe.md && ln -s . loop && ln -s /nowhere dangling
-   touch $'a\\nb' $'\\xff\\xfe' -- '-rf' '@link' && deep=. && for level in {1..100}; do deep=$deep/nested; done && mkdir -p "$deep"
+   touch $'a\\nb' $'\\xff\\xfe' -- '-rf' '@link'
    perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => "socket", Listen => 1)')
 done
+# Deeper than a path can be long.
+(cd "$HOME" && for level in {1..700}; do mkdir nested && cd nested; done)
 touch /tmp/left-${id} /dev/shm/left-${id} /var/tmp/left-${id}
 outlive='exec -a outlives-${id} sleep 3600'
 nohup bash -c "$outlive" &>/dev/null &
