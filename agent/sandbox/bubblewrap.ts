@@ -1,5 +1,6 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { systemCallFilter } from './system-calls.js';
 
 /** A file or folder that is visible inside, by the same path as outside unless `source` says otherwise. */
 export interface Visible {
@@ -40,12 +41,22 @@ const walls = [
 /** bubblewrap's own root, /dev and /proc would be writable, in part by the user who is root outside as well. */
 const readOnly = ['/dev', '/proc', '/'].flatMap((path) => ['--remount-ro', path]);
 
+/** bubblewrap reads its filter of system calls from a descriptor; the subshell that writes it has ended before. */
+const filter = filterOf(systemCallFilter());
+function filterOf(bytes: Buffer | null) {
+  if (!bytes) return { opened: [], used: [] };
+  const escaped = [...bytes].map((byte) => `\\0${byte.toString(8)}`).join('');
+  const script = 'exec 9< <(printf %b "$0") && wait $! && exec "$@"';
+  return { opened: ['bash', '--noprofile', '--norc', '-c', script, escaped], used: ['--seccomp', '9'] };
+}
+
 /** The command that runs what follows it in a sandbox of its own, and dies with the process that starts it. */
 export function bubblewrap(view: View, cwd: string): string[] {
   return [
     ...dieWithParent,
     ...(process.geteuid?.() === 0 ? protectDevices : []),
-    ...['bwrap', ...walls, ...files(view), '--proc', '/proc', ...devices(view)],
+    ...filter.opened,
+    ...['bwrap', ...walls, ...filter.used, ...files(view), '--proc', '/proc', ...devices(view)],
     ...[...readOnly, '--chdir', cwd, '--'],
   ];
 }
@@ -60,6 +71,7 @@ export function bubblewrapAs({ uid, gid }: Owner, view: View, cwd: string): stri
   const laidOut = { ...view, visible: view.visible.map(({ path, access }) => ({ path, access })) };
   return [
     ...[...dieWithParent, 'unshare', '--pid', '--fork', '--kill-child=KILL', '--'],
+    ...filter.opened,
     ...[
       'bwrap',
       '--cap-drop',
@@ -69,7 +81,7 @@ export function bubblewrapAs({ uid, gid }: Owner, view: View, cwd: string): stri
     ...[...files(view), ...devices(view), '--dev-bind', '/proc', '/proc', '--'],
     ...['setpriv', '--reuid', String(uid), '--regid', String(gid), '--clear-groups'],
     ...['--bounding-set=-all', '--inh-caps=-all', '--'],
-    ...['bwrap', ...walls, ...files(laidOut), '--proc', '/proc', ...devices(view)],
+    ...['bwrap', ...walls, ...filter.used, ...files(laidOut), '--proc', '/proc', ...devices(view)],
     ...[...readOnly, '--chdir', cwd, '--'],
   ];
 }

@@ -279,6 +279,22 @@ export const attacks: readonly Attack[] = [
     without: 'varies',
     command: () => call({ x64: 321, arm64: 280 }, `0, my $map = pack("L4x64", 2, 4, 4, 1), 80`),
   },
+  {
+    name: 'leaves a program that runs as the user of the worker',
+    without: 'user',
+    command: () => `cp /usr/bin/id as; chmod u+s as; [ -u as ] && echo taken; rm as`,
+  },
+  {
+    name: "reaches the worker's keys in the kernel",
+    without: 'varies',
+    // KEYCTL_GET_KEYRING_ID of the session keyring.
+    command: () => call({ x64: 250, arm64: 219 }, '0, -3, 0'),
+  },
+  {
+    name: 'opens a socket that no network namespace holds (vsock)',
+    without: 'varies',
+    command: () => call({ x64: 41, arm64: 198 }, '40, 1, 0'),
+  },
   { name: 'has a terminal to type into', without: 'varies', command: () => writable('/dev/tty') },
 ];
 
