@@ -46,8 +46,7 @@ export async function probeSandbox(
     const script =
       'for try; do IFS=$\'\\t\' read -r code first second <<<"$try"; timeout 3 bash -c "$code" try "$first" "$second" >/dev/null 2>&1 && echo reached || echo refused; done';
     const [command = '', ...args] = inside({
-      command: 'bash',
-      args: ['-c', script, 'probe', ...tries.map(([, ...one]) => one.join('\t'))],
+      command: ['bash', '-c', script, 'probe', ...tries.map(([, ...one]) => one.join('\t'))],
       config: scratch.config,
     });
     const { stdout } = await promisify(execFile)(command, args, { env: { PATH: path }, timeout: 14_000 });

@@ -9,11 +9,12 @@ import {
   rmSync,
   symlinkSync,
   writeFileSync,
+  existsSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { InMemorySessionStore, createSdkMcpServer, tool } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
@@ -94,7 +95,10 @@ function newProject(input: ChainDefinitionInput, modelUrl = model.url): Project 
     modelEnvironment: { ANTHROPIC_BASE_URL: modelUrl, ANTHROPIC_API_KEY: 'test-credential' },
     inheritedEnvironment: { PATH: process.env.PATH },
     scratchRoot: join(folder, 'scratch'),
-    sandbox: defaultSandbox,
+    sandbox: {
+      ...defaultSandbox,
+      read: [program, join(folder, 'hostile'), resolve('node_modules')].filter((path) => existsSync(path)),
+    },
     definition,
     log: () => undefined,
   });

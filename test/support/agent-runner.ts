@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
 import { type Lease, createLease, uptimeMs } from '../../agent/process/lease.js';
-import { defaultSandbox } from '../../contracts/sandbox.js';
+import type { SandboxSettings } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import type { SessionId } from '../../contracts/ids.js';
 
@@ -16,6 +16,7 @@ export interface RunnerInput {
   sessionIds: string[];
   /** Renewed again and again while the process runs. */
   leaseMs: number;
+  sandbox: SandboxSettings;
 }
 
 /** The processes whose environment names a folder; how a test finds the agent and all it started. */
@@ -62,7 +63,7 @@ async function main(input: RunnerInput): Promise<void> {
     modelEnvironment: input.modelEnvironment,
     inheritedEnvironment: input.inheritedEnvironment,
     scratchRoot: input.scratchRoot,
-    sandbox: defaultSandbox,
+    sandbox: input.sandbox,
     definition: shippedDefinition,
     log: (event) => console.log(JSON.stringify(event)),
   });
