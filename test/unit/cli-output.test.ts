@@ -259,14 +259,16 @@ describe('remedies of the command line', () => {
     expect(remedyInWords({ code: 'CHAIN_TERMINATED', remedy: 'Cancel it with `force`, not `more`.' })).toBe(
       'Cancel it with --force, not `more`.',
     );
-    const limits = (['cost', 'turns', 'time'] as const).map((limit) => limitRemedy({ limit, owner: 'chain' }));
+    const limits = (['cost', 'turns', 'time'] as const).map((limit) =>
+      limitRemedy({ limit, owner: 'chain' }),
+    );
     expect(limits.map((remedy) => remedyInWords({ code: 'BUDGET_EXCEEDED', remedy }))).toEqual(
       ['--max-cost-usd', '--max-turns', '--max-time'].map((option) => expect.stringContaining(`(${option})`)),
     );
     // Limits of a step are in the configuration file.
-    expect(remedyInWords({ code: 'BUDGET_EXCEEDED', remedy: limitRemedy({ limit: 'turns', owner: 'step' }) })).toBe(
-      limitRemedy({ limit: 'turns', owner: 'step' }),
-    );
+    expect(
+      remedyInWords({ code: 'BUDGET_EXCEEDED', remedy: limitRemedy({ limit: 'turns', owner: 'step' }) }),
+    ).toBe(limitRemedy({ limit: 'turns', owner: 'step' }));
     expect(remedyInWords({ code: 'SESSION_NOT_IN_STORE', remedy: 'Look at it (`tree`).' })).toBe(
       'Look at it (session-chain tree).',
     );

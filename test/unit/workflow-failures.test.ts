@@ -44,7 +44,10 @@ describe('what failed in an activity', () => {
     [{ limit: 'time', owner: 'question' }, 'Raise the time limit of the question'],
     [{ limit: 'colour', owner: 'chain' }, 'Raise the limit that was reached'],
     [{ limit: 'cost', owner: 'somebody' }, 'Raise the limit that was reached'],
-    [{ limit: 'tmpMb', owner: 'sandbox' }, 'raise the size limit of /tmp of the sandbox (sandbox.limits.tmpMb'],
+    [
+      { limit: 'tmpMb', owner: 'sandbox' },
+      'raise the size limit of /tmp of the sandbox (sandbox.limits.tmpMb',
+    ],
     [{ limit: 'tmpMb', owner: 'chain' }, 'Raise the limit that was reached'],
     [{ limit: 'cost', owner: 'sandbox' }, 'Raise the limit that was reached'],
     [null, 'Raise the limit that was reached'],
