@@ -38,7 +38,14 @@ export type {
   Usage,
   WaitPolicy,
 } from '../contracts/chain.js';
-export type { ChainBudget, Limit, LimitOwner, ReachedLimit, SandboxLimit, StepLimits } from '../contracts/limits.js';
+export type {
+  ChainBudget,
+  Limit,
+  LimitOwner,
+  ReachedLimit,
+  SandboxLimit,
+  StepLimits,
+} from '../contracts/limits.js';
 export type { ChainOverrides } from '../contracts/plan.js';
 export type {
   AnswerKind,
