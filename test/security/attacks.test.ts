@@ -1,7 +1,8 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
+import { until } from '../support/chain-stack.js';
 import { attacks, outputsOf, scriptOf, won } from './attacks.js';
 import { type Battlefield, isFullRoot, startBattlefield, users } from './battlefield.js';
 import { attack, bash, toolResults } from './hostile-model.js';
@@ -15,11 +16,21 @@ async function startVictim(field: Battlefield) {
   const when = (request: OfflineRequest) => isOfVictim(field, request.bodyText);
   const { answered } = attack(stack, when, bash('cat secret.txt'));
   const started = await stack.sessionChain.start({ ...victim, steps: ['build'] });
-  expect(toolResults(await answered.reached).join('')).toContain(field.canaries['victim']);
+  const canary = field.canaries['victim'] ?? '';
+  expect(toolResults(await answered.reached).join('')).toContain(canary);
+  // Claude Code writes its transcript a moment after its request.
+  await until(() => transcriptsIn(stack.root).some((text) => text.includes(canary)));
   return async () => {
     answered.release();
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
   };
+}
+
+/** The transcripts in the folders of all runs, as far as they are written. */
+function transcriptsIn(root: string): string[] {
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /^scratch-\d+\/run-.*\.jsonl$/.test(file))
+    .map((file) => readFileSync(join(root, file), 'utf8'));
 }
 
 describe.each(users)('hostile code of a worker that runs as %s', (user) => {

@@ -88,7 +88,7 @@ for folder in "$PWD" "$HOME" "$TMPDIR" "$CLAUDE_CONFIG_DIR" "$HOME/.."; do
    perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => "socket", Listen => 1)')
 done
 # Deeper than a path can be long.
-(cd "$HOME" && for level in {1..700}; do mkdir nested && cd nested; done)
+perl -e 'chdir $ENV{HOME}; for (1..700) { mkdir "nested"; chdir "nested" }'
 touch /tmp/left-${id} /dev/shm/left-${id} /var/tmp/left-${id}
 outlive='exec -a outlives-${id} sleep 3600'
 nohup bash -c "$outlive" &>/dev/null &
