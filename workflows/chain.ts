@@ -157,7 +157,7 @@ async function takeProject(
   });
   let ticket: number | null = null;
   const { initial, max } = input.policy.queueWaitMs;
-  for (let waitMs = initial; ; waitMs = Math.min(2 * waitMs, max)) {
+  for (let waitMs = initial; ;) {
     hinted = false;
     const answer = await databaseActivities(input).open({
       ...keyOf(input),
@@ -169,7 +169,8 @@ async function takeProject(
     if (answer.outcome !== 'queued') return answer;
     ticket = answer.ticket;
     onQueued(answer);
-    await condition(() => hinted, waitMs);
+    // However many hints come, the wait without one stays what it was.
+    if (!(await condition(() => hinted, waitMs))) waitMs = Math.min(2 * waitMs, max);
   }
 }
 

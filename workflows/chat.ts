@@ -210,8 +210,8 @@ async function reachSession(
     return;
   }
   const { initial, max } = policy.lookMs;
-  for (let waitMs = initial; ; waitMs = Math.min(2 * waitMs, max)) {
-    await condition(isAnswered, waitMs);
+  for (let waitMs = initial; ;) {
+    if (!(await condition(isAnswered, waitMs))) waitMs = Math.min(2 * waitMs, max);
     answered.delete(questionId);
     if ((await read(target)).outcome === 'ready') return;
   }
