@@ -16,5 +16,5 @@ GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_st
   session_chain.unbind_workspace, session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
-  session_chain.line_of_heads, session_chain.is_rewound, session_chain.was_head, session_chain.session_fitness,
-  session_chain.session_ancestors TO :"role";
+  session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
+  session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";

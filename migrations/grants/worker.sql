@@ -28,5 +28,5 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
   session_chain.bind_workspace, session_chain.lock_project, session_chain.quarantine_session,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
-  session_chain.line_of_heads, session_chain.is_rewound, session_chain.was_head, session_chain.session_fitness,
-  session_chain.session_ancestors TO :"role";
+  session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
+  session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";

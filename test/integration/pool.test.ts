@@ -235,8 +235,8 @@ describe('a database that answers, and does not do what it is asked', () => {
 
   it('is DATABASE_UNAVAILABLE past the limits of the client, which are named', async () => {
     const pool = createPool(database.url, { applicationName: 'test', max: 1 });
-    Object.assign(pool.options, { connectionTimeoutMillis: 50 });
     const taken = await pool.connect();
+    Object.assign(pool.options, { connectionTimeoutMillis: 50 });
     const late = queryRows(pool, { text: 'SELECT 1' });
     await expect(late).rejects.toMatchObject({
       code: 'DATABASE_UNAVAILABLE',

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type SessionChain, chainKey, createSessionChain } from '../../client/session-chain.js';
@@ -259,7 +259,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       `UPDATE session_chain.attempts SET state = 'committed'`,
       `SELECT session_chain.new_id('session_chain.tickets')`,
       `SELECT * FROM session_chain.adopt_head('${project}', 1)`,
-      `SELECT session_chain.register_chain('${project}', 'v', 'b', NULL, NULL, NULL, '/x', true)`,
+      `SELECT session_chain.register_chain('${project}', 'v', 'b', NULL, NULL, NULL, '/x', true, NULL)`,
       'CREATE TABLE session_chain.mine ()',
       'ALTER TABLE projects ADD COLUMN x int',
       'DROP FUNCTION session_chain.lock_project',
@@ -366,11 +366,27 @@ describe('a database that others share', () => {
     await on.drop();
   });
 
+  it('every function that our statements call is of a part, but for what the owner alone does', async () => {
+    const called = readdirSync('storage', { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .flatMap((file) => [
+        ...readFileSync(join('storage', file), 'utf8').matchAll(/\bsession_chain\.(\w+)\(/g),
+      ])
+      .map(([, name]) => name);
+    const { rows } = await on.database.pool.query<{ name: string }>(
+      `SELECT DISTINCT p.proname AS name FROM pg_proc p
+       WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = ANY ($1)
+         AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS part (role) WHERE has_function_privilege(part.role, p.oid, 'EXECUTE'))`,
+      [called, parts.map(role)],
+    );
+    expect(rows.map(({ name }) => name)).toEqual(['adopt_head']);
+  });
+
   /** Registers a chain and opens it as far as the client and the owner can without a worker. */
   const register = async (pool: Pool, project: string) =>
     (
       await pool.query<{ outcome: string; chain_id: string }>(
-        `SELECT * FROM session_chain.register_chain($1, $1 || '-v', $1 || '-b', NULL, NULL, NULL, '/nowhere', true)`,
+        `SELECT * FROM session_chain.register_chain($1, $1 || '-v', $1 || '-b', NULL, NULL, NULL, '/nowhere', true, NULL)`,
         [project],
       )
     ).rows[0];
@@ -403,7 +419,7 @@ describe('a database that others share', () => {
       await connection.query('CREATE TEMPORARY TABLE projects (LIKE trap.projects)');
       await connection.query('SET search_path TO pg_temp, trap, pg_catalog, public');
       const { rows } = await connection.query<{ outcome: string }>(
-        `SELECT * FROM session_chain.register_chain('shadowed', 'shadowed-v', 'shadowed-b', NULL, NULL, NULL, '/nowhere', true)`,
+        `SELECT * FROM session_chain.register_chain('shadowed', 'shadowed-v', 'shadowed-b', NULL, NULL, NULL, '/nowhere', true, NULL)`,
       );
       expect(rows[0]?.outcome).toBe('registered');
       for (const call of [
@@ -412,7 +428,7 @@ describe('a database that others share', () => {
         `session_chain.begin_recording('shadowed', NULL, 'record:1', 'import', '${randomUUID()}', NULL, NULL, 'x', 'x')`,
         `session_chain.is_rewound('shadowed', 'x')`,
         `session_chain.session_ancestors('shadowed', 'x')`,
-        `session_chain.record_question('shadowed', 'c', 'm', 'q', 'now', NULL, false)`,
+        `session_chain.record_question('shadowed', 'c', 'm', 'q', 'now', NULL, false, NULL)`,
       ]) {
         await connection.query(`SELECT * FROM ${call}`);
       }
