@@ -229,7 +229,7 @@ describe('a sandbox that does not work', () => {
     }
     return bin;
   }
-  const others = ['setpriv', 'bash', 'sh', 'unshare', 'mount', 'true'];
+  const others = ['setpriv', 'prlimit', 'choom', 'bash', 'sh', 'unshare', 'mount', 'true'];
 
   it.each([
     [
