@@ -11,7 +11,7 @@ import {
 import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { parseSessionId, type SessionId } from '../../contracts/ids.js';
 import { type ChainDefinition, isAgentStep } from '../../definition/definition.js';
-import { defaultSandbox } from '../../contracts/sandbox.js';
+import type { SandboxSettings } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import { submissionTool } from '../../definition/submission.js';
 import { toolUseIds } from '../../transcript/entries.js';
@@ -37,6 +37,8 @@ export interface ProbeOptions {
   path: string;
   /** The probe makes a folder of its own below it, and removes it; if it is killed, the next worker does. */
   scratchRoot: string;
+  /** How the agent is kept in. */
+  sandbox: SandboxSettings;
 }
 
 /** One run and what was observed. */
@@ -109,7 +111,7 @@ export async function runProbe(options: ProbeOptions): Promise<ProbeRuns> {
 }
 
 async function play(
-  { binaryPath, path }: ProbeOptions,
+  { binaryPath, path, sandbox }: ProbeOptions,
   folder: string,
   model: ScriptedModel,
   setReply: (reply: (request: ModelRequest) => ModelReply) => void,
@@ -118,7 +120,7 @@ async function play(
   const secret = () => `secret-${randomUUID()}`;
   const secrets = { byTool: secret(), byMention: secret(), byCompaction: secret(), bySettings: secret() };
   const credential = `sk-probe-${randomUUID()}`;
-  const obeyed = join(outside, 'obeyed');
+  const obeyed = join(workspace, 'obeyed');
   for (const made of [workspace, outside, join(workspace, '.claude')]) await mkdir(made);
   await writeFile(join(workspace, 'CLAUDE.md'), `Say ${secrets.bySettings}.`);
   const hook = { hooks: [{ type: 'command', command: `touch '${obeyed}'` }] };
@@ -187,7 +189,8 @@ async function play(
       inheritedEnvironment: { PATH: path },
       ...(binaryPath === undefined ? {} : { binaryPath }),
       scratchRoot: join(folder, 'scratch'),
-      sandbox: defaultSandbox,
+      // What lies outside is shown: the sandbox must not hide that the binary would read it.
+      sandbox: { ...sandbox, read: [...sandbox.read, outside] },
       definition,
       log: () => undefined,
     });

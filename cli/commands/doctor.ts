@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
+import { sandboxOfVariables, sandboxSettings } from '../../config/sandbox.js';
+import { loadChainDefinition } from '../../definition/load.js';
 import { startOf } from '../../contracts/text.js';
 import type { AgentProbe } from '../../agent/probe/probe.js';
 import { toSessionChainError } from '../../contracts/failures.js';
@@ -103,9 +105,11 @@ async function probed(config: Config): Promise<AgentProbe> {
     SESSION_CHAIN_SCRATCH_DIR: scratchRoot,
     environment,
   } = config;
+  const { definition } = await loadChainDefinition(config);
   return await probeAgent({
     ...(binaryPath === undefined ? {} : { binaryPath }),
     ...{ scratchRoot, path: environment['PATH'] ?? '' },
+    sandbox: sandboxSettings(definition.sandbox, sandboxOfVariables(config)),
   });
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ProbedFact, judgeProbe } from '../../agent/probe/facts.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { type ProbeRuns, runProbe } from '../../agent/probe/runs.js';
 import { describeAgentBinary, installedSdk } from '../../agent/process/binary.js';
 import { differenceFromTested, testedAgent } from '../../agent/process/tested.js';
@@ -18,7 +19,7 @@ let binary: { path: string; version: string };
 let runs: ProbeRuns;
 beforeAll(async () => {
   binary = await describeAgentBinary();
-  runs = await runProbe({ path, scratchRoot });
+  runs = await runProbe({ path, scratchRoot, sandbox: defaultSandbox });
 });
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
@@ -115,9 +116,9 @@ describe('another binary', () => {
        args=("\${args[@]/#--setting-sources=/--setting-sources=project}")
        args=("\${args[@]/#\\{\\"permissions\\"*/\\{\\}}")
        export CLAUDE_CODE_ATTRIBUTION_HEADER=1
-       # The run that goes on after the interruption is the fifth.
-       echo >> '${folder}/runs'
-       [[ $(wc -l < '${folder}/runs') == 5 ]] &&
+       # The run that goes on after the interruption is the fifth in this workspace.
+       echo >> runs
+       [[ $(wc -l < runs) == 5 ]] &&
          args=("\${args[@]/#--session-id=*/--session-id=$(< /proc/sys/kernel/random/uuid)}")`,
     );
     const main = join(process.cwd(), 'dist/cli/main.js');
@@ -127,7 +128,10 @@ describe('another binary', () => {
         [main, 'doctor', '--only', 'node', '--probe-agent', '-o', 'json'],
         {
           cwd: folder,
-          env: { PATH: path, SESSION_CHAIN_SCRATCH_DIR: scratchRoot, SESSION_CHAIN_AGENT_PATH: agent },
+          env: {
+            ...{ PATH: path, SESSION_CHAIN_SCRATCH_DIR: scratchRoot, SESSION_CHAIN_AGENT_PATH: agent },
+            SESSION_CHAIN_SANDBOX_READ: binary.path,
+          },
         },
         (error, stdout) => resolve({ code: error?.code ?? 0, stdout }),
       );
