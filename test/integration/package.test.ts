@@ -59,6 +59,7 @@ describe('the package', () => {
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
+      'SECURITY.md',
       ...readdirSync('cli/templates')
         .map((name) => `cli/templates/${name}`)
         .sort(),

@@ -39,7 +39,10 @@ const blocks = (text: string, language: string) =>
   codeBlocksOf(text).flatMap((block) => (block.language === language ? [block.code] : []));
 
 /** Names in documents that are not ours. */
-const ofOthers = ['pg_dump', 'pg_restore', 'stop_grace_period', 'terminationGracePeriodSeconds'];
+const ofOthers = [
+  ...['pg_dump', 'pg_restore', 'stop_grace_period', 'read_only', 'mem_limit', 'pids_limit', 'pivot_root'],
+  ...['terminationGracePeriodSeconds', 'hostUsers', 'procMount', 'podPidsLimit'],
+];
 
 /** Everything in a document that is written as code. */
 function codeOf(text: string): string[] {
@@ -68,6 +71,23 @@ describe('docs/guarantees.md', () => {
     const files = textOf('docs/guarantees.md').match(/\btest\/[\w./-]+\.ts\b/g) ?? [];
     expect(files.length).toBeGreaterThan(30);
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+  });
+});
+
+describe('docs/threat-model.md', () => {
+  const tables = textOf('docs/threat-model.md').match(/^\| attack .*(?:\n\|.*)+/gm) ?? [];
+  const attacks = tables.flatMap((table) => table.split('\n').slice(2));
+
+  it('names for each attack a test that is there, by its file and the beginning of its name', () => {
+    expect(attacks.length).toBeGreaterThan(50);
+    const named = attacks.map((attack) =>
+      [...attack.matchAll(/`(test\/[^`]+)`((?:,? "[^"]+")+)/g)].flatMap(([, file = '', names = '']) =>
+        [...names.matchAll(/"([^"]+)"/g)].map(([, name = '']) => ({ file, name })),
+      ),
+    );
+    expect(attacks.filter((_, index) => named[index]?.length === 0)).toEqual([]);
+    const texts = new Map(named.flat().map(({ file }) => [file, textOf(file)]));
+    expect(named.flat().filter(({ file, name }) => !texts.get(file)?.includes(name))).toEqual([]);
   });
 });
 
@@ -199,7 +219,7 @@ describe.each(documents)('%s', (path) => {
 
   it('names no place of the machine that it was written on', () => {
     const absolute = [...text.matchAll(/(?<![\w./:}\]-])\/([a-z]\w*)\/[\w.]/g)].map(([, top]) => top ?? '');
-    const general = ['srv', 'proc', 'usr', 'var', 'workspaces'];
+    const general = ['srv', 'proc', 'usr', 'var', 'workspaces', 'etc', 'dev', 'opt', 'home'];
     expect(absolute.filter((top) => !general.includes(top))).toEqual([]);
   });
 });
