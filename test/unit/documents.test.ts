@@ -2,7 +2,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
+import { parseAllDocuments } from 'yaml';
 import { createProgram } from '../../cli/program.js';
+import { sandboxVariables } from '../../config/sandbox.js';
+import { defaultSandbox } from '../../contracts/sandbox.js';
 import { anchorsOf, codeBlocksOf, linksOf } from '../support/markdown.js';
 
 /** The documents say what the code does: names, defaults, commands, links, examples. */
@@ -71,6 +74,28 @@ describe('docs/guarantees.md', () => {
     const files = textOf('docs/guarantees.md').match(/\btest\/[\w./-]+\.ts\b/g) ?? [];
     expect(files.length).toBeGreaterThan(30);
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+  });
+});
+
+describe('docs/sandbox.md', () => {
+  it('has a manifest for Kubernetes that is YAML', () => {
+    const [manifest = ''] = blocks(textOf('docs/sandbox.md'), 'yaml');
+    const parsed = parseAllDocuments(manifest);
+    expect(parsed.flatMap(({ errors }) => errors)).toEqual([]);
+    expect(parsed.map((one) => one.toJS() as { kind: string })).toMatchObject([
+      { kind: 'Deployment' },
+      { kind: 'NetworkPolicy' },
+    ]);
+  });
+
+  it('says of every limit its variable and its default', () => {
+    const rows = [
+      ...textOf('docs/sandbox.md').matchAll(/^\| `(\w+)` +\| `(SESSION_CHAIN_SANDBOX_\w+)` +\| (\d+) /gm),
+    ];
+    expect(Object.fromEntries(rows.map(([, field, , value]) => [field, Number(value)]))).toEqual(
+      defaultSandbox.limits,
+    );
+    expect(rows.filter(([, , variable = '']) => !(variable in sandboxVariables))).toEqual([]);
   });
 });
 
