@@ -22,7 +22,7 @@ const rooms = {
   ],
   // A face: what a command reads or does is a call of the client.
   cli: ['contracts', 'config', 'temporal', 'definition', 'client', 'workspace', 'agent', 'workers'],
-  dev: ['contracts', 'config', 'temporal', 'definition', 'client', 'storage', 'cli', 'workers'],
+  dev: ['contracts', 'config', 'temporal', 'definition', 'agent', 'client', 'storage', 'cli', 'workers'],
 };
 
 /** What `migrate` and `doctor` need: they work on a database that no client could use yet. */

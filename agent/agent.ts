@@ -12,6 +12,7 @@ import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
 import { createScratch, sweepScratch } from './process/scratch.js';
+import { requireKeepingIn } from './sandbox/probes.js';
 import { type Sandbox, openSandbox } from './sandbox/sandbox.js';
 import { ownSpend, runningTotals } from '../transcript/counters.js';
 import {
@@ -126,7 +127,14 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       }
     },
     async recover() {
-      await prepareOnce();
+      const sandbox = await prepareOnce();
+      if (sandbox.kind === 'none') return;
+      await requireKeepingIn(sandbox, {
+        scratchRoot,
+        binary: await findAgentBinary(dependencies.binaryPath),
+        path: inheritedEnvironment.PATH ?? '',
+        addresses: [],
+      });
     },
     version: versionReader(dependencies.binaryPath),
   };

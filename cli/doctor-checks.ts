@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import type { Client } from '@temporalio/client';
 import { describeAgentBinary, findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { differenceFromTested } from '../agent/process/tested.js';
-import { probeSandbox } from '../agent/sandbox/probes.js';
+import { probeSandbox, remedyOfProbes } from '../agent/sandbox/probes.js';
 import { openSandbox, refuseRootWithoutSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
 import { sandboxOfVariables, sandboxSettings } from '../config/sandbox.js';
 import { missingSearchAttributes, registerCommand } from '../temporal/attributes.js';
@@ -137,10 +137,7 @@ async function sandbox(config: Config): Promise<Finding> {
     return {
       status: 'fail',
       message: held,
-      remedy:
-        settings.kind === 'command'
-          ? 'Correct the program of the sandbox: it shows agents the files that it is told, and no network.'
-          : 'Correct sandbox.read: nothing that it names may hold workspaces or what belongs to the worker.',
+      remedy: remedyOfProbes(opened),
     };
   }
   const hidden = opened.kind === 'bwrap' ? await hiddenOfPath(path, settings.read) : [];
@@ -179,7 +176,10 @@ async function bubblewrapVersion(path: string): Promise<string> {
 async function hiddenOfPath(path: string, read: readonly string[]): Promise<string[]> {
   const shown = ['/usr', '/bin', '/sbin', ...read];
   const isShown = (folder: string) => shown.some((one) => folder === one || folder.startsWith(`${one}/`));
-  const folders = [...new Set(path.split(delimiter))].filter((folder) => folder !== '' && !isShown(folder));
+  // npx and npm put the folders of packages there, for themselves.
+  const folders = [...new Set(path.split(delimiter))].filter(
+    (folder) => folder !== '' && !folder.endsWith('/node_modules/.bin') && !isShown(folder),
+  );
   const there = await Promise.all(
     folders.map(async (folder) => (await stat(folder).catch(() => null)) !== null),
   );

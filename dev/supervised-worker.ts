@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { exitCodes } from '../cli/errors.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type GuardedServer, startGuarded } from './guard.js';
 
@@ -14,6 +15,8 @@ export interface SupervisedWorker {
 // A worker that dies this often within this time has a problem that another start does not fix.
 const maxDeaths = 5;
 const deathWindowMs = 60_000;
+/** What a worker ends with that finds something to correct first. */
+const refusals: readonly (number | null)[] = [exitCodes.badInput, exitCodes.setUp];
 
 /** Keeps one worker running, in a process of its own that ends with this one, and starts another when it dies. */
 export async function superviseWorker(options: {
@@ -51,6 +54,13 @@ export async function superviseWorker(options: {
     for (;;) {
       const code = await worker.exited;
       if (stopping) return await new Promise<never>(() => undefined);
+      if (refusals.includes(code)) {
+        throw new SessionChainError(
+          'WORKER_LOST',
+          `The worker does not start (exit code ${code}).`,
+          `Correct what ${logFile} ends with.`,
+        );
+      }
       const now = Date.now();
       deaths.push(now);
       if (deaths.filter((at) => now - at < deathWindowMs).length >= maxDeaths) {

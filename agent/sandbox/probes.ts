@@ -1,9 +1,9 @@
-import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { SessionChainError } from '../../contracts/failures.js';
 import { createScratch } from '../process/scratch.js';
 import type { Sandbox } from './sandbox.js';
+import { outputOf } from './unavailable.js';
 
 export interface SandboxProbe {
   name: string;
@@ -20,10 +20,11 @@ export interface ProbedPlaces {
   addresses: readonly { name: string; host: string; port: number }[];
 }
 
-/** Tries from inside of the real sandbox what must fail there; takes a fraction of a second. */
+/** Tries from inside of the real sandbox what must fail there; takes a fraction of a second. Throws SANDBOX_UNAVAILABLE where nothing starts. */
 export async function probeSandbox(
   sandbox: Sandbox,
   { scratchRoot, binary, path, addresses }: ProbedPlaces,
+  timeoutMs = 14_000,
 ): Promise<SandboxProbe[]> {
   const scratch = await createScratch(scratchRoot);
   try {
@@ -45,14 +46,31 @@ export async function probeSandbox(
     const inside = await sandbox.prepare({ workspace, scratch, scratchRoot, binary });
     const script =
       'for try; do IFS=$\'\\t\' read -r code first second <<<"$try"; timeout 3 bash -c "$code" try "$first" "$second" >/dev/null 2>&1 && echo reached || echo refused; done';
-    const [command = '', ...args] = inside({
+    const command = inside({
       command: ['bash', '-c', script, 'probe', ...tries.map(([, ...one]) => one.join('\t'))],
       config: scratch.config,
     });
-    const { stdout } = await promisify(execFile)(command, args, { env: { PATH: path }, timeout: 14_000 });
-    const outcomes = stdout.trim().split('\n');
+    const outcomes = (await outputOf(command, path, timeoutMs)).trim().split('\n');
     return tries.map(([name], index) => ({ name, isRefused: outcomes[index] === 'refused' }));
   } finally {
     await scratch.remove();
   }
+}
+
+/** Throws SANDBOX_UNAVAILABLE where an agent could not be started in it, or is not kept in. */
+export async function requireKeepingIn(sandbox: Sandbox, places: ProbedPlaces): Promise<void> {
+  const possible = (await probeSandbox(sandbox, places, 30_000)).filter(({ isRefused }) => !isRefused);
+  if (possible.length === 0) return;
+  throw new SessionChainError(
+    'SANDBOX_UNAVAILABLE',
+    `The sandbox does not keep agents in. From inside it is possible to ${possible.map(({ name }) => name).join(', ')}.`,
+    remedyOfProbes(sandbox),
+  );
+}
+
+/** What a person does about what is possible from inside. */
+export function remedyOfProbes({ kind }: Sandbox): string {
+  return kind === 'command'
+    ? 'Correct the program of the sandbox: it shows agents the files that it is told, and no network.'
+    : 'Correct sandbox.read: nothing that it names may hold workspaces or what belongs to the worker.';
 }

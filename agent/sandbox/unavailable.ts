@@ -21,7 +21,7 @@ export function requirePrograms(names: readonly string[], path: string): void {
     `The sandbox of the agents needs ${missing.join(' and ')}, not found ${missing.every(isAbsolute) ? 'there' : 'on the PATH of the worker'}.`,
     packages.length === 0
       ? 'Correct SESSION_CHAIN_SANDBOX_COMMAND (sandbox.command).'
-      : `On Debian and Ubuntu: apt-get install ${packages.join(' ')}. ${withoutWall}`,
+      : `On Debian and Ubuntu: apt-get install ${packages.join(' ')}.${withoutWall}`,
   );
 }
 
@@ -35,21 +35,33 @@ const packageOf: Record<string, string> = {
   mount: 'mount',
   bash: 'bash',
 };
-const withoutWall = 'SESSION_CHAIN_SANDBOX=none runs agents without a wall.';
+// Root is refused without one.
+const withoutWall =
+  process.geteuid?.() === 0 ? '' : ' SESSION_CHAIN_SANDBOX=none runs agents without a wall.';
 
 /** Throws SANDBOX_UNAVAILABLE, with what the sandbox itself says and what it means, where it cannot run `true`. */
 export async function requireWorking(prefix: readonly string[], path: string): Promise<void> {
-  const [command = '', ...args] = [...prefix, 'true'];
+  await outputOf([...prefix, 'true'], path, 30_000);
+}
+
+/** What a command in a sandbox prints. Throws SANDBOX_UNAVAILABLE, as above, where it does not end well. */
+export async function outputOf(
+  [command = '', ...args]: readonly string[],
+  path: string,
+  timeout: number,
+): Promise<string> {
   try {
-    await promisify(execFile)(command, args, { env: { PATH: path }, timeout: 30_000 });
-  } catch (cause) {
-    const { stderr = '', message } = cause as { stderr?: string; message: string };
-    const said = endOf(stderr.trim() || message, 500).replaceAll('\n', ' ');
+    const { stdout } = await promisify(execFile)(command, args, { env: { PATH: path }, timeout });
+    return stdout;
+  } catch (error) {
+    const { stderr, code, signal } = error as { stderr?: string; code?: unknown; signal?: unknown };
+    const said =
+      endOf(stderr?.trim() ?? '', 500).replaceAll('\n', ' ') || `it ended with ${String(code ?? signal)}`;
+    // Not with its cause, which quotes the whole command.
     throw new SessionChainError(
       'SANDBOX_UNAVAILABLE',
       `The sandbox of the agents does not work here: ${said}`,
-      `${whatToSet(said)} ${withoutWall}`,
-      { cause },
+      `${whatToSet(said)}${withoutWall}`,
     );
   }
 }
@@ -69,7 +81,7 @@ function whatToSet(said: string): string {
       ? 'The container refuses user namespaces: start it with the seccomp profile of this package.'
       : 'This system refuses user namespaces: allow them to the user of the worker, in a container by a seccomp profile.';
   }
-  return 'Correct what it names.';
+  return 'Correct what it names, or else sandbox.read or the program of sandbox.command.';
 }
 
 function readSetting(name: string): string | null {

@@ -308,4 +308,29 @@ spawn('bwrap', [...args, '--', ...command], { stdio: 'inherit' }).on('exit', (co
     expect(shown[0]).not.toContain('run-of-another');
     expect(existsSync(join(workspace, 'here'))).toBe(true);
   });
+
+  it.each([
+    ['ends at once', 'exit 3', /it ended with 3$/],
+    ['says why', 'echo "no gVisor here" >&2; exit 1', /no gVisor here$/],
+    [
+      'keeps nothing in',
+      'shift 2; exec "$@"',
+      /possible to read another workspace, read the worker's environ/,
+    ],
+  ])('keeps a worker from starting where it %s', async (_what, script, said) => {
+    const program = join(folder, 'wrong');
+    writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const agent = createAgent({
+      modelEnvironment: { ANTHROPIC_API_KEY: 'sk-test' },
+      inheritedEnvironment: { PATH: path },
+      scratchRoot,
+      sandbox: { ...defaultSandbox, kind: 'command', command: program },
+      definition: shippedDefinition,
+      log: () => undefined,
+    });
+    await expect(agent.recover()).rejects.toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+      message: expect.stringMatching(said),
+    });
+  });
 });

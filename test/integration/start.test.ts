@@ -23,9 +23,16 @@ afterEach(() => {
 
 /** The launcher of `npm start` in a folder of its own, with what it prints. */
 function start(...args: string[]) {
+  return startWith({}, ...args);
+}
+
+function startWith(environment: Record<string, string>, ...args: string[]) {
   const child = spawn(process.execPath, [launcher, ...args], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], TEMPORAL_CLI_PATH: process.env['TEMPORAL_CLI_PATH'], HOME: folder },
+    env: {
+      ...{ PATH: process.env['PATH'], TEMPORAL_CLI_PATH: process.env['TEMPORAL_CLI_PATH'], HOME: folder },
+      ...environment,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   started = child;
@@ -98,5 +105,22 @@ describe('npm start', () => {
     expect(await run.exited).toEqual([2, null]);
     expect(run.stderr()).toContain('error INVALID_INPUT');
     expect(run.stderr()).toContain('--help');
+  });
+
+  it('starts nothing where the sandbox of the agents does not work', async () => {
+    const run = startWith({ SESSION_CHAIN_SANDBOX_READ: '/no/tools' });
+    expect(await run.exited).toEqual([7, null]);
+    expect(run.stderr()).toMatch(/^error SANDBOX_UNAVAILABLE: .*\/no\/tools/);
+    expect(existsSync(join(folder, '.session-chain'))).toBe(false);
+  });
+
+  it('does not start a worker again that refuses to start', async () => {
+    const run = startWith({ SESSION_CHAIN_SANDBOX: 'command', SESSION_CHAIN_SANDBOX_COMMAND: '/bin/false' });
+    expect(await run.exited).toEqual([5, null]);
+    expect(run.stderr()).not.toContain('starting another');
+    expect(run.stderr()).toMatch(/error WORKER_LOST: .*exit code 7[^]*worker\.log/);
+    expect(readFileSync(join(folder, '.session-chain/logs/worker.log'), 'utf8')).toContain(
+      'error SANDBOX_UNAVAILABLE',
+    );
   });
 });
