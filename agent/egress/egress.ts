@@ -189,9 +189,16 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
 
       server.on('request', (incoming, outgoing) => {
         outgoing.on('error', () => undefined);
-        void (incoming.url?.startsWith('/') ? toModel(incoming, outgoing) : toHost(incoming, outgoing));
+        const answered = incoming.url?.startsWith('/')
+          ? toModel(incoming, outgoing)
+          : toHost(incoming, outgoing);
+        // What comes from inside must not end the worker, whatever it is.
+        void answered.catch(() => outgoing.destroy());
       });
-      server.on('connect', (incoming, socket, head) => void tunnel(incoming, socket, head));
+      server.on(
+        'connect',
+        (incoming, socket, head) => void tunnel(incoming, socket, head).catch(() => socket.destroy()),
+      );
       const { port, release } = await listenOn(server, listen);
       return {
         environment: environmentOf(`http://127.0.0.1:${port}`, token),

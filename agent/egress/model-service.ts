@@ -132,7 +132,10 @@ function vertex(model: Model): Provider {
     urlOf(method, path) {
       const [, asked, location = ''] = paths.exec(pathOf(path)) ?? [];
       if (method !== 'POST' || asked !== project) return null;
-      return below(own ?? new URL(`https://${vertexHost(location)}/v1`), path, paths);
+      // Not every location makes a name of a host.
+      const address = `https://${vertexHost(location)}/v1`;
+      const base = own ?? (URL.canParse(address) ? new URL(address) : null);
+      return base && below(base, path, paths);
     },
     signsBody: false,
     async credentials({ url }) {

@@ -41,6 +41,8 @@ describe('a model service', () => {
     [bedrock, 'POST /model/a/invoke-async'],
     [bedrock, 'GET /foundation-models'],
     [vertex, `POST ${predict('a.evil.test')}`],
+    [vertex, `POST ${predict('xn--a')}`],
+    [vertex, `POST ${predict('xn--')}`],
     [vertex, `POST ${predict('a@evil.test')}`],
     [vertex, `POST ${predict('us').replace('proj-1', 'proj-2')}`],
     [vertex, `POST ${predict('us').replace('anthropic', 'google')}`],
