@@ -1,5 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { stat } from 'node:fs/promises';
+import { pipeline, type Readable, Transform } from 'node:stream';
 import { promisify } from 'node:util';
 import type { SpawnedProcess } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../../contracts/failures.js';
@@ -52,6 +53,8 @@ const ownProcesses = ['--pid', '--fork', '--kill-child=KILL', '--'];
 /** The user stays the same inside: Claude Code treats root differently. */
 const asThisUser = ['unshare', '--user', '--map-current-user'];
 const errorTailLength = 4000;
+/** More than any request to a model holds, and so any entry of a transcript. */
+const maxLineBytes = 64 * 1024 ** 2;
 
 /**
  * Detects once what this platform supports; starts a few short-lived processes. Throws AGENT_NOT_FOUND without bash.
@@ -118,8 +121,12 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const { stdin, stdout, stderr } = child;
+  const { stdin, stderr } = child;
   stdin.on('error', () => undefined);
+  const stdout = withBoundedLines(child.stdout, () => {
+    errorTail = `Its output had a line of more than ${maxLineBytes / 1024 ** 2} MB.`;
+    kill();
+  });
   let errorTail = '';
   stderr.setEncoding('utf8').on('data', (text: string) => {
     errorTail = endOf(errorTail + text, errorTailLength);
@@ -144,6 +151,29 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
     },
   });
   return { spawned, errorTail: () => errorTail, ended, kill };
+}
+
+/**
+ * The SDK collects a line until it ends, and what the agent started can write to the agent's output as well. Nothing
+ * follows once a line was too long.
+ */
+function withBoundedLines(output: Readable, onTooLong: () => void): Readable {
+  let length = 0;
+  let isTooLong = false;
+  const bounded = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const end = chunk.lastIndexOf('\n');
+      length = end === -1 ? length + chunk.length : chunk.length - end - 1;
+      if (length > maxLineBytes && !isTooLong) {
+        isTooLong = true;
+        onTooLong();
+      }
+      if (isTooLong) done();
+      else done(null, chunk);
+    },
+  });
+  pipeline(output, bounded, () => undefined);
+  return bounded;
 }
 
 async function killAll(hold: Containment['kind'], child: ChildProcess, marker: string): Promise<void> {

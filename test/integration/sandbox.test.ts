@@ -21,6 +21,7 @@ import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
 import { startScriptedModel, toolResults, type ScriptedModel } from '../../agent/probe/scripted-model.js';
 import { openSandbox, refuseRootWithoutSandbox } from '../../agent/sandbox/sandbox.js';
+import { spawnAgent } from '../../agent/process/process.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { defaultSandbox, type SandboxSettings } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
@@ -277,6 +278,24 @@ describe('a sandbox that does not work', () => {
     const refuse = () => refuseRootWithoutSandbox({ ...defaultSandbox, kind: 'none' });
     if (isRoot) expect(refuse).toThrow(expect.objectContaining({ code: 'SANDBOX_UNAVAILABLE' }));
     else expect(refuse).not.toThrow();
+  });
+});
+
+describe('the output of an agent', () => {
+  it('has no line so long that it would end the worker', async () => {
+    const marker = `SESSION_CHAIN_AGENT=run-${randomUUID()}`;
+    const agent = spawnAgent({
+      ...{ hold: 'marker', cwd: folder, marker, env: { PATH: path, SESSION_CHAIN_AGENT: marker.slice(20) } },
+      command: ['bash', '-c', 'echo before; head -c 1G /dev/zero | tr "\\0" x; sleep 3600'],
+      guard: { lease: renewedLease(3_600_000), noticeMs: 1, onEnding: () => {}, onGone: () => {} },
+      ...{ limits: defaultSandbox.limits, onLimit: () => undefined },
+    });
+    let bytes = 0;
+    for await (const chunk of agent.spawned.stdout as AsyncIterable<Buffer>) bytes += chunk.length;
+    expect(bytes).toBeGreaterThan(6);
+    expect(bytes).toBeLessThan(80_000_000);
+    expect(await agent.ended).toMatchObject({ signal: 'SIGKILL', byGuard: false });
+    expect(agent.errorTail()).toMatch(/a line of more than 64 MB/);
   });
 });
 
