@@ -77,13 +77,15 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
   async function appendNext(key: SessionKey, entries: SessionStoreEntry[]): Promise<void> {
     if (refusal !== null) throw refusal;
     try {
+      // What the agent started can write to its standard output, and so name any session of the project.
+      if (key.sessionId !== sessionId)
+        throw new Error(`an entry of the session ${key.sessionId} in a run of another`);
       await withTimeout(store.append(key, entries));
     } catch (cause) {
       const error = new Error(`The store refused an append: ${messageOf(cause)}`, { cause });
       refuse(error);
       throw error;
     }
-    if (key.sessionId !== sessionId) return;
     (key.subpath === undefined ? appended : bySubagents).push(...entries);
     for (const id of toolUseIds(entries)) storedCalls.add(id);
     for (const id of turnIds(entries)) if (!turnsOfBase.has(id)) turns.add(id);

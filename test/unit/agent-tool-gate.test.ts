@@ -50,6 +50,15 @@ describe('the tool gate', () => {
     expect(gate.appended()).toHaveLength(1);
   });
 
+  it('refuses an entry of another session, which nothing but a forged frame can hold', async () => {
+    const { arrived, refusals, gate } = heldStore();
+    const forged = gate.store.append({ ...key, sessionId: 'another' }, [toolCall('call')]);
+    await expect(forged).rejects.toThrow('another');
+    expect([arrived.length, refusals.length]).toEqual([0, 1]);
+    expect(await gate.admit('call')).toBe(false);
+    await expect(gate.store.append(key, [toolCall('call')])).rejects.toThrow('another');
+  });
+
   it('hands appends on one after the other', async () => {
     const { arrived, gate } = heldStore();
     const both = [gate.store.append(key, [toolCall('one')]), gate.store.append(key, [toolCall('two')])];
@@ -104,19 +113,6 @@ describe('the tool gate', () => {
     expect(await Promise.all(waiting)).toEqual([false, false]);
     expect(refusals).toHaveLength(1);
     expect(gate.appendedBySubagents()).toEqual([]);
-  });
-
-  it('leaves entries of other sessions out, also where the call has the same id', async () => {
-    const { arrived, gate } = heldStore();
-    const admitted = gate.admit('b');
-    const appended = gate.store.append({ ...key, sessionId: 'another', subpath: 'subagents/agent-1' }, [
-      toolCall('b'),
-    ]);
-    await settle();
-    arrived[0]?.answer();
-    await appended;
-    expect(await isSettled(admitted)).toBe(false);
-    expect([gate.appended(), gate.appendedBySubagents(), gate.turns()]).toEqual([[], [], 0]);
   });
 
   it('counts each turn of the run once, in whichever transcripts it stands, and none of the base', async () => {
