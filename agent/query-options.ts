@@ -85,7 +85,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     ...(run.claudeMd.isRead ? { additionalDirectories: [request.workspace] } : {}),
     tools: [...definition.tools],
     strictMcpConfig: true,
-    mcpServers: serversOf(definition),
+    mcpServers: serversOf(definition, request.task.allowedTools),
     // Kept off the command line, where every user of the machine could read their secrets; an older binary cannot do
     // this.
     ...(Object.values(definition.mcpServers).every((server) => typeof server === 'function')

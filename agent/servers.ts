@@ -8,9 +8,47 @@ import { z } from 'zod';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, type SubmissionStep, submissionSteps } from '../definition/definition.js';
 import { submissionServerName, submissionToolName } from '../definition/submission.js';
+import { isAllowed } from './allowed-tools.js';
 
-/** The servers of every step, the chain's own among them, created for each run. Throws INVALID_CONFIG. */
-export function serversOf(definition: ChainDefinition): Record<string, McpServerConfig> {
+/**
+ * The servers of every step, the chain's own among them, created for each run. Those in this process answer calls of the
+ * allowed tools only. Throws INVALID_CONFIG.
+ */
+export function serversOf(
+  definition: ChainDefinition,
+  allowedTools: readonly string[],
+): Record<string, McpServerConfig> {
+  const servers = allServers(definition);
+  for (const [name, server] of Object.entries(servers)) {
+    if (server.type === 'sdk') answerAllowed(name, server.instance, allowedTools);
+  }
+  return servers;
+}
+
+type Instance = McpSdkServerConfigWithInstance['instance'];
+
+/** The hook is asked by Claude Code; what the agent started can write a call to its standard output itself. */
+function answerAllowed(server: string, instance: Instance, allowedTools: readonly string[]): void {
+  const connect = instance.connect.bind(instance);
+  instance.connect = async (transport) => {
+    await connect(transport);
+    const receive = transport.onmessage;
+    transport.onmessage = (message, extra) => {
+      const { id, method, params } = message as {
+        id?: number;
+        method?: string;
+        params?: { name?: unknown; arguments?: unknown };
+      };
+      const tool = `mcp__${server}__${String(params?.name)}`.replaceAll(/[^A-Za-z0-9_-]/g, '_');
+      if (method !== 'tools/call' || isAllowed(allowedTools, tool, params?.arguments))
+        return receive?.(message, extra);
+      const error = { code: -32602, message: `${tool} is not allowed in this step.` };
+      if (id !== undefined) void transport.send({ jsonrpc: '2.0', id, error });
+    };
+  };
+}
+
+function allServers(definition: ChainDefinition): Record<string, McpServerConfig> {
   const { file, mcpServers } = definition;
   const given = Object.entries(mcpServers).map(([name, server]): [string, McpServerConfig] => {
     // Connected before the first request: a list of tools that grows later is a different prompt.

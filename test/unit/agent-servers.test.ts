@@ -6,7 +6,7 @@ import { checkDefinition } from '../../definition/check.js';
 import type { ChainDefinitionInput } from '../../definition/definition.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 
-const serversFor = (input: object) => serversOf(checkDefinition(input).definition);
+const serversFor = (input: object) => serversOf(checkDefinition(input).definition, ['mcp__chain']);
 
 describe('the servers of a run', () => {
   it('are there before the first request, and the own one beside them', () => {
@@ -22,9 +22,9 @@ describe('the servers of a run', () => {
 
   it('are made by functions, one for each run; one that throws is named', () => {
     let made = 0;
-    const make = () => ({ type: 'sdk', name: 'db', instance: { number: ++made } });
+    const make = () => ({ type: 'sdk', name: 'db', instance: { number: ++made, connect: () => undefined } });
     const { definition } = checkDefinition({ mcpServers: { db: make } });
-    expect([serversOf(definition).db, serversOf(definition).db]).toMatchObject([
+    expect([serversOf(definition, []).db, serversOf(definition, []).db]).toMatchObject([
       { instance: { number: 1 } },
       { instance: { number: 2 } },
     ]);
@@ -35,7 +35,7 @@ describe('the servers of a run', () => {
       { mcpServers: { db: broken } },
       { file: '/srv/my.config.ts' },
     );
-    expect(() => serversOf(withBroken)).toThrow(
+    expect(() => serversOf(withBroken, [])).toThrow(
       expect.objectContaining({
         code: 'INVALID_CONFIG',
         message: '/srv/my.config.ts: mcpServers.db failed: no socket.',
@@ -61,7 +61,7 @@ describe('the tools of submission', () => {
   };
 
   it('are one for each submission, with the fields of its schema', async () => {
-    const { tools } = (await asked(serversOf(shippedDefinition), 'tools/list')) as { tools: Tool[] };
+    const { tools } = (await asked(serversOf(shippedDefinition, []), 'tools/list')) as { tools: Tool[] };
     expect(tools).toMatchObject([
       {
         name: 'submit_metadata',
@@ -84,6 +84,20 @@ describe('the tools of submission', () => {
     });
     expect(await submit({ from: 'one' })).toMatchObject({ isError: true });
   });
+
+  it.each([
+    [['Bash'], false],
+    [['mcp__chain__submit_metadata'], false],
+    [['mcp__chain__submit_reviews'], false],
+    [['mcp__chain__submit_review'], true],
+    [['mcp__chain'], true],
+  ])('answer in a step that allows %j: %j', async (allowedTools, answers) => {
+    const servers = serversOf(checkDefinition(review).definition, allowedTools);
+    const call = { name: 'submit_review', arguments: { from: 1, to: 2 } };
+    expect(await asked(servers, 'tools/call', call)).toMatchObject(
+      answers ? { content: [{ text: 'Accepted.' }] } : { message: expect.stringContaining('not allowed') },
+    );
+  });
 });
 
 interface Tool {
@@ -91,7 +105,7 @@ interface Tool {
   inputSchema: { properties?: object };
 }
 
-/** The result of a request to the chain's own server, over a connection that stays in this process. */
+/** The result of a request to the chain's own server, or its error, over a connection that stays in this process. */
 async function asked(
   servers: ReturnType<typeof serversOf>,
   method: string,
@@ -106,6 +120,7 @@ async function asked(
     close: async () => undefined,
     send: async (message) => {
       if ('id' in message && 'result' in message) waiting.get(message.id)?.(message.result);
+      if ('id' in message && 'error' in message) waiting.get(message.id)?.(message.error);
     },
   };
   await instance.connect(transport);
