@@ -51,7 +51,8 @@ const opaque = [425, 437];
 /** Unix, IPv4, IPv6 and netlink. Others, vsock above all, lie outside of a network namespace or are not needed. */
 const families = [1, 2, 10, 16];
 const setsUser = 0o4000;
-const creates = 0o100;
+/** O_CREAT, and O_TMPFILE: a file without a name can be given one. */
+const creates = 0o20000100;
 const errors = { EPERM: 1, ENOSYS: 38, EAFNOSUPPORT: 97 };
 
 /**

@@ -261,6 +261,11 @@ export const attacks: readonly Attack[] = [
     command: () =>
       `cp /usr/bin/id as; chown 1 as && chmod 4755 as && [ "$(./as -u)" = 1 ] && echo taken; rm -f as`,
   },
+  {
+    name: 'makes a file without a name that would run as the user of the worker',
+    without: 'varies',
+    command: () => `perl -e 'sysopen(my $file, ".", 020200002, 04755) and print "taken"'`,
+  },
   { name: 'reads the kernel log', without: 'root', command: () => `(exec 9</dev/kmsg) && echo taken` },
   { name: 'sees /sys', without: 'user', command: () => `ls /sys/kernel >/dev/null && echo taken` },
   {
