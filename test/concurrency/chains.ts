@@ -60,6 +60,7 @@ export async function runChains(options: ChainsOptions): Promise<ChainsResult> {
           temporalAddress: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
           policy: stack.policy,
           overrides: stack.overrides,
+          maxQueued: requests.length,
           requests: requests.filter((_, place) => place % options.starters === index),
         };
         const child = spawn(process.execPath, [options.starter, JSON.stringify(starterOptions)], {

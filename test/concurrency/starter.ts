@@ -16,6 +16,8 @@ export interface StarterOptions {
   temporalAddress: string;
   policy: ChainPolicy;
   overrides: ChainOverrides;
+  /** All requests of all starters: no chain is refused. */
+  maxQueued: number;
   requests: (StartRequest & { versionId: string })[];
 }
 
@@ -27,7 +29,7 @@ const sessionChain = createSessionChain({
   temporal: new Client({ connection }),
   policy: options.policy,
   overrides: options.overrides,
-  maxQueued: options.requests.length,
+  maxQueued: options.maxQueued,
   searchAttributes: 'on',
 });
 const recorder = createRecorder(options.folder, options.name);
