@@ -93,7 +93,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       let open: OpenEgress | undefined;
       try {
         const listen = sandbox.hasOwnNetwork ? { socket: scratch.socket } : 'loopback';
-        open = await egress.open({ listen, step: request.task.name });
+        open = await egress.open({ listen, sessionId: request.sessionId, step: request.task.name });
         const claudeMd = await readableClaudeMd(dependencies.definition, request.workspace);
         const run = {
           dependencies,

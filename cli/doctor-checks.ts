@@ -1,15 +1,9 @@
-import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { delimiter } from 'node:path';
-import { promisify } from 'node:util';
 import type { Client } from '@temporalio/client';
-import { describeAgentBinary, findAgentBinary, installedSdk } from '../agent/process/binary.js';
+import { describeAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { differenceFromTested } from '../agent/process/tested.js';
-import { probeSandbox, remedyOfProbes } from '../agent/sandbox/probes.js';
-import { openSandbox, refuseRootWithoutSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
-import { sandboxOfVariables, sandboxSettings } from '../config/sandbox.js';
 import { missingSearchAttributes, registerCommand } from '../temporal/attributes.js';
 import { loadChainDefinition } from '../definition/load.js';
 import type { Config } from '../config/environment.js';
@@ -25,14 +19,9 @@ import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { requireRoots } from '../workspace/workspace.js';
 import { openPool } from './database.js';
+import { sandboxFindings } from './doctor-sandbox.js';
+import { type Finding, ok } from './finding.js';
 import { pollersOf } from '../temporal/task-queues.js';
-
-/** What a check found; `remedy` says what to do about it. */
-export interface Finding {
-  status: 'ok' | 'warn' | 'fail';
-  message: string;
-  remedy?: string;
-}
 
 export const checkNames = [
   'node',
@@ -54,8 +43,8 @@ export const checkNames = [
 export const extraCheckNames = ['worker-here'] as const;
 export type CheckName = (typeof checkNames)[number] | (typeof extraCheckNames)[number];
 
-/** Looks at one thing. Rejects where that cannot even be asked. */
-export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
+/** Looks at one thing, or at several that belong together. Rejects where that cannot even be asked. */
+export const checks: Record<CheckName, (config: Config) => Promise<Finding | Finding[]>> = {
   node: async () => nodeVersion(process.versions.node),
   agent: async ({ SESSION_CHAIN_AGENT_PATH }) => {
     const { path, version } = await describeAgentBinary(SESSION_CHAIN_AGENT_PATH);
@@ -68,7 +57,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding>> = {
           remedy: 'Run: session-chain doctor --probe-agent; it says what differs in what chains rely on.',
         };
   },
-  sandbox,
+  sandbox: sandboxFindings,
   credentials: async (config) => credentials(config),
   definition,
   limits: async () => ({
@@ -111,79 +100,6 @@ export function nodeVersion(version: string): Finding {
   return major > 20 || (major === 20 && minor >= 20)
     ? ok(`Node ${version}`)
     : { status: 'fail', message: `Node ${version} is too old`, remedy: 'Install Node 20.20 or newer.' };
-}
-
-async function sandbox(config: Config): Promise<Finding> {
-  const { definition } = await loadChainDefinition(config);
-  const settings = sandboxSettings(definition.sandbox, sandboxOfVariables(config));
-  refuseRootWithoutSandbox(settings);
-  const opened = await openSandbox(settings, config.environment);
-  if (opened.kind === 'none') {
-    return {
-      status: 'warn',
-      message: withoutSandbox(opened.hold),
-      remedy: 'Unset SESSION_CHAIN_SANDBOX (sandbox.kind) to keep agents in by bubblewrap.',
-    };
-  }
-  const path = config.environment['PATH'] ?? '';
-  const probes = await probeSandbox(opened, {
-    scratchRoot: config.SESSION_CHAIN_SCRATCH_DIR,
-    binary: await findAgentBinary(config.SESSION_CHAIN_AGENT_PATH),
-    path,
-    addresses: addressesOf(config),
-  });
-  const held = `${opened.kind === 'bwrap' ? await bubblewrapVersion(path) : `by ${settings.command ?? ''}`}; from inside: ${probes.map(({ name, isRefused }) => `${name}: ${isRefused ? 'refused' : 'POSSIBLE'}`).join('; ')}`;
-  if (probes.some(({ isRefused }) => !isRefused)) {
-    return {
-      status: 'fail',
-      message: held,
-      remedy: remedyOfProbes(opened),
-    };
-  }
-  const hidden = opened.kind === 'bwrap' ? await hiddenOfPath(path, settings.read) : [];
-  return hidden.length === 0
-    ? ok(held)
-    : {
-        status: 'warn',
-        message: `${held}. Agents do not see these folders of the PATH: ${hidden.join(', ')}`,
-        remedy:
-          'No action needed where agents do not use their programs; else name what they need in sandbox.read (SESSION_CHAIN_SANDBOX_READ).',
-      };
-}
-
-function addressesOf(config: Config): { name: string; host: string; port: number }[] {
-  const temporal = temporalAddressOf(config);
-  const colon = temporal.lastIndexOf(':');
-  return [
-    ...[
-      ['the database', config.DATABASE_URL, 5432] as const,
-      ['Redis', config.REDIS_URL, 6379] as const,
-    ].flatMap(([name, url, port]) => {
-      const address = url === undefined ? null : new URL(url);
-      return address
-        ? [{ name, host: address.hostname || '127.0.0.1', port: Number(address.port || port) }]
-        : [];
-    }),
-    { name: 'Temporal', host: temporal.slice(0, colon), port: Number(temporal.slice(colon + 1)) },
-  ];
-}
-
-async function bubblewrapVersion(path: string): Promise<string> {
-  const { stdout } = await promisify(execFile)('bwrap', ['--version'], { env: { PATH: path } });
-  return stdout.trim();
-}
-
-async function hiddenOfPath(path: string, read: readonly string[]): Promise<string[]> {
-  const shown = ['/usr', '/bin', '/sbin', ...read];
-  const isShown = (folder: string) => shown.some((one) => folder === one || folder.startsWith(`${one}/`));
-  // npx and npm put the folders of packages there, for themselves.
-  const folders = [...new Set(path.split(delimiter))].filter(
-    (folder) => folder !== '' && !folder.endsWith('/node_modules/.bin') && !isShown(folder),
-  );
-  const there = await Promise.all(
-    folders.map(async (folder) => (await stat(folder).catch(() => null)) !== null),
-  );
-  return folders.filter((_folder, index) => there[index]);
 }
 
 function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding {
@@ -377,8 +293,4 @@ function withClient(
       await client.connection.close();
     }
   };
-}
-
-function ok(message: string): Finding {
-  return { status: 'ok', message };
 }

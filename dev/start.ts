@@ -2,15 +2,14 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openSandbox, refuseRootWithoutSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
+import { openSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
 import { overridesOf, policyOf } from '../cli/context.js';
+import { configuredSandbox } from '../cli/doctor-sandbox.js';
 import { reportError } from '../cli/errors.js';
 import { createSessionChain } from '../client/session-chain.js';
 import { type Config, readConfig, showsStackTraces } from '../config/environment.js';
-import { sandboxOfVariables, sandboxSettings } from '../config/sandbox.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { withoutCredentials } from '../contracts/secrets.js';
-import { loadChainDefinition } from '../definition/load.js';
 import { createPool } from '../storage/db/pool.js';
 import { searchAttributes } from '../temporal/attributes.js';
 import { connectClient } from '../temporal/connect.js';
@@ -44,7 +43,7 @@ async function main(): Promise<number> {
   const stopping = stopRequest();
   const closing: (() => Promise<unknown> | void)[] = [];
   const start = async () => {
-    await checkSandbox(config);
+    await requireSandbox(config);
     const stack = await startStack({
       stateDir,
       env: config.environment,
@@ -103,11 +102,9 @@ async function main(): Promise<number> {
 }
 
 /** Throws SANDBOX_UNAVAILABLE before anything is started; says it where agents are not kept in. */
-async function checkSandbox(config: Config): Promise<void> {
-  const { definition } = await loadChainDefinition(config);
-  const settings = sandboxSettings(definition.sandbox, sandboxOfVariables(config));
-  refuseRootWithoutSandbox(settings);
-  const { kind, hold } = await openSandbox(settings, config.environment);
+async function requireSandbox(config: Config): Promise<void> {
+  const { sandbox } = await configuredSandbox(config);
+  const { kind, hold } = await openSandbox(sandbox, config.environment);
   if (kind === 'none') say(withoutSandbox(hold));
 }
 

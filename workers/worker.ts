@@ -7,7 +7,9 @@ import {
   createChatReadActivities,
 } from '../activities/create-activities.js';
 import { createAgent } from '../agent/agent.js';
-import { refuseRootWithoutSandbox, withoutSandbox } from '../agent/sandbox/sandbox.js';
+import type { AgentEvent } from '../agent/run.js';
+import { checkSandbox } from '../agent/sandbox/apart.js';
+import { withoutSandbox } from '../agent/sandbox/sandbox.js';
 import { findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { requireCredentials } from '../agent/process/environment.js';
 import { differenceFromTested } from '../agent/process/tested.js';
@@ -113,8 +115,13 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
   }
   const { definition, warnings } = await loadDefinition(options.definition, options.model);
   for (const warning of warnings) log.warn({ file: definition.file }, warning);
-  const sandbox = sandboxSettings(definition.sandbox, options.sandbox);
-  refuseRootWithoutSandbox(sandbox);
+  const { sandbox, missing } = await checkSandbox(sandboxSettings(definition.sandbox, options.sandbox), {
+    workspaceRoots,
+    scratchRoot: options.scratchFolder,
+  });
+  for (const path of missing) {
+    log.warn({ path }, 'This path of sandbox.read does not exist here; agents go without it.');
+  }
   const ownPool =
     options.databaseUrl === undefined
       ? null
@@ -132,10 +139,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     sandbox,
     ...(options.agentPath === undefined ? {} : { binaryPath: options.agentPath }),
     definition,
-    log: (event) => {
-      if (event.event !== 'agent.sandbox' || event.kind !== 'none') log.info({ ...event });
-      else log.warn({ ...event }, withoutSandbox(event.hold));
-    },
+    log: (event) => logAgent(log, event),
   });
   try {
     await requireRights(pool, 'worker');
@@ -179,6 +183,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
           maxAgents: limits.maxAgents,
           maxChats: limits.maxChats,
           claudeCode,
+          sandbox: sandbox.kind,
           definition: definition.file ?? 'shipped',
           steps: Object.fromEntries(
             definition.steps
@@ -194,6 +199,14 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
       await Promise.allSettled([stopRequests.close(), ownPool?.end()]);
     },
   };
+}
+
+function logAgent(log: WorkerLog, event: AgentEvent): void {
+  if (event.event === 'agent.sandbox' && event.kind === 'none') {
+    log.warn({ ...event }, withoutSandbox(event.hold));
+  } else if (event.event === 'agent.egress_refused') {
+    log.warn({ ...event }, 'An agent was refused a host that is not in sandbox.egress.');
+  } else log.info({ ...event });
 }
 
 function ownLog({ agentEnvironment, databaseUrl, redisUrl }: CheckedChainOptions): WorkerLog {

@@ -17,7 +17,7 @@ import { createUpstream } from './upstream.js';
  */
 export interface Egress {
   /** A proxy for one run. */
-  open(options: { listen: EgressListener; step: string }): Promise<OpenEgress>;
+  open(options: { listen: EgressListener } & EgressRun): Promise<OpenEgress>;
 }
 
 /**
@@ -43,11 +43,19 @@ export interface EgressOptions {
   log: (event: EgressEvent) => void;
 }
 
-export type EgressEvent =
-  /** Logged once for each host, port and step. */
-  | { event: 'agent.egress_refused'; host: string; port: number; step: string }
-  /** The model service, or its source of credentials, did not answer the worker. */
-  | { event: 'agent.model_unreachable'; host: string; error: string; step: string };
+/** Names a run in the log. */
+interface EgressRun {
+  sessionId: string;
+  step: string;
+}
+
+export type EgressEvent = EgressRun &
+  (
+    | /** Logged once for each host, port and run. */
+      { event: 'agent.egress_refused'; host: string; port: number }
+      /** The model service, or its source of credentials, did not answer the worker. */
+    | { event: 'agent.model_unreachable'; host: string; error: string }
+  );
 
 /** Where the proxy is reached inside a sandbox. */
 export const portInside = 8787;
@@ -74,7 +82,7 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
   const allowed = new Set(allow.map((entry) => entry.toLowerCase()));
 
   return {
-    async open({ listen, step }) {
+    async open({ listen, sessionId, step }) {
       const token = randomBytes(16).toString('hex');
       const refusals = new Set<string>();
       const tunnels = new Set<Duplex>();
@@ -87,7 +95,7 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
         if (allowed.has(target)) return null;
         if (!refusals.has(target) && refusals.size < maxLoggedHosts) {
           refusals.add(target);
-          log({ event: 'agent.egress_refused', host, port, step });
+          log({ event: 'agent.egress_refused', sessionId, step, host, port });
         }
         return `${target} is not reachable from here: the operator would add it to sandbox.egress`;
       }
@@ -111,7 +119,7 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
         } catch (error) {
           if (outgoing.destroyed && !outgoing.headersSent) return;
           const code = codeOf(error);
-          log({ event: 'agent.model_unreachable', host: url.host, error: code, step });
+          log({ event: 'agent.model_unreachable', sessionId, step, host: url.host, error: code });
           if (outgoing.headersSent) outgoing.destroy();
           else if (isRefusedCredential(error)) {
             sendError(

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { exitOf } from './exit.js';
+import type { Hold } from './hold.js';
 import { type Lease, uptimeMs } from './lease.js';
 
 /** Beside every agent: ends it, and all it started, when its worker is gone or can no longer prove its lease. */
@@ -12,7 +13,7 @@ export interface Guard {
 }
 
 export interface GuardOptions {
-  kind: 'namespace' | 'marker' | 'group';
+  hold: Hold;
   /** `NAME=value` in the environment of the agent and of all it starts. */
   marker: string;
   /** The PATH on which `bash` is looked up. */
@@ -31,8 +32,8 @@ export interface GuardOptions {
  * keep the same time: the worker counts on an extension only once the guard has repeated it. It is a process in a
  * session of its own, so that what stops the worker's group does not stop it. Throws where it cannot be started.
  */
-export function startGuard({ kind, marker, path, lease, noticeMs, onEnding, onGone }: GuardOptions): Guard {
-  const args = [kind, marker, hundredths(lease.endsAtMs()), String(Math.floor(uptimeMs() / 1000))];
+export function startGuard({ hold, marker, path, lease, noticeMs, onEnding, onGone }: GuardOptions): Guard {
+  const args = [hold, marker, hundredths(lease.endsAtMs()), String(Math.floor(uptimeMs() / 1000))];
   // Without --norc it mistakes a standard input that is a socket for a remote login, and reads ~/.bashrc.
   const guard = spawn('bash', ['--noprofile', '--norc', '-c', script, 'guard', ...args], {
     detached: true,
@@ -94,7 +95,7 @@ function hundredths(ms: number): string {
 }
 
 /**
- * Arguments: containment, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a
+ * Arguments: how it is held, marker, when to strike in 1/100 s of uptime, the uptime in s. Each line of the input is a
  * later time to strike and the agent's process id, and is repeated; the end of the input is the end of the worker,
  * which reads no more then. It waits by reading descriptor 3, where nothing ever comes: a read of the input that
  * reached its time limit would sometimes lose a character. Builtins only: an agent that has used up all processes must
@@ -103,7 +104,7 @@ function hundredths(ms: number): string {
  */
 const script = `
 trap '' PIPE
-kind=$1 marker=$2 strike=$3 SECONDS=$4 agent= look=0.2
+hold=$1 marker=$2 strike=$3 SECONDS=$4 agent= look=0.2
 ((BASH_VERSINFO[0] < 4)) && look=1
 
 is_time() {
@@ -132,9 +133,9 @@ while ! is_time; do
 done
 
 echo struck
-if [[ $kind == group ]]; then
+if [[ $hold == group ]]; then
   kill -KILL -- "-$agent"
-elif [[ $kind == namespace && $agent ]] && is_marked "$agent"; then
+elif [[ $hold == namespace && $agent ]] && is_marked "$agent"; then
   read -r first <"/proc/$agent/task/$agent/children"
   kill -KILL \${first:-$agent}
   kill -CONT "$agent"
@@ -143,7 +144,7 @@ for round in {1..50}; do
   found=
   for process in /proc/[0-9]*; do
     process=\${process#/proc/}
-    [[ $kind == namespace && $process == "$agent" ]] && continue
+    [[ $hold == namespace && $process == "$agent" ]] && continue
     is_marked "$process" && kill -KILL "$process" && found=1
   done
   [[ $found ]] || break

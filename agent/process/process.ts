@@ -1,36 +1,14 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { stat } from 'node:fs/promises';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { pipeline, type Readable, Transform } from 'node:stream';
-import { promisify } from 'node:util';
 import type { SpawnedProcess } from '@anthropic-ai/claude-agent-sdk';
-import { SessionChainError } from '../../contracts/failures.js';
 import type { SandboxLimit } from '../../contracts/limits.js';
 import type { SandboxLimits } from '../../contracts/sandbox.js';
 import { type ProcessExit, exitOf } from './exit.js';
 import { type GuardOptions, startGuard } from './guard.js';
+import type { Hold } from './hold.js';
 import { limitRun } from '../sandbox/limits.js';
 import { childrenOf, killMarked, killQuietly } from './marked-processes.js';
 import { endOf } from '../../contracts/text.js';
-
-/**
- * How the agent and everything it starts is held together, best first:
- * - `namespace`: in a process namespace of its own, whose first process is the agent. The kernel kills all of it when
- *   that one ends; `setpriv --pdeathsig` and `unshare --kill-child` end it with the worker. With a user namespace
- *   besides, the agent cannot read /proc/<worker>/environ either.
- * - `marker`: the agent dies with the worker by `setpriv`; what it started is found by a variable in its environment,
- *   at the step's end by us, after the worker's death by the guard. For containers whose seccomp profile refuses
- *   namespaces.
- * - `group`: where there is no /proc (macOS): the process group is killed. A command that made its own session
- *   survives; best effort.
- * Beside each stands a guard (guard.ts), for a worker that is frozen or has lost its lease.
- */
-export interface Containment {
-  kind: 'namespace' | 'marker' | 'group';
-  /** Prefix of the agent's command for a workspace that belongs to this user. */
-  prefix: string[];
-  /** The same for a workspace of another user, which a user namespace would hide behind `nobody`. */
-  foreignPrefix: string[];
-}
 
 export interface AgentExit extends ProcessExit {
   /** Whether the guard ended it: its worker could not prove the lease in time. */
@@ -48,52 +26,13 @@ export interface AgentProcess {
   kill(): void;
 }
 
-const dieWithParent = ['setpriv', '--pdeathsig', 'KILL', '--'];
-const ownProcesses = ['--pid', '--fork', '--kill-child=KILL', '--'];
-/** The user stays the same inside: Claude Code treats root differently. */
-const asThisUser = ['unshare', '--user', '--map-current-user'];
 const errorTailLength = 4000;
 /** More than any request to a model holds, and so any entry of a transcript. */
 const maxLineBytes = 64 * 1024 ** 2;
 
-/**
- * Detects once what this platform supports; starts a few short-lived processes. Throws AGENT_NOT_FOUND without bash.
- */
-export async function probeContainment(
-  env: Readonly<Record<string, string | undefined>>,
-): Promise<Containment> {
-  const works = async (prefix: string[]): Promise<boolean> => {
-    const [command = '', ...args] = [...prefix, 'true'];
-    return promisify(execFile)(command, args, { env: { PATH: env.PATH ?? '' }, timeout: 10_000 }).then(
-      () => true,
-      () => false,
-    );
-  };
-  // The shell of Claude Code and of the guard.
-  if (!(await works(['bash', '-c', '"$@"', 'probe']))) {
-    throw new SessionChainError('AGENT_NOT_FOUND', 'There is no bash on the PATH of the worker.');
-  }
-  if (process.platform !== 'linux') return { kind: 'group', prefix: [], foreignPrefix: [] };
-  const withUser = [...dieWithParent, ...asThisUser, ...ownProcesses];
-  const withoutUser = [...dieWithParent, 'unshare', ...ownProcesses];
-  const [canWithUser, canWithoutUser] = [await works(withUser), await works(withoutUser)];
-  if (canWithUser) {
-    return { kind: 'namespace', prefix: withUser, foreignPrefix: canWithoutUser ? withoutUser : withUser };
-  }
-  if (canWithoutUser) return { kind: 'namespace', prefix: withoutUser, foreignPrefix: withoutUser };
-  const prefix = (await works(dieWithParent)) ? dieWithParent : [];
-  return { kind: 'marker', prefix, foreignPrefix: prefix };
-}
-
-/** The prefix for a workspace: root keeps its power over other users' files only outside a user namespace. */
-export async function prefixFor(containment: Containment, workspace: string): Promise<string[]> {
-  const owner = (await stat(workspace)).uid;
-  return owner === process.geteuid?.() ? containment.prefix : containment.foreignPrefix;
-}
-
 export interface SpawnAgentOptions {
   /** How all that it starts is ended. */
-  hold: Containment['kind'];
+  hold: Hold;
   /** The agent's command with all that goes before it: a sandbox, or what holds its processes together. */
   command: readonly string[];
   cwd: string;
@@ -114,7 +53,7 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
   const limited = limitRun({ name, limits, hold, onReached: options.onLimit });
   const [command = '', ...args] = [...limited.prefix, ...options.command];
   // Before the agent, which never runs without it.
-  const guard = startGuard({ ...options.guard, kind: hold, marker, path: options.env.PATH });
+  const guard = startGuard({ ...options.guard, hold, marker, path: options.env.PATH });
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: options.env,
@@ -176,7 +115,7 @@ function withBoundedLines(output: Readable, onTooLong: () => void): Readable {
   return bounded;
 }
 
-async function killAll(hold: Containment['kind'], child: ChildProcess, marker: string): Promise<void> {
+async function killAll(hold: Hold, child: ChildProcess, marker: string): Promise<void> {
   const { pid } = child;
   if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   if (hold === 'namespace') {
@@ -192,7 +131,7 @@ async function killAll(hold: Containment['kind'], child: ChildProcess, marker: s
 }
 
 /** Ends what outlived the agent. In a namespace nothing can. */
-async function sweep(hold: Containment['kind'], child: ChildProcess, marker: string): Promise<void> {
+async function sweep(hold: Hold, child: ChildProcess, marker: string): Promise<void> {
   if (hold === 'namespace' || child.pid === undefined) return;
   killQuietly(-child.pid, 'SIGKILL');
   await killMarked(marker);

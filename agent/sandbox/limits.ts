@@ -11,6 +11,7 @@ import {
 import { release } from 'node:os';
 import type { SandboxLimit } from '../../contracts/limits.js';
 import type { SandboxLimits } from '../../contracts/sandbox.js';
+import type { Hold } from '../process/hold.js';
 import { makeControlGroup } from './cgroup.js';
 
 /**
@@ -32,7 +33,7 @@ export interface LimitedRunOptions {
   /** Names its control group. */
   name: string;
   limits: SandboxLimits;
-  hold: 'namespace' | 'marker' | 'group';
+  hold: Hold;
   /** Called once at most. */
   onReached: (limit: SandboxLimit) => void;
 }
@@ -79,7 +80,7 @@ const takenFirst = ['choom', '-n', '1000', '--'];
  * Root of the machine is refused no process by `limitPrefix`: the ids of its process namespace are bounded instead, where
  * the kernel keeps them per namespace.
  */
-function boundedIds(limits: SandboxLimits, hold: LimitedRunOptions['hold']): string[] {
+function boundedIds(limits: SandboxLimits, hold: Hold): string[] {
   if (hold !== 'namespace' || process.geteuid?.() !== 0 || !hasIdsPerNamespace()) return [];
   return [
     ...['setpriv', '--pdeathsig', 'KILL', '--', 'unshare', '--pid', '--fork', '--kill-child=KILL', '--'],

@@ -1,13 +1,13 @@
+import { execFile } from 'node:child_process';
 import { chownSync, lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { join } from 'node:path';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SandboxSettings } from '../../contracts/sandbox.js';
-import type { Containment } from '../process/process.js';
-import { probeContainment, prefixFor } from '../process/process.js';
+import type { Hold } from '../process/hold.js';
 import type { Scratch } from '../process/scratch.js';
+import { requireApart } from './apart.js';
 import { type Owner, type Visible, bubblewrap, bubblewrapAs, dieWithParent } from './bubblewrap.js';
 import { withRelay } from './relay.js';
 import { findProgram, requirePrograms, requireWorking } from './unavailable.js';
@@ -16,7 +16,7 @@ import { findProgram, requirePrograms, requireWorking } from './unavailable.js';
 export interface Sandbox {
   kind: SandboxSettings['kind'];
   /** How the agent, and all that it starts, is ended. */
-  hold: Containment['kind'];
+  hold: Hold;
   /** Whether the agent has a network of its own, from which only the socket of its proxy leads out. */
   hasOwnNetwork: boolean;
   /** Whether /tmp inside is the agent's own. */
@@ -64,18 +64,8 @@ export async function openSandbox(settings: SandboxSettings, environment: Enviro
   }
 }
 
-/** Throws SANDBOX_UNAVAILABLE where agents would be root of the machine. */
-export function refuseRootWithoutSandbox({ kind }: SandboxSettings): void {
-  if (kind !== 'none' || process.geteuid?.() !== 0) return;
-  throw new SessionChainError(
-    'SANDBOX_UNAVAILABLE',
-    'This worker runs as root and without a sandbox (SESSION_CHAIN_SANDBOX=none): its agents would be root of the machine.',
-    'Run the worker as another user, or with the sandbox bwrap.',
-  );
-}
-
 /** What it means to run agents without a sandbox, for a person. */
-export function withoutSandbox(hold: Sandbox['hold']): string {
+export function withoutSandbox(hold: Hold): string {
   const means =
     'Agents run without a sandbox: their shell commands read and write what the user of the worker can, the folders of other projects included, and reach its network.';
   return hold === 'namespace'
@@ -102,7 +92,7 @@ async function bubblewrapSandbox(settings: SandboxSettings, environment: Environ
     hasOwnNetwork: true,
     hasOwnTmp: true,
     async prepare({ workspace, scratch, scratchRoot, binary }) {
-      await requireApart(workspace, [scratchRoot, tmpdir(), binary, ownFolder]);
+      await requireApart(workspace, { scratchRoot, binary });
       const { uid, gid } = await stat(workspace);
       const owner = own === 0 && uid !== own ? { uid, gid } : null;
       if (owner) {
@@ -143,15 +133,16 @@ async function bubblewrapSandbox(settings: SandboxSettings, environment: Environ
  */
 async function commandSandbox(settings: SandboxSettings, environment: Environment): Promise<Sandbox> {
   const program = settings.command ?? '';
-  requirePrograms([program, 'bash'], environment.PATH ?? '');
-  const none = await noSandbox(environment);
+  const PATH = environment.PATH ?? '';
+  requirePrograms([program, 'bash'], PATH);
+  const prefix = (await works(dieWithParent, PATH)) ? dieWithParent : [];
   return {
     kind: 'command',
     hold: process.platform === 'linux' ? 'marker' : 'group',
     hasOwnNetwork: true,
     hasOwnTmp: false,
     async prepare({ workspace, scratch, scratchRoot, binary }) {
-      await requireApart(workspace, [scratchRoot, tmpdir(), binary, ownFolder]);
+      await requireApart(workspace, { scratchRoot, binary });
       return ({ command, config }) => {
         const own = [scratch.home, scratch.config, scratch.tmp];
         const description = {
@@ -163,7 +154,7 @@ async function commandSandbox(settings: SandboxSettings, environment: Environmen
         };
         writeFileSync(scratch.description, JSON.stringify(description), { mode: 0o600 });
         return [
-          ...[...none.dieWithParent, program, scratch.description, '--'],
+          ...[...prefix, program, scratch.description, '--'],
           ...[...withRelay('socat', scratch.socket), ...command],
         ];
       };
@@ -171,36 +162,40 @@ async function commandSandbox(settings: SandboxSettings, environment: Environmen
   };
 }
 
-async function noSandbox(environment: Environment): Promise<Sandbox & { dieWithParent: string[] }> {
-  const containment = await probeContainment(environment);
+/** No wall; what an agent starts is held together as well as the system lets the user of the worker. */
+async function noSandbox({ PATH = '' }: Environment): Promise<Sandbox> {
+  // The shell of Claude Code and of the guard.
+  if (findProgram('bash', PATH) === null) {
+    throw new SessionChainError('AGENT_NOT_FOUND', 'There is no bash on the PATH of the worker.');
+  }
+  const { hold, prefix } = await holdWithoutWall(PATH);
   return {
     kind: 'none',
-    hold: containment.kind,
+    hold,
     hasOwnNetwork: false,
     hasOwnTmp: false,
-    dieWithParent:
-      containment.kind === 'group' || containment.foreignPrefix.length === 0 ? [] : dieWithParent,
-    async prepare({ workspace }) {
-      const prefix = await prefixFor(containment, workspace);
+    async prepare() {
       return ({ command }) => [...prefix, ...command];
     },
   };
 }
 
-/** The package, or the clone, that this module is part of. */
-const ownFolder = dirname(dirname(fileURLToPath(new URL('.', import.meta.url))));
+async function holdWithoutWall(path: string): Promise<{ hold: Hold; prefix: string[] }> {
+  if (process.platform !== 'linux') return { hold: 'group', prefix: [] };
+  const ownProcesses = [
+    ...[...dieWithParent, 'unshare', '--user', '--map-current-user'],
+    ...['--pid', '--fork', '--kill-child=KILL', '--'],
+  ];
+  if (await works(ownProcesses, path)) return { hold: 'namespace', prefix: ownProcesses };
+  return { hold: 'marker', prefix: (await works(dieWithParent, path)) ? dieWithParent : [] };
+}
 
-/** What an agent writes must not be what a worker runs, nor the folders of another agent. */
-async function requireApart(workspace: string, workers: readonly string[]): Promise<void> {
-  for (const path of workers) {
-    const real = await realpath(path);
-    if (real !== workspace && !real.startsWith(`${workspace === '/' ? '' : workspace}/`)) continue;
-    throw new SessionChainError(
-      'WORKSPACE_NOT_ALLOWED',
-      `The folder ${workspace} holds ${path}, which belongs to the worker: an agent there could change what the worker runs, or read what another agent does.`,
-      'Give the project a folder of its own, or move what belongs to the worker: SESSION_CHAIN_SCRATCH_DIR, TMPDIR, or the place where it is installed.',
-    );
-  }
+async function works(prefix: readonly string[], path: string): Promise<boolean> {
+  const [command = '', ...args] = [...prefix, 'true'];
+  return await promisify(execFile)(command, args, { env: { PATH: path }, timeout: 10_000 }).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Follows no link. */

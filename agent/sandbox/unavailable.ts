@@ -18,13 +18,14 @@ export function requirePrograms(names: readonly string[], path: string): void {
   const packages = [...new Set(missing.map((name) => packageOf[name]))].filter(Boolean);
   throw new SessionChainError(
     'SANDBOX_UNAVAILABLE',
-    `The sandbox of the agents needs ${missing.join(' and ')}, not found ${missing.every(isAbsolute) ? 'there' : 'on the PATH of the worker'}.`,
+    `The sandbox of the agents needs ${listed.format(missing)}, not found ${missing.every(isAbsolute) ? 'there' : 'on the PATH of the worker'}.`,
     packages.length === 0
       ? 'Correct SESSION_CHAIN_SANDBOX_COMMAND (sandbox.command).'
       : `On Debian and Ubuntu: apt-get install ${packages.join(' ')}.${withoutWall}`,
   );
 }
 
+const listed = new Intl.ListFormat('en-GB');
 const packageOf: Record<string, string> = {
   bwrap: 'bubblewrap',
   socat: 'socat',

@@ -1,12 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
-import { sandboxOfVariables, sandboxSettings } from '../../config/sandbox.js';
-import { loadChainDefinition } from '../../definition/load.js';
 import { startOf } from '../../contracts/text.js';
 import type { AgentProbe } from '../../agent/probe/probe.js';
 import { toSessionChainError } from '../../contracts/failures.js';
 import { withoutCredentials } from '../../contracts/secrets.js';
-import { type CheckName, type Finding, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
+import { type CheckName, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
+import { configuredSandbox } from '../doctor-sandbox.js';
+import type { Finding } from '../finding.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { formatStatus, wrapped } from '../format.js';
 import { type OutputFormat, lookOfStdout, outputOption, print } from '../output.js';
@@ -44,9 +44,7 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
     .action(async ({ only, strict = false, probeAgent = false, output }: DoctorOptions) => {
       const config = readConfig(processEnvironment());
       const names = probeAgent && !only.includes('agent') ? (['agent', ...only] as const) : only;
-      const findings = await Promise.all(
-        names.map(async (name) => ({ check: name, ...(await examine(name, config)) })),
-      );
+      const findings = (await Promise.all(names.map((name) => examine(name, config)))).flat();
       const isThere = findings.some(({ check, status }) => check === 'agent' && status !== 'fail');
       const probe = probeAgent && isThere ? await probed(config) : null;
       const look = lookOfStdout();
@@ -64,17 +62,15 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
 }
 
 /** What a check found, without credentials in the addresses that it quotes. */
-async function examine(name: CheckName, config: Config): Promise<Finding> {
-  const { status, message, remedy } = await outcomeOf(name, config);
-  return {
-    status,
-    message: withoutCredentials(message),
+async function examine(check: CheckName, config: Config): Promise<NamedFinding[]> {
+  return [await outcomeOf(check, config)].flat().map(({ status, message, remedy }) => ({
+    ...{ check, status, message: withoutCredentials(message) },
     ...(remedy === undefined ? {} : { remedy: withoutCredentials(remedy) }),
-  };
+  }));
 }
 
 /** A check that cannot be made, or not in time, has failed. */
-async function outcomeOf(name: CheckName, config: Config): Promise<Finding> {
+async function outcomeOf(name: CheckName, config: Config): Promise<Finding | Finding[]> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Finding>((settle) => {
     timer = setTimeout(
@@ -105,11 +101,10 @@ async function probed(config: Config): Promise<AgentProbe> {
     SESSION_CHAIN_SCRATCH_DIR: scratchRoot,
     environment,
   } = config;
-  const { definition } = await loadChainDefinition(config);
   return await probeAgent({
     ...(binaryPath === undefined ? {} : { binaryPath }),
     ...{ scratchRoot, path: environment['PATH'] ?? '' },
-    sandbox: sandboxSettings(definition.sandbox, sandboxOfVariables(config)),
+    sandbox: (await configuredSandbox(config)).sandbox,
   });
 }
 

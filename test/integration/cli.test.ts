@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -757,8 +757,9 @@ describe('doctor', () => {
       ANTHROPIC_API_KEY: 'some',
       REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
     });
-    const { limits, rights, ...others } = byName(ended);
+    const { limits, rights, sandbox, ...others } = byName(ended);
     expect(ended.code).toBe(0);
+    expect(sandbox?.status).not.toBe('fail');
     expect(limits).toMatchObject({ status: 'warn', message: 'no cost limit is set' });
     // Tests connect as a superuser.
     expect(rights).toMatchObject({ status: 'warn', remedy: expect.stringContaining('migrate --grants') });
@@ -793,6 +794,89 @@ describe('doctor', () => {
     for (const finding of Object.values(found)) {
       if (finding.status !== 'ok') expect(finding.remedy).toMatch(/\w{3}/);
     }
+  });
+
+  describe('of the sandbox', () => {
+    const sandboxOf = async (changes: Record<string, string>) => {
+      const servers = { REDIS_URL: process.env['TEST_REDIS_URL'] ?? '', ...changes };
+      const { code, stdout } = await cli(['doctor', '--only', 'sandbox', '-o', 'json'], servers);
+      const { checks } = JSON.parse(stdout) as {
+        checks: { status: string; message: string; remedy?: string }[];
+      };
+      const inState = (wanted: string) =>
+        checks.filter(({ status }) => status === wanted).map(({ message }) => message);
+      return { code, checks, ok: inState('ok'), warn: inState('warn'), fail: inState('fail') };
+    };
+    const forbidden = [
+      'read another workspace',
+      'read the environment of the worker',
+      ...['the database', 'Redis', 'Temporal'].map((server) => `connect to ${server}`),
+      'write to /usr',
+    ];
+
+    it('has a line for each thing that an agent cannot do, for limits, and for what it does not see', async () => {
+      const { code, ok, warn, fail } = await sandboxOf({
+        PATH: `${process.env['PATH']}:${stack.root}`,
+        SESSION_CHAIN_SANDBOX_READ: '/no/tools',
+      });
+      expect([code, fail]).toEqual([0, []]);
+      expect(ok).toEqual([
+        expect.stringMatching(/^bubblewrap \d/),
+        ...forbidden.map((name) => `agents cannot ${name}`),
+        expect.stringMatching(/^limits: .* control group/),
+      ]);
+      expect(warn).toEqual([
+        expect.stringMatching(/^\/no\/tools.* does not exist here/),
+        expect.stringMatching(new RegExp(`folders of the PATH: .*${stack.root}$`)),
+      ]);
+    });
+
+    it('has failed for each thing that an agent can do', async () => {
+      const program = join(stack.root, 'no-wall');
+      writeFileSync(
+        program,
+        '#!/bin/sh\nshift 2\nexec bwrap --dev-bind / / --unshare-pid --die-with-parent -- "$@"\n',
+        { mode: 0o755 },
+      );
+      const { code, ok, fail } = await sandboxOf({
+        SESSION_CHAIN_SANDBOX: 'command',
+        SESSION_CHAIN_SANDBOX_COMMAND: program,
+      });
+      expect(code).toBe(exitCodes.setUp);
+      expect([ok[0], fail]).toEqual([
+        `by ${program}`,
+        expect.arrayContaining(['agents can read another workspace']),
+      ]);
+      for (const server of ['the database', 'Redis', 'Temporal']) {
+        expect(fail).toContain(`agents can connect to ${server}`);
+      }
+    });
+
+    it('says what to install, and what no sandbox means', async () => {
+      const bin = join(stack.root, 'bin');
+      mkdirSync(bin);
+      symlinkSync(process.execPath, join(bin, 'node'));
+      const { code, checks } = await sandboxOf({ PATH: bin });
+      expect(code).toBe(exitCodes.setUp);
+      expect(checks).toEqual([
+        expect.objectContaining({
+          message: expect.stringMatching(/needs bwrap, socat, setpriv.* and /),
+          remedy: expect.stringMatching(/apt-get install bubblewrap socat/),
+        }),
+      ]);
+      const none = await sandboxOf({ SESSION_CHAIN_SANDBOX: 'none' });
+      if (process.geteuid?.() === 0)
+        expect(none.fail).toEqual([expect.stringMatching(/root of the machine/)]);
+      else
+        expect(none.warn).toEqual([expect.stringMatching(/Agents run without a sandbox: .* other projects/)]);
+    });
+
+    it('is made as it is configured when the agent is probed', async () => {
+      const { code, stdout } = await cli(['doctor', '--only', 'node', '--probe-agent', '-o', 'json'], {
+        SESSION_CHAIN_SANDBOX_READ: '/',
+      });
+      expect([code, stdout]).toEqual([exitCodes.setUp, '']);
+    });
   });
 
   it('counts a warning as a problem with --strict', async () => {

@@ -61,7 +61,7 @@ interface Opening {
 
 async function openProxy({ model = {}, worker = {}, allow = [], listen = 'loopback' }: Opening) {
   const egress = createEgress({ model, worker, allow, log: (event) => events.push(event) });
-  const proxy = await egress.open({ listen, step: 'build' });
+  const proxy = await egress.open({ listen, sessionId: 'a-session', step: 'build' });
   opened.push(proxy);
   const url = new URL(proxy.environment.HTTP_PROXY ?? '');
   const [, token = ''] = /\/([0-9a-f]{32})$/.exec(proxy.environment.ANTHROPIC_BASE_URL ?? '') ?? [];
@@ -293,7 +293,10 @@ describe('a raw connection', () => {
       /502 Bad Gateway[^]*"api_error","message":"The model service cannot be reached: ECONNREFUSED\."/,
     );
     expect(events).toEqual([
-      { event: 'agent.model_unreachable', host: '127.0.0.1:1', error: 'ECONNREFUSED', step: 'build' },
+      {
+        ...{ event: 'agent.model_unreachable', sessionId: 'a-session', step: 'build' },
+        ...{ host: '127.0.0.1:1', error: 'ECONNREFUSED' },
+      },
     ]);
   });
 });

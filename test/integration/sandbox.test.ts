@@ -20,7 +20,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { InMemorySessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { createAgent } from '../../agent/agent.js';
 import { startScriptedModel, toolResults, type ScriptedModel } from '../../agent/probe/scripted-model.js';
-import { openSandbox, refuseRootWithoutSandbox } from '../../agent/sandbox/sandbox.js';
+import { checkSandbox } from '../../agent/sandbox/apart.js';
+import { openSandbox } from '../../agent/sandbox/sandbox.js';
 import { spawnAgent } from '../../agent/process/process.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { defaultSandbox, type SandboxSettings } from '../../contracts/sandbox.js';
@@ -274,10 +275,45 @@ describe('a sandbox that does not work', () => {
     ).rejects.toThrow('/no/program');
   });
 
-  it('does not fall back to none, which root may not use', () => {
-    const refuse = () => refuseRootWithoutSandbox({ ...defaultSandbox, kind: 'none' });
-    if (isRoot) expect(refuse).toThrow(expect.objectContaining({ code: 'SANDBOX_UNAVAILABLE' }));
-    else expect(refuse).not.toThrow();
+  it('does not fall back to none, which root may not use', async () => {
+    const checked = checkSandbox({ ...defaultSandbox, kind: 'none' }, { workspaceRoots: [], scratchRoot });
+    if (isRoot) await expect(checked).rejects.toMatchObject({ code: 'SANDBOX_UNAVAILABLE' });
+    else await expect(checked).resolves.toMatchObject({ sandbox: { kind: 'none' } });
+  });
+});
+
+describe('what agents can read besides', () => {
+  const [roots, link] = [join(folder, 'roots'), join(folder, 'link')];
+  const places = { workspaceRoots: [join(roots, 'a'), join(folder, 'later')], scratchRoot };
+  const check = (read: string[]) => checkSandbox({ ...defaultSandbox, read }, places);
+  beforeAll(() => {
+    mkdirSync(join(roots, 'a', 'tools'), { recursive: true });
+    symlinkSync(roots, link);
+  });
+
+  it.each([
+    ['the root', '/', /names \/, which holds the workspace root/],
+    ['a workspace root', join(roots, 'a'), /holds the workspace root \S+\/roots\/a:/],
+    ['what holds one', `${roots}/`, /holds the workspace root \S+\/roots\/a:/],
+    ['another name of it', `${link}/../roots/a/..`, /holds the workspace root/],
+    ['a link to it', link, /link, which holds the workspace root/],
+    ['what holds one that does not exist yet', folder, /holds the workspace root/],
+    ['the folders of agents', scratchRoot, /holds the folders of running agents/],
+    ['the temporary folder of the worker', tmpdir(), /temporary files of the worker|workspace root/],
+  ])('is not %s', async (_what, path, said) => {
+    mkdirSync(scratchRoot, { recursive: true });
+    await expect(check([path])).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringMatching(said),
+    });
+  });
+
+  it('may lie beside and below a workspace root, and what does not exist is left out and named', async () => {
+    const read = [join(roots, 'a', 'tools'), '/no/tools', '/opt'];
+    await expect(check(read)).resolves.toEqual({
+      sandbox: { ...defaultSandbox, read: [read[0], '/opt'] },
+      missing: ['/no/tools'],
+    });
   });
 });
 
