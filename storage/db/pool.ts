@@ -33,6 +33,8 @@ export function createPool(url: string, { applicationName, max = 10, log }: Pool
   });
   // An idle connection that breaks (a restarted server) is replaced at the next use; it must not end the process.
   pool.on('error', (error) => log?.(`An idle database connection broke: ${error.message}`));
+  // Nor must one that breaks the moment it is made, before its user can listen; the user's first statement fails.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

@@ -1,9 +1,11 @@
-import { Socket } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, Socket, createServer } from 'node:net';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { toSessionChainError } from '../../contracts/failures.js';
 import { migrate, requireMigrations } from '../../storage/db/migrate.js';
 import { type Pool, createPool, isDatabaseAway, queryRows } from '../../storage/db/pool.js';
+import { inTransaction } from '../../storage/db/transaction.js';
 import { until } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
@@ -231,6 +233,32 @@ describe('a database that answers, and does not do what it is asked', () => {
       await holder.query('ROLLBACK');
       holder.release();
     }
+  });
+
+  it('is DATABASE_UNAVAILABLE where a connection is ended the moment it is made, which ends no process', async () => {
+    const message = (type: string, body: string) => {
+      const length = Buffer.alloc(4);
+      length.writeInt32BE(body.length + 4);
+      return Buffer.concat([Buffer.from(type), length, Buffer.from(body, 'latin1')]);
+    };
+    // What a server says that is stopped just then, in one piece.
+    const stopping = createServer((socket) =>
+      socket
+        .on('error', () => undefined)
+        .once('data', () => {
+          const fatal = 'SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0';
+          socket.end(Buffer.concat([message('R', '\0\0\0\0'), message('Z', 'I'), message('E', fatal)]));
+        }),
+    );
+    stopping.listen(0, '127.0.0.1');
+    await once(stopping, 'listening');
+    const { port } = stopping.address() as AddressInfo;
+    const pool = createPool(`postgres://u@127.0.0.1:${port}/none`, { applicationName: 'test' });
+    await expect(inTransaction(pool, async () => undefined)).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+    });
+    await pool.end();
+    stopping.close();
   });
 
   it('is DATABASE_UNAVAILABLE past the limits of the client, which are named', async () => {

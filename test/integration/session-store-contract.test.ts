@@ -10,6 +10,9 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 let database: TestDatabase;
 let store: TranscriptStore;
 let otherProject: TranscriptStore;
+let main: SessionKey;
+let agentOne: SessionKey;
+let agentTwo: SessionKey;
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -18,11 +21,11 @@ afterAll(() => database.drop());
 beforeEach(() => {
   store = storeOf(randomUUID());
   otherProject = storeOf(randomUUID());
+  // A session belongs to one project.
+  main = { projectKey: 'folder', sessionId: randomUUID() };
+  agentOne = { ...main, subpath: 'subagents/agent-1' };
+  agentTwo = { ...main, subpath: 'subagents/agent-2' };
 });
-
-const main: SessionKey = { projectKey: 'folder', sessionId: 'sess' };
-const agentOne: SessionKey = { ...main, subpath: 'subagents/agent-1' };
-const agentTwo: SessionKey = { ...main, subpath: 'subagents/agent-2' };
 
 describe('append and load', () => {
   it('return the entries of one append in its order, not in that of their uuids', async () => {
@@ -61,9 +64,14 @@ describe('append and load', () => {
 
   it('keep projects apart', async () => {
     await store.append(main, [entry({ from: 'A' })]);
-    await otherProject.append(main, [entry({ from: 'B' })]);
+    const other = { ...main, sessionId: randomUUID() };
+    await otherProject.append(other, [entry({ from: 'B' })]);
+    await expect(otherProject.append(main, [entry({ from: 'B' })])).rejects.toThrow(
+      'sessions_of_one_project',
+    );
     expect(await store.load(main)).toEqual([entry({ from: 'A' })]);
-    expect(await otherProject.load(main)).toEqual([entry({ from: 'B' })]);
+    expect(await otherProject.load(main)).toBeNull();
+    expect(await otherProject.load(other)).toEqual([entry({ from: 'B' })]);
     expect(await store.listSessions('folder')).toHaveLength(1);
   });
 
@@ -130,7 +138,7 @@ describe('listSessions', () => {
     await store.append(main, [entry({ n: 1 })]);
     await store.append(agentOne, [entry({ n: 1 })]);
     await store.append({ ...agentOne, sessionId: 'only-agents' }, [entry({ n: 1 })]);
-    expect((await store.listSessions('folder')).map(({ sessionId }) => sessionId)).toEqual(['sess']);
+    expect((await store.listSessions('folder')).map(({ sessionId }) => sessionId)).toEqual([main.sessionId]);
   });
 
   it('is empty for a project without sessions', async () => {
@@ -157,15 +165,20 @@ describe('listSubkeys', () => {
 
 describe('delete', () => {
   it('removes a session with its subpaths, and nothing of other sessions and projects', async () => {
-    const fork = { ...main, sessionId: 'fork' };
+    const [fork, other] = [randomUUID(), randomUUID()].map((sessionId) => ({ ...main, sessionId })) as [
+      SessionKey,
+      SessionKey,
+    ];
     for (const key of [main, agentOne, agentTwo, fork]) await store.append(key, [entry({ uuid: 'shared' })]);
-    await otherProject.append(main, [entry({ uuid: 'shared' })]);
+    await otherProject.append(other, [entry({ uuid: 'shared' })]);
+    await otherProject.delete(main);
+    expect(uuids(await store.load(main))).toEqual(['shared']);
     await store.delete(main);
     for (const key of [main, agentOne, agentTwo]) expect(await store.load(key)).toBeNull();
     expect(await store.listSubkeys(main)).toEqual([]);
-    expect((await store.listSessions('folder')).map(({ sessionId }) => sessionId)).toEqual(['fork']);
+    expect((await store.listSessions('folder')).map(({ sessionId }) => sessionId)).toEqual([fork.sessionId]);
     expect(uuids(await store.load(fork))).toEqual(['shared']);
-    expect(uuids(await otherProject.load(main))).toEqual(['shared']);
+    expect(uuids(await otherProject.load(other))).toEqual(['shared']);
   });
 
   it('removes one subpath alone when the key names it', async () => {
