@@ -243,8 +243,14 @@ function addressIn(model: Model, name: string): URL | null {
   const value = model[name];
   if (value === undefined) return null;
   const url = URL.canParse(value) ? new URL(value) : null;
-  if ((url?.protocol === 'http:' || url?.protocol === 'https:') && url.username === '') return url;
-  throw new SessionChainError('INVALID_INPUT', `${name} is not an address by http or https.`);
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw new SessionChainError('INVALID_INPUT', `${name} is not an address by http or https.`);
+  if (url.username === '' && url.password === '') return url;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `${name} holds a user or a password, which requests to a model service do not carry.`,
+    'Name the address alone, and put what a gateway wants into ANTHROPIC_CUSTOM_HEADERS, such as Authorization: Basic ….',
+  );
 }
 
 function pathOf(path: string): string {

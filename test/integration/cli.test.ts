@@ -948,7 +948,11 @@ describe('credentials', () => {
 
   it('are not in the log of a worker, nor in what a chain leaves in the database and in Temporal', async () => {
     const queue = { SESSION_CHAIN_TASK_QUEUE: `cli-credentials-${process.pid}` };
-    const worker = await stack.startWorker({ ...carried(), ...queue });
+    const worker = await stack.startWorker({
+      ...carried(),
+      ...queue,
+      ANTHROPIC_BASE_URL: stack.model.url,
+    });
     const { named, workspace, project, version } = newChain();
     await cli(['start', ...named, '--workspace', workspace, '--create'], queue);
     const rowsOf = async (table: 'attempts' | 'chains') => {

@@ -370,7 +370,7 @@ spawn('bwrap', [...args, '--', ...command], { stdio: 'inherit' }).on('exit', (co
     [
       'keeps nothing in',
       'shift 2; exec "$@"',
-      /possible to read another workspace, read the worker's environ/,
+      /possible to read another workspace, read the environment of the worker/,
     ],
   ])('keeps a worker from starting where it %s', async (_what, script, said) => {
     const program = join(folder, 'wrong');

@@ -353,18 +353,24 @@ describe('two definitions during a rollout', () => {
 
 describe('two versions of Claude Code during a rollout', () => {
   let newer: string;
+  let binary: string;
   beforeAll(async () => {
     newer = join(stack.root, 'newer-claude');
+    binary = await findAgentBinary();
     const lines = [
       '#!/bin/bash',
       "[[ $1 == --version ]] && { echo '9.9.9 (Claude Code)'; exit; }",
-      `exec '${await findAgentBinary()}' "$@"`,
+      `exec '${binary}' "$@"`,
     ];
     writeFileSync(newer, `${lines.join('\n')}\n`, { mode: 0o755 });
   });
 
   const startNewer = async (environment: Record<string, string> = {}) =>
-    await stack.startWorker({ SESSION_CHAIN_AGENT_PATH: newer, ...environment });
+    await stack.startWorker({
+      SESSION_CHAIN_AGENT_PATH: newer,
+      SESSION_CHAIN_SANDBOX_READ: binary,
+      ...environment,
+    });
   const workersOf = async (projectId: string) =>
     (
       await rows<{ step: string; worker: string }>(
