@@ -151,10 +151,17 @@ describe('another binary', () => {
     expect(broken(agentProbe.facts).map(({ name, status }) => [name, status])).toEqual([
       ['runs', 'fail'],
       ['session-id', 'fail'],
+      // What shows only in a run whose session was refused.
+      ['fork-keeps', 'fail'],
+      ['stored-first', 'fail'],
       ['mentions', 'fail'],
       ['reopened-files', 'fail'],
       ['workspace-settings', 'fail'],
+      ['history', 'fail'],
       ['cache-prefix', 'warn'],
+      ['tokens', 'warn'],
+      ['cost-rule', 'warn'],
+      ['streaming', 'warn'],
       ['version', 'warn'],
     ]);
     expect(readdirSync(scratchRoot)).toEqual([]);
