@@ -229,3 +229,5 @@ try {
 } catch (error) {
   process.exitCode = reportError(error, 'text', showsStackTraces());
 }
+// A demo that still waits for its chain must not keep the process.
+process.exit();

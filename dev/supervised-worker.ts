@@ -1,13 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../cli/errors.js';
-import { SessionChainError } from '../contracts/failures.js';
+import { type Failure, SessionChainError } from '../contracts/failures.js';
 import { type GuardedServer, startGuarded } from './guard.js';
 
 export interface SupervisedWorker {
   /** Process id of the worker that runs now. */
   pid(): number;
-  /** Rejects when the worker cannot be kept running. */
+  /** Rejects when the worker cannot be kept running, with what it said where another start does not help. */
   failed: Promise<never>;
   stop(): Promise<void>;
 }
@@ -42,7 +43,7 @@ export async function superviseWorker(options: {
     return await startGuarded({
       name: 'worker',
       command: process.execPath,
-      args: [join(import.meta.dirname, '../cli/main.js'), 'worker'],
+      args: [join(import.meta.dirname, '../cli/main.js'), 'worker', '-o', 'json'],
       cwd: process.cwd(),
       env: environment,
       logFile,
@@ -54,13 +55,7 @@ export async function superviseWorker(options: {
     for (;;) {
       const code = await worker.exited;
       if (stopping) return await new Promise<never>(() => undefined);
-      if (refusals.includes(code)) {
-        throw new SessionChainError(
-          'WORKER_LOST',
-          `The worker does not start (exit code ${code}).`,
-          `Correct what ${logFile} ends with.`,
-        );
-      }
+      if (refusals.includes(code)) throw reportedError(logFile);
       const now = Date.now();
       deaths.push(now);
       if (deaths.filter((at) => now - at < deathWindowMs).length >= maxDeaths) {
@@ -75,4 +70,11 @@ export async function superviseWorker(options: {
       if (!stopping) worker = await spawn();
     }
   }
+}
+
+/** The error that a worker reported as the last line of its log. */
+function reportedError(logFile: string): SessionChainError {
+  const last = readFileSync(logFile, 'utf8').trimEnd().split('\n').at(-1) ?? '';
+  const { error } = JSON.parse(last) as { error: Failure };
+  return new SessionChainError(error.code, error.message, error.remedy);
 }

@@ -4,9 +4,11 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { exitCodes } from '../../cli/errors.js';
 import type { DemoDocument } from '../../dev/demo.js';
 import { processesNaming } from '../support/agent-runner.js';
 import { until } from '../support/chain-stack.js';
+import { createTestDatabase } from '../support/database.js';
 
 const launcher = join(import.meta.dirname, '../../dist/dev/start.js');
 
@@ -107,20 +109,25 @@ describe('npm start', () => {
     expect(run.stderr()).toContain('--help');
   });
 
-  it('starts nothing where the sandbox of the agents does not work', async () => {
-    const run = startWith({ SESSION_CHAIN_SANDBOX_READ: '/no/tools' });
-    expect(await run.exited).toEqual([7, null]);
-    expect(run.stderr()).toMatch(/^error SANDBOX_UNAVAILABLE: .*\/no\/tools/);
+  it('starts nothing where the sandbox of the agents cannot be as it is configured', async () => {
+    const run = startWith({ SESSION_CHAIN_SANDBOX_READ: '/' });
+    expect(await run.exited).toEqual([exitCodes.setUp, null]);
+    expect(run.stderr()).toMatch(/^error INVALID_CONFIG: sandbox\.read .* names \//);
     expect(existsSync(join(folder, '.session-chain'))).toBe(false);
   });
 
-  it('does not start a worker again that refuses to start', async () => {
-    const run = startWith({ SESSION_CHAIN_SANDBOX: 'command', SESSION_CHAIN_SANDBOX_COMMAND: '/bin/false' });
-    expect(await run.exited).toEqual([5, null]);
+  it('ends with what its worker says where another start of that does not help', async () => {
+    const database = await createTestDatabase();
+    const run = startWith({
+      DATABASE_URL: database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+      REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
+      ...{ SESSION_CHAIN_SANDBOX: 'command', SESSION_CHAIN_SANDBOX_COMMAND: '/bin/false' },
+    });
+    expect(await run.exited).toEqual([exitCodes.setUp, null]);
+    expect(run.stderr()).toMatch(/error SANDBOX_UNAVAILABLE: [^]*what to do: /);
     expect(run.stderr()).not.toContain('starting another');
-    expect(run.stderr()).toMatch(/error WORKER_LOST: .*exit code 7[^]*worker\.log/);
-    expect(readFileSync(join(folder, '.session-chain/logs/worker.log'), 'utf8')).toContain(
-      'error SANDBOX_UNAVAILABLE',
-    );
+    await until(() => processesNaming(folder).length === 0);
+    await database.drop();
   });
 });
