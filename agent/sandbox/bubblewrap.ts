@@ -41,12 +41,15 @@ const walls = [
 /** bubblewrap's own root, /dev and /proc would be writable, in part by the user who is root outside as well. */
 const readOnly = ['/dev', '/proc', '/'].flatMap((path) => ['--remount-ro', path]);
 
-/** bubblewrap reads its filter of system calls from a descriptor; the subshell that writes it has ended before. */
+/**
+ * bubblewrap reads its filter of system calls from a descriptor; the subshell that writes it has ended before. What `wait`
+ * returns does not count: bash may have lost it (255), and bubblewrap refuses a filter that is cut off.
+ */
 const filter = filterOf(systemCallFilter());
 function filterOf(bytes: Buffer | null) {
   if (!bytes) return { opened: [], used: [] };
   const escaped = [...bytes].map((byte) => `\\0${byte.toString(8)}`).join('');
-  const script = 'exec 9< <(printf %b "$0") && wait $! && exec "$@"';
+  const script = 'exec 9< <(printf %b "$0"); wait $!; exec "$@"';
   return { opened: ['bash', '--noprofile', '--norc', '-c', script, escaped], used: ['--seccomp', '9'] };
 }
 
