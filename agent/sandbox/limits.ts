@@ -107,7 +107,8 @@ export function limitPrefix(limits: SandboxLimits, ownUsers: boolean): string[] 
   return onLinux([
     'prlimit',
     ...(ownUsers ? [`--nproc=${kernels(limits.processes)}`] : []),
-    `--cpu=${kernels(limits.cpuSeconds)}`,
+    // A worker that is busy itself looks late, and a command that the kernel ends tells nothing.
+    `--cpu=${Math.max(kernels(limits.cpuSeconds), limits.cpuSeconds + 30)}`,
     `--fsize=${limits.fileMb * megabyte}`,
     `--nofile=${limits.openFiles}`,
     '--core=0',
