@@ -12,7 +12,7 @@ import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
-import { missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
+import { currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
@@ -162,9 +162,7 @@ async function databaseVersion(pool: Pool): Promise<Finding> {
 
 /** What the role of DATABASE_URL may do: a worker's environment has a model credential. */
 async function rights(pool: Pool, { hasModelCredentials }: Config): Promise<Finding> {
-  const { role, isSuperuser } = await queryOne<{ role: string; isSuperuser: boolean }>(pool, {
-    text: 'SELECT rolname AS role, rolsuper AS "isSuperuser" FROM pg_roles WHERE rolname = current_user',
-  });
+  const { role, isSuperuser } = await currentRole(pool);
   if (isSuperuser) {
     return {
       status: 'warn',

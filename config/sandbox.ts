@@ -9,7 +9,7 @@ import {
 
 const sandboxKind = z.enum(['bwrap', 'command', 'none']);
 const absolutePath = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path');
-const hostAndPort = z.string().refine(isHostAndPort, 'must be host:port, such as registry.npmjs.org:443');
+const hostAndPort = z.string().refine(isHostAndPort, 'must be host:port, such as packages.example.com:443');
 const count = z.number().int().min(1);
 
 /** The field `sandbox` of the configuration file and of the worker's options; all of it is optional. */

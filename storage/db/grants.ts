@@ -114,6 +114,13 @@ export async function requireGrantable(connection: Connection, grants: readonly 
   }
 }
 
+/** The role of this connection. */
+export async function currentRole(connection: Connection): Promise<{ role: string; isSuperuser: boolean }> {
+  return await queryOne(connection, {
+    text: 'SELECT rolname AS role, rolsuper AS "isSuperuser" FROM pg_roles WHERE rolname = current_user',
+  });
+}
+
 /** What a role lacks for its part. */
 export interface MissingRights {
   role: string;

@@ -33,7 +33,7 @@ describe('the settings of the sandbox', () => {
           SESSION_CHAIN_SANDBOX: 'command',
           SESSION_CHAIN_SANDBOX_COMMAND: '/usr/local/bin/wrap',
           SESSION_CHAIN_SANDBOX_READ: '/opt/node:/opt/my tools',
-          SESSION_CHAIN_SANDBOX_EGRESS: 'registry.npmjs.org:443',
+          SESSION_CHAIN_SANDBOX_EGRESS: 'packages.example.com:443',
           SESSION_CHAIN_SANDBOX_PROCESSES: '1',
           SESSION_CHAIN_SANDBOX_MEMORY_MB: '2',
           SESSION_CHAIN_SANDBOX_FILE_MB: '3',
@@ -46,7 +46,7 @@ describe('the settings of the sandbox', () => {
       kind: 'command',
       command: '/usr/local/bin/wrap',
       read: ['/opt/node', '/opt/my tools'],
-      egress: ['registry.npmjs.org:443'],
+      egress: ['packages.example.com:443'],
       limits: { processes: 1, memoryMb: 2, fileMb: 3, openFiles: 4, cpuSeconds: 5, tmpMb: 6 },
     });
   });
@@ -68,7 +68,7 @@ describe('the settings of the sandbox', () => {
 
   it.each([
     [{ kind: 'Bwrap' }, 'sandbox.kind'],
-    [{ egress: ['a.example'] }, 'sandbox.egress[0]: must be host:port, such as registry.npmjs.org:443'],
+    [{ egress: ['a.example'] }, 'sandbox.egress[0]: must be host:port, such as packages.example.com:443'],
     [{ read: ['~/tools'] }, 'sandbox.read[0]: must be an absolute path'],
     [{ limit: {} }, 'sandbox.limit: unknown field'],
     [{ limits: { memory: 1 } }, 'sandbox.limits.memory: unknown field'],
