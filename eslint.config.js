@@ -21,8 +21,15 @@ const rooms = {
     ...['storage', 'workspace', 'client'],
   ],
   // A face: what a command reads or does is a call of the client.
-  cli: ['contracts', 'config', 'temporal', 'definition', 'client', 'workspace', 'agent', 'workers'],
-  dev: ['contracts', 'config', 'temporal', 'definition', 'agent', 'client', 'storage', 'cli', 'workers'],
+  cli: ['contracts', 'config', 'temporal', 'definition', 'client', 'workspace', 'agent', 'workers', 'server'],
+  // The other face: what a route reads or does is a call of the client.
+  server: ['contracts', 'config', 'temporal', 'client'],
+  // Runs in browsers: nothing but types of contracts.
+  http: ['contracts'],
+  dev: [
+    ...['contracts', 'config', 'temporal', 'definition', 'agent', 'client', 'storage', 'server', 'cli'],
+    'workers',
+  ],
 };
 
 /** What `migrate` and `doctor` need: they work on a database that no client could use yet. */
