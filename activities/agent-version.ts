@@ -42,7 +42,7 @@ export async function keepAgentVersion(
     };
   }
   const waitingFor = `${step}: a worker with Claude Code ${former}. ${workerName()}: ${trouble}`;
-  await noteWaiting(pool, input, { waitMs, waitingFor });
+  await noteWaiting(pool, input, { waitMs, waitingFor, code: 'AGENT_NOT_FOUND' });
   return {
     outcome: 'waiting',
     ...{ step, waitMs, attempt: 0, tries: triesBefore() },

@@ -142,6 +142,7 @@ async function waitForFolder(
   const waitMs = await waitForWorkspace(deps, wanted, trouble);
   await noteWaiting(deps.pool, input, {
     waitMs,
+    code: trouble.code,
     waitingFor: `${step}: a worker that has the folder ${wanted.path}. ${workerName()}: ${trouble.message}`,
   });
   return {
@@ -210,6 +211,7 @@ export async function leaveToOthers(
   );
   await noteWaiting(pool, input, {
     waitMs,
+    code: 'INVALID_CONFIG',
     waitingFor: `${step}: a worker with the definition ${plan.digest.slice(0, 12)}`,
   });
   return {

@@ -418,6 +418,8 @@ export interface Failure {
   code: FailureCode;
   message: string;
   remedy: string;
+  /** Where a limit was reached: which one. */
+  reached?: ReachedLimit;
 }
 
 /**
@@ -505,6 +507,6 @@ function unexpected(error: unknown): string {
   return error.name === 'Error' && said !== '' ? said : `${error.name}: ${said || 'no message'}`;
 }
 
-export function toFailure({ code, message, remedy }: SessionChainError): Failure {
-  return { code, message, remedy };
+export function toFailure({ code, message, remedy, reached }: SessionChainError): Failure {
+  return { code, message, remedy, ...(reached ? { reached } : {}) };
 }

@@ -242,6 +242,7 @@ CREATE TABLE session_chain.chains (
   origin jsonb,
   waiting_until timestamptz,
   waiting_for text,
+  waiting_code text CHECK (waiting_code ~ '^[A-Z][A-Z_]*$'),
   failures jsonb NOT NULL DEFAULT '{}',
   skipped jsonb NOT NULL DEFAULT '{}',
   result jsonb,
@@ -256,6 +257,7 @@ CREATE TABLE session_chain.chains (
   CHECK ((closed_at IS NULL) = (result IS NULL)),
   CHECK ((status = 'waiting') = (waiting_until IS NOT NULL)),
   CHECK (waiting_for IS NULL OR waiting_until IS NOT NULL),
+  CHECK ((waiting_for IS NULL) = (waiting_code IS NULL)),
   CHECK (ticket IS NULL OR ticket IS NOT DISTINCT FROM last_ticket),
   CONSTRAINT chains_holder_has_a_ticket
     CHECK (status NOT IN ('running', 'waiting') OR (ticket IS NOT NULL AND run_id IS NOT NULL))
@@ -283,6 +285,7 @@ COMMENT ON COLUMN session_chain.chains.budget IS 'What the whole chain may take,
 COMMENT ON COLUMN session_chain.chains.origin IS 'What the chain started from when it last opened, and why: {kind, headSessionId, headSeq, operations, contextTokens}';
 COMMENT ON COLUMN session_chain.chains.requested_at IS 'When it was last asked for: a chain that did not complete may be started again';
 COMMENT ON COLUMN session_chain.chains.waiting_for IS 'A label: what the chain waits for until waiting_until';
+COMMENT ON COLUMN session_chain.chains.waiting_code IS 'The same as the code of a failure, for the event';
 COMMENT ON COLUMN session_chain.chains.failures IS 'What each step last failed with, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
 COMMENT ON COLUMN session_chain.chains.skipped IS 'The steps that had nothing to do, and why: {step: reason}';
 COMMENT ON COLUMN session_chain.chains.result IS 'The chain''s final state as its caller receives it';
@@ -482,6 +485,34 @@ COMMENT ON COLUMN session_chain.activity_steps.session_id IS 'The head at the la
 COMMENT ON COLUMN session_chain.activity_steps.calls IS 'How often the chain decided to call it; Temporal''s own retries are not counted';
 COMMENT ON COLUMN session_chain.activity_steps.scheduled_at IS 'When Temporal scheduled the newest try to journal it; an older one under the same ticket is fenced';
 COMMENT ON COLUMN session_chain.activity_steps.started_at IS 'When it was called last';
+
+-- What happened, in the order in which it was committed. Rows are written by triggers on the tables above and below alone,
+-- see migrations/functions/write_event.sql, and never changed.
+CREATE TABLE session_chain.events (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  project_id text NOT NULL,
+  version_id text,
+  build_id text,
+  chain bigint,
+  type text NOT NULL CHECK (type IN (
+    'chain.queued', 'chain.opened', 'chain.waiting', 'chain.closed', 'step.started', 'step.committed', 'step.completed',
+    'step.failed', 'step.skipped', 'head.moved', 'question.asked', 'question.started', 'question.answered',
+    'question.failed', 'budget.reached')),
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  data jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(data) = 'object')
+);
+CREATE INDEX events_of_project ON session_chain.events (project_id, id);
+COMMENT ON TABLE session_chain.events IS 'What happened to projects: ids, numbers and short labels, no text that people or agents wrote; trimmed by age';
+COMMENT ON COLUMN session_chain.events.id IS 'Rises within a project in the order of the commits; over all projects only up to events_horizon()';
+COMMENT ON COLUMN session_chain.events.chain IS 'Null outside a chain; the event outlives the row';
+COMMENT ON COLUMN session_chain.events.data IS 'What the type carries, as contracts/events.ts gives it';
+
+CREATE TABLE session_chain.trimmed_events (
+  project_id text PRIMARY KEY,
+  id bigint NOT NULL
+);
+CREATE INDEX trimmed_events_newest ON session_chain.trimmed_events (id);
+COMMENT ON TABLE session_chain.trimmed_events IS 'Up to which id events of a project were trimmed: a reader that goes on from before it has missed some';
 
 -- A question is stored before a workflow learns of it: histories hold its id, never its text.
 CREATE SEQUENCE session_chain.questions AS bigint;

@@ -23,7 +23,7 @@ BEGIN
     RETURN QUERY SELECT 'fenced', NULL::uuid;
     RETURN;
   END IF;
-  UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL
+  UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, waiting_code = NULL
     WHERE c.id = p_chain AND c.status = 'waiting';
   INSERT INTO session_chain.activity_steps AS s (chain, step, round, ticket, role, activity, task_queue, session_id, seq,
     scheduled_at, state)

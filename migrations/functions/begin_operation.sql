@@ -124,7 +124,7 @@ BEGIN
   PERFORM session_chain.end_attempts(v_open);
 
   IF p_chain IS NOT NULL THEN
-    UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL
+    UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, waiting_code = NULL
       WHERE c.id = p_chain AND c.status = 'waiting';
   ELSE
     SELECT * INTO v_holder FROM session_chain.holder_of(p_project);

@@ -61,6 +61,7 @@ BEGIN
       END IF;
     END IF;
     UPDATE session_chain.chains c SET status = v_status, run_id = p_run_id, waiting_until = NULL, waiting_for = NULL,
+      waiting_code = NULL,
       closed_at = clock_timestamp(),
       result = jsonb_build_object('status', v_status, 'steps', v_steps,
           'head', jsonb_build_object('sessionId', v_project.last_ai_session_id, 'seq', v_project.session_seq),

@@ -9,6 +9,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_attempt session_chain.attempts;
 BEGIN
+  PERFORM session_chain.lock_project((SELECT a.project_id FROM session_chain.attempts a WHERE a.id = p_attempt));
   UPDATE session_chain.attempts a SET failure = p_failure,
       state = CASE WHEN p_wait_ms IS NULL THEN 'failed' ELSE 'waiting' END,
       ended_at = CASE WHEN p_wait_ms IS NULL THEN clock_timestamp() END
@@ -21,6 +22,7 @@ BEGIN
         WHERE c.id = v_attempt.chain;
     ELSE
       UPDATE session_chain.chains c SET status = 'waiting', waiting_for = p_failure ->> 'code',
+          waiting_code = p_failure ->> 'code',
           waiting_until = clock_timestamp() + p_wait_ms * interval '1 ms'
         WHERE c.id = v_attempt.chain AND c.status = 'running';
     END IF;

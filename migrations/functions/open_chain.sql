@@ -87,7 +87,7 @@ BEGIN
         PERFORM session_chain.end_attempts(session_chain.open_attempts(v_blocker));
         UPDATE session_chain.activity_steps s SET state = 'cancelled', ended_at = clock_timestamp()
           WHERE s.chain = p_chain AND s.state = 'running';
-        UPDATE session_chain.chains c SET status = 'queued', waiting_until = NULL, waiting_for = NULL, ticket = NULL
+        UPDATE session_chain.chains c SET status = 'queued', waiting_until = NULL, waiting_for = NULL, waiting_code = NULL, ticket = NULL
           WHERE c.id = p_chain RETURNING * INTO v_chain;
       END IF;
     ELSE
@@ -115,7 +115,7 @@ BEGIN
   END IF;
   IF v_outcome = 'opened' THEN
     v_origin := v_origin || jsonb_build_object('headSessionId', v_head.session_id, 'headSeq', v_head.seq);
-    UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, run_id = p_run_id,
+    UPDATE session_chain.chains c SET status = 'running', waiting_until = NULL, waiting_for = NULL, waiting_code = NULL, run_id = p_run_id,
         home = p_home, opening = v_opening, opened_at = clock_timestamp(), origin = v_origin,
         plan = coalesce(p_options -> 'plan', c.plan), deploys = coalesce((p_options ->> 'deploys')::boolean, false),
         budget = p_options -> 'budget',

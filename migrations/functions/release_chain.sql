@@ -28,7 +28,7 @@ BEGIN
         WHERE s.chain = v_chain.id AND s.state = 'running';
       UPDATE projects p SET session_epoch = p.session_epoch + 1 WHERE p.project_id = v_id;
     END IF;
-    UPDATE session_chain.chains c SET status = 'failed', ticket = NULL, waiting_until = NULL, waiting_for = NULL,
+    UPDATE session_chain.chains c SET status = 'failed', ticket = NULL, waiting_until = NULL, waiting_for = NULL, waiting_code = NULL,
         closed_at = clock_timestamp(),
         result = jsonb_build_object('status', 'failed', 'failure', jsonb_build_object('code', 'CHAIN_TERMINATED', 'message',
           'The workflow of this chain is over and the chain was open: the workflow was terminated, timed out, or its history is '

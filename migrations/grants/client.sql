@@ -4,16 +4,18 @@
 GRANT USAGE ON SCHEMA session_chain TO :"role";
 GRANT SELECT ON session_chain.installation, session_chain.migrations, session_chain.routines, session_chain.chains,
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
-  session_chain.transcript_texts, session_chain.transcript_batches, session_chain.reply_chunks TO :"role";
+  session_chain.transcript_texts, session_chain.transcript_batches, session_chain.reply_chunks,
+  session_chain.events, session_chain.trimmed_events TO :"role";
 GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, session_seq, session_epoch) ON projects TO :"role";
 GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)
   ON project_versions TO :"role";
 GRANT SELECT ON session_transitions, project_ai_session_metrics, chat_plan_sessions, project_chat_log_minimal TO :"role";
 GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_stop, session_chain.release_chain,
-  session_chain.record_question, session_chain.begin_recording, session_chain.commit_recording,
-  session_chain.forget_recording, session_chain.adopt_outside_head, session_chain.copy_rewound,
-  session_chain.lock_project, session_chain.give_up_session, session_chain.quarantine_session,
-  session_chain.unbind_workspace, session_chain.why_chain_fenced, session_chain.why_not_committed,
+  session_chain.record_question, session_chain.fail_question, session_chain.begin_recording,
+  session_chain.commit_recording, session_chain.forget_recording, session_chain.adopt_outside_head,
+  session_chain.copy_rewound, session_chain.lock_project, session_chain.give_up_session,
+  session_chain.quarantine_session, session_chain.unbind_workspace, session_chain.events_horizon,
+  session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
   session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,

@@ -4,8 +4,8 @@ GRANT USAGE ON SCHEMA session_chain TO :"role";
 GRANT SELECT ON session_chain.installation, session_chain.migrations, session_chain.routines, session_chain.chains,
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.workspace_searches,
-  session_chain.reply_chunks TO :"role";
-GRANT UPDATE (status, waiting_for, waiting_until, failures, skipped) ON session_chain.chains TO :"role";
+  session_chain.reply_chunks, session_chain.events, session_chain.trimmed_events TO :"role";
+GRANT UPDATE (failures) ON session_chain.chains TO :"role";
 GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
   ON session_chain.sessions TO :"role";
@@ -22,7 +22,8 @@ GRANT UPDATE (state, failure, head_session_id) ON project_chat_log_minimal TO :"
 GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain, session_chain.close_chain,
   session_chain.chain_standing, session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.why_attempt_ended, session_chain.begin_operation, session_chain.commit_operation,
-  session_chain.end_operation, session_chain.settle_step, session_chain.begin_activity, session_chain.end_activity,
+  session_chain.end_operation, session_chain.settle_step, session_chain.note_waiting, session_chain.note_skipped,
+  session_chain.fail_question, session_chain.trim_events, session_chain.events_horizon, session_chain.begin_activity, session_chain.end_activity,
   session_chain.begin_recording, session_chain.commit_recording, session_chain.forget_recording,
   session_chain.adopt_outside_head, session_chain.append_entries, session_chain.write_metrics,
   session_chain.bind_workspace, session_chain.lock_project, session_chain.quarantine_session,

@@ -1,6 +1,6 @@
 import type { ChainRun } from '../../contracts/chain-runs.js';
 import type { ChainResult, Head, OpenedChain, QueuePosition, VersionStatus } from '../../contracts/chain.js';
-import { type Failure, SessionChainError } from '../../contracts/failures.js';
+import { type Failure, type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import type { ChainId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { ChainBudget } from '../../contracts/limits.js';
 import type { ChainOrigin, ResetPolicy } from '../../contracts/origin.js';
@@ -326,33 +326,34 @@ export async function noteFailure(
 /** Stores why a step had nothing to do; only a compaction may have nothing to do. */
 export async function noteSkipped(
   pool: Pool,
-  { chainId, ticket, step }: { chainId: ChainId; ticket: number; step: StepName },
+  {
+    projectId,
+    chainId,
+    ticket,
+    step,
+  }: { projectId: ProjectId; chainId: ChainId; ticket: number; step: StepName },
   reason: string,
 ): Promise<void> {
   await queryRows(pool, {
     name: 'note_skipped',
-    text: `UPDATE session_chain.chains SET skipped = skipped || jsonb_build_object($3::text, $4::text)
-           WHERE id = $1 AND ticket = $2 AND status IN ('running', 'waiting')
-             AND plan @> jsonb_build_array(jsonb_build_object('name', $3::text, 'kind', 'compaction'))`,
-    values: [chainId, ticket, step, reason],
+    text: 'SELECT session_chain.note_skipped($1, $2, $3, $4, $5)',
+    values: [projectId, chainId, ticket, step, reason],
   });
 }
 
 /**
- * Marks that a chain waits although no attempt was begun; `waitingFor` is a label. The next operation sets it running
- * again.
+ * Marks that a chain waits although no attempt was begun; `waitingFor` is a label, `code` says the same in the event. The
+ * next operation sets it running again.
  */
 export async function noteWaiting(
   pool: Pool,
   { projectId, chainId, ticket }: { projectId: ProjectId; chainId: ChainId; ticket: number },
-  { waitMs, waitingFor }: { waitMs: number; waitingFor: string },
+  { waitMs, waitingFor, code }: { waitMs: number; waitingFor: string; code: FailureCode },
 ): Promise<void> {
   await queryRows(pool, {
     name: 'note_waiting',
-    text: `UPDATE session_chain.chains SET status = 'waiting', waiting_for = $4,
-             waiting_until = clock_timestamp() + $3 * interval '1 ms'
-           WHERE id = $1 AND project_id = $2 AND ticket = $5 AND status IN ('running', 'waiting')`,
-    values: [chainId, projectId, Math.ceil(waitMs), waitingFor, ticket],
+    text: 'SELECT session_chain.note_waiting($1, $2, $3, $4, $5, $6)',
+    values: [projectId, chainId, ticket, Math.ceil(waitMs), code, waitingFor],
   });
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SessionChainError } from '../../contracts/failures.js';
 import {
@@ -112,7 +112,7 @@ async function applyPending(connection: Connection, pending: readonly string[]):
     (name text PRIMARY KEY, run_on timestamptz NOT NULL DEFAULT clock_timestamp())`);
   const migrations = pending.filter((name) => !isFunction(name));
   for (const name of migrations) {
-    await inFile(name, () => run(readFileSync(join(migrationsFolder(), `${name}.sql`), 'utf8')));
+    await inFile(name, () => run(readFileSync(fileOf(name), 'utf8')));
     await run('INSERT INTO session_chain.migrations (name) VALUES ($1)', name);
   }
   // A function may call one that is created after it.
@@ -138,14 +138,16 @@ async function applyPending(connection: Connection, pending: readonly string[]):
   return [...migrations, ...changed.map(({ name }) => `functions/${name}`)];
 }
 
-/** Drops every function of this name, whatever its parameters, and its recorded hash. */
+/** Drops every function of this name, whatever its parameters, with its triggers and its recorded hash. */
 async function dropFunction(connection: Connection, name: string): Promise<void> {
-  const overloads = await queryRows<{ signature: string }>(connection, {
-    text: `SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
+  const overloads = await queryRows<{ signature: string; isTrigger: boolean }>(connection, {
+    text: `SELECT p.oid::regprocedure::text AS signature, p.prorettype = 'trigger'::regtype AS "isTrigger" FROM pg_proc p
            WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = $1`,
     values: [name],
   });
-  for (const { signature } of overloads) await connection.query({ text: `DROP FUNCTION ${signature}` });
+  for (const { signature, isTrigger } of overloads) {
+    await connection.query({ text: `DROP FUNCTION ${signature}${isTrigger ? ' CASCADE' : ''}` });
+  }
   await connection.query({ text: 'DELETE FROM session_chain.routines WHERE name = $1', values: [name] });
 }
 
@@ -173,8 +175,8 @@ export async function planMigration(
   const present = await presentTables(connection);
   return {
     pending,
-    additions: migrations.flatMap((migration) =>
-      statementsOf(readFileSync(join(migrationsFolder(), `${migration}.sql`), 'utf8'))
+    additions: pending.flatMap((migration) =>
+      (hasFile(migration) ? statementsOf(readFileSync(fileOf(migration), 'utf8')) : [])
         .filter((statement) => addsTo(statement, present))
         .map((statement) => ({ migration, statement })),
     ),
@@ -230,6 +232,7 @@ function addsTo(statement: string, tables: string[]): boolean {
   const forms = [
     `^ALTER TABLE ${table}`,
     `^CREATE (UNIQUE )?INDEX [\\w ]+ ON ${table}`,
+    `^CREATE TRIGGER [\\w ]+ ON ${table}`,
     `^COMMENT ON (TABLE|COLUMN) ${table}`,
     `^DO [^]*ALTER TABLE ${table}`,
   ];
@@ -310,7 +313,7 @@ async function appliedMigrations(connection: Connection): Promise<string[]> {
 }
 
 interface FunctionChanges {
-  /** Functions that are missing, were created from another text, or look for tables elsewhere. */
+  /** Functions that are missing, were created from another text, look for tables elsewhere, or lack a trigger. */
   changed: Routine[];
   /** Names of functions that this version no longer has. */
   gone: string[];
@@ -319,8 +322,17 @@ interface FunctionChanges {
 async function functionChanges(connection: Connection, path: string | null): Promise<FunctionChanges> {
   const routines = [...functionFiles(), ...(await idFunctions(connection))];
   const made = (await hasTable(connection, 'routines'))
-    ? await queryRows<{ name: string; hash: string; bodies: string[]; isPinned: boolean }>(connection, {
-        text: `SELECT r.name, r.hash, f.bodies, coalesce(f."isPinned", false) AS "isPinned"
+    ? await queryRows<{
+        name: string;
+        hash: string;
+        bodies: string[];
+        isPinned: boolean;
+        triggers: number;
+      }>(connection, {
+        text: `SELECT r.name, r.hash, f.bodies, coalesce(f."isPinned", false) AS "isPinned", (
+                 SELECT count(*)::integer FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                 WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name
+                   AND t.tgenabled IN ('O', 'A') AND t.tgparentid = 0) AS triggers
                FROM session_chain.routines r CROSS JOIN LATERAL (
                  SELECT coalesce(array_agg(p.prosrc), '{}') AS bodies, bool_and(p.prosqlbody IS NOT NULL OR (p.prosecdef
                    AND CASE WHEN $1::text IS NULL THEN p.proconfig[1] LIKE 'search\\_path=%' ELSE p.proconfig = ARRAY['search_path=' || $1] END)) AS "isPinned"
@@ -335,9 +347,10 @@ async function functionChanges(connection: Connection, path: string | null): Pro
         text === null ||
         !made.some(
           // It has no overloads and the body of the text: a function may have been changed manually.
-          ({ name: madeName, hash, isPinned, bodies: [body, ...others] }) =>
+          ({ name: madeName, hash, isPinned, triggers, bodies: [body, ...others] }) =>
             madeName === name &&
             isPinned &&
+            triggers === (text.match(/^CREATE TRIGGER /gm) ?? []).length &&
             hash === hashOf(text) &&
             others.length === 0 &&
             body !== undefined &&
@@ -377,6 +390,15 @@ async function hasTable(connection: Connection, name: string): Promise<boolean> 
     values: [`session_chain.${name}`],
   });
   return isThere;
+}
+
+function fileOf(name: string): string {
+  return join(migrationsFolder(), `${name}.sql`);
+}
+
+/** A function for a column of the host has no file. */
+function hasFile(name: string): boolean {
+  return existsSync(fileOf(name));
 }
 
 function isFunction(name: string): boolean {

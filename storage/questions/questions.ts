@@ -1,11 +1,6 @@
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
-import {
-  type Question,
-  type ReadTarget,
-  type SessionMoment,
-  questionBuildId,
-} from '../../contracts/question.js';
+import type { Question, ReadTarget, SessionMoment } from '../../contracts/question.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 import { projectNotFound } from '../heads/errors.js';
 import { jsonbOf } from '../jsonb.js';
@@ -230,15 +225,8 @@ export async function failQuestion(
 ): Promise<void> {
   await queryRows(pool, {
     name: 'fail_question',
-    text: `UPDATE project_chat_log_minimal q SET state = 'failed', failure = coalesce(
-             CASE WHEN q.failure ->> 'code' = $2::jsonb ->> 'code' THEN q.failure END,
-             (SELECT a.failure FROM session_chain.attempts a
-              WHERE a.chain IS NULL AND a.project_id = q.project_id::text AND a.build_id = $3
-                AND a.failure ->> 'code' = $2::jsonb ->> 'code'
-              ORDER BY a.attempt DESC LIMIT 1),
-             $2::jsonb)
-           WHERE q.question_id = $1 AND q.project_id::text = $4 AND q.state <> 'answered'`,
-    values: [questionId, jsonbOf(failure), questionBuildId(questionId), projectId],
+    text: 'SELECT session_chain.fail_question($1, $2, $3)',
+    values: [projectId, questionId, jsonbOf(failure)],
   });
 }
 

@@ -226,6 +226,7 @@ describe('a list of chains', () => {
     const labelled = await openNew(pool);
     await noteWaiting(pool, labelled, {
       waitMs: 60_000,
+      code: 'WORKSPACE_NOT_ALLOWED',
       waitingFor: 'build: a worker that has the folder /a: b',
     });
     const reasonOf = async ({ projectId }: ChainKey) =>

@@ -116,7 +116,11 @@ describe('the steps of a chain', () => {
   it('tell what a chain waits for, also where no attempt was begun', async () => {
     const chain = await openNew(pool);
     await runStep(pool, chain, 'build');
-    await noteWaiting(pool, chain, { waitMs: 60_000, waitingFor: 'metadata: a worker with its definition' });
+    await noteWaiting(pool, chain, {
+      waitMs: 60_000,
+      code: 'AGENT_NOT_FOUND',
+      waitingFor: 'metadata: a worker with its definition',
+    });
     const state = await readChainState(pool, chain);
     expect(state).toMatchObject({ status: 'waiting', waitingUntil: expect.any(String) });
     expect(stepOf(state, 'metadata')).toMatchObject({

@@ -111,7 +111,7 @@ describe('functions', () => {
     );
     const written = [...texts].map(([name, text]) => ({
       name: /^CREATE FUNCTION session_chain\.(\w+)\(/m.exec(text)?.[1],
-      body: /AS \$\$([^]*)\$\$;\n$/.exec(text)?.[1],
+      body: /AS \$\$([^]*)\$\$;\n/.exec(text)?.[1],
       file: name,
     }));
     expect(made).toEqual(written.map(({ name, body }) => ({ name, body })));

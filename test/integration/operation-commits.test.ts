@@ -589,19 +589,23 @@ describe('a step that waits', () => {
 describe('a chain that waits without an attempt', () => {
   it('is noted with what it waits for, as often as it says so, until an operation begins', async () => {
     const chain = await openBuilt();
-    await noteWaiting(pool, chain, { waitMs: 60_000, waitingFor: 'a worker with its definition' });
+    await noteWaiting(pool, chain, {
+      waitMs: 60_000,
+      code: 'AGENT_NOT_FOUND',
+      waitingFor: 'a worker with its definition',
+    });
     expect(await waitOf(chain)).toMatchObject({
       status: 'waiting',
       waiting_for: 'a worker with its definition',
     });
     expect((await waitOf(chain)).leftMs).toBeLessThanOrEqual(60_000);
-    await noteWaiting(pool, chain, { waitMs: 599_999.5, waitingFor: 'a worker' });
+    await noteWaiting(pool, chain, { waitMs: 599_999.5, code: 'AGENT_NOT_FOUND', waitingFor: 'a worker' });
     expect(await waitOf(chain)).toMatchObject({ status: 'waiting', waiting_for: 'a worker' });
     expect((await waitOf(chain)).leftMs).toBeGreaterThan(500_000);
     await begunStep(chain, 'docs');
     expect(await waitOf(chain)).toEqual({ status: 'running', waiting_for: null, leftMs: null });
 
-    await noteWaiting(pool, chain, { waitMs: 60_000, waitingFor: 'a worker' });
+    await noteWaiting(pool, chain, { waitMs: 60_000, code: 'AGENT_NOT_FOUND', waitingFor: 'a worker' });
     await beginActivityStep(pool, deployOf(chain));
     expect(await waitOf(chain)).toEqual({ status: 'running', waiting_for: null, leftMs: null });
   });
@@ -613,11 +617,15 @@ describe('a chain that waits without an attempt', () => {
     const closed = await openClosed();
     for (const chain of [queued, closed, { ...holder, ticket: holder.ticket - 1 }]) {
       const before = await readChain(pool, chain);
-      await noteWaiting(pool, chain, { waitMs: 60_000, waitingFor: 'a worker' });
+      await noteWaiting(pool, chain, { waitMs: 60_000, code: 'AGENT_NOT_FOUND', waitingFor: 'a worker' });
       expect(await readChain(pool, chain)).toEqual(before);
     }
     const { projectId } = closed;
-    await noteWaiting(pool, { ...holder, projectId }, { waitMs: 60_000, waitingFor: 'a worker' });
+    await noteWaiting(
+      pool,
+      { ...holder, projectId },
+      { waitMs: 60_000, code: 'AGENT_NOT_FOUND', waitingFor: 'a worker' },
+    );
     expect(await waitOf(holder)).toMatchObject({ status: 'running' });
   });
 });

@@ -134,7 +134,11 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
       content: kept,
       parts: [{ from: kept }],
     });
-    await noteWaiting(pool, { projectId, chainId, ticket }, { waitMs: 1, waitingFor: said });
+    await noteWaiting(
+      pool,
+      { projectId, chainId, ticket },
+      { waitMs: 1, code: 'AGENT_NOT_FOUND', waitingFor: said },
+    );
     expect((await requireChain(pool, chain)).waitingFor).toBe(kept);
 
     const activity = { projectId, versionId, chainId, ticket, step: 'deploy', round: 1 };

@@ -1,7 +1,7 @@
 import type { Pool } from '../../storage/db/pool.js';
 
 /**
- * The whole schema as text, in one order whatever the history: tables with columns, constraints and indexes, sequences, views, range
+ * The whole schema as text, in one order whatever the history: tables with columns, constraints, indexes and triggers, sequences, views, range
  * types, functions with their bodies.
  */
 export async function dumpSchema(pool: Pool): Promise<string> {
@@ -56,6 +56,8 @@ async function dumpTable(
       SELECT pg_get_indexdef(i.indexrelid) AS line FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
       WHERE i.indrelid = $1 AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u'))
       ORDER BY c.relname`)),
+    ...(await lines(`
+      SELECT pg_get_triggerdef(t.oid) AS line FROM pg_trigger t WHERE t.tgrelid = $1 AND NOT t.tgisinternal ORDER BY t.tgname`)),
     '',
   ].join('\n');
 }
