@@ -13,6 +13,9 @@ import { credentialsIn, withoutValues } from '../contracts/secrets.js';
  * Every variable that the product itself reads: its meaning, shape and default; docs/reference/environment.md lists
  * them.
  */
+/** A century; an interval of Postgres holds more, a point in time that far back does not. */
+export const maxEventsDays = 36_500;
+
 export const variables = {
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/ })
@@ -40,6 +43,13 @@ export const variables = {
   SESSION_CHAIN_WORKSPACE_WAIT_MS: milliseconds(600_000).describe(
     'Time after which a folder that no worker has had fails what waits for it, and a step goes on with another version of Claude Code',
   ),
+  SESSION_CHAIN_EVENTS_DAYS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(maxEventsDays)
+    .default(30)
+    .describe('Days after which a worker deletes events; of several workers the least counts'),
   SESSION_CHAIN_MAX_AGENTS: z.coerce
     .number()
     .int()

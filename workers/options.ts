@@ -3,7 +3,7 @@ import pino, { type Logger } from 'pino';
 import { z } from 'zod';
 import { type DatabaseOptions, giveOneDatabase, isOneDatabase, poolSchema } from '../client/connections.js';
 import { checked, has } from '../client/input.js';
-import { type Config, readConfig, required, variables } from '../config/environment.js';
+import { type Config, maxEventsDays, readConfig, required, variables } from '../config/environment.js';
 import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
 import type { SandboxInput } from '../contracts/sandbox.js';
@@ -31,6 +31,8 @@ export interface WorkerLimits {
   shutdownGraceMs?: number;
   /** Milliseconds after which an operation fails whose folder no worker has. Default: 600,000. */
   workspaceWaitMs?: number;
+  /** Days after which events are deleted; of several workers the least counts. Default: 30. */
+  eventsDays?: number;
 }
 
 /** Where a worker logs: a pino logger, or anything with these two methods. */
@@ -115,6 +117,7 @@ const chainShape = {
       heartbeatThrottleMs: count(defaults.SESSION_CHAIN_HEARTBEAT_THROTTLE_MS),
       shutdownGraceMs: count(defaults.SESSION_CHAIN_SHUTDOWN_GRACE_MS),
       workspaceWaitMs: count(defaults.SESSION_CHAIN_WORKSPACE_WAIT_MS),
+      eventsDays: z.number().int().min(1).max(maxEventsDays).default(defaults.SESSION_CHAIN_EVENTS_DAYS),
     })
     .prefault({}),
   log: z
@@ -205,6 +208,7 @@ export function optionsFromEnvironment(
       ),
       shutdownGraceMs: config.SESSION_CHAIN_SHUTDOWN_GRACE_MS,
       workspaceWaitMs: config.SESSION_CHAIN_WORKSPACE_WAIT_MS,
+      eventsDays: config.SESSION_CHAIN_EVENTS_DAYS,
     },
     log: createLog(config),
   };

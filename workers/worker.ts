@@ -25,6 +25,7 @@ import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
+import { keepTrimmed } from '../storage/events/trim.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { type NativeTemporal, connectNative } from '../temporal/connect-native.js';
 import { taskQueuesOf } from '../temporal/names.js';
@@ -160,6 +161,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
   }
   const checkpoint = createCheckpoint(options.redisUrl ?? null, { log: warn });
   const stopRequests = createStopRequests(pool, warn);
+  let trimming: ReturnType<typeof keepTrimmed> | undefined;
   return {
     activitiesOn({ connection, namespace }) {
       const dependencies = {
@@ -177,6 +179,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     },
     ready(fields) {
       stopRequests.listen();
+      trimming ??= keepTrimmed(pool, limits.eventsDays, warn);
       log.info(
         {
           ...fields,
@@ -196,7 +199,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     },
     async close() {
       checkpoint.close();
-      await Promise.allSettled([stopRequests.close(), ownPool?.end()]);
+      await Promise.allSettled([stopRequests.close(), trimming?.close(), ownPool?.end()]);
     },
   };
 }

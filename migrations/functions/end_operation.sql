@@ -22,7 +22,7 @@ BEGIN
         WHERE c.id = v_attempt.chain;
     ELSE
       UPDATE session_chain.chains c SET status = 'waiting', waiting_for = p_failure ->> 'code',
-          waiting_code = p_failure ->> 'code',
+          waiting_code = session_chain.failure_code(p_failure),
           waiting_until = clock_timestamp() + p_wait_ms * interval '1 ms'
         WHERE c.id = v_attempt.chain AND c.status = 'running';
     END IF;

@@ -14,7 +14,7 @@ BEGIN
   ELSE
     PERFORM session_chain.write_event(v_chain.project_id, v_chain.version_id, v_chain.build_id, v_chain.id, 'step.failed',
       v_step || jsonb_build_object('attempt', NEW.calls, 'waits', false,
-        'code', CASE NEW.state WHEN 'cancelled' THEN 'CANCELLED' ELSE NEW.failure ->> 'code' END));
+        'code', CASE NEW.state WHEN 'cancelled' THEN 'CANCELLED' ELSE session_chain.failure_code(NEW.failure) END));
   END IF;
   RETURN NULL;
 END

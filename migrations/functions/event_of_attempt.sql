@@ -21,7 +21,7 @@ BEGIN
   ELSE
     PERFORM session_chain.write_event(NEW.project_id, NEW.version_id, NEW.build_id, NEW.chain, 'step.failed',
       jsonb_build_object('step', NEW.step, 'round', NEW.round, 'attemptId', NEW.id::text, 'attempt', NEW.attempt,
-        'code', NEW.failure -> 'code', 'waits', NEW.state = 'waiting'));
+        'code', session_chain.failure_code(NEW.failure), 'waits', NEW.state = 'waiting'));
   END IF;
   RETURN NULL;
 END

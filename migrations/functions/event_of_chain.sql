@@ -38,7 +38,7 @@ BEGIN
     SELECT p.last_ai_session_id::text AS session_id, p.session_seq AS seq INTO v_head FROM projects p
       WHERE p.project_id = session_chain.project_key(NEW.project_id);
     PERFORM session_chain.write_event(NEW.project_id, NEW.version_id, NEW.build_id, NEW.id, 'chain.closed',
-      jsonb_build_object('status', NEW.status, 'failureCode', NEW.result #>> '{failure,code}',
+      jsonb_build_object('status', NEW.status, 'failureCode', session_chain.failure_code(NEW.result -> 'failure'),
         'headSessionId', v_head.session_id, 'headSeq', v_head.seq));
   END IF;
   RETURN NULL;

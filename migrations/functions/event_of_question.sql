@@ -14,7 +14,7 @@ BEGIN
         v_question || jsonb_build_object('kind', NEW.kind, 'sessionId', NEW.ai_session_id::text));
     WHEN 'failed' THEN
       PERFORM session_chain.write_event(NEW.project_id::text, NULL, NULL, NULL, 'question.failed',
-        v_question || jsonb_build_object('code', NEW.failure -> 'code'));
+        v_question || jsonb_build_object('code', session_chain.failure_code(NEW.failure)));
     ELSE
   END CASE;
   RETURN NULL;

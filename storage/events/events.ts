@@ -86,18 +86,6 @@ export async function beforeNewestStart(
   return last;
 }
 
-/** Deletes what is older than so many days, in batches; one process at a time does it. */
-export async function trimEvents(pool: Pool, keepDays: number): Promise<void> {
-  const limit = 10_000;
-  for (let trimmed: number | null = limit; trimmed === limit;) {
-    ({ trimmed } = await queryOne<{ trimmed: number | null }>(pool, {
-      name: 'trim_events',
-      text: `SELECT session_chain.trim_events($1 * interval '1 day', $2) AS trimmed`,
-      values: [keepDays, limit],
-    }));
-  }
-}
-
 async function eventsHorizon(pool: Pool): Promise<number> {
   const { horizon } = await queryOne<{ horizon: number }>(pool, {
     name: 'events_horizon',
