@@ -1,0 +1,73 @@
+import swagger from '@fastify/swagger';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import {
+  type ZodTypeProvider,
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
+  validatorCompiler,
+} from 'fastify-type-provider-zod';
+import type { SessionChain } from '../client/session-chain.js';
+import { type AuthOptions, auth } from './auth.js';
+import { health } from './health.js';
+import { type LimitsOptions, limits } from './limits.js';
+import { methods } from './methods.js';
+import { metrics } from './metrics.js';
+import { problemOf, problems, sendProblem } from './problems.js';
+import { routes } from './routes/routes.js';
+import { streams } from './streams.js';
+
+export interface AppOptions extends AuthOptions {
+  /** What the routes call; the app does not close it. */
+  sessionChain: SessionChain;
+  /** Default: nothing is logged. */
+  log?: FastifyBaseLogger;
+  limits?: LimitsOptions;
+}
+
+/** The HTTP server of a client, not listening yet. Every route names its scope, or the app is not made. */
+export async function createApp({ sessionChain, log, limits: bounds, ...access }: AppOptions) {
+  const app: FastifyInstance = log
+    ? fastify({ ...fastifyOptions, loggerInstance: log })
+    : fastify(fastifyOptions);
+  app.setValidatorCompiler(validatorCompiler);
+  // What a route answers with is checked by its types and by the tests, and not again for each request.
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  problems(app);
+  await app.register(swagger, {
+    openapi,
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  });
+  const addMissingMethods = methods(app);
+  await metrics(app, { sessionChain });
+  await limits(app, bounds);
+  await auth(app, access);
+  await health(app, { sessionChain });
+  await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain });
+  await streams(app, { sessionChain });
+  addMissingMethods();
+  return app;
+}
+
+const fastifyOptions: FastifyServerOptions = {
+  // An id may have as many characters as it likes; the client says which are too long.
+  routerOptions: { maxParamLength: 5_000 },
+  // An address that is not valid meets no route and no error handler.
+  frameworkErrors: (error, _request, reply) => void sendProblem(reply, problemOf(error)),
+};
+
+const openapi = {
+  openapi: '3.1.0',
+  info: {
+    title: 'Session Chain',
+    description: 'Durable chains of Claude Code sessions: start, watch, read, ask.',
+    version: '1',
+    license: { name: 'MIT', identifier: 'MIT' },
+  },
+  components: {
+    securitySchemes: {
+      key: { type: 'http' as const, scheme: 'bearer', description: 'A key of `session-chain keys create`.' },
+    },
+  },
+  security: [{ key: [] }],
+};

@@ -1,0 +1,7 @@
+import type { FastifyInstance } from 'fastify';
+import type { SessionChain } from '../client/session-chain.js';
+
+export async function streams(
+  _app: FastifyInstance,
+  _options: { sessionChain: SessionChain },
+): Promise<void> {}
