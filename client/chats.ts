@@ -32,6 +32,7 @@ import {
 import {
   type NewQuestion,
   failQuestion,
+  findQuestion,
   listQuestions,
   readQuestion,
   recordQuestion,
@@ -107,6 +108,27 @@ export interface Chats {
    * for (const { question, reply } of await sessionChain.questions('shop', { limit: 10 })) console.log(question, reply);
    */
   questions(projectId: string, options?: { chatId?: string; limit?: number }): Promise<Question[]>;
+  /**
+   * Asks a question as {@link Chats.ask} does, and returns as soon as the chat's workflow has it, without the reply: the
+   * question is answered without its caller. {@link Chats.question} and the event `question.answered` tell of the reply. Throws
+   * what `ask` throws but the failure of the question, and TEMPORAL_UNAVAILABLE where no worker takes it within 10 seconds; then
+   * it is asked again, with the same message id.
+   * @example
+   * const { messageId } = await sessionChain.postQuestion({ projectId: 'shop', text: 'Which files hold the search?' });
+   */
+  postQuestion(request: AskRequest): Promise<Question>;
+  /**
+   * A question as it stands, or with `waitMs` once it is answered or has failed, for so long at most. `chatId` is the project's
+   * id by default, as in `ask`. Throws INVALID_INPUT, PROJECT_NOT_FOUND,
+   * and CHAT_NOT_FOUND where nothing was asked under this message id.
+   * @example
+   * const { state, reply } = await sessionChain.question('shop', messageId, { waitMs: 60_000 });
+   */
+  question(
+    projectId: string,
+    messageId: string,
+    options?: { chatId?: string; waitMs?: number },
+  ): Promise<Question>;
 }
 
 export interface ChatsOptions {
@@ -129,12 +151,30 @@ export function createChats(options: ChatsOptions): Chats {
       await readHead(pool, id);
       return await listQuestions(pool, id, chat, limit);
     },
+    postQuestion: async (request) => await post(options, request),
+    async question(projectId, messageId, options) {
+      const id = parseProjectId(projectId);
+      const { chatId = id, waitMs = 0 } = checkedOptions(questionShape, options);
+      const key = { projectId: id, chatId: parseChatId(chatId), messageId: parseMessageId(messageId) };
+      await readHead(pool, id);
+      const deadlineMs = Date.now() + waitMs;
+      for (let pauseMs = firstLookMs; ; pauseMs = Math.min(2 * pauseMs, slowestLookMs)) {
+        const question = await findQuestion(pool, key);
+        const leftMs = deadlineMs - Date.now();
+        if (question.state === 'answered' || question.state === 'failed' || leftMs <= 0) return question;
+        await delay(Math.min(pauseMs, leftMs));
+      }
+    },
   };
 }
 
+const firstLookMs = 100;
+const slowestLookMs = 1_000;
+
+const questionShape = { chatId: z.string().optional(), waitMs: z.number().min(0).optional() };
 const questionsShape = { chatId: z.string().optional(), limit: rows.optional() };
 
-const requestSchema = z.strictObject({
+export const askRequestSchema = z.strictObject({
   projectId: z.string(),
   chatId: z.string().optional(),
   messageId: z.string().optional(),
@@ -147,9 +187,12 @@ const requestSchema = z.strictObject({
   workspace: workspacePath.optional(),
 });
 
-async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOptions): Promise<Answer> {
-  const { pool, policy, workspaceRoots } = options;
-  const request = checked(requestSchema, unchecked, 'The question cannot be asked so', 'request');
+/** Stores a question before anything is started for it. */
+async function record(
+  { pool, policy, workspaceRoots }: ChatsOptions,
+  unchecked: AskRequest,
+): Promise<{ asked: NewQuestion; question: Question }> {
+  const request = checked(askRequestSchema, unchecked, 'The question cannot be asked so', 'request');
   const { workspace } = request;
   if (workspace !== undefined && workspaceRoots) await resolveWorkspace(workspace, workspaceRoots);
   const asked: NewQuestion = {
@@ -162,7 +205,12 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
     maxOpen: policy.maxPendingOfProject,
     ...(workspace === undefined ? {} : { workspace }),
   };
-  const question = await recordQuestion(pool, asked);
+  return { asked, question: await recordQuestion(pool, asked) };
+}
+
+async function ask(options: ChatsOptions, request: AskRequest, asking: AskOptions): Promise<Answer> {
+  const { pool } = options;
+  const { asked, question } = await record(options, request);
   if (question.state === 'answered') return replyOf(question, true);
   const watching = new AbortController();
   const watched =
@@ -177,25 +225,49 @@ async function ask(options: ChatsOptions, unchecked: AskRequest, asking: AskOpti
   }
 }
 
+/** How long a worker may take to take up a question whose caller does not wait for the reply. */
+const takenWithinMs = 10_000;
+
+async function post(options: ChatsOptions, request: AskRequest): Promise<Question> {
+  const { asked, question } = await record(options, request);
+  if (question.state === 'answered') return question;
+  const limit = AbortSignal.timeout(takenWithinMs);
+  try {
+    return await untilEnded(options, asked, question, limit, false);
+  } catch (error) {
+    if (!limit.aborted) throw error;
+    throw new SessionChainError(
+      'TEMPORAL_UNAVAILABLE',
+      `No worker took up the question ${asked.messageId} of the chat ${asked.chatId} within ${takenWithinMs / 1_000} s.`,
+      'Check that a worker is up and that Temporal answers, then ask again, with the same message id.',
+      { cause: error },
+    );
+  }
+}
+
 /** A chat workflow that ends, continues as new or dies between two looks is asked again, so often. */
 const maxRefusals = 20;
 
-/** Asks the chat's workflow, which starts where it does not run, until the question is answered or has failed. Its row says how. */
+/**
+ * Asks the chat's workflow, which starts where it does not run, until the question is answered or has failed; its row says how.
+ * Without `waits` until the workflow has it.
+ */
 async function untilEnded(
   options: ChatsOptions,
   asked: NewQuestion,
   question: Question,
   signal: AbortSignal | undefined,
+  waits = true,
 ): Promise<Question> {
   let refusals = 0;
   for (;;) {
-    const answer = await updateWithStart(options, question, signal);
+    const answer = await updateWithStart(options, question, signal, waits);
     if (answer !== 'again') refusals += 1;
     // Its row may be gone: deleted, or lost by a database that went back to an earlier state. Then it is asked again.
     const now =
       (await readQuestion(options.pool, question.questionId)) ?? (await recordQuestion(options.pool, asked));
     question = now;
-    if (now.state === 'answered') return now;
+    if (now.state === 'answered' || answer === 'taken') return now;
     if (now.state === 'failed' && now.failure && answer === 'failed') {
       throw new SessionChainError(now.failure.code, now.failure.message, now.failure.remedy);
     }
@@ -211,36 +283,52 @@ async function untilEnded(
   }
 }
 
-/** How the question ended, or the error of a workflow that closed under it. */
+/** How the question ended, that the workflow has it, or the error of a workflow that closed under it. */
 async function updateWithStart(
   { pool, temporal, policy }: ChatsOptions,
   { projectId, chatId, questionId, when }: Question,
   signal: AbortSignal | undefined,
-): Promise<AskResult['outcome'] | Error> {
+  waits: boolean,
+): Promise<AskResult['outcome'] | 'taken' | Error> {
   // Temporal's client only notices a signal that is aborted later.
   signal?.throwIfAborted();
   const input: ChatInput = { version: payloadVersion, projectId, chatId, policy };
-  const update = () =>
-    temporal.workflow.executeUpdateWithStart<(input: ChatInput) => Promise<void>, AskResult, [AskInput]>(
-      updates.ask,
-      {
-        args: [{ questionId, when }],
-        startWorkflowOperation: new WithStartWorkflowOperation<(input: ChatInput) => Promise<void>>(
-          workflowTypes.chat,
-          {
-            workflowId: chatWorkflowId(input),
-            taskQueue: policy.taskQueues.chats,
-            args: [input],
-            // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
-            workflowIdConflictPolicy: 'USE_EXISTING',
-            workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-            staticSummary: `chat ${chatId}`,
-          },
-        ),
-      },
-    );
+  type Chat = (input: ChatInput) => Promise<void>;
+  const update = {
+    args: [{ questionId, when }] as [AskInput],
+    startWorkflowOperation: new WithStartWorkflowOperation<Chat>(workflowTypes.chat, {
+      workflowId: chatWorkflowId(input),
+      taskQueue: policy.taskQueues.chats,
+      args: [input],
+      // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      staticSummary: `chat ${chatId}`,
+    }),
+  };
+  const outcome = async () =>
+    await temporal.workflow.executeUpdateWithStart<Chat, AskResult, [AskInput]>(updates.ask, update);
+  const acceptance = async () => {
+    const taken = await temporal.workflow.startUpdateWithStart<Chat, AskResult, [AskInput]>(updates.ask, {
+      ...update,
+      waitForStage: 'ACCEPTED',
+    });
+    // A call whose time is over asks nothing: this is what came with the acceptance, such as a refusal.
+    return await temporal
+      .withDeadline(0, async () => await taken.result())
+      .catch((error: unknown) => {
+        if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return { outcome: 'taken' as const };
+        throw error;
+      });
+  };
   try {
-    return (await withSignal(temporal, signal, update)).outcome;
+    return (
+      await withSignal<{ outcome: AskResult['outcome'] | 'taken' }>(
+        temporal,
+        signal,
+        waits ? outcome : acceptance,
+      )
+    ).outcome;
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {

@@ -49,7 +49,7 @@ const metricsSchema = z
     model: callerText.min(1).max(255).optional(),
   })
   .optional();
-const requestSchema = z.strictObject({
+export const recordRequestSchema = z.strictObject({
   projectId: z.string(),
   versionId: z.string().optional(),
   sessionId: z.string(),
@@ -63,7 +63,7 @@ const requestSchema = z.strictObject({
 /** Checks a request. Throws INVALID_INPUT. */
 export function parseRecordRequest(request: RecordSessionRequest): RecordRequest {
   const { projectId, versionId, sessionId, source, metrics, notInStore } = checked(
-    requestSchema,
+    recordRequestSchema,
     request,
     'The session cannot be recorded so',
     'request',

@@ -65,6 +65,7 @@ import {
   openConnections,
 } from './connections.js';
 import { checked, checkedOptions, limit as rows } from './input.js';
+import { cursorAfterTransitions, transitionPlaceOf } from './transition-cursor.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
@@ -256,6 +257,16 @@ export interface SessionChain extends ChainReads, Chats, Imports {
    */
   transitions(projectId: string, options?: { limit?: number }): Promise<Transition[]>;
   /**
+   * A page of {@link SessionChain.transitions}: `cursor` is `nextCursor` of the page before. Moves that are made meanwhile do not
+   * shift the pages. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * @example
+   * const { transitions, nextCursor } = await sessionChain.transitionPage('shop', { limit: 50 });
+   */
+  transitionPage(
+    projectId: string,
+    options?: { limit?: number; cursor?: string },
+  ): Promise<{ transitions: Transition[]; nextCursor: string | null }>;
+  /**
    * The lineage of the head, the newest session first. Throws PROJECT_NOT_FOUND.
    * @example
    * const [head, before] = await sessionChain.lineage('shop');
@@ -364,6 +375,17 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     async transitions(projectId, options) {
       const { limit } = checkedOptions({ limit: rows.default(100) }, options);
       return await listTransitions(pool, await existing(pool, projectId), limit);
+    },
+    async transitionPage(projectId, options) {
+      const shape = { limit: rows.default(100), cursor: z.string().optional() };
+      const { limit, cursor } = checkedOptions(shape, options);
+      const place = cursor === undefined ? { before: null, skip: 0 } : transitionPlaceOf(cursor);
+      const found = await listTransitions(pool, await existing(pool, projectId), limit + 1, place);
+      const transitions = found.slice(0, limit);
+      return {
+        transitions,
+        nextCursor: found.length > limit ? cursorAfterTransitions(transitions, place) : null,
+      };
     },
     lineage,
     getProjectSession: async (projectId) => await getProjectSession(pool, parseProjectId(projectId)),

@@ -48,7 +48,7 @@ const limits = z.strictObject({
   maxAttempts: z.number().int().min(1).optional(),
 });
 
-const schema = z.strictObject({
+export const startRequestSchema = z.strictObject({
   projectId: z.string(),
   versionId: z.string(),
   buildId: z.string().optional(),
@@ -78,5 +78,5 @@ const schema = z.strictObject({
 
 /** Checks a request. Throws INVALID_INPUT that names every field that is wrong. */
 export function parseStartRequest(request: StartRequest): StartRequest {
-  return checked(schema, request, 'The chain cannot be started so', 'request') as StartRequest;
+  return checked(startRequestSchema, request, 'The chain cannot be started so', 'request') as StartRequest;
 }

@@ -22,10 +22,12 @@ export interface AppOptions extends AuthOptions {
   /** Default: nothing is logged. */
   log?: FastifyBaseLogger;
   limits?: LimitsOptions;
+  /** Where the checkpoints are that a sync report compares; default: none are compared. */
+  redisUrl?: string | undefined;
 }
 
 /** The HTTP server of a client, not listening yet. Every route names its scope, or the app is not made. */
-export async function createApp({ sessionChain, log, limits: bounds, ...access }: AppOptions) {
+export async function createApp({ sessionChain, log, limits: bounds, redisUrl, ...access }: AppOptions) {
   const app: FastifyInstance = log
     ? fastify({ ...fastifyOptions, loggerInstance: log })
     : fastify(fastifyOptions);
@@ -43,7 +45,7 @@ export async function createApp({ sessionChain, log, limits: bounds, ...access }
   await limits(app, bounds);
   await auth(app, access);
   await health(app, { sessionChain });
-  await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain });
+  await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain, redisUrl });
   await streams(app, { sessionChain });
   addMissingMethods();
   return app;

@@ -1,18 +1,12 @@
-import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { SessionChain } from '../../client/session-chain.js';
+import { chainRoutes } from './chains.js';
+import { chatRoutes } from './chats.js';
+import type { RouteOptions, Routes } from './common.js';
+import { projectRoutes } from './projects.js';
 
-/** The app as a file of routes gets it: schemas are zod's. */
-export type Routes = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  ZodTypeProvider
->;
-
-/** The routes of `/v1` and the document that describes them. */
-export async function routes(app: Routes, _options: { sessionChain: SessionChain }): Promise<void> {
+/** The routes of `/v1`, and the document that describes them. */
+export async function routes(app: Routes, options: RouteOptions): Promise<void> {
+  projectRoutes(app, options);
+  chainRoutes(app, options);
+  chatRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }

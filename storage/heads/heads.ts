@@ -80,19 +80,27 @@ export interface Transition {
   createdAt: Date;
 }
 
+/** Where a page of transitions begins: below a number, and past so many that have none, which come last. */
+export interface TransitionPlace {
+  before: number | null;
+  skip: number;
+}
+
 /** The moves of a project's head, newest first. */
 export async function listTransitions(
   pool: Pool,
   projectId: ProjectId,
   limit: number,
+  { before, skip }: TransitionPlace = { before: null, skip: 0 },
 ): Promise<Transition[]> {
   return await queryRows<Transition>(pool, {
     name: 'list_transitions',
     text: `SELECT seq, source, step, version_id::text AS "versionId", old_session_id AS "oldSessionId", new_session_id AS "newSessionId",
              parent_session_id AS "parentSessionId", rewound_to AS "rewoundTo", created_at AS "createdAt"
            FROM session_transitions WHERE project_id = session_chain.transition_project_key($1)
-           ORDER BY seq DESC NULLS LAST, created_at DESC, id DESC LIMIT $2`,
-    values: [projectId, limit],
+             AND ($3::bigint IS NULL OR seq < $3 OR seq IS NULL)
+           ORDER BY seq DESC NULLS LAST, created_at DESC, id DESC LIMIT $2 OFFSET $4`,
+    values: [projectId, limit, before, skip],
   });
 }
 

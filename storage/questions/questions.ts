@@ -80,6 +80,26 @@ export async function readQuestion(pool: Pool, questionId: string): Promise<Ques
   return question ?? null;
 }
 
+/** The question that was asked under a message id. Throws CHAT_NOT_FOUND. */
+export async function findQuestion(
+  pool: Pool,
+  { projectId, chatId, messageId }: { projectId: ProjectId; chatId: string; messageId: string },
+): Promise<Question> {
+  const [question] = await queryRows<Question>(pool, {
+    name: 'find_question',
+    text: `SELECT ${questionColumns} FROM project_chat_log_minimal
+           WHERE session_id = session_chain.chat_log_key($1) AND project_id = session_chain.chat_log_project_key($2)
+             AND message_id = $3 AND question_id IS NOT NULL`,
+    values: [chatId, projectId, messageId],
+  });
+  if (question) return question;
+  throw new SessionChainError(
+    'CHAT_NOT_FOUND',
+    `No question was asked under the message id ${messageId} in the chat ${chatId} of the project ${projectId}.`,
+    'Check the message id, or ask the question first.',
+  );
+}
+
 /** As {@link readQuestion}. Throws REQUEST_LOST. */
 export async function requireQuestion(pool: Pool, questionId: string): Promise<Question> {
   const question = await readQuestion(pool, questionId);

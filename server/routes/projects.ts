@@ -1,0 +1,260 @@
+import { z } from 'zod';
+import { recordRequestSchema } from '../../client/record-request.js';
+import { sessionMoments } from '../../contracts/question.js';
+import {
+  headSchema,
+  nextCursor,
+  reconciledSchema,
+  recordedSchema,
+  recoveredSchema,
+  rewoundSchema,
+  spentSchema,
+  syncSchema,
+  transitionSchema,
+  treeSchema,
+  unboundSchema,
+} from '../schemas.js';
+import {
+  type RouteOptions,
+  type Routes,
+  cursor,
+  described,
+  given,
+  json,
+  limit,
+  optionalBody,
+  projectParams as params,
+  reads,
+  takes,
+  waitMs,
+  whole,
+} from './common.js';
+
+const tags = ['projects'];
+
+/** A project's head, its past, and what moves or repairs it outside chains. */
+export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOptions): void {
+  app.get(
+    '/v1/projects/:projectId/head',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getHead', params },
+        summary: 'The latest session of a project',
+        description:
+          'The ETag is the session id: a request with If-None-Match is answered by 304 while the head is the same. `moment` waits until the running step has ended (`after_step`) or the working chain is closed (`committed`), for `waitMs` at most.',
+        headers: z.looseObject({ 'if-none-match': z.string().optional() }),
+        querystring: z.strictObject({
+          moment: z.enum(sessionMoments).describe('Default: now').optional(),
+          waitMs,
+        }),
+        response: {
+          ...reads(headSchema),
+          304: z.undefined().describe('The head is the one of If-None-Match'),
+        },
+      },
+    },
+    async ({ params: { projectId }, query: { moment = 'now', waitMs: timeoutMs = 0 }, headers }, reply) => {
+      const head =
+        moment === 'now'
+          ? await sessionChain.head(projectId)
+          : await sessionChain.sessionFor(projectId, moment, { timeoutMs });
+      const etag = `"${head.sessionId ?? ''}"`;
+      reply.header('etag', etag).header('cache-control', 'no-cache');
+      if (isKnown(headers['if-none-match'], etag)) return await reply.code(304).send();
+      return json(head);
+    },
+  );
+
+  app.get(
+    '/v1/projects/:projectId/lineage',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getLineage', params },
+        summary: 'The sessions that the head comes from, the newest first',
+        querystring: z.strictObject({}),
+        response: reads(z.object({ sessionIds: z.array(z.string()) }).meta({ id: 'SessionIds' })),
+      },
+    },
+    async ({ params: { projectId } }) => ({ sessionIds: json(await sessionChain.lineage(projectId)) }),
+  );
+
+  app.get(
+    '/v1/projects/:projectId/tree',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getTree', params },
+        summary: 'The sessions of a project as a tree',
+        querystring: z.strictObject({
+          limit: whole(1, 10_000, 'The last heads to show; default 200').optional(),
+        }),
+        response: reads(treeSchema),
+      },
+    },
+    async ({ params: { projectId }, query }) => json(await sessionChain.tree(projectId, given(query))),
+  );
+
+  app.get(
+    '/v1/projects/:projectId/transitions',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'listTransitions', params },
+        summary: 'The moves of the head, the newest first',
+        querystring: z.strictObject({ limit: limit(100), cursor }),
+        response: reads(
+          z.object({ transitions: z.array(transitionSchema), nextCursor }).meta({ id: 'TransitionPage' }),
+        ),
+      },
+    },
+    async ({ params: { projectId }, query }) =>
+      json(await sessionChain.transitionPage(projectId, given(query))),
+  );
+
+  app.get(
+    '/v1/projects/:projectId/spend',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getProjectSpend', params },
+        summary: 'What a project has spent, failed attempts included',
+        querystring: z.strictObject({}),
+        response: reads(spentSchema),
+      },
+    },
+    async ({ params: { projectId } }) => json(await sessionChain.spend(projectId)),
+  );
+
+  app.post(
+    '/v1/projects/:projectId/rewind',
+    {
+      config: { scope: 'start' },
+      schema: {
+        ...{ tags, operationId: 'rewind', params },
+        summary: 'Take the conversation back to an earlier transition',
+        description:
+          'A copy of the session of the transition becomes the head. The files of the workspace are not taken back.',
+        body: z.strictObject({
+          to: z.int().min(1).meta({ description: 'The number of the transition to go back to', example: 12 }),
+          key: z.string().describe('With it the call may be repeated, and moves nothing again').optional(),
+          versionId: z.string().describe('The version that moves along; default: the newest').optional(),
+          dryRun: z.boolean().describe('Report what would be done, and do nothing').optional(),
+        }),
+        response: takes(rewoundSchema),
+      },
+    },
+    async ({ params: { projectId }, body }) =>
+      json(await sessionChain.rewind(projectId, given(body) as typeof body & object as never)),
+  );
+
+  app.post(
+    '/v1/projects/:projectId/record',
+    {
+      config: { scope: 'start' },
+      schema: {
+        ...{ tags, operationId: 'recordSession', params },
+        summary: 'Record a Claude operation that ran outside a chain',
+        description: 'Its session becomes the head.',
+        body: described(recordRequestSchema.omit({ projectId: true }), {
+          versionId: { description: 'Default: the newest version of the project' },
+          sessionId: { description: 'The session on which the operation ended' },
+          source: { description: 'The name of a step, or a reserved source', example: 'docs' },
+          metrics: { description: 'What it took; absent counts are 0, an absent cost is unknown' },
+          notInStore: { description: 'Record it though its transcript is not in the store; default false' },
+        }),
+        response: takes(recordedSchema),
+      },
+    },
+    async ({ params: { projectId }, body }) =>
+      json(await sessionChain.recordSession({ projectId, ...body } as never)),
+  );
+
+  app.post(
+    '/v1/projects/:projectId/recover',
+    {
+      config: { scope: 'admin' },
+      schema: {
+        ...{ tags, operationId: 'recover', params },
+        summary: 'Give up a head that is lost, and say what the next chain continues from',
+        body: optionalBody(
+          z.strictObject({
+            sessionId: z.string().describe('Default: the head').optional(),
+            dryRun: z.boolean().describe('Report what would be done, and do nothing').optional(),
+          }),
+        ),
+        response: takes(recoveredSchema),
+      },
+    },
+    async ({ params: { projectId }, body: { sessionId, dryRun } }) =>
+      json(await sessionChain.validateAndRecover(projectId, sessionId, given({ dryRun }))),
+  );
+
+  app.post(
+    '/v1/projects/:projectId/reconcile',
+    {
+      config: { scope: 'admin' },
+      schema: {
+        ...{ tags, operationId: 'reconcile', params },
+        summary: 'Close the chains of a project whose workflows are gone',
+        body: optionalBody(z.strictObject({})),
+        response: takes(reconciledSchema),
+      },
+    },
+    async ({ params: { projectId } }) => json(await sessionChain.reconcile(projectId)),
+  );
+
+  app.post(
+    '/v1/projects/:projectId/unbind',
+    {
+      config: { scope: 'admin' },
+      schema: {
+        ...{ tags, operationId: 'unbindWorkspace', params },
+        summary: "Let go of a project's folder",
+        body: optionalBody(z.strictObject({})),
+        response: takes(unboundSchema),
+      },
+    },
+    async ({ params: { projectId } }) => json(await sessionChain.unbindWorkspace(projectId)),
+  );
+
+  const report = async (query: { limit?: number | undefined }, projectId?: string) =>
+    json(await sessionChain.syncReport(given({ ...query, projectId, redisUrl })));
+
+  app.get(
+    '/v1/projects/:projectId/sync',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getProjectSync', params },
+        summary: 'Whether a project is in sync, and why it is not',
+        querystring: z.strictObject({}),
+        response: reads(syncSchema),
+      },
+    },
+    async ({ params: { projectId } }) => await report({}, projectId),
+  );
+
+  app.get(
+    '/v1/sync',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getSync' },
+        summary: 'How many projects are in sync, and why the others are not',
+        querystring: z.strictObject({
+          limit: whole(1, 10_000, 'Drifted projects to show; default 100').optional(),
+        }),
+        response: reads(syncSchema),
+      },
+    },
+    async ({ query }) => await report(query),
+  );
+}
+
+/** Whether If-None-Match names this version. */
+function isKnown(header: string | undefined, etag: string): boolean {
+  const known = header?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
+  return known.includes(etag) || known.includes('*');
+}

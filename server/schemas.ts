@@ -1,0 +1,466 @@
+import { z } from 'zod';
+import type {
+  ActivityDetails,
+  AttemptDetails,
+  Brief,
+  ChainBudget,
+  ChainDetails,
+  ChainPage,
+  ChainSpend,
+  ChainState,
+  ChainSummary,
+  ChainOrigin,
+  DriftReason,
+  Failure,
+  Head,
+  Lineage,
+  LiveProgress,
+  Question,
+  QueuePosition,
+  Reconciled,
+  RecordedSession,
+  RecoveredSession,
+  RewoundProject,
+  Spent,
+  StepDetails,
+  StepState,
+  SyncReport,
+  Transition,
+  UnboundWorkspace,
+  Usage,
+} from '../client/main.js';
+import type { BriefFacts } from '../contracts/brief.js';
+import { failureCodes } from '../contracts/failures.js';
+import { sessionMoments } from '../contracts/question.js';
+import { agentStepKinds, chainModes, chainStatuses } from '../contracts/steps.js';
+/** What the routes answer with, as JSON: the types of the client, whose instants are ISO 8601. */
+
+/** A value after JSON: dates are texts, ids plain strings. */
+export type Json<Value> = Value extends Date
+  ? string
+  : Value extends string
+    ? // An id is a string of its own kind; a literal stays what it is.
+      Record<never, never> extends Record<Value, 1>
+      ? string
+      : Value
+    : Value extends readonly (infer Item)[]
+      ? Json<Item>[]
+      : Value extends object
+        ? { [Key in keyof Value]: Json<Value[Key]> }
+        : Value;
+
+const driftReasonNames = Object.keys({
+  version_not_opened: 0,
+  chain_on_older_version: 0,
+  head_moved_outside: 0,
+  version_row_differs: 0,
+  broken_lineage: 0,
+  checkpoint_differs: 0,
+} satisfies Record<DriftReason, 0>) as DriftReason[];
+
+const id = z.string();
+const sessionId = z.string().describe('The id of a Claude session');
+const instant = z.iso.datetime().describe('ISO 8601, UTC');
+const count = z.int().min(0);
+const usd = z.number().min(0).describe('US dollars');
+
+const usageShape = {
+  inputTokens: count.describe('Tokens that were neither read from nor written to the prompt cache'),
+  outputTokens: count,
+  cacheReadTokens: count,
+  cacheWriteTokens: count,
+};
+const usage = z.object(usageShape) satisfies z.ZodType<Json<Usage>>;
+
+const failure = z.object({
+  code: z.enum(failureCodes),
+  message: z.string().describe('What happened'),
+  remedy: z.string().describe('What to do'),
+}) satisfies z.ZodType<Json<Failure>>;
+
+export const headSchema = z
+  .object({
+    sessionId: sessionId.nullable().describe("The project's latest session; null for none"),
+    seq: count
+      .nullable()
+      .describe('The number of the transition that made it the head; null before the first'),
+  })
+  .meta({ id: 'Head', description: "A project's latest session" }) satisfies z.ZodType<Json<Head>>;
+
+const queue = z.object({
+  position: z.int().min(1).describe('1 is the next to hold the project'),
+  waitsFor: z.string().describe('Workflow id of the chain in the way'),
+}) satisfies z.ZodType<Json<QueuePosition>>;
+
+const origin = z.object({
+  kind: z.enum(['head', 'fresh', 'recovery', 'context_reset']),
+  headSessionId: sessionId.nullable(),
+  headSeq: count.nullable(),
+  operations: count.exactOptional().describe('Moves of the head since a fresh session was started'),
+  contextTokens: count.exactOptional().describe("Tokens in the head's context"),
+}) satisfies z.ZodType<Json<ChainOrigin>>;
+
+const briefShape = {
+  headSessionId: sessionId.describe('The head whose memory it replaces'),
+  parts: z.array(
+    z.object({
+      part: z.enum(['summary', 'replies', 'requests', 'metadata', 'document', 'operations']),
+      from: z.string().describe('A session, a version, a path or a range of transitions'),
+      characters: count,
+    }),
+  ),
+  createdAt: instant,
+};
+const briefFacts = z.object(briefShape) satisfies z.ZodType<Json<BriefFacts>>;
+export const briefSchema = z
+  .object({
+    brief: z
+      .object({ ...briefShape, content: z.string().describe('The text as it was in the prompt') })
+      .nullable()
+      .describe('Null where the chain went on from the head'),
+  })
+  .meta({ id: 'ChainBrief' }) satisfies z.ZodType<Json<{ brief: Brief | null }>>;
+
+const keyShape = { projectId: id, versionId: id, buildId: id };
+
+const stepStateShape = {
+  step: z.string().describe('The name of the step'),
+  kind: z.enum([...agentStepKinds, 'activity']),
+  role: z.enum(['build', 'deploy']).exactOptional(),
+  status: z.enum([
+    ...([
+      'pending',
+      'running',
+      'waiting',
+      'committed',
+      'completed',
+      'skipped',
+      'failed',
+      'cancelled',
+    ] as const),
+  ]),
+  attempts: count.describe('Attempts so far'),
+  oldSessionId: sessionId.nullable(),
+  newSessionId: sessionId.nullable(),
+  turns: count.describe('Model turns of all attempts'),
+  usage,
+  costUsd: usd.describe('US dollars of all attempts, as far as they are known'),
+  durationMs: count,
+  reason: z.string().exactOptional().describe('Why it was skipped, or what it waits for'),
+  failure: failure.exactOptional(),
+  value: z.record(z.string(), z.unknown()).exactOptional().describe('The submitted value'),
+};
+const stepState = z.object(stepStateShape) satisfies z.ZodType<Json<StepState>>;
+
+const chainStateShape = {
+  ...keyShape,
+  mode: z.enum(chainModes),
+  status: z.enum(chainStatuses),
+  head: headSchema,
+  baseSessionId: sessionId.nullable().describe('What the first step forks; null for a fresh session'),
+  origin: origin.exactOptional(),
+  resumedFrom: z.string().exactOptional().describe('What the chain starts from, in a sentence'),
+  brief: briefFacts.exactOptional(),
+  warnings: z.array(z.string()),
+  queue: queue.exactOptional(),
+  waitingUntil: instant.exactOptional(),
+  failure: failure.exactOptional(),
+};
+export const chainStateSchema = z
+  .object({ ...chainStateShape, steps: z.array(stepState).describe('Empty until the chain has opened') })
+  .meta({ id: 'ChainState', description: 'Where a chain stands' }) satisfies z.ZodType<Json<ChainState>>;
+
+export const startedChainSchema = z
+  .object({
+    ...keyShape,
+    workflowId: z.string(),
+    alreadyStarted: z.boolean().describe('The chain was running or completed already: nothing was started'),
+    status: z.enum(chainStatuses),
+    result: chainStateSchema.nullable().describe('How the chain ended, if it has'),
+  })
+  .meta({ id: 'StartedChain' });
+
+const spentShape = {
+  attempts: count,
+  turns: count.describe('Model turns'),
+  usage,
+  costUsd: usd.describe('US dollars, as far as they are known'),
+  durationMs: count.describe("Sum of the attempts' durations, without the time between them"),
+  byModel: z
+    .record(z.string(), z.object({ ...usageShape, costUsd: usd.nullable() }))
+    .describe('By model; a cost is null where one of its attempts is of unknown cost'),
+  attemptsOfUnknownCost: count,
+  turnsInFlightUnknown: count.describe('Attempts that were stopped or died in a turn, which is in no figure'),
+};
+export const spentSchema = z.object(spentShape).meta({ id: 'Spent' }) satisfies z.ZodType<Json<Spent>>;
+export const chainSpendSchema = z
+  .object({ ...spentShape, steps: z.array(z.object({ step: z.string(), ...spentShape })) })
+  .meta({ id: 'ChainSpend' }) satisfies z.ZodType<Json<ChainSpend>>;
+
+export const attemptSchema = z
+  .object({
+    attemptId: id,
+    round: z.int().describe('Counts the times that the chain decided to run the step'),
+    attempt: z.int().describe('1 for the first attempt of the round'),
+    state: z.enum(['running', 'waiting', 'failed', 'committed']),
+    sessionId: sessionId.describe('The session that it wrote'),
+    baseSessionId: sessionId.nullable().describe('What it was to continue from'),
+    adopts: sessionId.nullable().describe('The finished session of an earlier attempt that it committed'),
+    worker: z.string().describe('The process that ran it, as pid@host'),
+    startedAt: instant,
+    seenAt: instant.describe('When its worker last gave a sign of life'),
+    endedAt: instant.nullable(),
+    failure: failure.nullable(),
+    evidence: z
+      .object({ kind: z.enum(['finished', 'partial', 'nothing']), rule: z.string() })
+      .nullable()
+      .describe('What its transcript proves, as a later attempt found'),
+    costUsd: usd.nullable().describe('US dollars; null where unknown, and until it has ended'),
+    turns: count.nullable(),
+  })
+  .meta({ id: 'Attempt' }) satisfies z.ZodType<Json<AttemptDetails>>;
+
+const activityCall = z.object({
+  activity: z.string(),
+  taskQueue: z.string(),
+  round: z.int(),
+  state: z.enum(['running', 'completed', 'failed', 'cancelled']),
+  startedAt: instant,
+  endedAt: instant.nullable(),
+}) satisfies z.ZodType<Json<ActivityDetails>>;
+
+export const stepDetailsSchema = z
+  .object({
+    ...stepStateShape,
+    startedAt: instant.nullable(),
+    endedAt: instant.nullable(),
+    reply: z.string().nullable().describe("The model's last message"),
+    files: z.array(z.string()).describe('The files that its file tools wrote'),
+    journal: z.array(attemptSchema).describe('Its attempts, oldest first'),
+    calls: z.array(activityCall).describe('The calls of an activity of the host, oldest first'),
+  })
+  .meta({ id: 'StepDetails' }) satisfies z.ZodType<Json<StepDetails>>;
+
+const budget = z.object({
+  maxCostUsd: usd.exactOptional(),
+  maxTurns: count.exactOptional(),
+  timeoutMs: count.exactOptional(),
+}) satisfies z.ZodType<Json<ChainBudget>>;
+
+export const chainDetailsSchema = z
+  .object({
+    ...chainStateShape,
+    workflowId: z.string(),
+    instruction: z.string().nullable(),
+    firstLine: z.string().nullable(),
+    workspace: z.string().describe("Absolute path of the project's files, as the worker sees it"),
+    createdAt: instant,
+    openedAt: instant.nullable(),
+    closedAt: instant.nullable(),
+    steps: z.array(stepDetailsSchema),
+    spent: chainSpendSchema,
+    budget: budget.nullable(),
+    budgetLeft: z
+      .object({ costUsd: z.number().nullable(), turns: z.int().nullable(), timeMs: z.int().nullable() })
+      .nullable()
+      .describe('What it may still take; a field is null where the budget does not limit it'),
+  })
+  .meta({ id: 'Chain', description: 'Everything that is known of a chain' }) satisfies z.ZodType<
+  Json<ChainDetails>
+>;
+
+export const chainSummarySchema = z
+  .object({
+    ...keyShape,
+    workflowId: z.string(),
+    mode: z.enum(chainModes),
+    status: z.enum(chainStatuses),
+    step: z.string().nullable().describe('The step that it works on, waits in, or failed at'),
+    reason: z.string().nullable().describe('Why it waits or failed, or its warnings'),
+    failure: failure.nullable(),
+    warnings: z.array(z.string()),
+    firstLine: z.string().nullable().describe('The first line of what was asked for'),
+    costUsd: usd.describe('US dollars, as far as they are known'),
+    attemptsOfUnknownCost: count,
+    createdAt: instant,
+    openedAt: instant.nullable(),
+    closedAt: instant.nullable(),
+    progressAt: instant.describe('When it last made progress'),
+    waitingUntil: instant.nullable(),
+    queue: queue.nullable(),
+    sessionId: sessionId.nullable().describe("The project's head, or the head that a closed chain left"),
+    missingWorker: z
+      .object({ taskQueue: z.string(), since: instant })
+      .nullable()
+      .describe('The task queue that it waits on and that no worker polls, where Temporal was asked'),
+  })
+  .meta({ id: 'ChainSummary' }) satisfies z.ZodType<Json<ChainSummary>>;
+
+export const nextCursor = z.string().nullable().describe('`cursor` of the next page; null on the last one');
+
+export const chainPageSchema = z
+  .object({ chains: z.array(chainSummarySchema), nextCursor })
+  .meta({ id: 'ChainPage', description: 'Chains, newest first' }) satisfies z.ZodType<Json<ChainPage>>;
+
+export const progressSchema = z
+  .object({
+    progress: z
+      .object({
+        step: z.string(),
+        tries: z.int(),
+        lastFailure: z.string().exactOptional(),
+        turns: z.int().exactOptional(),
+        activity: z.string().exactOptional().describe('The tool that ran last'),
+      })
+      .nullable()
+      .describe('Null when no step runs'),
+  })
+  .meta({ id: 'ChainProgress' }) satisfies z.ZodType<Json<{ progress: LiveProgress | null }>>;
+
+export const transitionSchema = z
+  .object({
+    seq: z.int().nullable().describe('Its number; null for one from before Session Chain'),
+    source: z.string().describe('The step that moved the head, or a reserved source'),
+    step: z.string().nullable(),
+    versionId: id.nullable(),
+    oldSessionId: sessionId.nullable(),
+    newSessionId: sessionId,
+    parentSessionId: sessionId.nullable().describe('What was forked; null for a fresh session'),
+    rewoundTo: z
+      .int()
+      .nullable()
+      .describe('Of a rewind: the number of the transition whose session it copied'),
+    createdAt: instant,
+  })
+  .meta({ id: 'Transition', description: 'A move of the head' }) satisfies z.ZodType<Json<Transition>>;
+
+export const treeSchema = z
+  .object({
+    projectId: id,
+    headSessionId: sessionId.nullable(),
+    nodes: z.array(
+      z.object({
+        sessionId,
+        parentSessionId: sessionId.nullable(),
+        kind: z.enum(['head', 'rewound', 'side_branch', 'attempt']),
+        seq: z.int().nullable(),
+        rewoundTo: z.int().nullable(),
+        source: z.string().nullable(),
+        oldSessionId: sessionId.nullable(),
+        versionId: id.nullable(),
+        step: z.string().nullable(),
+        buildId: z.string().nullable(),
+        state: z.enum(['running', 'waiting', 'failed', 'committed']).nullable(),
+        isWhole: z.boolean().describe('A step can continue from it'),
+        createdAt: instant,
+      }),
+    ),
+    isCut: z.boolean().describe('Older heads were left out'),
+  })
+  .meta({ id: 'Tree', description: 'The sessions of a project' }) satisfies z.ZodType<Json<Lineage>>;
+
+export const questionSchema = z
+  .object({
+    questionId: id,
+    projectId: id,
+    chatId: id,
+    messageId: id.describe("The caller's key of the question"),
+    question: z.string(),
+    reply: z.string().nullable().describe('Null until it is answered'),
+    state: z.enum(['asked', 'running', 'answered', 'failed']),
+    kind: z
+      .enum(['transition', 'side_branch'])
+      .nullable()
+      .describe('Whether the answer moved the head; null until it is answered'),
+    when: z.enum(sessionMoments),
+    aside: z.boolean(),
+    headSessionId: sessionId.nullable().describe('The head as the question found it'),
+    sessionId: sessionId.nullable().describe('The session that holds question and reply'),
+    failure: failure.nullable(),
+    askedAt: instant,
+    answeredAt: instant.nullable(),
+  })
+  .meta({ id: 'Question' }) satisfies z.ZodType<Json<Question>>;
+
+export const rewoundSchema = z
+  .object({
+    projectId: id,
+    versionId: id.nullable(),
+    sessionId: sessionId.nullable().describe('The copy, which became the head; null of a dry run'),
+    transitionSeq: z.int().describe('The transition that made it the head, or would'),
+    toSeq: z.int(),
+    sourceSessionId: sessionId.describe('The session that was copied'),
+    alreadyRewound: z.boolean().describe('The same key was used before; this call wrote nothing'),
+    forgotten: z
+      .array(z.object({ seq: z.int(), source: z.string(), versionId: id.nullable(), createdAt: instant }))
+      .describe('The operations that the head does not know any more, oldest first'),
+    warnings: z.array(z.string()),
+  })
+  .meta({ id: 'Rewound' }) satisfies z.ZodType<Json<RewoundProject>>;
+
+export const recordedSchema = z
+  .object({
+    projectId: id,
+    versionId: id.nullable(),
+    source: z.string(),
+    oldSessionId: sessionId.nullable(),
+    newSessionId: sessionId,
+    seq: z.int(),
+    alreadyRecorded: z.boolean().describe('The session was the head already; this call wrote nothing'),
+    inStore: z.boolean().describe('A chain can continue from it'),
+    warnings: z.array(z.string()),
+  })
+  .meta({ id: 'RecordedSession' }) satisfies z.ZodType<Json<RecordedSession>>;
+
+export const recoveredSchema = z
+  .object({
+    projectId: id,
+    askedSessionId: sessionId.nullable(),
+    sessionId: sessionId.nullable().describe('What to continue from; null for a fresh session'),
+    outcome: z.enum(['valid', 'ancestor', 'fresh']),
+    problem: z
+      .object({
+        valid: z.literal(false),
+        reason: z.enum(['quarantined', 'hole', 'lost', 'unknown']),
+        detail: z.string(),
+      })
+      .nullable(),
+    warning: z.string().nullable(),
+    givenUp: z.boolean().describe('The session was the head and was given up, or would be without dryRun'),
+  })
+  .meta({ id: 'Recovered' }) satisfies z.ZodType<Json<RecoveredSession>>;
+
+export const reconciledSchema = z
+  .object({
+    released: z.array(z.string()).describe('Workflow ids of the chains that were closed'),
+    endingInMs: count.nullable().describe('Until the lease of an agent whose chain is gone has expired'),
+  })
+  .meta({ id: 'Reconciled' }) satisfies z.ZodType<Json<Reconciled>>;
+
+export const unboundSchema = z
+  .object({ projectId: id, path: z.string().nullable().describe('The folder that was released') })
+  .meta({ id: 'Unbound' }) satisfies z.ZodType<Json<UnboundWorkspace>>;
+
+export const syncSchema = z
+  .object({
+    projects: count.describe('Projects that have a head and a version'),
+    inSync: count.describe('Those whose newest version names the head'),
+    share: z.number().nullable().describe('inSync / projects; null where there are none'),
+    withoutVersion: count,
+    drifted: z.array(
+      z.object({
+        projectId: id,
+        versionId: id.nullable(),
+        head: sessionId,
+        versionSession: sessionId.nullable(),
+        inSync: z.boolean(),
+        reasons: z.array(z.enum(driftReasonNames)),
+      }),
+    ),
+    more: z.boolean().describe('There are more drifted projects than `limit`'),
+    checkpoints: z.union([
+      z.object({ status: z.literal('compared'), compared: count }),
+      z.object({ status: z.enum(['off', 'unavailable']) }),
+    ]),
+  })
+  .meta({ id: 'SyncReport' }) satisfies z.ZodType<Json<SyncReport>>;
