@@ -62,14 +62,14 @@ export interface EventData {
   'budget.reached': { limit: ReachedLimit | null };
 }
 
-interface StepEvent {
+export interface StepEvent {
   step: StepName;
   /** Counts the times that the chain decided to run the step. */
   round: number;
   attemptId: AttemptId | null;
 }
 
-interface QuestionEvent {
+export interface QuestionEvent {
   chatId: string;
   messageId: string;
   questionId: string;
@@ -103,7 +103,7 @@ export type EntryPart =
   | { kind: 'tool_call'; id: string; name: string; input: unknown }
   | { kind: 'tool_result'; id: string; isError: boolean; text: string };
 
-interface LiveItem {
+export interface LiveItem {
   cursor: string;
   projectId: ProjectId;
   /** Null for an answer; then `questionId` names its question. */

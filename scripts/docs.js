@@ -1,13 +1,15 @@
 // Writes docs/reference from the compiled sources: the programming interface, the commands, the exit codes, the failures
-// and the environment. `node scripts/docs.js --check` only compares, for the test.
+// and the environment; docs/openapi.json as the HTTP server tells it; and from that http/schema.ts, the types of the HTTP client. `node scripts/docs.js --check` only compares, for the test.
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import openapiTS, { astToString } from 'openapi-typescript';
 import prettier from 'prettier';
 import ts from 'typescript';
 import { exitCodeMeanings, exitCodeOf, exitCodes } from '../dist/cli/errors.js';
 import { createProgram } from '../dist/cli/program.js';
 import { modelVariables, readConfig, variables } from '../dist/config/environment.js';
 import * as failures from '../dist/contracts/failures.js';
+import { createApp } from '../dist/server/app.js';
 import { root } from './ensure-dependencies.js';
 
 const { exports: entries } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -20,14 +22,17 @@ const pages = {
   'exit-codes.md': exitCodeDocument,
   'failures.md': failureDocument,
 };
-for (const [name, make] of Object.entries(pages)) await write(join(folder, name), make());
+const openapi = await openapiDocument();
+await write('docs/openapi.json', JSON.stringify(openapi), 'json');
+await write('http/schema.ts', await httpSchema(openapi), 'typescript');
+for (const [name, make] of Object.entries(pages)) await write(join(folder, name), make(), 'markdown');
 const stale = readdirSync(join(root, folder)).filter((name) => !(name in pages));
 if (stale.length > 0) fail(`${folder} holds pages that are not generated: ${stale.join(', ')}.`);
 
-async function write(name, markdown) {
+async function write(name, content, parser) {
   const file = join(root, name);
   const options = await prettier.resolveConfig(file);
-  const text = await prettier.format(markdown, { ...options, parser: 'markdown' });
+  const text = await prettier.format(content, { ...options, parser });
   if (check) {
     if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
     fail(`${name} is out of date. Generate it: npm run build && npm run docs`);
@@ -35,6 +40,20 @@ async function write(name, markdown) {
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, text);
   }
+}
+
+async function openapiDocument() {
+  const app = await createApp({ sessionChain: {} });
+  await app.ready();
+  const document = app.swagger();
+  await app.close();
+  return document;
+}
+
+async function httpSchema(document) {
+  const types = astToString(await openapiTS(document, { alphabetize: true }));
+  const used = types.replaceAll(/^export type (webhooks|\$defs) = .*;\n/gm, '');
+  return `/** Generated from docs/openapi.json by \`npm run docs\`. */\n\n${used}`;
 }
 
 function fail(message) {
@@ -253,11 +272,9 @@ function apiDocument() {
         '',
         `### ${symbol}`,
         '',
-        docOf(declaration),
-        '',
-        '```ts',
-        codeOf(declaration, checker),
-        '```',
+        ...(isGenerated(declaration)
+          ? ['As [openapi.json](../openapi.json) has it.']
+          : [docOf(declaration), '', '```ts', codeOf(declaration, checker), '```']),
       );
     }
   }
@@ -270,6 +287,7 @@ function apiDocument() {
 /** The types of ours that a declaration shows and that no entry point exports. */
 function unnamedTypes(declaration, told, checker) {
   const names = [];
+  if (isGenerated(declaration)) return names;
   const visit = (node) => {
     if (ts.isBlock(node)) return;
     const reference = ts.isTypeReferenceNode(node)
@@ -290,6 +308,11 @@ function unnamedTypes(declaration, told, checker) {
   };
   ts.forEachChild(declaration, visit);
   return names;
+}
+
+/** Whether the declaration is made from docs/openapi.json, which shows it better. */
+function isGenerated(declaration) {
+  return declaration.getSourceFile().fileName.endsWith('/http/schema.ts');
 }
 
 function anchorOf(heading) {

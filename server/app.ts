@@ -1,17 +1,13 @@
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyServerOptions } from 'fastify';
-import {
-  type ZodTypeProvider,
-  jsonSchemaTransform,
-  jsonSchemaTransformObject,
-  validatorCompiler,
-} from 'fastify-type-provider-zod';
+import { type ZodTypeProvider, validatorCompiler } from 'fastify-type-provider-zod';
 import type { SessionChain } from '../client/session-chain.js';
 import { type AuthOptions, auth } from './auth.js';
 import { health } from './health.js';
 import { type LimitsOptions, limits } from './limits.js';
 import { methods } from './methods.js';
 import { metrics } from './metrics.js';
+import { openapiOptions } from './openapi.js';
 import { problemOf, problems, sendProblem } from './problems.js';
 import { routes } from './routes/routes.js';
 import { streams } from './streams.js';
@@ -35,11 +31,7 @@ export async function createApp({ sessionChain, log, limits: bounds, redisUrl, .
   // What a route answers with is checked by its types and by the tests, and not again for each request.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   problems(app);
-  await app.register(swagger, {
-    openapi,
-    transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
-  });
+  await app.register(swagger, openapiOptions);
   const addMissingMethods = methods(app);
   await metrics(app, { sessionChain });
   await limits(app, bounds);
@@ -56,20 +48,4 @@ const fastifyOptions: FastifyServerOptions = {
   routerOptions: { maxParamLength: 5_000 },
   // An address that is not valid meets no route and no error handler.
   frameworkErrors: (error, _request, reply) => void sendProblem(reply, problemOf(error)),
-};
-
-const openapi = {
-  openapi: '3.1.0',
-  info: {
-    title: 'Session Chain',
-    description: 'Durable chains of Claude Code sessions: start, watch, read, ask.',
-    version: '1',
-    license: { name: 'MIT', identifier: 'MIT' },
-  },
-  components: {
-    securitySchemes: {
-      key: { type: 'http' as const, scheme: 'bearer', description: 'A key of `session-chain keys create`.' },
-    },
-  },
-  security: [{ key: [] }],
 };

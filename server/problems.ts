@@ -23,6 +23,11 @@ export class HttpProblem extends Error {
   }
 }
 
+/** The codes of failures; a consumer takes one that it does not know as a failure of the category that stands beside it. */
+export const failureCodeSchema = z
+  .enum(failureCodes)
+  .meta({ id: 'FailureCode', description: 'Which case it is' });
+
 /** RFC 9457. */
 export const problemSchema = z
   .object({
@@ -33,10 +38,7 @@ export const problemSchema = z
     remedy: z.string().describe('What to do'),
     retryable: z.boolean().describe('Whether the same call may succeed later'),
     retryAfterMs: z.int().optional().describe('When to try again, in ms, where it is known'),
-    code: z
-      .enum(failureCodes)
-      .optional()
-      .describe('The code of the failure; absent for an answer of HTTP alone'),
+    code: failureCodeSchema.optional().describe('Absent for an answer of HTTP alone'),
     category: z
       .enum(Object.keys(failureCategories) as FailureCategory[])
       .optional()

@@ -30,7 +30,7 @@ import type {
   Usage,
 } from '../client/main.js';
 import type { BriefFacts } from '../contracts/brief.js';
-import { failureCodes } from '../contracts/failures.js';
+import { failureCodeSchema } from './problems.js';
 import { sessionMoments } from '../contracts/question.js';
 import { agentStepKinds, chainModes, chainStatuses } from '../contracts/steps.js';
 /** What the routes answer with, as JSON: the types of the client, whose instants are ISO 8601. */
@@ -73,7 +73,7 @@ const usageShape = {
 const usage = z.object(usageShape) satisfies z.ZodType<Json<Usage>>;
 
 const failure = z.object({
-  code: z.enum(failureCodes),
+  code: failureCodeSchema,
   message: z.string().describe('What happened'),
   remedy: z.string().describe('What to do'),
 }) satisfies z.ZodType<Json<Failure>>;

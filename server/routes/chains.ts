@@ -56,14 +56,14 @@ const filter = {
 };
 
 const body = described(startRequestSchema.omit({ projectId: true }), {
-  versionId: { description: 'A version of the project', example: 'shop-v2' },
+  versionId: { description: 'A version of the project', examples: ['shop-v2'] },
   buildId: { description: "The caller's key of the chain; default: the version id" },
   workspace: {
     description: "Absolute path of the project's files, as the worker sees it",
-    example: '/srv/projects/shop',
+    examples: ['/srv/projects/shop'],
   },
   mode: { description: 'Default: `initial` for a project without a session, else `update`' },
-  instruction: { description: "What to build, in the user's words", example: 'Add a search field' },
+  instruction: { description: "What to build, in the user's words", examples: ['Add a search field'] },
   steps: { description: "A subset of the steps of the workers' definition; default: all" },
   limits: {
     description: "Limits of steps, instead of those of the worker's definition: ms, model turns, US dollars",

@@ -50,8 +50,11 @@ export function chatRoutes(app: Routes, { sessionChain }: RouteOptions): void {
         }),
         querystring: z.strictObject({ waitMs }),
         body: described(askRequestSchema.omit({ projectId: true, chatId: true }), {
-          messageId: { description: "The caller's key of the question; default: a new one", example: 'm-1' },
-          text: { description: 'The question', example: 'Which files hold the search?' },
+          messageId: {
+            description: "The caller's key of the question; default: a new one",
+            examples: ['m-1'],
+          },
+          text: { description: 'The question', examples: ['Which files hold the search?'] },
           when: { description: 'Which session to read while a chain works on the project; default: now' },
           aside: { description: 'The answer never becomes the head; default: false' },
           workspace: { description: "Absolute path of the project's files, as the worker sees it" },

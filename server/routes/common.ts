@@ -63,20 +63,26 @@ const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/, {
   error: ({ input }) =>
     `${JSON.stringify(input).slice(0, 300)} is malformed: use 1 to 255 letters, digits, ".", "_", ":" and "-", starting with a letter or a digit`,
 });
-export const projectParams = z.strictObject({ projectId: id.meta({ example: 'shop' }) });
+export const projectParams = z.strictObject({ projectId: id.meta({ examples: ['shop'] }) });
 export const chainParams = z.strictObject({
   ...projectParams.shape,
-  versionId: id.meta({ example: 'shop-v2' }),
+  versionId: id.meta({ examples: ['shop-v2'] }),
   buildId: id.meta({
-    example: 'shop-v2',
+    examples: ['shop-v2'],
     description: "The caller's key of the chain; the version id by default",
   }),
 });
 export const chatParams = z.strictObject({
   ...projectParams.shape,
-  chatId: id.meta({ example: 'shop', description: 'The project id for the chat that `ask` uses by default' }),
+  chatId: id.meta({
+    examples: ['shop'],
+    description: 'The project id for the chat that `ask` uses by default',
+  }),
 });
-export const questionParams = z.strictObject({ ...chatParams.shape, messageId: id.meta({ example: 'm-1' }) });
+export const questionParams = z.strictObject({
+  ...chatParams.shape,
+  messageId: id.meta({ examples: ['m-1'] }),
+});
 
 /** A whole number of a query, as text; `01`, `1e3` and an empty one are none. */
 export function whole(min: number, max: number, description: string) {
@@ -115,7 +121,7 @@ export function given<Value extends object>(
 /** A strict schema with a description, and perhaps an example, of each of its fields. */
 export function described<Shape extends z.core.$ZodLooseShape>(
   schema: z.ZodObject<Shape, z.core.$strict>,
-  meta: { [Key in keyof Shape]: { description: string; example?: unknown } },
+  meta: { [Key in keyof Shape]: { description: string; examples?: unknown[] } },
 ): z.ZodObject<Shape, z.core.$strict> {
   const shape = Object.entries(schema.shape).map(([name, field]) => [
     name,

@@ -137,7 +137,10 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
         description:
           'A copy of the session of the transition becomes the head. The files of the workspace are not taken back.',
         body: z.strictObject({
-          to: z.int().min(1).meta({ description: 'The number of the transition to go back to', example: 12 }),
+          to: z
+            .int()
+            .min(1)
+            .meta({ description: 'The number of the transition to go back to', examples: [12] }),
           key: z.string().describe('With it the call may be repeated, and moves nothing again').optional(),
           versionId: z.string().describe('The version that moves along; default: the newest').optional(),
           dryRun: z.boolean().describe('Report what would be done, and do nothing').optional(),
@@ -160,7 +163,7 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
         body: described(recordRequestSchema.omit({ projectId: true }), {
           versionId: { description: 'Default: the newest version of the project' },
           sessionId: { description: 'The session on which the operation ended' },
-          source: { description: 'The name of a step, or a reserved source', example: 'docs' },
+          source: { description: 'The name of a step, or a reserved source', examples: ['docs'] },
           metrics: { description: 'What it took; absent counts are 0, an absent cost is unknown' },
           notInStore: { description: 'Record it though its transcript is not in the store; default false' },
         }),

@@ -49,7 +49,7 @@ describe('the package', () => {
       files.map((file) =>
         file
           .replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1')
-          .replace(/^docs\/.*\.(md|svg)$/, 'docs')
+          .replace(/^docs\/.*\.(json|md|svg)$/, 'docs')
           .replace(/^examples\/.*\.(md|sql|ts)$/, 'examples')
           .replace(/^migrations\/.*\.sql$/, 'migrations'),
       ),
@@ -71,6 +71,8 @@ describe('the package', () => {
         'config',
         'contracts',
         'definition',
+        'http',
+        'server',
         'storage',
         'temporal',
         'transcript',

@@ -1,0 +1,2654 @@
+/** Generated from docs/openapi.json by `npm run docs`. */
+
+export interface paths {
+  '/v1/chains': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Chains of all projects, the newest first */
+    get: operations['listChains'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Chains of a project, the newest first */
+    get: operations['listProjectChains'];
+    put?: never;
+    /**
+     * Start the chain of a build
+     * @description Idempotent by build id, which the header Idempotency-Key may carry: a second start of the same key is 200 and starts nothing. Location is the address of the chain.
+     */
+    post: operations['startChain'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Everything that is known of a chain
+     * @description It reads transcripts: for a look at where the chain stands, `state` is cheaper.
+     */
+    get: operations['getChain'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/attempts': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The attempts of a chain, step by step */
+    get: operations['listAttempts'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/brief': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What the chain's fresh session was told about the project's state */
+    get: operations['getChainBrief'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/cancel': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Ask a chain to stop
+     * @description The head stays at the last committed session. 202: it was told; its state says when it has stopped.
+     */
+    post: operations['cancelChain'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/progress': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What the running step is doing right now, as Temporal knows it */
+    get: operations['getChainProgress'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/spend': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What a chain has spent over all its runs, by step */
+    get: operations['getChainSpend'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/state': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Where a chain stands
+     * @description With `waitMs` it answers once the chain is closed, or when the time is over.
+     */
+    get: operations['getChainState'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chats/{chatId}/questions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The newest questions of a chat, oldest first */
+    get: operations['listQuestions'];
+    put?: never;
+    /**
+     * Ask a question that is answered on a read-only fork of the project's session
+     * @description Idempotent by message id, which the header Idempotency-Key may carry. 202: it will be answered; Location is the address of the question. 200: it is answered or has failed, within `waitMs` or before.
+     */
+    post: operations['ask'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chats/{chatId}/questions/{messageId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * A question as it stands
+     * @description With `waitMs` it answers once the question is answered or has failed, or when the time is over.
+     */
+    get: operations['getQuestion'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/head': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The latest session of a project
+     * @description The ETag is the session id: a request with If-None-Match is answered by 304 while the head is the same. `moment` waits until the running step has ended (`after_step`) or the working chain is closed (`committed`), for `waitMs` at most.
+     */
+    get: operations['getHead'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/lineage': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The sessions that the head comes from, the newest first */
+    get: operations['getLineage'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/reconcile': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Close the chains of a project whose workflows are gone */
+    post: operations['reconcile'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/record': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Record a Claude operation that ran outside a chain
+     * @description Its session becomes the head.
+     */
+    post: operations['recordSession'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/recover': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Give up a head that is lost, and say what the next chain continues from */
+    post: operations['recover'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/rewind': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Take the conversation back to an earlier transition
+     * @description A copy of the session of the transition becomes the head. The files of the workspace are not taken back.
+     */
+    post: operations['rewind'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/spend': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What a project has spent, failed attempts included */
+    get: operations['getProjectSpend'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/sync': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Whether a project is in sync, and why it is not */
+    get: operations['getProjectSync'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/transitions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The moves of the head, the newest first */
+    get: operations['listTransitions'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/tree': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The sessions of a project as a tree */
+    get: operations['getTree'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/unbind': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Let go of a project's folder */
+    post: operations['unbindWorkspace'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/sync': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** How many projects are in sync, and why the others are not */
+    get: operations['getSync'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+}
+export interface components {
+  schemas: {
+    Attempt: {
+      /** @description The finished session of an earlier attempt that it committed */
+      adopts: string | null;
+      /** @description 1 for the first attempt of the round */
+      attempt: number;
+      attemptId: string;
+      /** @description What it was to continue from */
+      baseSessionId: string | null;
+      /** @description US dollars; null where unknown, and until it has ended */
+      costUsd: number | null;
+      endedAt: string | null;
+      /** @description What its transcript proves, as a later attempt found */
+      evidence: {
+        /** @enum {string} */
+        kind: 'finished' | 'partial' | 'nothing';
+        rule: string;
+      } | null;
+      failure: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      } | null;
+      /** @description Counts the times that the chain decided to run the step */
+      round: number;
+      /**
+       * Format: date-time
+       * @description When its worker last gave a sign of life
+       */
+      seenAt: string;
+      /** @description The session that it wrote */
+      sessionId: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      startedAt: string;
+      /** @enum {string} */
+      state: 'running' | 'waiting' | 'failed' | 'committed';
+      turns: number | null;
+      /** @description The process that ran it, as pid@host */
+      worker: string;
+    };
+    Attempts: {
+      attempts: {
+        /** @description The finished session of an earlier attempt that it committed */
+        adopts: string | null;
+        /** @description 1 for the first attempt of the round */
+        attempt: number;
+        attemptId: string;
+        /** @description What it was to continue from */
+        baseSessionId: string | null;
+        /** @description US dollars; null where unknown, and until it has ended */
+        costUsd: number | null;
+        endedAt: string | null;
+        /** @description What its transcript proves, as a later attempt found */
+        evidence: {
+          /** @enum {string} */
+          kind: 'finished' | 'partial' | 'nothing';
+          rule: string;
+        } | null;
+        failure: {
+          code: components['schemas']['FailureCode'];
+          /** @description What happened */
+          message: string;
+          /** @description What to do */
+          remedy: string;
+        } | null;
+        /** @description Counts the times that the chain decided to run the step */
+        round: number;
+        /**
+         * Format: date-time
+         * @description When its worker last gave a sign of life
+         */
+        seenAt: string;
+        /** @description The session that it wrote */
+        sessionId: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        startedAt: string;
+        /** @enum {string} */
+        state: 'running' | 'waiting' | 'failed' | 'committed';
+        step: string;
+        turns: number | null;
+        /** @description The process that ran it, as pid@host */
+        worker: string;
+      }[];
+    };
+    /** @description Everything that is known of a chain */
+    Chain: {
+      /** @description What the first step forks; null for a fresh session */
+      baseSessionId: string | null;
+      brief?: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        /** @description The head whose memory it replaces */
+        headSessionId: string;
+        parts: {
+          characters: number;
+          /** @description A session, a version, a path or a range of transitions */
+          from: string;
+          /** @enum {string} */
+          part: 'summary' | 'replies' | 'requests' | 'metadata' | 'document' | 'operations';
+        }[];
+      };
+      budget: {
+        /** @description US dollars */
+        maxCostUsd?: number;
+        maxTurns?: number;
+        timeoutMs?: number;
+      } | null;
+      /** @description What it may still take; a field is null where the budget does not limit it */
+      budgetLeft: {
+        costUsd: number | null;
+        timeMs: number | null;
+        turns: number | null;
+      } | null;
+      buildId: string;
+      closedAt: string | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      createdAt: string;
+      failure?: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      };
+      firstLine: string | null;
+      head: components['schemas']['Head'];
+      instruction: string | null;
+      /** @enum {string} */
+      mode: 'initial' | 'update';
+      openedAt: string | null;
+      origin?: {
+        /** @description Tokens in the head's context */
+        contextTokens?: number;
+        headSeq: number | null;
+        headSessionId: string | null;
+        /** @enum {string} */
+        kind: 'head' | 'fresh' | 'recovery' | 'context_reset';
+        /** @description Moves of the head since a fresh session was started */
+        operations?: number;
+      };
+      projectId: string;
+      queue?: {
+        /** @description 1 is the next to hold the project */
+        position: number;
+        /** @description Workflow id of the chain in the way */
+        waitsFor: string;
+      };
+      /** @description What the chain starts from, in a sentence */
+      resumedFrom?: string;
+      spent: components['schemas']['ChainSpend'];
+      /** @enum {string} */
+      status:
+        | 'queued'
+        | 'running'
+        | 'waiting'
+        | 'completed'
+        | 'completed_with_warnings'
+        | 'failed'
+        | 'cancelled'
+        | 'budget_exceeded';
+      steps: components['schemas']['StepDetails'][];
+      versionId: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      waitingUntil?: string;
+      warnings: string[];
+      workflowId: string;
+      /** @description Absolute path of the project's files, as the worker sees it */
+      workspace: string;
+    };
+    ChainBrief: {
+      /** @description Null where the chain went on from the head */
+      brief: {
+        /** @description The text as it was in the prompt */
+        content: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        /** @description The head whose memory it replaces */
+        headSessionId: string;
+        parts: {
+          characters: number;
+          /** @description A session, a version, a path or a range of transitions */
+          from: string;
+          /** @enum {string} */
+          part: 'summary' | 'replies' | 'requests' | 'metadata' | 'document' | 'operations';
+        }[];
+      } | null;
+    };
+    /** @description Chains, newest first */
+    ChainPage: {
+      chains: components['schemas']['ChainSummary'][];
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+    };
+    ChainProgress: {
+      /** @description Null when no step runs */
+      progress: {
+        /** @description The tool that ran last */
+        activity?: string;
+        lastFailure?: string;
+        step: string;
+        tries: number;
+        turns?: number;
+      } | null;
+    };
+    ChainSpend: {
+      attempts: number;
+      attemptsOfUnknownCost: number;
+      /** @description By model; a cost is null where one of its attempts is of unknown cost */
+      byModel: {
+        [key: string]: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          costUsd: number | null;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        };
+      };
+      /** @description US dollars, as far as they are known */
+      costUsd: number;
+      /** @description Sum of the attempts' durations, without the time between them */
+      durationMs: number;
+      steps: {
+        attempts: number;
+        attemptsOfUnknownCost: number;
+        /** @description By model; a cost is null where one of its attempts is of unknown cost */
+        byModel: {
+          [key: string]: {
+            cacheReadTokens: number;
+            cacheWriteTokens: number;
+            costUsd: number | null;
+            /** @description Tokens that were neither read from nor written to the prompt cache */
+            inputTokens: number;
+            outputTokens: number;
+          };
+        };
+        /** @description US dollars, as far as they are known */
+        costUsd: number;
+        /** @description Sum of the attempts' durations, without the time between them */
+        durationMs: number;
+        step: string;
+        /** @description Model turns */
+        turns: number;
+        /** @description Attempts that were stopped or died in a turn, which is in no figure */
+        turnsInFlightUnknown: number;
+        usage: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        };
+      }[];
+      /** @description Model turns */
+      turns: number;
+      /** @description Attempts that were stopped or died in a turn, which is in no figure */
+      turnsInFlightUnknown: number;
+      usage: {
+        cacheReadTokens: number;
+        cacheWriteTokens: number;
+        /** @description Tokens that were neither read from nor written to the prompt cache */
+        inputTokens: number;
+        outputTokens: number;
+      };
+    };
+    /** @description Where a chain stands */
+    ChainState: {
+      /** @description What the first step forks; null for a fresh session */
+      baseSessionId: string | null;
+      brief?: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        /** @description The head whose memory it replaces */
+        headSessionId: string;
+        parts: {
+          characters: number;
+          /** @description A session, a version, a path or a range of transitions */
+          from: string;
+          /** @enum {string} */
+          part: 'summary' | 'replies' | 'requests' | 'metadata' | 'document' | 'operations';
+        }[];
+      };
+      buildId: string;
+      failure?: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      };
+      head: components['schemas']['Head'];
+      /** @enum {string} */
+      mode: 'initial' | 'update';
+      origin?: {
+        /** @description Tokens in the head's context */
+        contextTokens?: number;
+        headSeq: number | null;
+        headSessionId: string | null;
+        /** @enum {string} */
+        kind: 'head' | 'fresh' | 'recovery' | 'context_reset';
+        /** @description Moves of the head since a fresh session was started */
+        operations?: number;
+      };
+      projectId: string;
+      queue?: {
+        /** @description 1 is the next to hold the project */
+        position: number;
+        /** @description Workflow id of the chain in the way */
+        waitsFor: string;
+      };
+      /** @description What the chain starts from, in a sentence */
+      resumedFrom?: string;
+      /** @enum {string} */
+      status:
+        | 'queued'
+        | 'running'
+        | 'waiting'
+        | 'completed'
+        | 'completed_with_warnings'
+        | 'failed'
+        | 'cancelled'
+        | 'budget_exceeded';
+      /** @description Empty until the chain has opened */
+      steps: {
+        /** @description Attempts so far */
+        attempts: number;
+        /** @description US dollars of all attempts, as far as they are known */
+        costUsd: number;
+        durationMs: number;
+        failure?: {
+          code: components['schemas']['FailureCode'];
+          /** @description What happened */
+          message: string;
+          /** @description What to do */
+          remedy: string;
+        };
+        /** @enum {string} */
+        kind: 'work' | 'submission' | 'compaction' | 'activity';
+        newSessionId: string | null;
+        oldSessionId: string | null;
+        /** @description Why it was skipped, or what it waits for */
+        reason?: string;
+        /** @enum {string} */
+        role?: 'build' | 'deploy';
+        /** @enum {string} */
+        status:
+          'pending' | 'running' | 'waiting' | 'committed' | 'completed' | 'skipped' | 'failed' | 'cancelled';
+        /** @description The name of the step */
+        step: string;
+        /** @description Model turns of all attempts */
+        turns: number;
+        usage: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        };
+        /** @description The submitted value */
+        value?: {
+          [key: string]: unknown;
+        };
+      }[];
+      versionId: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      waitingUntil?: string;
+      warnings: string[];
+    };
+    ChainSummary: {
+      attemptsOfUnknownCost: number;
+      buildId: string;
+      closedAt: string | null;
+      /** @description US dollars, as far as they are known */
+      costUsd: number;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      createdAt: string;
+      failure: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      } | null;
+      /** @description The first line of what was asked for */
+      firstLine: string | null;
+      /** @description The task queue that it waits on and that no worker polls, where Temporal was asked */
+      missingWorker: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        since: string;
+        taskQueue: string;
+      } | null;
+      /** @enum {string} */
+      mode: 'initial' | 'update';
+      openedAt: string | null;
+      /**
+       * Format: date-time
+       * @description When it last made progress
+       */
+      progressAt: string;
+      projectId: string;
+      queue: {
+        /** @description 1 is the next to hold the project */
+        position: number;
+        /** @description Workflow id of the chain in the way */
+        waitsFor: string;
+      } | null;
+      /** @description Why it waits or failed, or its warnings */
+      reason: string | null;
+      /** @description The project's head, or the head that a closed chain left */
+      sessionId: string | null;
+      /** @enum {string} */
+      status:
+        | 'queued'
+        | 'running'
+        | 'waiting'
+        | 'completed'
+        | 'completed_with_warnings'
+        | 'failed'
+        | 'cancelled'
+        | 'budget_exceeded';
+      /** @description The step that it works on, waits in, or failed at */
+      step: string | null;
+      versionId: string;
+      waitingUntil: string | null;
+      warnings: string[];
+      workflowId: string;
+    };
+    /**
+     * @description Which case it is
+     * @enum {string}
+     */
+    FailureCode:
+      | 'INTERNAL'
+      | 'INVALID_INPUT'
+      | 'INVALID_CONFIG'
+      | 'PROMPT_FAILED'
+      | 'ACTIVITY_STEP_FAILED'
+      | 'PROJECT_NOT_FOUND'
+      | 'VERSION_NOT_FOUND'
+      | 'VERSION_OF_ANOTHER_PROJECT'
+      | 'CHAIN_NOT_FOUND'
+      | 'REQUEST_LOST'
+      | 'DATABASE_WENT_BACK'
+      | 'CHAIN_TERMINATED'
+      | 'CHAT_NOT_FOUND'
+      | 'CHAT_BUSY'
+      | 'MESSAGE_ID_REUSED'
+      | 'KEY_REUSED'
+      | 'WORKSPACE_NOT_ALLOWED'
+      | 'WORKSPACE_CHANGED'
+      | 'WORKSPACE_TAKEN'
+      | 'PROJECT_BUSY'
+      | 'PROJECT_QUEUE_FULL'
+      | 'HOLDER_ENDING'
+      | 'SESSION_NOT_IN_STORE'
+      | 'SESSION_IN_USE'
+      | 'SESSION_ALREADY_KNOWN'
+      | 'TRANSCRIPT_NOT_FOUND'
+      | 'TRANSCRIPT_UNREADABLE'
+      | 'TRANSCRIPT_EXISTS'
+      | 'WAIT_TIMED_OUT'
+      | 'FENCED'
+      | 'AGENT_NOT_FOUND'
+      | 'SANDBOX_UNAVAILABLE'
+      | 'AGENT_FAILED'
+      | 'CREDENTIALS_MISSING'
+      | 'MODEL_REJECTED'
+      | 'MODEL_UNAUTHORIZED'
+      | 'MODEL_REFUSED'
+      | 'ANSWER_UNFINISHED'
+      | 'CONTEXT_FULL'
+      | 'MODEL_UNAVAILABLE'
+      | 'STORE_REFUSED'
+      | 'SUBMISSION_INVALID'
+      | 'COMPACTION_FAILED'
+      | 'BUDGET_EXCEEDED'
+      | 'STEP_TIMED_OUT'
+      | 'SANDBOX_LIMIT'
+      | 'WORKER_LOST'
+      | 'CANCELLED'
+      | 'PAYLOAD_UNKNOWN'
+      | 'DATABASE_UNAVAILABLE'
+      | 'DATABASE_REFUSED'
+      | 'MIGRATIONS_BEHIND'
+      | 'MIGRATION_FAILED'
+      | 'TEMPORAL_UNAVAILABLE'
+      | 'TEMPORAL_REFUSED'
+      | 'SEARCH_ATTRIBUTES_NOT_REGISTERED'
+      | 'TEMPORAL_CLI_NOT_FOUND'
+      | 'POSTGRES_NOT_FOUND'
+      | 'SERVER_START_FAILED'
+      | 'STATE_DIR_BUSY';
+    /** @description A project's latest session */
+    Head: {
+      /** @description The number of the transition that made it the head; null before the first */
+      seq: number | null;
+      /** @description The project's latest session; null for none */
+      sessionId: string | null;
+    };
+    /** @description Why a call was refused or failed (RFC 9457) */
+    Problem: {
+      /**
+       * @description What kind of failure it is
+       * @enum {string}
+       */
+      category?:
+        | 'input'
+        | 'not_found'
+        | 'conflict'
+        | 'setup'
+        | 'model'
+        | 'agent'
+        | 'budget'
+        | 'unavailable'
+        | 'ended'
+        | 'internal';
+      /** @description Absent for an answer of HTTP alone */
+      code?: components['schemas']['FailureCode'];
+      /** @description What happened, where */
+      detail: string;
+      /** @description Each field that is wrong */
+      errors?: {
+        /** @description JSON pointer of the field */
+        at: string;
+        /** @description `body`, `params`, `querystring` or `headers` */
+        in: string;
+        message: string;
+      }[];
+      /** @description What to do */
+      remedy: string;
+      /** @description Whether the same call may succeed later */
+      retryable: boolean;
+      /** @description When to try again, in ms, where it is known */
+      retryAfterMs?: number;
+      /** @description The HTTP status */
+      status: number;
+      /** @description The name of the status */
+      title: string;
+      /** @description `about:blank`, or the address of what is documented of the failure */
+      type: string;
+    };
+    Question: {
+      answeredAt: string | null;
+      aside: boolean;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      askedAt: string;
+      chatId: string;
+      failure: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      } | null;
+      /** @description The head as the question found it */
+      headSessionId: string | null;
+      /** @description Whether the answer moved the head; null until it is answered */
+      kind: ('transition' | 'side_branch') | null;
+      /** @description The caller's key of the question */
+      messageId: string;
+      projectId: string;
+      question: string;
+      questionId: string;
+      /** @description Null until it is answered */
+      reply: string | null;
+      /** @description The session that holds question and reply */
+      sessionId: string | null;
+      /** @enum {string} */
+      state: 'asked' | 'running' | 'answered' | 'failed';
+      /** @enum {string} */
+      when: 'now' | 'after_step' | 'committed';
+    };
+    Questions: {
+      questions: components['schemas']['Question'][];
+    };
+    Reconciled: {
+      /** @description Until the lease of an agent whose chain is gone has expired */
+      endingInMs: number | null;
+      /** @description Workflow ids of the chains that were closed */
+      released: string[];
+    };
+    RecordedSession: {
+      /** @description The session was the head already; this call wrote nothing */
+      alreadyRecorded: boolean;
+      /** @description A chain can continue from it */
+      inStore: boolean;
+      /** @description The id of a Claude session */
+      newSessionId: string;
+      oldSessionId: string | null;
+      projectId: string;
+      seq: number;
+      source: string;
+      versionId: string | null;
+      warnings: string[];
+    };
+    Recovered: {
+      askedSessionId: string | null;
+      /** @description The session was the head and was given up, or would be without dryRun */
+      givenUp: boolean;
+      /** @enum {string} */
+      outcome: 'valid' | 'ancestor' | 'fresh';
+      problem: {
+        detail: string;
+        /** @enum {string} */
+        reason: 'quarantined' | 'hole' | 'lost' | 'unknown';
+        /** @constant */
+        valid: false;
+      } | null;
+      projectId: string;
+      /** @description What to continue from; null for a fresh session */
+      sessionId: string | null;
+      warning: string | null;
+    };
+    Rewound: {
+      /** @description The same key was used before; this call wrote nothing */
+      alreadyRewound: boolean;
+      /** @description The operations that the head does not know any more, oldest first */
+      forgotten: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        seq: number;
+        source: string;
+        versionId: string | null;
+      }[];
+      projectId: string;
+      /** @description The copy, which became the head; null of a dry run */
+      sessionId: string | null;
+      /** @description The session that was copied */
+      sourceSessionId: string;
+      toSeq: number;
+      /** @description The transition that made it the head, or would */
+      transitionSeq: number;
+      versionId: string | null;
+      warnings: string[];
+    };
+    SessionIds: {
+      sessionIds: string[];
+    };
+    Spent: {
+      attempts: number;
+      attemptsOfUnknownCost: number;
+      /** @description By model; a cost is null where one of its attempts is of unknown cost */
+      byModel: {
+        [key: string]: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          costUsd: number | null;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        };
+      };
+      /** @description US dollars, as far as they are known */
+      costUsd: number;
+      /** @description Sum of the attempts' durations, without the time between them */
+      durationMs: number;
+      /** @description Model turns */
+      turns: number;
+      /** @description Attempts that were stopped or died in a turn, which is in no figure */
+      turnsInFlightUnknown: number;
+      usage: {
+        cacheReadTokens: number;
+        cacheWriteTokens: number;
+        /** @description Tokens that were neither read from nor written to the prompt cache */
+        inputTokens: number;
+        outputTokens: number;
+      };
+    };
+    StartedChain: {
+      /** @description The chain was running or completed already: nothing was started */
+      alreadyStarted: boolean;
+      buildId: string;
+      projectId: string;
+      /** @description How the chain ended, if it has */
+      result: components['schemas']['ChainState'] | null;
+      /** @enum {string} */
+      status:
+        | 'queued'
+        | 'running'
+        | 'waiting'
+        | 'completed'
+        | 'completed_with_warnings'
+        | 'failed'
+        | 'cancelled'
+        | 'budget_exceeded';
+      versionId: string;
+      workflowId: string;
+    };
+    StepDetails: {
+      /** @description Attempts so far */
+      attempts: number;
+      /** @description The calls of an activity of the host, oldest first */
+      calls: {
+        activity: string;
+        endedAt: string | null;
+        round: number;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        startedAt: string;
+        /** @enum {string} */
+        state: 'running' | 'completed' | 'failed' | 'cancelled';
+        taskQueue: string;
+      }[];
+      /** @description US dollars of all attempts, as far as they are known */
+      costUsd: number;
+      durationMs: number;
+      endedAt: string | null;
+      failure?: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      };
+      /** @description The files that its file tools wrote */
+      files: string[];
+      /** @description Its attempts, oldest first */
+      journal: components['schemas']['Attempt'][];
+      /** @enum {string} */
+      kind: 'work' | 'submission' | 'compaction' | 'activity';
+      newSessionId: string | null;
+      oldSessionId: string | null;
+      /** @description Why it was skipped, or what it waits for */
+      reason?: string;
+      /** @description The model's last message */
+      reply: string | null;
+      /** @enum {string} */
+      role?: 'build' | 'deploy';
+      startedAt: string | null;
+      /** @enum {string} */
+      status:
+        'pending' | 'running' | 'waiting' | 'committed' | 'completed' | 'skipped' | 'failed' | 'cancelled';
+      /** @description The name of the step */
+      step: string;
+      /** @description Model turns of all attempts */
+      turns: number;
+      usage: {
+        cacheReadTokens: number;
+        cacheWriteTokens: number;
+        /** @description Tokens that were neither read from nor written to the prompt cache */
+        inputTokens: number;
+        outputTokens: number;
+      };
+      /** @description The submitted value */
+      value?: {
+        [key: string]: unknown;
+      };
+    };
+    SyncReport: {
+      checkpoints:
+        | {
+            compared: number;
+            /** @constant */
+            status: 'compared';
+          }
+        | {
+            /** @enum {string} */
+            status: 'off' | 'unavailable';
+          };
+      drifted: {
+        /** @description The id of a Claude session */
+        head: string;
+        inSync: boolean;
+        projectId: string;
+        reasons: (
+          | 'version_not_opened'
+          | 'chain_on_older_version'
+          | 'head_moved_outside'
+          | 'version_row_differs'
+          | 'broken_lineage'
+          | 'checkpoint_differs'
+        )[];
+        versionId: string | null;
+        versionSession: string | null;
+      }[];
+      /** @description Those whose newest version names the head */
+      inSync: number;
+      /** @description There are more drifted projects than `limit` */
+      more: boolean;
+      /** @description Projects that have a head and a version */
+      projects: number;
+      /** @description inSync / projects; null where there are none */
+      share: number | null;
+      withoutVersion: number;
+    };
+    /** @description A move of the head */
+    Transition: {
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      createdAt: string;
+      /** @description The id of a Claude session */
+      newSessionId: string;
+      oldSessionId: string | null;
+      /** @description What was forked; null for a fresh session */
+      parentSessionId: string | null;
+      /** @description Of a rewind: the number of the transition whose session it copied */
+      rewoundTo: number | null;
+      /** @description Its number; null for one from before Session Chain */
+      seq: number | null;
+      /** @description The step that moved the head, or a reserved source */
+      source: string;
+      step: string | null;
+      versionId: string | null;
+    };
+    TransitionPage: {
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+      transitions: components['schemas']['Transition'][];
+    };
+    /** @description The sessions of a project */
+    Tree: {
+      headSessionId: string | null;
+      /** @description Older heads were left out */
+      isCut: boolean;
+      nodes: {
+        buildId: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        /** @description A step can continue from it */
+        isWhole: boolean;
+        /** @enum {string} */
+        kind: 'head' | 'rewound' | 'side_branch' | 'attempt';
+        oldSessionId: string | null;
+        parentSessionId: string | null;
+        rewoundTo: number | null;
+        seq: number | null;
+        /** @description The id of a Claude session */
+        sessionId: string;
+        source: string | null;
+        state: ('running' | 'waiting' | 'failed' | 'committed') | null;
+        step: string | null;
+        versionId: string | null;
+      }[];
+      projectId: string;
+    };
+    Unbound: {
+      /** @description The folder that was released */
+      path: string | null;
+      projectId: string;
+    };
+  };
+  responses: {
+    /** @description The request is not valid; `errors` names each field */
+    Problem400: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description No key, or one that is not valid */
+    Problem401: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description The key's scope does not allow this */
+    Problem403: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description It does not exist, or the key may not see it */
+    Problem404: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description It is in use, held, taken or over */
+    Problem409: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description The body is too large */
+    Problem413: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description The body is not JSON */
+    Problem415: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description Too many requests; Retry-After says when to go on */
+    Problem429: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description An unexpected error; the log of the server has it */
+    Problem500: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+    /** @description Postgres or Temporal does not answer, or is not set up; Retry-After says when to try again */
+    Problem503: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
+  };
+  parameters: never;
+  requestBodies: never;
+  headers: never;
+  pathItems: never;
+}
+export interface operations {
+  listChains: {
+    parameters: {
+      query?: {
+        /** @description Also ask Temporal which task queues no worker polls */
+        askTemporal?: boolean;
+        buildId?: string;
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Failed with this code */
+        failureCode?:
+          | 'INTERNAL'
+          | 'INVALID_INPUT'
+          | 'INVALID_CONFIG'
+          | 'PROMPT_FAILED'
+          | 'ACTIVITY_STEP_FAILED'
+          | 'PROJECT_NOT_FOUND'
+          | 'VERSION_NOT_FOUND'
+          | 'VERSION_OF_ANOTHER_PROJECT'
+          | 'CHAIN_NOT_FOUND'
+          | 'REQUEST_LOST'
+          | 'DATABASE_WENT_BACK'
+          | 'CHAIN_TERMINATED'
+          | 'CHAT_NOT_FOUND'
+          | 'CHAT_BUSY'
+          | 'MESSAGE_ID_REUSED'
+          | 'KEY_REUSED'
+          | 'WORKSPACE_NOT_ALLOWED'
+          | 'WORKSPACE_CHANGED'
+          | 'WORKSPACE_TAKEN'
+          | 'PROJECT_BUSY'
+          | 'PROJECT_QUEUE_FULL'
+          | 'HOLDER_ENDING'
+          | 'SESSION_NOT_IN_STORE'
+          | 'SESSION_IN_USE'
+          | 'SESSION_ALREADY_KNOWN'
+          | 'TRANSCRIPT_NOT_FOUND'
+          | 'TRANSCRIPT_UNREADABLE'
+          | 'TRANSCRIPT_EXISTS'
+          | 'WAIT_TIMED_OUT'
+          | 'FENCED'
+          | 'AGENT_NOT_FOUND'
+          | 'SANDBOX_UNAVAILABLE'
+          | 'AGENT_FAILED'
+          | 'CREDENTIALS_MISSING'
+          | 'MODEL_REJECTED'
+          | 'MODEL_UNAUTHORIZED'
+          | 'MODEL_REFUSED'
+          | 'ANSWER_UNFINISHED'
+          | 'CONTEXT_FULL'
+          | 'MODEL_UNAVAILABLE'
+          | 'STORE_REFUSED'
+          | 'SUBMISSION_INVALID'
+          | 'COMPACTION_FAILED'
+          | 'BUDGET_EXCEEDED'
+          | 'STEP_TIMED_OUT'
+          | 'SANDBOX_LIMIT'
+          | 'WORKER_LOST'
+          | 'CANCELLED'
+          | 'PAYLOAD_UNKNOWN'
+          | 'DATABASE_UNAVAILABLE'
+          | 'DATABASE_REFUSED'
+          | 'MIGRATIONS_BEHIND'
+          | 'MIGRATION_FAILED'
+          | 'TEMPORAL_UNAVAILABLE'
+          | 'TEMPORAL_REFUSED'
+          | 'SEARCH_ATTRIBUTES_NOT_REGISTERED'
+          | 'TEMPORAL_CLI_NOT_FOUND'
+          | 'POSTGRES_NOT_FOUND'
+          | 'SERVER_START_FAILED'
+          | 'STATE_DIR_BUSY';
+        /** @description Entries at most; default 50 */
+        limit?: number;
+        /** @description Asked for at this moment or later; ISO 8601 */
+        since?: string;
+        /** @description Repeated for several */
+        status?: (
+          | 'queued'
+          | 'running'
+          | 'waiting'
+          | 'completed'
+          | 'completed_with_warnings'
+          | 'failed'
+          | 'cancelled'
+          | 'budget_exceeded'
+        )[];
+        /** @description Open, and without progress for longer than so many ms */
+        stuckForMs?: number;
+        versionId?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listProjectChains: {
+    parameters: {
+      query?: {
+        /** @description Also ask Temporal which task queues no worker polls */
+        askTemporal?: boolean;
+        buildId?: string;
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Failed with this code */
+        failureCode?:
+          | 'INTERNAL'
+          | 'INVALID_INPUT'
+          | 'INVALID_CONFIG'
+          | 'PROMPT_FAILED'
+          | 'ACTIVITY_STEP_FAILED'
+          | 'PROJECT_NOT_FOUND'
+          | 'VERSION_NOT_FOUND'
+          | 'VERSION_OF_ANOTHER_PROJECT'
+          | 'CHAIN_NOT_FOUND'
+          | 'REQUEST_LOST'
+          | 'DATABASE_WENT_BACK'
+          | 'CHAIN_TERMINATED'
+          | 'CHAT_NOT_FOUND'
+          | 'CHAT_BUSY'
+          | 'MESSAGE_ID_REUSED'
+          | 'KEY_REUSED'
+          | 'WORKSPACE_NOT_ALLOWED'
+          | 'WORKSPACE_CHANGED'
+          | 'WORKSPACE_TAKEN'
+          | 'PROJECT_BUSY'
+          | 'PROJECT_QUEUE_FULL'
+          | 'HOLDER_ENDING'
+          | 'SESSION_NOT_IN_STORE'
+          | 'SESSION_IN_USE'
+          | 'SESSION_ALREADY_KNOWN'
+          | 'TRANSCRIPT_NOT_FOUND'
+          | 'TRANSCRIPT_UNREADABLE'
+          | 'TRANSCRIPT_EXISTS'
+          | 'WAIT_TIMED_OUT'
+          | 'FENCED'
+          | 'AGENT_NOT_FOUND'
+          | 'SANDBOX_UNAVAILABLE'
+          | 'AGENT_FAILED'
+          | 'CREDENTIALS_MISSING'
+          | 'MODEL_REJECTED'
+          | 'MODEL_UNAUTHORIZED'
+          | 'MODEL_REFUSED'
+          | 'ANSWER_UNFINISHED'
+          | 'CONTEXT_FULL'
+          | 'MODEL_UNAVAILABLE'
+          | 'STORE_REFUSED'
+          | 'SUBMISSION_INVALID'
+          | 'COMPACTION_FAILED'
+          | 'BUDGET_EXCEEDED'
+          | 'STEP_TIMED_OUT'
+          | 'SANDBOX_LIMIT'
+          | 'WORKER_LOST'
+          | 'CANCELLED'
+          | 'PAYLOAD_UNKNOWN'
+          | 'DATABASE_UNAVAILABLE'
+          | 'DATABASE_REFUSED'
+          | 'MIGRATIONS_BEHIND'
+          | 'MIGRATION_FAILED'
+          | 'TEMPORAL_UNAVAILABLE'
+          | 'TEMPORAL_REFUSED'
+          | 'SEARCH_ATTRIBUTES_NOT_REGISTERED'
+          | 'TEMPORAL_CLI_NOT_FOUND'
+          | 'POSTGRES_NOT_FOUND'
+          | 'SERVER_START_FAILED'
+          | 'STATE_DIR_BUSY';
+        /** @description Entries at most; default 50 */
+        limit?: number;
+        /** @description Asked for at this moment or later; ISO 8601 */
+        since?: string;
+        /** @description Repeated for several */
+        status?: (
+          | 'queued'
+          | 'running'
+          | 'waiting'
+          | 'completed'
+          | 'completed_with_warnings'
+          | 'failed'
+          | 'cancelled'
+          | 'budget_exceeded'
+        )[];
+        /** @description Open, and without progress for longer than so many ms */
+        stuckForMs?: number;
+        versionId?: string;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  startChain: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** @description Another way to give the build id */
+        'idempotency-key'?: string;
+      };
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': {
+          /** @description The limits of the whole chain: US dollars, model turns, ms */
+          budget?: {
+            maxCostUsd?: number;
+            maxTurns?: number;
+            timeoutMs?: number;
+          };
+          /** @description The caller's key of the chain; default: the version id */
+          buildId?: string;
+          /** @description Context size below which compaction is skipped */
+          compactThresholdTokens?: number;
+          /** @description Insert missing rows of projects and project_versions */
+          createRows?: boolean;
+          /**
+           * @description What to build, in the user's words
+           * @example Add a search field
+           */
+          instruction?: string;
+          /** @description Limits of steps, instead of those of the worker's definition: ms, model turns, US dollars */
+          limits?: {
+            [key: string]: {
+              maxAttempts?: number;
+              maxCostUsd?: number;
+              maxTurns?: number;
+              timeoutMs?: number;
+            };
+          };
+          /**
+           * @description Default: `initial` for a project without a session, else `update`
+           * @enum {string}
+           */
+          mode?: 'initial' | 'update';
+          /** @description The model of every step */
+          model?: string;
+          /** @description Continue from the nearest ancestor in the store */
+          recover?: boolean;
+          /** @description When the build starts a fresh session; 0 for never */
+          reset?: {
+            contextTokens?: number;
+            operations?: number;
+          };
+          /** @description A subset of the steps of the workers' definition; default: all */
+          steps?: string[];
+          /**
+           * @description A version of the project
+           * @example shop-v2
+           */
+          versionId: string;
+          /**
+           * @description Absolute path of the project's files, as the worker sees it
+           * @example /srv/projects/shop
+           */
+          workspace: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['StartedChain'];
+        };
+      };
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['StartedChain'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getChain: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Chain'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listAttempts: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Attempts'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getChainBrief: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainBrief'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  cancelChain: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': {
+          /** @description Close a chain whose workflow is gone, or of another Temporal */
+          force?: boolean;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainState'];
+        };
+      };
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainState'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getChainProgress: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainProgress'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getChainSpend: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainSpend'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getChainState: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainState'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listQuestions: {
+    parameters: {
+      query?: {
+        /** @description Entries at most; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /**
+         * @description The project id for the chat that `ask` uses by default
+         * @example shop
+         */
+        chatId: string;
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Questions'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  ask: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: {
+        /** @description Another way to give the message id */
+        'idempotency-key'?: string;
+      };
+      path: {
+        /**
+         * @description The project id for the chat that `ask` uses by default
+         * @example shop
+         */
+        chatId: string;
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': {
+          /** @description The answer never becomes the head; default: false */
+          aside?: boolean;
+          /**
+           * @description The caller's key of the question; default: a new one
+           * @example m-1
+           */
+          messageId?: string;
+          /**
+           * @description The question
+           * @example Which files hold the search?
+           */
+          text: string;
+          /**
+           * @description Which session to read while a chain works on the project; default: now
+           * @enum {string}
+           */
+          when?: 'now' | 'after_step' | 'committed';
+          /** @description Absolute path of the project's files, as the worker sees it */
+          workspace?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Question'];
+        };
+      };
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Question'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getQuestion: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path: {
+        /**
+         * @description The project id for the chat that `ask` uses by default
+         * @example shop
+         */
+        chatId: string;
+        /** @example m-1 */
+        messageId: string;
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Question'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getHead: {
+    parameters: {
+      query?: {
+        /** @description Default: now */
+        moment?: 'now' | 'after_step' | 'committed';
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: {
+        'if-none-match'?: string;
+      };
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Head'];
+        };
+      };
+      /** @description The head is the one of If-None-Match */
+      304: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getLineage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SessionIds'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  reconcile: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': Record<string, never>;
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Reconciled'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  recordSession: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': {
+          /** @description What it took; absent counts are 0, an absent cost is unknown */
+          metrics?: {
+            cacheReadTokens?: number;
+            cacheWriteTokens?: number;
+            costUsd?: number;
+            durationMs?: number;
+            inputTokens?: number;
+            model?: string;
+            outputTokens?: number;
+            turns?: number;
+          };
+          /**
+           * @description Record it though its transcript is not in the store; default false
+           * @default false
+           */
+          notInStore?: boolean;
+          /** @description The session on which the operation ended */
+          sessionId: string;
+          /**
+           * @description The name of a step, or a reserved source
+           * @example docs
+           */
+          source: string;
+          /** @description Default: the newest version of the project */
+          versionId?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RecordedSession'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  recover: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': {
+          /** @description Report what would be done, and do nothing */
+          dryRun?: boolean;
+          /** @description Default: the head */
+          sessionId?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Recovered'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  rewind: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': {
+          /** @description Report what would be done, and do nothing */
+          dryRun?: boolean;
+          /** @description With it the call may be repeated, and moves nothing again */
+          key?: string;
+          /**
+           * @description The number of the transition to go back to
+           * @example 12
+           */
+          to: number;
+          /** @description The version that moves along; default: the newest */
+          versionId?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Rewound'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getProjectSpend: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Spent'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getProjectSync: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SyncReport'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listTransitions: {
+    parameters: {
+      query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Entries at most; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['TransitionPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getTree: {
+    parameters: {
+      query?: {
+        /** @description The last heads to show; default 200 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Tree'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  unbindWorkspace: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': Record<string, never>;
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Unbound'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getSync: {
+    parameters: {
+      query?: {
+        /** @description Drifted projects to show; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SyncReport'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+}
