@@ -11,8 +11,12 @@ export function completionScript(shell: Shell, program: Command): string {
   const commands = program.commands.map((command) => ({
     name: command.name(),
     description: firstSentence(command.description()),
-    options: [...command.options.map(optionOf), helpOption],
-    values: command.registeredArguments.map((argument) => valuesOf(argument, argument.name())),
+    // Of a command with commands of its own, those of any of them.
+    options: uniqueOptions([command, ...command.commands]),
+    values:
+      command.commands.length > 0
+        ? [command.commands.map((child) => child.name())]
+        : command.registeredArguments.map((argument) => valuesOf(argument, argument.name())),
   }));
   const options = [...program.options.map(optionOf), helpOption];
   return { bash, zsh, fish }[shell](program.name(), { commands, options });
@@ -51,6 +55,13 @@ function optionOf(option: Option): CompletedOption {
     description: firstSentence(description),
     values: takesValue(option) ? valuesOf(option, flags) : null,
   };
+}
+
+function uniqueOptions(commands: readonly Command[]): CompletedOption[] {
+  const byName = new Map(
+    commands.flatMap(({ options }) => options).map((option) => [option.name(), option] as const),
+  );
+  return [...[...byName.values()].map(optionOf), helpOption];
 }
 
 function valuesOf({ argChoices }: Option | Argument, name: string): Values {

@@ -33,6 +33,11 @@ export function print(format: OutputFormat, value: unknown, text: string): void 
   else if (text !== '') console.log(withoutOwnCredentials(printable(text)));
 }
 
+/** A key that was just made: the one credential that is printed, because its owner sees it nowhere else. */
+export function printKey(format: OutputFormat, { id, key }: { id: string; key: string }): void {
+  console.log(format === 'json' ? jsonText({ id, key }, 2) : key);
+}
+
 /** JSON with every control character escaped, those too that JSON would take as they are; failures with our own remedies. */
 export function jsonText(value: unknown, indent?: number): string {
   return JSON.stringify(value, inWords, indent).replace(

@@ -9,6 +9,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
 import { initCommand } from './commands/init.js';
+import { keysCommand } from './commands/keys.js';
 import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
 import { recordCommand } from './commands/record.js';
@@ -62,17 +63,22 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     exportCommand(),
     syncCommand(exitWith),
     chatCommand(exitWith),
+    keysCommand(),
     doctorCommand(exitWith),
     completionCommand(program),
   ]) {
     program.addCommand(command);
   }
-  for (const command of [program, ...program.commands]) {
+  for (const command of withSubcommands(program)) {
     // Errors are reported in one place, as text or JSON.
     command.exitOverride().configureOutput({ outputError: () => undefined });
     refuseMisplaced(command);
   }
   return program;
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 function packageVersion(): string {

@@ -26,7 +26,7 @@ export function refuseMisplaced(command: Command): void {
 function refuseSecondValue(command: Command, option: Option): void {
   let isGiven = false;
   command.on(`option:${option.name()}`, (value: string | undefined) => {
-    if (isGiven) command.error(`error: option '${option.flags}' is given twice`);
+    if (isGiven && !option.variadic) command.error(`error: option '${option.flags}' is given twice`);
     isGiven = true;
     if (value !== undefined && command.options.some((other) => isFlag(other, value))) {
       command.error(`error: option '${option.flags}' argument missing`);

@@ -125,6 +125,12 @@ const failures = {
     retryable: false,
     remedy: 'Give every rewind a key of its own; repeat one only to get its result again.',
   },
+  KEY_NOT_FOUND: {
+    summary: 'There is no such key of the HTTP server.',
+    category: 'not_found',
+    retryable: false,
+    remedy: 'Look at the list of keys for their ids.',
+  },
   WORKSPACE_NOT_ALLOWED: {
     summary: 'The workspace is not allowed on this worker.',
     category: 'input',

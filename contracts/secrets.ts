@@ -10,14 +10,16 @@ const secretParameter =
   /([?&;][\w.-]{0,40}?(?:pass|pwd|token|key|secret|sig|auth|cred)[\w.-]{0,40}=)[^&;\s"'#<>)\]}]+/gi;
 const headerValues = /\b(Bearer\s+)[\w.~+/=-]{8,}/g;
 const modelKeys = /\bsk-ant-[\w-]+/g;
+const ownKeys = /\b(sck_[0-9a-f]{12}_)[0-9a-f]{8,}/g;
 
-/** The text with `***` in place of the credentials in addresses, of bearer tokens and of keys of the model service. */
+/** The text with `***` in place of the credentials in addresses, of bearer tokens, of keys of the model service and of our own. */
 export function withoutCredentials(text: string): string {
   return text
     .replace(userInfo, `$1${hidden}@`)
     .replace(secretParameter, `$1${hidden}`)
     .replace(headerValues, `$1${hidden}`)
-    .replace(modelKeys, hidden);
+    .replace(modelKeys, hidden)
+    .replace(ownKeys, `$1${hidden}`);
 }
 
 /** The text with `***` in place of each of these values, in any of the forms in which libraries quote them. */

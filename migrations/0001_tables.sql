@@ -210,7 +210,7 @@ COMMENT ON COLUMN session_chain.routines.hash IS 'SHA-256 in hex of the text fro
 -- Roles that got their rights by `migrate --grants`; each later `migrate` gives them again.
 CREATE TABLE session_chain.grants (
   role_name text,
-  part text CHECK (part IN ('worker', 'client', 'reader', 'archiver')),
+  part text CHECK (part IN ('worker', 'client', 'server', 'keys', 'reader', 'archiver')),
   PRIMARY KEY (role_name, part)
 );
 COMMENT ON TABLE session_chain.grants IS 'Which role has which part, and so the rights of migrations/grants/<part>.sql';
@@ -529,6 +529,24 @@ CREATE UNLOGGED TABLE session_chain.reply_chunks (
 COMMENT ON TABLE session_chain.reply_chunks IS 'Replies as they are being written, in batches; best effort, the question''s row holds the reply';
 COMMENT ON COLUMN session_chain.reply_chunks.attempt IS 'The attempt that wrote it; a higher one has started over';
 COMMENT ON COLUMN session_chain.reply_chunks.message IS 'Counts the messages of the attempt; the last one is the reply';
+
+-- Keys of the HTTP server.
+CREATE TABLE session_chain.api_keys (
+  id text PRIMARY KEY CHECK (id ~ '^[0-9a-f]{12}$'),
+  name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
+  hash text NOT NULL UNIQUE CHECK (hash ~ '^[0-9a-f]{64}$'),
+  scope text NOT NULL CHECK (scope IN ('read', 'start', 'admin')),
+  projects text[] CHECK (cardinality(projects) > 0 AND array_position(projects, NULL) IS NULL),
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  expires_at timestamptz,
+  revoked_at timestamptz,
+  last_used_at timestamptz
+);
+COMMENT ON TABLE session_chain.api_keys IS 'Keys of the HTTP server; a key itself is shown once and kept nowhere';
+COMMENT ON COLUMN session_chain.api_keys.id IS 'The public part of the key';
+COMMENT ON COLUMN session_chain.api_keys.hash IS 'SHA-256 of the secret part, which is random and long enough to need no salt';
+COMMENT ON COLUMN session_chain.api_keys.projects IS 'The only projects that the key may see; null: every project';
+COMMENT ON COLUMN session_chain.api_keys.last_used_at IS 'To the minute';
 
 -- Chains without texts, for dashboards.
 CREATE VIEW session_chain.chain_overview AS

@@ -37,7 +37,7 @@ export function migrateCommand(): Command {
     .addHelpText(
       'after',
       '\nExample:\n  DATABASE_URL=postgres://localhost/app session-chain migrate --dry-run\n' +
-        '  session-chain migrate --grants worker=app_worker,client=app_web,reader=bi,archiver=ops\n',
+        '  session-chain migrate --grants worker=app_worker,client=app_web,reader=bi,keys=ops\n',
     )
     .action(runMigrate);
 }

@@ -10,7 +10,7 @@ import { type Connection, queryOne, queryRows, sqlState } from './pool.js';
  * everything; another role gets one part or several, and no more. Functions run with the owner's rights.
  */
 
-export const parts = ['worker', 'client', 'reader', 'archiver'] as const;
+export const parts = ['worker', 'client', 'server', 'keys', 'reader', 'archiver'] as const;
 export type Part = (typeof parts)[number];
 
 /** A role of the database and a part that it has. */

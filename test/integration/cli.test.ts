@@ -4,6 +4,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Command } from 'commander';
 import { chainKey } from '../../client/chain-key.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
@@ -974,7 +975,12 @@ describe('credentials', () => {
 });
 
 describe('help', () => {
-  it.each(createProgram(() => undefined).commands.map((command) => [command.name(), command] as const))(
+  const leaves = ({ commands }: Command, parent = ''): [string, Command][] =>
+    commands.flatMap((command) => {
+      const name = `${parent}${command.name()}`;
+      return command.commands.length > 0 ? leaves(command, `${name} `) : [[name, command]];
+    });
+  it.each(leaves(createProgram(() => undefined)))(
     '%s explains itself, with an example and -o',
     (name, command) => {
       let help = '';

@@ -267,6 +267,8 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'SELECT * FROM session_chain.grants',
     ],
     client: [
+      'SELECT id FROM session_chain.api_keys',
+      `SELECT * FROM session_chain.find_api_key('000000000000')`,
       `UPDATE projects SET last_ai_session_id = 'x'`,
       'UPDATE projects SET session_epoch = 0',
       'SELECT FROM projects FOR UPDATE',
@@ -295,7 +297,24 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'CREATE TABLE session_chain.mine ()',
       'DROP FUNCTION session_chain.lock_project',
     ],
+    server: [
+      'SELECT id FROM session_chain.api_keys',
+      'SELECT hash FROM session_chain.api_keys',
+      `SELECT session_chain.create_api_key('000000000000', 'x', repeat('0', 64), 'admin', NULL, NULL)`,
+      `SELECT session_chain.revoke_api_key('000000000000')`,
+      'SELECT * FROM session_chain.chains',
+      `SELECT session_chain.request_stop(1)`,
+    ],
+    keys: [
+      'SELECT hash FROM session_chain.api_keys',
+      `SELECT * FROM session_chain.find_api_key('000000000000')`,
+      `UPDATE session_chain.api_keys SET scope = 'admin'`,
+      `DELETE FROM session_chain.api_keys`,
+      'SELECT * FROM session_chain.chains',
+      `SELECT session_chain.request_stop(1)`,
+    ],
     reader: [
+      'SELECT * FROM session_chain.api_keys',
       'SELECT * FROM session_chain.chains',
       'SELECT instruction FROM session_chain.chains',
       'SELECT result FROM session_chain.attempts',

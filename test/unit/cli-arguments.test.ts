@@ -87,6 +87,20 @@ describe('a wrong command line', () => {
     ['a message beside the log', 'chat hello -p a --log', /Nothing was asked: --log takes no message/],
     ['a shell that there is not', 'completion tcsh', /Allowed choices are bash, zsh, fish/],
     ['no command', '', /A command is missing/],
+    ['no command of a group', 'keys', /A command is missing/],
+    ['an unknown command of a group', 'keys burn', /Unknown command 'burn'/],
+    ['an option of a command before its name', 'keys --scope read create', /belongs after the name/],
+    [
+      'a scope that there is not',
+      'keys create --name a --scope all',
+      /Allowed choices are read, start, admin/,
+    ],
+    ['a key without a scope', 'keys create --name a', /Required option '--scope <scope>' not specified/],
+    [
+      'a lifetime without its unit',
+      'keys create --name a --scope read --expires 90',
+      /It must be a time such as/,
+    ],
   ])('is told by name: %s', async (_what, line, message) => {
     jest.spyOn(process.stderr, 'write').mockImplementation(() => true);
     const words = line.split(' ').filter((word) => word !== '');
@@ -98,7 +112,10 @@ describe('a wrong command line', () => {
   it('leaves alone what is right: switches that are repeated, texts that begin with a dash', () => {
     const program = createProgram(() => undefined);
     for (const command of program.commands) command.action(() => undefined);
-    program.parse(['node', 'x', 'status', '-p', 'a']);
+    program.parse(['node', 'x', 'status', '-p', 'a', '--status', 'queued', 'running', '--status', 'failed']);
+    expect(program.commands.find((one) => one.name() === 'status')?.opts()).toMatchObject({
+      status: ['queued', 'running', 'failed'],
+    });
     program.parse([
       'node',
       'x',

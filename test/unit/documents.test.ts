@@ -221,7 +221,9 @@ describe.each(documents)('%s', (path) => {
       const [, name, rest = ''] = /(?:\bsession-chain|--rm cli) ([a-z]+)\b([^|)]*)/.exec(line) ?? [];
       if (name === undefined) continue;
       const command = program.commands.find((candidate) => candidate.name() === name);
-      const known = command?.options.flatMap((option) => option.long ?? []) ?? [];
+      const known = [command, ...(command?.commands ?? [])].flatMap(
+        (one) => one?.options.flatMap((option) => option.long ?? []) ?? [],
+      );
       const used = [...rest.matchAll(/(?<=\s)--[a-z-]+/g)].map(([flag]) => flag);
       expect([line, command !== undefined, used.filter((flag) => !known.includes(flag))]).toEqual([
         line,

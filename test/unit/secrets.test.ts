@@ -19,6 +19,7 @@ describe('an address in a text', () => {
     [`{"url":"http://u:${canary}@h/"}`, '{"url":"http://***@h/"}'],
     [`authorization: Bearer ${canary}`, 'authorization: Bearer ***'],
     [`the key sk-ant-api03-${canary} is not valid`, 'the key *** is not valid'],
+    [`it showed sck_0123456789ab_${'4f'.repeat(24)}, once`, 'it showed sck_0123456789ab_***, once'],
   ])('%s', (text, shown) => {
     expect(withoutCredentials(text)).toBe(shown);
     expect(new SessionChainError('INTERNAL', text, text)).toMatchObject({ message: shown, remedy: shown });
