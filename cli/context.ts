@@ -38,21 +38,24 @@ export async function withContext<Result>(
   });
   const temporal = once(async () => await connected(await client(), config));
   const sessionChain = once(async () =>
-    createSessionChain({
-      pool: await database(),
-      temporal: await client(),
-      policy: policyOf(config),
-      overrides: overridesOf(config),
-      maxQueued: config.SESSION_CHAIN_MAX_QUEUED,
-      workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
-      searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
-    }),
+    createSessionChain({ pool: await database(), temporal: await client(), ...clientOptionsOf(config) }),
   );
   try {
     return await work({ config, database, temporal, sessionChain });
   } finally {
     await Promise.allSettled(closing.map((close) => close()));
   }
+}
+
+/** The options of a client, without its connections, from the environment. */
+export function clientOptionsOf(config: Config) {
+  return {
+    policy: policyOf(config),
+    overrides: overridesOf(config),
+    maxQueued: config.SESSION_CHAIN_MAX_QUEUED,
+    workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
+    searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
+  };
 }
 
 /** How chains wait, from the environment. */

@@ -15,6 +15,7 @@ import { chainCommand, headCommand, statusCommand, transitionsCommand } from './
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
 import { rewindCommand } from './commands/rewind.js';
+import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
 import { syncCommand } from './commands/sync.js';
 import { treeCommand } from './commands/tree.js';
@@ -48,6 +49,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     initCommand(),
     migrateCommand(),
     workerCommand(),
+    serveCommand(),
     startCommand(exitWith),
     statusCommand(),
     headCommand(),

@@ -1,5 +1,10 @@
 import { requireMigrations } from '../storage/db/migrate.js';
-import { type Pool, createPool } from '../storage/db/pool.js';
+import { type Pool, type PoolOptions, createPool } from '../storage/db/pool.js';
+
+/** A pool of a process that stays, which waits for a database that does not answer yet. Throws INVALID_INPUT. */
+export function openDatabase(databaseUrl: string, options: PoolOptions): Pool {
+  return createPool(databaseUrl, options);
+}
 
 /** A pool for a few statements on a migrated database. Throws DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
 export async function openMigratedDatabase(databaseUrl: string, applicationName: string): Promise<Pool> {

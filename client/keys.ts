@@ -5,6 +5,7 @@ import { type ProjectId, parseProjectId } from '../contracts/ids.js';
 import { type ApiKey, type KeyScope, keyScopes } from '../contracts/keys.js';
 import type { Pool } from '../storage/db/pool.js';
 import { createKey, findKey, listKeys, noteKeyUse, revokeKey } from '../storage/keys/keys.js';
+import { projectNotFound } from '../storage/heads/errors.js';
 import { checked } from './input.js';
 import { throwingOwnErrors } from './own-errors.js';
 
@@ -99,6 +100,11 @@ async function checkKey(pool: Pool, key: string): Promise<KeyRights | null> {
   if (found === null || !timingSafeEqual(Buffer.from(hashOf(secret)), Buffer.from(found.hash))) return null;
   if (!found.isUseNoted) await noteKeyUse(pool, id);
   return { id, scope: found.scope, projects: found.projects, expiresAt: found.expiresAt };
+}
+
+/** Throws PROJECT_NOT_FOUND for a project that is not of these, whether there is such a project or not. */
+export function requireProject(projects: readonly ProjectId[], projectId: string): void {
+  if (!projects.some((one) => one === projectId)) throw projectNotFound(projectId as ProjectId);
 }
 
 function hashOf(secret: string): string {

@@ -103,7 +103,7 @@ export const variables = {
     'Time an interrupted agent has to end before it is killed',
   ),
   SESSION_CHAIN_SHUTDOWN_GRACE_MS: milliseconds(20_000).describe(
-    'Time a stopping worker gives its running steps',
+    'Time a stopping worker gives its running steps, and a stopping server its requests',
   ),
   SESSION_CHAIN_COMPACT_THRESHOLD_TOKENS: z.coerce
     .number()
@@ -135,10 +135,47 @@ export const variables = {
     .string()
     .default('failed')
     .describe('project_versions.status after a failed build; empty leaves the column alone'),
+  SESSION_CHAIN_HTTP_HOST: z
+    .string()
+    .regex(/^[\w.:-]+$/, 'must be an address or a name of this machine')
+    .default('127.0.0.1')
+    .describe(
+      'Address on which the HTTP server listens. Beyond loopback a proxy in front of it has to speak TLS',
+    ),
+  SESSION_CHAIN_HTTP_PORT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(8420)
+    .describe('Port of the HTTP server; 0 for any that is free, which it prints'),
+  SESSION_CHAIN_HTTP_ORIGINS: listOf(
+    /^https?:\/\/[\w.-]+(:\d+)?$/,
+    'must be origins, as in https://app.example.com, separated by ","',
+  ).describe('Origins whose pages may call the HTTP server, separated by ","; default: none'),
+  SESSION_CHAIN_HTTP_HOSTS: listOf(/^[\w.-]+$/, 'must be host names, separated by ","').describe(
+    'Names beside those of loopback that the header Host may have where the HTTP server listens on loopback, separated by ","',
+  ),
+  SESSION_CHAIN_HTTP_TRUSTED_PROXIES: listOf(
+    /^[\da-fA-F.:]+(\/\d+)?$/,
+    'must be addresses or networks, separated by ","',
+  ).describe('Proxies whose X-Forwarded-For tells the address of a caller, separated by ","; default: none'),
+  SESSION_CHAIN_HTTP_REQUESTS_PER_MINUTE: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(1_200)
+    .describe('Requests of one key that one HTTP server answers in a minute; a stream is one'),
+  SESSION_CHAIN_HTTP_MAX_CONNECTIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(2_000)
+    .describe('Connections that one HTTP server keeps at a time; one more is closed at once'),
   SESSION_CHAIN_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
-    .describe("Level of the worker's log"),
+    .describe('Level of the log of worker and server'),
 } as const;
 
 /** Variables that say which model service is used and how it is paid; the agent itself gets no secret of them. */
@@ -241,6 +278,20 @@ export function required<Value>(value: Value | undefined, name: string): Value {
     `${name} is not set.`,
     `Set ${name}, or run npm start and call the command in the same folder, where .session-chain/env supplies it.`,
   );
+}
+
+/** Items separated by commas, each of this form. */
+function listOf(form: RegExp, problem: string) {
+  return z
+    .string()
+    .default('')
+    .transform((value) =>
+      value
+        .split(',')
+        .map((item) => item.trim())
+        .filter(Boolean),
+    )
+    .refine((items) => items.every((item) => form.test(item)), problem);
 }
 
 function milliseconds(byDefault: number) {

@@ -43,7 +43,7 @@ async function write(name, content, parser) {
 }
 
 async function openapiDocument() {
-  const app = await createApp({ sessionChain: {} });
+  const app = await createApp({ sessionChain: {}, keys: {} });
   await app.ready();
   const document = app.swagger();
   await app.close();

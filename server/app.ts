@@ -3,8 +3,8 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyServ
 import { type ZodTypeProvider, validatorCompiler } from 'fastify-type-provider-zod';
 import type { SessionChain } from '../client/session-chain.js';
 import { type AuthOptions, auth } from './auth.js';
-import { health } from './health.js';
-import { type LimitsOptions, limits } from './limits.js';
+import { type HealthOptions, health } from './health.js';
+import { type LimitsOptions, limits, serverOptions } from './limits.js';
 import { methods } from './methods.js';
 import { metrics } from './metrics.js';
 import { openapiOptions } from './openapi.js';
@@ -12,7 +12,7 @@ import { problemOf, problems, sendProblem } from './problems.js';
 import { routes } from './routes/routes.js';
 import { streams } from './streams.js';
 
-export interface AppOptions extends AuthOptions {
+export interface AppOptions extends AuthOptions, Partial<HealthOptions> {
   /** What the routes call; the app does not close it. */
   sessionChain: SessionChain;
   /** Default: nothing is logged. */
@@ -23,10 +23,17 @@ export interface AppOptions extends AuthOptions {
 }
 
 /** The HTTP server of a client, not listening yet. Every route names its scope, or the app is not made. */
-export async function createApp({ sessionChain, log, limits: bounds, redisUrl, ...access }: AppOptions) {
-  const app: FastifyInstance = log
-    ? fastify({ ...fastifyOptions, loggerInstance: log })
-    : fastify(fastifyOptions);
+export async function createApp({
+  sessionChain,
+  log,
+  limits: bounds,
+  redisUrl,
+  ready = async () => undefined,
+  draining = new AbortController().signal,
+  ...access
+}: AppOptions) {
+  const options = { ...fastifyOptions, ...serverOptions(bounds) };
+  const app: FastifyInstance = log ? fastify({ ...options, loggerInstance: log }) : fastify(options);
   app.setValidatorCompiler(validatorCompiler);
   // What a route answers with is checked by its types and by the tests, and not again for each request.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
@@ -34,9 +41,9 @@ export async function createApp({ sessionChain, log, limits: bounds, redisUrl, .
   await app.register(swagger, openapiOptions);
   const addMissingMethods = methods(app);
   await metrics(app, { sessionChain });
-  await limits(app, bounds);
-  await auth(app, access);
-  await health(app, { sessionChain });
+  const rates = await limits(app, bounds);
+  await auth(app, access, rates);
+  await health(app, { ready, draining });
   await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain, redisUrl });
   await streams(app, { sessionChain });
   addMissingMethods();

@@ -1,6 +1,7 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { readConfig } from '../config/environment.js';
-import { createLog, optionsFromEnvironment } from './options.js';
+import { createLog } from '../config/log.js';
+import { optionsFromEnvironment } from './options.js';
 import { createWorker } from './worker.js';
 
 /** After the grace time: what is done is reported, connections are closed. */

@@ -1,13 +1,12 @@
 import type { NativeConnection } from '@temporalio/worker';
-import pino, { type Logger } from 'pino';
 import { z } from 'zod';
 import { type DatabaseOptions, giveOneDatabase, isOneDatabase, poolSchema } from '../client/connections.js';
 import { checked, has } from '../client/input.js';
 import { type Config, maxEventsDays, readConfig, required, variables } from '../config/environment.js';
+import { createLog } from '../config/log.js';
 import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
 import type { SandboxInput } from '../contracts/sandbox.js';
-import { credentialsIn, withoutCredentials, withoutValues } from '../contracts/secrets.js';
 import type { ChainDefinitionInput } from '../definition/definition.js';
 import { definitionFile } from '../definition/load.js';
 import {
@@ -212,23 +211,4 @@ export function optionsFromEnvironment(
     },
     log: createLog(config),
   };
-}
-
-/** JSON lines on stderr, at SESSION_CHAIN_LOG_LEVEL, without the credentials of the environment. */
-export function createLog({
-  SESSION_CHAIN_LOG_LEVEL: level,
-  environment,
-}: Pick<Config, 'SESSION_CHAIN_LOG_LEVEL'> & {
-  environment: Readonly<Record<string, string | undefined>>;
-}): Logger {
-  const credentials = credentialsIn(environment);
-  return pino(
-    {
-      level,
-      // The SDK's own messages name theirs `error`.
-      serializers: { error: pino.stdSerializers.err },
-      hooks: { streamWrite: (line) => withoutValues(withoutCredentials(line), credentials) },
-    },
-    pino.destination(2),
-  );
 }

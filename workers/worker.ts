@@ -28,6 +28,7 @@ import { type Pool, createPool } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { type NativeTemporal, connectNative } from '../temporal/connect-native.js';
+import { createLog } from '../config/log.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { requireRoots } from '../workspace/workspace.js';
@@ -36,7 +37,6 @@ import {
   type CreateWorkerOptions,
   type WorkerLog,
   checkWorkerOptions,
-  createLog,
 } from './options.js';
 import { workflowBundle } from './workflow-bundles.js';
 

@@ -1,0 +1,587 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { FastifyInstance } from 'fastify';
+import { type Keys, createKeys } from '../../client/keys.js';
+import { createReadiness } from '../../client/readiness.js';
+import type { SessionChain } from '../../client/session-chain.js';
+import { readConfig } from '../../config/environment.js';
+import type { KeyScope } from '../../contracts/keys.js';
+import { createApp } from '../../server/app.js';
+import type { LimitsOptions } from '../../server/limits.js';
+import { until } from '../support/chain-stack.js';
+import { type TestDatabase, createTestDatabase } from '../support/database.js';
+
+/** Who may call the HTTP server, how much, and how it starts and stops. */
+
+const main = join(import.meta.dirname, '../../dist/cli/main.js');
+const nowhere = 'postgres://127.0.0.1:1/none';
+
+let database: TestDatabase;
+let keys: Keys;
+const apps: FastifyInstance[] = [];
+const processes: ChildProcess[] = [];
+beforeAll(async () => {
+  database = await createTestDatabase();
+  keys = createKeys(database.pool);
+});
+afterEach(async () => {
+  await Promise.all(apps.splice(0).map((app) => app.close()));
+});
+afterAll(async () => {
+  for (const one of processes) one.kill('SIGKILL');
+  await database.drop();
+});
+
+/** The app with a route of each kind; what the routes of the API do is not the matter here. */
+async function appWith(
+  options: { limits?: LimitsOptions; login?: boolean; ready?: () => Promise<void> } = {},
+): Promise<FastifyInstance> {
+  const app = await createApp({ sessionChain: {} as SessionChain, keys, ...options });
+  const seen = { schema: { hide: true } };
+  for (const scope of ['read', 'start', 'admin'] as const)
+    app.post(`/p/:projectId/${scope}`, { ...seen, config: { scope } }, async ({ caller }) => caller);
+  app.get('/p/:projectId', { ...seen, config: { scope: 'read' } }, async ({ caller }) => caller);
+  app.get('/all', { ...seen, config: { scope: 'read' } }, async ({ caller }) => caller);
+  app.get(
+    '/mine',
+    { ...seen, config: { scope: 'read', projects: 'filtered' } },
+    async ({ caller }) => caller,
+  );
+  apps.push(app);
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  return app;
+}
+
+interface Sent {
+  method?: string;
+  url: string;
+  headers?: OutgoingHttpHeaders;
+  body?: string;
+  /** The address of loopback that it comes from. */
+  from?: string;
+}
+
+/** One request on a connection of its own, sent as it is given. */
+async function send(app: FastifyInstance, { method = 'GET', url, headers = {}, body, from }: Sent) {
+  const { port } = app.server.address() as AddressInfo;
+  const sent = request({
+    ...{ host: '127.0.0.1', port, method, path: url, headers, agent: false },
+    ...(from === undefined ? {} : { localAddress: from }),
+  }).end(body);
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  const text = await textOf(answer);
+  return {
+    status: answer.statusCode ?? 0,
+    headers: answer.headers,
+    text,
+    json: () => JSON.parse(text) as unknown,
+  };
+}
+
+async function keyOf(scope: KeyScope, ...projects: string[]): Promise<string> {
+  const { key } = await keys.create({ name: 'a test', scope, ...(projects.length > 0 ? { projects } : {}) });
+  return key;
+}
+
+const baseOf = (app: FastifyInstance) => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+/** Sends bytes on a connection of its own; what came back once it is closed. */
+async function exchange(app: FastifyInstance, ...parts: string[]): Promise<string> {
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+  let said = '';
+  socket.on('data', (data: Buffer) => (said += data.toString())).on('error', () => undefined);
+  for (const part of parts) socket.write(part);
+  await once(socket, 'close');
+  return said;
+}
+
+describe('a key', () => {
+  it('opens what it is for, until it expires or is revoked; its secret is stored nowhere', async () => {
+    const { id, key } = await keys.create({
+      name: 'shop web',
+      scope: 'start',
+      projects: ['shop', 'shop'],
+      lifetimeMs: 86_400_000,
+    });
+    expect(key).toMatch(/^sck_[0-9a-f]{12}_[0-9a-f]{48}$/);
+    expect(await keys.check(key)).toMatchObject({ id, scope: 'start', projects: ['shop'] });
+    const [listed] = await keys.list();
+    expect(listed).toMatchObject({ id, name: 'shop web', revokedAt: null, lastUsedAt: expect.any(String) });
+    const { rows } = await database.pool.query('SELECT * FROM session_chain.api_keys');
+    expect(JSON.stringify([rows, listed])).not.toContain(key.slice(-48));
+
+    const app = await appWith();
+    const asked = async () => (await send(app, { url: '/p/shop', headers: bearer(key) })).status;
+    expect(await asked()).toBe(200);
+    const expire = `UPDATE session_chain.api_keys SET expires_at = now() + $2::interval WHERE id = $1`;
+    await database.pool.query(expire, [id, '-1 second']);
+    expect(await asked()).toBe(401);
+    await database.pool.query(expire, [id, '1 day']);
+    expect(await asked()).toBe(200);
+    await keys.revoke(id);
+    expect(await asked()).toBe(401);
+    await keys.revoke(key);
+    await expect(keys.revoke('000000000000')).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' });
+  });
+
+  it('notes its use once a minute', async () => {
+    const { id, key } = await keys.create({ name: 'a', scope: 'read' });
+    const used = async () => (await keys.list()).find((one) => one.id === id)?.lastUsedAt;
+    await keys.check(`${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}`);
+    expect(await used()).toBeNull();
+    await keys.check(key);
+    const first = await used();
+    await keys.check(key);
+    expect(await used()).toBe(first);
+    await database.pool.query(
+      `UPDATE session_chain.api_keys SET last_used_at = now() - interval '2 minutes' WHERE id = $1`,
+      [id],
+    );
+    await keys.check(key);
+    expect(await used()).not.toBe(first);
+  });
+
+  it.each([
+    { name: '', scope: 'read' },
+    { name: 'x'.repeat(101), scope: 'read' },
+    { name: 'two\nlines', scope: 'read' },
+    { name: 'a', scope: 'all' },
+    { name: 'a', scope: 'read', projects: [] },
+    { name: 'a', scope: 'read', projects: ['no spaces'] },
+    { name: 'a', scope: 'read', lifetimeMs: 1e15 },
+    { name: 'a', scope: 'read', project: 'shop' },
+  ])('is not made of %j', async (request) => {
+    await expect(keys.create(request as never)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
+  it('is made, listed and revoked on the command line, which shows it once', async () => {
+    const cli = async (...args: string[]) =>
+      await promisify(execFile)(process.execPath, [main, 'keys', ...args], {
+        cwd: '/',
+        env: { PATH: process.env['PATH'], DATABASE_URL: database.url },
+      });
+    const made = await cli('create', '--name', 'web', '--scope', 'read', '-p', 'a', 'b', '--expires', '90d');
+    const key = made.stdout.trim();
+    expect(made.stderr).not.toContain(key);
+    const { id, projects } = (await keys.check(key)) ?? {};
+    expect(projects).toEqual(['a', 'b']);
+    const list = await cli('list');
+    expect(list.stdout).toMatch(new RegExp(`^${id} +web +read +a b +until `, 'm'));
+    expect(list.stdout).not.toContain(key.slice(-48));
+    await cli('revoke', id ?? '', '-o', 'json');
+    expect(await keys.check(key)).toBeNull();
+  });
+});
+
+describe('a request', () => {
+  it('shows a valid key in its header, and nowhere else', async () => {
+    const app = await appWith();
+    const key = await keyOf('read');
+    const [, id = '', secret = ''] = key.split('_');
+    const other = await keyOf('admin');
+    const wrong: Record<string, string>[] = [
+      {},
+      { authorization: '' },
+      { authorization: key },
+      { authorization: `Basic ${Buffer.from(`key:${key}`).toString('base64')}` },
+      { authorization: 'Bearer' },
+      bearer('x'.repeat(5_000)),
+      bearer(`${key}0`),
+      bearer(key.toUpperCase()),
+      bearer(`sck_${id}_${'0'.repeat(48)}`),
+      bearer(`sck_${other.split('_')[1]}_${secret}`),
+      bearer(`sck_000000000000_${secret}`),
+      bearer("sck_' OR true --"),
+      { cookie: `session_chain_0=${key}; session_chain_80=${key}` },
+      { 'x-api-key': key },
+    ];
+    for (const headers of wrong) {
+      const answer = await send(app, { url: `/mine?key=${key}&access_token=${key}`, headers });
+      expect([headers, answer.status]).toEqual([headers, 401]);
+      expect(answer.headers).toMatchObject({
+        'www-authenticate': expect.stringMatching(/^Bearer realm="session-chain"/),
+        'content-type': expect.stringContaining('application/problem+json'),
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+      });
+      expect(answer.text).not.toContain(secret);
+    }
+    expect((await send(app, { url: '/mine', headers: bearer(key) })).status).toBe(200);
+  });
+
+  it('needs the scope of its route, which a higher one includes', async () => {
+    const app = await appWith();
+    const scopes = ['read', 'start', 'admin'] as const;
+    for (const [has, scope] of scopes.entries()) {
+      const headers = bearer(await keyOf(scope));
+      for (const [needs, needed] of scopes.entries()) {
+        const { status } = await send(app, { method: 'POST', url: `/p/shop/${needed}`, headers });
+        expect([scope, needed, status]).toEqual([scope, needed, has >= needs ? 200 : 403]);
+      }
+    }
+  });
+
+  it('sees the projects of its key alone; others are as if they were not there', async () => {
+    const app = await appWith();
+    await database.pool.query(`INSERT INTO projects (project_id) VALUES ('shop'), ('other')`);
+    const headers = bearer(await keyOf('admin', 'shop'));
+    expect((await send(app, { url: '/p/shop', headers })).status).toBe(200);
+    const problems = await Promise.all(
+      ['other', 'none', 'Shop', 'shop%2F..%2Fother', '%73hop%20'].map(async (id) => {
+        const answer = await send(app, { url: `/p/${id}`, headers });
+        return [answer.status, answer.text.replaceAll(decodeURIComponent(id), '<id>')];
+      }),
+    );
+    expect(new Set(problems.map(([status, body]) => `${status} ${body}`)).size).toBe(1);
+    expect(problems[0]).toEqual([404, expect.stringContaining('PROJECT_NOT_FOUND')]);
+    // A route over all projects either keeps to those of the key, or is not for it.
+    expect((await send(app, { url: '/mine', headers })).json()).toMatchObject({ projects: ['shop'] });
+    expect((await send(app, { url: '/all', headers })).status).toBe(403);
+    const everything = bearer(await keyOf('read'));
+    expect((await send(app, { url: '/all', headers: everything })).json()).toMatchObject({ projects: null });
+    expect((await send(app, { url: '/p/other', headers: everything })).status).toBe(200);
+  });
+
+  it('comes from the pages of an allowed origin, and from no page by default', async () => {
+    const preflight = { method: 'OPTIONS', url: '/mine' };
+    const from = (origin: string) => ({ origin, 'access-control-request-method': 'GET' });
+    const closed = await appWith();
+    const refused = await send(closed, { ...preflight, headers: from('https://app.example') });
+    expect(refused.headers['access-control-allow-origin']).toBeUndefined();
+    const app = await appWith({ limits: { origins: ['https://app.example'] } });
+    const allowed = await send(app, { ...preflight, headers: from('https://app.example') });
+    expect(allowed.status).toBe(204);
+    expect(allowed.headers).toMatchObject({
+      'access-control-allow-origin': 'https://app.example',
+      'access-control-allow-headers': expect.stringContaining('authorization'),
+      vary: 'origin',
+    });
+    for (const origin of ['https://app.example.evil', 'null', 'http://app.example']) {
+      const { headers } = await send(app, { url: '/mine', headers: { origin } });
+      expect(headers['access-control-allow-origin']).toBeUndefined();
+    }
+    // Also the refusal can be read by the page that it is for.
+    const answer = await send(app, { url: '/mine', headers: { origin: 'https://app.example' } });
+    expect(answer.status).toBe(401);
+    expect(answer.headers['access-control-allow-origin']).toBe('https://app.example');
+  });
+});
+
+describe('on loopback', () => {
+  const hosts = ['localhost', '127.0.0.1', '[::1]'];
+  const listening = async () => {
+    const app = await appWith({ login: true, limits: { hosts } });
+    return { app, base: baseOf(app) };
+  };
+  const linkOf = async (base: string, key: string) => {
+    const answer = await fetch(`${base}/v1/codes`, { method: 'POST', headers: bearer(key) });
+    expect(answer.status).toBe(201);
+    return ((await answer.json()) as { url: string }).url;
+  };
+  const opened = async (url: string) => await fetch(url, { redirect: 'manual' });
+
+  it('refuses a Host that leads here by a name of another', async () => {
+    const { app } = await listening();
+    for (const host of [
+      'evil.example',
+      'evil.example:8420',
+      '127.0.0.1.evil.example',
+      '0.0.0.0',
+      'localhost.',
+    ]) {
+      const answer = await send(app, { url: '/mine', headers: { host } });
+      expect([host, answer.status]).toEqual([host, 421]);
+    }
+    for (const host of ['localhost', '127.0.0.1:8420', '[::1]:8420', 'LOCALHOST:1'])
+      expect((await send(app, { url: '/mine', headers: { host } })).status).toBe(401);
+  });
+
+  it('exchanges a code once for a cookie, which acts for pages of the server alone', async () => {
+    const { app, base } = await listening();
+    const key = await keyOf('start', 'shop');
+    const url = await linkOf(base, key);
+    expect(url).not.toContain(key.slice(-48));
+    const first = await opened(url);
+    expect(first.status).toBe(303);
+    const set = first.headers.get('set-cookie') ?? '';
+    expect(set).toMatch(/^session_chain_\d+=[0-9a-f]{48}; .*Path=\/; HttpOnly; SameSite=Strict$/);
+    expect(set).not.toContain(key.slice(-48));
+    expect((await opened(url)).status).toBe(401);
+    expect((await opened(`${base}/login?code=${'0'.repeat(48)}`)).status).toBe(401);
+    expect((await opened(`${base}/login?code=a&code=b`)).status).toBe(401);
+    expect((await opened(`${base}/login`)).status).toBe(401);
+
+    const [cookie = ''] = set.split(';');
+    const ask = async (method: string, path: string, headers: Record<string, string>) =>
+      (await fetch(`${base}${path}`, { method, headers: { cookie, ...headers } })).status;
+    const own = { origin: base };
+    expect(await ask('GET', '/p/shop', {})).toBe(200);
+    expect(await ask('GET', '/p/other', {})).toBe(404);
+    expect(await ask('POST', '/p/shop/start', own)).toBe(200);
+    expect(await ask('POST', '/p/shop/start', { 'sec-fetch-site': 'same-origin' })).toBe(200);
+    expect(await ask('POST', '/p/shop/admin', own)).toBe(403);
+    // Another page of this machine is of the same site, and sends the cookie.
+    for (const headers of [
+      {},
+      { origin: 'http://127.0.0.1:3000' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'same-site' },
+      { 'sec-fetch-site': 'cross-site' },
+    ])
+      expect([headers, await ask('POST', '/p/shop/start', headers)]).toEqual([headers, 401]);
+    expect(await ask('GET', '/p/shop', { 'sec-fetch-site': 'same-site' })).toBe(401);
+    // A cookie makes no further code, and ends with its key.
+    expect(await ask('POST', '/v1/codes', own)).toBe(403);
+    await keys.revoke(key);
+    expect(await ask('GET', '/p/shop', {})).toBe(401);
+    await app.close();
+  });
+
+  it('takes no code after its time', async () => {
+    const { base } = await listening();
+    const url = await linkOf(base, await keyOf('read'));
+    const now = Date.now;
+    try {
+      Date.now = () => now() + 11 * 60_000;
+      expect((await opened(url)).status).toBe(401);
+    } finally {
+      Date.now = now;
+    }
+  });
+});
+
+describe('limits', () => {
+  it('a key that asks too often waits, and others do not', async () => {
+    const app = await appWith({ limits: { requestsPerMinute: 3 } });
+    const [one, other] = [bearer(await keyOf('read')), bearer(await keyOf('read'))];
+    const statuses = [];
+    for (let n = 0; n < 5; n++) statuses.push((await send(app, { url: '/mine', headers: one })).status);
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    const refused = await send(app, { url: '/mine', headers: one });
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    expect(refused.json()).toMatchObject({ status: 429, retryable: true, retryAfterMs: expect.any(Number) });
+    expect((await send(app, { url: '/mine', headers: other })).status).toBe(200);
+    expect((await send(app, { url: '/healthz' })).status).toBe(200);
+  });
+
+  it('an address that guesses keys is refused, while a good key at the same address goes on', async () => {
+    const app = await appWith({ limits: { failuresPerMinute: 3 } });
+    const good = bearer(await keyOf('read'));
+    expect((await send(app, { url: '/mine', headers: good })).status).toBe(200);
+    const statuses = [];
+    for (let n = 0; n < 5; n++)
+      statuses.push((await send(app, { url: '/mine', headers: bearer('guess') })).status);
+    expect(statuses).toEqual([401, 401, 401, 429, 429]);
+    expect((await send(app, { url: '/mine', headers: good })).status).toBe(200);
+    const elsewhere = await send(app, { url: '/mine', headers: bearer('guess'), from: '127.0.0.2' });
+    expect(elsewhere.status).toBe(401);
+    // A header that any caller may send tells no address.
+    const forged = await send(app, {
+      url: '/mine',
+      headers: { ...bearer('x'), 'x-forwarded-for': '10.0.0.8' },
+    });
+    expect(forged.status).toBe(429);
+  });
+
+  it('bodies, heads and what is no HTTP are refused, each with a problem', async () => {
+    const app = await appWith({ limits: { bodyLimit: 1_000 } });
+    const headers = bearer(await keyOf('start'));
+    const post = {
+      method: 'POST',
+      url: '/p/shop/start',
+      headers: { ...headers, 'content-type': 'application/json' },
+    };
+    expect((await send(app, { ...post, body: JSON.stringify({ text: 'x'.repeat(2_000) }) })).status).toBe(
+      413,
+    );
+    const chunked = `POST /p/shop/start HTTP/1.1\r\nhost: x\r\nauthorization: ${headers.authorization}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n`;
+    expect(await exchange(app, chunked, `800\r\n${' '.repeat(0x800)}\r\n`)).toMatch(/^HTTP\/1.1 413 /);
+    const large = `GET /mine HTTP/1.1\r\nhost: x\r\nx-large: ${'x'.repeat(20_000)}\r\n\r\n`;
+    expect(await exchange(app, large)).toMatch(/^HTTP\/1.1 431 [^]*application\/problem\+json[^]*16 KiB/);
+    expect(await exchange(app, 'hello\r\n\r\n')).toMatch(/^HTTP\/1.1 400 [^]*"status":400/);
+    expect(
+      await exchange(
+        app,
+        'GET /mine HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n',
+      ),
+    ).toMatch(/^HTTP\/1.1 400 /);
+  });
+
+  it('a client that sends slowly loses its connection, and others are served meanwhile', async () => {
+    const app = await appWith({ limits: { requestTimeoutMs: 300, maxConnections: 20 } });
+    const base = baseOf(app);
+    const headers = bearer(await keyOf('start'));
+    const slow = [
+      exchange(app, 'GET /mine HTT'),
+      exchange(app, 'GET /mine HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n'),
+      exchange(
+        app,
+        `POST /p/shop/start HTTP/1.1\r\nhost: x\r\nauthorization: ${headers.authorization}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"a":`,
+      ),
+    ];
+    expect((await fetch(`${base}/mine`, { headers })).status).toBe(200);
+    for (const said of await Promise.all(slow)) expect(said).toMatch(/^HTTP\/1.1 408 |^$/);
+  });
+
+  it('a connection too many is closed, and those that are there go on', async () => {
+    const app = await appWith({ limits: { maxConnections: 2 } });
+    const { port } = app.server.address() as AddressInfo;
+    const held = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
+    await Promise.all(held.map((socket) => once(socket, 'connect')));
+    await until(async () => (await promisify(app.server.getConnections.bind(app.server))()) === 2);
+    expect(await exchange(app, 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n')).toBe('');
+    held[0]?.write('GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+    const [answer] = (await once(held[0] ?? process, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 200 /);
+    for (const socket of held) socket.destroy();
+  });
+});
+
+describe('probes', () => {
+  it('look at the database once a second at most, and one at a time', async () => {
+    let looks = 0;
+    const counted = new Proxy(database.pool, {
+      get(pool, name) {
+        const value: unknown = Reflect.get(pool, name);
+        if (name !== 'query' || typeof value !== 'function') return value;
+        return (...args: unknown[]) => {
+          looks += 1;
+          return (value as (...args: unknown[]) => unknown).apply(pool, args);
+        };
+      },
+    });
+    const ready = createReadiness(counted);
+    await ready();
+    const first = looks;
+    await Promise.all(Array.from({ length: 100 }, ready));
+    expect(looks).toBe(first);
+  });
+
+  it('are answered without a key, and tell no reason', async () => {
+    const app = await appWith({
+      ready: async () => {
+        throw new Error('password of db.internal');
+      },
+    });
+    expect((await send(app, { url: '/healthz' })).json()).toEqual({ status: 'ok' });
+    const answer = await send(app, { url: '/readyz' });
+    expect([answer.status, answer.json()]).toEqual([503, { status: 'unavailable' }]);
+  });
+});
+
+describe('session-chain serve', () => {
+  function serve(changes: Record<string, string> = {}) {
+    const child = spawn(process.execPath, [main, 'serve', '-o', 'json'], {
+      cwd: '/',
+      env: {
+        PATH: process.env['PATH'],
+        DATABASE_URL: database.url,
+        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+        SESSION_CHAIN_HTTP_PORT: '0',
+        ...changes,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    processes.push(child);
+    let log = '';
+    child.stderr.on('data', (data: Buffer) => (log += data.toString()));
+    const url = async () => {
+      const found = () => /The server listens on (http:\S+)\./.exec(log)?.[1];
+      await until(() => found() !== undefined);
+      return found() ?? '';
+    };
+    return { child, exited: once(child, 'exit'), log: () => log, url };
+  }
+
+  it('is ready once the database is, and says in its log alone why not', async () => {
+    const server = serve({ DATABASE_URL: nowhere });
+    const base = await server.url();
+    expect((await fetch(`${base}/healthz`)).status).toBe(200);
+    const answer = await fetch(`${base}/readyz`);
+    expect([answer.status, await answer.json()]).toEqual([503, { status: 'unavailable' }]);
+    await until(() => server.log().includes('The database cannot be reached'));
+    const refused = await fetch(`${base}/v1/none`, { headers: bearer(await keyOf('read')) });
+    expect(refused.status).toBe(404);
+    server.child.kill('SIGTERM');
+    expect(await server.exited).toEqual([0, null]);
+  });
+
+  it('finishes its requests when it is told to stop, and takes no more', async () => {
+    const server = serve();
+    const base = await server.url();
+    const key = await keyOf('read');
+    await until(async () => (await fetch(`${base}/readyz`)).status === 200);
+    const blocker = await database.pool.connect();
+    await blocker.query('BEGIN; LOCK TABLE session_chain.api_keys IN ACCESS EXCLUSIVE MODE');
+    const asked = fetch(`${base}/v1/codes`, { method: 'POST', headers: bearer(key) });
+    await until(async () => {
+      const { rows } = await database.pool.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'session-chain server' AND wait_event_type = 'Lock'`,
+      );
+      return rows.length > 0;
+    });
+    server.child.kill('SIGTERM');
+    await until(() => server.log().includes('The server stops'));
+    await until(
+      async () =>
+        await fetch(`${base}/healthz`).then(
+          ({ status }) => status === 503,
+          () => true,
+        ),
+    );
+    await blocker.query('ROLLBACK');
+    blocker.release();
+    expect((await asked).status).toBe(201);
+    expect(await server.exited).toEqual([0, null]);
+    expect(server.log()).not.toContain(key);
+  });
+
+  it('ends at the end of its grace time, whatever a request waits for', async () => {
+    const server = serve({ SESSION_CHAIN_SHUTDOWN_GRACE_MS: '100' });
+    const base = await server.url();
+    const blocker = await database.pool.connect();
+    await blocker.query('BEGIN; LOCK TABLE session_chain.api_keys IN ACCESS EXCLUSIVE MODE');
+    const asked = fetch(`${base}/v1/codes`, {
+      method: 'POST',
+      headers: bearer(`sck_${'0'.repeat(12)}_${'0'.repeat(48)}`),
+    });
+    asked.catch(() => undefined);
+    await until(async () => {
+      const { rows } = await database.pool.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'session-chain server' AND wait_event_type = 'Lock'`,
+      );
+      return rows.length > 0;
+    });
+    server.child.kill('SIGTERM');
+    await expect(asked).rejects.toThrow();
+    expect(await server.exited).toEqual([1, null]);
+    await blocker.query('ROLLBACK');
+    blocker.release();
+  });
+
+  it('does not start on an address that is not of this machine', async () => {
+    const server = serve({ SESSION_CHAIN_HTTP_HOST: '203.0.113.1' });
+    expect(await server.exited).toEqual([2, null]);
+    expect(server.log()).toMatch(/cannot listen on 203\.0\.113\.1/);
+  });
+
+  it.each([
+    { SESSION_CHAIN_HTTP_PORT: 'http' },
+    { SESSION_CHAIN_HTTP_PORT: '65536' },
+    { SESSION_CHAIN_HTTP_HOST: 'http://localhost' },
+    { SESSION_CHAIN_HTTP_ORIGINS: '*' },
+    { SESSION_CHAIN_HTTP_ORIGINS: 'https://app.example/' },
+    { SESSION_CHAIN_HTTP_HOSTS: 'https://app.example' },
+    { SESSION_CHAIN_HTTP_TRUSTED_PROXIES: 'all' },
+    { SESSION_CHAIN_HTTP_REQUESTS_PER_MINUTE: '0' },
+  ])('is not configured by %j', (environment) => {
+    expect(() => readConfig(environment)).toThrow(Object.keys(environment)[0]);
+  });
+});
