@@ -1,13 +1,20 @@
 import type { Client } from '@temporalio/client';
 import type { Brief } from '../contracts/brief.js';
 import type { ChainPolicy, ChainState, QueuePosition, StepState } from '../contracts/chain.js';
-import type { Failure } from '../contracts/failures.js';
+import type { Failure, FailureCode } from '../contracts/failures.js';
 import { type ChainKey, type SessionId, parseProjectId } from '../contracts/ids.js';
 import type { ChainBudget } from '../contracts/limits.js';
-import { type ChainMode, type ChainStatus, type StepName, isClosed } from '../contracts/steps.js';
+import {
+  type ChainMode,
+  type ChainStatus,
+  type StepName,
+  chainStatuses,
+  isClosed,
+} from '../contracts/steps.js';
+import { type WaitKind, type WaitingFor, waitKinds } from '../contracts/waiting.js';
 import { readBrief } from '../storage/chains/brief.js';
 import { type ActivityDetails, type AttemptDetails, readJournal } from '../storage/chains/chain-journal.js';
-import { type ListedChain, listChains } from '../storage/chains/chain-list.js';
+import { type ListedChain, countChains, listChains } from '../storage/chains/chain-list.js';
 import { stateOfChain } from '../storage/chains/chain-state.js';
 import { type ChainRow, requireChain } from '../storage/chains/chains.js';
 import { readHead } from '../storage/heads/heads.js';
@@ -19,7 +26,7 @@ import { pollersOf } from '../temporal/task-queues.js';
 import { answerText } from '../transcript/entries.js';
 import { writtenFiles } from '../transcript/written-files.js';
 import { chainKey } from './chain-key.js';
-import { type ChainFilter, cursorOf, parseChainFilter } from './chain-filter.js';
+import { type ChainFilter, cursorOf, moment, parseChainFilter, someProjects } from './chain-filter.js';
 import { checkedOptions, limit as rows } from './input.js';
 import { waitsInItsTaskQueue } from './progress.js';
 
@@ -48,6 +55,8 @@ export interface ChainSummary extends ChainKey {
   /** Until when it waits; null when it does not. */
   waitingUntil: Date | null;
   queue: QueuePosition | null;
+  /** What it waits for and since when; null while an agent works, and once it is closed. */
+  waitingFor: WaitingFor | null;
   /** The project's head, or of a closed chain the head that it left. */
   sessionId: SessionId | null;
   /** The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked. */
@@ -59,6 +68,17 @@ export interface ChainPage {
   chains: ChainSummary[];
   /** For the next page; null on the last one. */
   nextCursor: string | null;
+}
+
+/** How many chains there are, by what they do. */
+export interface ChainCounts {
+  /** Open ones as they are now, and those that have ended since `since`. */
+  status: Record<ChainStatus, number>;
+  /** Open ones that wait, by what for. */
+  waitingFor: Record<WaitKind, number>;
+  /** Those that failed since `since`, by the code; only codes that occurred. */
+  failed: Partial<Record<FailureCode, number>>;
+  since: Date;
 }
 
 /** A step with all that is known of it. */
@@ -117,6 +137,14 @@ export interface ChainReads {
    */
   chains(filter?: ChainFilter): Promise<ChainPage>;
   /**
+   * How many chains work, wait and for what, and how many ended since a moment (a day ago) and with which failure: of all
+   * projects, or of `projectIds`. One statement. Throws INVALID_INPUT.
+   * @example
+   * const { status, waitingFor, failed } = await sessionChain.chainCounts({ since: new Date(Date.now() - 3_600_000) });
+   * console.log(status.running, waitingFor.model, failed.MODEL_REFUSED ?? 0);
+   */
+  chainCounts(options?: { since?: Date | string; projectIds?: readonly string[] }): Promise<ChainCounts>;
+  /**
    * Everything about one chain: its times, the request, the reply and the files of each step, every attempt with the rule
    * by which it was judged, what was spent and what is left of the budget. It reads transcripts: for a look at where a chain
    * stands, `state` is cheaper. Throws INVALID_INPUT, CHAIN_NOT_FOUND.
@@ -155,16 +183,20 @@ export function createChainReads({
 }): ChainReads {
   return {
     async chains(filter = {}) {
-      const { conditions, after, limit, askTemporal } = parseChainFilter(filter);
-      if (conditions.projectId !== undefined) await readHead(pool, conditions.projectId);
+      const { projectId, conditions, after, limit, askTemporal } = parseChainFilter(filter);
+      if (projectId !== null) await readHead(pool, projectId);
       const listed = await listChains(pool, conditions, { after, limit: limit + 1 });
       const page = listed.slice(0, limit);
       const missing = askTemporal ? await missingWorkers(temporal, policy, page) : new Map<string, never>();
       return {
-        chains: page.map((one) => summaryOf(one, missing.get(one.chain.workflowId) ?? null)),
+        chains: page.map((one) => summaryOf(one, policy, missing.get(one.chain.workflowId) ?? null)),
         nextCursor:
           listed.length > limit ? (page.slice(-1).map(({ place }) => cursorOf(place))[0] ?? null) : null,
       };
+    },
+    async chainCounts(options) {
+      const { since = new Date(Date.now() - dayMs), projectIds } = checkedOptions(countsShape, options);
+      return countsOf(await countChains(pool, since, projectIds?.map(parseProjectId) ?? null), since);
     },
     chain: async (key) => await readDetails(pool, await requireChain(pool, chainKey(key))),
     async brief(key) {
@@ -179,10 +211,32 @@ export function createChainReads({
   };
 }
 
+const dayMs = 86_400_000;
+const countsShape = { since: moment.optional(), projectIds: someProjects.optional() };
+
+function countsOf(counted: Awaited<ReturnType<typeof countChains>>, since: Date): ChainCounts {
+  const sumOf = (isMeant: (one: (typeof counted)[number]) => boolean) =>
+    counted.filter(isMeant).reduce((sum, { chains }) => sum + chains, 0);
+  const by = <Key extends string>(
+    keys: readonly Key[],
+    isMeant: (one: (typeof counted)[number]) => string | null,
+  ) =>
+    Object.fromEntries(keys.map((key) => [key, sumOf((one) => isMeant(one) === key)])) as Record<Key, number>;
+  const codes = counted.flatMap(({ failureCode }) => failureCode ?? []);
+  return {
+    status: by(chainStatuses, ({ status }) => status),
+    waitingFor: by(waitKinds, ({ waitKind }) => waitKind),
+    failed: by(codes, ({ failureCode }) => failureCode),
+    since,
+  };
+}
+
 function summaryOf(
-  { chain, state, costUsd, attemptsOfUnknownCost, progressAt }: ListedChain,
+  listed: ListedChain,
+  policy: ChainPolicy,
   missingWorker: ChainSummary['missingWorker'],
 ): ChainSummary {
+  const { chain, state, costUsd, attemptsOfUnknownCost, progressAt } = listed;
   const { projectId, versionId, buildId, workflowId, mode, status, createdAt, openedAt, closedAt } = chain;
   return {
     ...{ projectId, versionId, buildId, workflowId, mode, status },
@@ -194,9 +248,32 @@ function summaryOf(
     ...{ costUsd, attemptsOfUnknownCost, createdAt, openedAt, closedAt, progressAt },
     waitingUntil: chain.waitingUntil,
     queue: state.queue ?? null,
+    waitingFor: waitingForOf(listed, policy),
     sessionId: state.head.sessionId,
     missingWorker,
   };
+}
+
+function waitingForOf(
+  { chain, state, waitKind, called, progressAt: since }: ListedChain,
+  { taskQueues }: ChainPolicy,
+): WaitingFor | null {
+  const { waitingUntil: until } = chain;
+  switch (waitKind) {
+    case null:
+      return null;
+    case 'queue':
+      return { kind: waitKind, since, position: chain.position, behind: chain.waitsFor };
+    case 'worker': {
+      const taskQueue = chain.status === 'queued' ? taskQueues.chains : taskQueues.agents;
+      const lacks = state.steps.find((step) => step.status === 'waiting')?.reason ?? null;
+      return { kind: waitKind, since, taskQueue, lacks, until };
+    }
+    case 'model':
+      return { kind: waitKind, since, until };
+    case 'activity':
+      return called && { kind: waitKind, since, ...called };
+  }
 }
 
 /** The step that an open chain works on, or the one at which a closed chain failed. */
@@ -262,15 +339,15 @@ async function missingWorkers(
 
 /** The task queue on which a worker has to take something for the chain to go on, as far as Postgres knows. */
 function waitsOn(
-  { chain, state, calledActivity, hasLiveAttempt, progressAt }: ListedChain,
-  { taskQueues }: ChainPolicy,
+  listed: ListedChain,
+  policy: ChainPolicy,
 ): { taskQueue: string; type: 'workflow' | 'activity'; since: Date } | null {
-  if (calledActivity) return { ...calledActivity, type: 'activity' };
-  if (chain.status === 'queued' && !state.queue)
-    return { taskQueue: taskQueues.chains, type: 'workflow', since: chain.requestedAt };
-  if (chain.status === 'running' && !hasLiveAttempt)
-    return { taskQueue: taskQueues.agents, type: 'activity', since: progressAt };
-  return null;
+  const waitingFor = waitingForOf(listed, policy);
+  if (waitingFor?.kind !== 'activity' && waitingFor?.kind !== 'worker') return null;
+  // It looks again by itself.
+  if (listed.chain.status === 'waiting') return null;
+  const { taskQueue, since } = waitingFor;
+  return { taskQueue, since, type: listed.chain.status === 'queued' ? 'workflow' : 'activity' };
 }
 
 async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {

@@ -7,9 +7,18 @@ export {
   createSessionChain,
 } from './session-chain.js';
 export type { ChainFilter } from './chain-filter.js';
-export type { BudgetLeft, ChainDetails, ChainPage, ChainReads, ChainSummary, StepDetails } from './chains.js';
+export type {
+  BudgetLeft,
+  ChainCounts,
+  ChainDetails,
+  ChainPage,
+  ChainReads,
+  ChainSummary,
+  StepDetails,
+} from './chains.js';
 export type { StartRequest } from './start-request.js';
 export type { Answer, AskOptions, AskRequest, Chats } from './chats.js';
+export type { Entries, EntriesPage, EntriesRequest, SessionEntry } from './entries.js';
 export type { ConnectionsOptions, DatabaseOptions } from './connections.js';
 export type {
   ExportSessionRequest,
@@ -19,10 +28,12 @@ export type {
   ImportSessionRequest,
   Imports,
 } from './import.js';
+export type { ProjectFilter, ProjectPage, ProjectReads } from './projects.js';
 export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
 export type { RewindOptions } from './rewind-request.js';
 export type { SearchAttributeMode } from '../temporal/attributes.js';
+export type { EntryPart } from '../contracts/events.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {
   ChainPolicy,
@@ -75,6 +86,7 @@ export {
   type SessionId,
   type VersionId,
 } from '../contracts/ids.js';
+export type { WaitKind, WaitingFor } from '../contracts/waiting.js';
 export type { ChainOrigin, ResetPolicy } from '../contracts/origin.js';
 export {
   type AgentStepKind,
@@ -91,7 +103,8 @@ export type { ActivityDetails, AttemptDetails } from '../storage/chains/chain-jo
 export type { Transition } from '../storage/heads/heads.js';
 export type { Lineage, LineageNode } from '../storage/heads/lineage.js';
 export type { JudgedEvidence } from '../storage/operations/operations.js';
-export type { ChainSpend, Spent } from '../storage/ledger/ledger.js';
+export type { ChainSpend, GroupedSpend, SpendGroup, Spent } from '../storage/ledger/ledger.js';
+export type { ProjectSummary } from '../storage/heads/projects.js';
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';

@@ -56,6 +56,7 @@ import { createChainRuns } from '../temporal/runs.js';
 import { chainKey } from './chain-key.js';
 import { type ChainReads, createChainReads } from './chains.js';
 import { type Chats, createChats } from './chats.js';
+import { type Entries, createEntries } from './entries.js';
 import { type Imports, createImports } from './import.js';
 import {
   type ConnectionsOptions,
@@ -67,6 +68,7 @@ import {
 import { checked, checkedOptions, limit as rows } from './input.js';
 import { cursorAfterTransitions, transitionPlaceOf } from './transition-cursor.js';
 import { type LiveProgress, readProgress } from './progress.js';
+import { type ProjectReads, createProjectReads } from './projects.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
 import {
@@ -112,7 +114,7 @@ export interface StartedChain extends ChainKey {
  * may throw INVALID_INPUT, DATABASE_UNAVAILABLE, DATABASE_REFUSED and MIGRATIONS_BEHIND, and one that speaks to Temporal
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
-export interface SessionChain extends ChainReads, Chats, Imports {
+export interface SessionChain extends ChainReads, Chats, Entries, Imports, ProjectReads {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -333,6 +335,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   const lineage = async (projectId: string) => await getSessionChain(pool, await existing(pool, projectId));
   return throwingOwnErrors<SessionChain>({
     ...createImports(pool),
+    ...createEntries(pool),
+    ...createProjectReads(pool),
     ...createChainReads(client),
     ...createChats({ ...client, policy: chatPolicyOf(client.policy, options.chat) }),
     start: async (request) => await start(client, searchAttributes, request),

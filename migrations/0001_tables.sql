@@ -71,6 +71,7 @@ COMMENT ON COLUMN project_ai_session_metrics.cost_usd IS 'By the agent''s price 
 COMMENT ON COLUMN project_ai_session_metrics.cost_derived IS 'The cost was worked out from the tokens, by the prices that the agent used in other runs of the same model';
 CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_session ON project_ai_session_metrics (session_id);
+CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_created ON project_ai_session_metrics (created_at);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_uncosted ON project_ai_session_metrics (attempt_id)
   WHERE cost_usd IS NULL AND usage_by_model <> '{}';
 
@@ -269,6 +270,7 @@ CREATE UNIQUE INDEX chains_queue ON session_chain.chains (project_id, ticket) WH
 CREATE INDEX chains_newest ON session_chain.chains (created_at, id);
 CREATE INDEX chains_of_project ON session_chain.chains (project_id, created_at, id);
 CREATE INDEX chains_by_status ON session_chain.chains (status, created_at, id);
+CREATE INDEX chains_closed ON session_chain.chains (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX chains_by_failure ON session_chain.chains ((result #>> '{failure,code}'), created_at, id)
   WHERE result #>> '{failure,code}' IS NOT NULL;
 COMMENT ON TABLE session_chain.chains IS 'One row per chain: what it was asked to do, its present state, how it ended';
@@ -548,9 +550,138 @@ COMMENT ON COLUMN session_chain.api_keys.hash IS 'SHA-256 of the secret part, wh
 COMMENT ON COLUMN session_chain.api_keys.projects IS 'The only projects that the key may see; null: every project';
 COMMENT ON COLUMN session_chain.api_keys.last_used_at IS 'To the minute';
 
--- Chains without texts, for dashboards.
+
+-- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each
+-- column is a subquery of its own, so that one that is not asked for is not computed.
+
 CREATE VIEW session_chain.chain_overview AS
-SELECT id, project_id, version_id, build_id, workflow_id, mode, status, waiting_for, waiting_until, base_session_id,
-  origin ->> 'kind' AS origin, result #>> '{failure,code}' AS failure_code, created_at, requested_at, opened_at, closed_at
-FROM session_chain.chains;
+SELECT c.id, c.project_id, c.version_id, c.build_id, c.workflow_id, c.mode, c.status,
+  CASE
+    WHEN c.status = 'queued' THEN CASE WHEN c.ticket IS NULL THEN 'worker' ELSE 'queue' END
+    WHEN c.status = 'waiting' THEN CASE WHEN c.waiting_for = 'MODEL_UNAVAILABLE' THEN 'model' ELSE 'worker' END
+    WHEN c.status = 'running' THEN CASE
+      WHEN EXISTS (SELECT FROM session_chain.activity_steps s WHERE s.chain = c.id AND s.state = 'running') THEN 'activity'
+      WHEN NOT EXISTS (SELECT FROM session_chain.attempts a WHERE a.chain = c.id AND a.state = 'running'
+        AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()) THEN 'worker' END
+  END AS waiting_for,
+  c.waiting_until,
+  greatest(c.requested_at, c.opened_at, c.closed_at,
+    (SELECT max(greatest(a.started_at, a.ended_at, s.appended_at)) FROM session_chain.attempts a
+     JOIN session_chain.sessions s ON s.project_id = a.project_id AND s.session_id = a.session_id
+     WHERE a.chain = c.id AND a.state <> 'waiting'),
+    (SELECT max(greatest(s.started_at, s.ended_at)) FROM session_chain.activity_steps s WHERE s.chain = c.id)) AS progress_at,
+  CASE WHEN c.status = 'queued' AND c.ticket IS NOT NULL THEN (SELECT count(*)::integer FROM session_chain.chains o
+    WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.ticket <= c.ticket) END AS queue_position,
+  c.base_session_id, c.origin ->> 'kind' AS origin, c.result #>> '{failure,code}' AS failure_code,
+  (SELECT coalesce(sum(m.cost_usd), 0) FROM session_chain.attempts a
+   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id) AS cost_usd,
+  (SELECT count(*)::integer FROM session_chain.attempts a
+   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id AND m.cost_usd IS NULL) AS attempts_of_unknown_cost,
+  c.created_at, c.requested_at, c.opened_at, c.closed_at
+FROM session_chain.chains c;
 COMMENT ON VIEW session_chain.chain_overview IS 'One row per chain, without its instruction and without what its failures say';
+COMMENT ON COLUMN session_chain.chain_overview.id IS 'Counts over all projects';
+COMMENT ON COLUMN session_chain.chain_overview.project_id IS 'projects.project_id as text';
+COMMENT ON COLUMN session_chain.chain_overview.version_id IS 'project_versions.version_id as text';
+COMMENT ON COLUMN session_chain.chain_overview.build_id IS 'The caller''s key of the chain within its version';
+COMMENT ON COLUMN session_chain.chain_overview.workflow_id IS 'Its workflow in Temporal';
+COMMENT ON COLUMN session_chain.chain_overview.mode IS 'initial or update';
+COMMENT ON COLUMN session_chain.chain_overview.status IS 'Open: queued, running, waiting. Closed: completed, completed_with_warnings, failed, cancelled, budget_exceeded';
+COMMENT ON COLUMN session_chain.chain_overview.waiting_for IS 'What an open chain waits for: queue (another chain of its project), worker (one that takes it, or that has what its step needs), model (the model service), activity (one of the host, which was called); null while an agent works, and once it is closed';
+COMMENT ON COLUMN session_chain.chain_overview.waiting_until IS 'When it looks again, where its status is waiting';
+COMMENT ON COLUMN session_chain.chain_overview.progress_at IS 'Its last progress, and since when it waits: it was asked for, opened or closed, an attempt or an activity of the host began or ended, or an entry of a transcript was stored; an attempt that only waited for the model service is none';
+COMMENT ON COLUMN session_chain.chain_overview.queue_position IS 'Of a queued chain: 1 is the next to hold the project; null for any other, and until its workflow has drawn a ticket';
+COMMENT ON COLUMN session_chain.chain_overview.base_session_id IS 'The session from which its first step goes on; null for a fresh one';
+COMMENT ON COLUMN session_chain.chain_overview.origin IS 'Why it starts from there: head, fresh, recovery or context_reset; null before it opens';
+COMMENT ON COLUMN session_chain.chain_overview.failure_code IS 'The code with which it failed';
+COMMENT ON COLUMN session_chain.chain_overview.cost_usd IS 'What all its attempts cost, as far as it is known';
+COMMENT ON COLUMN session_chain.chain_overview.attempts_of_unknown_cost IS 'Attempts that are not in cost_usd';
+COMMENT ON COLUMN session_chain.chain_overview.created_at IS 'When it was asked for first';
+COMMENT ON COLUMN session_chain.chain_overview.requested_at IS 'When it was asked for last: one that did not complete may be started again';
+COMMENT ON COLUMN session_chain.chain_overview.opened_at IS 'When it took the project';
+COMMENT ON COLUMN session_chain.chain_overview.closed_at IS 'When it ended; null while it is open';
+
+CREATE VIEW session_chain.step_overview AS
+SELECT a.chain, a.project_id, a.version_id, a.build_id, a.step, a.round, a.attempt, false AS is_activity, a.state,
+  a.failure ->> 'code' AS failure_code, a.base_session_id, coalesce(a.adopts, a.session_id) AS session_id, a.id AS attempt_id,
+  a.started_at, a.ended_at, m.model, m.agent_version, m.turns, m.input_tokens, m.output_tokens, m.cache_read_tokens,
+  m.cache_write_tokens, m.cost_usd, m.duration_ms
+FROM session_chain.attempts a LEFT JOIN project_ai_session_metrics m ON m.attempt_id = a.id
+UNION ALL
+SELECT s.chain, c.project_id, c.version_id, c.build_id, s.step, s.round, s.calls, true, s.state,
+  s.failure ->> 'code', s.session_id, NULL, NULL, s.started_at, s.ended_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM session_chain.activity_steps s JOIN session_chain.chains c ON c.id = s.chain;
+COMMENT ON VIEW session_chain.step_overview IS 'One row per attempt of a step, an answer or a recorded operation, with what it spent, and per step that is an activity of the host';
+COMMENT ON COLUMN session_chain.step_overview.chain IS 'chain_overview.id; null outside a chain';
+COMMENT ON COLUMN session_chain.step_overview.project_id IS 'projects.project_id as text';
+COMMENT ON COLUMN session_chain.step_overview.version_id IS 'project_versions.version_id as text; null outside a version';
+COMMENT ON COLUMN session_chain.step_overview.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id>, record:<uuid> or rewind:<key>';
+COMMENT ON COLUMN session_chain.step_overview.step IS 'Name of the step; outside a chain the source of the transition';
+COMMENT ON COLUMN session_chain.step_overview.round IS 'Counts the times that the chain decided to run the step';
+COMMENT ON COLUMN session_chain.step_overview.attempt IS 'Counts the attempts of the step; of an activity of the host, how often it was called';
+COMMENT ON COLUMN session_chain.step_overview.is_activity IS 'Whether the step is an activity of the host, which has no session and no cost';
+COMMENT ON COLUMN session_chain.step_overview.state IS 'Attempts: running, waiting, failed, committed. Activities of the host: running, completed, failed, cancelled';
+COMMENT ON COLUMN session_chain.step_overview.failure_code IS 'The code with which it failed, or for which it waits';
+COMMENT ON COLUMN session_chain.step_overview.base_session_id IS 'The session that it forked; of an activity of the host, the head with which it was called';
+COMMENT ON COLUMN session_chain.step_overview.session_id IS 'The session that it wrote, or adopted from an earlier attempt';
+COMMENT ON COLUMN session_chain.step_overview.attempt_id IS 'As in session_transitions and project_ai_session_metrics';
+COMMENT ON COLUMN session_chain.step_overview.started_at IS 'When it began';
+COMMENT ON COLUMN session_chain.step_overview.ended_at IS 'When it ended; null while it runs or waits';
+COMMENT ON COLUMN session_chain.step_overview.model IS 'The model that it used';
+COMMENT ON COLUMN session_chain.step_overview.agent_version IS 'The version of Claude Code that it ran with';
+COMMENT ON COLUMN session_chain.step_overview.turns IS 'Its own model turns';
+COMMENT ON COLUMN session_chain.step_overview.input_tokens IS 'Its own tokens, without those of the cache';
+COMMENT ON COLUMN session_chain.step_overview.output_tokens IS 'Tokens that the model wrote';
+COMMENT ON COLUMN session_chain.step_overview.cache_read_tokens IS 'Tokens that were read from the prompt cache';
+COMMENT ON COLUMN session_chain.step_overview.cache_write_tokens IS 'Tokens that were written to the prompt cache';
+COMMENT ON COLUMN session_chain.step_overview.cost_usd IS 'US dollars; null while it runs, and where the cost is not known';
+COMMENT ON COLUMN session_chain.step_overview.duration_ms IS 'How long it worked';
+
+CREATE VIEW session_chain.project_overview AS
+SELECT p.project_id::text AS project_id, p.last_ai_session_id::text AS head_session_id, p.session_seq AS head_seq,
+  p.last_ai_session_updated_at AS head_moved_at, v.version_id,
+  CASE WHEN p.last_ai_session_id IS NOT NULL AND v.version_id IS NOT NULL
+    THEN p.last_ai_session_id::text IS NOT DISTINCT FROM v.session_id END AS in_sync,
+  n.id AS chain, n.status AS chain_status,
+  (SELECT count(*)::integer FROM session_chain.chains c WHERE c.project_id = p.project_id::text AND c.closed_at IS NULL) AS open_chains,
+  (SELECT coalesce(sum(m.cost_usd), 0) FROM session_chain.attempts a
+   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.project_id = p.project_id::text) AS cost_usd,
+  (SELECT count(*)::integer FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id
+   WHERE a.project_id = p.project_id::text AND m.cost_usd IS NULL) AS attempts_of_unknown_cost
+FROM projects p
+LEFT JOIN LATERAL (SELECT v.version_id::text AS version_id, v.ai_session_id::text AS session_id FROM project_versions v
+  WHERE v.project_id = p.project_id ORDER BY v.created_at DESC LIMIT 1) v ON true
+LEFT JOIN LATERAL (SELECT c.id, c.status FROM session_chain.chains c
+  WHERE c.project_id = p.project_id::text ORDER BY c.created_at DESC, c.id DESC LIMIT 1) n ON true;
+COMMENT ON VIEW session_chain.project_overview IS 'One row per project: its head, whether its newest version names it, its newest chain, what it cost';
+COMMENT ON COLUMN session_chain.project_overview.project_id IS 'projects.project_id as text';
+COMMENT ON COLUMN session_chain.project_overview.head_session_id IS 'The latest Claude session of the project; null before the first';
+COMMENT ON COLUMN session_chain.project_overview.head_seq IS 'seq of the transition that made the head';
+COMMENT ON COLUMN session_chain.project_overview.head_moved_at IS 'When the head moved last';
+COMMENT ON COLUMN session_chain.project_overview.version_id IS 'Its newest version';
+COMMENT ON COLUMN session_chain.project_overview.in_sync IS 'Whether the newest version names the head; null without a head or a version';
+COMMENT ON COLUMN session_chain.project_overview.chain IS 'chain_overview.id of its newest chain';
+COMMENT ON COLUMN session_chain.project_overview.chain_status IS 'The status of its newest chain';
+COMMENT ON COLUMN session_chain.project_overview.open_chains IS 'Its chains that have not ended';
+COMMENT ON COLUMN session_chain.project_overview.cost_usd IS 'What all its attempts cost, as far as it is known';
+COMMENT ON COLUMN session_chain.project_overview.attempts_of_unknown_cost IS 'Attempts that are not in cost_usd';
+
+CREATE VIEW session_chain.question_overview AS
+SELECT q.question_id, q.project_id::text AS project_id, q.session_id::text AS chat_id, q.message_id, q.state, q.kind, q.read_when,
+  q.aside, q.head_session_id::text AS head_session_id, q.ai_session_id::text AS session_id, q.failure ->> 'code' AS failure_code,
+  q.asked_at, q.answered_at
+FROM project_chat_log_minimal q WHERE q.question_id IS NOT NULL;
+COMMENT ON VIEW session_chain.question_overview IS 'One row per question, without its words and without its answer';
+COMMENT ON COLUMN session_chain.question_overview.question_id IS 'Counts over all chats';
+COMMENT ON COLUMN session_chain.question_overview.project_id IS 'projects.project_id as text';
+COMMENT ON COLUMN session_chain.question_overview.chat_id IS 'chat_plan_sessions.session_id as text';
+COMMENT ON COLUMN session_chain.question_overview.message_id IS 'The caller''s key of the question within its chat';
+COMMENT ON COLUMN session_chain.question_overview.state IS 'asked, running, answered or failed';
+COMMENT ON COLUMN session_chain.question_overview.kind IS 'transition: the answer moved the head; side_branch: it did not';
+COMMENT ON COLUMN session_chain.question_overview.read_when IS 'now, after_step or committed: which head the question is put to while a chain works';
+COMMENT ON COLUMN session_chain.question_overview.aside IS 'Its answer must not move the head';
+COMMENT ON COLUMN session_chain.question_overview.head_session_id IS 'The project''s head as the question found it';
+COMMENT ON COLUMN session_chain.question_overview.session_id IS 'The session of the answer';
+COMMENT ON COLUMN session_chain.question_overview.failure_code IS 'The code with which it failed';
+COMMENT ON COLUMN session_chain.question_overview.asked_at IS 'When it was asked';
+COMMENT ON COLUMN session_chain.question_overview.answered_at IS 'When it was answered';

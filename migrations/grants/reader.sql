@@ -2,8 +2,8 @@
 -- failure's message.
 -- With psql: psql -v role=bi -f reader.sql, and USAGE on the schema of your tables.
 GRANT USAGE ON SCHEMA session_chain TO :"role";
-GRANT SELECT ON session_chain.chain_overview, session_chain.migrations, session_chain.events,
-  session_chain.trimmed_events TO :"role";
+GRANT SELECT ON session_chain.chain_overview, session_chain.step_overview, session_chain.project_overview,
+  session_chain.question_overview, session_chain.migrations, session_chain.events, session_chain.trimmed_events TO :"role";
 GRANT SELECT (id, project_id, version_id, build_id, chain, step, round, role, attempt, session_id, base_session_id, adopts,
   state, worker, started_at, seen_at, ended_at) ON session_chain.attempts TO :"role";
 GRANT SELECT (chain, step, round, role, activity, task_queue, session_id, seq, state, calls, started_at, ended_at)

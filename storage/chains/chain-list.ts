@@ -3,16 +3,19 @@ import type { FailureCode } from '../../contracts/failures.js';
 import type { BuildId, ChainId, ProjectId, VersionId } from '../../contracts/ids.js';
 import type { ChainState } from '../../contracts/chain.js';
 import type { ChainStatus } from '../../contracts/steps.js';
+import type { WaitKind } from '../../contracts/waiting.js';
 import { type Parameter, type Pool, queryRows } from '../db/pool.js';
 import { type ChainFacts, factColumns, factTables, stateOf } from './chain-state.js';
 import { type ChainRow, chainColumns } from './chains.js';
 
 /** Which chains are wanted; an absent field does not restrict them. */
 export interface ChainConditions {
-  projectId?: ProjectId;
+  projectIds?: readonly ProjectId[];
   versionId?: VersionId;
   buildId?: BuildId;
   status?: readonly ChainStatus[];
+  /** Open, and waiting for one of these. */
+  waitingFor?: readonly WaitKind[];
   /** Asked for first at this moment or later. */
   since?: Date;
   /** Open, and without progress for this many ms. */
@@ -36,10 +39,10 @@ export interface ListedChain {
   costUsd: number;
   attemptsOfUnknownCost: number;
   progressAt: Date;
-  /** Whether an agent of it holds a lease that has not expired. */
-  hasLiveAttempt: boolean;
+  /** What it waits for; null while an agent works, and once it is closed. */
+  waitKind: WaitKind | null;
   /** The activity of the host that was called and has not ended. */
-  calledActivity: { taskQueue: string; since: Date } | null;
+  called: { activity: string; taskQueue: string } | null;
 }
 
 /**
@@ -55,27 +58,27 @@ export async function listChains(
   const rows = await queryRows<
     ChainRow &
       ChainFacts &
-      Omit<ListedChain, 'chain' | 'state' | 'place' | 'calledActivity'> & {
+      Omit<ListedChain, 'chain' | 'state' | 'place' | 'called'> & {
         createdAtUs: string;
-        taskQueue: string | null;
-        calledAt: Date;
+        activity: string | null;
+        taskQueue: string;
       }
   >(pool, { name, text, values });
-  return rows.map(({ taskQueue, calledAt, createdAtUs, ...row }) => ({
+  return rows.map(({ activity, taskQueue, createdAtUs, ...row }) => ({
     chain: row,
     state: stateOf(row, row),
     place: { createdAtUs, chainId: row.chainId },
     costUsd: row.costUsd,
     attemptsOfUnknownCost: row.attemptsOfUnknownCost,
     progressAt: row.progressAt,
-    hasLiveAttempt: row.hasLiveAttempt,
-    calledActivity: taskQueue === null ? null : { taskQueue, since: calledAt },
+    waitKind: row.waitKind,
+    called: activity === null ? null : { activity, taskQueue },
   }));
 }
 
 /** The statement of a list; a separate function so that a test can look at its plan. */
 export function listQuery(
-  { projectId, versionId, buildId, status, since, stuckMs, failureCode }: ChainConditions,
+  { projectIds, versionId, buildId, status, waitingFor, since, stuckMs, failureCode }: ChainConditions,
   after: ListPlace | null,
   limit: number,
 ): { name: string; text: string; values: Parameter[] } {
@@ -85,20 +88,27 @@ export function listQuery(
     values.push(...given);
     conditions.push(condition(`$${values.length}`));
   };
-  if (projectId !== undefined) add((value) => `c.project_id = ${value}`, projectId);
+  const addOneOf = (column: string, given: readonly string[]) => {
+    const [one, ...others] = given;
+    if (one !== undefined && others.length === 0) add((value) => `${column} = ${value}`, one);
+    else add((value) => `${column} = ANY (${value}::text[])`, [...given]);
+  };
+  // What is computed for a chain is read of open chains only, which an index finds.
+  const addOpen = (column: string, condition: (value: string) => string, given: Parameter) => {
+    add(
+      (value) => `c.status IN ('queued', 'running', 'waiting') AND (
+          SELECT o.${column} FROM session_chain.chain_overview o WHERE o.id = c.id) ${condition(value)}`,
+      given,
+    );
+  };
+  if (projectIds) addOneOf('c.project_id', projectIds);
   if (versionId !== undefined) add((value) => `c.version_id = ${value}`, versionId);
   if (buildId !== undefined) add((value) => `c.build_id = ${value}`, buildId);
-  const [one, ...others] = status ?? [];
-  if (one !== undefined && others.length === 0) add((value) => `c.status = ${value}`, one);
-  else if (status) add((value) => `c.status = ANY (${value}::text[])`, [...status]);
+  if (status) addOneOf('c.status', status);
+  if (waitingFor) addOpen('waiting_for', (value) => `= ANY (${value}::text[])`, [...waitingFor]);
   if (since) add((value) => `c.created_at >= ${value}`, since);
-  if (stuckMs !== undefined) {
-    add(
-      (value) => `c.status IN ('queued', 'running', 'waiting')
-        AND ${progress} < clock_timestamp() - ${value} * interval '1 ms'`,
-      stuckMs,
-    );
-  }
+  if (stuckMs !== undefined)
+    addOpen('progress_at', (value) => `< clock_timestamp() - ${value} * interval '1 ms'`, stuckMs);
   if (failureCode !== undefined) add((value) => `c.result #>> '{failure,code}' = ${value}`, failureCode);
   if (after) {
     add(
@@ -114,18 +124,15 @@ export function listQuery(
         ${conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`}
         ORDER BY c.created_at DESC, c.id DESC LIMIT $1
       )
-      SELECT ${columns}, ${factColumns}, ${progress} AS "progressAt",
+      SELECT ${columns}, ${factColumns}, o.progress_at AS "progressAt", o.waiting_for AS "waitKind",
         (extract(epoch FROM c.created_at) * 1000000)::bigint::text AS "createdAtUs",
-        spent."costUsd", spent."attemptsOfUnknownCost",
-        EXISTS (SELECT FROM session_chain.attempts a WHERE a.chain = c.id AND a.state = 'running'
-          AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()) AS "hasLiveAttempt",
-        called.task_queue AS "taskQueue", called.started_at AS "calledAt"
-      FROM page c ${factTables}
-      CROSS JOIN LATERAL (
-        SELECT coalesce(sum(m.cost_usd), 0) AS "costUsd",
-          count(*) FILTER (WHERE m.cost_usd IS NULL) AS "attemptsOfUnknownCost"
-        FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id
-      ) spent
+        o.cost_usd AS "costUsd", o.attempts_of_unknown_cost AS "attemptsOfUnknownCost",
+        called.activity, called.task_queue AS "taskQueue"
+      FROM page c
+      -- Row by row of the page: OFFSET keeps it from being joined as a whole.
+      CROSS JOIN LATERAL (SELECT o.progress_at, o.waiting_for, o.cost_usd, o.attempts_of_unknown_cost
+        FROM session_chain.chain_overview o WHERE o.id = c.id OFFSET 0) o
+      ${factTables}
       LEFT JOIN session_chain.activity_steps called ON called.chain = c.id AND called.state = 'running'
       ORDER BY c.created_at DESC, c.id DESC`;
   // Of every combination a name of its own, within the 63 bytes that Postgres keeps of it.
@@ -139,12 +146,29 @@ export function listQuery(
 /** Only the beginning of an instruction, which may be long. */
 const columns = chainColumns.replace('c.instruction,', 'left(c.instruction, 1000) AS instruction,');
 
-/**
- * When a chain `c` last made progress: it was asked for, opened or closed, an attempt or an activity of the host began
- * or ended, or an entry of a transcript was stored. An attempt that only waits for the model service does not count.
- */
-const progress = `greatest(c.requested_at, c.opened_at, c.closed_at,
-  (SELECT max(greatest(a.started_at, a.ended_at, s.appended_at)) FROM session_chain.attempts a
-   JOIN session_chain.sessions s ON s.project_id = a.project_id AND s.session_id = a.session_id
-   WHERE a.chain = c.id AND a.state <> 'waiting'),
-  (SELECT max(greatest(s.started_at, s.ended_at)) FROM session_chain.activity_steps s WHERE s.chain = c.id))`;
+/** How many chains there are: the open ones, and those that have ended since a moment. */
+export interface CountedChains {
+  status: ChainStatus;
+  /** Null of those that work, and of closed ones. */
+  waitKind: WaitKind | null;
+  failureCode: FailureCode | null;
+  chains: number;
+}
+
+/** Counts chains of all projects, or of some. */
+export async function countChains(
+  pool: Pool,
+  since: Date,
+  projectIds: readonly ProjectId[] | null,
+): Promise<CountedChains[]> {
+  return await queryRows<CountedChains>(pool, {
+    text: `
+      SELECT status, wait_kind AS "waitKind", failure_code AS "failureCode", count(*)::integer AS chains FROM (
+        SELECT o.project_id, o.status, o.waiting_for AS wait_kind, NULL AS failure_code FROM session_chain.chain_overview o
+        WHERE o.status IN ('queued', 'running', 'waiting')
+        UNION ALL
+        SELECT o.project_id, o.status, NULL, o.failure_code FROM session_chain.chain_overview o WHERE o.closed_at >= $1) counted
+      WHERE $2::text[] IS NULL OR project_id = ANY ($2) GROUP BY 1, 2, 3`,
+    values: [since, projectIds],
+  });
+}

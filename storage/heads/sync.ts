@@ -112,19 +112,45 @@ async function listDrifted(
   limit: number,
 ): Promise<DriftedProject[]> {
   return await queryRows<DriftedProject>(pool, {
-    text: `
-      WITH sync AS (${syncQuery}),
+    text: driftQuery((column, key) => `($1::text IS NULL OR ${column} = ${key('$1')})`),
+    values: [only, staleCheckpoints, limit],
+  });
+}
+
+/** The same for some projects, without their checkpoints. */
+export async function driftOf(
+  pool: Pool,
+  projectIds: readonly ProjectId[],
+): Promise<Map<ProjectId, DriftReason[]>> {
+  const drifted = await queryRows<DriftedProject>(pool, {
+    text: driftQuery(
+      (column, key) => `${column} = ANY (ARRAY(SELECT ${key('one.id')} FROM unnest($1::text[]) AS one (id)))`,
+    ),
+    values: [projectIds, [], projectIds.length],
+  });
+  return new Map(drifted.map(({ projectId, reasons }) => [projectId, reasons]));
+}
+
+/**
+ * The statement; `isAsked` is the condition that a column with a project's id is one of those that $1 asks for, where `key` casts
+ * an id to the column's type.
+ */
+function driftQuery(isAsked: (column: string, key: (id: string) => string) => string): string {
+  const ofProject = isAsked('p.project_id', (id) => `session_chain.project_key(${id})`);
+  const ofTransition = isAsked('t.project_id', (id) => `session_chain.transition_project_key(${id})`);
+  return `
+      WITH sync AS (${syncQuery} AND ${ofProject}),
       -- A row of a transition whose predecessor is missing or ended elsewhere; the first one that is kept has none.
       broken AS (
         SELECT DISTINCT t.project_id::text AS project_id FROM session_transitions t
         LEFT JOIN session_transitions b ON b.project_id = t.project_id AND b.seq = t.seq - 1
-        WHERE t.seq IS NOT NULL AND ($1::text IS NULL OR t.project_id = session_chain.transition_project_key($1))
+        WHERE t.seq IS NOT NULL AND ${ofTransition}
           AND (CASE WHEN b.seq IS NULL THEN t.prev_seq IS NOT NULL
                     ELSE t.prev_seq IS DISTINCT FROM b.seq OR t.old_session_id IS DISTINCT FROM b.new_session_id END)
         UNION
         SELECT p.project_id::text FROM projects p
         LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key(p.project_id::text) AND t.seq = p.session_seq
-        WHERE p.session_seq IS NOT NULL AND t.seq IS NULL AND ($1::text IS NULL OR p.project_id = session_chain.project_key($1))
+        WHERE p.session_seq IS NOT NULL AND t.seq IS NULL AND ${ofProject}
       ),
       compared AS (
         SELECT p.project_id::text AS project_id, s.version_id::text AS version_id, p.last_ai_session_id AS head, s.version_session,
@@ -138,7 +164,7 @@ async function listDrifted(
         FROM projects p
         LEFT JOIN sync s ON s.project_id = p.project_id
         LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key(p.project_id::text) AND t.seq = p.session_seq
-        WHERE p.last_ai_session_id IS NOT NULL AND ($1::text IS NULL OR p.project_id = session_chain.project_key($1))
+        WHERE p.last_ai_session_id IS NOT NULL AND ${ofProject}
       ),
       judged AS (
         SELECT c.project_id, c.version_id, c.head, c.version_session, c.in_sync, array_remove(ARRAY[
@@ -153,9 +179,7 @@ async function listDrifted(
       )
       SELECT project_id AS "projectId", version_id AS "versionId", head, version_session AS "versionSession",
         in_sync AS "inSync", reasons
-      FROM judged WHERE cardinality(reasons) > 0 ORDER BY project_id LIMIT $3`,
-    values: [only, staleCheckpoints, limit],
-  });
+      FROM judged WHERE cardinality(reasons) > 0 ORDER BY project_id LIMIT $3`;
 }
 
 /** A checkpoint expires after an hour; at most this many builds, the newest, are compared. */

@@ -57,6 +57,76 @@ export async function projectSpend(pool: Pool, projectId: ProjectId): Promise<Sp
   return totalOf(rows);
 }
 
+export const spendGroups = ['day', 'step', 'model'] as const;
+export type SpendGroup = (typeof spendGroups)[number];
+
+/** What was spent on one day (`2026-11-26`, UTC), in one step, or with one model. */
+export interface GroupedSpend {
+  key: string;
+  /** Attempts of it; one that used several models counts for each. */
+  attempts: number;
+  /** Model turns; null by model, of which only tokens and cost are known. */
+  turns: number | null;
+  usage: Usage;
+  /** US dollars, as far as they are known. */
+  costUsd: number;
+  attemptsOfUnknownCost: number;
+}
+
+/**
+ * What was spent since a moment, by day, step or model, in one statement: of all projects, or of some. Days are in their order, the
+ * others by what they cost.
+ */
+export async function spendBy(
+  pool: Pool,
+  group: SpendGroup,
+  { since, projectIds }: { since: Date; projectIds: readonly ProjectId[] | null },
+): Promise<GroupedSpend[]> {
+  const { key, turns, tokens, cost, from } = groupedBy[group];
+  const rows = await queryRows<Omit<GroupedSpend, 'usage'> & Usage>(pool, {
+    text: `
+      WITH spent AS (
+        SELECT m.*, a.step AS own_step FROM ${ledger}
+        WHERE m.created_at >= $1 AND ($2::text[] IS NULL OR a.project_id = ANY ($2))
+      )
+      SELECT ${key} AS key, count(*)::integer AS attempts, ${turns} AS turns, ${[
+        'input',
+        'output',
+        'cacheRead',
+        'cacheWrite',
+      ]
+        .map((kind) => `coalesce(sum(${tokens(kind)}), 0) AS "${kind}Tokens"`)
+        .join(', ')}, coalesce(sum(${cost}), 0) AS "costUsd",
+        (count(*) FILTER (WHERE ${cost} IS NULL))::integer AS "attemptsOfUnknownCost"
+      FROM spent ${from} GROUP BY 1 ORDER BY ${group === 'day' ? '1' : '"costUsd" DESC, 1'}`,
+    values: [since, projectIds],
+  });
+  return rows.map(({ inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costUsd, ...row }) => ({
+    ...row,
+    usage: { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens },
+    costUsd: toNanoDollars(costUsd),
+  }));
+}
+
+const ofAttempt = {
+  turns: 'coalesce(sum(spent.turns), 0)::integer',
+  tokens: (kind: string) => `spent.${kind.replace('Re', '_re').replace('Wr', '_wr')}_tokens`,
+  cost: 'spent.cost_usd',
+  from: '',
+};
+
+const groupedBy = {
+  day: { ...ofAttempt, key: `to_char(spent.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')` },
+  step: { ...ofAttempt, key: 'spent.own_step' },
+  model: {
+    key: 'used.model',
+    turns: 'NULL::integer',
+    tokens: (kind: string) => `(used.spent ->> '${kind}Tokens')::numeric`,
+    cost: `(used.spent ->> 'costUsd')::numeric`,
+    from: `CROSS JOIN LATERAL jsonb_each(coalesce(spent.usage_by_model, '{}')) AS used (model, spent)`,
+  },
+};
+
 interface LedgerRow extends Usage {
   turns: number;
   costUsd: number | null;

@@ -279,11 +279,16 @@ export async function loadTranscript(
 }
 
 /** The project whose store holds a session. */
-export async function projectOfSession(pool: Pool, sessionId: SessionId): Promise<ProjectId | null> {
+export async function projectOfSession(
+  pool: Pool,
+  sessionId: SessionId,
+  only: ProjectId | null = null,
+): Promise<ProjectId | null> {
   const [row] = await queryRows<{ projectId: ProjectId }>(pool, {
-    text: `SELECT project_id AS "projectId" FROM session_chain.sessions WHERE session_id = $1 AND entries > 0
+    text: `SELECT project_id AS "projectId" FROM session_chain.sessions
+           WHERE session_id = $1 AND ($2::text IS NULL OR project_id = $2) AND entries > 0
            ORDER BY given_up_at NULLS FIRST LIMIT 1`,
-    values: [sessionId],
+    values: [sessionId, only],
   });
   return row?.projectId ?? null;
 }

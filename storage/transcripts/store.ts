@@ -357,7 +357,8 @@ function decodeRows(sessionId: string, rows: EntryRow[]): SessionStoreEntry[] {
   });
 }
 
-function holeIn(sessionId: string, ordinal: number, index: number): SessionChainError {
+/** The error of a transcript that lacks an entry. */
+export function holeIn(sessionId: string, ordinal: number, index: number): SessionChainError {
   return new SessionChainError(
     'SESSION_NOT_IN_STORE',
     `The transcript of session ${sessionId} lacks entry ${index + 1} of its append ${ordinal}.`,

@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ChainFilter } from '../../client/chain-filter.js';
+import { type ChainFilter, cursorOf } from '../../client/chain-filter.js';
+import type { ProjectFilter } from '../../client/projects.js';
 import type { ChainSummary } from '../../client/chains.js';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import { type FailureCode, failureOfCode } from '../../contracts/failures.js';
@@ -14,6 +17,8 @@ import { type ChainConditions, listQuery } from '../../storage/chains/chain-list
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { closeChain, noteWaiting, openChain } from '../../storage/chains/chains.js';
 import type { Pool } from '../../storage/db/pool.js';
+import { projectsQuery } from '../../storage/heads/projects.js';
+import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { beginActivityStep } from '../../storage/operations/activity-steps.js';
 import { endOperation } from '../../storage/operations/operations.js';
 import {
@@ -28,6 +33,8 @@ import {
   runStep,
   someMetrics,
 } from '../support/chains.js';
+import type { ChainStatus } from '../../contracts/steps.js';
+import { chainWorkflowId } from '../../temporal/names.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Lists of chains, and one chain with all that is known of it, by a client whose Temporal does not answer. */
@@ -66,11 +73,19 @@ async function busyProject(waiting: number): Promise<{ holder: OpenedChain; queu
 }
 
 async function fail(chain: OpenedChain, code: FailureCode): Promise<void> {
+  await closeWith(chain, 'failed', code);
+}
+
+async function closeWith(
+  chain: OpenedChain,
+  status: 'failed' | 'completed',
+  code?: FailureCode,
+): Promise<void> {
   const result = {
     ...(await readChainState(pool, chain)),
-    status: 'failed',
-    failure: failureOfCode(code),
-  } as const;
+    status,
+    ...(code ? { failure: failureOfCode(code) } : {}),
+  };
   await closeChain(pool, chain, {
     ticket: chain.ticket,
     runId: chain.runId,
@@ -229,10 +244,56 @@ describe('a list of chains', () => {
       code: 'WORKSPACE_NOT_ALLOWED',
       waitingFor: 'build: a worker that has the folder /a: b',
     });
-    const reasonOf = async ({ projectId }: ChainKey) =>
-      (await sessionChain.chains({ projectId })).chains[0]?.reason;
-    expect(await reasonOf(fresh)).toBe('no worker has taken it up yet');
-    expect(await reasonOf(labelled)).toBe('a worker that has the folder /a: b');
+    const told = async ({ projectId }: ChainKey, status?: ChainStatus) => {
+      const { chains } = await sessionChain.chains({ projectId, ...(status ? { status } : {}) });
+      const [{ reason, waitingFor, progressAt } = {}] = chains;
+      if (waitingFor) expect(waitingFor.since).toEqual(progressAt);
+      return [reason, waitingFor && { ...waitingFor, since: null }];
+    };
+    const worker = (taskQueue: string, lacks: string | null, until: unknown) => ({
+      ...{ kind: 'worker', since: null, taskQueue: `session-chain${taskQueue}`, lacks, until },
+    });
+    expect(await told(fresh)).toEqual(['no worker has taken it up yet', worker('', null, null)]);
+    const folder = 'a worker that has the folder /a: b';
+    expect(await told(labelled)).toEqual([folder, worker('-agents', folder, expect.any(Date))]);
+    const { holder, queue } = await busyProject(1);
+    const behind = chainWorkflowId(holder);
+    expect(await told(queue[0] ?? fresh)).toEqual([
+      `position 1, behind ${behind}`,
+      { kind: 'queue', since: null, position: 1, behind },
+    ]);
+    // It works: between two steps it waits for a worker, in one for nothing, in a call for the host's activity.
+    expect(await told(holder, 'running')).toEqual([null, worker('-agents', null, null)]);
+    const tried = await begin(pool, holder, 'metadata', { leaseMs: 600_000 });
+    if (tried.outcome !== 'begun') throw new Error('unreachable');
+    expect(await told(holder, 'running')).toEqual([null, null]);
+    const failure = failureOfCode('MODEL_UNAVAILABLE');
+    await endOperation(pool, tried.attempt, { failure, spent: someMetrics, waitMs: 60_000 });
+    const model = { kind: 'model', since: null, until: expect.any(Date) };
+    expect(await told(holder, 'waiting')).toEqual([failure.message, model]);
+
+    // Each is found by it, and counted.
+    const { projectId } = holder;
+    const found = async (waitingFor: NonNullable<ChainFilter['waitingFor']>) =>
+      versionsOf((await sessionChain.chains({ projectId, waitingFor })).chains);
+    expect(await found('model')).toEqual([holder.versionId]);
+    expect(await found(['queue', 'activity'])).toEqual([queue[0]?.versionId]);
+    expect(await found('worker')).toEqual([]);
+    await fail(labelled, 'MODEL_REFUSED');
+    const projectIds = [projectId, fresh.projectId, labelled.projectId];
+    const counts = await sessionChain.chainCounts({ projectIds });
+    expect(counts).toMatchObject({
+      status: { queued: 2, running: 0, waiting: 1, failed: 1, completed: 0 },
+      waitingFor: { queue: 1, worker: 1, model: 1, activity: 0 },
+    });
+    expect(counts.failed).toEqual({ MODEL_REFUSED: 1 });
+    const later = await sessionChain.chainCounts({ projectIds, since: new Date(Date.now() + 60_000) });
+    expect([later.status.failed, later.status.queued, later.failed]).toEqual([0, 2, {}]);
+    expect((await sessionChain.chainCounts({ projectIds: [] })).status.queued).toBe(0);
+    expect((await sessionChain.chainCounts()).status.queued).toBeGreaterThan(2);
+    expect(versionsOf((await sessionChain.chains({ projectIds })).chains)).toHaveLength(4);
+    expect((await sessionChain.chains({ projectId, projectIds: ['other'] })).chains).toEqual([]);
+    expect((await sessionChain.chains({ projectIds: [] })).chains).toEqual([]);
   });
 
   it('is what Postgres knows where Temporal does not answer', async () => {
@@ -256,10 +317,11 @@ describe('a list of chains', () => {
     >;
     const cases: ChainConditions[] = [
       {},
-      { projectId: parseProjectId('big-7') },
+      { projectIds: [parseProjectId('big-7')] },
       { status: ['failed'] },
       { status: ['queued', 'running'] },
       { stuckMs: 1_000 },
+      { waitingFor: ['worker'] },
       { failureCode: 'AGENT_FAILED' },
       { since: new Date(Date.now() - 3_600_000) },
     ];
@@ -274,7 +336,8 @@ describe('a list of chains', () => {
 
   it('has a statement of its own for each way to narrow it, with a name that Postgres keeps whole', () => {
     const all = {
-      projectId: parseProjectId('p'),
+      projectIds: [parseProjectId('p')],
+      waitingFor: ['model'],
       ...{ versionId: 'v' as VersionId, buildId: 'b' as BuildId, since: new Date(), stuckMs: 1 },
       failureCode: 'AGENT_FAILED',
     } as const;
@@ -301,6 +364,8 @@ describe('a list of chains', () => {
     ['a limit without end', { limit: Infinity }],
     ['a malformed project', { projectId: 'a/b' }],
     ['a negative time', { stuckForMs: -1 }],
+    ['something that no chain waits for', { waitingFor: 'godot' }],
+    ['a malformed project among others', { projectIds: ['a', 'b c'] }],
     ['a field that there is not', { project: 'shop' }],
     ['a cursor of its own making', { cursor: 'abc' }],
     ['a cursor with more behind it', { cursor: `${Buffer.from('1.2').toString('base64url')}=` }],
@@ -407,5 +472,195 @@ describe('a project', () => {
     const { projectId } = await openNew(pool);
     for (const limit of [0, -1, 1.5, NaN, 1e9])
       await expect(sessionChain[name](projectId, { limit })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+});
+
+describe('projects', () => {
+  it('are listed with their heads, why they drifted, their newest chains and what they cost, page by page', async () => {
+    const prefix = randomUUID();
+    const project = (name: string) => parseProjectId(`${prefix}-${name}`);
+    const failed = await openNew(pool, newKey(project('a')));
+    await runStep(pool, failed, 'build');
+    await closeWith(failed, 'completed');
+    const behind = newKey(project('a'));
+    await register(pool, behind);
+    const synced = await openNew(pool, newKey(project('b')));
+    const { newSessionId } = await runStep(pool, synced, 'build');
+    await fail(synced, 'MODEL_REFUSED');
+    const fresh = newKey(project('c'));
+    await register(pool, fresh);
+
+    statements = 0;
+    const ids = [project('a'), project('b'), project('c'), 'nobody'];
+    const { projects, nextCursor } = await sessionChain.projects({ projectIds: ids });
+    expect([statements, nextCursor]).toEqual([2, null]);
+    expect(projects).toEqual([
+      {
+        projectId: project('a'),
+        head: { sessionId: failed.head, seq: 1 },
+        headMovedAt: expect.any(Date),
+        versionId: behind.versionId,
+        inSync: false,
+        reasons: ['version_not_opened'],
+        lastChain: {
+          ...{ ...behind, status: 'queued', failureCode: null },
+          ...{ createdAt: expect.any(Date), closedAt: null },
+        },
+        openChains: 1,
+        costUsd: 0.5,
+        attemptsOfUnknownCost: 0,
+      },
+      expect.objectContaining({
+        head: { sessionId: newSessionId, seq: 1 },
+        inSync: true,
+        reasons: [],
+        lastChain: expect.objectContaining({ status: 'failed', failureCode: 'MODEL_REFUSED' }),
+        openChains: 0,
+      }),
+      expect.objectContaining({
+        head: { sessionId: null, seq: null },
+        headMovedAt: null,
+        inSync: null,
+        costUsd: 0,
+      }),
+    ]);
+    const found = async (filter: ProjectFilter) =>
+      (await sessionChain.projects({ projectIds: ids, ...filter })).projects.map(({ projectId }) =>
+        projectId.slice(-1),
+      );
+    expect(await found({ inSync: false })).toEqual(['a']);
+    expect(await found({ inSync: true, status: 'failed' })).toEqual(['b']);
+    expect(await found({ status: ['queued', 'failed'] })).toEqual(['a', 'b', 'c']);
+    const page = await sessionChain.projects({ projectIds: ids, limit: 2 });
+    expect(await found({ cursor: String(page.nextCursor) })).toEqual(['c']);
+    expect((await sessionChain.projects({ projectIds: [] })).projects).toEqual([]);
+  });
+
+  it('spend is told by day, step and model, of some projects or of all', async () => {
+    const chains = [await openNew(pool), await openNew(pool)];
+    const [first, second] = chains;
+    for (const chain of chains) await runStep(pool, chain, 'build');
+    if (!first || !second) throw new Error('unreachable');
+    await runStep(pool, first, 'metadata');
+    const projectIds = [first.projectId];
+    const usage = { inputTokens: 2, outputTokens: 4, cacheReadTokens: 6, cacheWriteTokens: 8 };
+    const all = { attempts: 2, turns: 2, usage, costUsd: 1, attemptsOfUnknownCost: 0 };
+    const today = new Date().toISOString().slice(0, 10);
+    const days = await sessionChain.spendBy('day', { projectIds });
+    expect(days.at(-1)?.key === today || days.length === 1).toBe(true);
+    expect(days.map(({ key: _, ...day }) => day)).toEqual([all]);
+    const one = { attempts: 1, turns: 1, usage: someMetrics.usage, costUsd: 0.5, attemptsOfUnknownCost: 0 };
+    expect(await sessionChain.spendBy('step', { projectIds })).toEqual([
+      { key: 'build', ...one },
+      { key: 'metadata', ...one },
+    ]);
+    expect(await sessionChain.spendBy('model', { projectIds })).toEqual([
+      { key: 'model', ...all, turns: null },
+    ]);
+    const later = new Date(Date.now() + 60_000);
+    expect(await sessionChain.spendBy('step', { projectIds, since: later })).toEqual([]);
+    const everywhere = await sessionChain.spendBy('step');
+    expect(everywhere.find(({ key }) => key === 'build')?.attempts).toBeGreaterThan(1);
+    // One whose cost is not known is not free.
+    await pool.query(
+      `UPDATE project_ai_session_metrics m SET cost_usd = NULL, usage_by_model = '{"model": {"inputTokens": 7, "costUsd": null}}'
+       FROM session_chain.attempts a WHERE a.id = m.attempt_id AND a.project_id = $1`,
+      [second.projectId],
+    );
+    for (const group of ['day', 'step', 'model'] as const) {
+      expect(await sessionChain.spendBy(group, { projectIds: [second.projectId] })).toMatchObject([
+        { attempts: 1, costUsd: 0, attemptsOfUnknownCost: 1 },
+      ]);
+    }
+  });
+
+  it('reads by indexes', async () => {
+    const client = await pool.connect();
+    try {
+      await client.query('BEGIN; SET LOCAL enable_seqscan = off');
+      const query = projectsQuery({ projectIds: null, inSync: false, status: null }, parseProjectId('p'), 50);
+      const { rows } = await client.query<Record<'QUERY PLAN', string>>(
+        `EXPLAIN ${query.text}`,
+        query.values,
+      );
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+      expect(plan.match(/Seq Scan on (?!page)\w+/g)).toBeNull();
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    [
+      'a cursor of another list',
+      () => sessionChain.projects({ cursor: cursorOf({ createdAtUs: '1', chainId: '1' as ChainId }) }),
+    ],
+    ['a status that is none', () => sessionChain.projects({ status: 'done' as 'failed' })],
+    ['a field that there is not', () => sessionChain.projects({ projectId: 'shop' } as ProjectFilter)],
+    ['a group that is none', () => sessionChain.spendBy('week' as 'day')],
+    ['a moment that is none', () => sessionChain.spendBy('day', { since: 'yesterday' })],
+    ['counts since never', () => sessionChain.chainCounts({ since: '2026-13-01' })],
+    ['a session that is none', () => sessionChain.entries({ sessionId: 'a b' })],
+    ['a place of no page', () => sessionChain.entries({ sessionId: 'a', after: '1.x' })],
+    [
+      'a place beyond all numbers',
+      () => sessionChain.entries({ sessionId: 'a', after: `${'9'.repeat(20)}.0` }),
+    ],
+    ['a page of nothing', () => sessionChain.entries({ sessionId: 'a', limit: 0 })],
+  ])('refuse %s', async (_, call) => {
+    await expect(call()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+});
+
+describe('the entries of a session', () => {
+  it('come page by page, in the order in which they were stored, each once, with those of subagents', async () => {
+    const { projectId } = await openNew(pool);
+    const store = createTranscriptStore({ pool, projectId });
+    const sessionId = randomUUID();
+    const entry = (n: number, text = `text ${n}`) => ({
+      ...{ type: 'assistant', uuid: `u${n}`, sessionId, timestamp: '2026-11-26T10:00:00.000Z', cwd: '/w' },
+      message: { id: `m${n}`, content: [{ type: 'text', text }] },
+    });
+    const append = (entries: SessionStoreEntry[], subpath?: string) =>
+      store.append({ projectKey: '', sessionId, ...(subpath ? { subpath } : {}) }, entries);
+    const title = { type: 'ai-title', aiTitle: 'Search' };
+    await append([entry(1), title, entry(2)]);
+    await append([entry(3)], 'subagents/agent-1a');
+    await append([entry(2), title, entry(4, 'x'.repeat(4_000_000)), entry(5)]);
+
+    const pages = [];
+    for (let after: string | null | undefined; after !== null;) {
+      const page = await sessionChain.entries({ sessionId, limit: 3, ...(after ? { after } : {}) });
+      pages.push(page);
+      after = page.nextCursor;
+    }
+    const shown = pages.map(({ entries }) => entries.map(({ entryId, role }) => entryId ?? role));
+    // The second page ends with what fills it.
+    expect(shown).toEqual([['u1', null, 'u2'], ['u3', null], ['u4'], ['u5']]);
+    expect(pages[0]).toMatchObject({ projectId, sessionId, nextCursor: '1.2' });
+    expect(pages[0]?.entries[0]).toEqual({
+      ...{ cursor: '1.0', entryId: 'u1', at: '2026-11-26T10:00:00.000Z', role: 'assistant', subagent: null },
+      parts: [{ kind: 'text', text: 'text 1' }],
+      raw: entry(1),
+    });
+    expect(pages[1]?.entries[0]).toMatchObject({ subagent: 'agent-1a', raw: entry(3) });
+    expect(pages[0]?.entries[1]).toMatchObject({ role: null, parts: [], raw: title });
+    // What is stored later comes after the last cursor.
+    const last = String(pages.at(-1)?.entries.at(-1)?.cursor);
+    expect((await sessionChain.entries({ sessionId, after: last })).entries).toEqual([]);
+    await append([entry(6)]);
+    expect((await sessionChain.entries({ sessionId, after: last })).entries).toMatchObject([
+      { entryId: 'u6' },
+    ]);
+    expect((await sessionChain.entries({ projectId, sessionId })).entries).toHaveLength(6);
+
+    await expect(sessionChain.entries({ projectId: 'other', sessionId })).rejects.toMatchObject({
+      code: 'SESSION_NOT_IN_STORE',
+      message: expect.stringContaining('The project other does not have'),
+    });
+    await expect(sessionChain.entries({ sessionId: randomUUID() })).rejects.toMatchObject({
+      code: 'SESSION_NOT_IN_STORE',
+    });
   });
 });

@@ -171,6 +171,12 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     expect((await client.tree(projectId)).nodes.length).toBeGreaterThan(1);
     expect((await client.syncReport()).projects).toBeGreaterThan(0);
     expect((await client.chainSpend(key)).costUsd).toBeGreaterThan(0);
+    expect((await client.spendBy('model', { projectIds: [projectId] }))[0]?.costUsd).toBeGreaterThan(0);
+    expect((await client.chainCounts({ projectIds: [projectId] })).status.completed).toBe(1);
+    const { projects } = await client.projects({ inSync: false });
+    expect(projects).toMatchObject([{ projectId, openChains: 0 }]);
+    const { entries } = await client.entries({ sessionId: String(projects[0]?.head.sessionId) });
+    expect(entries.length).toBeGreaterThan(0);
     expect(await client.reconcile(projectId)).toEqual({ released: [], endingInMs: null });
     const recorded = await client.recordSession({
       projectId,
@@ -220,8 +226,25 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       [project],
     );
     expect(rows).toContainEqual(expect.objectContaining({ status: 'completed', costs: true }));
-    const { rows: views } = await reader.query('SELECT * FROM session_chain.chain_overview');
-    expect(JSON.stringify(views)).not.toContain('Canary-instruction');
+    // The documented views: each has rows here, no text, and a word on every column.
+    await on.database.pool.query(
+      `UPDATE session_chain.chains SET failures = '{"build": {"code": "AGENT_FAILED", "message": "Canary-failure"}}'`,
+    );
+    const { rows: named } = await reader.query<{ name: string; silent: string[] }>(
+      `SELECT c.oid::regclass::text AS name, ARRAY(SELECT a.attname::text FROM pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL) AS silent
+       FROM pg_class c WHERE c.relnamespace = 'session_chain'::regnamespace AND c.relkind = 'v' ORDER BY 1`,
+    );
+    expect(named.map(({ name }) => name.replace('session_chain.', ''))).toEqual([
+      ...['chain_overview', 'project_overview', 'question_overview', 'step_overview'],
+    ]);
+    for (const { name, silent } of named) {
+      expect([name, silent]).toEqual([name, []]);
+      const { rows: shown } = await reader.query(`SELECT * FROM ${name}`);
+      expect([name, shown.length > 0]).toEqual([name, true]);
+      for (const text of ['Canary-', 'Which files are there?', workspace()])
+        expect([name, JSON.stringify(shown).includes(text)]).toEqual([name, false]);
+    }
   });
 
   it('the archiver copies transcripts, and deletes what nothing refers to', async () => {

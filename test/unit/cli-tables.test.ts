@@ -60,6 +60,7 @@ function summary(newId: () => string, changes: Partial<ChainSummary> = {}): Chai
     progressAt: new Date(),
     waitingUntil: null,
     queue: null,
+    waitingFor: null,
     sessionId: parseSessionId(randomUUID()),
     missingWorker: null,
     ...changes,
