@@ -8,7 +8,7 @@ import type { StartRequest } from '../client/start-request.js';
 import type { ChainResult } from '../contracts/chain.js';
 import { type OfflineModel, startOfflineModel } from '../dev/offline-model/server.js';
 import { startStack } from '../dev/stack.js';
-import { superviseWorker } from '../dev/supervised-worker.js';
+import { supervise } from '../dev/supervised.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
 import { searchAttributes } from '../temporal/attributes.js';
 
@@ -49,7 +49,8 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
     const model = await startOfflineModel();
     closing.unshift(() => model.stop());
     const taskQueue = 'bench';
-    const worker = await superviseWorker({
+    const worker = await supervise({
+      command: 'worker',
       environment: {
         PATH: process.env['PATH'] ?? '',
         DATABASE_URL: stack.databaseUrl,

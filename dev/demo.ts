@@ -108,9 +108,10 @@ function chainDocument(result: ChainResult): DemoDocument['chains'][number] {
 /** What is printed after the demo: the chains, where to look at them, and how to run one on your own folder. */
 export function summaryOf(
   { document, results, workspace, links }: DemoReport,
-  redisUrl: string | null,
+  { redisUrl, httpUrl, link }: { redisUrl: string | null; httpUrl: string; link: string | null },
 ): string {
   return [
+    ...(link === null ? [] : ['', `The HTTP API in a browser, once and within ten minutes: ${link}`]),
     ...results.flatMap((result) => [
       '',
       `${chainWorkflowId(result)}: ${result.status}`,
@@ -126,9 +127,10 @@ export function summaryOf(
       ['TEMPORAL_ADDRESS', document.temporal.address],
     ]),
     '',
-    'With their passwords these are in .session-chain/env, where the command line finds them. SQL, and a chain on a folder of your own:',
+    'With their passwords these are in .session-chain/env, where the command line finds them. SQL, the HTTP API, and a chain on a folder of your own:',
     '',
     '  PGSERVICEFILE=.session-chain/pg_service.conf psql service=session-chain',
+    `  curl -H "Authorization: Bearer $(cat .session-chain/http-key)" ${httpUrl}/v1/projects`,
     '  mkdir -p ../my-app',
     '  npx session-chain start --project my-app --version v1 --create --workspace ../my-app --prompt "Add a dark mode" --wait',
     '',

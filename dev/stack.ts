@@ -137,10 +137,7 @@ async function startServers(options: StackOptions, unlock: () => void): Promise<
           {},
           role === null
             ? []
-            : [
-                { part: 'worker', role },
-                { part: 'client', role },
-              ],
+            : (['worker', 'client', 'server', 'keys'] as const).map((part) => ({ part, role })),
         ),
       redisUrl: checkpoint.at,
       temporal: orchestrator.at,

@@ -16,12 +16,13 @@ import { connectClient } from '../temporal/connect.js';
 import { type DemoReport, runDemo, summaryOf } from './demo.js';
 import { type OfflineModel, startOfflineModel } from './offline-model/server.js';
 import { type Stack, startStack } from './stack.js';
-import { superviseWorker } from './supervised-worker.js';
+import { startHttpServer } from './http-server.js';
+import { supervise } from './supervised.js';
 
 const usage = `Usage: npm start [-- --once] [-- --json]
 
-Starts Postgres, Temporal with its Web UI, Redis (installed where that is possible), and a worker, all on loopback with their state in
-.session-chain/; then runs two chains of a sample project through the real Claude Code.
+Starts Postgres, Temporal with its Web UI, Redis (installed where that is possible), a worker and the HTTP server, all on loopback with
+their state in .session-chain/; then runs two chains of a sample project through the real Claude Code.
 
   --once   stop after the two chains; exit code 0 only if both ended well
   --json   one JSON document on stdout; everything else on stderr
@@ -61,18 +62,32 @@ async function main(): Promise<number> {
     if (model) closing.unshift(() => model.stop());
     say(`Model: ${modelLine(config, model)}`);
     const environment = workerEnvironment(config, stack, model, stateDir);
-    const worker = await superviseWorker({ environment, logFile: join(stateDir, 'logs', 'worker.log'), say });
+    const worker = await supervise({
+      command: 'worker',
+      environment,
+      logFile: join(stateDir, 'logs', 'worker.log'),
+      say,
+    });
     closing.unshift(() => worker.stop());
+    const http = await startHttpServer({
+      environment,
+      databaseUrl: stack.databaseUrl,
+      stateDir,
+      port: config.SESSION_CHAIN_HTTP_PORT,
+      say,
+    });
+    closing.unshift(() => http.stop());
+    say(`Server: ${http.url}, with the key in ${http.keyFile}; in a browser, once: ${await http.link()}`);
     const envFile = join(stateDir, 'env');
-    writeFileSync(envFile, envFileOf(environment), { mode: 0o600 });
+    writeFileSync(envFile, envFileOf({ ...environment, SESSION_CHAIN_HTTP_URL: http.url }), { mode: 0o600 });
     const serviceFile = join(stateDir, 'pg_service.conf');
     writeFileSync(serviceFile, serviceFileOf(stack.databaseUrl), { mode: 0o600 });
     closing.unshift(() => [envFile, serviceFile].forEach((file) => rmSync(file, { force: true })));
-    return { stack, worker, environment, model };
+    return { stack, worker, http, environment, model };
   };
 
   try {
-    const { stack, worker, environment, model } = await Promise.race([start(), stopping]);
+    const { stack, worker, http, environment, model } = await Promise.race([start(), stopping]);
     const lost = stack.serverLost.then(({ name, logFile }) => {
       throw new SessionChainError(
         'SERVER_START_FAILED',
@@ -83,14 +98,22 @@ async function main(): Promise<number> {
     const report = await Promise.race([
       demo(readConfig(environment), stack, stateDir, model),
       worker.failed,
+      http.failed,
       lost,
       stopping,
     ]);
     if (json) console.log(JSON.stringify(report.document, null, 2));
-    else console.log(summaryOf(report, stack.redisUrl));
+    else
+      console.log(
+        summaryOf(report, {
+          redisUrl: stack.redisUrl,
+          httpUrl: http.url,
+          link: once ? null : await http.link(),
+        }),
+      );
     if (once) return report.endedWell ? 0 : 1;
     say('The stack stays up until Ctrl-C.');
-    await Promise.race([worker.failed, lost, stopping]);
+    await Promise.race([worker.failed, http.failed, lost, stopping]);
     return 0;
   } catch (error) {
     if (error instanceof StopRequested) return once ? 130 : 0;
@@ -218,6 +241,7 @@ function envFileOf(environment: Record<string, string>): string {
     'TEMPORAL_ADDRESS',
     'SESSION_CHAIN_WORKSPACE_ROOTS',
     'SESSION_CHAIN_SCRATCH_DIR',
+    'SESSION_CHAIN_HTTP_URL',
     // A hosted credential stays where its owner put it; the offline model's is not one.
     ...(environment.ANTHROPIC_API_KEY === 'offline' ? ['ANTHROPIC_BASE_URL', 'ANTHROPIC_API_KEY'] : []),
   ];

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -49,7 +49,7 @@ function startWith(environment: Record<string, string>, ...args: string[]) {
 function workers(): number[] {
   return processesNaming(join(folder, '.session-chain/scratch')).filter((pid) => {
     const command = existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
-    return command.startsWith(process.execPath);
+    return command.startsWith(process.execPath) && command.includes('\0worker\0');
   });
 }
 
@@ -91,6 +91,19 @@ describe('npm start', () => {
       `dbname=session_chain\nuser=session_chain\npassword=${password}\n`,
     );
     expect(run.stdout() + run.stderr()).not.toContain(password);
+    // The link logs a browser in, and the key is in a file alone.
+    const key = readFileSync(join(folder, '.session-chain/http-key'), 'utf8').trim();
+    expect(statSync(join(folder, '.session-chain/http-key')).mode & 0o777).toBe(0o600);
+    expect(run.stdout() + run.stderr() + environment).not.toContain(key);
+    const [, base = ''] = /SESSION_CHAIN_HTTP_URL=(\S+)/.exec(environment) ?? [];
+    const [link = ''] = /http:\S+\/login\?code=\w+/.exec(run.stdout()) ?? [];
+    expect(run.stdout().trimStart()).toMatch(/^The HTTP API in a browser/);
+    expect(link.startsWith(base)).toBe(true);
+    const login = await fetch(link, { redirect: 'manual' });
+    expect([login.status, login.headers.get('set-cookie')]).toEqual([
+      303,
+      expect.stringContaining('HttpOnly'),
+    ]);
     const [worker] = workers();
     process.kill(worker ?? 0, 'SIGKILL');
     await until(() => workers().some((pid) => pid !== worker));
@@ -98,7 +111,8 @@ describe('npm start', () => {
 
     run.child.kill('SIGINT');
     expect(await run.exited).toEqual([0, null]);
-    expect(existsSync(join(folder, '.session-chain/env'))).toBe(false);
+    for (const file of ['env', 'http-key'])
+      expect(existsSync(join(folder, '.session-chain', file))).toBe(false);
     await until(() => processesNaming(folder).length === 0);
   });
 

@@ -64,6 +64,7 @@ describe('docker-compose.yml', () => {
         'cache',
         'migrate',
         'worker',
+        'server',
       ]),
     );
   });
@@ -104,7 +105,10 @@ describe('docker-compose.yml', () => {
   it('keeps secrets out of the file and names every required variable in .env.example', () => {
     const required = [...text('docker-compose.yml').matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name);
     expect(new Set(required)).toEqual(
-      new Set(['TEMPORAL_DB_PASSWORD', 'APP_DB_ADMIN_PASSWORD', 'APP_DB_PASSWORD', 'CACHE_PASSWORD']),
+      new Set([
+        ...['TEMPORAL_DB_PASSWORD', 'APP_DB_ADMIN_PASSWORD', 'APP_DB_PASSWORD', 'SERVER_DB_PASSWORD'],
+        'CACHE_PASSWORD',
+      ]),
     );
     for (const name of required) expect(text('.env.example')).toContain(`\n${name}=\n`);
     for (const [, { environment = {} }] of services) {
@@ -116,18 +120,31 @@ describe('docker-compose.yml', () => {
 
   it.each(services.filter(([, { build }]) => build))(
     '%s calls a command that there is',
-    (_, { command = [], healthcheck }) => {
+    (name, { command = [], healthcheck }) => {
       const names = createProgram(() => undefined).commands.map((command) => command.name());
       expect([...names, '--help']).toContain(command[0]);
-      if (healthcheck) expect(healthcheck.test.slice(0, 3)).toEqual(['CMD', 'session-chain', 'doctor']);
+      if (healthcheck && name !== 'server')
+        expect(healthcheck.test.slice(0, 3)).toEqual(['CMD', 'session-chain', 'doctor']);
     },
   );
 
-  it('gives the worker more time to stop than the worker gives its steps', () => {
+  it.each(['worker', 'server'])('gives the %s more time to stop than that gives its work', (name) => {
     const { SESSION_CHAIN_SHUTDOWN_GRACE_MS: graceMs } = readConfig({});
-    const [, minutes = '0'] = /^(\d+)m$/.exec(service('worker').stop_grace_period ?? '') ?? [];
+    const [, minutes = '0'] = /^(\d+)m$/.exec(service(name).stop_grace_period ?? '') ?? [];
     expect(Number(minutes) * 60_000).toBeGreaterThan(graceMs + 10_000);
-    expect(service('worker').init).toBe(true);
+    expect(service(name).init).toBe(true);
+  });
+
+  it('configures the server by variables that are read, and looks where it listens', () => {
+    const environment = Object.fromEntries(
+      Object.entries(service('server').environment ?? {}).map(([name, value]) => [name, withDefaults(value)]),
+    );
+    const { SESSION_CHAIN_HTTP_PORT: port, ...config } = readConfig(environment);
+    expect(config).toMatchObject({ SESSION_CHAIN_HTTP_HOST: '0.0.0.0', SESSION_CHAIN_HTTP_ORIGINS: [] });
+    expect(service('server').ports?.map(withDefaults)).toEqual([`127.0.0.1:${port}:${port}`]);
+    const [, , , script = ''] = service('server').healthcheck?.test ?? [];
+    expect(script).toContain(`http://127.0.0.1:${port}/readyz`);
+    expect(spawnSync(process.execPath, ['--check', '-'], { input: script }).status).toBe(0);
   });
 
   it('configures the worker by variables that are read, with values that are accepted', () => {
@@ -186,8 +203,8 @@ describe('the walls of docker-compose.yml', () => {
         .sort();
     expect(reach('temporal-db')).toEqual(['temporal', 'temporal-schema']);
     expect(reach('cache')).toEqual(['cli', 'worker']);
-    expect(reach('app-db')).toEqual(['cli', 'migrate', 'worker']);
-    expect(reach('migrate')).toEqual(['app-db', 'cli', 'worker']);
+    expect(reach('app-db')).toEqual(['cli', 'migrate', 'server', 'worker']);
+    expect(reach('migrate')).toEqual(['app-db', 'cli', 'server', 'worker']);
     expect(reach('worker')).not.toContain('temporal-db');
     for (const [, { networks = [] }] of services) {
       expect(networks).not.toEqual([]);
@@ -219,19 +236,20 @@ describe('the walls of docker-compose.yml', () => {
   it('gives the worker a role that owns nothing, and the migration the owner', () => {
     const roleOf = (name: string) =>
       new URL(withDefaults(service(name).environment?.['DATABASE_URL'] ?? '')).username;
-    expect(['worker', 'cli', 'migrate'].map(roleOf)).toEqual([
+    expect(['worker', 'cli', 'server', 'migrate'].map(roleOf)).toEqual([
       'session_chain',
       'session_chain',
+      'session_chain_server',
       'session_chain_owner',
     ]);
     expect(service('migrate').command).toEqual([
       'migrate',
       '--grants',
-      'worker=session_chain,client=session_chain',
+      'worker=session_chain,client=session_chain,client=session_chain_server,server=session_chain_server',
     ]);
     const [config] = service('app-db').configs ?? [];
     const sql = compose.configs[config?.source ?? '']?.content ?? '';
-    for (const role of ['session_chain', 'session_chain_owner'])
+    for (const role of ['session_chain', 'session_chain_server', 'session_chain_owner'])
       expect(sql).toContain(`CREATE ROLE ${role} LOGIN`);
     expect(sql).toContain('CREATE DATABASE session_chain OWNER session_chain_owner');
     expect(sql).not.toMatch(/SUPERUSER|CREATEROLE/);
