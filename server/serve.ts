@@ -32,6 +32,7 @@ export async function serve({ config, sessionChain, keys, ready, log }: ServeOpt
     login: isLocal,
     redisUrl: config.REDIS_URL,
     draining: stop.signal,
+    redisUrl: config.REDIS_URL,
     limits: {
       requestsPerMinute: config.SESSION_CHAIN_HTTP_REQUESTS_PER_MINUTE,
       maxConnections: config.SESSION_CHAIN_HTTP_MAX_CONNECTIONS,

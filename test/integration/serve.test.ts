@@ -9,12 +9,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { FastifyInstance } from 'fastify';
 import { type Keys, createKeys } from '../../client/keys.js';
 import { createReadiness } from '../../client/readiness.js';
-import type { SessionChain } from '../../client/session-chain.js';
+import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import { readConfig } from '../../config/environment.js';
+import { parseVersionId } from '../../contracts/ids.js';
 import type { KeyScope } from '../../contracts/keys.js';
-import { createApp } from '../../server/app.js';
-import type { LimitsOptions } from '../../server/limits.js';
+import { type AppOptions, createApp } from '../../server/app.js';
 import { until } from '../support/chain-stack.js';
+import { beginWithTranscript, commitAttempt, newKey, openNew } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Who may call the HTTP server, how much, and how it starts and stops. */
@@ -39,9 +40,7 @@ afterAll(async () => {
 });
 
 /** The app with a route of each kind; what the routes of the API do is not the matter here. */
-async function appWith(
-  options: { limits?: LimitsOptions; login?: boolean; ready?: () => Promise<void> } = {},
-): Promise<FastifyInstance> {
+async function appWith(options: Partial<AppOptions> = {}): Promise<FastifyInstance> {
   const app = await createApp({ sessionChain: {} as SessionChain, keys, ...options });
   const seen = { schema: { hide: true } };
   for (const scope of ['read', 'start', 'admin'] as const)
@@ -271,6 +270,68 @@ describe('a request', () => {
     const answer = await send(app, { url: '/mine', headers: { origin: 'https://app.example' } });
     expect(answer.status).toBe(401);
     expect(answer.headers['access-control-allow-origin']).toBe('https://app.example');
+  });
+});
+
+describe('the projects of one key', () => {
+  /** What the parameters of a path are for a project that the key must not see. Its ids hold the word `foreign`. */
+  async function foreign(): Promise<Record<string, string>> {
+    const { pool } = database;
+    const key = newKey('foreign-project');
+    const chain = await openNew(pool, { ...key, versionId: parseVersionId('foreign-version') });
+    const attempt = await beginWithTranscript(pool, chain, 'build');
+    await commitAttempt(pool, attempt, null);
+    return {
+      ...{ projectId: key.projectId, versionId: 'foreign-version', buildId: key.buildId },
+      ...{ chatId: 'foreign-chat', messageId: 'foreign-message', sessionId: attempt.sessionId },
+    };
+  }
+
+  it('are all that it can read, on every route of the API', async () => {
+    const sessionChain = createSessionChain({
+      pool: database.pool,
+      temporal: { address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '' },
+    });
+    const app = await appWith({ sessionChain });
+    const known = await foreign();
+    const own = await keyOf('admin', 'own');
+    const everything = await keyOf('admin');
+    const { paths = {} } = app.swagger() as { paths?: Record<string, Record<string, object>> };
+    const operations = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
+    );
+    expect(operations.length).toBeGreaterThan(20);
+    for (const { method, path } of operations) {
+      const filled = (ids: Record<string, string>) =>
+        path.replace(/\{(\w+)\}/g, (_, name: string) => {
+          const id = ids[name];
+          // A route with a new parameter needs a decision here: what would be foreign to the key.
+          if (id === undefined) throw new Error(`${path}: nothing is known of {${name}}.`);
+          return id;
+        });
+      const absent = Object.fromEntries(Object.keys(known).map((name) => [name, `absent-${name}`]));
+      const ask = async (key: string, ids: Record<string, string>) => {
+        const { status, text } = await send(app, { method, url: filled(ids), headers: bearer(key) });
+        // Whatever the answer says of an id, it may not say whether there is such a thing.
+        const said = Object.entries(ids).reduce((all, [name, id]) => all.replaceAll(id, `<${name}>`), text);
+        return { route: `${method} ${path}`, status, said };
+      };
+      const answer = await ask(own, known);
+      if (path.includes('{')) {
+        expect(answer).toEqual(await ask(own, absent));
+        expect([answer.route, answer.status]).toEqual([
+          answer.route,
+          path.includes('{projectId}') ? 404 : expect.any(Number),
+        ]);
+        if (!path.includes('{projectId}')) expect([403, 404]).toContain(answer.status);
+      } else if (answer.status !== 403) {
+        // It keeps to the projects of the key: this one has none, as if the foreign one were not there. Without the limit it is.
+        expect([answer.route, answer.status]).toEqual([answer.route, 200]);
+        expect(answer).toEqual(await ask(await keyOf('admin', 'none'), known));
+        expect(await ask(everything, known)).not.toEqual(answer);
+      }
+    }
+    await sessionChain.close();
   });
 });
 
