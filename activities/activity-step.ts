@@ -27,9 +27,10 @@ export async function beginActivity(
 
 /** Journals how an activity of the host ended; a chain that no longer holds its project changes nothing. */
 export async function endActivity(
-  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { pool, meter }: Pick<ActivityDependencies, 'pool' | 'meter'>,
   { projectId, chainId, ticket, step, round, failure }: EndActivityInput,
 ): Promise<void> {
   const cancelled = failure?.code === 'CANCELLED';
   await endActivityStep(pool, { projectId, chainId, ticket, step, round, failure, cancelled });
+  meter.activityEnded(step, failure);
 }

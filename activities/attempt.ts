@@ -15,6 +15,7 @@ import {
   adoptSession,
   beginOperation,
   endOperation,
+  isInterruption,
   journalFork,
   lostRow,
   quarantineParent,
@@ -28,6 +29,7 @@ import { AttemptError } from './failures.js';
 import type { Heartbeat } from './heartbeat.js';
 import { type Hold, holdAttempt, leaseTimes } from './hold.js';
 import { settleLedger } from './ledger.js';
+import type { AttemptOutcome } from './meter.js';
 import { workerName } from './workspace.js';
 
 /** An operation that an agent performs, with what differs between steps and questions. */
@@ -105,6 +107,10 @@ export async function perform<Stored, Outcome>(
   const hold = holdAttempt(deps, attempt, { chainId: operation.chainId, begunAtMs, ...times });
   const ledger = { spent: nothingSpent };
   const store = deps.createTranscriptStore(operation.projectId);
+  const count: Count = (outcome, spent) => {
+    const step = operation.operation.kind === 'step' ? operation.operation.step : null;
+    deps.meter.attemptEnded({ step, outcome, durationMs: uptimeMs() - begunAtMs, spent });
+  };
   try {
     const hint = begun.earlier.length > 1 ? await operation.hint?.() : null;
     const earlier = await findEarlierWork(deps, operation, begun.earlier, hint);
@@ -116,17 +122,22 @@ export async function perform<Stored, Outcome>(
         : await run(deps, operation, { attempt, earlier, beat, hold, ledger, store });
     const replaced = done.sessionId === attempt.sessionId ? await operation.replaced?.() : null;
     if (replaced) throw replaced;
-    return await whenDatabaseAnswers(hold.signal, async () => {
+    const outcome = await whenDatabaseAnswers(hold.signal, async () => {
       // This run shows the prices from which the cost of a killed one is calculated.
       if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
       return await operation.commit(done);
     });
+    count(earlier?.evidence.kind === 'finished' ? 'adopted' : 'committed', done.spent);
+    return outcome;
   } catch (error) {
-    return await endedWithout(deps, operation, { attempt, hold, ledger, store }, error);
+    return await endedWithout(deps, operation, { attempt, hold, ledger, store }, error, count);
   } finally {
     hold.release();
   }
 }
+
+/** Counts the end of the attempt. */
+type Count = (outcome: AttemptOutcome, spent: AttemptMetrics) => void;
 
 /** Begins an attempt as soon as the leases of all earlier ones have expired; also returns when that was sent. */
 async function beginOnceAlone<Stored>(
@@ -259,7 +270,7 @@ async function whenDatabaseAnswers<Result>(
 
 /** Records how an attempt that committed nothing ended, and tells the workflow that it waits or that it failed. */
 async function endedWithout<Outcome>(
-  deps: Pick<ActivityDependencies, 'pool' | 'log'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'log' | 'meter'>,
   {
     projectId,
     waits,
@@ -268,6 +279,7 @@ async function endedWithout<Outcome>(
   }: Pick<AgentOperation<never, Outcome>, 'projectId' | 'waits' | 'replaced' | 'operation'>,
   { attempt, hold, ledger, store }: Omit<RunningAttempt, 'earlier' | 'beat'>,
   error: unknown,
+  count: Count,
 ): Promise<Outcome> {
   const { pool, log } = deps;
   const seen = classify(toSessionChainError(error), hold);
@@ -289,9 +301,12 @@ async function endedWithout<Outcome>(
   }
   if ((failure.code === 'MODEL_UNAVAILABLE' || failure.code === 'WORKSPACE_CHANGED') && waits) {
     const { waitMs, outcome } = await waits(failure, attempt);
+    deps.meter.failed(failure);
+    count('waiting', spent);
     await endOperation(pool, attempt, { ...end, waitMs });
     return outcome;
   }
+  count(isInterruption(failure.code) ? 'interrupted' : 'failed', spent);
   try {
     await endOperation(pool, attempt, end);
     // A session that could not be loaded now must not be used again.

@@ -19,25 +19,25 @@ import { leaveToOthers, runStep } from './step.js';
 export function createChainActivities(
   deps: Pick<
     ActivityDependencies,
-    'pool' | 'createTranscriptStore' | 'chainRuns' | 'definition' | 'versionStatus' | 'log'
+    'pool' | 'createTranscriptStore' | 'chainRuns' | 'definition' | 'versionStatus' | 'log' | 'meter'
   >,
 ): ChainActivities {
-  const { pool, log } = deps;
+  const { pool, log, meter } = deps;
   return {
     open: (input) =>
-      reportingFailures(input, { log, keep: (failure) => noteFailure(pool, input, 'open', failure) }, () =>
+      reportingFailures(input, { log, meter, keep: (failure) => noteFailure(pool, input, 'open', failure) }, () =>
         open(deps, input),
       ),
     committedStep: (input) =>
-      reportingFailures(input, { log }, () =>
+      reportingFailures(input, { log, meter }, () =>
         settleStep(pool, {
           ...input,
           scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
         }),
       ),
-    beginActivity: (input) => reportingFailures(input, { log }, () => beginActivity(deps, input)),
-    endActivity: (input) => reportingFailures(input, { log }, () => endActivity(deps, input)),
-    commit: (input) => reportingFailures(input, { log }, () => commit(deps, input)),
+    beginActivity: (input) => reportingFailures(input, { log, meter }, () => beginActivity(deps, input)),
+    endActivity: (input) => reportingFailures(input, { log, meter }, () => endActivity(deps, input)),
+    commit: (input) => reportingFailures(input, { log, meter }, () => commit(deps, input)),
   };
 }
 
@@ -46,13 +46,13 @@ export function createChainActivities(
  * definition. A step that it does not have is left to a worker that has it.
  */
 export function createAgentActivities(deps: ActivityDependencies): AgentActivities {
-  const { pool, log, definition } = deps;
+  const { pool, log, meter, definition } = deps;
   const reporting =
     <Result>(run: (input: StepInput) => Promise<Result>) =>
     (input: StepInput) =>
       reportingFailures(
         input,
-        { log, keep: (failure) => noteFailure(pool, input, input.step, failure) },
+        { log, meter, keep: (failure) => noteFailure(pool, input, input.step, failure) },
         () => run(input),
       );
   const step = reporting((input) => runStep(deps, input));
@@ -65,24 +65,25 @@ export function createAgentActivities(deps: ActivityDependencies): AgentActiviti
 
 /** The short activities of a chat; on the task queue of the chains, so that busy chats cannot delay them. */
 export function createChatReadActivities(
-  deps: Pick<ActivityDependencies, 'pool' | 'log'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'log' | 'meter'>,
 ): Pick<ChatActivities, 'readSession' | 'failQuestion'> {
-  const { log } = deps;
+  const { log, meter } = deps;
   return {
-    readSession: (input) => reportingFailures(input, { log }, () => readSession(deps, input)),
-    failQuestion: (input) => reportingFailures(input, { log }, () => failQuestion(deps, input)),
+    readSession: (input) => reportingFailures(input, { log, meter }, () => readSession(deps, input)),
+    failQuestion: (input) => reportingFailures(input, { log, meter }, () => failQuestion(deps, input)),
   };
 }
 
 /** The activity that answers questions with Claude Code; for the task queue of the chats. */
 export function createChatActivities(deps: ActivityDependencies): Pick<ChatActivities, 'answerQuestion'> {
-  const { pool, log } = deps;
+  const { pool, log, meter } = deps;
   return {
     answerQuestion: (input) =>
       reportingFailures(
         input,
         {
           log,
+          meter,
           // Between tries the question has not failed yet; the journal knows why a try did.
           keep: async (failure) => {
             if (!isRetryable(failure.code)) await markFailed(pool, input, failure);

@@ -7,6 +7,7 @@ import type { Checkpoint } from '../storage/checkpoint.js';
 import type { Pool } from '../storage/db/pool.js';
 import type { StopRequests } from '../storage/chains/stop-requests.js';
 import type { TranscriptStore } from '../storage/transcripts/store.js';
+import type { Meter } from './meter.js';
 
 /** The dependencies of the activities; wired in workers/. */
 export interface ActivityDependencies {
@@ -25,6 +26,7 @@ export interface ActivityDependencies {
   chainRuns: ChainRuns;
   stopRequests: StopRequests;
   log: ActivityLog;
+  meter: Meter;
 }
 
 export interface ActivityLog {

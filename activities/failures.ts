@@ -10,6 +10,7 @@ import {
 } from '../contracts/failures.js';
 import { payloadVersion } from '../contracts/plan.js';
 import type { ActivityLog } from './dependencies.js';
+import type { Meter } from './meter.js';
 
 /** The failure of an attempt whose end is in the journal. */
 export class AttemptError extends Error {
@@ -24,6 +25,7 @@ export class AttemptError extends Error {
 
 export interface FailureReport {
   log: ActivityLog;
+  meter: Meter;
   /** Stores the whole message in the database. */
   keep?: (failure: Failure) => Promise<void>;
 }
@@ -35,7 +37,7 @@ export interface FailureReport {
  */
 export async function reportingFailures<Result>(
   input: { version: number },
-  { log, keep }: FailureReport,
+  { log, meter, keep }: FailureReport,
   run: () => Promise<Result>,
 ): Promise<Result> {
   try {
@@ -46,6 +48,7 @@ export async function reportingFailures<Result>(
     if (error instanceof TemporalFailure) throw error;
     const { failure, attempt } =
       error instanceof AttemptError ? error : { failure: toSessionChainError(error), attempt: undefined };
+    meter.failed(failure);
     if (failure.code === 'INTERNAL') log.warn({ err: failure.cause }, 'An unexpected error.');
     await keep?.(toFailure(failure)).catch((cause: unknown) => {
       log.warn(

@@ -43,6 +43,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     const skipped = await reasonToSkip(deps, input, definition.kind, baseSessionId, isCommitted);
     if (skipped) {
       await noteSkipped(deps.pool, input, skipped);
+      deps.meter.stepSkipped(step);
       return { outcome: 'skipped', step, reason: skipped };
     }
     const wanted = workspaceRequest(input, chain);

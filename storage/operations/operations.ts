@@ -1,5 +1,5 @@
 import type { CommittedStep, Head } from '../../contracts/chain.js';
-import { type Failure, SessionChainError } from '../../contracts/failures.js';
+import { type Failure, type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import type { AttemptId, ChainId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { StepName, TransitionSource } from '../../contracts/steps.js';
 import { type Connection, type Parameter, type Pool, type Query, queryOne, queryRows } from '../db/pool.js';
@@ -355,10 +355,15 @@ export async function endOperation(
       attemptId,
       jsonbOf(failure),
       waitMs === undefined ? null : Math.ceil(waitMs),
-      failure.code === 'CANCELLED' || failure.code === 'WORKER_LOST',
+      isInterruption(failure.code),
       jsonbOf(metricsColumns(spent)),
     ],
   });
+}
+
+/** Whether an attempt that ended so was stopped, or lost with its worker. */
+export function isInterruption(code: FailureCode): boolean {
+  return code === 'CANCELLED' || code === 'WORKER_LOST';
 }
 
 /**

@@ -1,0 +1,131 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Meter } from '../activities/meter.js';
+import type { AgentEvent } from '../agent/run.js';
+import type { StepName } from '../contracts/steps.js';
+import type { WorkerLimits } from './options.js';
+
+/** What a worker counts from its start on; a process may have several. docs/metrics.md explains each. */
+export interface WorkerMetrics extends Meter {
+  agentEvent(event: AgentEvent): void;
+  /** Called once the worker is ready. */
+  describe(worker: { version: string; claudeCode: string; sandbox: string }): void;
+  /** In the text format of Prometheus. */
+  text(): Promise<string>;
+}
+
+const attemptSeconds = [1, 5, 15, 30, 60, 120, 300, 600, 1_200, 2_400];
+
+/** `steps` are those of the definition; any other is counted as `other`, which bounds the number of series. */
+export function createWorkerMetrics(
+  steps: readonly StepName[],
+  limits: Required<Pick<WorkerLimits, 'maxAgents' | 'maxChats'>>,
+): WorkerMetrics {
+  const registers = [new Registry()];
+  const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Counter({ name: `session_chain_${name}`, help, labelNames, registers });
+  const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Gauge({ name: `session_chain_${name}`, help, labelNames, registers });
+  const histogram = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Histogram({ name: `session_chain_${name}`, help, labelNames, registers, buckets: attemptSeconds });
+
+  const stepsEnded = counter(
+    'steps_total',
+    'Attempts of steps that ended on this worker.',
+    'step',
+    'outcome',
+  );
+  const stepSeconds = histogram('step_duration_seconds', 'Time of a committed attempt of a step.', 'step');
+  const questionsEnded = counter(
+    'questions_total',
+    'Attempts to answer questions that ended on this worker.',
+    'outcome',
+  );
+  const questionSeconds = histogram(
+    'question_duration_seconds',
+    'Time of an attempt that answered a question.',
+  );
+  const failures = counter('failures_total', 'Activities that failed, by the code of the failure.', 'code');
+  const limitsReached = counter('limits_reached_total', 'Limits that ended an attempt.', 'limit', 'owner');
+  const tokens = counter('tokens_total', 'Tokens of attempts that ended on this worker.', 'type');
+  const cost = counter('cost_usd_total', 'Cost of attempts that ended on this worker, in US dollars.');
+  const unknownCost = counter(
+    'attempts_of_unknown_cost_total',
+    'Attempts whose cost was unknown when they ended.',
+  );
+  const egressRefused = counter('egress_refused_total', 'Hosts that the sandbox refused to agents.');
+  const unreachable = counter(
+    'model_unreachable_total',
+    'Requests of agents that did not reach the model service.',
+  );
+  const running = gauge('agents_running', 'Agents that run now, for steps or questions.', 'task');
+  const most = gauge('agents_max', 'Agents that may run at a time, for steps or questions.', 'task');
+  const info = gauge(
+    'worker_info',
+    'The worker; the value is always 1.',
+    'version',
+    'claude_code',
+    'sandbox',
+  );
+
+  const known: ReadonlySet<string> = new Set(steps);
+  const nameOf = (step: StepName) => (known.has(step) ? step : 'other');
+  most.set({ task: 'step' }, limits.maxAgents);
+  most.set({ task: 'question' }, limits.maxChats);
+  // Series that exist before the first event show its rate.
+  for (const task of ['step', 'question']) running.set({ task }, 0);
+  for (const type of tokenTypes) tokens.inc({ type }, 0);
+
+  return {
+    attemptEnded({ step, outcome, durationMs, spent }) {
+      if (step === null) questionsEnded.inc({ outcome });
+      else stepsEnded.inc({ step: nameOf(step), outcome });
+      if (outcome === 'committed') {
+        const seconds = durationMs / 1_000;
+        if (step === null) questionSeconds.observe(seconds);
+        else stepSeconds.observe({ step: nameOf(step) }, seconds);
+      }
+      const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens } = spent.usage;
+      add(tokens.labels('input'), inputTokens);
+      add(tokens.labels('output'), outputTokens);
+      add(tokens.labels('cache_read'), cacheReadTokens);
+      add(tokens.labels('cache_write'), cacheWriteTokens);
+      if (spent.costUsd === null) unknownCost.inc();
+      else add(cost, spent.costUsd);
+    },
+    stepSkipped: (step) => stepsEnded.inc({ step: nameOf(step), outcome: 'skipped' }),
+    activityEnded(step, failure) {
+      const outcome = failure === null ? 'completed' : failure.code === 'CANCELLED' ? 'interrupted' : 'failed';
+      stepsEnded.inc({ step: nameOf(step), outcome });
+    },
+    failed({ code, reached }) {
+      failures.inc({ code });
+      if (reached) limitsReached.inc({ limit: reached.limit, owner: reached.owner });
+    },
+    agentEvent(event) {
+      switch (event.event) {
+        case 'agent.started':
+          return running.inc({ task: taskOf(event.step) });
+        case 'agent.ended':
+          return running.dec({ task: taskOf(event.step) });
+        case 'agent.egress_refused':
+          return egressRefused.inc();
+        case 'agent.model_unreachable':
+          return unreachable.inc();
+        default:
+      }
+    },
+    describe: ({ version, claudeCode, sandbox }) => info.set({ version, claude_code: claudeCode, sandbox }, 1),
+    text: async () => await (registers[0] as Registry).metrics(),
+  };
+
+  function taskOf(step: string): string {
+    return known.has(step) ? 'step' : 'question';
+  }
+}
+
+const tokenTypes = ['input', 'output', 'cache_read', 'cache_write'] as const;
+
+/** A counter throws at what is less than nothing, and counting must not fail the work that is counted. */
+function add(counter: { inc(value: number): void }, value: number): void {
+  if (value > 0) counter.inc(value);
+}
