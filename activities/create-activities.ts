@@ -25,8 +25,10 @@ export function createChainActivities(
   const { pool, log, meter } = deps;
   return {
     open: (input) =>
-      reportingFailures(input, { log, meter, keep: (failure) => noteFailure(pool, input, 'open', failure) }, () =>
-        open(deps, input),
+      reportingFailures(
+        input,
+        { log, meter, keep: (failure) => noteFailure(pool, input, 'open', failure) },
+        () => open(deps, input),
       ),
     committedStep: (input) =>
       reportingFailures(input, { log, meter }, () =>

@@ -104,6 +104,7 @@ export type { Transition } from '../storage/heads/heads.js';
 export type { Lineage, LineageNode } from '../storage/heads/lineage.js';
 export type { JudgedEvidence } from '../storage/operations/operations.js';
 export type { ChainSpend, GroupedSpend, SpendGroup, Spent } from '../storage/ledger/ledger.js';
+export type { Queue, Stats } from '../storage/ledger/stats.js';
 export type { ProjectSummary } from '../storage/heads/projects.js';
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { Reconciled } from '../storage/chains/queue.js';

@@ -42,6 +42,7 @@ import {
   readHead,
 } from '../storage/heads/heads.js';
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
+import { type Stats, readStats } from '../storage/ledger/stats.js';
 import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type RecoverOptions, type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
@@ -240,6 +241,13 @@ export interface SessionChain extends ChainReads, Chats, Entries, Imports, Proje
    */
   syncReport(options?: { projectId?: string; limit?: number; redisUrl?: string }): Promise<SyncReport>;
   /**
+   * Numbers over all projects, for a monitoring: chains by status, what waits and for how long, how many projects are in
+   * sync. One statement, cheap enough for every few seconds.
+   * @example
+   * const { queues, stuck } = await sessionChain.stats();
+   */
+  stats(): Promise<Stats>;
+  /**
    * What a project has spent, failed and interrupted attempts included. Throws PROJECT_NOT_FOUND.
    * @example
    * const { costUsd, attemptsOfUnknownCost } = await sessionChain.spend('shop');
@@ -374,6 +382,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
       const only = projectId === undefined ? {} : { projectId: parseProjectId(projectId) };
       return await readSyncReport(pool, { ...only, limit, redisUrl });
     },
+    stats: async () => await readStats(pool),
     spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
     chainSpend: async (key) => await chainSpend(pool, await requireChain(pool, chainKey(key))),
     async transitions(projectId, options) {

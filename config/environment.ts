@@ -127,6 +127,9 @@ export const variables = {
     .describe(
       "A build starts a fresh session past this context size; 0 for never; default: the definition's, 150000",
     ),
+  SESSION_CHAIN_WORKER_HTTP: address().describe(
+    'Address on which the worker answers /healthz, /readyz and /metrics, as host:port; default: it does not',
+  ),
   SESSION_CHAIN_STATUS_SUCCEEDED: z
     .string()
     .default('deployed')
@@ -292,6 +295,20 @@ function listOf(form: RegExp, problem: string) {
         .filter(Boolean),
     )
     .refine((items) => items.every((item) => form.test(item)), problem);
+}
+
+/** `host:port`, an IPv6 address in brackets. */
+function address() {
+  return z
+    .string()
+    .transform((value, context) => {
+      const [, host = '', digits = ''] = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(value) ?? [];
+      const port = Number(digits);
+      if (host !== '' && port <= 65_535) return { host: host.replace(/^\[|\]$/g, ''), port };
+      context.addIssue('must be host:port, such as 127.0.0.1:9464, with an IPv6 address in brackets');
+      return z.NEVER;
+    })
+    .optional();
 }
 
 function milliseconds(byDefault: number) {

@@ -1,8 +1,11 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { Registry, collectDefaultMetrics } from 'prom-client';
 import { readConfig } from '../config/environment.js';
 import { createLog } from '../config/log.js';
+import { type Endpoint, openEndpoint } from './endpoint.js';
 import { optionsFromEnvironment } from './options.js';
-import { createWorker } from './worker.js';
+import { installRuntime } from './runtime.js';
+import { type RunningWorker, createWorker } from './worker.js';
 
 /** After the grace time: what is done is reported, connections are closed. */
 const closingMs = 2_000;
@@ -17,24 +20,50 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
   const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) =>
     log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
   );
-  Runtime.install({ logger: sdkLogger, telemetryOptions: { logging: { filter: 'ERROR', forward: {} } } });
-  const start = async () => await createWorker({ ...optionsFromEnvironment(environment), log });
-  const worker = await start().catch(async (error: unknown) => {
+  const address = config.SESSION_CHAIN_WORKER_HTTP;
+  const temporalMetrics = await installRuntime(sdkLogger, address !== undefined);
+  let worker: RunningWorker | null = null;
+  let endpoint: Endpoint | null = null;
+  const start = async () => {
+    if (address !== undefined) {
+      const own = processMetrics();
+      const sources = [() => worker?.metrics(), () => own.metrics(), temporalMetrics];
+      endpoint = await openEndpoint(address, {
+        health: () => worker?.health() ?? null,
+        metrics: async () => (await Promise.all(sources.map(async (read) => await read()))).join('\n'),
+      });
+      log.info({ url: endpoint.url }, 'The worker tells its health and its metrics.');
+    }
+    return await createWorker({ ...optionsFromEnvironment(environment), log });
+  };
+  const running = await start().catch(async (error: unknown) => {
+    endpoint?.close();
     // Without a worker nothing else closes the runtime, which would keep the process and swallow its signals.
     await Runtime.instance().shutdown();
     // Nor would the threads of a worker that Temporal's library could not make end by themselves.
     setTimeout(() => process.exit(), closingMs).unref();
     throw error;
   });
+  worker = running;
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(1);
     stopping = true;
     log.info({ signal }, 'The worker stops: running steps are interrupted and go on elsewhere.');
-    worker.shutdown();
+    running.shutdown();
     // A database that does not answer would hold the last statement, and with it the process, for ever.
     setTimeout(() => process.exit(1), config.SESSION_CHAIN_SHUTDOWN_GRACE_MS + closingMs).unref();
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
-  await worker.finished;
+  await running.finished.finally(() => endpoint?.close());
+}
+
+/** Memory, processor time, open files and the event loop of this process, by the names that dashboards for Node expect. */
+function processMetrics(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  // Gauges named like counters, which the linter of Prometheus rejects.
+  for (const what of ['handles', 'requests', 'resources'])
+    registry.removeSingleMetric(`nodejs_active_${what}_total`);
+  return registry;
 }

@@ -2,75 +2,105 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Meter } from '../activities/meter.js';
 import type { AgentEvent } from '../agent/run.js';
 import type { StepName } from '../contracts/steps.js';
-import type { WorkerLimits } from './options.js';
 
 /** What a worker counts from its start on; a process may have several. docs/metrics.md explains each. */
 export interface WorkerMetrics extends Meter {
   agentEvent(event: AgentEvent): void;
-  /** Called once the worker is ready. */
-  describe(worker: { version: string; claudeCode: string; sandbox: string }): void;
+  /** Called once the worker is ready. A step that is not among `steps` counts as `other`, which bounds the series. */
+  describe(worker: {
+    steps: readonly StepName[];
+    maxAgents: number;
+    maxChats: number;
+    claudeCode: string;
+    sandbox: string;
+  }): void;
   /** In the text format of Prometheus. */
   text(): Promise<string>;
 }
 
 const attemptSeconds = [1, 5, 15, 30, 60, 120, 300, 600, 1_200, 2_400];
 
-/** `steps` are those of the definition; any other is counted as `other`, which bounds the number of series. */
-export function createWorkerMetrics(
-  steps: readonly StepName[],
-  limits: Required<Pick<WorkerLimits, 'maxAgents' | 'maxChats'>>,
-): WorkerMetrics {
-  const registers = [new Registry()];
+export function createWorkerMetrics(): WorkerMetrics {
+  const registry = new Registry();
+  const registers = [registry];
   const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    new Counter({ name: `session_chain_${name}`, help, labelNames, registers });
+    new Counter({ name, help, labelNames, registers });
   const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    new Gauge({ name: `session_chain_${name}`, help, labelNames, registers });
+    new Gauge({ name, help, labelNames, registers });
   const histogram = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    new Histogram({ name: `session_chain_${name}`, help, labelNames, registers, buckets: attemptSeconds });
+    new Histogram({ name, help, labelNames, registers, buckets: attemptSeconds });
 
   const stepsEnded = counter(
-    'steps_total',
+    'session_chain_steps_total',
     'Attempts of steps that ended on this worker.',
     'step',
     'outcome',
   );
-  const stepSeconds = histogram('step_duration_seconds', 'Time of a committed attempt of a step.', 'step');
+  const stepSeconds = histogram(
+    'session_chain_step_duration_seconds',
+    'Time of a committed attempt of a step.',
+    'step',
+  );
   const questionsEnded = counter(
-    'questions_total',
+    'session_chain_questions_total',
     'Attempts to answer questions that ended on this worker.',
     'outcome',
   );
   const questionSeconds = histogram(
-    'question_duration_seconds',
+    'session_chain_question_duration_seconds',
     'Time of an attempt that answered a question.',
   );
-  const failures = counter('failures_total', 'Activities that failed, by the code of the failure.', 'code');
-  const limitsReached = counter('limits_reached_total', 'Limits that ended an attempt.', 'limit', 'owner');
-  const tokens = counter('tokens_total', 'Tokens of attempts that ended on this worker.', 'type');
-  const cost = counter('cost_usd_total', 'Cost of attempts that ended on this worker, in US dollars.');
+  const failures = counter(
+    'session_chain_failures_total',
+    'Activities that failed, by the code of the failure.',
+    'code',
+  );
+  const limitsReached = counter(
+    'session_chain_limits_reached_total',
+    'Limits that ended an attempt.',
+    'limit',
+    'owner',
+  );
+  const tokens = counter(
+    'session_chain_tokens_total',
+    'Tokens of attempts that ended on this worker.',
+    'type',
+  );
+  const cost = counter(
+    'session_chain_cost_usd_total',
+    'Cost of attempts that ended on this worker, in US dollars.',
+  );
   const unknownCost = counter(
-    'attempts_of_unknown_cost_total',
+    'session_chain_attempts_of_unknown_cost_total',
     'Attempts whose cost was unknown when they ended.',
   );
-  const egressRefused = counter('egress_refused_total', 'Hosts that the sandbox refused to agents.');
+  const egressRefused = counter(
+    'session_chain_egress_refused_total',
+    'Hosts that the sandbox refused to agents.',
+  );
   const unreachable = counter(
-    'model_unreachable_total',
+    'session_chain_model_unreachable_total',
     'Requests of agents that did not reach the model service.',
   );
-  const running = gauge('agents_running', 'Agents that run now, for steps or questions.', 'task');
-  const most = gauge('agents_max', 'Agents that may run at a time, for steps or questions.', 'task');
+  const running = gauge(
+    'session_chain_agents_running',
+    'Agents that run now, for steps or questions.',
+    'task',
+  );
+  const most = gauge(
+    'session_chain_agents_max',
+    'Agents that may run at a time, for steps or questions.',
+    'task',
+  );
   const info = gauge(
-    'worker_info',
-    'The worker; the value is always 1.',
-    'version',
+    'session_chain_worker_info',
+    'What the worker runs; the value is 1.',
     'claude_code',
     'sandbox',
   );
 
-  const known: ReadonlySet<string> = new Set(steps);
+  const known = new Set<string>();
   const nameOf = (step: StepName) => (known.has(step) ? step : 'other');
-  most.set({ task: 'step' }, limits.maxAgents);
-  most.set({ task: 'question' }, limits.maxChats);
   // Series that exist before the first event show its rate.
   for (const task of ['step', 'question']) running.set({ task }, 0);
   for (const type of tokenTypes) tokens.inc({ type }, 0);
@@ -94,7 +124,8 @@ export function createWorkerMetrics(
     },
     stepSkipped: (step) => stepsEnded.inc({ step: nameOf(step), outcome: 'skipped' }),
     activityEnded(step, failure) {
-      const outcome = failure === null ? 'completed' : failure.code === 'CANCELLED' ? 'interrupted' : 'failed';
+      const outcome =
+        failure === null ? 'completed' : failure.code === 'CANCELLED' ? 'interrupted' : 'failed';
       stepsEnded.inc({ step: nameOf(step), outcome });
     },
     failed({ code, reached }) {
@@ -114,8 +145,13 @@ export function createWorkerMetrics(
         default:
       }
     },
-    describe: ({ version, claudeCode, sandbox }) => info.set({ version, claude_code: claudeCode, sandbox }, 1),
-    text: async () => await (registers[0] as Registry).metrics(),
+    describe({ steps, maxAgents, maxChats, claudeCode, sandbox }) {
+      for (const step of steps) known.add(step);
+      most.set({ task: 'step' }, maxAgents);
+      most.set({ task: 'question' }, maxChats);
+      info.set({ claude_code: claudeCode, sandbox }, 1);
+    },
+    text: async () => await registry.metrics(),
   };
 
   function taskOf(step: string): string {

@@ -4,6 +4,7 @@ import type { CreateWorkerOptions } from './options.js';
 import type { RunningWorker } from './worker.js';
 
 export type { RunningWorker } from './worker.js';
+export type { WorkerHealth } from './health.js';
 export { type SessionChainPlugin, sessionChainPlugin } from './plugin.js';
 export {
   type ChainWorkerOptions,

@@ -3,6 +3,7 @@ import type { BundlerPlugin, Worker, WorkerOptions, WorkerPlugin } from '@tempor
 import { findAgentSdk } from '../agent/process/binary.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../temporal/names.js';
+import { createWorkerMetrics } from './metrics.js';
 import { type ChainWorkerOptions, checkChainOptions } from './options.js';
 import {
   convertersCollide,
@@ -15,7 +16,11 @@ import type { ChainService, ServiceActivities } from './worker.js';
 
 /** For `plugins` of a worker, and of `bundleWorkflowCode`. */
 export type SessionChainPlugin = Required<Pick<WorkerPlugin, 'configureWorker' | 'runWorker'>> &
-  Required<Pick<BundlerPlugin, 'configureBundler'>> & { readonly name: string };
+  Required<Pick<BundlerPlugin, 'configureBundler'>> & {
+    readonly name: string;
+    /** What its agents and activities have counted, in the text format of Prometheus; docs/metrics.md explains each metric. */
+    metrics(): Promise<string>;
+  };
 
 interface HostedService {
   service: ChainService;
@@ -45,6 +50,7 @@ interface HostedService {
  */
 export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlugin {
   const checked = checkChainOptions(options);
+  const meter = createWorkerMetrics();
   /** By the queue of the host's worker; from its creation until it runs. */
   const created = new Map<string, HostedService>();
   /** The queues of our own workers, to which a plugin of the connection is also applied. */
@@ -65,7 +71,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
     findAgentSdk();
     // Loaded only now, because it cannot be loaded without the agent SDK.
     const { agentWorkers, openService } = await import('./worker.js');
-    const service = await openService(checked);
+    const service = await openService(checked, meter);
     const temporal = { connection, namespace };
     const activities = service.activitiesOn(temporal);
     return {
@@ -84,6 +90,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
 
   return {
     name: 'session-chain',
+    metrics: () => meter.text(),
     configureBundler: withChainWorkflows,
     async configureWorker(host) {
       const { taskQueue = '', workflowBundle: bundle, workflowsPath } = host;

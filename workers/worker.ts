@@ -24,7 +24,7 @@ import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
 import { requireMigrations } from '../storage/db/migrate.js';
-import { type Pool, createPool } from '../storage/db/pool.js';
+import { type Pool, createPool, requireAnswer } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { type NativeTemporal, connectNative } from '../temporal/connect-native.js';
@@ -32,6 +32,8 @@ import { createLog } from '../config/log.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { requireRoots } from '../workspace/workspace.js';
+import { type WorkerHealth, createHealth, healthTimeoutMs } from './health.js';
+import { type WorkerMetrics, createWorkerMetrics } from './metrics.js';
 import {
   type CheckedChainOptions,
   type CreateWorkerOptions,
@@ -41,6 +43,10 @@ import {
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
+  /** Whether it takes on work; cheap enough for a probe every second. */
+  health(): Promise<WorkerHealth>;
+  /** What it has counted since its start, in the text format of Prometheus; docs/metrics.md explains each metric. */
+  metrics(): Promise<string>;
   /** Resolves when the worker has stopped and what it opened is closed; rejects when it broke. */
   finished: Promise<void>;
   /** Stops polling and interrupts running steps, which another worker then continues. */
@@ -53,7 +59,8 @@ export interface RunningWorker {
  */
 export async function createWorker(given: CreateWorkerOptions): Promise<RunningWorker> {
   const { temporal: where, taskQueue, ...options } = checkWorkerOptions(given);
-  const service = await openService(options);
+  const metrics = createWorkerMetrics();
+  const service = await openService(options, metrics);
   try {
     const temporal = await connectNative(where);
     try {
@@ -70,6 +77,12 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
       service.ready({ namespace: temporal.namespace, taskQueue });
       const { finished, shutdown } = runTogether(workers.map((worker) => ({ worker, run: worker.run() })));
       return {
+        health: createHealth({
+          states: () => workers.map((worker) => worker.getState()),
+          connection: temporal.connection,
+          database: () => service.requireDatabase(healthTimeoutMs),
+        }),
+        metrics: () => metrics.text(),
         shutdown,
         finished: finished.finally(() => Promise.allSettled([temporal.close(), service.close()])),
       };
@@ -89,6 +102,8 @@ export interface ChainService {
   activitiesOn(temporal: Pick<NativeTemporal, 'connection' | 'namespace'>): ServiceActivities;
   /** Called when its workers poll: logs it, and begins to listen for requests to stop. */
   ready(fields: Record<string, unknown>): void;
+  /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
+  requireDatabase(timeoutMs: number): Promise<void>;
   /** Closes what was opened here. */
   close(): Promise<void>;
 }
@@ -104,7 +119,7 @@ export interface ServiceActivities {
  * AGENT_NOT_FOUND, SANDBOX_UNAVAILABLE, INVALID_INPUT, INVALID_CONFIG, DATABASE_UNAVAILABLE, DATABASE_REFUSED for a role
  * that lacks rights, MIGRATIONS_BEHIND.
  */
-export async function openService(options: CheckedChainOptions): Promise<ChainService> {
+export async function openService(options: CheckedChainOptions, meter: WorkerMetrics): Promise<ChainService> {
   const { limits, workspaceRoots, versionStatus } = options;
   const log = options.log ?? ownLog(options);
   const warn = (message: string) => log.warn({}, message);
@@ -140,7 +155,10 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     sandbox,
     ...(options.agentPath === undefined ? {} : { binaryPath: options.agentPath }),
     definition,
-    log: (event) => logAgent(log, event),
+    log: (event) => {
+      meter.agentEvent(event);
+      logAgent(log, event);
+    },
   });
   try {
     await requireRights(pool, 'worker');
@@ -165,7 +183,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
   return {
     activitiesOn({ connection, namespace }) {
       const dependencies = {
-        ...{ pool, agent, checkpoint, workspaceRoots, definition, versionStatus, stopRequests, log },
+        ...{ pool, agent, checkpoint, workspaceRoots, definition, versionStatus, stopRequests, log, meter },
         createTranscriptStore: (projectId: Parameters<typeof createTranscriptStore>[0]['projectId']) =>
           createTranscriptStore({ pool, projectId }),
         workspaceWaitMs: limits.workspaceWaitMs,
@@ -180,11 +198,14 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
     ready(fields) {
       stopRequests.listen();
       trimming ??= keepTrimmed(pool, limits.eventsDays, warn);
+      const { maxAgents, maxChats } = limits;
+      const steps = definition.steps.map(({ name }) => name);
+      meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind });
       log.info(
         {
           ...fields,
-          maxAgents: limits.maxAgents,
-          maxChats: limits.maxChats,
+          maxAgents,
+          maxChats,
           claudeCode,
           sandbox: sandbox.kind,
           definition: definition.file ?? 'shipped',
@@ -197,6 +218,7 @@ export async function openService(options: CheckedChainOptions): Promise<ChainSe
         'The worker is ready.',
       );
     },
+    requireDatabase: async (timeoutMs) => await requireAnswer(pool, timeoutMs),
     async close() {
       checkpoint.close();
       await Promise.allSettled([stopRequests.close(), trimming?.close(), ownPool?.end()]);
@@ -294,7 +316,9 @@ function ownWorkflows(): Pick<
  * Workers that run until one of them stops or breaks: alone, the others must not go on. `finished` rejects with what broke
  * the first.
  */
-export function runTogether(members: { worker: Worker; run: Promise<void> }[]): RunningWorker {
+export function runTogether(
+  members: { worker: Worker; run: Promise<void> }[],
+): Pick<RunningWorker, 'finished' | 'shutdown'> {
   const shutdown = () =>
     members.forEach(({ worker }) => {
       if (worker.getState() === 'RUNNING') worker.shutdown();

@@ -103,6 +103,12 @@ export async function queryRows<Row extends pg.QueryResultRow>(
   }
 }
 
+/** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
+export async function requireAnswer(pool: Pool, timeoutMs: number): Promise<void> {
+  const statement = { text: 'SELECT', query_timeout: timeoutMs };
+  await queryRows(pool, statement);
+}
+
 /** The time limits of a statement, as far as the caller knows them. */
 interface Limits {
   /** For getting a connection. */

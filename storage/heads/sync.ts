@@ -65,7 +65,7 @@ export interface SyncOptions {
 // The statements below have no names, so that each is planned for what it asks: one project, or all.
 
 /** The monitoring query of the documents. */
-const syncQuery = `SELECT p.project_id, p.last_ai_session_id AS project_session, pv.ai_session_id AS version_session, pv.version_id,
+export const syncQuery = `SELECT p.project_id, p.last_ai_session_id AS project_session, pv.ai_session_id AS version_session, pv.version_id,
   CASE WHEN p.last_ai_session_id = pv.ai_session_id THEN 'SYNCED' ELSE 'OUT_OF_SYNC' END AS sync_status
 FROM projects p JOIN project_versions pv ON p.project_id = pv.project_id
 WHERE pv.id = (SELECT id FROM project_versions WHERE project_id = p.project_id ORDER BY created_at DESC LIMIT 1)`;
