@@ -4,7 +4,8 @@ import type { StepName } from '../contracts/steps.js';
 import type { AttemptMetrics } from '../storage/ledger/metrics.js';
 
 /** How an attempt ended; as in `project_ai_session_metrics.outcome`. */
-export type AttemptOutcome = 'committed' | 'adopted' | 'waiting' | 'failed' | 'interrupted';
+export const attemptOutcomes = ['committed', 'adopted', 'waiting', 'failed', 'interrupted'] as const;
+export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
 /** What a worker counts of its work: names of steps, codes and numbers. */
 export interface Meter {

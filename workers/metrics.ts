@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Meter } from '../activities/meter.js';
+import { type Meter, attemptOutcomes } from '../activities/meter.js';
 import type { AgentEvent } from '../agent/run.js';
+import { failureCodes } from '../contracts/failures.js';
 import type { StepName } from '../contracts/steps.js';
 
 /** What a worker counts from its start on; a process may have several. docs/metrics.md explains each. */
@@ -101,8 +102,10 @@ export function createWorkerMetrics(): WorkerMetrics {
 
   const known = new Set<string>();
   const nameOf = (step: StepName) => (known.has(step) ? step : 'other');
-  // Series that exist before the first event show its rate.
+  // A series that begins with its first event shows no increase by it.
+  for (const code of failureCodes) failures.inc({ code }, 0);
   for (const task of ['step', 'question']) running.set({ task }, 0);
+  for (const outcome of attemptOutcomes) questionsEnded.inc({ outcome }, 0);
   for (const type of tokenTypes) tokens.inc({ type }, 0);
 
   return {
@@ -146,7 +149,10 @@ export function createWorkerMetrics(): WorkerMetrics {
       }
     },
     describe({ steps, maxAgents, maxChats, claudeCode, sandbox }) {
-      for (const step of steps) known.add(step);
+      for (const step of steps) {
+        known.add(step);
+        for (const outcome of stepOutcomes) stepsEnded.inc({ step, outcome }, 0);
+      }
       most.set({ task: 'step' }, maxAgents);
       most.set({ task: 'question' }, maxChats);
       info.set({ claude_code: claudeCode, sandbox }, 1);
@@ -159,6 +165,13 @@ export function createWorkerMetrics(): WorkerMetrics {
   }
 }
 
+const stepOutcomes = [
+  ...attemptOutcomes,
+  /** There was nothing to do. */
+  'skipped',
+  /** Of an activity of the host. */
+  'completed',
+] as const;
 const tokenTypes = ['input', 'output', 'cache_read', 'cache_write'] as const;
 
 /** A counter throws at what is less than nothing, and counting must not fail the work that is counted. */
