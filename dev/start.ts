@@ -15,6 +15,7 @@ import { searchAttributes } from '../temporal/attributes.js';
 import { connectClient } from '../temporal/connect.js';
 import { type DemoReport, runDemo, summaryOf } from './demo.js';
 import { type OfflineModel, startOfflineModel } from './offline-model/server.js';
+import { freePorts } from './ports.js';
 import { type Stack, startStack } from './stack.js';
 import { startHttpServer } from './http-server.js';
 import { supervise } from './supervised.js';
@@ -39,7 +40,9 @@ async function main(): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const config = readConfig(process.env);
+  // The same for every worker that is started.
+  const { worker: port } = await freePorts({ worker: 9464 });
+  const config = readConfig({ SESSION_CHAIN_WORKER_HTTP: `127.0.0.1:${port}`, ...process.env });
   const stateDir = resolve('.session-chain');
   const stopping = stopRequest();
   const closing: (() => Promise<unknown> | void)[] = [];
@@ -58,6 +61,9 @@ async function main(): Promise<number> {
       `Database: ${applied.length > 0 ? `applied ${applied.length} migrations and functions` : 'up to date'}`,
     );
     if (!stack.redisUrl) say('Redis: none found; the checkpoint is off and nothing else changes');
+    say(
+      `Worker: tells its health and metrics at http://${config.environment.SESSION_CHAIN_WORKER_HTTP}/metrics`,
+    );
     const model = config.hasModelCredentials ? null : await startOfflineModel({ maxLoggedRequests: 20 });
     if (model) closing.unshift(() => model.stop());
     say(`Model: ${modelLine(config, model)}`);

@@ -83,6 +83,10 @@ describe('npm start', () => {
     const run = start();
     await until(() => run.stderr().includes('stays up until Ctrl-C'));
     expect(run.stdout()).toContain('npx session-chain start');
+    const [metrics = ''] = /http:\S+\/metrics/.exec(run.stderr()) ?? [];
+    expect(await (await fetch(metrics)).text()).toContain(
+      'session_chain_steps_total{step="build",outcome="committed"} 2',
+    );
     const environment = readFileSync(join(folder, '.session-chain/env'), 'utf8');
     const [, password = ''] = /DATABASE_URL=postgres:\/\/session_chain:(\w+)@/.exec(environment) ?? [];
     expect(password).toHaveLength(48);
