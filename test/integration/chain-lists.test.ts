@@ -204,6 +204,8 @@ describe('a list of chains', () => {
     const stuck = async (stuckForMs: number) =>
       versionsOf((await sessionChain.chains({ projectId, stuckForMs })).chains);
     expect(await stuck(1_800_000)).toEqual([]);
+    const stuckOfAll = async () => (await sessionChain.stats()).stuck;
+    expect(await stuckOfAll()).toEqual({ queued: 0, running: 0, waiting: 0 });
     const hourAgo = (table: string, columns: string[], id: string, value: string) =>
       pool.query(
         `UPDATE session_chain.${table} SET ${columns.map((column) => `${column} = ${column} - interval '1 hour'`).join(', ')}
@@ -216,6 +218,8 @@ describe('a list of chains', () => {
     await hourAgo('attempts', ['started_at', 'ended_at'], 'project_id', projectId);
     await hourAgo('sessions', ['appended_at'], 'project_id', projectId);
     expect(await stuck(1_800_000)).toEqual([waiting?.versionId, holder.versionId]);
+    expect(await stuckOfAll()).toEqual({ queued: 1, running: 1, waiting: 0 });
+    expect((await sessionChain.stats()).queues.chains.longestWaitMs).toBeGreaterThan(3_600_000);
     expect(await stuck(2 * 3_600_000)).toEqual([]);
     // One that only waits for the model service is no progress; one that works is.
     const tried = await begin(pool, holder, 'metadata');
@@ -224,6 +228,7 @@ describe('a list of chains', () => {
     const overloaded = { ...failureOfCode('MODEL_UNAVAILABLE') };
     await endOperation(pool, tried.attempt, { failure: overloaded, spent: someMetrics, waitMs: 60_000 });
     expect(await stuck(1_800_000)).toEqual([waiting?.versionId, holder.versionId]);
+    expect(await stuckOfAll()).toEqual({ queued: 1, running: 0, waiting: 1 });
     const { chains } = await sessionChain.chains({ projectId, status: 'waiting' });
     expect(chains).toMatchObject([
       { step: 'metadata', reason: overloaded.message, waitingUntil: expect.any(Date) },

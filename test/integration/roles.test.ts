@@ -170,6 +170,10 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     expect(await client.brief(key)).toBeNull();
     expect((await client.tree(projectId)).nodes.length).toBeGreaterThan(1);
     expect((await client.syncReport()).projects).toBeGreaterThan(0);
+    expect(await client.stats()).toMatchObject({
+      chains: { completed: 1 },
+      cacheReadShare: expect.any(Number),
+    });
     expect((await client.chainSpend(key)).costUsd).toBeGreaterThan(0);
     expect((await client.spendBy('model', { projectIds: [projectId] }))[0]?.costUsd).toBeGreaterThan(0);
     expect((await client.chainCounts({ projectIds: [projectId] })).status.completed).toBe(1);
