@@ -1,4 +1,5 @@
 import type { ChainSummary } from '../client/chains.js';
+import type { WaitingFor } from '../contracts/waiting.js';
 import {
   type Look,
   fittingId,
@@ -52,12 +53,27 @@ export function chainTable(
   );
 }
 
-/** Why a chain waits or failed, the code of a failure first. */
-export function reasonOf({ missingWorker, queue, failure, reason }: ChainSummary): string[] {
+/** Why a chain waits, and for how long, or why it failed, the code of a failure first. */
+export function reasonOf(chain: ChainSummary): string[] {
+  const { missingWorker, waitingFor, failure, reason } = chain;
   if (missingWorker) return [missingWorkerText(missingWorker)];
-  if (queue) return [queuePosition(queue, idInNote)];
+  if (waitingFor)
+    return [`${waitText(chain, waitingFor)}, for ${formatAge(Date.now() - waitingFor.since.getTime())}`];
   if (failure) return [`${failure.code}: ${failure.message}`];
   return reason === null ? [] : [reason];
+}
+
+function waitText({ queue, reason }: ChainSummary, waitingFor: WaitingFor): string {
+  switch (waitingFor.kind) {
+    case 'queue':
+      return queue ? queuePosition(queue, idInNote) : 'it is its turn';
+    case 'worker':
+      return reason ?? 'waits for a worker';
+    case 'model':
+      return reason ?? 'waits for the model service';
+    case 'activity':
+      return `waits for ${waitingFor.activity} on ${waitingFor.taskQueue}`;
+  }
 }
 
 /** `no worker polls deploy for 3 min`. */

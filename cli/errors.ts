@@ -1,3 +1,4 @@
+import type { ChainResult } from '../contracts/chain.js';
 import { inspect } from 'node:util';
 import { CommanderError } from 'commander';
 import { withoutOwnCredentials } from '../config/environment.js';
@@ -95,4 +96,19 @@ function describe(error: unknown): { code: string; message: string; remedy: stri
 function sentence(text: string): string {
   const line = text.replace(/\s*\n\s*/g, ' ').trim();
   return `${line.charAt(0).toUpperCase()}${line.slice(1)}${/[.!?)]$/.test(line) ? '' : '.'}`;
+}
+
+/** The exit code of a command that followed a chain; null where it stopped following. */
+export function exitCodeOfResult(result: ChainResult | null): ExitCode {
+  switch (result?.status) {
+    case undefined:
+      return exitCodes.interrupted;
+    case 'completed':
+    case 'completed_with_warnings':
+      return exitCodes.ok;
+    case 'failed':
+    case 'cancelled':
+    case 'budget_exceeded':
+      return exitCodes.endedBadly;
+  }
 }

@@ -10,6 +10,7 @@ import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
 import { initCommand } from './commands/init.js';
 import { keysCommand } from './commands/keys.js';
+import { listCommand } from './commands/list.js';
 import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
 import { recordCommand } from './commands/record.js';
@@ -51,7 +52,8 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     workerCommand(),
     serveCommand(),
     startCommand(exitWith),
-    statusCommand(),
+    listCommand(),
+    statusCommand(exitWith),
     headCommand(),
     chainCommand(),
     transitionsCommand(),

@@ -2,7 +2,8 @@ import type { Command, Option } from 'commander';
 
 /**
  * Makes a command reject by name what commander accepts or reports differently: an unknown option, even if a required
- * one is also missing; an option before the command; an option given twice; an option whose value is the next option.
+ * one is also missing; an option before the command; an option given twice, but for one that
+ * takes several values; an option whose value is the next option.
  */
 export function refuseMisplaced(command: Command): void {
   const parse = command.parseOptions.bind(command);

@@ -552,7 +552,8 @@ COMMENT ON COLUMN session_chain.api_keys.last_used_at IS 'To the minute';
 
 
 -- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each
--- column is a subquery of its own, so that one that is not asked for is not computed.
+-- column is a subquery of its own, so that one that is not asked for is not computed. No view reads a host's column: Postgres lets no
+-- column that a view reads get another type.
 
 CREATE VIEW session_chain.chain_overview AS
 SELECT c.id, c.project_id, c.version_id, c.build_id, c.workflow_id, c.mode, c.status,
@@ -636,52 +637,3 @@ COMMENT ON COLUMN session_chain.step_overview.cache_read_tokens IS 'Tokens that 
 COMMENT ON COLUMN session_chain.step_overview.cache_write_tokens IS 'Tokens that were written to the prompt cache';
 COMMENT ON COLUMN session_chain.step_overview.cost_usd IS 'US dollars; null while it runs, and where the cost is not known';
 COMMENT ON COLUMN session_chain.step_overview.duration_ms IS 'How long it worked';
-
-CREATE VIEW session_chain.project_overview AS
-SELECT p.project_id::text AS project_id, p.last_ai_session_id::text AS head_session_id, p.session_seq AS head_seq,
-  p.last_ai_session_updated_at AS head_moved_at, v.version_id,
-  CASE WHEN p.last_ai_session_id IS NOT NULL AND v.version_id IS NOT NULL
-    THEN p.last_ai_session_id::text IS NOT DISTINCT FROM v.session_id END AS in_sync,
-  n.id AS chain, n.status AS chain_status,
-  (SELECT count(*)::integer FROM session_chain.chains c WHERE c.project_id = p.project_id::text AND c.closed_at IS NULL) AS open_chains,
-  (SELECT coalesce(sum(m.cost_usd), 0) FROM session_chain.attempts a
-   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.project_id = p.project_id::text) AS cost_usd,
-  (SELECT count(*)::integer FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id
-   WHERE a.project_id = p.project_id::text AND m.cost_usd IS NULL) AS attempts_of_unknown_cost
-FROM projects p
-LEFT JOIN LATERAL (SELECT v.version_id::text AS version_id, v.ai_session_id::text AS session_id FROM project_versions v
-  WHERE v.project_id = p.project_id ORDER BY v.created_at DESC LIMIT 1) v ON true
-LEFT JOIN LATERAL (SELECT c.id, c.status FROM session_chain.chains c
-  WHERE c.project_id = p.project_id::text ORDER BY c.created_at DESC, c.id DESC LIMIT 1) n ON true;
-COMMENT ON VIEW session_chain.project_overview IS 'One row per project: its head, whether its newest version names it, its newest chain, what it cost';
-COMMENT ON COLUMN session_chain.project_overview.project_id IS 'projects.project_id as text';
-COMMENT ON COLUMN session_chain.project_overview.head_session_id IS 'The latest Claude session of the project; null before the first';
-COMMENT ON COLUMN session_chain.project_overview.head_seq IS 'seq of the transition that made the head';
-COMMENT ON COLUMN session_chain.project_overview.head_moved_at IS 'When the head moved last';
-COMMENT ON COLUMN session_chain.project_overview.version_id IS 'Its newest version';
-COMMENT ON COLUMN session_chain.project_overview.in_sync IS 'Whether the newest version names the head; null without a head or a version';
-COMMENT ON COLUMN session_chain.project_overview.chain IS 'chain_overview.id of its newest chain';
-COMMENT ON COLUMN session_chain.project_overview.chain_status IS 'The status of its newest chain';
-COMMENT ON COLUMN session_chain.project_overview.open_chains IS 'Its chains that have not ended';
-COMMENT ON COLUMN session_chain.project_overview.cost_usd IS 'What all its attempts cost, as far as it is known';
-COMMENT ON COLUMN session_chain.project_overview.attempts_of_unknown_cost IS 'Attempts that are not in cost_usd';
-
-CREATE VIEW session_chain.question_overview AS
-SELECT q.question_id, q.project_id::text AS project_id, q.session_id::text AS chat_id, q.message_id, q.state, q.kind, q.read_when,
-  q.aside, q.head_session_id::text AS head_session_id, q.ai_session_id::text AS session_id, q.failure ->> 'code' AS failure_code,
-  q.asked_at, q.answered_at
-FROM project_chat_log_minimal q WHERE q.question_id IS NOT NULL;
-COMMENT ON VIEW session_chain.question_overview IS 'One row per question, without its words and without its answer';
-COMMENT ON COLUMN session_chain.question_overview.question_id IS 'Counts over all chats';
-COMMENT ON COLUMN session_chain.question_overview.project_id IS 'projects.project_id as text';
-COMMENT ON COLUMN session_chain.question_overview.chat_id IS 'chat_plan_sessions.session_id as text';
-COMMENT ON COLUMN session_chain.question_overview.message_id IS 'The caller''s key of the question within its chat';
-COMMENT ON COLUMN session_chain.question_overview.state IS 'asked, running, answered or failed';
-COMMENT ON COLUMN session_chain.question_overview.kind IS 'transition: the answer moved the head; side_branch: it did not';
-COMMENT ON COLUMN session_chain.question_overview.read_when IS 'now, after_step or committed: which head the question is put to while a chain works';
-COMMENT ON COLUMN session_chain.question_overview.aside IS 'Its answer must not move the head';
-COMMENT ON COLUMN session_chain.question_overview.head_session_id IS 'The project''s head as the question found it';
-COMMENT ON COLUMN session_chain.question_overview.session_id IS 'The session of the answer';
-COMMENT ON COLUMN session_chain.question_overview.failure_code IS 'The code with which it failed';
-COMMENT ON COLUMN session_chain.question_overview.asked_at IS 'When it was asked';
-COMMENT ON COLUMN session_chain.question_overview.answered_at IS 'When it was answered';

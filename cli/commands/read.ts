@@ -1,17 +1,19 @@
 import { Command, Option } from 'commander';
-import type { ChainFilter } from '../../client/chain-filter.js';
 import type { ChainSummary, StepDetails } from '../../client/chains.js';
 import type { SessionChain } from '../../client/session-chain.js';
 import type { Brief } from '../../contracts/brief.js';
 import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
-import { SessionChainError, isFailureCode } from '../../contracts/failures.js';
-import { type ChainStatus, chainStatuses, isClosed } from '../../contracts/steps.js';
+import { SessionChainError } from '../../contracts/failures.js';
+import { isClosed } from '../../contracts/steps.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
 import { chainReport } from '../chain-report.js';
 import { chainTable, missingWorkerText } from '../chain-table.js';
+import { askTemporal } from '../ask-temporal.js';
 import { type CommandContext, withContext } from '../context.js';
-import { liveLine } from '../follow.js';
+import { costNote, openChains } from './list.js';
+import { type ExitCode, exitCodeOfResult } from '../errors.js';
+import { followChain, liveLine } from '../follow.js';
 import {
   facts,
   formatCost,
@@ -29,7 +31,6 @@ import {
   lookOfStdout,
   note,
   outputOption,
-  pointInTime,
   print,
   wholeNumber,
 } from '../output.js';
@@ -46,129 +47,78 @@ const projectFlags = '-p, --project <id>';
 const projectHelp = 'the project (projects.project_id)';
 
 interface StatusOptions {
-  project?: string;
+  project: string;
   version?: string;
   build?: string;
-  status?: ChainStatus[];
-  since?: Date;
-  stuck?: number;
-  failed?: string;
-  cursor?: string;
+  follow?: boolean;
   limit: number;
   output: OutputFormat;
 }
 
-export function statusCommand(): Command {
+export function statusCommand(exitWith: (code: ExitCode) => void): Command {
   return new Command('status')
     .description(
-      'Chains of all projects or of one, the newest first; with --version one chain and what it does just now. With --project it closes chains of the project whose workflows are gone.',
+      'How a project stands: its head and its newest chains; with --version one chain and what it does just now. It closes chains of the project whose workflows are gone. All projects: session-chain list.',
     )
-    .option(projectFlags, `${projectHelp}; left out, all projects`)
-    .option('-v, --version <id>', 'only the chain of this version')
+    .requiredOption(projectFlags, projectHelp)
+    .option('-v, --version <id>', 'the chain of this version')
     .option('-b, --build <id>', 'the build, where the chain has a key of its own (default: the version)')
-    .addOption(
-      new Option('--status <status...>', 'only chains in one of these states').choices(chainStatuses),
-    )
-    .option('--since <time>', 'only chains started since then: a date, or a time such as 24h', pointInTime)
-    .option('--stuck <time>', 'only open chains without progress for so long, such as 30min', durationMs)
-    .option('--failed <code>', 'only chains that failed with this code')
+    .option('--follow', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
     .option('-n, --limit <number>', 'chains at most', wholeNumber(1), 20)
-    .option('--cursor <cursor>', 'goes on with the list where the page before ended')
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nA cost with a + is at least so much: what some attempts cost is not known.\n\nExample:\n  session-chain status --project shop\n  session-chain status --project shop --version v2\n  session-chain status --stuck 30min\n',
+      `${costNote}\nExample:\n  session-chain status --project shop\n  session-chain status --project shop --version v2 --follow\n`,
     )
     .action(async (options: StatusOptions) => {
-      const { project, version } = options;
-      refuseLeftOut(options);
-      if (version === undefined) await withContext((context) => showChains(context, options));
-      else if (project !== undefined)
-        await withContext((context) => showProgress(context, { ...options, project, version }));
-      else
-        throw new SessionChainError('INVALID_INPUT', '--version needs --project.', 'Name the project, too.');
+      const { version, build, follow, output } = options;
+      if (version !== undefined) {
+        const named = { ...options, version };
+        if (!follow) return await withContext((context) => showProgress(context, named));
+        const result = await withContext(async (context) => {
+          const key = keyOf(named);
+          // One that was never started is not waited for.
+          await (await context.sessionChain()).state(key);
+          return await followChain(context, key, output);
+        });
+        return exitWith(exitCodeOfResult(result));
+      }
+      const [lonely] = Object.entries({ build, follow }).find(([, value]) => value !== undefined) ?? [];
+      if (lonely !== undefined)
+        throw new SessionChainError(
+          'INVALID_INPUT',
+          `--${lonely} needs --version.`,
+          'Name the version, too.',
+        );
+      await withContext((context) => showProject(context, options));
     });
 }
 
-/** Of one chain everything is shown, so that what narrows the list has no meaning there. */
-function refuseLeftOut({ version, build, status, since, stuck, failed, cursor }: StatusOptions): void {
-  if (version === undefined && build !== undefined)
-    throw new SessionChainError('INVALID_INPUT', '--build needs --version.', 'Name the version, too.');
-  const narrowing = Object.entries({ status, since, stuck, failed, cursor }).filter(
-    ([, value]) => value !== undefined,
-  );
-  if (version === undefined || narrowing.length === 0) return;
-  throw new SessionChainError(
-    'INVALID_INPUT',
-    `--version shows one chain, which ${narrowing.map(([name]) => `--${name}`).join(', ')} cannot narrow.`,
-    'Leave out --version for the list of chains.',
-  );
-}
-
-async function showChains(context: CommandContext, options: StatusOptions): Promise<void> {
-  const { project, output } = options;
-  const filter = filterOf(options);
+async function showProject(
+  context: CommandContext,
+  { project, limit, output }: StatusOptions,
+): Promise<void> {
   const sessionChain = await context.sessionChain();
-  const head = project === undefined ? null : await sessionChain.head(project);
+  const { sessionId } = await sessionChain.head(project);
+  const filter = { projectId: project, limit };
   // What Temporal can tell concerns open chains only.
-  const open = await sessionChain.chains({
-    ...(project === undefined ? {} : { projectId: project }),
-    status: ['queued', 'running', 'waiting'],
-    limit: 1,
-  });
-  const live =
-    open.chains.length === 0
-      ? null
-      : await askTemporal(context, 'Whether open chains have workflows and workers', async () => ({
-          reconciled: project === undefined ? null : await reconcileAndTell(sessionChain, project),
-          page: await sessionChain.chains({ ...filter, askTemporal: true }),
-        }));
+  const { open } = await openChains(sessionChain, { projectIds: [project] });
+  const live = open
+    ? await askTemporal(context, 'Whether open chains have workflows and workers', async () => ({
+        reconciled: await reconcileAndTell(sessionChain, project),
+        page: await sessionChain.chains({ ...filter, askTemporal: true }),
+      }))
+    : null;
   const { chains, nextCursor } = live?.page ?? (await sessionChain.chains(filter));
-  const look = lookOfStdout();
   print(
     output,
-    {
-      ...(project === undefined ? {} : { projectId: project, sessionId: head?.sessionId ?? null }),
-      reconciled: live?.reconciled ?? null,
-      chains,
-      nextCursor,
-    },
+    { projectId: project, sessionId, reconciled: live?.reconciled ?? null, chains, nextCursor },
     chains.length === 0
-      ? nothingFound(options, head?.sessionId ?? null)
-      : chainTable(chains, look, { ofProject: project !== undefined }),
+      ? `The project ${project} has no chains. Its head: ${sessionId ?? '(none)'}`
+      : chainTable(chains, lookOfStdout(), { ofProject: true }),
   );
   if (nextCursor !== null && output === 'text')
-    note(`There are more. Go on: --cursor ${nextCursor}, with the same options.`);
-}
-
-function filterOf({ project, status, since, stuck, failed, cursor, limit }: StatusOptions): ChainFilter {
-  if (failed !== undefined && !isFailureCode(failed)) {
-    throw new SessionChainError(
-      'INVALID_INPUT',
-      `${failed} is not the code of a failure.`,
-      'docs/reference/failures.md lists the codes.',
-    );
-  }
-  return {
-    ...(project === undefined ? {} : { projectId: project }),
-    ...(status === undefined ? {} : { status }),
-    ...(since === undefined ? {} : { since }),
-    ...(stuck === undefined ? {} : { stuckForMs: stuck }),
-    ...(failed === undefined ? {} : { failureCode: failed }),
-    ...(cursor === undefined ? {} : { cursor }),
-    limit,
-  };
-}
-
-function nothingFound(
-  { project, status, since, stuck, failed, cursor }: StatusOptions,
-  head: string | null,
-): string {
-  const isNarrowed = [status, since, stuck, failed, cursor].some((one) => one !== undefined);
-  if (isNarrowed) return 'There is no such chain.';
-  return project === undefined
-    ? 'There are no chains.'
-    : `The project ${project} has no chains. Its head: ${head ?? '(none)'}`;
+    note(`There are more: session-chain list --project ${project} --cursor ${nextCursor}`);
 }
 
 /** Closes chains of the project whose workflows are gone, and says which. */
@@ -182,23 +132,6 @@ async function reconcileAndTell(sessionChain: SessionChain, projectId: string) {
     );
   }
   return reconciled;
-}
-
-const askTemporalMs = 5_000;
-
-/** Asks Temporal, best effort: missing information is left out, with a remark. */
-async function askTemporal<Result>(
-  { temporal }: CommandContext,
-  what: string,
-  ask: () => Promise<Result>,
-): Promise<Result | null> {
-  try {
-    return await (await temporal()).withDeadline(Date.now() + askTemporalMs, ask);
-  } catch (error) {
-    if (error instanceof SessionChainError && error.code !== 'TEMPORAL_UNAVAILABLE') throw error;
-    note(`${what} is not known: ${error instanceof Error ? error.message : String(error)}`);
-    return null;
-  }
 }
 
 async function showProgress(

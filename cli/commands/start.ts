@@ -2,12 +2,11 @@ import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { StartedChain } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
-import type { ChainResult } from '../../contracts/chain.js';
 import { type ChainMode, type StepName, chainModes, stepNamePattern } from '../../contracts/steps.js';
 import { readTextFile } from '../../workspace/text-file.js';
 import { type ChainOptions, keyArguments, withChainOptions } from '../chain-options.js';
 import { type CommandContext, withContext } from '../context.js';
-import { type ExitCode, exitCodes } from '../errors.js';
+import { type ExitCode, exitCodeOfResult } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
 import { type OutputFormat, dollars, durationMs, outputOption, print, wholeNumber } from '../output.js';
@@ -118,20 +117,6 @@ async function tell(
     ]),
   );
   return undefined;
-}
-
-function exitCodeOfResult(result: ChainResult | null): ExitCode {
-  switch (result?.status) {
-    case undefined:
-      return exitCodes.interrupted;
-    case 'completed':
-    case 'completed_with_warnings':
-      return exitCodes.ok;
-    case 'failed':
-    case 'cancelled':
-    case 'budget_exceeded':
-      return exitCodes.endedBadly;
-  }
 }
 
 async function requestOf(options: StartOptions): Promise<StartRequest> {

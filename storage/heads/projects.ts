@@ -2,7 +2,7 @@ import type { Head } from '../../contracts/chain.js';
 import type { FailureCode } from '../../contracts/failures.js';
 import type { ChainId, ChainKey, ProjectId, VersionId } from '../../contracts/ids.js';
 import type { ChainStatus } from '../../contracts/steps.js';
-import { type Pool, queryRows } from '../db/pool.js';
+import { type Parameter, type Pool, queryRows } from '../db/pool.js';
 import { type DriftReason, driftOf } from './sync.js';
 
 /** A project in a list. */
@@ -83,21 +83,49 @@ export function projectsQuery(
   after: ProjectId | null,
   limit: number,
 ) {
+  const values: Parameter[] = [limit];
+  const conditions: string[] = [];
+  const add = (condition: (value: string) => string, value: Parameter | null) => {
+    if (value === null) return;
+    values.push(value);
+    conditions.push(condition(`$${values.length}`));
+  };
+  add((value) => `p.project_id > session_chain.project_key(${value})`, after);
+  add(
+    (value) =>
+      `p.project_id = ANY (ARRAY(SELECT session_chain.project_key(one.id) FROM unnest(${value}::text[]) AS one (id)))`,
+    projectIds,
+  );
+  add((value) => `s.in_sync = ${value}`, inSync);
+  add((value) => `n.status = ANY (${value}::text[])`, status);
   return {
-    // Planned for what it asks.
+    // Without a name: planned for what it asks.
     text: `
       WITH page AS MATERIALIZED (
-        SELECT * FROM session_chain.project_overview o
-        WHERE ($1::text IS NULL OR o.project_id > $1) AND ($2::text[] IS NULL OR o.project_id = ANY ($2))
-          AND ($3::boolean IS NULL OR o.in_sync = $3) AND ($4::text[] IS NULL OR o.chain_status = ANY ($4))
-        ORDER BY o.project_id LIMIT $5
+        SELECT p.project_id::text AS id, p.last_ai_session_id AS head, p.session_seq AS seq, p.last_ai_session_updated_at AS moved_at,
+          v.version_id, s.in_sync, n.id AS chain, row_number() OVER (ORDER BY p.project_id) AS place
+        FROM projects p
+        LEFT JOIN LATERAL (SELECT v.version_id, v.ai_session_id FROM project_versions v
+          WHERE v.project_id = p.project_id ORDER BY v.created_at DESC LIMIT 1) v ON true
+        CROSS JOIN LATERAL (SELECT CASE WHEN p.last_ai_session_id IS NOT NULL AND v.version_id IS NOT NULL
+          THEN p.last_ai_session_id IS NOT DISTINCT FROM v.ai_session_id END AS in_sync) s
+        LEFT JOIN LATERAL (SELECT c.id, c.status FROM session_chain.chains c
+          WHERE c.project_id = p.project_id::text ORDER BY c.created_at DESC, c.id DESC LIMIT 1) n ON true
+        WHERE ${[...conditions, 'true'].join(' AND ')}
+        ORDER BY p.project_id LIMIT $1
       )
-      SELECT o.project_id AS "projectId", jsonb_build_object('sessionId', o.head_session_id, 'seq', o.head_seq) AS head,
-        o.head_moved_at AS "headMovedAt", o.version_id AS "versionId", o.in_sync AS "inSync", o.chain::text AS chain,
-        o.open_chains AS "openChains", o.cost_usd AS "costUsd", o.attempts_of_unknown_cost AS "attemptsOfUnknownCost",
-        c.version_id AS "chainVersionId", c.build_id AS "buildId", c.status, c.result #>> '{failure,code}' AS "failureCode",
+      SELECT o.id AS "projectId", jsonb_build_object('sessionId', o.head::text, 'seq', o.seq) AS head, o.moved_at AS "headMovedAt",
+        o.version_id::text AS "versionId", o.in_sync AS "inSync", o.chain::text AS chain,
+        (SELECT count(*)::integer FROM session_chain.chains c WHERE c.project_id = o.id AND c.closed_at IS NULL) AS "openChains",
+        spent.*, c.version_id AS "chainVersionId", c.build_id AS "buildId", c.status, c.result #>> '{failure,code}' AS "failureCode",
         c.created_at AS "createdAt", c.closed_at AS "closedAt"
-      FROM page o LEFT JOIN session_chain.chains c ON c.id = o.chain ORDER BY o.project_id`,
-    values: [after, projectIds, inSync, status, limit],
+      FROM page o LEFT JOIN session_chain.chains c ON c.id = o.chain
+      CROSS JOIN LATERAL (
+        SELECT coalesce(sum(m.cost_usd), 0) AS "costUsd",
+          (count(*) FILTER (WHERE m.cost_usd IS NULL))::integer AS "attemptsOfUnknownCost"
+        FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.project_id = o.id
+      ) spent
+      ORDER BY o.place`,
+    values,
   };
 }

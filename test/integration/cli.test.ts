@@ -157,9 +157,16 @@ describe('a chain on the command line', () => {
       ],
       nextCursor: null,
     });
-    const everywhere = await json<{ chains: object[] }>(['status', '--status', 'completed', '--since', '1h']);
+    const everywhere = await json<{ chains: object[]; counts: object }>([
+      ...['list', '--status', 'completed', 'failed', '--since', '1h'],
+    ]);
     expect(everywhere.chains).toContainEqual(expect.objectContaining({ versionId: chain.version }));
-    expect((await cli(['status', '--stuck', '1d'])).stdout).toBe('There is no such chain.\n');
+    expect(everywhere.counts).toMatchObject({ status: { completed: expect.any(Number) } });
+    expect((await cli(['list', '-p', chain.project])).stdout).toMatch(
+      /^0 at work, 0 waiting; ended since .*: 1 completed\n\nversion /,
+    );
+    expect((await cli(['list', '--stuck', '-p', chain.project])).stdout).toBe('There is no such chain.\n');
+    expect((await cli(['list', '--stuck', '1d', '--waiting'])).stdout).toBe('There is no such chain.\n');
     expect(await json(['status', ...chain.named])).toMatchObject({ status: 'completed', progress: null });
     expect((await cli(['status', ...chain.named])).stdout).toMatch(
       new RegExp(`^status +completed\nproject +${chain.project}\n`),
@@ -310,7 +317,8 @@ describe('chains that wait in the queue', () => {
 
     const behind = (position: number) => `position ${position}, behind ${first.version}`;
     const listed = await cli(['status', '-p', first.project], { COLUMNS: '120' });
-    const inNote = (position: number) => `position ${position}, behind ${fittingId(first.version, 16)}`;
+    const inNote = (position: number) =>
+      `position ${position}, behind ${fittingId(first.version, 16)}, for \\d+ (s|min)`;
     expect(listed.stdout).toMatch(new RegExp(`^${second.version} +queued .*\n {2}${inNote(1)}$`, 'm'));
     expect(listed.stdout).toMatch(new RegExp(`^${third.version} +queued .*\n {2}${inNote(2)}$`, 'm'));
     const narrow = (await cli(['status', '-p', first.project])).stdout;
@@ -592,8 +600,23 @@ describe('bad input', () => {
       conflict,
       () => ['head', '-p', busy, '--when', 'committed', '--timeout', '1s'],
     ],
-    ['a code that is none', 'INVALID_INPUT', badInput, () => ['status', '--failed', 'OOPS']],
-    ['a cursor of nowhere', 'INVALID_INPUT', badInput, () => ['status', '--cursor', 'abc']],
+    ['a code that is none', 'INVALID_INPUT', badInput, () => ['list', '--failed', 'OOPS']],
+    ['a cursor of nowhere', 'INVALID_INPUT', badInput, () => ['list', '--cursor', 'abc']],
+    ['a time that is none', 'INVALID_INPUT', badInput, () => ['list', '--stuck', 'soon']],
+    ['something to wait for that is none', 'INVALID_INPUT', badInput, () => ['list', '--waiting', 'godot']],
+    [
+      'a chain to follow that has no version',
+      'INVALID_INPUT',
+      badInput,
+      () => ['status', '-p', 'a', '--follow'],
+    ],
+    [
+      'following a chain that was never started',
+      'CHAIN_NOT_FOUND',
+      notFound,
+      () => ['status', ...known.named, '--follow'],
+    ],
+    ['the list of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['list', '-p', 'nobody']],
     ['a version of no project', 'INVALID_INPUT', badInput, () => ['status', '--version', known.version]],
     ['an unknown moment', 'INVALID_INPUT', badInput, () => ['head', '-p', known.project, '--when', 'later']],
     [

@@ -177,7 +177,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     expect((await client.chainSpend(key)).costUsd).toBeGreaterThan(0);
     expect((await client.spendBy('model', { projectIds: [projectId] }))[0]?.costUsd).toBeGreaterThan(0);
     expect((await client.chainCounts({ projectIds: [projectId] })).status.completed).toBe(1);
-    const { projects } = await client.projects({ inSync: false });
+    const { projects } = await client.projects({ projectIds: [projectId] });
     expect(projects).toMatchObject([{ projectId, openChains: 0 }]);
     const { entries } = await client.entries({ sessionId: String(projects[0]?.head.sessionId) });
     expect(entries.length).toBeGreaterThan(0);
@@ -239,9 +239,13 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL) AS silent
        FROM pg_class c WHERE c.relnamespace = 'session_chain'::regnamespace AND c.relkind = 'v' ORDER BY 1`,
     );
-    expect(named.map(({ name }) => name.replace('session_chain.', ''))).toEqual([
-      ...['chain_overview', 'project_overview', 'question_overview', 'step_overview'],
+    expect(named.map(({ name }) => name)).toEqual([
+      ...['session_chain.chain_overview', 'session_chain.step_overview'],
     ]);
+    const { rows: asked } = await reader.query(
+      `SELECT state, kind, aside, asked_at, answered_at FROM project_chat_log_minimal WHERE question_id IS NOT NULL`,
+    );
+    expect(asked).toMatchObject([{ state: 'answered' }]);
     for (const { name, silent } of named) {
       expect([name, silent]).toEqual([name, []]);
       const { rows: shown } = await reader.query(`SELECT * FROM ${name}`);

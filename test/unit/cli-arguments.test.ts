@@ -75,13 +75,14 @@ describe('a wrong command line', () => {
       /'--max-time <time>' argument '45m' is invalid\. It must be a time such as 90s, 10min/,
     ],
     ['what is no amount', 'record -p a -s b --source c --cost-usd abc', /It must be an amount of at least 0/],
-    [
-      'a filter beside one chain',
-      'status -p a -v b --status failed --since 1h',
-      /--version shows one chain, which --status, --since cannot narrow/,
-    ],
+    ['a filter where there is no list', 'status -p a --stuck', /unknown option '--stuck'/i],
+    ['a project to follow', 'status -p a --follow', /--follow needs --version/],
+    ['the chains of no project', 'status', /'-p, --project <id>' not specified|is missing/],
+    ['what no chain waits for', 'list --waiting godot', /Allowed choices are queue, worker, model, activity/],
+    ['a time that is none', 'list --stuck soon', /It must be a time such as 90s/],
+    ['a filter given twice', 'list --stuck --stuck 1h', /'--stuck \[time\]' is given twice/],
     ['a build without its version', 'status -p a -b c', /--build needs --version/],
-    ['a code that there is not', 'status --failed NOPE', /NOPE is not the code of a failure/],
+    ['a code that there is not', 'list --failed NOPE', /NOPE is not the code of a failure/],
     ['a session beside all', 'import --all -s x', /--all takes no --project, --session or --version/],
     ['a session of no project', 'import -s x', /both --project and --session are needed/],
     ['a message beside the log', 'chat hello -p a --log', /Nothing was asked: --log takes no message/],
@@ -112,9 +113,10 @@ describe('a wrong command line', () => {
   it('leaves alone what is right: switches that are repeated, texts that begin with a dash', () => {
     const program = createProgram(() => undefined);
     for (const command of program.commands) command.action(() => undefined);
-    program.parse(['node', 'x', 'status', '-p', 'a', '--status', 'queued', 'running', '--status', 'failed']);
-    expect(program.commands.find((one) => one.name() === 'status')?.opts()).toMatchObject({
-      status: ['queued', 'running', 'failed'],
+    program.parse(['node', 'x', 'status', '-p', 'a']);
+    program.parse(['node', 'x', 'list', '--status', 'failed', 'queued', '--waiting', '--stuck', '-n', '3']);
+    expect(program.commands.find((one) => one.name() === 'list')?.opts()).toMatchObject({
+      ...{ status: ['failed', 'queued'], waiting: true, stuck: 1_800_000 },
     });
     program.parse([
       'node',
