@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { chainKey } from '../client/session-chain.js';
+import { chainKey } from '../client/chain-key.js';
 import type { ChainKey } from '../contracts/ids.js';
 
 export interface ChainOptions {

@@ -1,14 +1,13 @@
 import type { Client } from '@temporalio/client';
-import { openMigratedDatabase } from '../client/database.js';
-import { type SessionChain, createSessionChain } from '../client/session-chain.js';
+import type { openMigratedDatabase } from '../client/database.js';
+import type { SessionChain } from '../client/session-chain.js';
 import { type Config, processEnvironment, readConfig, required } from '../config/environment.js';
 import type { ChainPolicy } from '../contracts/chain.js';
 import type { ChainOverrides } from '../contracts/plan.js';
 import { defaultPolicy } from '../contracts/policy.js';
-import { connected, lazyClientOf } from '../temporal/connect.js';
 import { taskQueuesOf } from '../temporal/names.js';
 
-/** What a command works with; each part is made when it is first asked for, and closed with the command. */
+/** What a command works with; each part is loaded and made when it is first asked for, and closed with the command. */
 export interface CommandContext {
   config: Config;
   /** The migrated database. Throws DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
@@ -27,19 +26,29 @@ export async function withContext<Result>(
   const config = readConfig(processEnvironment());
   const database = once(async () => {
     const url = required(config.DATABASE_URL, 'DATABASE_URL');
+    const { openMigratedDatabase } = await import('../client/database.js');
     const pool = await openMigratedDatabase(url, 'session-chain cli');
     closing.push(() => pool.end());
     return pool;
   });
   const client = once(async () => {
+    const { lazyClientOf } = await import('../temporal/connect.js');
     const made = lazyClientOf(config);
     closing.push(() => made.connection.close());
     return made;
   });
-  const temporal = once(async () => await connected(await client(), config));
-  const sessionChain = once(async () =>
-    createSessionChain({ pool: await database(), temporal: await client(), ...clientOptionsOf(config) }),
-  );
+  const temporal = once(async () => {
+    const { connected } = await import('../temporal/connect.js');
+    return await connected(await client(), config);
+  });
+  const sessionChain = once(async () => {
+    const { createSessionChain } = await import('../client/session-chain.js');
+    return createSessionChain({
+      pool: await database(),
+      temporal: await client(),
+      ...clientOptionsOf(config),
+    });
+  });
   try {
     return await work({ config, database, temporal, sessionChain });
   } finally {

@@ -20,28 +20,8 @@ import { taskQueuesOf } from '../temporal/names.js';
 import { requireRoots } from '../workspace/workspace.js';
 import { openPool } from './database.js';
 import { sandboxFindings } from './doctor-sandbox.js';
-import { type Finding, ok } from './finding.js';
+import { type CheckName, type Finding, ok } from './finding.js';
 import { pollersOf } from '../temporal/task-queues.js';
-
-export const checkNames = [
-  'node',
-  'agent',
-  'sandbox',
-  'credentials',
-  'definition',
-  'limits',
-  'workspaces',
-  'database',
-  'rights',
-  'migrations',
-  'temporal',
-  'search-attributes',
-  'worker',
-  'redis',
-] as const;
-/** Only on request, by name: the health of a worker's container. */
-export const extraCheckNames = ['worker-here'] as const;
-export type CheckName = (typeof checkNames)[number] | (typeof extraCheckNames)[number];
 
 /** Looks at one thing, or at several that belong together. Rejects where that cannot even be asked. */
 export const checks: Record<CheckName, (config: Config) => Promise<Finding | Finding[]>> = {

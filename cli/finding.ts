@@ -8,3 +8,24 @@ export interface Finding {
 export function ok(message: string): Finding {
   return { status: 'ok', message };
 }
+
+/** What `doctor` looks at. */
+export const checkNames = [
+  'node',
+  'agent',
+  'sandbox',
+  'credentials',
+  'definition',
+  'limits',
+  'workspaces',
+  'database',
+  'rights',
+  'migrations',
+  'temporal',
+  'search-attributes',
+  'worker',
+  'redis',
+] as const;
+/** Only on request, by name: the health of a worker's container. */
+export const extraCheckNames = ['worker-here'] as const;
+export type CheckName = (typeof checkNames)[number] | (typeof extraCheckNames)[number];

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createJiti } from 'jiti';
 import { shippedDefinition } from './shipped.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type CheckedDefinition, checkDefinition } from './check.js';
@@ -58,6 +57,7 @@ function findIn(folder: string): string | undefined {
 }
 
 async function defaultExportOf(file: string): Promise<unknown> {
+  const { createJiti } = await import('jiti');
   const jiti = createJiti(file, {
     // The worker's own copy: a file needs the package installed beside it for its types only.
     virtualModules: { 'session-chain/config': forConfigurations },

@@ -4,9 +4,7 @@ import { startOf } from '../../contracts/text.js';
 import type { AgentProbe } from '../../agent/probe/probe.js';
 import { toSessionChainError } from '../../contracts/failures.js';
 import { withoutCredentials } from '../../contracts/secrets.js';
-import { type CheckName, checkNames, checks, extraCheckNames } from '../doctor-checks.js';
-import { configuredSandbox } from '../doctor-sandbox.js';
-import type { Finding } from '../finding.js';
+import { type CheckName, type Finding, checkNames, extraCheckNames } from '../finding.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { formatStatus, wrapped } from '../format.js';
 import { type OutputFormat, lookOfStdout, outputOption, print } from '../output.js';
@@ -84,6 +82,8 @@ async function outcomeOf(name: CheckName, config: Config): Promise<Finding | Fin
     );
   });
   try {
+    // Loaded for this command only: a check may need anything that a worker needs.
+    const { checks } = await import('../doctor-checks.js');
     return await Promise.race([checks[name](config), late]);
   } catch (error) {
     const failure = toSessionChainError(error);
@@ -96,6 +96,7 @@ async function outcomeOf(name: CheckName, config: Config): Promise<Finding | Fin
 async function probed(config: Config): Promise<AgentProbe> {
   // Loaded for this option only, and with it the agent SDK.
   const { probeAgent } = await import('../../agent/probe/probe.js');
+  const { configuredSandbox } = await import('../doctor-sandbox.js');
   const {
     SESSION_CHAIN_AGENT_PATH: binaryPath,
     SESSION_CHAIN_SCRATCH_DIR: scratchRoot,

@@ -1,5 +1,4 @@
 import type { BuildId, ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
-import { createCheckpoint } from '../checkpoint.js';
 import { readHead } from './heads.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 
@@ -211,6 +210,8 @@ async function staleCheckpoints(
     values: [only],
   });
   let isAvailable = true;
+  // Loaded for this report only, and with it the client of Redis.
+  const { createCheckpoint } = await import('../checkpoint.js');
   const checkpoint = createCheckpoint(redisUrl, { log: () => (isAvailable = false) });
   try {
     const found = await Promise.all(chains.map(({ buildId }) => checkpoint.read(buildId)));

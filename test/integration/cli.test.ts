@@ -12,30 +12,27 @@ import { exitCodes } from '../../cli/errors.js';
 import { fittingId } from '../../cli/format.js';
 import { createProgram } from '../../cli/program.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type Ended, createCommandLine } from '../support/cli.js';
 import { begin, openNew } from '../support/chains.js';
 import { createTestDatabase } from '../support/database.js';
 
-/** The compiled command line as real processes, on real servers. */
+/** The compiled command line on real servers; as a process of its own where signals, pipes or the environment matter. */
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const stepNames = ['build', 'metadata', 'docs', 'compact'];
 /** Nobody listens there. */
 const nowhere = '127.0.0.1:1';
 
+const commandLine = createCommandLine();
 let stack: ChainStack;
 beforeAll(async () => {
   stack = await startChainStack('cli');
   await stack.startWorker();
 });
 afterAll(async () => {
+  commandLine.stop();
   await stack.stop();
 });
-
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
 
 function environment(changes: Record<string, string> = {}): NodeJS.ProcessEnv {
   return {
@@ -51,24 +48,14 @@ function environment(changes: Record<string, string> = {}): NodeJS.ProcessEnv {
   };
 }
 
-function spawnCli(
-  args: string[],
-  changes?: Record<string, string>,
-  cwd = '/',
-): [ChildProcess, Promise<Ended>] {
-  const child = spawn(process.execPath, [main, ...args], {
-    cwd,
-    env: environment(changes),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const out = { stdout: '', stderr: '' };
-  child.stdout.on('data', (data: Buffer) => (out.stdout += data.toString()));
-  child.stderr.on('data', (data: Buffer) => (out.stderr += data.toString()));
-  return [child, once(child, 'close').then(([code]) => ({ code: code as number | null, ...out }))];
+function spawnCli(args: string[]): [ChildProcess, Promise<Ended>] {
+  return commandLine.spawn(args, environment());
 }
 
 async function cli(args: string[], changes?: Record<string, string>, cwd?: string): Promise<Ended> {
-  return await spawnCli(args, changes, cwd)[1];
+  // A worker has the process to itself.
+  if (args[0] === 'worker') return await commandLine.spawn(args, environment(changes), cwd)[1];
+  return await commandLine.run(args, environment(changes), cwd);
 }
 
 async function json<Document>(args: string[], changes?: Record<string, string>): Promise<Document> {
