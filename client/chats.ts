@@ -298,7 +298,7 @@ async function updateWithStart(
     args: [{ questionId, when }] as [AskInput],
     startWorkflowOperation: new WithStartWorkflowOperation<Chat>(workflowTypes.chat, {
       workflowId: chatWorkflowId(input),
-      taskQueue: policy.taskQueues.chats,
+      taskQueue: policy.taskQueues.chains,
       args: [input],
       // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
       workflowIdConflictPolicy: 'USE_EXISTING',

@@ -65,9 +65,9 @@ export interface ChatPolicy {
   /** The interval at which the other questions read the database while no answer comes; it doubles each time. */
   lookMs: WaitPolicy;
   taskQueues: {
-    /** The chats' workflows and their agents. */
+    /** The agents of the chats. */
     chats: string;
-    /** The short activities that only touch the database. */
+    /** The chats' workflows, and the short activities that only touch the database. */
     chains: string;
   };
 }

@@ -54,8 +54,8 @@ export interface RunningWorker {
 }
 
 /**
- * Starts the worker: one for chains and short database activities, one for the agents, one for the chats, on one
- * connection. Nothing is shared with another worker of the process.
+ * Starts the worker: one for workflows and short database activities, one for the agents, one for the answers of chats, on
+ * one connection. Nothing is shared with another worker of the process.
  */
 export async function createWorker(given: CreateWorkerOptions): Promise<RunningWorker> {
   const { temporal: where, taskQueue, ...options } = checkWorkerOptions(given);
@@ -276,7 +276,6 @@ export function agentWorkers(
     }),
     Worker.create({
       ...shared,
-      ...ownWorkflows(),
       taskQueue: queues.chats.chats,
       activities: chats,
       maxConcurrentActivityTaskExecutions: maxChats,

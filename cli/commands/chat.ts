@@ -196,7 +196,7 @@ async function warnOfMissingWorker({ config, temporal }: CommandContext, stop: A
   try {
     await delay(answeredWithinMs, undefined, { signal: stop });
     const { chats } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chats;
-    if ((await pollersOf(await temporal(), chats, 'workflow')).length > 0) return;
+    if ((await pollersOf(await temporal(), chats, 'activity')).length > 0) return;
     note(`\nNo worker polls the task queue ${chats}; the question waits. Run: session-chain worker`);
   } catch {
     // Stopped before, or not known: only a remark is lost.
