@@ -1,10 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SessionChainError } from '../contracts/failures.js';
-import { findOnPath, isExecutable } from './find-on-path.js';
+import { cacheDir, findOnPath, isExecutable } from './find-on-path.js';
 
 const version = '1.5.1';
 /** What `go install -v` prints for this version with a cold build cache. */
@@ -157,8 +156,4 @@ function isTemporalCli(file: string): boolean {
   if (!isExecutable(file)) return false;
   const { status, stdout } = spawnSync(file, ['--version'], { encoding: 'utf8', timeout: 20_000 });
   return status === 0 && stdout.startsWith('temporal version');
-}
-
-function cacheDir(): string {
-  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'session-chain');
 }

@@ -15,7 +15,10 @@ const packageOf = {
   socat: ['socat', 'socat', 'socat'],
   setpriv: ['util-linux', 'util-linux', 'setpriv'],
   prlimit: ['util-linux', 'util-linux', 'util-linux-misc'],
+  chromium: ['chromium', 'chromium', 'chromium'],
 };
+/** Under which a program is also found. */
+const otherNames = { chromium: ['chromium-browser', 'google-chrome'] };
 const installers = ['apt-get install', 'dnf install', 'apk add'];
 /** What the sandbox of the agents is made of. */
 export const sandboxPrograms = ['bwrap', 'socat', 'setpriv', 'prlimit'];
@@ -64,18 +67,27 @@ export async function ensureBuild() {
  */
 export async function ensurePrograms(programs) {
   const { findOnPath } = await import('../dist/dev/find-on-path.js');
-  const missing = () => programs.filter((program) => findOnPath(program) === undefined);
-  const apt = findOnPath('apt-get');
-  if (missing().length > 0 && process.getuid?.() === 0 && apt && existsSync('/etc/debian_version')) {
-    const packages = packagesWith(missing(), 0);
-    say(`Installing ${packages.join(', ')} …`);
-    const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-    // Without the network the packages of an image that has their lists may still be there.
-    await run(apt, ['update'], options);
-    const code = await run(apt, ['install', '-y', '--no-install-recommends', ...packages], options);
-    if (code !== 0) say('apt-get could not install them; see above.');
-  }
+  const missing = () => programs.filter((program) => namesOf(program).every((name) => !findOnPath(name)));
+  if (missing().length > 0) await aptInstall(packagesWith(missing(), 0));
   return { missing: missing(), advice: installAdvice(missing()) };
+}
+
+/** The names of a program, the usual one first. */
+export function namesOf(program) {
+  return [program, ...(otherNames[program] ?? [])];
+}
+
+/** Installs packages as root on Debian; elsewhere it does nothing. Needs the build. */
+export async function aptInstall(packages) {
+  const { findOnPath } = await import('../dist/dev/find-on-path.js');
+  const apt = findOnPath('apt-get');
+  if (process.getuid?.() !== 0 || !apt || !existsSync('/etc/debian_version')) return;
+  say(`Installing ${packages.join(', ')} …`);
+  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+  // Without the network the packages of an image that has their lists may still be there.
+  await run(apt, ['update'], options);
+  const code = await run(apt, ['install', '-y', '--no-install-recommends', ...packages], options);
+  if (code !== 0) say('apt-get could not install them; see above.');
 }
 
 function installAdvice(programs) {

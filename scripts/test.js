@@ -14,6 +14,7 @@ import {
   say,
   sourcesHash,
 } from './ensure-dependencies.js';
+import { ensureTestPrograms } from './test-programs.js';
 
 const jestArgs = process.argv.slice(2);
 const total = { passed: 0, failed: 0 };
@@ -25,8 +26,10 @@ try {
   await ensureDependencies();
   await ensureBuild();
   await ensureTemporalCli();
-  const { missing, advice } = await ensurePrograms([...sandboxPrograms, 'redis-server']);
-  if (missing.length > 0) throw new Error(`The tests run agents in their sandbox, and Redis. ${advice}`);
+  const { missing, advice } = await ensurePrograms([...sandboxPrograms, 'redis-server', 'chromium']);
+  if (missing.length > 0)
+    throw new Error(`The tests run agents in their sandbox, Redis, and a browser. ${advice}`);
+  await ensureTestPrograms();
   if (jestArgs.length === 0) await runChecks();
   if (!interruption.signal) await runJest();
 } catch (error) {

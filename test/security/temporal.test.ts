@@ -188,8 +188,11 @@ describe('a flood of signals', () => {
     expect(await client.ask({ projectId, text: 'Still there?' })).toMatchObject({ kind: 'side_branch' });
     docs.release();
     expect(await client.wait(started)).toMatchObject({ status: 'completed' });
-    expect(await client.wait(next)).toMatchObject({ status: 'completed', head: { seq: 3 } });
-    expect(await asked).toMatchObject({ kind: expect.any(String) });
+    const { status, head } = await client.wait(next);
+    expect(status).toBe('completed');
+    // The question may get the project between the two chains.
+    const { kind } = await asked;
+    expect(kind === 'transition' ? [3, 4] : [3]).toContain(head.seq);
     const [working, queued] = [await eventsOf(handleOf(started)), await eventsOf(handleOf(next))];
     const first = await eventsOf(temporal.workflow.getHandle(chat.workflowId, runId));
     expect(working.signals).toBeGreaterThanOrEqual(210);

@@ -10,6 +10,7 @@ import { startRedis } from '../../dist/dev/redis.js';
 import { findTemporalCli } from '../../dist/dev/temporal-cli.js';
 import { startTemporal } from '../../dist/dev/temporal.js';
 import { migrate } from '../../dist/storage/db/migrate.js';
+import { findTestPrograms } from '../../scripts/test-programs.js';
 
 export const templateName = 'session_chain_template';
 
@@ -35,6 +36,9 @@ export default async function globalSetup() {
   process.env.TEST_POSTGRES_URL = postgres.url;
   process.env.TEST_TEMPORAL_ADDRESS = temporal.address;
   process.env.TEST_REDIS_URL = redis.url;
+  for (const [name, path] of Object.entries(await findTestPrograms())) {
+    if (path !== undefined) process.env[`TEST_${name.toUpperCase()}`] = path;
+  }
   globalThis.stopTestServers = async () => {
     await Promise.all([postgres.stop(), temporal.stop(), redis.stop()]);
     rmSync(folder, { recursive: true, force: true });

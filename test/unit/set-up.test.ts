@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -24,6 +34,20 @@ function ensure(programs: string[]): { missing: string[]; advice: string } {
   });
   if (stdout === '') throw new Error(stderr);
   return JSON.parse(stdout) as ReturnType<typeof ensure>;
+}
+
+/** What `npm test` finds of the programs that only tests use, and why it could not set them up, with this cache. */
+function ensureTestPrograms(cache: string) {
+  const code = `const programs = await import(${JSON.stringify(join(root, 'scripts/test-programs.js'))});
+    const refused = await programs.ensureTestPrograms().then(() => null, (error) => error.message);
+    console.log(JSON.stringify({ refused, found: await programs.findTestPrograms() }));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', code], {
+    cwd: root,
+    env: { PATH: `${bin}:/bin`, XDG_CACHE_HOME: cache },
+    encoding: 'utf8',
+  });
+  if (stdout === '') throw new Error(stderr);
+  return JSON.parse(stdout) as { refused: string | null; found: Record<string, string> };
 }
 
 function provide(name: string, script: string): void {
@@ -70,5 +94,67 @@ describe('programs that are missing', () => {
     });
     expect(ended.status).toBeGreaterThan(0);
     expect(ended.stderr).toMatch(said);
+  });
+});
+
+describe('programs that only tests use', () => {
+  const made = (cache: string) => readdirSync(join(cache, 'session-chain'));
+  let cache: string;
+  beforeAll(() => {
+    cache = join(bin, 'cache');
+    mkdirSync(cache);
+    // In place of those of the machine.
+    for (const name of ['apt-get', 'dpkg-deb', 'promtool', 'python3']) provide(name, 'exit 1');
+    rmSync(join(bin, 'promtool'));
+  });
+
+  it('are refused with what to install where the network has none, and leave nothing half made', () => {
+    const promtool = ensureTestPrograms(cache);
+    expect(promtool.refused).toMatch(
+      /promtool, which could not be fetched.*apt-get install prometheus, or dnf/,
+    );
+    provide('promtool', 'exit 0');
+    const schemathesis = ensureTestPrograms(cache);
+    expect(schemathesis.refused).toMatch(
+      /Schemathesis, which could not be .*apt-get install python3 python3-venv,/,
+    );
+    expect(schemathesis.found).toEqual({
+      promtool: join(bin, 'promtool'),
+      // That of the machine, if it has one.
+      ...(schemathesis.found['chromium'] ? { chromium: schemathesis.found['chromium'] } : {}),
+    });
+    expect(made(cache)).toEqual([]);
+  });
+
+  it('are taken from the package, made in a virtual environment, and made again where that is broken', () => {
+    rmSync(join(bin, 'promtool'));
+    const program = (file: string, text: string) =>
+      `/bin/mkdir -p "$(/usr/bin/dirname ${file})"; printf '#!/bin/sh\\n${text}\\n' >${file}; /bin/chmod +x ${file}`;
+    // Without lists of packages the first download fails.
+    provide(
+      'apt-get',
+      `case "$*" in *update*) >${bin}/lists;; *) [ -e ${bin}/lists ] && >prometheus.deb;; esac`,
+    );
+    provide('dpkg-deb', program('usr/bin/promtool', 'exit 0'));
+    const pip = program('"$(/usr/bin/dirname "$0")/schemathesis"', 'exit 0');
+    writeFileSync(join(bin, 'pip'), `#!/bin/sh\n${pip}\n`);
+    provide(
+      'python3',
+      `[ "$1" = -c ] || { /bin/mkdir "$3/bin"; /bin/cp ${bin}/pip "$3/bin/python"; /bin/chmod +x "$3/bin/python"; }`,
+    );
+    if (process.getuid?.() !== 0) return;
+    const { refused, found } = ensureTestPrograms(cache);
+    expect(refused).toBeNull();
+    const folder = join(cache, 'session-chain');
+    expect(found['promtool']).toBe(join(folder, `promtool-${process.platform}-${process.arch}`));
+    expect(found['schemathesis']).toMatch(/schemathesis-[\d.]+-[0-9a-f]{8}\/bin\/schemathesis$/);
+    const names = made(cache);
+    expect(names).toHaveLength(3);
+
+    writeFileSync(found['schemathesis'] ?? '', '#!/bin/sh\nexit 127\n');
+    expect(ensureTestPrograms(cache)).toEqual({ refused: null, found });
+    expect(readFileSync(found['schemathesis'] ?? '', 'utf8')).toContain('exit 0');
+    expect(made(cache)).toHaveLength(names.length);
+    expect(existsSync(join(folder, names.find((name) => /\.\w{6}$/.test(name)) ?? ''))).toBe(false);
   });
 });
