@@ -11,16 +11,18 @@ import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
+import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
-import { taskQueuesOf } from '../temporal/names.js';
+import { taskQueuesOf, workflowTypes } from '../temporal/names.js';
 import { requireRoots } from '../workspace/workspace.js';
 import { openPool } from './database.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
+import { formatTime } from './format.js';
 import { pollersOf } from '../temporal/task-queues.js';
 
 /** Looks at one thing, or at several that belong together. Rejects where that cannot even be asked. */
@@ -71,6 +73,7 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding | Fin
   'search-attributes': searchAttributes,
   worker: withClient(worker),
   'worker-here': withClient(workerHere),
+  ends,
   redis,
 };
 
@@ -221,6 +224,40 @@ async function workersOf(client: Client, config: Config): Promise<string[]> {
     .filter((identity) => agents.some((agent) => agent.identity === identity));
 }
 
+/** Whether the host is told of the ends of chains, where it wants to be. */
+async function ends(config: Config): Promise<Finding> {
+  const { onEnd } = (await loadChainDefinition(config)).definition;
+  const late = await withPool(lateEnds)(config);
+  const waiting =
+    late.since === null ? '' : `${late.count} not told of, the oldest of ${formatTime(late.since)}`;
+  if (!onEnd) {
+    return late.count === 0
+      ? ok('not configured: no activity of yours is called at the end of chains (onEnd)')
+      : {
+          status: 'warn',
+          message: `${waiting}, and the definition here has no onEnd`,
+          remedy: 'Set onEnd in session-chain.config.ts or in the options of the workers, and start one.',
+        };
+  }
+  const { activity, taskQueue } = onEnd;
+  return await withClient(async (client) => {
+    if ((await pollersOf(client, taskQueue, 'activity')).length === 0) {
+      return {
+        status: 'warn',
+        message: `no worker polls the task queue ${taskQueue} for the activity ${activity} (onEnd)${waiting && `; ${waiting}`}`,
+        remedy: 'Start your worker for that queue, or correct onEnd.taskQueue.',
+      };
+    }
+    return late.count === 0
+      ? ok(`${activity} on ${taskQueue}; all ends are delivered`)
+      : {
+          status: 'warn',
+          message: `${waiting}. ${late.failure ?? 'A call is under way, or waits for a worker with onEnd.'}`,
+          remedy: `Look at what ${activity} throws, in Temporal's Web UI: workflows of the type ${workflowTypes.chainEnd}. Calls go on by themselves.`,
+        };
+  })(config);
+}
+
 async function redis({ REDIS_URL }: Config): Promise<Finding> {
   if (!REDIS_URL) return ok('not configured; it is optional');
   let trouble: string | undefined;
@@ -235,7 +272,7 @@ async function redis({ REDIS_URL }: Config): Promise<Finding> {
     : { status: 'warn', message: trouble, remedy: 'Check REDIS_URL, or unset it: nothing depends on Redis.' };
 }
 
-function withPool(look: (pool: Pool) => Promise<Finding>): (config: Config) => Promise<Finding> {
+function withPool<Found>(look: (pool: Pool) => Promise<Found>): (config: Config) => Promise<Found> {
   return async (config) => {
     const pool = openPool(config);
     try {

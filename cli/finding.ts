@@ -24,6 +24,7 @@ export const checkNames = [
   'temporal',
   'search-attributes',
   'worker',
+  'ends',
   'redis',
 ] as const;
 /** Only on request, by name: the health of a worker's container. */

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { Brief } from '../contracts/brief.js';
 import type { ChainPolicy, ChainState, QueuePosition, StepState } from '../contracts/chain.js';
+import type { ChainEnd } from '../contracts/end.js';
 import type { Failure, FailureCode } from '../contracts/failures.js';
 import { type ChainKey, type SessionId, parseProjectId } from '../contracts/ids.js';
 import type { ChainBudget } from '../contracts/limits.js';
@@ -17,6 +18,7 @@ import { type ActivityDetails, type AttemptDetails, readJournal } from '../stora
 import { type ListedChain, countChains, listChains } from '../storage/chains/chain-list.js';
 import { stateOfChain } from '../storage/chains/chain-state.js';
 import { type ChainRow, requireChain } from '../storage/chains/chains.js';
+import { listEnds } from '../storage/chains/ends.js';
 import { readHead } from '../storage/heads/heads.js';
 import { type Lineage, readLineage } from '../storage/heads/lineage.js';
 import { type ChainSpend, chainElapsedMs, chainSpend } from '../storage/ledger/ledger.js';
@@ -163,6 +165,15 @@ export interface ChainReads {
    */
   brief(key: ChainKey): Promise<Brief | null>;
   /**
+   * How the chain has ended, each time, the newest first, and whether the activity of the host (`onEnd` of the workers)
+   * was told; empty where no worker has one. What was delivered more than 30 days ago is forgotten. Throws INVALID_INPUT,
+   * CHAIN_NOT_FOUND.
+   * @example
+   * const [end] = await sessionChain.ends(chainKey({ projectId: 'shop', versionId: 'shop-v2' }));
+   * console.log(end?.status, end?.deliveredAt ?? end?.failure);
+   */
+  ends(key: ChainKey): Promise<ChainEnd[]>;
+  /**
    * The sessions of a project as a tree: the line of its last `limit` heads (200), and what was forked beside it. Throws
    * INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
@@ -204,6 +215,7 @@ export function createChainReads({
       const headSessionId = origin?.headSessionId ?? null;
       return headSessionId === null ? null : await readBrief(pool, chainId, headSessionId);
     },
+    ends: async (key) => await listEnds(pool, await requireChain(pool, chainKey(key))),
     async tree(projectId, options) {
       const { limit } = checkedOptions({ limit: rows.default(200) }, options);
       return await readLineage(pool, parseProjectId(projectId), limit);

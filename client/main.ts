@@ -49,6 +49,7 @@ export type {
   Usage,
   WaitPolicy,
 } from '../contracts/chain.js';
+export type { ChainEnd, ChainEndCall } from '../contracts/end.js';
 export type {
   ChainBudget,
   Limit,

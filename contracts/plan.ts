@@ -53,7 +53,7 @@ export interface AgentStepPlan {
 }
 
 /** A step that is an activity of the host. */
-export interface ActivityStepPlan {
+export interface ActivityStepPlan extends HostActivity {
   name: StepName;
   /** What the step is for, in words for Temporal's Web UI. */
   purpose?: string;
@@ -61,6 +61,10 @@ export interface ActivityStepPlan {
   role?: Extract<StepRole, 'deploy'>;
   /** A failure of the step fails the chain. */
   critical: boolean;
+}
+
+/** An activity of the host, and how it is called. */
+export interface HostActivity {
   /** The activity type. */
   activity: string;
   /** The task queue that a worker of the host polls for it. */

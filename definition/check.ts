@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { sandboxSchema } from '../config/sandbox.js';
 import { SessionChainError } from '../contracts/failures.js';
+import type { HostActivity } from '../contracts/plan.js';
 import { reservedNames, stepNamePattern } from '../contracts/steps.js';
 import { unstorable } from '../contracts/text.js';
 import {
@@ -13,6 +14,7 @@ import {
   isAgentStep,
   subagentTool,
 } from './definition.js';
+import { hostActivityShape, onEndSchema } from './host-activity.js';
 import { houseRulesFor, shippedDefinition } from './shipped.js';
 import { submissionServerName, submissionTool } from './submission.js';
 
@@ -32,7 +34,11 @@ export function checkDefinition(
 ): CheckedDefinition {
   const parsed = definitionSchema.safeParse(input);
   if (!parsed.success) throw invalid(parsed.error.issues.flatMap((issue) => problemsOf(issue, '')));
-  const { steps: listed, ...whole } = parsed.data as ChainDefinitionInput;
+  const {
+    steps: listed,
+    onEnd = null,
+    ...whole
+  } = parsed.data as Omit<ChainDefinitionInput, 'onEnd'> & { onEnd?: HostActivity };
   const tools = whole.tools ?? shippedDefinition.tools;
   const problems: string[] = [];
   const steps = (listed ?? shippedDefinition.steps.map(({ name }) => name)).flatMap((step, index) => {
@@ -40,7 +46,7 @@ export function checkDefinition(
     if (Array.isArray(checked)) problems.push(...checked);
     return Array.isArray(checked) ? [] : [checked];
   });
-  const definition = complete(whole, steps, file, model);
+  const definition = { ...complete(whole, steps, file, model), onEnd };
   problems.push(
     ...troubleWithNames(listed ?? []),
     ...troubleWithRoles(steps),
@@ -114,6 +120,7 @@ const definitionSchema = z.strictObject({
     })
     .optional(),
   sandbox: sandboxSchema.optional(),
+  onEnd: onEndSchema.optional(),
 });
 
 const named = {
@@ -161,12 +168,7 @@ const stepSchemas = {
     ...named,
     kind: z.literal('activity'),
     role: z.literal('deploy').optional(),
-    activity: text,
-    taskQueue: text,
-    startToCloseTimeoutMs: durationMs.optional(),
-    scheduleToStartTimeoutMs: durationMs.optional(),
-    heartbeatTimeoutMs: durationMs.optional(),
-    maxAttempts: z.number().int().min(1).optional(),
+    ...hostActivityShape,
   }),
 };
 
@@ -320,11 +322,11 @@ function pathOf(where: string, path: readonly PropertyKey[]): string {
 }
 
 function complete(
-  whole: Omit<ChainDefinitionInput, 'steps'>,
+  whole: Omit<ChainDefinitionInput, 'steps' | 'onEnd'>,
   steps: StepDefinition[],
   file: string | null,
   modelByDefault: string | undefined,
-): ChainDefinition {
+): Omit<ChainDefinition, 'onEnd'> {
   const { reset = {}, ...given } = whole;
   const model = given.model ?? modelByDefault;
   return {

@@ -21,7 +21,8 @@ export type {
   WorkStep,
 } from './definition.js';
 export type { SandboxInput, SandboxLimits, SandboxSettings } from '../contracts/sandbox.js';
-export type { ActivityStepInput, ActivityStepPlan } from '../contracts/plan.js';
+export type { ChainEndCall, OnEndInput } from '../contracts/end.js';
+export type { ActivityStepInput, ActivityStepPlan, HostActivity } from '../contracts/plan.js';
 
 /**
  * The definition of a chain, for the default export of session-chain.config.ts. It only provides the types: a worker

@@ -3,7 +3,8 @@ import type { z } from 'zod';
 import type { StepLimits } from '../contracts/limits.js';
 import type { BuildId, ProjectId, VersionId } from '../contracts/ids.js';
 import type { ResetPolicy } from '../contracts/origin.js';
-import type { ActivityStepPlan } from '../contracts/plan.js';
+import type { OnEndInput } from '../contracts/end.js';
+import type { ActivityStepPlan, HostActivity } from '../contracts/plan.js';
 import type { SandboxInput } from '../contracts/sandbox.js';
 import type { ChainMode, StepName } from '../contracts/steps.js';
 
@@ -28,6 +29,8 @@ export interface ChainDefinition {
   reset: Readonly<ResetPolicy>;
   /** How agents are kept in; the environment and the worker's options come first. */
   sandbox: Readonly<SandboxInput>;
+  /** An activity of the host that is called at every end of a chain, at least once; the worker's options come first. Null for none. */
+  onEnd: Readonly<HostActivity> | null;
 }
 
 export type StepDefinition = AgentStepDefinition | ActivityStep;
@@ -94,11 +97,12 @@ export type ActivityStep = ActivityStepPlan;
  * Any other absent field is as shipped.
  */
 export interface ChainDefinitionInput extends Partial<
-  Omit<ChainDefinition, 'file' | 'steps' | 'reset' | 'mcpServers'>
+  Omit<ChainDefinition, 'file' | 'steps' | 'reset' | 'mcpServers' | 'onEnd'>
 > {
   mcpServers?: Record<string, McpServer>;
   steps?: readonly (StepName | StepInput)[];
   reset?: Partial<ResetPolicy>;
+  onEnd?: OnEndInput;
 }
 
 export type StepInput =

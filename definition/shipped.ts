@@ -76,6 +76,7 @@ export const shippedDefinition: ChainDefinition = {
   steps,
   reset: { operations: 20, contextTokens: 150_000 },
   sandbox: {},
+  onEnd: null,
 };
 
 /** The house rules of a chain that names none. */

@@ -8,8 +8,10 @@ CREATE TABLE session_chain.installation (
   single boolean PRIMARY KEY DEFAULT true CHECK (single),
   owns_host_tables boolean NOT NULL,
   version text,
-  installed_at timestamptz NOT NULL DEFAULT now()
+  installed_at timestamptz NOT NULL DEFAULT now(),
+  ends_wanted_at timestamptz
 );
+COMMENT ON COLUMN session_chain.installation.ends_wanted_at IS 'When a worker that calls an activity of the host at the end of chains was last seen, to the hour: ends are recorded until 30 days later';
 INSERT INTO session_chain.installation (owns_host_tables) VALUES (to_regclass('projects') IS NULL);
 
 CREATE TABLE IF NOT EXISTS projects (
@@ -515,6 +517,39 @@ CREATE TABLE session_chain.trimmed_events (
 );
 CREATE INDEX trimmed_events_newest ON session_chain.trimmed_events (id);
 COMMENT ON TABLE session_chain.trimmed_events IS 'Up to which id events of a project were trimmed: a reader that goes on from before it has missed some';
+-- What waits to be told to the activity of the host that is called at every end of a chain. It refers to no row: an end
+-- is told even where the host has deleted the chain.
+CREATE TABLE session_chain.chain_ends (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  key uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(),
+  event bigint NOT NULL,
+  chain bigint NOT NULL,
+  project_id text NOT NULL,
+  version_id text NOT NULL,
+  build_id text NOT NULL,
+  status text NOT NULL CHECK (status IN ('completed', 'completed_with_warnings', 'failed', 'cancelled', 'budget_exceeded')),
+  failure_code text,
+  session_id text,
+  seq bigint,
+  steps text[] NOT NULL,
+  ended_at timestamptz NOT NULL,
+  due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  rounds integer NOT NULL DEFAULT 0,
+  failure text,
+  delivered_at timestamptz,
+  CHECK (delivered_at IS NULL OR failure IS NULL)
+);
+CREATE INDEX chain_ends_due ON session_chain.chain_ends (due_at) WHERE delivered_at IS NULL;
+CREATE INDEX chain_ends_delivered ON session_chain.chain_ends (delivered_at) WHERE delivered_at IS NOT NULL;
+CREATE INDEX chain_ends_of_chain ON session_chain.chain_ends (project_id, version_id, build_id, id);
+COMMENT ON TABLE session_chain.chain_ends IS 'One row per end of a chain that the host is told of: a chain that was started again has a row for each end';
+COMMENT ON COLUMN session_chain.chain_ends.key IS 'The same at every call for this end, so that the host can recognise a repeated call';
+COMMENT ON COLUMN session_chain.chain_ends.event IS 'The event chain.closed, which writes this row with itself; it may have been trimmed';
+COMMENT ON COLUMN session_chain.chain_ends.session_id IS 'The project''s head as the chain left it; seq is that of its transition';
+COMMENT ON COLUMN session_chain.chain_ends.steps IS 'The steps of the plan; none for a chain that never opened';
+COMMENT ON COLUMN session_chain.chain_ends.due_at IS 'When a worker may begin to call for it, or begin anew';
+COMMENT ON COLUMN session_chain.chain_ends.rounds IS 'How often calls for it began; each round is a workflow with tries of its own';
+COMMENT ON COLUMN session_chain.chain_ends.failure IS 'Why the last round failed, without what the host''s activity said';
 
 -- A question is stored before a workflow learns of it: histories hold its id, never its text.
 CREATE SEQUENCE session_chain.questions AS bigint;

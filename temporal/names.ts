@@ -5,7 +5,7 @@ import type { ChatPolicy } from '../contracts/question.js';
 /** The names of things in Temporal. Pure: workflows import it, too. */
 
 /** The workflow types. */
-export const workflowTypes = { chain: 'chain', chat: 'chat' } as const;
+export const workflowTypes = { chain: 'chain', chat: 'chat', chainEnd: 'chainEnd' } as const;
 
 /** The queries of a chain. */
 export const queries = { chainState: 'chainState', sessionNow: 'sessionNow' } as const;
@@ -37,6 +37,11 @@ export function chainKeyOf(workflowId: string): ChainKey | null {
 /** The workflow id of a chat. */
 export function chatWorkflowId({ projectId, chatId }: { projectId: ProjectId; chatId: string }): string {
   return `chat/${projectId}/${chatId}`;
+}
+
+/** The workflow id of the delivery of an end of a chain. */
+export function endWorkflowId({ projectId, versionId, buildId }: ChainKey, key: string): string {
+  return `end/${projectId}/${versionId}/${buildId}/${key}`;
 }
 
 /** The task queues that share one configured name. */

@@ -6,8 +6,10 @@ import { type Config, maxEventsDays, readConfig, required, variables } from '../
 import { createLog } from '../config/log.js';
 import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
+import type { OnEndInput } from '../contracts/end.js';
 import type { SandboxInput } from '../contracts/sandbox.js';
 import type { ChainDefinitionInput } from '../definition/definition.js';
+import { onEndSchema } from '../definition/host-activity.js';
 import { definitionFile } from '../definition/load.js';
 import {
   type HostConnection,
@@ -59,6 +61,11 @@ export type ChainWorkerOptions = DatabaseOptions & {
   scratchFolder?: string;
   /** How agents are kept in. Default, field by field: what the definition sets, else bubblewrap. */
   sandbox?: SandboxInput;
+  /**
+   * An activity of the host that is called at every end of a chain, at least once, whatever ended it. Default: what the
+   * definition sets, else none. Workers of one database that differ in it share the calls: each end goes to one of them.
+   */
+  onEnd?: OnEndInput;
   /** A cache of the Redis protocol for the checkpoint. Default: none; nothing depends on it. */
   redisUrl?: string;
   /** What `project_versions.status` becomes; null leaves it alone. Default: `deployed` and `failed`. */
@@ -102,6 +109,7 @@ const chainShape = {
   agentPath: z.string().min(1).optional(),
   scratchFolder: z.string().min(1).default(defaults.SESSION_CHAIN_SCRATCH_DIR),
   sandbox: sandboxSchema.prefault({}),
+  onEnd: onEndSchema.optional(),
   redisUrl: variables.REDIS_URL,
   versionStatus: z
     .strictObject({

@@ -14,6 +14,7 @@ export {
   optionsFromEnvironment,
 } from './options.js';
 export type { DatabaseOptions } from '../client/connections.js';
+export type { OnEndInput } from '../contracts/end.js';
 export type { SandboxInput, SandboxLimits, SandboxSettings } from '../contracts/sandbox.js';
 export type { VersionStatus } from '../contracts/chain.js';
 export type { ChainDefinitionInput } from '../definition/definition.js';

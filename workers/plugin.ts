@@ -35,8 +35,8 @@ interface HostedService {
  * `<queue>-agents` and `<queue>-chats`. They stop with it. `Worker.create` throws what a person must correct first, as
  * `createWorker` does.
  *
- * The worker needs `connection`. Its own payload or failure converter, workflows named `chain` or `chat`, and
- * activities that are named like those of the chains are rejected (INVALID_INPUT); payload codecs are used. A bundle
+ * The worker needs `connection`. Its own payload or failure converter, workflows named `chain`, `chat` or `chainEnd`,
+ * and activities that are named like those of the chains are rejected (INVALID_INPUT); payload codecs are used. A bundle
  * made beforehand also needs the plugin in `bundleWorkflowCode`.
  *
  * @example
@@ -73,14 +73,14 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
     const { agentWorkers, openService } = await import('./worker.js');
     const service = await openService(checked, meter);
     const temporal = { connection, namespace };
-    const activities = service.activitiesOn(temporal);
+    const more = dataConverter === undefined ? {} : { dataConverter };
+    const activities = service.activitiesOn(temporal, more);
     return {
       service,
       activities,
       createWorkers: async () => {
         const { chains, chats } = taskQueuesOf(taskQueue);
         ownQueues.add(chains.agents).add(chats.chats);
-        const more = dataConverter === undefined ? {} : { dataConverter };
         const workers = await Promise.all(agentWorkers(checked, temporal, taskQueue, activities, more));
         service.ready({ namespace, taskQueue });
         return workers;

@@ -6,6 +6,7 @@ import {
   createChatActivities,
   createChatReadActivities,
 } from '../activities/create-activities.js';
+import { createEndActivities } from '../activities/chain-end.js';
 import { createAgent } from '../agent/agent.js';
 import type { AgentEvent } from '../agent/run.js';
 import { checkSandbox } from '../agent/sandbox/apart.js';
@@ -15,10 +16,12 @@ import { requireCredentials } from '../agent/process/environment.js';
 import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
 import { sandboxSettings } from '../config/sandbox.js';
+import type { EndActivities } from '../contracts/end.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
 import { stepDigest } from '../definition/digest.js';
 import { loadDefinition } from '../definition/load.js';
+import { takeEnds } from '../storage/chains/ends.js';
 import { createStopRequests } from '../storage/chains/stop-requests.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
@@ -40,6 +43,7 @@ import {
   type WorkerLog,
   checkWorkerOptions,
 } from './options.js';
+import { type EndDispatcher, dispatchEnds } from './ends.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -99,9 +103,12 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
 /** What chains need from a process, whichever workers poll for it. */
 export interface ChainService {
   /** The activities, by the queue that is polled for them. */
-  activitiesOn(temporal: Pick<NativeTemporal, 'connection' | 'namespace'>): ServiceActivities;
-  /** Called when its workers poll: logs it, and begins to listen for requests to stop. */
-  ready(fields: Record<string, unknown>): void;
+  activitiesOn(
+    temporal: Pick<NativeTemporal, 'connection' | 'namespace'>,
+    more?: Pick<WorkerOptions, 'dataConverter'>,
+  ): ServiceActivities;
+  /** Called when its workers poll: logs it, and begins to listen for requests to stop and for ends of chains. */
+  ready(fields: { namespace: string; taskQueue: string }): void;
   /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
   requireDatabase(timeoutMs: number): Promise<void>;
   /** Closes what was opened here. */
@@ -109,7 +116,9 @@ export interface ChainService {
 }
 
 export interface ServiceActivities {
-  database: ReturnType<typeof createChainActivities> & ReturnType<typeof createChatReadActivities>;
+  database: ReturnType<typeof createChainActivities> &
+    ReturnType<typeof createChatReadActivities> &
+    EndActivities;
   agents: ReturnType<typeof createAgentActivities>;
   chats: ReturnType<typeof createChatActivities>;
 }
@@ -131,6 +140,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   }
   const { definition, warnings } = await loadDefinition(options.definition, options.model);
   for (const warning of warnings) log.warn({ file: definition.file }, warning);
+  const onEnd = options.onEnd ?? definition.onEnd;
   const { sandbox, missing } = await checkSandbox(sandboxSettings(definition.sandbox, options.sandbox), {
     workspaceRoots,
     scratchRoot: options.scratchFolder,
@@ -164,6 +174,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     await requireRights(pool, 'worker');
     await requireMigrations(pool);
     await requireColumns(pool, definition);
+    // Before any chain can end here: it says that ends are wanted.
+    if (onEnd) await takeEnds(pool, 0);
     await agent.recover();
   } catch (error) {
     await ownPool?.end();
@@ -180,17 +192,24 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   const checkpoint = createCheckpoint(options.redisUrl ?? null, { log: warn });
   const stopRequests = createStopRequests(pool, warn);
   let trimming: ReturnType<typeof keepTrimmed> | undefined;
+  let client: Client | undefined;
+  let dispatcher: EndDispatcher | undefined;
   return {
-    activitiesOn({ connection, namespace }) {
+    activitiesOn({ connection, namespace }, more = {}) {
+      client = new Client({ connection, namespace, ...more });
       const dependencies = {
         ...{ pool, agent, checkpoint, workspaceRoots, definition, versionStatus, stopRequests, log, meter },
         createTranscriptStore: (projectId: Parameters<typeof createTranscriptStore>[0]['projectId']) =>
           createTranscriptStore({ pool, projectId }),
         workspaceWaitMs: limits.workspaceWaitMs,
-        chainRuns: createChainRuns(new Client({ connection, namespace })),
+        chainRuns: createChainRuns(client),
       };
       return {
-        database: { ...createChainActivities(dependencies), ...createChatReadActivities(dependencies) },
+        database: {
+          ...createChainActivities(dependencies),
+          ...createChatReadActivities(dependencies),
+          ...createEndActivities(dependencies),
+        },
         agents: createAgentActivities(dependencies),
         chats: createChatActivities(dependencies),
       };
@@ -198,6 +217,10 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     ready(fields) {
       stopRequests.listen();
       trimming ??= keepTrimmed(pool, limits.eventsDays, warn);
+      if (onEnd && client) {
+        const { taskQueue } = fields;
+        dispatcher = dispatchEnds({ pool, client, taskQueue, onEnd, notices: stopRequests, log });
+      }
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
       meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind });
@@ -208,6 +231,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           maxChats,
           claudeCode,
           sandbox: sandbox.kind,
+          ...(onEnd ? { onEnd: `${onEnd.activity} on ${onEnd.taskQueue}` } : {}),
           definition: definition.file ?? 'shipped',
           steps: Object.fromEntries(
             definition.steps
@@ -221,7 +245,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     requireDatabase: async (timeoutMs) => await requireAnswer(pool, timeoutMs),
     async close() {
       checkpoint.close();
-      await Promise.allSettled([stopRequests.close(), trimming?.close(), ownPool?.end()]);
+      const closing = [dispatcher?.close(), stopRequests.close(), trimming?.close()];
+      await Promise.allSettled([...closing, ownPool?.end()]);
     },
   };
 }

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import type { ChainSummary, StepDetails } from '../../client/chains.js';
 import type { SessionChain } from '../../client/session-chain.js';
 import type { Brief } from '../../contracts/brief.js';
+import type { ChainEnd } from '../../contracts/end.js';
 import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import { isClosed } from '../../contracts/steps.js';
@@ -152,6 +153,7 @@ async function showProgress(
     (await sessionChain.chains({ ...key, limit: 1, askTemporal: live !== null })).chains[0],
   ];
   const progress = isClosed(state.status) ? null : (live?.progress ?? null);
+  const [end = null] = isClosed(state.status) ? await sessionChain.ends(key) : [];
   const look = lookOfStdout();
   print(
     options.output,
@@ -162,16 +164,25 @@ async function showProgress(
       missingWorker: summary?.missingWorker ?? null,
       progress,
       reconciled: live?.reconciled ?? null,
+      end,
     },
     chainReport(state, {
       ...look,
       reason: summary?.missingWorker ? missingWorkerText(summary.missingWorker) : null,
       more: [
         ...timesOf(summary),
+        ['host', end && toldOf(end), 'prose'],
         ['just now', progress ? oneLine(liveLine(state, progress), look.width - 14) : null],
       ],
     }),
   );
+}
+
+/** Whether the activity of the host was told of the end. */
+function toldOf({ deliveredAt, failure, dueAt }: ChainEnd): string {
+  if (deliveredAt) return `told of the end at ${formatTime(deliveredAt)}`;
+  if (failure === null || !dueAt) return 'not told of the end yet';
+  return `not told of the end yet, next try by ${formatTime(dueAt)}: ${failure}`;
 }
 
 function timesOf(summary: ChainSummary | undefined): [string, string | null][] {

@@ -5,6 +5,7 @@ GRANT SELECT ON session_chain.installation, session_chain.migrations, session_ch
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.workspace_searches,
   session_chain.reply_chunks, session_chain.events, session_chain.trimmed_events TO :"role";
+GRANT SELECT ON session_chain.chain_ends TO :"role";
 GRANT UPDATE (failures) ON session_chain.chains TO :"role";
 GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
@@ -19,6 +20,7 @@ GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_
 GRANT SELECT ON session_transitions, project_ai_session_metrics, chat_plan_sessions, project_chat_log_minimal TO :"role";
 GRANT UPDATE (cost_usd, usage_by_model, cost_derived) ON project_ai_session_metrics TO :"role";
 GRANT UPDATE (state, failure, head_session_id) ON project_chat_log_minimal TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.take_ends, session_chain.begin_end, session_chain.note_end TO :"role";
 GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain, session_chain.close_chain,
   session_chain.chain_standing, session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.why_attempt_ended, session_chain.begin_operation, session_chain.commit_operation,

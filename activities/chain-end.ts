@@ -1,0 +1,15 @@
+import type { EndActivities } from '../contracts/end.js';
+import { beginEnd, noteEnd } from '../storage/chains/ends.js';
+import type { ActivityDependencies } from './dependencies.js';
+import { reportingFailures } from './failures.js';
+
+/** The short activities around the call of the host's activity at the end of a chain. */
+export function createEndActivities({
+  pool,
+  log,
+}: Pick<ActivityDependencies, 'pool' | 'log'>): EndActivities {
+  return {
+    beginEnd: (input) => reportingFailures(input, { log }, () => beginEnd(pool, input.key)),
+    noteEnd: (input) => reportingFailures(input, { log }, () => noteEnd(pool, input.key, input.failure)),
+  };
+}

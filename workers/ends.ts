@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@temporalio/client';
+import type { DeliverEndInput } from '../contracts/end.js';
+import { type HostActivity, payloadVersion } from '../contracts/plan.js';
+import type { StopRequests } from '../storage/chains/stop-requests.js';
+import type { Pool } from '../storage/db/pool.js';
+import { takeEnds } from '../storage/chains/ends.js';
+import { temporalError } from '../temporal/errors.js';
+import { endWorkflowId, workflowTypes } from '../temporal/names.js';
+import type { WorkerLog } from './options.js';
+
+/** Starts the workflows that tell the host of ends of chains, until it is closed. */
+export interface EndDispatcher {
+  close(): Promise<void>;
+}
+
+/** A notification may be lost; and a round of calls that failed begins anew at its time. */
+const lookMs = 15_000;
+const atOnce = 50;
+
+/**
+ * Looks for ends whose call is due, when the database says that there is one and from time to time. Any number of workers
+ * may look: each end is taken by one, and what is under way in Temporal is not started twice.
+ */
+export function dispatchEnds({
+  pool,
+  client,
+  taskQueue,
+  onEnd,
+  notices,
+  log,
+}: {
+  pool: Pool;
+  client: Client;
+  /** Of the chains: their worker runs the workflow. */
+  taskQueue: string;
+  onEnd: HostActivity;
+  notices: Pick<StopRequests, 'onNotice'>;
+  log: WorkerLog;
+}): EndDispatcher {
+  const closed = new AbortController();
+  let wake = () => {};
+  const forget = notices.onNotice('ends', () => wake());
+  const looking = lookUntilClosed();
+  return {
+    async close() {
+      forget();
+      closed.abort();
+      await looking;
+    },
+  };
+
+  async function lookUntilClosed(): Promise<void> {
+    while (!closed.signal.aborted) {
+      const woken = new Promise<void>((resolve) => (wake = resolve));
+      try {
+        await startDue();
+      } catch (error) {
+        if (closed.signal.aborted) return;
+        const why = error instanceof Error ? error.message : String(error);
+        log.warn({}, `The ends of chains are told later: ${why}`);
+      }
+      const pause = sleep(lookMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined);
+      await Promise.race([woken, pause]);
+    }
+  }
+
+  async function startDue(): Promise<void> {
+    for (;;) {
+      const due = await takeEnds(pool, atOnce);
+      for (const end of due) {
+        if (closed.signal.aborted) return;
+        const input: DeliverEndInput = { version: payloadVersion, key: end.key, onEnd };
+        await client.workflow
+          .start(workflowTypes.chainEnd, {
+            workflowId: endWorkflowId(end, end.key),
+            workflowIdConflictPolicy: 'USE_EXISTING',
+            taskQueue,
+            args: [input],
+            staticSummary: `${onEnd.activity} on ${onEnd.taskQueue}`,
+          })
+          .catch((error: unknown) => {
+            throw temporalError(error);
+          });
+      }
+      if (due.length < atOnce) return;
+    }
+  }
+}
