@@ -1,14 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { checks } from '../../cli/doctor-checks.js';
 import { chainKey } from '../../client/session-chain.js';
+import { readConfig } from '../../config/environment.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { ChainEndCall } from '../../contracts/end.js';
 import { type FailureCode, failureOfCode } from '../../contracts/failures.js';
 import type { ChainKey } from '../../contracts/ids.js';
+import { payloadVersion } from '../../contracts/plan.js';
 import { closeChain, openChain, releaseChain } from '../../storage/chains/chains.js';
 import { beginEnd, noteEnd, takeEnds } from '../../storage/chains/ends.js';
-import { chainWorkflowId } from '../../temporal/names.js';
+import { chainWorkflowId, endWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { newKey, openNew, openerOf, plan, register, runStep, shippedStatus } from '../support/chains.js';
 
@@ -57,6 +60,12 @@ const having = (taskQueue = hostQueue(), more = '') => ({
     `{ steps: ['build'], onEnd: { activity: 'chainEnded', taskQueue: '${taskQueue}'${more} } }`,
   ),
 });
+const onEnd = {
+  activity: 'chainEnded',
+  startToCloseTimeoutMs: 60_000,
+  scheduleToStartTimeoutMs: 60_000,
+  maxAttempts: 1,
+};
 const callsOf = ({ buildId }: { buildId: string }) => calls.filter((call) => call.buildId === buildId);
 
 async function one<Row extends object>(text: string, ...values: unknown[]): Promise<Row> {
@@ -235,7 +244,7 @@ describe('a worker with onEnd', () => {
 
   it('tells of what ended while every worker was dead, once, also where no workflow closed it', async () => {
     const first = await stack.onlyWorker(having());
-    const [killed, forced] = [stack.request(), stack.request()];
+    const [killed, cancelled] = [stack.request(), stack.request()];
     // The host's activity is running when the worker dies, and its success arrives while there is none.
     let answer = () => {};
     const held = new Promise<void>((resolve) => (answer = resolve));
@@ -244,19 +253,67 @@ describe('a worker with onEnd', () => {
     await until(() => callsOf(chainKey(killed)).length === 1);
     await first.kill('SIGKILL');
     answer();
-    const open = await stack.sessionChain.start(forced);
-    await stack.sessionChain.cancel(open, { force: true });
-    const { pool } = stack.database;
-    const late = await openNew(pool);
-    await close(late, 'cancelled', 'CANCELLED');
+    await stack.sessionChain.cancel(await stack.sessionChain.start(cancelled));
+    const forced = await openNew(stack.database.pool);
+    await stack.sessionChain.cancel(forced, { force: true });
 
     await stack.startWorker(having());
-    for (const key of [chainKey(killed), late]) await delivered(key);
-    expect(callsOf(chainKey(killed))).toHaveLength(1);
-    expect(callsOf(late)).toHaveLength(1);
+    const ended = [chainKey(killed), chainKey(cancelled), forced];
+    for (const key of ended) await delivered(key);
+    expect(ended.map((key) => callsOf(key).map(({ status, steps }) => [status, steps]))).toEqual([
+      [['completed', ['build']]],
+      [['cancelled', []]],
+      [['failed', plan.map(({ name }) => name)]],
+    ]);
     // What was delivered is not called again, whatever starts its workflow.
-    const { key } = callsOf(late)[0] as ChainEndCall;
-    await pool.query(`UPDATE session_chain.chain_ends SET due_at = now() WHERE key = $1`, [key]);
-    expect(await takeEnds(pool, 10)).toEqual([]);
+    const [{ key } = { key: '' }] = callsOf(forced);
+    await stack.temporal.workflow.execute(workflowTypes.chainEnd, {
+      workflowId: endWorkflowId(forced, key),
+      taskQueue: stack.policy.taskQueues.chains,
+      args: [{ version: payloadVersion, key, onEnd: { ...onEnd, taskQueue: hostQueue() } }],
+    });
+    expect(callsOf(forced)).toHaveLength(1);
+  });
+
+  it('says that no worker polls the queue of the host, and goes by a corrected one', async () => {
+    const { pool } = stack.database;
+    const wrong = having(`${hostQueue()}-misspelled`, ', scheduleToStartTimeoutMs: 1000');
+    const look = async (environment: Record<string, string>) =>
+      await checks.ends(
+        readConfig({
+          DATABASE_URL: stack.database.url,
+          TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+          ...environment,
+        }),
+      );
+    expect(await look({})).toMatchObject({
+      status: 'ok',
+      message: expect.stringContaining('not configured'),
+    });
+    await stack.onlyWorker(wrong);
+    const chain = await openNew(pool);
+    await close(chain, 'failed', 'AGENT_FAILED');
+    await until(async () => (await endsOf(chain))[0]?.failure !== null);
+    expect((await endsOf(chain))[0]).toMatchObject({
+      failure: expect.stringMatching(/chainEnded on the task queue \S+-misspelled was not taken within 1 s/),
+      deliveredAt: null,
+    });
+    await pool.query(`UPDATE session_chain.chain_ends SET ended_at = ended_at - interval '1 h', due_at = now()
+      WHERE delivered_at IS NULL`);
+    expect(await look(wrong)).toMatchObject({
+      status: 'warn',
+      message: expect.stringMatching(/no worker polls the task queue \S+-misspelled .*1 not told of/),
+    });
+    expect(await look(having())).toMatchObject({
+      status: 'warn',
+      message: expect.stringContaining('was not taken'),
+    });
+    expect(await look({})).toMatchObject({ status: 'warn', message: expect.stringContaining('no onEnd') });
+    await stack.onlyWorker(having());
+    await delivered(chain);
+    expect(await look(having())).toMatchObject({
+      status: 'ok',
+      message: expect.stringContaining('all ends'),
+    });
   });
 });
