@@ -7,9 +7,11 @@ import { reportingFailures } from './failures.js';
 export function createEndActivities({
   pool,
   log,
-}: Pick<ActivityDependencies, 'pool' | 'log'>): EndActivities {
+  meter,
+}: Pick<ActivityDependencies, 'pool' | 'log' | 'meter'>): EndActivities {
   return {
-    beginEnd: (input) => reportingFailures(input, { log }, () => beginEnd(pool, input.key)),
-    noteEnd: (input) => reportingFailures(input, { log }, () => noteEnd(pool, input.key, input.failure)),
+    beginEnd: (input) => reportingFailures(input, { log, meter }, () => beginEnd(pool, input.key)),
+    noteEnd: (input) =>
+      reportingFailures(input, { log, meter }, () => noteEnd(pool, input.key, input.failure)),
   };
 }

@@ -30,7 +30,6 @@ export async function serve({ config, sessionChain, keys, ready, log }: ServeOpt
     ready,
     log,
     login: isLocal,
-    redisUrl: config.REDIS_URL,
     draining: stop.signal,
     redisUrl: config.REDIS_URL,
     limits: {
