@@ -9,11 +9,11 @@ import type { ChainMode, ClosedChainStatus, StepName, TransitionSource } from '.
 
 /** What each type of event carries beside what all have. */
 export interface EventData {
-  /** `again`: it was closed before, and was started once more. */
+  /** `again`: it was queued before; it was started once more, or a new run has taken it over. */
   'chain.queued': { mode: ChainMode; again: boolean };
   /** The chain holds the project. `origin` says what it starts from, `steps` are those of its plan. */
   'chain.opened': { origin: string; baseSessionId: SessionId | null; steps: StepName[] };
-  /** `for` is a failure code, `until` ISO 8601. */
+  /** `for` is a failure code, `until` ISO 8601; told again when either changes. */
   'chain.waiting': { for: FailureCode; until: string };
   /** How the chain ended, and the head as it left it. */
   'chain.closed': {
@@ -83,7 +83,7 @@ export type ProjectEvent = {
     type: Type;
     /** Where to go on after it; opaque, and good for any watch that shows this event. */
     cursor: string;
-    /** Rises within a project, in the order in which the changes were committed. */
+    /** Rises within a project, in the order in which the changes were committed; not by one. */
     id: number;
     /** ISO 8601. */
     at: string;

@@ -3,6 +3,7 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import { chainKey } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
+import { readProjectEvents } from '../../storage/events/events.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
@@ -84,6 +85,11 @@ describe.each([
       steps: [{ status: 'failed', attempts: 1 }],
     });
     await expectToldApart(stopped, limit);
+    const { events } = await readProjectEvents(stack.database.pool, stopped, 0, 100);
+    const [kind, owner] = [what.split(' ')[0], what.split(' ').at(-1)];
+    expect(events.find(({ type }) => type === 'budget.reached')?.data).toEqual({
+      limit: { limit: kind, owner },
+    });
     // What was spent is shown although the step came to nothing.
     expect(stopped.steps[0]?.turns).toBeGreaterThan(0);
     expect(stopped.steps[0]?.costUsd).toBeGreaterThan(0);

@@ -7,6 +7,7 @@ import { chainKey } from '../../client/session-chain.js';
 import type { ChainResult, ChainState } from '../../contracts/chain.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import { answers } from '../../dev/offline-model/injections.js';
+import { readProjectEvents } from '../../storage/events/events.js';
 import { createTranscriptStore, loadOwnEntries } from '../../storage/transcripts/store.js';
 import { searchAttributes } from '../../temporal/attributes.js';
 import { chainWorkflowId } from '../../temporal/names.js';
@@ -122,6 +123,22 @@ describe('a chain', () => {
       stepNames.map((step) => [step, 'committed']),
     );
     for (const { cost_usd } of metrics) expect(cost_usd).toBeGreaterThan(0);
+  });
+
+  it('is told as events: its start, each step with its move of the head, and its end', async () => {
+    const projectId = parseProjectId(request.projectId);
+    const { events } = await readProjectEvents(stack.database.pool, { projectId }, 0, 100);
+    expect(events.map(({ type }) => type)).toEqual([
+      ...['chain.queued', 'chain.opened'],
+      ...stepNames.flatMap(() => ['step.started', 'step.committed', 'head.moved']),
+      'chain.closed',
+    ]);
+    const { sessionId: headSessionId, seq: headSeq } = result.head;
+    expect(events.at(-1)?.data).toEqual({ status: 'completed', failureCode: null, headSessionId, headSeq });
+    const committed = result.steps.map(({ step, newSessionId, turns, usage, costUsd }) =>
+      expect.objectContaining({ step, newSessionId, turns, usage, costUsd }),
+    );
+    expect(events.filter(({ type }) => type === 'step.committed').map(({ data }) => data)).toEqual(committed);
   });
 
   it('shows itself in Temporal: search attributes, the query, at most 46 events and nothing of the prompts', async () => {

@@ -6,6 +6,7 @@ import type { FailureCode } from '../../contracts/failures.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import type { ChatPolicy } from '../../contracts/question.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
+import { readProjectEvents } from '../../storage/events/events.js';
 import type { ReplyChunk } from '../../storage/questions/reply-chunks.js';
 import { recordQuestion } from '../../storage/questions/questions.js';
 import { chatWorkflowId } from '../../temporal/names.js';
@@ -106,6 +107,26 @@ describe('a question', () => {
     );
     expect(spent).toMatchObject({ outcome: 'committed' });
     expect(spent?.cost_usd).toBeGreaterThan(0);
+  });
+
+  it('is told as events, without its words', async () => {
+    const projectId = parseProjectId(project.projectId);
+    const { events } = await readProjectEvents(stack.database.pool, { projectId }, 0, 100);
+    const { questionId } = first;
+    const told = events.filter(({ chainId }) => chainId === null);
+    expect(told.map(({ type, data }) => [type, data])).toEqual([
+      [
+        'question.asked',
+        { chatId: projectId, messageId: 'm-1', questionId, when: 'now', aside: false, again: false },
+      ],
+      ['question.started', expect.objectContaining({ questionId, attempt: 1, sessionId: first.sessionId })],
+      ['head.moved', expect.objectContaining({ newSessionId: first.sessionId, source: 'chat_plan' })],
+      [
+        'question.answered',
+        { chatId: projectId, messageId: 'm-1', questionId, kind: 'transition', sessionId: first.sessionId },
+      ],
+    ]);
+    expect(JSON.stringify(events)).not.toMatch(/look of the page|style\.css/);
   });
 
   it('keeps its words out of the history', async () => {

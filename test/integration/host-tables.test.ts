@@ -13,6 +13,7 @@ import { questionBuildId } from '../../contracts/question.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { operationsSince, readPast as readProjectPast } from '../../storage/chains/brief.js';
 import { closeChain, openChain, readChain, requireChain } from '../../storage/chains/chains.js';
+import { lastEventId, readProjectEvents } from '../../storage/events/events.js';
 import { readLineage } from '../../storage/heads/lineage.js';
 import { nearestValidAncestor } from '../../storage/heads/recovery.js';
 import {
@@ -110,6 +111,15 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       projectId,
     ]);
     expect(audit.map(({ head }: { head: string }) => head)).toEqual([build.newSessionId, docs.newSessionId]);
+    const { events } = await readProjectEvents(pool, { projectId }, 0, 100);
+    expect(events.map(({ type }) => type)).toEqual([
+      ...['chain.queued', 'chain.opened', 'step.started', 'step.committed', 'head.moved'],
+      ...['step.started', 'step.failed', 'step.started', 'step.committed', 'head.moved', 'step.started'],
+      ...['step.failed', 'chain.closed'],
+    ]);
+    expect(new Set(events.map((event) => [event.projectId, event.versionId, event.buildId].join()))).toEqual(
+      new Set([[projectId, key.versionId, key.buildId].join()]),
+    );
   });
 
   it('answers the two monitoring queries as they stand', async () => {
@@ -186,6 +196,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       question: 'How is it?',
       when: 'now',
     } as const;
+    const last = await lastEventId(pool, projectId);
     const asked = await recordQuestion(pool, { ...question, workspace: '/srv/shop' });
     expect(await recordQuestion(pool, question)).toEqual(asked);
     expect(asked).toMatchObject({ projectId, chatId: host.chatId, state: 'asked' });
@@ -216,6 +227,12 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       beside: 'always',
     });
     expect(committed.outcome).toBe('beside');
+    const { events } = await readProjectEvents(pool, { projectId }, last, 10);
+    expect(events).toMatchObject([
+      { projectId, type: 'question.asked', data: { chatId: host.chatId } },
+      { projectId, type: 'question.started' },
+      { projectId, type: 'question.answered', data: { kind: 'side_branch', sessionId } },
+    ]);
     expect(await listQuestions(pool, projectId, host.chatId, 10)).toEqual([
       expect.objectContaining({ questionId: asked.questionId, reply: 'Well.', sessionId }),
     ]);
@@ -367,6 +384,9 @@ describe('migrate --dry-run', () => {
       const known = before.split('\n').map((line) => line.trim().split(' ')[0]);
       const missing = added.filter(({ name }) => !known.includes(name) && !printed.includes(name));
       expect(missing).toEqual([]);
+      for (const trigger of ['event_of_transition', 'event_of_new_question', 'event_of_question']) {
+        expect(printed).toContain(`CREATE TRIGGER ${trigger} AFTER`);
+      }
       expect(await planMigration(database.pool)).toEqual({ pending: [], additions: [], obstacles: [] });
     });
   });

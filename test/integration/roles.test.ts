@@ -3,10 +3,13 @@ import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type SessionChain, chainKey, createSessionChain } from '../../client/session-chain.js';
+import { failureOfCode } from '../../contracts/failures.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import { type Part, missingRights, parts } from '../../storage/db/grants.js';
 import { migrate, requireMigrations } from '../../storage/db/migrate.js';
 import { type Pool, createPool, sqlState } from '../../storage/db/pool.js';
+import { readAllEvents } from '../../storage/events/events.js';
+import { failQuestion, recordQuestion } from '../../storage/questions/questions.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';
@@ -205,6 +208,13 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     await client.cancel(cancelled);
     expect(await client.wait(cancelled)).toMatchObject({ status: 'cancelled' });
     held.remove();
+    // A question that its chat's workflow rejects is recorded as failed by the client.
+    const rejected = await recordQuestion(on.pools.client, {
+      ...{ projectId, chatId, messageId: 'rejected', question: 'Why?', when: 'now' },
+    });
+    await failQuestion(on.pools.client, rejected, failureOfCode('CHAT_BUSY'));
+    const [newest] = (await client.questions(projectId, { chatId })).reverse();
+    expect(newest).toMatchObject({ state: 'failed', failure: { code: 'CHAT_BUSY' } });
     expect(await client.unbindWorkspace(projectId)).toMatchObject({ path: expect.any(String) });
     // An old writer moved the head: on our own tables a key forbids it.
     if (sql !== null) {
@@ -253,6 +263,11 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       for (const text of ['Canary-', 'Which files are there?', workspace()])
         expect([name, JSON.stringify(shown).includes(text)]).toEqual([name, false]);
     }
+    const { rows: views } = await reader.query('SELECT * FROM session_chain.chain_overview');
+    const { rows: events } = await reader.query('SELECT * FROM session_chain.events');
+    expect(events).toContainEqual(expect.objectContaining({ project_id: project, type: 'head.moved' }));
+    expect((await readAllEvents(reader, 0, 1_000)).events).toHaveLength(events.length);
+    expect(JSON.stringify([views, events])).not.toContain('Canary-instruction');
   });
 
   it('the archiver copies transcripts, and deletes what nothing refers to', async () => {
@@ -296,10 +311,18 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'DROP FUNCTION session_chain.lock_project',
       'ALTER TABLE session_chain.chains DROP COLUMN result',
       'SELECT * FROM session_chain.grants',
+      `UPDATE session_chain.chains SET status = 'waiting'`,
+      `UPDATE session_chain.events SET data = '{}'`,
+      'DELETE FROM session_chain.events',
+      `SELECT session_chain.write_event('${project}', NULL, NULL, NULL, 'chain.closed', '{}')`,
     ],
     client: [
       'SELECT id FROM session_chain.api_keys',
       `SELECT * FROM session_chain.find_api_key('000000000000')`,
+      `UPDATE session_chain.events SET data = '{}'`,
+      'DELETE FROM session_chain.events',
+      `SELECT session_chain.write_event('${project}', NULL, NULL, NULL, 'chain.closed', '{}')`,
+      `SELECT session_chain.trim_events('1 day', 1)`,
       `UPDATE projects SET last_ai_session_id = 'x'`,
       'UPDATE projects SET session_epoch = 0',
       'SELECT FROM projects FOR UPDATE',
@@ -346,6 +369,10 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     ],
     reader: [
       'SELECT * FROM session_chain.api_keys',
+      `UPDATE session_chain.events SET data = '{}'`,
+      'DELETE FROM session_chain.events',
+      `SELECT session_chain.write_event('${project}', NULL, NULL, NULL, 'chain.closed', '{}')`,
+      `SELECT session_chain.trim_events('1 day', 1)`,
       'SELECT * FROM session_chain.chains',
       'SELECT instruction FROM session_chain.chains',
       'SELECT result FROM session_chain.attempts',

@@ -255,6 +255,12 @@ describe('steps of every kind', () => {
     expect(await versionOf(versionId)).toMatchObject({ status: 'deployed' });
     expect(
       await rows(
+        `SELECT type FROM session_chain.events WHERE project_id = $1 AND data ->> 'step' = 'deploy' ORDER BY id`,
+        projectId,
+      ),
+    ).toEqual([{ type: 'step.started' }, { type: 'step.completed' }]);
+    expect(
+      await rows(
         `SELECT s.step, s.role, s.state, s.calls, s.key, s.session_id, s.seq FROM session_chain.activity_steps s
          JOIN session_chain.chains c ON c.id = s.chain WHERE c.project_id = $1`,
         projectId,

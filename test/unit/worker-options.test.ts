@@ -44,6 +44,8 @@ describe('the options of a worker', () => {
     ['no agents', { limits: { maxAgents: 0 } }, 'limits.maxAgents: '],
     ['half an agent', { limits: { maxAgents: 1.5 } }, 'limits.maxAgents: '],
     ['agents as text', { limits: { maxAgents: '4' } }, 'limits.maxAgents: '],
+    ['events that are kept for no day', { limits: { eventsDays: 0 } }, 'limits.eventsDays: '],
+    ['events that are kept for ever', { limits: { eventsDays: Infinity } }, 'limits.eventsDays: '],
     ['an unknown limit', { limits: { maxAgent: 4 } }, 'limits: Unrecognized key: "maxAgent"'],
     ['an unknown option', { workspaceRoot: '/srv' }, 'options: Unrecognized key: "workspaceRoot"'],
     ['half a log', { log: { info: () => undefined } }, 'log: must have the methods info and warn'],
