@@ -5,11 +5,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { exitCodes } from '../../cli/errors.js';
 import type { Answer } from '../../client/chats.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { createCommandLine } from '../support/cli.js';
 
-/** The chat tour of a stranger: the compiled command line as real processes, on real servers. */
+/** The chat tour of a stranger: the compiled command line, as a process where it reads or is stopped, on real servers. */
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js');
 
+const commandLine = createCommandLine();
 let stack: ChainStack;
 let project: string;
 beforeAll(async () => {
@@ -20,21 +22,24 @@ beforeAll(async () => {
   await stack.sessionChain.wait(await stack.sessionChain.start(request));
 });
 afterAll(async () => {
+  commandLine.stop();
   await stack.stop();
 });
 
 async function cli(args: string[], { input = '', signalWhen = '' } = {}) {
+  const env = {
+    PATH: process.env['PATH'],
+    DATABASE_URL: stack.database.url,
+    TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+    SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
+    SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
+    SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+    SESSION_CHAIN_KILL_GRACE_MS: '1000',
+  };
+  if (input === '' && signalWhen === '') return await commandLine.run(args, env);
   const child = spawn(process.execPath, [main, ...args], {
     cwd: '/',
-    env: {
-      PATH: process.env['PATH'],
-      DATABASE_URL: stack.database.url,
-      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
-      SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
-      SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
-      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
-      SESSION_CHAIN_KILL_GRACE_MS: '1000',
-    },
+    env,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const out = { stdout: '', stderr: '' };

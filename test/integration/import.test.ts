@@ -32,6 +32,7 @@ import { projectFolder } from '../../transcript/local-files.js';
 import { migrate } from '../../storage/db/migrate.js';
 import { recordSession, unknownSpend } from '../../storage/operations/record.js';
 import { createTranscriptStore, sessionFitness } from '../../storage/transcripts/store.js';
+import { createCommandLine } from '../support/cli.js';
 import { begin, newKey, openNew, register, runStep } from '../support/chains.js';
 import { startWorkerProcess } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
@@ -821,23 +822,15 @@ describe('export', () => {
 });
 
 describe('the command line', () => {
-  const main = join(import.meta.dirname, '../../dist/cli/main.js');
+  const commandLine = createCommandLine();
+  afterAll(() => commandLine.stop());
 
-  async function cli(
-    url: string,
-    args: string[],
-  ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    const child = spawn(process.execPath, [main, ...args], {
-      cwd: '/',
-      env: { PATH: process.env['PATH'], DATABASE_URL: url, CLAUDE_CONFIG_DIR: join(root, 'claude') },
-      stdio: ['ignore', 'pipe', 'pipe'],
+  const cli = async (url: string, args: string[]) =>
+    await commandLine.run(args, {
+      PATH: process.env['PATH'],
+      DATABASE_URL: url,
+      CLAUDE_CONFIG_DIR: join(root, 'claude'),
     });
-    const out = { stdout: '', stderr: '' };
-    child.stdout.on('data', (data: Buffer) => (out.stdout += data.toString()));
-    child.stderr.on('data', (data: Buffer) => (out.stderr += data.toString()));
-    const [code] = (await once(child, 'close')) as [number | null];
-    return { code, ...out };
-  }
 
   it('takes a host from its first migration to enforced heads, and gives a session back', async () => {
     const host = await createTestDatabase({ empty: true });

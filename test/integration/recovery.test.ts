@@ -1,7 +1,4 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ActivityDependencies } from '../../activities/dependencies.js';
 import { findEarlierWork } from '../../activities/evidence.js';
@@ -14,14 +11,12 @@ import { createPool } from '../../storage/db/pool.js';
 import { quarantineSession } from '../../storage/operations/operations.js';
 import { checkSessionValidity } from '../../storage/heads/recovery.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
+import { createCommandLine } from '../support/cli.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import { flowed } from '../support/flowed.js';
 import { requestsOf } from '../support/project-facts.js';
 
 /** A head that cannot be gone on from: what the next chain does, and what it says. */
-
-const execute = promisify(execFile);
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 
 let stack: ChainStack;
 beforeAll(async () => {
@@ -465,12 +460,14 @@ describe('an attempt that goes on from one whose context was compacted', () => {
 });
 
 describe('on the command line', () => {
+  const commandLine = createCommandLine();
+  afterAll(() => commandLine.stop());
+
   async function cli(...args: string[]) {
-    const { stdout, stderr } = await execute(process.execPath, [main, ...args], {
-      cwd: '/',
-      env: { PATH: process.env['PATH'], DATABASE_URL: stack.database.url },
-    });
-    return { stdout, stderr };
+    const environment = { PATH: process.env['PATH'], DATABASE_URL: stack.database.url };
+    const { code, ...said } = await commandLine.run(args, environment);
+    expect(code).toBe(0);
+    return said;
   }
 
   it('recover says what a project goes on from, start goes on from there, chain and tree show it', async () => {

@@ -1,9 +1,8 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { findAgentBinary } from '../../agent/process/binary.js';
@@ -34,6 +33,7 @@ import { questionBuildId } from '../../contracts/question.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { type RewoundProject, rewindProject } from '../../storage/operations/rewind.js';
 import { createTranscriptStore, transcriptBytes } from '../../storage/transcripts/store.js';
+import { createCommandLine } from '../support/cli.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,
@@ -847,11 +847,13 @@ describe('with Claude Code', () => {
     const first = await run({ ...request, steps: ['build'] });
     const { projectId } = first;
     const second = await run({ ...stack.request(projectId), steps: ['build'] });
-    const cli = async (...args: string[]) =>
-      await promisify(execFile)(process.execPath, [join(process.cwd(), 'dist/cli/main.js'), ...args], {
-        cwd: '/',
-        env: { PATH: process.env['PATH'], DATABASE_URL: stack.database.url },
-      });
+    const commandLine = createCommandLine();
+    const environment = { PATH: process.env['PATH'], DATABASE_URL: stack.database.url };
+    const cli = async (...args: string[]) => {
+      const ended = await commandLine.run(args, environment);
+      if (ended.code !== 0) throw Object.assign(new Error(ended.stderr), ended);
+      return ended;
+    };
     const dry = await cli('rewind', '--project', projectId, '--to', '1', '--dry-run');
     expect(dry.stdout).toMatch(/^rewound +not yet: a dry run$/m);
     expect(dry.stdout).toMatch(
@@ -881,5 +883,6 @@ describe('with Claude Code', () => {
       second.versionId,
       expect.stringMatching(/^● 3 {2}rewind to 1 .* ← head$/),
     ]);
+    commandLine.stop();
   });
 });

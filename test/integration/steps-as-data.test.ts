@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -16,6 +14,7 @@ import { type ActivityStepInput, payloadVersion } from '../../contracts/plan.js'
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { createCommandLine } from '../support/cli.js';
 import { flowed } from '../support/flowed.js';
 import { newKey, openNew, register } from '../support/chains.js';
 import { attemptsOf } from '../support/project-facts.js';
@@ -584,17 +583,17 @@ describe('a model service that quotes the request in its error', () => {
     await stack.onlyWorker();
   });
 
+  const commandLine = createCommandLine();
+  afterAll(() => commandLine.stop());
+
   async function cli(...args: string[]): Promise<string> {
-    const main = join(process.cwd(), 'dist/cli/main.js');
-    const { stdout } = await promisify(execFile)(process.execPath, [main, ...args], {
-      cwd: '/',
-      env: {
-        PATH: process.env['PATH'],
-        DATABASE_URL: stack.database.url,
-        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
-        SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
-      },
+    const { code, stdout } = await commandLine.run(args, {
+      PATH: process.env['PATH'],
+      DATABASE_URL: stack.database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+      SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
     });
+    expect(code).toBe(0);
     return stdout;
   }
 
