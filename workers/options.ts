@@ -2,7 +2,7 @@ import type { NativeConnection } from '@temporalio/worker';
 import { z } from 'zod';
 import { type DatabaseOptions, giveOneDatabase, isOneDatabase, poolSchema } from '../client/connections.js';
 import { checked, has } from '../client/input.js';
-import { type Config, maxEventsDays, readConfig, required, variables } from '../config/environment.js';
+import { maxEventsDays, readConfig, required, variables } from '../config/environment.js';
 import { createLog } from '../config/log.js';
 import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
