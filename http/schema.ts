@@ -18,6 +18,40 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/chains/counts': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** How many chains work, wait and for what, and how many ended and how */
+    get: operations['countChains'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Projects, in the order of their ids */
+    get: operations['listProjects'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/chains': {
     parameters: {
       query?: never;
@@ -319,6 +353,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/sessions/{sessionId}/entries': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The entries of a session, oldest first
+     * @description A session may be running: what is stored later comes after the last cursor.
+     */
+    get: operations['listEntries'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/spend': {
     parameters: {
       query?: never;
@@ -326,7 +380,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** What a project has spent, failed attempts included */
+    /**
+     * What a project has spent, failed attempts included
+     * @description With `by` also what was spent since `since`, by day, step or model.
+     */
     get: operations['getProjectSpend'];
     put?: never;
     post?: never;
@@ -398,6 +455,23 @@ export interface paths {
     put?: never;
     /** Let go of a project's folder */
     post: operations['unbindWorkspace'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/spend': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What was spent, by day, step or model */
+    get: operations['getSpend'];
+    put?: never;
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -629,6 +703,35 @@ export interface components {
           part: 'summary' | 'replies' | 'requests' | 'metadata' | 'document' | 'operations';
         }[];
       } | null;
+    };
+    ChainCounts: {
+      /** @description Those that failed since `since`, by the code */
+      failed: {
+        [key: string]: number;
+      };
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      since: string;
+      /** @description Open ones as they are now, and those that have ended since `since` */
+      status: {
+        budget_exceeded: number;
+        cancelled: number;
+        completed: number;
+        completed_with_warnings: number;
+        failed: number;
+        queued: number;
+        running: number;
+        waiting: number;
+      };
+      /** @description Open ones that wait, by what for */
+      waitingFor: {
+        activity: number;
+        model: number;
+        queue: number;
+        worker: number;
+      };
     };
     /** @description Chains, newest first */
     ChainPage: {
@@ -878,9 +981,106 @@ export interface components {
       /** @description The step that it works on, waits in, or failed at */
       step: string | null;
       versionId: string;
+      /** @description What it waits for and since when */
+      waitingFor:
+        | (
+            | {
+                /** @description The workflow in the way */
+                behind: string | null;
+                /** @constant */
+                kind: 'queue';
+                position: number | null;
+                /**
+                 * Format: date-time
+                 * @description ISO 8601, UTC
+                 */
+                since: string;
+              }
+            | {
+                /** @constant */
+                kind: 'worker';
+                lacks: string | null;
+                /**
+                 * Format: date-time
+                 * @description ISO 8601, UTC
+                 */
+                since: string;
+                taskQueue: string;
+                until: string | null;
+              }
+            | {
+                /** @constant */
+                kind: 'model';
+                /**
+                 * Format: date-time
+                 * @description ISO 8601, UTC
+                 */
+                since: string;
+                until: string | null;
+              }
+            | {
+                activity: string;
+                /** @constant */
+                kind: 'activity';
+                /**
+                 * Format: date-time
+                 * @description ISO 8601, UTC
+                 */
+                since: string;
+                taskQueue: string;
+              }
+          )
+        | null;
       waitingUntil: string | null;
       warnings: string[];
       workflowId: string;
+    };
+    /** @description Entries of a transcript, oldest first */
+    EntriesPage: {
+      entries: {
+        at: string | null;
+        /** @description Where to go on after it */
+        cursor: string;
+        entryId: string | null;
+        parts: (
+          | {
+              /** @constant */
+              kind: 'text';
+              text: string;
+            }
+          | {
+              /** @constant */
+              kind: 'thinking';
+              text: string;
+            }
+          | {
+              id: string;
+              input: unknown;
+              /** @constant */
+              kind: 'tool_call';
+              name: string;
+            }
+          | {
+              id: string;
+              isError: boolean;
+              /** @constant */
+              kind: 'tool_result';
+              text: string;
+            }
+        )[];
+        /** @description The entry as Claude Code wrote it */
+        raw: {
+          [key: string]: unknown;
+        };
+        role: ('user' | 'assistant' | 'system') | null;
+        /** @description Null in the main conversation */
+        subagent: string | null;
+      }[];
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+      projectId: string;
+      /** @description The id of a Claude session */
+      sessionId: string;
     };
     /**
      * @description Which case it is
@@ -903,6 +1103,7 @@ export interface components {
       | 'CHAT_BUSY'
       | 'MESSAGE_ID_REUSED'
       | 'KEY_REUSED'
+      | 'KEY_NOT_FOUND'
       | 'WORKSPACE_NOT_ALLOWED'
       | 'WORKSPACE_CHANGED'
       | 'WORKSPACE_TAKEN'
@@ -947,6 +1148,22 @@ export interface components {
       | 'POSTGRES_NOT_FOUND'
       | 'SERVER_START_FAILED'
       | 'STATE_DIR_BUSY';
+    GroupedSpend: {
+      attempts: number;
+      attemptsOfUnknownCost: number;
+      /** @description US dollars */
+      costUsd: number;
+      /** @description A day (UTC), a step or a model */
+      key: string;
+      turns: number | null;
+      usage: {
+        cacheReadTokens: number;
+        cacheWriteTokens: number;
+        /** @description Tokens that were neither read from nor written to the prompt cache */
+        inputTokens: number;
+        outputTokens: number;
+      };
+    };
     /** @description A project's latest session */
     Head: {
       /** @description The number of the transition that made it the head; null before the first */
@@ -995,6 +1212,86 @@ export interface components {
       title: string;
       /** @description `about:blank`, or the address of what is documented of the failure */
       type: string;
+    };
+    /** @description Projects, in the order of their ids */
+    ProjectPage: {
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+      projects: {
+        attemptsOfUnknownCost: number;
+        /** @description US dollars */
+        costUsd: number;
+        head: components['schemas']['Head'];
+        headMovedAt: string | null;
+        /** @description Whether the newest version names the head */
+        inSync: boolean | null;
+        lastChain: {
+          buildId: string;
+          closedAt: string | null;
+          /**
+           * Format: date-time
+           * @description ISO 8601, UTC
+           */
+          createdAt: string;
+          failureCode: components['schemas']['FailureCode'] | null;
+          projectId: string;
+          /** @enum {string} */
+          status:
+            | 'queued'
+            | 'running'
+            | 'waiting'
+            | 'completed'
+            | 'completed_with_warnings'
+            | 'failed'
+            | 'cancelled'
+            | 'budget_exceeded';
+          versionId: string;
+        } | null;
+        openChains: number;
+        projectId: string;
+        reasons: (
+          | 'version_not_opened'
+          | 'chain_on_older_version'
+          | 'head_moved_outside'
+          | 'version_row_differs'
+          | 'broken_lineage'
+          | 'checkpoint_differs'
+        )[];
+        /** @description Its newest version */
+        versionId: string | null;
+      }[];
+    };
+    ProjectSpend: {
+      attempts: number;
+      attemptsOfUnknownCost: number;
+      /** @description By model; a cost is null where one of its attempts is of unknown cost */
+      byModel: {
+        [key: string]: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          costUsd: number | null;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        };
+      };
+      /** @description US dollars, as far as they are known */
+      costUsd: number;
+      /** @description Sum of the attempts' durations, without the time between them */
+      durationMs: number;
+      /** @description With `by` */
+      groups?: components['schemas']['GroupedSpend'][];
+      /** @description Model turns */
+      turns: number;
+      /** @description Attempts that were stopped or died in a turn, which is in no figure */
+      turnsInFlightUnknown: number;
+      usage: {
+        cacheReadTokens: number;
+        cacheWriteTokens: number;
+        /** @description Tokens that were neither read from nor written to the prompt cache */
+        inputTokens: number;
+        outputTokens: number;
+      };
     };
     Question: {
       answeredAt: string | null;
@@ -1099,35 +1396,8 @@ export interface components {
     SessionIds: {
       sessionIds: string[];
     };
-    Spent: {
-      attempts: number;
-      attemptsOfUnknownCost: number;
-      /** @description By model; a cost is null where one of its attempts is of unknown cost */
-      byModel: {
-        [key: string]: {
-          cacheReadTokens: number;
-          cacheWriteTokens: number;
-          costUsd: number | null;
-          /** @description Tokens that were neither read from nor written to the prompt cache */
-          inputTokens: number;
-          outputTokens: number;
-        };
-      };
-      /** @description US dollars, as far as they are known */
-      costUsd: number;
-      /** @description Sum of the attempts' durations, without the time between them */
-      durationMs: number;
-      /** @description Model turns */
-      turns: number;
-      /** @description Attempts that were stopped or died in a turn, which is in no figure */
-      turnsInFlightUnknown: number;
-      usage: {
-        cacheReadTokens: number;
-        cacheWriteTokens: number;
-        /** @description Tokens that were neither read from nor written to the prompt cache */
-        inputTokens: number;
-        outputTokens: number;
-      };
+    SpendGroups: {
+      groups: components['schemas']['GroupedSpend'][];
     };
     StartedChain: {
       /** @description The chain was running or completed already: nothing was started */
@@ -1433,6 +1703,7 @@ export interface operations {
           | 'CHAT_BUSY'
           | 'MESSAGE_ID_REUSED'
           | 'KEY_REUSED'
+          | 'KEY_NOT_FOUND'
           | 'WORKSPACE_NOT_ALLOWED'
           | 'WORKSPACE_CHANGED'
           | 'WORKSPACE_TAKEN'
@@ -1481,7 +1752,7 @@ export interface operations {
         limit?: number;
         /** @description Asked for at this moment or later; ISO 8601 */
         since?: string;
-        /** @description Repeated for several */
+        /** @description The status; repeated for several */
         status?: (
           | 'queued'
           | 'running'
@@ -1495,6 +1766,8 @@ export interface operations {
         /** @description Open, and without progress for longer than so many ms */
         stuckForMs?: number;
         versionId?: string;
+        /** @description Open, and waiting for this; repeated for several */
+        waitingFor?: ('queue' | 'worker' | 'model' | 'activity')[];
       };
       header?: never;
       path?: never;
@@ -1509,6 +1782,83 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ChainPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  countChains: {
+    parameters: {
+      query?: {
+        /** @description ISO 8601; default: a day ago */
+        since?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChainCounts'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listProjects: {
+    parameters: {
+      query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Whether the newest version names the head */
+        inSync?: boolean;
+        /** @description Entries at most; default 50 */
+        limit?: number;
+        /** @description The status of the newest chain; repeated for several */
+        status?: (
+          | 'queued'
+          | 'running'
+          | 'waiting'
+          | 'completed'
+          | 'completed_with_warnings'
+          | 'failed'
+          | 'cancelled'
+          | 'budget_exceeded'
+        )[];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ProjectPage'];
         };
       };
       400: components['responses']['Problem400'];
@@ -1547,6 +1897,7 @@ export interface operations {
           | 'CHAT_BUSY'
           | 'MESSAGE_ID_REUSED'
           | 'KEY_REUSED'
+          | 'KEY_NOT_FOUND'
           | 'WORKSPACE_NOT_ALLOWED'
           | 'WORKSPACE_CHANGED'
           | 'WORKSPACE_TAKEN'
@@ -1595,7 +1946,7 @@ export interface operations {
         limit?: number;
         /** @description Asked for at this moment or later; ISO 8601 */
         since?: string;
-        /** @description Repeated for several */
+        /** @description The status; repeated for several */
         status?: (
           | 'queued'
           | 'running'
@@ -1609,6 +1960,8 @@ export interface operations {
         /** @description Open, and without progress for longer than so many ms */
         stuckForMs?: number;
         versionId?: string;
+        /** @description Open, and waiting for this; repeated for several */
+        waitingFor?: ('queue' | 'worker' | 'model' | 'activity')[];
       };
       header?: never;
       path: {
@@ -2451,9 +2804,51 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  listEntries: {
+    parameters: {
+      query?: {
+        /** @description `cursor` of an entry, or `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Entries at most; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+        sessionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['EntriesPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   getProjectSpend: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description How it is grouped */
+        by?: 'day' | 'step' | 'model';
+        /** @description ISO 8601; default: 30 days ago */
+        since?: string;
+      };
       header?: never;
       path: {
         /** @example shop */
@@ -2469,7 +2864,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Spent'];
+          'application/json': components['schemas']['ProjectSpend'];
         };
       };
       400: components['responses']['Problem400'];
@@ -2615,6 +3010,39 @@ export interface operations {
       409: components['responses']['Problem409'];
       413: components['responses']['Problem413'];
       415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getSpend: {
+    parameters: {
+      query: {
+        /** @description How it is grouped */
+        by: 'day' | 'step' | 'model';
+        /** @description ISO 8601; default: 30 days ago */
+        since?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SpendGroups'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
       429: components['responses']['Problem429'];
       500: components['responses']['Problem500'];
       503: components['responses']['Problem503'];

@@ -4,6 +4,7 @@ import type {
   AttemptDetails,
   Brief,
   ChainBudget,
+  ChainCounts,
   ChainDetails,
   ChainPage,
   ChainSpend,
@@ -11,10 +12,14 @@ import type {
   ChainSummary,
   ChainOrigin,
   DriftReason,
+  EntriesPage,
+  EntryPart,
   Failure,
+  GroupedSpend,
   Head,
   Lineage,
   LiveProgress,
+  ProjectPage,
   Question,
   QueuePosition,
   Reconciled,
@@ -28,8 +33,11 @@ import type {
   Transition,
   UnboundWorkspace,
   Usage,
+  WaitingFor,
 } from '../client/main.js';
 import type { BriefFacts } from '../contracts/brief.js';
+import { failureCodes } from '../contracts/failures.js';
+import { waitKinds } from '../contracts/waiting.js';
 import { failureCodeSchema } from './problems.js';
 import { sessionMoments } from '../contracts/question.js';
 import { agentStepKinds, chainModes, chainStatuses } from '../contracts/steps.js';
@@ -192,7 +200,7 @@ const spentShape = {
   attemptsOfUnknownCost: count,
   turnsInFlightUnknown: count.describe('Attempts that were stopped or died in a turn, which is in no figure'),
 };
-export const spentSchema = z.object(spentShape).meta({ id: 'Spent' }) satisfies z.ZodType<Json<Spent>>;
+const spent = z.object(spentShape) satisfies z.ZodType<Json<Spent>>;
 export const chainSpendSchema = z
   .object({ ...spentShape, steps: z.array(z.object({ step: z.string(), ...spentShape })) })
   .meta({ id: 'ChainSpend' }) satisfies z.ZodType<Json<ChainSpend>>;
@@ -269,6 +277,25 @@ export const chainDetailsSchema = z
   Json<ChainDetails>
 >;
 
+const since = { since: instant };
+const waitingFor = z.union([
+  z.object({
+    ...since,
+    kind: z.literal('queue'),
+    position: z.int().nullable(),
+    behind: z.string().nullable().describe('The workflow in the way'),
+  }),
+  z.object({
+    ...since,
+    kind: z.literal('worker'),
+    taskQueue: z.string(),
+    lacks: z.string().nullable(),
+    until: instant.nullable(),
+  }),
+  z.object({ ...since, kind: z.literal('model'), until: instant.nullable() }),
+  z.object({ ...since, kind: z.literal('activity'), activity: z.string(), taskQueue: z.string() }),
+]) satisfies z.ZodType<Json<WaitingFor>>;
+
 export const chainSummarySchema = z
   .object({
     ...keyShape,
@@ -288,6 +315,7 @@ export const chainSummarySchema = z
     progressAt: instant.describe('When it last made progress'),
     waitingUntil: instant.nullable(),
     queue: queue.nullable(),
+    waitingFor: waitingFor.nullable().describe('What it waits for and since when'),
     sessionId: sessionId.nullable().describe("The project's head, or the head that a closed chain left"),
     missingWorker: z
       .object({ taskQueue: z.string(), since: instant })
@@ -301,6 +329,93 @@ export const nextCursor = z.string().nullable().describe('`cursor` of the next p
 export const chainPageSchema = z
   .object({ chains: z.array(chainSummarySchema), nextCursor })
   .meta({ id: 'ChainPage', description: 'Chains, newest first' }) satisfies z.ZodType<Json<ChainPage>>;
+
+const counts = <Name extends string>(names: readonly Name[]) =>
+  z.object(Object.fromEntries(names.map((name) => [name, count])) as Record<Name, typeof count>);
+export const chainCountsSchema = z
+  .object({
+    status: counts(chainStatuses).describe(
+      'Open ones as they are now, and those that have ended since `since`',
+    ),
+    waitingFor: counts(waitKinds).describe('Open ones that wait, by what for'),
+    failed: z
+      .partialRecord(z.enum(failureCodes), count)
+      .describe('Those that failed since `since`, by the code'),
+    since: instant,
+  })
+  .meta({ id: 'ChainCounts' }) satisfies z.ZodType<Json<ChainCounts>>;
+
+const groupedSpend = z
+  .object({
+    key: z.string().describe('A day (UTC), a step or a model'),
+    attempts: count,
+    turns: count.nullable(),
+    usage,
+    costUsd: usd,
+    attemptsOfUnknownCost: count,
+  })
+  .meta({ id: 'GroupedSpend' }) satisfies z.ZodType<Json<GroupedSpend>>;
+export const groupsSchema = z.object({ groups: z.array(groupedSpend) }).meta({ id: 'SpendGroups' });
+export const projectSpendSchema = z
+  .object({ ...spent.shape, groups: z.array(groupedSpend).exactOptional().describe('With `by`') })
+  .meta({ id: 'ProjectSpend' });
+
+export const projectPageSchema = z
+  .object({
+    projects: z.array(
+      z.object({
+        projectId: id,
+        head: headSchema,
+        headMovedAt: instant.nullable(),
+        versionId: id.nullable().describe('Its newest version'),
+        inSync: z.boolean().nullable().describe('Whether the newest version names the head'),
+        reasons: z.array(z.enum(driftReasonNames)),
+        lastChain: z
+          .object({
+            ...keyShape,
+            status: z.enum(chainStatuses),
+            failureCode: failureCodeSchema.nullable(),
+            createdAt: instant,
+            closedAt: instant.nullable(),
+          })
+          .nullable(),
+        openChains: count,
+        costUsd: usd,
+        attemptsOfUnknownCost: count,
+      }),
+    ),
+    nextCursor,
+  })
+  .meta({ id: 'ProjectPage', description: 'Projects, in the order of their ids' }) satisfies z.ZodType<
+  Json<ProjectPage>
+>;
+
+const entryPart = z.union([
+  z.object({ kind: z.literal('text'), text: z.string() }),
+  z.object({ kind: z.literal('thinking'), text: z.string() }),
+  z.object({ kind: z.literal('tool_call'), id: z.string(), name: z.string(), input: z.unknown() }),
+  z.object({ kind: z.literal('tool_result'), id: z.string(), isError: z.boolean(), text: z.string() }),
+]) satisfies z.ZodType<Json<EntryPart>>;
+export const entriesSchema = z
+  .object({
+    projectId: id,
+    sessionId,
+    entries: z.array(
+      z.object({
+        cursor: z.string().describe('Where to go on after it'),
+        entryId: z.string().nullable(),
+        at: z.string().nullable(),
+        role: z.enum(['user', 'assistant', 'system']).nullable(),
+        subagent: z.string().nullable().describe('Null in the main conversation'),
+        parts: z.array(entryPart),
+        raw: z.record(z.string(), z.unknown()).describe('The entry as Claude Code wrote it'),
+      }),
+    ),
+    nextCursor,
+  })
+  .meta({ id: 'EntriesPage', description: 'Entries of a transcript, oldest first' }) satisfies z.ZodType<
+  Json<EntriesPage>
+>;
 
 export const progressSchema = z
   .object({

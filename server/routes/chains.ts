@@ -2,9 +2,11 @@ import { z } from 'zod';
 import { startRequestSchema } from '../../client/start-request.js';
 import { failureCodes } from '../../contracts/failures.js';
 import { chainStatuses } from '../../contracts/steps.js';
+import { waitKinds } from '../../contracts/waiting.js';
 import {
   attemptSchema,
   briefSchema,
+  chainCountsSchema,
   chainDetailsSchema,
   chainPageSchema,
   chainSpendSchema,
@@ -26,9 +28,11 @@ import {
   optionalBody,
   projectParams,
   reads,
+  several,
   takes,
   waitMs,
   whole,
+  within,
 } from './common.js';
 import { chainKey } from '../../client/chain-key.js';
 
@@ -37,16 +41,8 @@ const tags = ['chains'];
 const filter = {
   versionId: z.string().optional(),
   buildId: z.string().optional(),
-  status: z
-    .preprocess(
-      (value) => (typeof value === 'string' ? [value] : value),
-      z.array(z.enum(chainStatuses)).min(1),
-    )
-    .meta({
-      ...{ type: 'array', items: { type: 'string', enum: chainStatuses } },
-      description: 'Repeated for several',
-    })
-    .optional(),
+  status: several(chainStatuses, 'The status'),
+  waitingFor: several(waitKinds, 'Open, and waiting for this'),
   since: z.string().describe('Asked for at this moment or later; ISO 8601').optional(),
   stuckForMs: whole(0, 1_000_000_000_000, 'Open, and without progress for longer than so many ms').optional(),
   failureCode: z.enum(failureCodes).describe('Failed with this code').optional(),
@@ -81,7 +77,7 @@ export function chainRoutes(app: Routes, { sessionChain }: RouteOptions): void {
   app.get(
     '/v1/chains',
     {
-      config: { scope: 'read' },
+      config: { scope: 'read', projects: 'filtered' },
       schema: {
         ...{ tags, operationId: 'listChains' },
         summary: 'Chains of all projects, the newest first',
@@ -89,7 +85,23 @@ export function chainRoutes(app: Routes, { sessionChain }: RouteOptions): void {
         response: reads(chainPageSchema),
       },
     },
-    async ({ query }) => json(await sessionChain.chains(given(query))),
+    async ({ query, caller }) => json(await sessionChain.chains({ ...given(query), ...within(caller) })),
+  );
+
+  app.get(
+    '/v1/chains/counts',
+    {
+      config: { scope: 'read', projects: 'filtered' },
+      schema: {
+        ...{ tags, operationId: 'countChains' },
+        summary: 'How many chains work, wait and for what, and how many ended and how',
+        querystring: z.strictObject({
+          since: z.string().describe('ISO 8601; default: a day ago').optional(),
+        }),
+        response: reads(chainCountsSchema),
+      },
+    },
+    async ({ query, caller }) => json(await sessionChain.chainCounts({ ...given(query), ...within(caller) })),
   );
 
   app.get(

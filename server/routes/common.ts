@@ -3,6 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { SessionChain } from '../../client/session-chain.js';
+import type { Caller } from '../caller.js';
 import { HttpProblem, problemSchema } from '../problems.js';
 import type { Json } from '../schemas.js';
 
@@ -79,6 +80,7 @@ export const chatParams = z.strictObject({
     description: 'The project id for the chat that `ask` uses by default',
   }),
 });
+export const sessionParams = z.strictObject({ ...projectParams.shape, sessionId: id });
 export const questionParams = z.strictObject({
   ...chatParams.shape,
   messageId: id.meta({ examples: ['m-1'] }),
@@ -92,6 +94,25 @@ export function whole(min: number, max: number, description: string) {
       z.int(`must be a whole number, given once`).min(min).max(max),
     )
     .meta({ type: 'integer', minimum: min, maximum: max, description });
+}
+
+/** One value of a list, or several: repeated in a query. */
+export function several<const Values extends readonly [string, ...string[]]>(
+  values: Values,
+  description: string,
+) {
+  return z
+    .preprocess((value) => (typeof value === 'string' ? [value] : value), z.array(z.enum(values)).min(1))
+    .meta({
+      ...{ type: 'array', items: { type: 'string', enum: values }, minItems: 1 },
+      description: `${description}; repeated for several`,
+    })
+    .optional();
+}
+
+/** The projects to which a caller is restricted. */
+export function within({ projects }: Caller): { projectIds?: readonly string[] } {
+  return projects === null ? {} : { projectIds: projects };
 }
 
 /** True or false in a query. */

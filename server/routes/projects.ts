@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { recordRequestSchema } from '../../client/record-request.js';
 import { sessionMoments } from '../../contracts/question.js';
+import { chainStatuses } from '../../contracts/steps.js';
 import {
   headSchema,
   nextCursor,
@@ -8,7 +9,10 @@ import {
   recordedSchema,
   recoveredSchema,
   rewoundSchema,
-  spentSchema,
+  projectPageSchema,
+  projectSpendSchema,
+  entriesSchema,
+  groupsSchema,
   syncSchema,
   transitionSchema,
   treeSchema,
@@ -19,21 +23,62 @@ import {
   type Routes,
   cursor,
   described,
+  flag,
   given,
   json,
   limit,
   optionalBody,
   projectParams as params,
   reads,
+  sessionParams,
+  several,
   takes,
   waitMs,
   whole,
+  within,
 } from './common.js';
 
 const tags = ['projects'];
+const by = z.enum(['day', 'step', 'model']).describe('How it is grouped');
+const since = z.string().describe('ISO 8601; default: 30 days ago').optional();
 
 /** A project's head, its past, and what moves or repairs it outside chains. */
 export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOptions): void {
+  app.get(
+    '/v1/projects',
+    {
+      config: { scope: 'read', projects: 'filtered' },
+      schema: {
+        ...{ tags, operationId: 'listProjects' },
+        summary: 'Projects, in the order of their ids',
+        querystring: z.strictObject({
+          inSync: flag('Whether the newest version names the head').optional(),
+          status: several(chainStatuses, 'The status of the newest chain'),
+          limit: limit(50),
+          cursor,
+        }),
+        response: reads(projectPageSchema),
+      },
+    },
+    async ({ query, caller }) => json(await sessionChain.projects({ ...given(query), ...within(caller) })),
+  );
+
+  app.get(
+    '/v1/spend',
+    {
+      config: { scope: 'read', projects: 'filtered' },
+      schema: {
+        ...{ tags, operationId: 'getSpend' },
+        summary: 'What was spent, by day, step or model',
+        querystring: z.strictObject({ by, since }),
+        response: reads(groupsSchema),
+      },
+    },
+    async ({ query: { by, since }, caller }) => ({
+      groups: json(await sessionChain.spendBy(by, given({ since, ...within(caller) }))),
+    }),
+  );
+
   app.get(
     '/v1/projects/:projectId/head',
     {
@@ -120,11 +165,40 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       schema: {
         ...{ tags, operationId: 'getProjectSpend', params },
         summary: 'What a project has spent, failed attempts included',
-        querystring: z.strictObject({}),
-        response: reads(spentSchema),
+        description: 'With `by` also what was spent since `since`, by day, step or model.',
+        querystring: z.strictObject({ by: by.optional(), since }),
+        response: reads(projectSpendSchema),
       },
     },
-    async ({ params: { projectId } }) => json(await sessionChain.spend(projectId)),
+    async ({ params: { projectId }, query: { by, since } }) => {
+      const spent = json(await sessionChain.spend(projectId));
+      if (by === undefined) return spent;
+      const groups = await sessionChain.spendBy(by, given({ since, projectIds: [projectId] }));
+      return { ...spent, groups: json(groups) };
+    },
+  );
+
+  app.get(
+    '/v1/projects/:projectId/sessions/:sessionId/entries',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'listEntries', params: sessionParams },
+        summary: 'The entries of a session, oldest first',
+        description: 'A session may be running: what is stored later comes after the last cursor.',
+        querystring: z.strictObject({
+          limit: limit(100),
+          cursor: z
+            .string()
+            .max(500)
+            .describe('`cursor` of an entry, or `nextCursor` of the page before')
+            .optional(),
+        }),
+        response: reads(entriesSchema),
+      },
+    },
+    async ({ params, query: { limit, cursor: after } }) =>
+      json(await sessionChain.entries({ ...params, ...given({ limit, after }) })),
   );
 
   app.post(
