@@ -29,6 +29,7 @@ import { AttemptError } from './failures.js';
 import type { Heartbeat } from './heartbeat.js';
 import { type Hold, holdAttempt, leaseTimes } from './hold.js';
 import { settleLedger } from './ledger.js';
+import { createLiveText } from './live-text.js';
 import type { AttemptOutcome } from './meter.js';
 import { workerName } from './workspace.js';
 
@@ -56,7 +57,6 @@ export interface AgentOperation<Stored, Outcome> {
   limits: () => Promise<RunLimits>;
   /** The user message of a run that does not continue from an earlier one. */
   message: (attempt: Attempt) => string;
-  onText?: (attempt: Attempt) => (text: string, message: number) => void;
   /**
    * The files that the run has written so far, with its session: at its start, at each new file, and from time to time.
    */
@@ -196,7 +196,7 @@ async function run<Stored>(
   operation: AgentOperation<Stored, unknown>,
   { attempt, earlier, beat, hold, ledger, store }: RunningAttempt,
 ): Promise<DoneOperation> {
-  const { task, model, onText, onFiles } = operation;
+  const { task, model, onFiles } = operation;
   const limits = await operation.limits();
   const goesOn = earlier && kinds[task.kind].continueMessage(task.name);
   const parentSessionId = earlier && goesOn ? earlier.sessionId : attempt.baseSessionId;
@@ -211,6 +211,7 @@ async function run<Stored>(
   const tellFiles = () => onFiles?.(attempt.sessionId, files);
   tellFiles();
   const refresh = setInterval(tellFiles, refreshFilesMs);
+  const live = createLiveText(deps, attempt.attemptId);
   const running = deps.agent.run(
     {
       task,
@@ -234,10 +235,13 @@ async function run<Stored>(
         files = written;
         tellFiles();
       },
-      ...(onText ? { onText: onText(attempt) } : {}),
+      onText: (text, message) => live.add(text, message),
     },
   );
-  const result: AgentResult = await running.finally(() => clearInterval(refresh));
+  const result: AgentResult = await running.finally(async () => {
+    clearInterval(refresh);
+    await live.end();
+  });
   ledger.spent = metricsOf(result);
   const { value } = result;
   return {

@@ -24,11 +24,9 @@ import {
   requireQuestion,
   startQuestion,
 } from '../storage/questions/questions.js';
-import { forgetReplyChunks } from '../storage/questions/reply-chunks.js';
 import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
-import { createReplyStream } from './reply-stream.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
 /** Determines which session a question may read by now; see {@link SessionRead}. */
@@ -74,7 +72,6 @@ export async function answerQuestion(
         `The question ${questionId} is not one of the chat ${input.chatId} of the project ${input.projectId}.`,
       );
     }
-    await forgetReplyChunks(deps.pool, chatId, questionId);
     const wanted = {
       projectId,
       path: await workspaceOf(deps, question),
@@ -89,76 +86,66 @@ export async function answerQuestion(
     const task = questionTask(deps.definition);
     const model = chainModel(deps.definition);
     const { timeoutMs, maxTurns, maxCostUsd } = input.limits;
-    let endStream: () => Promise<void> = async () => undefined;
     let rewound: RewoundOperations = { operations: [], count: 0 };
-    try {
-      return await perform<{ seq?: number }, AnsweredQuestion>(deps, beat, {
-        ...{ projectId, task, model, workspace: found.path },
-        operation: {
-          kind: 'outside',
-          versionId: null,
-          buildId: questionBuildId(questionId),
+    return await perform<{ seq?: number }, AnsweredQuestion>(deps, beat, {
+      ...{ projectId, task, model, workspace: found.path },
+      operation: {
+        kind: 'outside',
+        versionId: null,
+        buildId: questionBuildId(questionId),
+        source: 'chat_plan',
+        sessionId: null,
+        ...(branch ? { fork: { sessionId: branch.sessionId, whileHead: branch.headSessionId } } : {}),
+      },
+      // The question alone: which earlier exchanges it has to be told about follows from what it forks.
+      inputDigest: inputDigest(deps.definition, {
+        prompt: question.question,
+        allowedTools: task.allowedTools,
+        model,
+      }),
+      mode: 'update',
+      instructionKind: 'free',
+      killGraceMs: input.killGraceMs,
+      onBegun: async (attempt, earlier) => {
+        // What an earlier try read stays what the question has read, even if the head has moved since.
+        const hasMoved = earlier !== null && earlier.baseSessionId !== attempt.baseSessionId;
+        await startQuestion(
+          deps.pool,
+          questionId,
+          hasMoved ? question.headSessionId : attempt.head.sessionId,
+        );
+        rewound = await rewoundOperations(deps.pool, projectId);
+      },
+      hasCostLimit: false,
+      limits: async () => ({
+        ...{ timeoutMs, maxTurns, limitsOf: ofQuestion },
+        ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+      }),
+      message: ({ baseSessionId }) =>
+        // A session that continues from the chat's own side branch knows what was said there.
+        baseSessionId !== null && baseSessionId === branch?.sessionId
+          ? questionMessage(question.question, [])
+          : questionMessage(
+              question.question,
+              unknownToHead,
+              rewound.count > 0 ? [rewoundNote(rewound)] : [],
+            ),
+      stored: ({ seq }) => ({ kind: seq === undefined ? 'side_branch' : 'transition' }),
+      commit: async ({ attempt, sessionId, parentSessionId, baseSessionId, text, spent, appends }) => {
+        const { outcome } = await commitOperation(deps.pool, {
+          ...{ attempt, parentSessionId, appends },
           source: 'chat_plan',
-          sessionId: null,
-          ...(branch ? { fork: { sessionId: branch.sessionId, whileHead: branch.headSessionId } } : {}),
-        },
-        // The question alone: which earlier exchanges it has to be told about follows from what it forks.
-        inputDigest: inputDigest(deps.definition, {
-          prompt: question.question,
-          allowedTools: task.allowedTools,
-          model,
-        }),
-        mode: 'update',
-        instructionKind: 'free',
-        killGraceMs: input.killGraceMs,
-        onBegun: async (attempt, earlier) => {
-          // What an earlier try read stays what the question has read, even if the head has moved since.
-          const hasMoved = earlier !== null && earlier.baseSessionId !== attempt.baseSessionId;
-          await startQuestion(
-            deps.pool,
-            questionId,
-            hasMoved ? question.headSessionId : attempt.head.sessionId,
-          );
-          rewound = await rewoundOperations(deps.pool, projectId);
-        },
-        hasCostLimit: false,
-        limits: async () => ({
-          ...{ timeoutMs, maxTurns, limitsOf: ofQuestion },
-          ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
-        }),
-        message: ({ baseSessionId }) =>
-          // A session that continues from the chat's own side branch knows what was said there.
-          baseSessionId !== null && baseSessionId === branch?.sessionId
-            ? questionMessage(question.question, [])
-            : questionMessage(
-                question.question,
-                unknownToHead,
-                rewound.count > 0 ? [rewoundNote(rewound)] : [],
-              ),
-        onText: ({ attempt }) => {
-          const stream = createReplyStream(deps, questionId, attempt);
-          endStream = () => stream.end();
-          return (text, message) => stream.add(text, message);
-        },
-        stored: ({ seq }) => ({ kind: seq === undefined ? 'side_branch' : 'transition' }),
-        commit: async ({ attempt, sessionId, parentSessionId, baseSessionId, text, spent, appends }) => {
-          const { outcome } = await commitOperation(deps.pool, {
-            ...{ attempt, parentSessionId, appends },
-            source: 'chat_plan',
-            newSessionId: sessionId,
-            metrics: spent,
-            result: { newSessionId: sessionId },
-            answer: { questionId, reply: text },
-            // The commit decides: the answer moves the head that it found, or stays beside the main line. Both cost the
-            // same.
-            beside: baseSessionId === attempt.baseSessionId ? 'allowed' : 'always',
-          });
-          return { kind: outcome === 'moved' ? 'transition' : 'side_branch' };
-        },
-      });
-    } finally {
-      await endStream();
-    }
+          newSessionId: sessionId,
+          metrics: spent,
+          result: { newSessionId: sessionId },
+          answer: { questionId, reply: text },
+          // The commit decides: the answer moves the head that it found, or stays beside the main line. Both cost the
+          // same.
+          beside: baseSessionId === attempt.baseSessionId ? 'allowed' : 'always',
+        });
+        return { kind: outcome === 'moved' ? 'transition' : 'side_branch' };
+      },
+    });
   });
 }
 

@@ -63,5 +63,6 @@ function textReader(onText: (text: string, message: number) => void): (message: 
     if (event.type === 'content_block_delta' && event.delta.type === 'text_delta') {
       onText(event.delta.text, count);
     }
+    if (event.type === 'content_block_stop') onText('', count);
   };
 }

@@ -124,7 +124,7 @@ export interface RunContext {
   onProgress: (progress: AgentProgress) => void;
   /** Gets all files that the file tools have written so far, relative to the workspace, whenever there is a new one. */
   onFiles?: (files: string[]) => void;
-  /** Gets what the model writes while it writes it; `message` counts its messages from 1. */
+  /** Gets what the model writes while it writes it; `message` counts its messages from 1. Empty at the end of a block. */
   onText?: (text: string, message: number) => void;
 }
 

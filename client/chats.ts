@@ -39,11 +39,12 @@ import {
 } from '../storage/questions/questions.js';
 import { readHead } from '../storage/heads/heads.js';
 import type { Pool } from '../storage/db/pool.js';
-import { type ReplyChunk, followReply } from '../storage/questions/reply-chunks.js';
 import { callerText } from './caller-text.js';
 import { checked, checkedOptions, limit as rows } from './input.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
+import type { WatchHub } from './watch-hub.js';
+import { type ReplyChunk, followReply } from './watch.js';
 import { withSignal } from '../temporal/signal.js';
 import { workspacePath } from './start-request.js';
 import { chatWorkflowId, updates, workflowTypes } from '../temporal/names.js';
@@ -136,6 +137,7 @@ export interface ChatsOptions {
   /** A client of the namespace in which the chats run. */
   temporal: Client;
   policy: ChatPolicy;
+  hub: WatchHub;
   /** If given, a workspace outside these folders is rejected before anything is started. */
   workspaceRoots?: readonly string[];
 }
@@ -216,7 +218,7 @@ async function ask(options: ChatsOptions, request: AskRequest, asking: AskOption
   const watched =
     asking.onChunk &&
     // A caller that cannot watch the reply being written still gets it.
-    followReply(pool, question.questionId, asking.onChunk, watching.signal).catch(() => undefined);
+    followReply(options.hub, question, asking.onChunk, watching.signal).catch(() => undefined);
   try {
     return replyOf(await untilEnded(options, asked, question, asking.signal), false);
   } finally {

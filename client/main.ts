@@ -32,8 +32,8 @@ export type { ProjectFilter, ProjectPage, ProjectReads } from './projects.js';
 export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
 export type { RewindOptions } from './rewind-request.js';
+export type { EventPage, ReplyChunk, WatchOptions, WatchSubject, Watches } from './watch.js';
 export type { SearchAttributeMode } from '../temporal/attributes.js';
-export type { EntryPart } from '../contracts/events.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {
   ChainPolicy,
@@ -88,6 +88,16 @@ export {
   type VersionId,
 } from '../contracts/ids.js';
 export type { WaitKind, WaitingFor } from '../contracts/waiting.js';
+export type {
+  EntryPart,
+  EventData,
+  EventType,
+  LiveEntry,
+  LiveText,
+  ProjectEvent,
+  WatchGap,
+  WatchItem,
+} from '../contracts/events.js';
 export type { ChainOrigin, ResetPolicy } from '../contracts/origin.js';
 export {
   type AgentStepKind,
@@ -114,7 +124,6 @@ export type { RewoundProject } from '../storage/operations/rewind.js';
 export type { PastOperation } from '../storage/chains/brief.js';
 export type { RecoverOptions, RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';
 export type { SessionFitness } from '../storage/transcripts/store.js';
-export type { ReplyChunk } from '../storage/questions/reply-chunks.js';
 export type { UnboundWorkspace } from '../storage/workspaces/workspaces.js';
 export type { WaitOptions } from '../storage/heads/session-for.js';
 export type { CheckpointCheck, DriftReason, DriftedProject, SyncReport } from '../storage/heads/sync.js';

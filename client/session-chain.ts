@@ -82,6 +82,8 @@ import { temporalError } from '../temporal/errors.js';
 import { throwingOwnErrors } from './own-errors.js';
 import { withSignal } from '../temporal/signal.js';
 import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
+import { createWatchHub } from './watch-hub.js';
+import { type Watches, createWatches } from './watch.js';
 
 export { chainKey };
 
@@ -115,7 +117,7 @@ export interface StartedChain extends ChainKey {
  * may throw INVALID_INPUT, DATABASE_UNAVAILABLE, DATABASE_REFUSED and MIGRATIONS_BEHIND, and one that speaks to Temporal
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
-export interface SessionChain extends ChainReads, Chats, Entries, Imports, ProjectReads {
+export interface SessionChain extends ChainReads, Chats, Entries, Imports, ProjectReads, Watches {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -295,7 +297,7 @@ export interface SessionChain extends ChainReads, Chats, Entries, Imports, Proje
    */
   getSessionChain(projectId: string): Promise<SessionId[]>;
   /**
-   * Closes the connections that were opened by address; what the host passed stays open. May be called again.
+   * Ends every watch, and closes the connections that were opened by address; what the host passed stays open. May be called again.
    * @example
    * process.once('beforeExit', () => void sessionChain.close());
    */
@@ -327,6 +329,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   checked(optionsSchema, options, 'The options of the client are not usable');
   const { workspaceRoots } = options;
   const { pool, temporal, close } = openConnections(options);
+  const hub = createWatchHub(pool);
   const client: ChainClient = {
     pool,
     temporal,
@@ -346,7 +349,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createEntries(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),
-    ...createChats({ ...client, policy: chatPolicyOf(client.policy, options.chat) }),
+    ...createChats({ ...client, hub, policy: chatPolicyOf(client.policy, options.chat) }),
+    ...createWatches(hub),
     start: async (request) => await start(client, searchAttributes, request),
     state: async (key) => await readChainState(pool, chainKey(key)),
     progress: async (key) => await readProgress(handleOf(chainKey(key))),
@@ -403,7 +407,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     lineage,
     getProjectSession: async (projectId) => await getProjectSession(pool, parseProjectId(projectId)),
     getSessionChain: lineage,
-    close,
+    async close() {
+      await hub.close();
+      await close();
+    },
   });
 }
 

@@ -554,18 +554,18 @@ COMMENT ON COLUMN session_chain.chain_ends.failure IS 'Why the last round failed
 -- A question is stored before a workflow learns of it: histories hold its id, never its text.
 CREATE SEQUENCE session_chain.questions AS bigint;
 
--- Replies while they are being written. Lost when the server crashes; nothing depends on them.
-CREATE UNLOGGED TABLE session_chain.reply_chunks (
-  question_id bigint NOT NULL,
+-- What models are writing. Lost when the server crashes; nothing depends on it.
+CREATE UNLOGGED TABLE session_chain.live_chunks (
+  attempt_id bigint NOT NULL,
   ordinal bigint GENERATED ALWAYS AS IDENTITY,
-  attempt integer NOT NULL,
   message integer NOT NULL,
   content text NOT NULL,
-  PRIMARY KEY (question_id, ordinal)
+  written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (attempt_id, ordinal)
 );
-COMMENT ON TABLE session_chain.reply_chunks IS 'Replies as they are being written, in batches; best effort, the question''s row holds the reply';
-COMMENT ON COLUMN session_chain.reply_chunks.attempt IS 'The attempt that wrote it; a higher one has started over';
-COMMENT ON COLUMN session_chain.reply_chunks.message IS 'Counts the messages of the attempt; the last one is the reply';
+CREATE INDEX live_chunks_age ON session_chain.live_chunks (written_at);
+COMMENT ON TABLE session_chain.live_chunks IS 'Text of steps and answers as it is being written, in batches, for some minutes; best effort, the transcript holds it';
+COMMENT ON COLUMN session_chain.live_chunks.message IS 'Counts the messages of the attempt; the last one of an answer is the reply';
 
 -- Keys of the HTTP server.
 CREATE TABLE session_chain.api_keys (

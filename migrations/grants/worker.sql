@@ -4,15 +4,14 @@ GRANT USAGE ON SCHEMA session_chain TO :"role";
 GRANT SELECT ON session_chain.installation, session_chain.migrations, session_chain.routines, session_chain.chains,
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.workspace_searches,
-  session_chain.reply_chunks, session_chain.events, session_chain.trimmed_events TO :"role";
-GRANT SELECT ON session_chain.chain_ends TO :"role";
+  session_chain.live_chunks, session_chain.events, session_chain.trimmed_events, session_chain.chain_ends TO :"role";
 GRANT UPDATE (failures) ON session_chain.chains TO :"role";
 GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
   ON session_chain.sessions TO :"role";
 GRANT DELETE ON session_chain.transcript_batches TO :"role";
 GRANT INSERT ON session_chain.briefs TO :"role";
-GRANT INSERT, DELETE ON session_chain.reply_chunks TO :"role";
+GRANT INSERT, DELETE ON session_chain.live_chunks TO :"role";
 GRANT INSERT, UPDATE, DELETE ON session_chain.workspace_searches TO :"role";
 GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, session_seq, session_epoch) ON projects TO :"role";
 GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)

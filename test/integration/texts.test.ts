@@ -12,7 +12,7 @@ import {
   quarantineSession,
   submittedValues,
 } from '../../storage/operations/operations.js';
-import { addReplyChunk } from '../../storage/questions/reply-chunks.js';
+import { addLiveText, readLiveText } from '../../storage/live/text.js';
 import {
   failQuestion,
   recordQuestion,
@@ -81,13 +81,6 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
     const { questionId } = await recordQuestion(pool, { ...asked, workspace: `/${said}` });
     // The same question, not one with other words.
     expect((await recordQuestion(pool, asked)).question).toBe(kept);
-    await addReplyChunk(pool, questionId, { attempt: 1, message: 1, text: said });
-    expect(
-      await valueOf(
-        'SELECT content AS value FROM session_chain.reply_chunks WHERE question_id = $1',
-        questionId,
-      ),
-    ).toBe(kept);
     await failQuestion(pool, { projectId, questionId }, failure);
     expect((await requireQuestion(pool, questionId)).failure?.message).toBe(kept);
 
@@ -106,6 +99,8 @@ describe('what Postgres does not take for a text is kept, but for what it cannot
     });
     if (begun.outcome !== 'begun') throw new Error(begun.outcome);
     const { attempt } = begun;
+    await addLiveText(pool, attempt.attemptId, { message: 1, text: said });
+    expect(await readLiveText(pool, attempt.attemptId, 0)).toMatchObject([{ message: 1, text: kept }]);
     await startQuestion(pool, questionId, attempt.head.sessionId);
     await storeMessage(pool, projectId, attempt.sessionId);
     await commitOperation(pool, {

@@ -40,6 +40,7 @@ describe('a text that Postgres cannot store', () => {
       pool: undefined as never,
       temporal: undefined as never,
       policy: undefined as never,
+      hub: undefined as never,
     });
     await expect(chats.ask({ projectId: 'p', text: 'Why\n\u0000?' })).rejects.toMatchObject({
       code: 'INVALID_INPUT',
