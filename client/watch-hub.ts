@@ -138,14 +138,22 @@ export async function whenAnswered<Value>(
   read: () => Promise<Value>,
   { mayWait, signal }: { mayWait: () => boolean; signal: AbortSignal },
 ): Promise<Value | null> {
-  for (let waitMs = 100; !signal.aborted; waitMs = Math.min(2 * waitMs, longestPauseMs)) {
-    try {
-      return await read();
-    } catch (error) {
-      if (signal.aborted) return null;
-      if (!mayWait() || !isDatabaseAway(error)) throw error;
-      await delay(waitMs, undefined, { signal }).catch(() => undefined);
+  let stop = () => undefined as void;
+  // A statement that waits for a connection of a pool that is closed would hold it up.
+  const stopped = new Promise<null>((resolve) => (stop = () => resolve(null)));
+  signal.addEventListener('abort', stop);
+  try {
+    for (let waitMs = 100; !signal.aborted; waitMs = Math.min(2 * waitMs, longestPauseMs)) {
+      try {
+        return await Promise.race([read(), stopped]);
+      } catch (error) {
+        if (signal.aborted) return null;
+        if (!mayWait() || !isDatabaseAway(error)) throw error;
+        await delay(waitMs, undefined, { signal }).catch(() => undefined);
+      }
     }
+    return null;
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
-  return null;
 }
