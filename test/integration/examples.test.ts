@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -17,13 +18,16 @@ let environment: Record<string, string>;
 beforeAll(async () => {
   stack = await startChainStack('examples');
   project = installPackage();
-  for (const name of ['@anthropic-ai/claude-agent-sdk', 'bullmq']) link(project.folder, name);
+  for (const name of ['@anthropic-ai/claude-agent-sdk', 'bullmq', 'standardwebhooks'])
+    link(project.folder, name);
   for (const file of [
     'queue-worker/enqueue',
     'queue-worker/before',
     'queue-worker/after',
     'outbox/relay',
     'deploy-activity/worker',
+    'end-webhook/worker',
+    'end-webhook/receiver',
   ]) {
     project.compile(`examples/${file}.ts`, `${file}.js`);
   }
@@ -252,3 +256,39 @@ async function started(projectId: string, versionId: string) {
   );
   return key;
 }
+
+describe('examples/end-webhook', () => {
+  it('posts each end once under a signature that the receiver accepts, and no other', async () => {
+    const webhooks = {
+      ...{ TEMPORAL_ADDRESS: environment['TEMPORAL_ADDRESS'] ?? '', PORT: '0' },
+      WEBHOOK_TASK_QUEUE: `${stack.policy.taskQueues.chains}-webhooks`,
+      WEBHOOK_SECRET: `whsec_${randomBytes(32).toString('base64')}`,
+    };
+    const receiver = await project.start(['end-webhook/receiver.js'], webhooks, 'listening on');
+    const [, port = ''] = /listening on (\d+)/.exec(receiver.output()) ?? [];
+    const url = `http://127.0.0.1:${port}/`;
+    const forged = await fetch(url, { method: 'POST', body: '{"type":"chain.closed"}' });
+    expect(forged.status).toBe(401);
+    const poster = await project.start(['end-webhook/worker.js'], { ...webhooks, WEBHOOK_URL: url });
+    await stack.onlyWorker({
+      SESSION_CHAIN_CONFIG: join(process.cwd(), 'examples/end-webhook/session-chain.config.ts'),
+      WEBHOOK_TASK_QUEUE: webhooks.WEBHOOK_TASK_QUEUE,
+    });
+    const { projectId, versionId, workspace } = newVersion();
+    const started = await stack.sessionChain.start({
+      ...{ projectId, versionId, workspace, steps: ['build'], createRows: true },
+    });
+    const { head } = await stack.sessionChain.wait(started);
+    await until(async () => (await stack.sessionChain.ends(started))[0]?.deliveredAt !== null);
+    const [end] = await stack.sessionChain.ends(started);
+    const received = [...receiver.output().matchAll(/^received (\S+) (.*)$/gm)].filter(([, , body = '']) =>
+      body.includes(versionId),
+    );
+    expect(received.map(([, id]) => id)).toEqual([end?.key]);
+    expect(JSON.parse(received[0]?.[2] ?? '')).toMatchObject({
+      type: 'chain.closed',
+      data: { projectId, versionId, status: 'completed', failureCode: null, sessionId: head.sessionId },
+    });
+    await Promise.all([poster.stop(), receiver.stop()]);
+  });
+});
