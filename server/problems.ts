@@ -136,7 +136,9 @@ function invalid(issues: readonly { instancePath: string; message?: string }[], 
     at: instancePath,
     message,
   }));
-  const said = errors.map(({ at, message }) => `${at || where}: ${message}`).join('; ');
+  const said = errors
+    .map(({ at, message }) => `${at === '/' || at === '' ? where : at}: ${message}`)
+    .join('; ');
   return problem(
     400,
     `The ${where} is not valid: ${said}.`,
