@@ -3,6 +3,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { type ProjectId, parseProjectId } from '../contracts/ids.js';
 import { type ChainStatus, chainStatuses } from '../contracts/steps.js';
 import type { Pool } from '../storage/db/pool.js';
+import { projectNotFound } from '../storage/heads/errors.js';
 import { type ProjectSummary, listProjects } from '../storage/heads/projects.js';
 import { type GroupedSpend, type SpendGroup, spendBy, spendGroups } from '../storage/ledger/ledger.js';
 import { moment, oneOrMore, someProjects } from './chain-filter.js';
@@ -40,6 +41,12 @@ export interface ProjectReads {
    */
   projects(filter?: ProjectFilter): Promise<ProjectPage>;
   /**
+   * The same of one project. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * @example
+   * const { head, lastChain } = await sessionChain.project('shop');
+   */
+  project(projectId: string): Promise<ProjectSummary>;
+  /**
    * What was spent since a moment (30 days ago), by `day` (UTC), `step` or `model`: by all projects, or by `projectIds`. Throws
    * INVALID_INPUT.
    * @example
@@ -75,6 +82,13 @@ export function createProjectReads(pool: Pool): ProjectReads {
         projects,
         nextCursor: listed.length > limit && last !== undefined ? cursorOf(last) : null,
       };
+    },
+    async project(projectId) {
+      const id = parseProjectId(projectId);
+      const conditions = { projectIds: [id], inSync: null, status: null };
+      const [project] = await listProjects(pool, conditions, { after: null, limit: 1 });
+      if (!project) throw projectNotFound(id);
+      return project;
     },
     async spendBy(group, options) {
       const by = checked(z.enum(spendGroups), group, 'What was spent cannot be grouped so', 'group');

@@ -35,6 +35,99 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/events': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Events of all projects
+     * @description A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.
+     */
+    get: {
+      parameters: {
+        query?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          after?: string;
+          /** @description Events at most */
+          limit?: number;
+        };
+        header?: never;
+        path?: never;
+        cookie?: never;
+      };
+      requestBody?: never;
+      responses: {
+        /** @description OK */
+        200: {
+          headers: {
+            [name: string]: unknown;
+          };
+          content: {
+            'application/json': components['schemas']['EventPage'];
+          };
+        };
+        default: components['responses']['Problemdefault'];
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/events/stream': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Events of all projects, as they happen
+     * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
+     */
+    get: {
+      parameters: {
+        query?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          after?: string;
+          /** @description Whether live entries and live text are shown. Default: true, except over all projects */
+          live?: 'true' | 'false';
+        };
+        header?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          'last-event-id'?: string;
+        };
+        path?: never;
+        cookie?: never;
+      };
+      requestBody?: never;
+      responses: {
+        /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
+        200: {
+          headers: {
+            [name: string]: unknown;
+          };
+          content: {
+            'text/event-stream': string;
+          };
+        };
+        default: components['responses']['Problemdefault'];
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects': {
     parameters: {
       query?: never;
@@ -44,6 +137,23 @@ export interface paths {
     };
     /** Projects, in the order of their ids */
     get: operations['listProjects'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** A project: its head, its newest chain, whether it is in sync, what it cost */
+    get: operations['getProject'];
     put?: never;
     post?: never;
     delete?: never;
@@ -147,6 +257,107 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/events': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Events of a chain
+     * @description A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.
+     */
+    get: {
+      parameters: {
+        query?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          after?: string;
+          /** @description Events at most */
+          limit?: number;
+        };
+        header?: never;
+        path: {
+          buildId: string;
+          projectId: string;
+          versionId: string;
+        };
+        cookie?: never;
+      };
+      requestBody?: never;
+      responses: {
+        /** @description OK */
+        200: {
+          headers: {
+            [name: string]: unknown;
+          };
+          content: {
+            'application/json': components['schemas']['EventPage'];
+          };
+        };
+        default: components['responses']['Problemdefault'];
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/events/stream': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Events of a chain, as they happen
+     * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
+     */
+    get: {
+      parameters: {
+        query?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          after?: string;
+          /** @description Whether live entries and live text are shown. Default: true, except over all projects */
+          live?: 'true' | 'false';
+        };
+        header?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          'last-event-id'?: string;
+        };
+        path: {
+          buildId: string;
+          projectId: string;
+          versionId: string;
+        };
+        cookie?: never;
+      };
+      requestBody?: never;
+      responses: {
+        /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
+        200: {
+          headers: {
+            [name: string]: unknown;
+          };
+          content: {
+            'text/event-stream': string;
+          };
+        };
+        default: components['responses']['Problemdefault'];
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/chains/{versionId}/{buildId}/progress': {
     parameters: {
       query?: never;
@@ -234,6 +445,103 @@ export interface paths {
      * @description With `waitMs` it answers once the question is answered or has failed, or when the time is over.
      */
     get: operations['getQuestion'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/events': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Events of a project
+     * @description A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.
+     */
+    get: {
+      parameters: {
+        query?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          after?: string;
+          /** @description Events at most */
+          limit?: number;
+        };
+        header?: never;
+        path: {
+          projectId: string;
+        };
+        cookie?: never;
+      };
+      requestBody?: never;
+      responses: {
+        /** @description OK */
+        200: {
+          headers: {
+            [name: string]: unknown;
+          };
+          content: {
+            'application/json': components['schemas']['EventPage'];
+          };
+        };
+        default: components['responses']['Problemdefault'];
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/events/stream': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Events of a project, as they happen
+     * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
+     */
+    get: {
+      parameters: {
+        query?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          after?: string;
+          /** @description Whether live entries and live text are shown. Default: true, except over all projects */
+          live?: 'true' | 'false';
+        };
+        header?: {
+          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+          'last-event-id'?: string;
+        };
+        path: {
+          projectId: string;
+        };
+        cookie?: never;
+      };
+      requestBody?: never;
+      responses: {
+        /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
+        200: {
+          headers: {
+            [name: string]: unknown;
+          };
+          content: {
+            'text/event-stream': string;
+          };
+        };
+        default: components['responses']['Problemdefault'];
+      };
+    };
     put?: never;
     post?: never;
     delete?: never;
@@ -1082,6 +1390,47 @@ export interface components {
       /** @description The id of a Claude session */
       sessionId: string;
     };
+    /** @description What happened to a project */
+    Event: {
+      /** @description ISO 8601 */
+      at: string;
+      buildId: string | null;
+      /** @description Null outside a chain */
+      chainId: string | null;
+      /** @description Where to go on after it */
+      cursor: string;
+      /** @description What the type carries: ids, numbers and short labels */
+      data: {
+        [key: string]: unknown;
+      };
+      /** @description Rises within a project */
+      id: number;
+      projectId: string;
+      /** @description Such as `step.committed`; a type that is not known is to be ignored */
+      type: string;
+      versionId: string | null;
+    } & {
+      [key: string]: unknown;
+    };
+    /** @description Some events, in their order */
+    EventPage: {
+      events: components['schemas']['Event'][];
+      /** @description Set where the events after the cursor are gone: read the present state, then go on at nextCursor */
+      gap: {
+        cursor: string;
+        /**
+         * @description They were older than events are kept; or the database went back to before them
+         * @enum {string}
+         */
+        reason: 'trimmed' | 'ahead';
+        /** @constant */
+        type: 'gap';
+      } | null;
+      /** @description Whether there are more already */
+      hasMore: boolean;
+      /** @description Where to go on, also when there are no more yet */
+      nextCursor: string;
+    };
     /**
      * @description Which case it is
      * @enum {string}
@@ -1213,53 +1562,54 @@ export interface components {
       /** @description `about:blank`, or the address of what is documented of the failure */
       type: string;
     };
+    Project: {
+      attemptsOfUnknownCost: number;
+      /** @description US dollars */
+      costUsd: number;
+      head: components['schemas']['Head'];
+      headMovedAt: string | null;
+      /** @description Whether the newest version names the head */
+      inSync: boolean | null;
+      lastChain: {
+        buildId: string;
+        closedAt: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        failureCode: components['schemas']['FailureCode'] | null;
+        projectId: string;
+        /** @enum {string} */
+        status:
+          | 'queued'
+          | 'running'
+          | 'waiting'
+          | 'completed'
+          | 'completed_with_warnings'
+          | 'failed'
+          | 'cancelled'
+          | 'budget_exceeded';
+        versionId: string;
+      } | null;
+      openChains: number;
+      projectId: string;
+      reasons: (
+        | 'version_not_opened'
+        | 'chain_on_older_version'
+        | 'head_moved_outside'
+        | 'version_row_differs'
+        | 'broken_lineage'
+        | 'checkpoint_differs'
+      )[];
+      /** @description Its newest version */
+      versionId: string | null;
+    };
     /** @description Projects, in the order of their ids */
     ProjectPage: {
       /** @description `cursor` of the next page; null on the last one */
       nextCursor: string | null;
-      projects: {
-        attemptsOfUnknownCost: number;
-        /** @description US dollars */
-        costUsd: number;
-        head: components['schemas']['Head'];
-        headMovedAt: string | null;
-        /** @description Whether the newest version names the head */
-        inSync: boolean | null;
-        lastChain: {
-          buildId: string;
-          closedAt: string | null;
-          /**
-           * Format: date-time
-           * @description ISO 8601, UTC
-           */
-          createdAt: string;
-          failureCode: components['schemas']['FailureCode'] | null;
-          projectId: string;
-          /** @enum {string} */
-          status:
-            | 'queued'
-            | 'running'
-            | 'waiting'
-            | 'completed'
-            | 'completed_with_warnings'
-            | 'failed'
-            | 'cancelled'
-            | 'budget_exceeded';
-          versionId: string;
-        } | null;
-        openChains: number;
-        projectId: string;
-        reasons: (
-          | 'version_not_opened'
-          | 'chain_on_older_version'
-          | 'head_moved_outside'
-          | 'version_row_differs'
-          | 'broken_lineage'
-          | 'checkpoint_differs'
-        )[];
-        /** @description Its newest version */
-        versionId: string | null;
-      }[];
+      projects: components['schemas']['Project'][];
     };
     ProjectSpend: {
       attempts: number;
@@ -1670,6 +2020,15 @@ export interface components {
         'application/problem+json': components['schemas']['Problem'];
       };
     };
+    /** @description Why the call was refused or failed */
+    Problemdefault: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/problem+json': components['schemas']['Problem'];
+      };
+    };
   };
   parameters: never;
   requestBodies: never;
@@ -1859,6 +2218,37 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ProjectPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getProject: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Project'];
         };
       };
       400: components['responses']['Problem400'];

@@ -20,6 +20,7 @@ import type {
   Lineage,
   LiveProgress,
   ProjectPage,
+  ProjectSummary,
   Question,
   QueuePosition,
   Reconciled,
@@ -360,32 +361,31 @@ export const projectSpendSchema = z
   .object({ ...spent.shape, groups: z.array(groupedSpend).exactOptional().describe('With `by`') })
   .meta({ id: 'ProjectSpend' });
 
-export const projectPageSchema = z
+export const projectSchema = z
   .object({
-    projects: z.array(
-      z.object({
-        projectId: id,
-        head: headSchema,
-        headMovedAt: instant.nullable(),
-        versionId: id.nullable().describe('Its newest version'),
-        inSync: z.boolean().nullable().describe('Whether the newest version names the head'),
-        reasons: z.array(z.enum(driftReasonNames)),
-        lastChain: z
-          .object({
-            ...keyShape,
-            status: z.enum(chainStatuses),
-            failureCode: failureCodeSchema.nullable(),
-            createdAt: instant,
-            closedAt: instant.nullable(),
-          })
-          .nullable(),
-        openChains: count,
-        costUsd: usd,
-        attemptsOfUnknownCost: count,
-      }),
-    ),
-    nextCursor,
+    projectId: id,
+    head: headSchema,
+    headMovedAt: instant.nullable(),
+    versionId: id.nullable().describe('Its newest version'),
+    inSync: z.boolean().nullable().describe('Whether the newest version names the head'),
+    reasons: z.array(z.enum(driftReasonNames)),
+    lastChain: z
+      .object({
+        ...keyShape,
+        status: z.enum(chainStatuses),
+        failureCode: failureCodeSchema.nullable(),
+        createdAt: instant,
+        closedAt: instant.nullable(),
+      })
+      .nullable(),
+    openChains: count,
+    costUsd: usd,
+    attemptsOfUnknownCost: count,
   })
+  .meta({ id: 'Project' }) satisfies z.ZodType<Json<ProjectSummary>>;
+
+export const projectPageSchema = z
+  .object({ projects: z.array(projectSchema), nextCursor })
   .meta({ id: 'ProjectPage', description: 'Projects, in the order of their ids' }) satisfies z.ZodType<
   Json<ProjectPage>
 >;

@@ -10,6 +10,7 @@ import {
   recoveredSchema,
   rewoundSchema,
   projectPageSchema,
+  projectSchema,
   projectSpendSchema,
   entriesSchema,
   groupsSchema,
@@ -61,6 +62,20 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       },
     },
     async ({ query, caller }) => json(await sessionChain.projects({ ...given(query), ...within(caller) })),
+  );
+
+  app.get(
+    '/v1/projects/:projectId',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getProject', params },
+        summary: 'A project: its head, its newest chain, whether it is in sync, what it cost',
+        querystring: z.strictObject({}),
+        response: reads(projectSchema),
+      },
+    },
+    async ({ params: { projectId } }) => json(await sessionChain.project(projectId)),
   );
 
   app.get(

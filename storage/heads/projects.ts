@@ -26,7 +26,7 @@ export interface ProjectSummary {
   attemptsOfUnknownCost: number;
 }
 
-interface LastChain {
+export interface LastChain {
   status: ChainStatus;
   failureCode: FailureCode | null;
   createdAt: Date;

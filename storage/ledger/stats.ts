@@ -26,7 +26,7 @@ export interface Queue {
   longestWaitMs: number;
 }
 
-type OpenStatus = (typeof openStatuses)[number];
+export type OpenStatus = (typeof openStatuses)[number];
 const openStatuses = ['queued', 'running', 'waiting'] as const satisfies ChainStatus[];
 
 /** Longer than a step is quiet that works. */

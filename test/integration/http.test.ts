@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -7,6 +8,7 @@ import { createSessionChain } from '../../client/session-chain.js';
 import { createHttpClient } from '../../http/client.js';
 import { createApp } from '../../server/app.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { testProgram } from '../support/programs.js';
 
 /** The routes of the HTTP server, on a chain that a real worker has run. Each answer is compared with docs/openapi.json. */
 
@@ -117,7 +119,8 @@ describe('the HTTP server', () => {
       temporal: stack.temporal,
       taskQueue: 'nobody-polls-this',
     });
-    const request = stack.request();
+    // The names of the document's examples, so that what is made from them finds something.
+    const request = { ...stack.request('shop'), versionId: 'shop-v2' };
     projectId = request.projectId;
     const project = `/v1/projects/${projectId}`;
     const { projectId: _, ...body } = request;
@@ -171,6 +174,12 @@ describe('the HTTP server', () => {
       status: 409,
       body: { code: 'MESSAGE_ID_REUSED', category: 'conflict', retryable: false },
     });
+
+    expect((await call('GET', project)).body).toMatchObject({
+      head: { sessionId: answered.body['sessionId'] },
+      lastChain: { versionId: 'shop-v2', buildId: 'build-1', status: 'completed' },
+    });
+    expect((await call('GET', '/v1/projects/unknown')).body['code']).toBe('PROJECT_NOT_FOUND');
 
     for (const path of [
       ...['', '/state', '/attempts', '/spend', '/brief', '/progress'].map((part) => `${chain}${part}`),
@@ -333,5 +342,34 @@ describe('the HTTP server', () => {
       const options = await call('OPTIONS', path);
       expect([options.status, options.headers.get('allow')]).toEqual([204, allow]);
     }
+  });
+
+  it('keeps to its document whatever Schemathesis makes of it', async () => {
+    const checks = [
+      ...['not_a_server_error', 'status_code_conformance', 'content_type_conformance'],
+      ...['response_headers_conformance', 'response_schema_conformance', 'unsupported_method'],
+    ];
+    const args = [
+      ...['run', `${base}/openapi.json`, '--header', `Authorization: Bearer ${key}`],
+      ...['--checks', checks.join(), '--exclude-path-regex', '/stream$', '--max-examples', '8'],
+      ...[
+        '--phases',
+        'examples,coverage,fuzzing',
+        '--seed',
+        '1',
+        '--generation-database',
+        'none',
+        '--no-color',
+      ],
+    ];
+    const { code, said } = await new Promise<{ code: unknown; said: string }>((resolve) => {
+      execFile(
+        testProgram('schemathesis'),
+        args,
+        { cwd: stack.root, maxBuffer: 1e8 },
+        (error, stdout, stderr) => resolve({ code: error?.code ?? 0, said: stdout + stderr }),
+      );
+    });
+    expect([code, said]).toEqual([0, expect.stringMatching(/\b\d{3,} generated, \d{3,} passed/)]);
   });
 });
