@@ -408,7 +408,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     getProjectSession: async (projectId) => await getProjectSession(pool, parseProjectId(projectId)),
     getSessionChain: lineage,
     async close() {
-      await hub.close();
+      hub.close();
       await close();
     },
   });

@@ -48,9 +48,7 @@ export async function* follow(
   if (options.signal.aborted) stop();
   options.signal.addEventListener('abort', stop);
   const leave = hub.onClose(stop);
-  const interest = hub.join(followed.projectId);
-  const onFinish = () => interest.onChange();
-  finish?.addEventListener('abort', onFinish);
+  const woken = finish ? AbortSignal.any([signal, finish]) : signal;
   const tracker = options.running && createTracker(hub, followed, options.running, options.textOnly === true);
   let { eventId, isClosed = false } = options;
   // A first read that fails says that something is set up wrongly.
@@ -64,9 +62,8 @@ export async function* follow(
   const cursor = () => cursorOf({ eventId, live: tracker?.places() ?? null });
   try {
     for (;;) {
-      const version = interest.version();
       const isFinishing = finish?.aborted === true;
-      const page = await read(() => readPage(hub, followed, eventId, pageSize, version));
+      const page = await read(() => readPage(hub, followed, eventId, pageSize, isFinishing));
       if (!page) return;
       if (page.gap) {
         eventId = Number(page.gap.cursor);
@@ -101,36 +98,37 @@ export async function* follow(
       if (signal.aborted) return;
       if (!isQuiet) continue;
       if (isFinishing || (followed.chainId !== null && isClosed)) return;
-      await hub.changed(interest, { version, attempts: tracker?.states() ?? new Map(), signal });
+      const { projectId } = followed;
+      await hub.changed(
+        { projectId, through: page.through, attempts: tracker?.states() ?? new Map() },
+        woken,
+      );
     }
   } finally {
-    finish?.removeEventListener('abort', onFinish);
     options.signal.removeEventListener('abort', stop);
     leave();
-    interest.leave();
   }
 }
 
-/** Those who read the same place after the same notification share one statement. */
+/** Those who read the same place at the same time share one statement; one that reads for the last time has its own, which begins now. */
 async function readPage(
   hub: WatchHub,
   { projectId, chainId }: Followed,
   after: number,
   pageSize: number,
-  version: number,
+  isLast: boolean,
 ): Promise<EventPage> {
-  return await hub.shared(
-    `events/${projectId ?? ''}/${chainId ?? ''}/${after}/${pageSize}/${version}`,
-    async () =>
-      projectId === null
-        ? await readAllEvents(hub.pool, after, pageSize)
-        : await readProjectEvents(
-            hub.pool,
-            { projectId, ...(chainId === null ? {} : { chainId }) },
-            after,
-            pageSize,
-          ),
-  );
+  const load = async () =>
+    projectId === null
+      ? await readAllEvents(hub.pool, after, pageSize)
+      : await readProjectEvents(
+          hub.pool,
+          { projectId, ...(chainId === null ? {} : { chainId }) },
+          after,
+          pageSize,
+        );
+  if (isLast) return await load();
+  return await hub.shared(`events/${projectId ?? ''}/${chainId ?? ''}/${after}/${pageSize}`, load);
 }
 
 type Read = <Value>(load: () => Promise<Value>) => Promise<Value | null>;

@@ -1,69 +1,60 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AttemptId, ProjectId } from '../contracts/ids.js';
 import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
-import { createEventListener } from '../storage/events/listener.js';
+import { type EventsSeen, eventsHorizon, projectsWithNews } from '../storage/events/events.js';
 import { type LiveState, readLiveStates } from '../storage/live/attempts.js';
 
 /**
- * What all watchers of a client share: one connection that listens, one look for all attempts that are waited for, and one
- * statement for those that read the same at the same time.
+ * What all watchers of a client share: one look at what has happened, and one statement for those that read the same at the
+ * same time. No connection is kept for it.
  */
 export interface WatchHub {
   pool: Pool;
   /** Calls back when the client is closed, at once where it is; returns what ends that. */
   onClose(stop: () => void): () => void;
-  /** Counts what is heard of a project, or with null of any, until `leave`. */
-  join(projectId: ProjectId | null): Interest;
   /** The same promise for all who ask under a key until it is settled. */
   shared<Value>(key: string, load: () => Promise<Value>): Promise<Value>;
-  /**
-   * Resolves when something was heard since `version`, when one of the attempts has got further, when it is time for a look
-   * without that, or when a signal aborts.
-   */
-  changed(interest: Interest, since: ChangesSince): Promise<void>;
-  close(): Promise<void>;
+  /** Resolves when there may be more than was seen, or when the signal aborts. */
+  changed(seen: Seen, signal: AbortSignal): Promise<void>;
+  close(): void;
 }
 
-export interface Interest {
-  version(): number;
-  leave(): void;
-  /** Called at the next change. */
-  onChange: () => void;
-  isOfAll: boolean;
-}
-
-export interface ChangesSince {
-  version: number;
-  /** How far the watcher has read the attempts that it waits for. */
+/** What a watcher has read. */
+export interface Seen {
+  /** Null for all projects. */
+  projectId: ProjectId | null;
+  /** How far there were events, as its last page said. */
+  through: number;
+  /** How far it has read the attempts that it waits for. */
   attempts: ReadonlyMap<AttemptId, LiveState>;
-  signal: AbortSignal;
 }
 
-/** Often enough for a reader's eye; one statement, however many watch. */
-const lookAtAttemptsMs = 250;
-/** A watcher looks by itself so often: while notifications arrive, without them, and at all projects, where an event may become readable some time after its notification. */
-const lookMs = { listening: 15_000, deaf: 2_000, all: 1_000 };
+/** Often enough for a reader's eye; a few statements, however many watch. */
+const lookMs = 250;
 
 export function createWatchHub(pool: Pool): WatchHub {
-  const listener = createEventListener(pool);
   const stops = new Set<() => void>();
   let isClosed = false;
   const loads = new Map<string, Promise<unknown>>();
-  const waiting = new Set<{ attempts: ChangesSince['attempts']; wake: () => void }>();
-  let looking = false;
+  const waiting = new Map<() => void, Seen>();
+  let isLooking = false;
 
-  async function lookAtAttempts(): Promise<void> {
-    looking = true;
-    while (waiting.size > 0) {
-      await delay(lookAtAttemptsMs);
-      const wanted = new Set([...waiting].flatMap(({ attempts }) => [...attempts.keys()]));
-      // While the database is away there is nothing to see.
-      const states = await readLiveStates(pool, [...wanted]).catch(() => new Map<AttemptId, LiveState>());
-      for (const { attempts, wake } of [...waiting]) {
-        if ([...attempts].some(([attemptId, seen]) => isFurther(states.get(attemptId), seen))) wake();
+  async function look(): Promise<void> {
+    isLooking = true;
+    for (await delay(lookMs); waiting.size > 0; await delay(lookMs)) {
+      const waiters = [...waiting];
+      try {
+        const hasNews = await readNews(
+          pool,
+          waiters.map(([, seen]) => seen),
+        );
+        for (const [wake, seen] of waiters) if (hasNews(seen)) wake();
+      } catch (error) {
+        // While the database is away there is nothing to see; what else is wrong each of them finds out.
+        if (!isDatabaseAway(error)) for (const [wake] of waiters) wake();
       }
     }
-    looking = false;
+    isLooking = false;
   }
 
   return {
@@ -73,19 +64,6 @@ export function createWatchHub(pool: Pool): WatchHub {
       stops.add(stop);
       return () => stops.delete(stop);
     },
-    join(projectId) {
-      let version = 0;
-      const interest: Interest = {
-        version: () => version,
-        leave: listener.subscribe(projectId, () => {
-          version += 1;
-          interest.onChange();
-        }),
-        onChange: () => undefined,
-        isOfAll: projectId === null,
-      };
-      return interest;
-    },
     shared<Value>(key: string, load: () => Promise<Value>) {
       const known = loads.get(key) as Promise<Value> | undefined;
       if (known) return known;
@@ -93,33 +71,43 @@ export function createWatchHub(pool: Pool): WatchHub {
       loads.set(key, loading);
       return loading;
     },
-    async changed(interest, { version, attempts, signal }) {
-      if (interest.version() !== version || signal.aborted) return;
-      const waiter = { attempts, wake: () => undefined as void };
-      const deafOrNot = listener.isListening() ? lookMs.listening : lookMs.deaf;
-      let timer: NodeJS.Timeout | undefined;
-      try {
-        await new Promise<void>((resolve) => {
-          waiter.wake = interest.onChange = resolve;
-          signal.addEventListener('abort', waiter.wake);
-          timer = setTimeout(resolve, interest.isOfAll ? lookMs.all : deafOrNot);
-          if (attempts.size === 0) return;
-          waiting.add(waiter);
-          if (!looking) void lookAtAttempts();
-        });
-      } finally {
-        clearTimeout(timer);
-        interest.onChange = () => undefined;
-        signal.removeEventListener('abort', waiter.wake);
-        waiting.delete(waiter);
-      }
+    async changed(seen, signal) {
+      if (signal.aborted) return;
+      let wake = () => undefined as void;
+      const woken = new Promise<void>((resolve) => (wake = resolve));
+      signal.addEventListener('abort', wake);
+      waiting.set(wake, seen);
+      if (!isLooking) void look();
+      await woken;
+      waiting.delete(wake);
+      signal.removeEventListener('abort', wake);
     },
-    async close() {
+    close() {
       isClosed = true;
       for (const stop of [...stops]) stop();
-      await listener.close();
     },
   };
+}
+
+/** Tells of each who has seen so much whether there is more: other events, or an attempt that has got further. */
+async function readNews(pool: Pool, all: readonly Seen[]): Promise<(seen: Seen) => boolean> {
+  const projects = new Map<string, EventsSeen>();
+  for (const { projectId, through } of all) {
+    if (projectId !== null) projects.set(placeOf({ projectId, through }), { projectId, through });
+  }
+  const news = projects.size > 0 ? await projectsWithNews(pool, [...projects.values()]) : [];
+  const places = new Set(news.map(placeOf));
+  const horizon = all.some(({ projectId }) => projectId === null) ? await eventsHorizon(pool) : null;
+  const attemptIds = [...new Set(all.flatMap(({ attempts }) => [...attempts.keys()]))];
+  const states =
+    attemptIds.length > 0 ? await readLiveStates(pool, attemptIds) : new Map<AttemptId, LiveState>();
+  return ({ projectId, through, attempts }) =>
+    (projectId === null ? through !== horizon : places.has(placeOf({ projectId, through }))) ||
+    [...attempts].some(([attemptId, seen]) => isFurther(states.get(attemptId), seen));
+}
+
+function placeOf({ projectId, through }: EventsSeen): string {
+  return `${through}/${projectId}`;
 }
 
 function isFurther(now: LiveState | undefined, seen: LiveState): boolean {

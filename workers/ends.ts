@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { DeliverEndInput } from '../contracts/end.js';
 import { type HostActivity, payloadVersion } from '../contracts/plan.js';
-import type { StopRequests } from '../storage/chains/stop-requests.js';
 import type { Pool } from '../storage/db/pool.js';
 import { takeEnds } from '../storage/chains/ends.js';
 import { temporalError } from '../temporal/errors.js';
@@ -14,12 +13,12 @@ export interface EndDispatcher {
   close(): Promise<void>;
 }
 
-/** A notification may be lost; and a round of calls that failed begins anew at its time. */
-const lookMs = 15_000;
+/** How soon a host hears of an end; a look that finds none writes nothing. */
+const lookMs = 1_000;
 const atOnce = 50;
 
 /**
- * Looks for ends whose call is due, when the database says that there is one and from time to time. Any number of workers
+ * Looks for ends whose call is due, every second. Any number of workers
  * may look: each end is taken by one, and what is under way in Temporal is not started twice.
  */
 export function dispatchEnds({
@@ -27,7 +26,6 @@ export function dispatchEnds({
   client,
   taskQueue,
   onEnd,
-  notices,
   log,
 }: {
   pool: Pool;
@@ -35,16 +33,12 @@ export function dispatchEnds({
   /** Of the chains: their worker runs the workflow. */
   taskQueue: string;
   onEnd: HostActivity;
-  notices: Pick<StopRequests, 'onNotice'>;
   log: WorkerLog;
 }): EndDispatcher {
   const closed = new AbortController();
-  let wake = () => {};
-  const forget = notices.onNotice('ends', () => wake());
   const looking = lookUntilClosed();
   return {
     async close() {
-      forget();
       closed.abort();
       await looking;
     },
@@ -52,7 +46,6 @@ export function dispatchEnds({
 
   async function lookUntilClosed(): Promise<void> {
     while (!closed.signal.aborted) {
-      const woken = new Promise<void>((resolve) => (wake = resolve));
       try {
         await startDue();
       } catch (error) {
@@ -60,8 +53,7 @@ export function dispatchEnds({
         const why = error instanceof Error ? error.message : String(error);
         log.warn({}, `The ends of chains are told later: ${why}`);
       }
-      const pause = sleep(lookMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined);
-      await Promise.race([woken, pause]);
+      await sleep(lookMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined);
     }
   }
 

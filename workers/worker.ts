@@ -219,7 +219,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       trimming ??= keepTrimmed(pool, limits.eventsDays, warn);
       if (onEnd && client) {
         const { taskQueue } = fields;
-        dispatcher = dispatchEnds({ pool, client, taskQueue, onEnd, notices: stopRequests, log });
+        dispatcher = dispatchEnds({ pool, client, taskQueue, onEnd, log });
       }
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);

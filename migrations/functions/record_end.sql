@@ -11,9 +11,6 @@ BEGIN
       WHERE c.id = NEW.chain ORDER BY s.ordinal),
     NEW.at
   FROM session_chain.installation i WHERE i.ends_wanted_at > clock_timestamp() - interval '30 days';
-  IF FOUND THEN
-    PERFORM pg_notify('session_chain_end', NEW.chain::text);
-  END IF;
   RETURN NULL;
 END
 $$;

@@ -14,14 +14,12 @@ export type StopTarget = `chain:${ChainId}` | `attempt:${AttemptId}`;
 export interface StopRequests {
   /** Begins to listen; until then a worker checks only with its renewals. */
   listen(): void;
-  /** Calls back when the target may have to stop, or when ends of chains may be due, until the returned function is called. */
-  onNotice(target: StopTarget | 'ends', look: () => void): () => void;
+  /** Calls back when the target may have to stop, until the returned function is called. */
+  onNotice(target: StopTarget, look: () => void): () => void;
   close(): Promise<void>;
 }
 
 const channel = 'session_chain_stop';
-/** On the same connection: ends of chains that the host is to be told of. */
-const endChannel = 'session_chain_end';
 
 /** Asks everything that works for a chain under its present ticket to stop as cancelled. */
 export async function requestStop(pool: Pool, chainId: ChainId): Promise<void> {
@@ -74,13 +72,13 @@ export function createStopRequests(pool: Pool, log: (message: string) => void): 
       closed.signal.addEventListener('abort', () => resolve(), { once: true });
     });
     over.catch(() => undefined);
-    const onNotification = ({ channel, payload = '' }: pg.Notification) => {
-      for (const look of [...(looks.get(channel === endChannel ? 'ends' : payload) ?? [])]) look();
+    const onNotification = ({ payload = '' }: pg.Notification) => {
+      for (const look of [...(looks.get(payload) ?? [])]) look();
     };
     connection.on('notification', onNotification);
     try {
       await connection.query(`SET application_name TO 'session-chain stop requests'`);
-      await connection.query(`LISTEN ${channel}; LISTEN ${endChannel}`);
+      await connection.query(`LISTEN ${channel}`);
       if (!closed.signal.aborted) await over;
     } finally {
       // Closed, not returned to the pool: it still listens.

@@ -66,6 +66,8 @@ export interface Query {
   name?: string;
   text: string;
   values?: readonly Parameter[];
+  /** Gives the answer up after so many milliseconds, and the connection with it. */
+  query_timeout?: number;
 }
 
 /** One statement that returns exactly one row. */
@@ -98,7 +100,7 @@ export async function queryRows<Row extends pg.QueryResultRow>(
   } catch (error) {
     throw classified(error, {
       connectMs: (connection as Partial<pg.Pool>).options?.connectionTimeoutMillis,
-      answerMs: (query as { query_timeout?: number }).query_timeout,
+      answerMs: query.query_timeout,
     });
   }
 }

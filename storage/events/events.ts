@@ -2,13 +2,12 @@ import type { ProjectEvent, WatchGap } from '../../contracts/events.js';
 import type { ChainId, ProjectId } from '../../contracts/ids.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 
-/** The channel on which Postgres says that a project has a new event; the payload is the project's id. */
-export const eventChannel = 'session_chain_event';
-
 /** What follows an id, in order; with a gap it is empty, and the gap says where to go on. */
 export interface EventPage {
   events: ProjectEvent[];
   gap: WatchGap | null;
+  /** How far there were events: of a project its newest id, of all the horizon. While that stays there is nothing new. */
+  through: number;
 }
 
 /**
@@ -33,7 +32,7 @@ export async function readProjectEvents(
            ORDER BY e.id`,
     values: [projectId, after, chainId ?? null, limit],
   });
-  return pageOf(rows, after);
+  return pageOf(rows, after, rows[0]?.newest ?? 0);
 }
 
 /**
@@ -53,7 +52,27 @@ export async function readAllEvents(pool: Pool, after: number, limit: number): P
            ORDER BY e.id`,
     values: [after, limit, horizon],
   });
-  return pageOf(rows, after);
+  return pageOf(rows, after, horizon);
+}
+
+/** A project, and how far a page said that it had events. */
+export interface EventsSeen {
+  projectId: ProjectId;
+  through: number;
+}
+
+/** A connection that died silently never answers. */
+const lookTimeoutMs = 5_000;
+
+/** Those of the projects that have got other events since, in one statement however many. */
+export async function projectsWithNews(pool: Pool, seen: readonly EventsSeen[]): Promise<EventsSeen[]> {
+  return await queryRows<EventsSeen>(pool, {
+    name: 'projects_with_news',
+    text: `SELECT w.project_id AS "projectId", w.through FROM unnest($1::text[], $2::bigint[]) w (project_id, through)
+           WHERE w.through <> coalesce((SELECT max(e.id) FROM session_chain.events e WHERE e.project_id = w.project_id), 0)`,
+    values: [seen.map(({ projectId }) => projectId), seen.map(({ through }) => String(through))],
+    query_timeout: lookTimeoutMs,
+  });
 }
 
 /** The id after which come the events from now on, of a project or of all. */
@@ -86,10 +105,12 @@ export async function beforeNewestStart(
   return last;
 }
 
-async function eventsHorizon(pool: Pool): Promise<number> {
+/** The id below which no event of any project can become visible any more; events are read in a later statement. */
+export async function eventsHorizon(pool: Pool): Promise<number> {
   const { horizon } = await queryOne<{ horizon: number }>(pool, {
     name: 'events_horizon',
     text: 'SELECT session_chain.events_horizon() AS horizon',
+    query_timeout: lookTimeoutMs,
   });
   return horizon;
 }
@@ -107,16 +128,18 @@ type PageRow = { trimmed: number; newest: number | null; isKnown: boolean } & (
   (Omit<ProjectEvent, 'cursor' | 'at'> & { at: Date }) | { id: null }
 );
 
-function pageOf(rows: PageRow[], after: number): EventPage {
+function pageOf(rows: PageRow[], after: number, through: number): EventPage {
   const [{ trimmed, newest, isKnown } = { trimmed: 0, newest: null, isKnown: true }] = rows;
   const gap = (reason: WatchGap['reason'], id: number): EventPage => ({
     events: [],
+    through,
     gap: { type: 'gap', cursor: String(id), reason },
   });
   if (after > 0 && after < trimmed) return gap('trimmed', trimmed);
   if (after > 0 && !isKnown) return gap('ahead', Math.max(newest ?? 0, trimmed));
   return {
     gap: null,
+    through,
     events: rows.flatMap((row) => (row.id === null ? [] : [eventOf(row)])),
   };
 }

@@ -99,6 +99,7 @@ export async function readLiveStates(
            FROM session_chain.attempts a JOIN session_chain.sessions s USING (project_id, session_id)
            WHERE a.id = ANY ($1::bigint[])`,
     values: [attemptIds],
+    query_timeout: 5_000,
   });
   return new Map(rows.map(({ attemptId, appends, text }) => [attemptId, { appends, text }]));
 }

@@ -25,7 +25,9 @@ import { type Pool, createPool } from '../../storage/db/pool.js';
 import {
   type EventPage,
   beforeNewestStart,
+  eventsHorizon,
   lastEventId,
+  projectsWithNews,
   readAllEvents,
   readProjectEvents,
 } from '../../storage/events/events.js';
@@ -303,7 +305,7 @@ describe('what happens to a project', () => {
     const start = await beforeNewestStart(pool, { projectId: chain.projectId, chainId: other.chainId });
     expect(start).toBe(events.at(-1)?.id);
     const rest = await readProjectEvents(pool, chain, start, 10);
-    expect(rest).toEqual({ events: [], gap: null });
+    expect(rest).toMatchObject({ events: [], gap: null });
   });
 
   it('is told when a chain ends without its workflow', async () => {
@@ -406,6 +408,32 @@ describe('a reader over all projects', () => {
     expect(await idsAfter(seen)).toEqual([]);
     await held.end('COMMIT');
     expect(await idsAfter(seen)).toEqual([one, two]);
+  });
+
+  it('and one of a project find by a look whether there is more to read: no commit that writes events notifies', async () => {
+    const { projectId } = await openNew(pool);
+    const other = await openNew(pool);
+    const seen = async (of: ProjectId) => ({
+      projectId: of,
+      through: (await readProjectEvents(pool, { projectId: of }, 0, 10)).through,
+    });
+    const places = [
+      await seen(projectId),
+      await seen(other.projectId),
+      await seen(parseProjectId(project())),
+    ];
+    const { through: horizon } = await readAllEvents(pool, 0, 1);
+    const held = await openTransaction();
+    await write(held.client, projectId);
+    expect([await projectsWithNews(pool, places), await eventsHorizon(pool)]).toEqual([[], horizon]);
+    await held.end('COMMIT');
+    expect(await projectsWithNews(pool, places)).toEqual([places[0]]);
+    expect(await eventsHorizon(pool)).toBeGreaterThan(horizon);
+    const { rows } = await pool.query<{ name: string }>(
+      `SELECT proname AS name FROM pg_proc WHERE pronamespace = 'session_chain'::regnamespace AND prosrc ~* 'notify' ORDER BY 1`,
+    );
+    // These ask a worker to stop what is running, once.
+    expect(rows.map(({ name }) => name)).toEqual(['request_stop', 'stop_attempts']);
   });
 
   it('sees each event of 64 writers once, in order, whatever they commit and undo', async () => {
@@ -538,13 +566,13 @@ describe('events that are older than they are kept', () => {
       readProjectEvents(pool, { projectId: chain.projectId }, after, 1_000);
     const lastTrimmed = old.at(-1)?.id ?? 0;
     const gap = { type: 'gap', reason: 'trimmed', cursor: String(lastTrimmed) };
-    expect(await read(first?.id ?? 0)).toEqual({ events: [], gap });
-    expect(await read(lastTrimmed)).toEqual({ events: all.slice(5), gap: null });
-    expect(await read(0)).toEqual({ events: all.slice(5), gap: null });
-    expect(await read(others.at(-1)?.id ?? 0)).toEqual({ events: [], gap: null });
-    expect(await read(ofKept[0]?.id ?? 0, kept)).toEqual({ events: ofKept.slice(1), gap: null });
+    expect(await read(first?.id ?? 0)).toMatchObject({ events: [], gap });
+    expect(await read(lastTrimmed)).toMatchObject({ events: all.slice(5), gap: null });
+    expect(await read(0)).toMatchObject({ events: all.slice(5), gap: null });
+    expect(await read(others.at(-1)?.id ?? 0)).toMatchObject({ events: [], gap: null });
+    expect(await read(ofKept[0]?.id ?? 0, kept)).toMatchObject({ events: ofKept.slice(1), gap: null });
     // An event of another project that is gone names a place all the same.
-    expect(await read(lastTrimmed, kept)).toEqual({
+    expect(await read(lastTrimmed, kept)).toMatchObject({
       events: ofKept.filter(({ id }) => id > lastTrimmed),
       gap: null,
     });
@@ -556,7 +584,7 @@ describe('events that are older than they are kept', () => {
     await trimEvents(pool, 30);
     const end = all.at(-1)?.id ?? 0;
     expect(await lastEventId(pool, trimmed.projectId)).toBe(end);
-    expect(await read(end)).toEqual({ events: [], gap: null });
+    expect(await read(end)).toMatchObject({ events: [], gap: null });
   });
 
   it('are trimmed by the hour in one process at a time, none younger than a day', async () => {
@@ -591,7 +619,7 @@ describe('a database that goes back', () => {
     await restore();
     const ahead = lost.at(-1)?.id ?? 0;
     const gap = { type: 'gap', reason: 'ahead', cursor: before.at(-1)?.cursor };
-    expect(await readProjectEvents(pool, { projectId }, ahead, 10)).toEqual({ events: [], gap });
+    expect(await readProjectEvents(pool, { projectId }, ahead, 10)).toMatchObject({ events: [], gap });
     for (const after of [ahead, ahead + 1, Number.MAX_SAFE_INTEGER]) {
       expect((await readAllEvents(pool, after, 10)).gap).toMatchObject({ reason: 'ahead' });
     }
