@@ -211,7 +211,6 @@ async function record(
 }
 
 async function ask(options: ChatsOptions, request: AskRequest, asking: AskOptions): Promise<Answer> {
-  const { pool } = options;
   const { asked, question } = await record(options, request);
   if (question.state === 'answered') return replyOf(question, true);
   const watching = new AbortController();

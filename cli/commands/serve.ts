@@ -17,7 +17,7 @@ export function serveCommand(): Command {
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nNeeds DATABASE_URL, TEMPORAL_ADDRESS and SESSION_CHAIN_WORKSPACE_ROOTS. Every request\nshows a key of session-chain keys create.\n\n' +
+      '\nNeeds DATABASE_URL, TEMPORAL_ADDRESS and SESSION_CHAIN_WORKSPACE_ROOTS. Every\nrequest shows a key of session-chain keys create.\n\n' +
         'Example:\n  SESSION_CHAIN_HTTP_PORT=8420 session-chain serve\n',
     )
     .action(async ({ output }: { output: OutputFormat }) => {

@@ -297,8 +297,8 @@ describe('the projects of one key', () => {
     const own = await keyOf('admin', 'own');
     const everything = await keyOf('admin');
     const { paths = {} } = app.swagger();
-    const operations = Object.entries(paths).flatMap(([path, methods]) =>
-      Object.keys(methods ?? {}).map((method) => ({ method: method.toUpperCase(), path })),
+    const operations = Object.entries(paths as Record<string, object>).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
     );
     expect(operations.length).toBeGreaterThan(20);
     for (const { method, path } of operations) {
