@@ -9,13 +9,13 @@ import { defaultMaxQueued, defaultPolicy } from '../contracts/policy.js';
 import { sandboxVariables } from './sandbox.js';
 import { credentialsIn, withoutValues } from '../contracts/secrets.js';
 
+/** A century; an interval of Postgres holds more, a point in time that far back does not. */
+export const maxEventsDays = 36_500;
+
 /**
  * Every variable that the product itself reads: its meaning, shape and default; docs/reference/environment.md lists
  * them.
  */
-/** A century; an interval of Postgres holds more, a point in time that far back does not. */
-export const maxEventsDays = 36_500;
-
 export const variables = {
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/ })

@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { SessionChain, Stats } from '../client/main.js';
+import { processMetrics } from '../config/process-metrics.js';
 import './scopes.js';
 
 /**
@@ -24,14 +25,10 @@ export async function metrics(
 
 const requestSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** Counts every request of the app by the path of its route, however it ends. */
+/** The metrics of the process, and a count of every request of the app by the path of its route, however it ends. */
 function countRequests(app: FastifyInstance): Registry {
-  const registry = new Registry();
+  const registry = processMetrics();
   const registers = [registry];
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
-  // Gauges named like counters, which the linter of Prometheus rejects.
-  for (const what of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${what}_total`);
   const labelNames = ['method', 'route', 'status'];
   const total = new Counter({
     name: 'session_chain_http_requests_total',

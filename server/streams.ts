@@ -7,7 +7,8 @@ import type { SessionChain } from '../client/session-chain.js';
 import type { WatchSubject } from '../client/watch.js';
 import type { WatchItem } from '../contracts/events.js';
 import './caller.js';
-import { HttpProblem, problemOf, problemSchema } from './problems.js';
+import { HttpProblem, problemOf } from './problems.js';
+import { chainParams, given, projectParams, reads, refusals, whole } from './routes/common.js';
 import './scopes.js';
 
 export interface StreamsOptions {
@@ -32,35 +33,33 @@ export async function streams(app: FastifyInstance, options: StreamsOptions): Pr
   const { sessionChain } = options;
   const streams = openStreams(app, options);
   const routes = app.withTypeProvider<ZodTypeProvider>();
-  for (const { path, params, subjectOf, what } of subjects) {
+  for (const { path, params, subjectOf, what, ids } of subjects) {
     routes.get(
       path,
       {
         config: { scope: 'read' },
         schema: {
+          ...{ tags, operationId: `list${ids}`, params },
           summary: `Events of ${what}`,
           description:
             'A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.',
-          tags: ['events'],
-          params,
           querystring: z.strictObject({
             after: after.default('0'),
-            limit: z.coerce.number().int().min(1).max(1_000).default(100).describe('Events at most'),
+            limit: whole(1, 1_000, 'Events at most; default 100').optional(),
           }),
-          response: { 200: pageSchema, default: problem },
+          response: reads(pageSchema),
         },
       },
-      async ({ params, query }) => await sessionChain.events(subjectOf(params), query),
+      async ({ params, query }) => await sessionChain.events(subjectOf(params), given(query)),
     );
     routes.get(
       `${path}/stream`,
       {
         config: { scope: 'read' },
         schema: {
+          ...{ tags, operationId: `stream${ids}`, params },
           summary: `Events of ${what}, as they happen`,
           description: streamDescription,
-          tags: ['events'],
-          params,
           querystring: z.strictObject({
             after: after.optional(),
             live: z
@@ -71,7 +70,7 @@ export async function streams(app: FastifyInstance, options: StreamsOptions): Pr
               ),
           }),
           headers: z.looseObject({ 'last-event-id': after.optional() }),
-          response: { 200: stream, default: problem },
+          response: { 200: stream, ...refusals },
         },
       },
       async (request, reply) => {
@@ -112,7 +111,7 @@ function openStreams(app: FastifyInstance, { maxStreams = 1_000, maxStreamsOfKey
     areDraining: () => draining,
     /** Refuses one stream too many of a key (429) or of the server (503). */
     enter({ caller, ip }: FastifyRequest): { stop: AbortController; leave: () => void } {
-      const viewer = (caller as Partial<typeof caller> | undefined)?.keyId ?? ip;
+      const viewer = caller.keyId ?? ip;
       if (draining || viewers.size >= maxStreams) {
         throw new HttpProblem(
           503,
@@ -142,24 +141,34 @@ const after = z
     'The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes',
   );
 
-const id = z.string();
+const tags = ['events'];
 const subjects: {
   path: string;
   params: z.ZodObject<Record<string, z.ZodString>>;
   what: string;
+  /** In the name of the operation. */
+  ids: string;
   subjectOf: (params: Record<string, string>) => WatchSubject;
 }[] = [
-  { path: '/v1/events', params: z.object({}), what: 'all projects', subjectOf: () => ({ all: true }) },
+  {
+    path: '/v1/events',
+    params: z.strictObject({}),
+    what: 'all projects',
+    ids: 'Events',
+    subjectOf: () => ({ all: true }),
+  },
   {
     path: '/v1/projects/:projectId/events',
-    params: z.object({ projectId: id }),
+    params: projectParams,
     what: 'a project',
+    ids: 'ProjectEvents',
     subjectOf: ({ projectId = '' }) => projectId,
   },
   {
     path: '/v1/projects/:projectId/chains/:versionId/:buildId/events',
-    params: z.object({ projectId: id, versionId: id, buildId: id }),
+    params: chainParams,
     what: 'a chain',
+    ids: 'ChainEvents',
     subjectOf: ({ projectId = '', versionId = '', buildId = '' }) => ({ projectId, versionId, buildId }),
   },
 ];
@@ -204,11 +213,6 @@ const pageSchema = z
 const stream = {
   description: 'Server-sent events: `id` is a cursor, `event` a type, `data` JSON',
   content: { 'text/event-stream': { schema: z.string() } },
-};
-
-const problem = {
-  description: 'Why the call was refused or failed',
-  content: { 'application/problem+json': { schema: problemSchema } },
 };
 
 const streamDescription = [
@@ -301,6 +305,5 @@ async function hasTaken(raw: ServerResponse, stallMs: number): Promise<boolean> 
 
 /** A key that was revoked or has expired ends its streams; while the database is away that is not known. */
 async function isAllowed({ caller }: FastifyRequest): Promise<boolean> {
-  const known = caller as Partial<typeof caller> | undefined;
-  return await (known?.isStillAllowed?.() ?? Promise.resolve(true)).catch(() => true);
+  return await caller.isStillAllowed().catch(() => true);
 }

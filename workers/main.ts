@@ -1,7 +1,7 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker';
-import { Registry, collectDefaultMetrics } from 'prom-client';
 import { readConfig } from '../config/environment.js';
 import { createLog } from '../config/log.js';
+import { processMetrics } from '../config/process-metrics.js';
 import { type Endpoint, openEndpoint } from './endpoint.js';
 import { optionsFromEnvironment } from './options.js';
 import { installRuntime } from './runtime.js';
@@ -56,14 +56,4 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
   await running.finished.finally(() => endpoint?.close());
-}
-
-/** Memory, processor time, open files and the event loop of this process, by the names that dashboards for Node expect. */
-function processMetrics(): Registry {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
-  // Gauges named like counters, which the linter of Prometheus rejects.
-  for (const what of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${what}_total`);
-  return registry;
 }

@@ -34,7 +34,7 @@ const problem = (description: string) => ({
 });
 
 /** What any route may refuse. */
-const refusals = {
+export const refusals = {
   400: problem('The request is not valid; `errors` names each field'),
   401: problem('No key, or one that is not valid'),
   403: problem("The key's scope does not allow this"),

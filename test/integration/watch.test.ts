@@ -6,6 +6,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { validatorCompiler } from 'fastify-type-provider-zod';
 import type { ProjectEvent, SessionChain, StartedChain, WatchItem, WatchOptions } from '../../client/main.js';
 import { createSessionChain } from '../../client/session-chain.js';
+import { anonymous } from '../../server/caller.js';
 import { problems } from '../../server/problems.js';
 import { type StreamsOptions, streams } from '../../server/streams.js';
 import { createPool } from '../../storage/db/pool.js';
@@ -387,6 +388,7 @@ describe('a stream', () => {
     app.setValidatorCompiler(validatorCompiler);
     app.setSerializerCompiler(() => (value) => JSON.stringify(value));
     problems(app);
+    app.addHook('onRequest', async (request) => void (request.caller = anonymous));
     await streams(app, { sessionChain: client, ...options });
     apps.push(app);
     return { app, url: await app.listen({ host: '127.0.0.1', port: 0 }) };
