@@ -287,6 +287,17 @@ describe('the projects of one key', () => {
     };
   }
 
+  /** The parameters that a route needs, as the document describes them: the first of the values that each may have. */
+  function requiredQuery(paths: object, method: string, path: string): string {
+    type Parameter = { in: string; name: string; required?: boolean; schema: { enum?: string[] } };
+    const documented = paths as Record<string, Record<string, { parameters?: Parameter[] }>>;
+    const needed = (documented[path]?.[method.toLowerCase()]?.parameters ?? []).filter(
+      (parameter) => parameter.in === 'query' && parameter.required === true,
+    );
+    const pairs = needed.map(({ name, schema }) => [name, schema.enum?.[0] ?? '']);
+    return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs).toString()}`;
+  }
+
   it('are all that it can read, on every route of the API', async () => {
     const sessionChain = createSessionChain({
       pool: database.pool,
@@ -311,9 +322,12 @@ describe('the projects of one key', () => {
         });
       const absent = Object.fromEntries(Object.keys(known).map((name) => [name, `absent-${name}`]));
       const ask = async (key: string, ids: Record<string, string>) => {
-        const { status, text } = await send(app, { method, url: filled(ids), headers: bearer(key) });
+        const url = filled(ids) + requiredQuery(paths, method, path);
+        const { status, text } = await send(app, { method, url, headers: bearer(key) });
         // Whatever the answer says of an id, it may not say whether there is such a thing.
-        const said = Object.entries(ids).reduce((all, [name, id]) => all.replaceAll(id, `<${name}>`), text);
+        const said = Object.entries(ids)
+          .reduce((all, [name, id]) => all.replaceAll(id, `<${name}>`), text)
+          .replace(/"since":"[^"]+"/, '"since":"<a day ago>"');
         return { route: `${method} ${path}`, status, said };
       };
       const answer = await ask(own, known);
