@@ -5,12 +5,13 @@ import type { SessionChain } from '../client/session-chain.js';
 import type { ChainResult, ChainState } from '../contracts/chain.js';
 import type { ChainKey } from '../contracts/ids.js';
 import { isClosed } from '../contracts/steps.js';
-import { startOf } from '../contracts/text.js';
+import { endOf, startOf } from '../contracts/text.js';
 import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
 import { formatDuration, queuePosition, stepLine, stepWidth, wrappedStepLine } from './format.js';
+import { doingNow } from './live.js';
 import { type OutputFormat, lookOfStdout, note, print, printable } from './output.js';
 import { pollersOf } from '../temporal/task-queues.js';
 
@@ -29,7 +30,11 @@ export async function showUntilEnded(
 ): Promise<ChainResult> {
   const view = createView(process.stderr);
   const over = new AbortController();
-  const watched = watch(sessionChain, key, view, over.signal);
+  const doing: Doing = { now: '' };
+  const watched = Promise.all([
+    watch(sessionChain, key, view, doing, over.signal),
+    listen(sessionChain, key, doing, over.signal),
+  ]);
   try {
     const result = await sessionChain.wait(key, signal ? { signal } : {});
     over.abort();
@@ -96,6 +101,7 @@ async function watch(
   sessionChain: SessionChain,
   key: ChainKey,
   view: View,
+  doing: Doing,
   stop: AbortSignal,
 ): Promise<void> {
   while (!stop.aborted) {
@@ -103,8 +109,38 @@ async function watch(
       sessionChain.state(key).catch(() => null),
       sessionChain.progress(key).catch(() => null),
     ]);
-    if (state && !stop.aborted) view.show(state, progress);
+    const activity = doing.now === '' ? {} : { activity: doing.now };
+    if (state && !stop.aborted) view.show(state, progress && { ...progress, ...activity });
     await delay(lookEveryMs, undefined, { signal: stop }).catch(() => undefined);
+  }
+}
+
+/** What the running step says or calls just now; empty where that is not known. */
+interface Doing {
+  now: string;
+}
+
+/** Keeps what the step does just now up to date. Best effort: the last heartbeat says it less precisely. */
+async function listen(
+  sessionChain: SessionChain,
+  key: ChainKey,
+  doing: Doing,
+  stop: AbortSignal,
+): Promise<void> {
+  let writing = { message: '', text: '' };
+  try {
+    for await (const item of sessionChain.watch(key, { signal: stop })) {
+      if (item.type === 'step.started') doing.now = '';
+      if (item.type === 'live.text') {
+        const message = `${item.attemptId}/${item.message}`;
+        // The end of it: it is one line.
+        const text = `${message === writing.message ? writing.text : ''}${item.text}`.slice(-500);
+        writing = { message, text };
+        doing.now = endOf(text.replace(/\s+/g, ' ').trim(), 60);
+      } else doing.now = doingNow(item) ?? doing.now;
+    }
+  } catch {
+    // The chain itself is waited for by the caller, which learns of it.
   }
 }
 

@@ -7,11 +7,8 @@ import { inWords } from './remedies.js';
 export type OutputFormat = 'text' | 'json';
 
 /** `-o, --output`, which every command takes. */
-export function outputOption(): Option {
-  return new Option(
-    '-o, --output <format>',
-    'what to print: text for people, json for one document on stdout',
-  )
+export function outputOption(what = 'text for people, json for one document on stdout'): Option {
+  return new Option('-o, --output <format>', `what to print: ${what}`)
     .choices(['text', 'json'])
     .default('text');
 }

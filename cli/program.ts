@@ -21,6 +21,7 @@ import { startCommand } from './commands/start.js';
 import { syncCommand } from './commands/sync.js';
 import { treeCommand } from './commands/tree.js';
 import { unbindCommand } from './commands/unbind.js';
+import { watchCommand } from './commands/watch.js';
 import { workerCommand } from './commands/worker.js';
 import { type ExitCode, exitCodeMeanings, exitCodes, reportError } from './errors.js';
 import { defaultWidth, facts, wrapped } from './format.js';
@@ -54,6 +55,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     startCommand(exitWith),
     listCommand(),
     statusCommand(exitWith),
+    watchCommand(exitWith),
     headCommand(),
     chainCommand(),
     transitionsCommand(),

@@ -160,6 +160,19 @@ describe('a chain on the command line', () => {
     );
   });
 
+  it('watch shows a chain from its start to its end, its live items, and goes on after a cursor', async () => {
+    const lines = (await cli(['watch', ...chain.named, '-o', 'json'])).stdout.trimEnd().split('\n');
+    const items = lines.map((line) => JSON.parse(line) as { type: string; cursor: string });
+    expect([items[0]?.type, items.at(-1)?.type]).toEqual(['chain.queued', 'chain.closed']);
+    const opened = items.find(({ type }) => type === 'chain.opened');
+    const rest = (await cli(['watch', ...chain.named, '--after', String(opened?.cursor), '-o', 'json']))
+      .stdout;
+    expect(rest.startsWith(`${String(lines[items.findIndex((item) => item === opened) + 1])}\n`)).toBe(true);
+    const shown = (await cli(['watch', ...chain.named])).stdout;
+    expect(shown).toMatch(/ build began\n[^]* build committed {2}\d+ turns {2}\$[^]* closed: completed\n$/);
+    expect((await cli(['status', ...chain.named, '--follow'])).stdout).toMatch(/^status +completed\n/);
+  });
+
   it('chain shows everything, with full ids and the lineage', async () => {
     const { stdout } = await cli(['chain', ...chain.named]);
     const ids = result.steps.map(({ newSessionId }) => newSessionId);
@@ -230,6 +243,16 @@ describe('a chain that is at work', () => {
     const start = ['start', ...chain.named, '--workspace', chain.workspace, '--create', '--wait'];
     const [following, followed] = spawnCli(start);
     await held.reached;
+    // A watch of the project in a pipe, which ends with a signal and says where to go on.
+    const [watching, watched] = spawnCli(['watch', '-p', chain.project, '--after', '0']);
+    await new Promise<void>((resolve) => {
+      watching.stdout?.on('data', (data) => String(data).includes('build began') && resolve());
+    });
+    watching.kill('SIGINT');
+    expect(await watched).toMatchObject({
+      code: exitCodes.interrupted,
+      stderr: expect.stringMatching(/^Go on from here: --after \S+\n$/),
+    });
     following.kill('SIGINT');
     const left = await followed;
     expect(left.code).toBe(exitCodes.interrupted);
@@ -603,6 +626,8 @@ describe('bad input', () => {
       notFound,
       () => ['status', ...known.named, '--follow'],
     ],
+    ['a watch of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['watch', '-p', 'nobody']],
+    ['a watch from a cursor of nowhere', 'INVALID_INPUT', badInput, () => ['watch', '--all', '--after', 'x']],
     ['the list of an unknown project', 'PROJECT_NOT_FOUND', notFound, () => ['list', '-p', 'nobody']],
     ['a version of no project', 'INVALID_INPUT', badInput, () => ['status', '--version', known.version]],
     ['an unknown moment', 'INVALID_INPUT', badInput, () => ['head', '-p', known.project, '--when', 'later']],
