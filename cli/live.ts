@@ -1,7 +1,8 @@
 import type { EntryPart, ProjectEvent, WatchItem } from '../contracts/events.js';
+import { endOf } from '../contracts/text.js';
 import { assertNever } from '../contracts/assert-never.js';
 import { withoutOwnCredentials } from '../config/environment.js';
-import { formatCost, formatTime, oneLine, shortId } from './format.js';
+import { fittingId, formatCost, formatTime, oneLine, shortId } from './format.js';
 import { jsonText, printable } from './output.js';
 
 /** What a watch shows, in lines for people or for programs. */
@@ -10,6 +11,10 @@ import { jsonText, printable } from './output.js';
 export function jsonLine(item: unknown): string {
   return withoutOwnCredentials(jsonText(item));
 }
+
+/** How much of an id and of a path a line shows. */
+const idWidth = 20;
+const pathWidth = 40;
 
 /** The lines that an item is worth, each with what it concerns; none for text that is still being written. */
 export function itemLines(item: WatchItem, width: number, { ofProject }: { ofProject: boolean }): string[] {
@@ -30,9 +35,9 @@ export function itemLines(item: WatchItem, width: number, { ofProject }: { ofPro
     default: {
       const { at, projectId, versionId } = item;
       const whose = ofProject ? [] : [projectId];
-      return [
-        shown([formatTime(new Date(at)), ...whose, versionId ?? '-', eventText(item)].join('  '), width),
-      ];
+      const ids = [...whose, versionId ?? '-'].map((id) => fittingId(id, idWidth));
+      // Whole, however wide: how it ended comes last.
+      return [shown([formatTime(new Date(at)), ...ids, eventText(item)].join('  '), Infinity)];
     }
   }
 }
@@ -69,7 +74,9 @@ function errorText(part: EntryPart): string[] {
 /** The first text of a tool's input: a path, a command, a question. */
 function subjectOf(input: unknown): string {
   const values: unknown[] = typeof input === 'object' && input !== null ? Object.values(input) : [];
-  return values.find((value): value is string => typeof value === 'string') ?? '';
+  const subject = values.find((value): value is string => typeof value === 'string') ?? '';
+  // Of a long path its end.
+  return /^\S+$/.test(subject) && subject.length > pathWidth ? `…${endOf(subject, pathWidth)}` : subject;
 }
 
 function eventText(event: ProjectEvent): string {
