@@ -3,48 +3,59 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveProgress } from '../client/progress.js';
 import type { SessionChain } from '../client/session-chain.js';
 import type { ChainResult, ChainState } from '../contracts/chain.js';
+import type { WatchItem } from '../contracts/events.js';
 import type { ChainKey } from '../contracts/ids.js';
-import { isClosed } from '../contracts/steps.js';
-import { endOf, startOf } from '../contracts/text.js';
+import { type StepName, isClosed } from '../contracts/steps.js';
 import { chainWorkflowId, taskQueuesOf } from '../temporal/names.js';
+import { pollersOf } from '../temporal/task-queues.js';
 import { keyArguments } from './chain-options.js';
 import { chainReport } from './chain-report.js';
 import type { CommandContext } from './context.js';
 import { formatDuration, queuePosition, stepLine, stepWidth, wrappedStepLine } from './format.js';
-import { doingNow } from './live.js';
-import { type OutputFormat, lookOfStdout, note, print, printable } from './output.js';
-import { pollersOf } from '../temporal/task-queues.js';
+import { createDoing, eventText, saidLines } from './live.js';
+import { createLiveView } from './live-view.js';
+import { type StreamFormat, jsonLine, lookOfStdout, note, print, writeLine } from './output.js';
 
-const lookEveryMs = 500;
 /** After this time without a worker picking up the chain it is checked whether one runs. */
 const pickedUpWithinMs = 10_000;
 
+export interface FollowOptions {
+  /** Stops following; its reason is thrown. */
+  signal?: AbortSignal;
+  /** Lines for people on stderr, or with jsonl every item on stdout. Default: text. */
+  output?: StreamFormat;
+}
+
 /**
- * Shows a chain on stderr until it ends: a line per finished step and, on a terminal, what runs right now. Throws the
- * signal's reason.
+ * Shows a chain from its newest start until it ends: what its steps say and which tools they call, a line per finished step, and on
+ * a terminal what runs just now.
  */
 export async function showUntilEnded(
   sessionChain: SessionChain,
   key: ChainKey,
-  signal?: AbortSignal,
+  { signal, output = 'text' }: FollowOptions = {},
 ): Promise<ChainResult> {
-  const view = createView(process.stderr);
   const over = new AbortController();
-  const doing: Doing = { now: '' };
-  const watched = Promise.all([
-    watch(sessionChain, key, view, doing, over.signal),
-    listen(sessionChain, key, doing, over.signal),
-  ]);
+  const view = output === 'jsonl' ? jsonView : createTextView(sessionChain, key, process.stderr);
+  const watching = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
   try {
-    const result = await sessionChain.wait(key, signal ? { signal } : {});
-    over.abort();
-    await watched;
+    const [result] = await Promise.all([
+      sessionChain.wait(key, signal ? { signal } : {}),
+      showItems(sessionChain.watch(key, { signal: watching }), view),
+    ]);
     view.finish(result);
     return result;
   } finally {
     over.abort();
-    await watched;
-    view.clear();
+    view.close();
+  }
+}
+
+async function showItems(items: AsyncIterable<WatchItem>, view: View): Promise<void> {
+  for await (const item of items) {
+    await view.add(item);
+    // What comes after it is of another start.
+    if (item.type === 'chain.closed') return;
   }
 }
 
@@ -55,7 +66,7 @@ export async function showUntilEnded(
 export async function followChain(
   context: CommandContext,
   key: ChainKey,
-  output: OutputFormat,
+  output: StreamFormat,
 ): Promise<ChainResult | null> {
   const sessionChain = await context.sessionChain();
   const stopped = new AbortController();
@@ -64,7 +75,7 @@ export async function followChain(
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const warned = warnOfMissingWorker(context, key, stopped.signal);
   try {
-    const result = await showUntilEnded(sessionChain, key, stopped.signal);
+    const result = await showUntilEnded(sessionChain, key, { signal: stopped.signal, output });
     print(output, { workflowId: chainWorkflowId(key), ...result }, chainReport(result, lookOfStdout()));
     return result;
   } catch (error) {
@@ -96,130 +107,139 @@ async function warnOfMissingWorker(
   }
 }
 
-/** Shows the chain until it is told to stop. A look that fails is left out: the caller waits for the chain itself. */
-async function watch(
-  sessionChain: SessionChain,
-  key: ChainKey,
-  view: View,
-  doing: Doing,
-  stop: AbortSignal,
-): Promise<void> {
-  while (!stop.aborted) {
-    const [state, progress] = await Promise.all([
-      sessionChain.state(key).catch(() => null),
-      sessionChain.progress(key).catch(() => null),
-    ]);
-    const activity = doing.now === '' ? {} : { activity: doing.now };
-    if (state && !stop.aborted) view.show(state, progress && { ...progress, ...activity });
-    await delay(lookEveryMs, undefined, { signal: stop }).catch(() => undefined);
-  }
-}
-
-/** What the running step says or calls just now; empty where that is not known. */
-interface Doing {
-  now: string;
-}
-
-/** Keeps what the step does just now up to date. Best effort: the last heartbeat says it less precisely. */
-async function listen(
-  sessionChain: SessionChain,
-  key: ChainKey,
-  doing: Doing,
-  stop: AbortSignal,
-): Promise<void> {
-  let writing = { message: '', text: '' };
-  try {
-    for await (const item of sessionChain.watch(key, { signal: stop })) {
-      if (item.type === 'step.started') doing.now = '';
-      if (item.type === 'live.text') {
-        const message = `${item.attemptId}/${item.message}`;
-        // The end of it: it is one line.
-        const text = `${message === writing.message ? writing.text : ''}${item.text}`.slice(-500);
-        writing = { message, text };
-        doing.now = endOf(text.replace(/\s+/g, ' ').trim(), 60);
-      } else doing.now = doingNow(item) ?? doing.now;
-    }
-  } catch {
-    // The chain itself is waited for by the caller, which learns of it.
-  }
-}
-
 interface View {
-  show(state: ChainState, progress: LiveProgress | null): void;
+  add(item: WatchItem): Promise<void>;
   /** What has not been shown yet of a chain that is over. */
-  finish(state: ChainState): void;
-  clear(): void;
+  finish(result: ChainResult): void;
+  close(): void;
 }
 
-/** Finished steps line by line; below them, on a terminal, one line that changes. */
-function createView(stream: NodeJS.WriteStream): View {
-  const shown = new Set<string>();
+/** For programs: every item, at the speed of the reader. */
+const jsonView: View = {
+  add: async (item) => void (await writeLine(jsonLine(item))),
+  finish: () => undefined,
+  close: () => undefined,
+};
+
+/** The line that changes does so by itself so often. */
+export const tickMs = 1_000;
+/** So many ticks pass between two looks at the queue: what moves a chain in it is no event of the chain. */
+const ticksPerLook = 2;
+
+/** For people: line by line; below them, on a terminal, one line that changes. */
+function createTextView(sessionChain: SessionChain, key: ChainKey, stream: NodeJS.WriteStream): View {
+  const view = createLiveView(stream);
+  const doing = createDoing();
+  const shown = new Set<StepName>();
+  let state: ChainState | null = null;
+  let ticks = 0;
   let lastSaid = '';
-  let current = { step: '', since: Date.now() };
-  const clear = () => {
-    if (stream.isTTY) stream.write('\r\x1b[K');
-  };
-  const say = (line: string) => {
-    clear();
-    stream.write(`${printable(line)}\n`);
-  };
-  const finish = (state: ChainState) => {
-    for (const [index, step] of state.steps.entries()) {
-      if (shown.has(step.step) || ['pending', 'running', 'waiting'].includes(step.status)) continue;
-      // The journal says `failed` for an attempt that will be retried.
-      const isOver =
-        isClosed(state.status) || state.steps.slice(index + 1).some(({ status }) => status !== 'pending');
-      if (step.status === 'failed' && !isOver) continue;
-      shown.add(step.step);
-      // In a log a step is one line.
-      say(wrappedStepLine(step, stream.isTTY ? stream.columns : Infinity, stepWidth(state.steps)));
+  let isOver = false;
+
+  async function look(): Promise<void> {
+    // A look that fails is left out: the caller waits for the chain itself.
+    state = (await sessionChain.state(key).catch(() => null)) ?? state;
+    const standing = state && !isClosed(state.status) ? standingOf(state) : lastSaid;
+    if (view.isTerminal || standing === lastSaid) return;
+    lastSaid = standing;
+    view.say(standing);
+  }
+  function show(): void {
+    if (!state || isOver || !view.isTerminal) return;
+    const elapsedMs = Math.max(0, Date.now() - doing.since().getTime());
+    view.show(liveLine(state, doing.progress(Math.max(20, view.width - besideActivity)), elapsedMs));
+  }
+  /** False where it is not known how the step ended. */
+  function sayStep(name: StepName): boolean {
+    const step = state?.steps.find(({ step }) => step === name);
+    if (!state || !step || ['pending', 'running', 'waiting'].includes(step.status)) return false;
+    shown.add(name);
+    // In a log a step is one line.
+    view.say(wrappedStepLine(step, view.isTerminal ? view.width : Infinity, stepWidth(state.steps)));
+    return true;
+  }
+  function sayItem(item: WatchItem): void {
+    switch (item.type) {
+      case 'live.text':
+        return;
+      case 'live.entry':
+        for (const line of saidLines(item, item.step ?? '', view.width)) view.say(line);
+        return;
+      case 'gap':
+        view.say('What happened before is not known: its events are no longer kept.');
+        return;
+      case 'step.committed':
+      case 'step.completed':
+      case 'step.skipped':
+        if (!sayStep(item.data.step)) view.say(eventText(item));
+        return;
+      case 'chain.waiting':
+        view.say(eventText(item));
+        return;
+      default:
+        // The line that changes shows it, or the report at the end.
+        return;
     }
-  };
+  }
+
+  const timer = setInterval(() => {
+    ticks += 1;
+    if (state?.status === 'queued' && ticks % ticksPerLook === 0) void look().then(show);
+    else show();
+  }, tickMs);
   return {
-    clear,
-    finish,
-    show(state, progress) {
-      if (!stream.isTTY && !isClosed(state.status) && standing(state) !== lastSaid) {
-        lastSaid = standing(state);
-        say(lastSaid);
-      }
-      finish(state);
-      if (stream.isTTY) {
-        const step = progress?.step ?? state.status;
-        if (step !== current.step) current = { step, since: Date.now() };
-        clear();
-        stream.write(
-          printable(
-            startOf(
-              liveLine(state, progress, Date.now() - current.since),
-              Math.max(20, (stream.columns || 80) - 1),
-            ),
-          ),
-        );
-      }
+    async add(item) {
+      doing.add(item);
+      if (item.type !== 'live.text' && item.type !== 'live.entry') await look();
+      sayItem(item);
+      show();
+    },
+    finish(result) {
+      state = result;
+      for (const { step } of result.steps) if (!shown.has(step)) sayStep(step);
+    },
+    close() {
+      isOver = true;
+      clearInterval(timer);
+      view.clear();
     },
   };
 }
 
+/** Columns of what stands beside the activity: the step, turns, elapsed time. */
+export const besideActivity = 36;
+
 /** `running`, or `queued  position 2, behind chain/shop/v1/v1`. */
-function standing({ status, queue }: ChainState): string {
+function standingOf({ status, queue }: ChainState): string {
   return queue ? `${status}  ${queuePosition(queue)}` : status;
 }
 
-/** `build     12 turns  Write src/app.ts  1 min 05 s`, as of the last heartbeat. */
+/** `build     12 turns  Write src/app.ts  1 min 05 s`. */
 export function liveLine(state: ChainState, progress: LiveProgress | null, elapsedMs?: number): string {
-  const elapsed = elapsedMs === undefined ? [] : [formatDuration(elapsedMs)];
-  if (!progress) {
-    const waiting = state.steps.find(({ status }) => status === 'waiting');
-    return [waiting ? stepLine(waiting, stepWidth(state.steps)) : standing(state), ...elapsed].join('  ');
-  }
-  const { step, turns, activity, tries, lastFailure } = progress;
+  if (progress) return progressLine(progress, stepWidth(state.steps), elapsedMs);
+  const waiting = state.steps.find(({ status }) => status === 'waiting');
   return [
-    step.padEnd(stepWidth(state.steps)),
+    waiting ? stepLine(waiting, stepWidth(state.steps)) : standingOf(state),
+    ...elapsedOf(elapsedMs),
+  ].join('  ');
+}
+
+/** What runs just now, on one line. */
+export function progressLine(
+  { step, turns, activity, tries, lastFailure }: LiveProgress,
+  width: number,
+  elapsedMs?: number,
+): string {
+  return [
+    step.padEnd(width),
     ...(turns === undefined ? [] : [`${turns} ${turns === 1 ? 'turn' : 'turns'}`]),
     ...(activity === undefined ? [] : [activity]),
     ...(tries > 1 ? [`try ${tries}`] : []),
     ...(lastFailure === undefined ? [] : [`after: ${lastFailure}`]),
-    ...elapsed,
+    ...elapsedOf(elapsedMs),
   ].join('  ');
+}
+
+function elapsedOf(elapsedMs: number | undefined): string[] {
+  return elapsedMs === undefined ? [] : [formatDuration(elapsedMs)];
 }

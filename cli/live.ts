@@ -1,16 +1,12 @@
-import type { EntryPart, ProjectEvent, WatchItem } from '../contracts/events.js';
-import { endOf } from '../contracts/text.js';
+import type { LiveProgress } from '../client/progress.js';
+import type { EntryPart, LiveEntry, ProjectEvent, WatchItem } from '../contracts/events.js';
+import { endOf, startOf } from '../contracts/text.js';
 import { assertNever } from '../contracts/assert-never.js';
 import { withoutOwnCredentials } from '../config/environment.js';
-import { fittingId, formatCost, formatTime, oneLine, shortId } from './format.js';
-import { jsonText, printable } from './output.js';
+import { fittingId, formatCost, formatTime, oneLine, shortId, wrapped } from './format.js';
+import { printable } from './output.js';
 
-/** What a watch shows, in lines for people or for programs. */
-
-/** A watch's item as one line of JSON. */
-export function jsonLine(item: unknown): string {
-  return withoutOwnCredentials(jsonText(item));
-}
+/** What a watch shows, in lines for people. */
 
 /** How much of an id and of a path a line shows. */
 const idWidth = 20;
@@ -42,11 +38,102 @@ export function itemLines(item: WatchItem, width: number, { ofProject }: { ofPro
   }
 }
 
-/** What a stored entry says or calls last; null for an item that does not say. */
-export function doingNow(item: WatchItem): string | null {
-  if (item.type !== 'live.entry' || item.role !== 'assistant') return null;
-  return item.parts.flatMap(partText).at(-1)?.replace(/\s+/g, ' ') ?? null;
+/** What an entry says, whole and wrapped, and the tools that it calls, a line each; the errors that tools returned. */
+export function saidLines({ role, parts, subagent }: LiveEntry, who: string, width: number): string[] {
+  const indent = ' '.repeat(who.length + 4);
+  const said = role === 'assistant' ? parts : parts.filter(({ kind }) => kind === 'tool_result');
+  return said.flatMap((part) => {
+    // A subagent speaks to the agent, which says what came of it.
+    if (part.kind === 'text' && subagent !== null) return [];
+    const texts = part.kind === 'tool_result' ? errorText(part) : partText(part);
+    return texts.flatMap((text) => {
+      const lines =
+        part.kind === 'text'
+          ? wrapped(printable(withoutOwnCredentials(text)), Math.max(20, width - indent.length)).split('\n')
+          : [shown(text, width - indent.length)];
+      return lines.map((line, index) => `${index === 0 ? `  ${who}  ` : indent}${line}`.trimEnd());
+    });
+  });
 }
+
+/** What a step or an answer does just now, as a watch tells it. */
+export interface Doing {
+  add(item: WatchItem): void;
+  /** Null while no attempt runs. The activity has at most so many columns. */
+  progress(width: number): LiveProgress | null;
+  /** Since when: the attempt began, or what happened last. */
+  since(): Date;
+}
+
+export function createDoing(): Doing {
+  let running: LiveProgress | null = null;
+  let since = new Date();
+  let lastFailure: string | undefined;
+  // The message that is being written; empty for a stored one.
+  let writing = { message: '', text: '' };
+  let isTurn = false;
+  const begin = (step: string, tries: number) => {
+    running = { step, tries, ...(tries > 1 && lastFailure !== undefined ? { lastFailure } : {}) };
+    writing = { message: '', text: '' };
+    isTurn = false;
+  };
+  const doing = (activity: string) => {
+    if (running) running = { ...running, activity: activity.replace(/\s+/g, ' ').trim() };
+  };
+  return {
+    add(item) {
+      switch (item.type) {
+        case 'live.text': {
+          const message = `${item.attemptId}/${item.message}`;
+          const before = message === writing.message ? writing.text : '';
+          writing = { message, text: endOf(before + item.text, longestLine) };
+          doing(writing.text);
+          return;
+        }
+        case 'live.entry': {
+          const said = item.role === 'assistant' ? item.parts.flatMap(partText).at(-1) : undefined;
+          if (said !== undefined) {
+            writing = { message: '', text: '' };
+            doing(said);
+          }
+          if (item.subagent !== null || !running) return;
+          // What a model writes in one turn is stored as entries that follow each other.
+          if (item.role === 'assistant' && !isTurn) running = { ...running, turns: (running.turns ?? 0) + 1 };
+          isTurn = item.role === 'assistant';
+          return;
+        }
+        case 'gap':
+          return;
+        case 'step.started':
+          begin(item.data.step, item.data.attempt);
+          break;
+        case 'question.started':
+          begin('answer', item.data.attempt);
+          break;
+        case 'step.failed':
+        case 'question.failed':
+          lastFailure = item.data.code;
+          running = null;
+          break;
+        case 'head.moved':
+        case 'question.asked':
+          break;
+        default:
+          [running, lastFailure] = [null, undefined];
+      }
+      since = new Date(item.at);
+    },
+    progress(width) {
+      if (running?.activity === undefined) return running;
+      const { activity } = running;
+      return { ...running, activity: (writing.message === '' ? startOf : endOf)(activity, width) };
+    },
+    since: () => since,
+  };
+}
+
+/** More of a text is on no terminal's line. */
+const longestLine = 500;
 
 function shown(line: string, width: number): string {
   return printable(withoutOwnCredentials(oneLine(line.replace(/[\r\n]+/g, ' '), width)));
@@ -79,7 +166,8 @@ function subjectOf(input: unknown): string {
   return /^\S+$/.test(subject) && subject.length > pathWidth ? `…${endOf(subject, pathWidth)}` : subject;
 }
 
-function eventText(event: ProjectEvent): string {
+/** What an event says. */
+export function eventText(event: ProjectEvent): string {
   switch (event.type) {
     case 'chain.queued':
       return `asked for${event.data.again ? ' again' : ''}`;

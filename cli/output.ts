@@ -6,6 +6,9 @@ import { inWords } from './remedies.js';
 
 export type OutputFormat = 'text' | 'json';
 
+/** Of a command that follows what happens. */
+export type StreamFormat = OutputFormat | 'jsonl';
+
 /** `-o, --output`, which every command takes. */
 export function outputOption(what = 'text for people, json for one document on stdout'): Option {
   return new Option('-o, --output <format>', `what to print: ${what}`)
@@ -13,21 +16,44 @@ export function outputOption(what = 'text for people, json for one document on s
     .default('text');
 }
 
+/** The same, with what happens as it happens. */
+export function streamOption(): Option {
+  return new Option(
+    '-o, --output <format>',
+    'what to print: text for people, json for one document on stdout, jsonl for what happens, a line of JSON per item as it happens, and the document last, as an item of the type result',
+  )
+    .choices(['text', 'json', 'jsonl'])
+    .default('text');
+}
+
 /** The requested output, for errors that are found before the options are parsed. */
 export function outputFormatOf(args: readonly string[]): OutputFormat {
   return args.some(
     (arg, index) =>
-      /^(-o=?json|--output=json)$/.test(arg) ||
-      (arg === 'json' && (args[index - 1] === '-o' || args[index - 1] === '--output')),
+      /^(-o=?jsonl?|--output=jsonl?)$/.test(arg) ||
+      (/^jsonl?$/.test(arg) && (args[index - 1] === '-o' || args[index - 1] === '--output')),
   )
     ? 'json'
     : 'text';
 }
 
 /** One document on stdout: the text, or the value as JSON; without the credentials of the environment. */
-export function print(format: OutputFormat, value: unknown, text: string): void {
+export function print(format: StreamFormat, value: object, text: string): void {
   if (format === 'json') console.log(withoutOwnCredentials(jsonText(value, 2)));
+  else if (format === 'jsonl') console.log(jsonLine({ type: 'result', ...value }));
   else if (text !== '') console.log(withoutOwnCredentials(printable(text)));
+}
+
+/** A value as one line of JSON. */
+export function jsonLine(value: unknown): string {
+  return withoutOwnCredentials(jsonText(value));
+}
+
+/** Writes a line to stdout, and waits for a reader that is slower. False once the reader has gone. */
+export async function writeLine(line: string): Promise<boolean> {
+  return await new Promise((resolve) => {
+    process.stdout.write(`${line}\n`, (error) => resolve(!error));
+  });
 }
 
 /** A key that was just made: the one credential that is printed, because its owner sees it nowhere else. */

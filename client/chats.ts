@@ -44,7 +44,8 @@ import { checked, checkedOptions, limit as rows } from './input.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
 import type { WatchHub } from './watch-hub.js';
-import { type ReplyChunk, followReply } from './watch.js';
+import type { WatchItem } from '../contracts/events.js';
+import { type ReplyChunk, followQuestion } from './watch.js';
 import { withSignal } from '../temporal/signal.js';
 import { workspacePath } from './start-request.js';
 import { chatWorkflowId, updates, workflowTypes } from '../temporal/names.js';
@@ -70,6 +71,8 @@ export interface AskRequest {
 export interface AskOptions {
   /** Gets the reply piece by piece while it is being written; best effort, what `ask` returns is the reply. */
   onChunk?: (chunk: ReplyChunk) => void;
+  /** Gets what happens to the question and its answer, as {@link Watches.watch} shows it: events, entries, and text as it is written. */
+  onItem?: (item: WatchItem) => void;
   /** Gives up waiting; the question stays asked, and asking again under its message id goes on waiting. */
   signal?: AbortSignal;
 }
@@ -211,13 +214,14 @@ async function record(
 }
 
 async function ask(options: ChatsOptions, request: AskRequest, asking: AskOptions): Promise<Answer> {
+  const { onChunk, onItem } = asking;
   const { asked, question } = await record(options, request);
   if (question.state === 'answered') return replyOf(question, true);
   const watching = new AbortController();
   const watched =
-    asking.onChunk &&
+    (onChunk || onItem) &&
     // A caller that cannot watch the reply being written still gets it.
-    followReply(options.hub, question, asking.onChunk, watching.signal).catch(() => undefined);
+    followQuestion(options.hub, question, { onChunk, onItem }, watching.signal).catch(() => undefined);
   try {
     return replyOf(await untilEnded(options, asked, question, asking.signal), false);
   } finally {

@@ -7,13 +7,13 @@ import { requireChain } from '../storage/chains/chains.js';
 import { readHead } from '../storage/heads/heads.js';
 import {
   beforeNewestStart,
+  beforeQuestion,
   lastEventId,
   readAllEvents,
   readProjectEvents,
 } from '../storage/events/events.js';
 import {
   type LiveAttempt,
-  readAnsweringAttempt,
   readAttemptsRunningAt,
   readLiveAttempts,
   readLiveStates,
@@ -259,35 +259,42 @@ export interface ReplyChunk extends LivePiece {
   attempt: number;
 }
 
+export interface QuestionFollower {
+  onChunk?: ((chunk: ReplyChunk) => void) | undefined;
+  onItem?: ((item: WatchItem) => void) | undefined;
+}
+
 /**
- * Calls back with the pieces of the reply to a question as they are written, in order, until `finish` aborts and all that was
- * written by then is told. Best effort: the reply itself is stored with the question.
+ * Calls back with what happens to a question since it was asked, and with the pieces of the reply as they are written, in order,
+ * until `finish` aborts and all that was there by then is told. Best effort: the reply itself is stored with the question.
  */
-export async function followReply(
+export async function followQuestion(
   hub: WatchHub,
   { projectId, questionId }: { projectId: ProjectId; questionId: string },
-  onChunk: (chunk: ReplyChunk) => void,
+  { onChunk, onItem }: QuestionFollower,
   finish: AbortSignal,
 ): Promise<void> {
-  const eventId = await lastEventId(hub.pool, projectId);
-  const answering = await readAnsweringAttempt(hub.pool, projectId, questionId);
-  const attempts = new Map(answering.map(({ attemptId, attempt }) => [attemptId, attempt]));
+  const attempts = new Map<LiveAttempt['attemptId'], number>();
   const items = follow(
     hub,
     { projectId, chainId: null, questionId },
     {
-      eventId,
-      running: answering.map((attempt) => ({ attempt, place: liveStart })),
-      textOnly: true,
+      eventId: await beforeQuestion(hub.pool, { projectId, questionId }),
+      running: [],
+      textOnly: !onItem,
       pageSize: 100,
       signal: new AbortController().signal,
       finish,
     },
   );
   for await (const item of items) {
-    if (item.type === 'question.started') attempts.set(item.data.attemptId, item.data.attempt);
-    if (item.type !== 'live.text') continue;
-    const { attemptId, message, text } = item;
-    onChunk({ attempt: attempts.get(attemptId) ?? 1, message, text });
+    if (item.type === 'live.text') {
+      const { attemptId, message, text } = item;
+      onChunk?.({ attempt: attempts.get(attemptId) ?? 1, message, text });
+    } else if (item.type !== 'live.entry' && item.type !== 'gap') {
+      if (!('questionId' in item.data) || item.data.questionId !== questionId) continue;
+      if (item.type === 'question.started') attempts.set(item.data.attemptId, item.data.attempt);
+    }
+    onItem?.(item);
   }
 }

@@ -6,12 +6,12 @@ import { withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
-import { type OutputFormat, outputOption, print } from '../output.js';
+import { type StreamFormat, streamOption, print } from '../output.js';
 
 interface CancelOptions extends ChainOptions {
   wait?: boolean;
   force?: boolean;
-  output: OutputFormat;
+  output: StreamFormat;
 }
 
 export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
@@ -21,7 +21,7 @@ export function cancelCommand(exitWith: (code: ExitCode) => void): Command {
     )
     .option('--wait', 'wait until the chain has ended')
     .option('--force', 'close the chain though its workflow is gone, once the lease of its agent has expired')
-    .addOption(outputOption())
+    .addOption(streamOption())
     .addHelpText('after', '\nExample:\n  session-chain cancel --project shop --version v2 --wait\n')
     .action(async (options: CancelOptions) => {
       const exitCode = await withContext(async (context) => {

@@ -5,12 +5,15 @@ import { Command, Option } from 'commander';
 import type { Answer, AskRequest } from '../../client/chats.js';
 import { type Question, type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { SessionChainError } from '../../contracts/failures.js';
-import { endOf } from '../../contracts/text.js';
+import type { WatchItem } from '../../contracts/events.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodes, reportError } from '../errors.js';
+import { besideActivity, progressLine, tickMs } from '../follow.js';
 import { formatTime, shortId } from '../format.js';
-import { type OutputFormat, note, outputOption, print, printable, wholeNumber } from '../output.js';
+import { createDoing, saidLines } from '../live.js';
+import { createLiveView } from '../live-view.js';
+import { type StreamFormat, jsonLine, note, print, streamOption, wholeNumber, writeLine } from '../output.js';
 import { pollersOf } from '../../temporal/task-queues.js';
 
 interface ChatOptions {
@@ -22,7 +25,7 @@ interface ChatOptions {
   workspace?: string;
   log?: boolean;
   limit: number;
-  output: OutputFormat;
+  output: StreamFormat;
 }
 
 export function chatCommand(exitWith: (code: ExitCode) => void): Command {
@@ -43,7 +46,7 @@ export function chatCommand(exitWith: (code: ExitCode) => void): Command {
     .option('-w, --workspace <folder>', "the project's files (default: those of its newest chain)")
     .option('--log', 'show what was asked and answered, and ask nothing')
     .option('-n, --limit <number>', 'with --log: the newest so many', wholeNumber(1), 50)
-    .addOption(outputOption())
+    .addOption(streamOption())
     .addHelpText(
       'after',
       '\nExample:\n  session-chain chat "Which files hold the search?" --project shop --aside\n',
@@ -105,7 +108,7 @@ export function questionText(asked: Question): string {
 async function askOne(
   context: CommandContext,
   request: AskRequest,
-  output: OutputFormat,
+  output: StreamFormat,
 ): Promise<ExitCode | undefined> {
   const sessionChain = await context.sessionChain();
   await context.temporal();
@@ -114,15 +117,18 @@ async function askOne(
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const answered = new AbortController();
   const warned = warnOfMissingWorker(context, answered.signal);
-  const live = createLiveLine(process.stderr);
+  const view = createAnswerView(output, process.stderr);
   try {
-    const reply = await sessionChain.ask(request, { signal: stopped.signal, onChunk: live.add });
-    live.clear();
+    const reply = await sessionChain.ask(request, {
+      signal: stopped.signal,
+      onItem: (item) => view.add(item),
+    });
+    view.close();
     print(output, reply, reply.reply);
     if (output === 'text') note(remarkOn(reply));
     return undefined;
   } catch (error) {
-    live.clear();
+    view.close();
     if (!stopped.signal.aborted) throw error;
     note('No longer waiting; the question stays asked. See it: session-chain chat --log');
     return exitCodes.interrupted;
@@ -149,8 +155,8 @@ async function askEveryLine(context: CommandContext, options: ChatOptions): Prom
   if (isTerminal) process.stderr.write('> ');
   for await (const line of lines) {
     if (line.trim() !== '') {
-      const code = await askOne(context, requestOf(options, line), 'text').catch((error: unknown) =>
-        reportError(error, 'text', false),
+      const code = await askOne(context, requestOf(options, line), options.output).catch((error: unknown) =>
+        reportError(error, options.output === 'jsonl' ? 'json' : 'text', false),
       );
       if (code === exitCodes.interrupted) return code;
       worst ??= code;
@@ -172,19 +178,34 @@ function requestOf(options: ChatOptions, text: string): AskRequest {
   };
 }
 
-/** The end of what is being written, on one line of a terminal; the reply itself is printed when it is whole. */
-function createLiveLine(stream: NodeJS.WriteStream) {
-  let shown = { attempt: 0, message: 0, text: '' };
+interface AnswerView {
+  add(item: WatchItem): void;
+  close(): void;
+}
+
+/** For programs every item on stdout; on a terminal the tools that are called, and what is being written. The reply itself comes last. */
+function createAnswerView(output: StreamFormat, stream: NodeJS.WriteStream): AnswerView {
+  if (output === 'jsonl') return { add: (item) => void writeLine(jsonLine(item)), close: () => undefined };
+  const view = createLiveView(stream);
+  const doing = createDoing();
+  const who = 'answer';
+  const show = () => {
+    const progress = doing.progress(Math.max(20, view.width - besideActivity)) ?? { step: who, tries: 1 };
+    view.show(progressLine(progress, who.length, Math.max(0, Date.now() - doing.since().getTime())));
+  };
+  const timer = setInterval(show, tickMs);
   return {
-    add: (chunk: { attempt: number; message: number; text: string }): void => {
-      if (!stream.isTTY) return;
-      const goesOn = chunk.attempt === shown.attempt && chunk.message === shown.message;
-      shown = goesOn ? { ...chunk, text: shown.text + chunk.text } : chunk;
-      const line = endOf(shown.text.replace(/\s+/g, ' '), Math.max(20, (stream.columns || 80) - 1));
-      stream.write(`\r\x1b[K${printable(line)}`);
+    add(item) {
+      doing.add(item);
+      if (item.type === 'live.entry' && view.isTerminal) {
+        const parts = item.parts.filter(({ kind }) => kind !== 'text');
+        for (const line of saidLines({ ...item, parts }, who, view.width)) view.say(line);
+      }
+      show();
     },
-    clear: (): void => {
-      if (stream.isTTY) stream.write('\r\x1b[K');
+    close() {
+      clearInterval(timer);
+      view.clear();
     },
   };
 }

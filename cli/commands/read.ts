@@ -28,11 +28,13 @@ import {
 } from '../format.js';
 import {
   type OutputFormat,
+  type StreamFormat,
   durationMs,
   lookOfStdout,
   note,
   outputOption,
   print,
+  streamOption,
   wholeNumber,
 } from '../output.js';
 
@@ -53,7 +55,7 @@ interface StatusOptions {
   build?: string;
   follow?: boolean;
   limit: number;
-  output: OutputFormat;
+  output: StreamFormat;
 }
 
 export function statusCommand(exitWith: (code: ExitCode) => void): Command {
@@ -66,7 +68,7 @@ export function statusCommand(exitWith: (code: ExitCode) => void): Command {
     .option('-b, --build <id>', 'the build, where the chain has a key of its own (default: the version)')
     .option('--follow', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
     .option('-n, --limit <number>', 'chains at most', wholeNumber(1), 20)
-    .addOption(outputOption())
+    .addOption(streamOption())
     .addHelpText(
       'after',
       `${costNote}\nExample:\n  session-chain status --project shop\n  session-chain status --project shop --version v2 --follow\n`,
@@ -137,7 +139,7 @@ async function reconcileAndTell(sessionChain: SessionChain, projectId: string) {
 
 async function showProgress(
   context: CommandContext,
-  options: ChainOptions & { output: OutputFormat },
+  options: ChainOptions & { output: StreamFormat },
 ): Promise<void> {
   const key = keyOf(options);
   const sessionChain = await context.sessionChain();

@@ -9,7 +9,7 @@ import { type CommandContext, withContext } from '../context.js';
 import { type ExitCode, exitCodeOfResult } from '../errors.js';
 import { followChain } from '../follow.js';
 import { facts } from '../format.js';
-import { type OutputFormat, dollars, durationMs, outputOption, print, wholeNumber } from '../output.js';
+import { type StreamFormat, dollars, durationMs, streamOption, print, wholeNumber } from '../output.js';
 
 interface StartOptions extends ChainOptions {
   workspace: string;
@@ -25,7 +25,7 @@ interface StartOptions extends ChainOptions {
   recover?: boolean;
   create?: boolean;
   wait?: boolean;
-  output: OutputFormat;
+  output: StreamFormat;
 }
 
 export function startCommand(exitWith: (code: ExitCode) => void): Command {
@@ -77,7 +77,7 @@ export function startCommand(exitWith: (code: ExitCode) => void): Command {
       'insert missing rows of the project and the version; only where session-chain migrate made the tables',
     )
     .option('--wait', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
-    .addOption(outputOption())
+    .addOption(streamOption())
     .addHelpText(
       'after',
       '\nExample:\n  session-chain start --project shop --version v2 --workspace ./shop --prompt "Add a search field" --wait\n',

@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { SessionChainError } from '../../contracts/failures.js';
 import { keyOf } from '../chain-options.js';
 import { withContext } from '../context.js';
 import { type ExitCode, exitCodes } from '../errors.js';
-import { itemLines, jsonLine } from '../live.js';
-import { type OutputFormat, lookOfStdout, note, outputOption } from '../output.js';
+import { itemLines } from '../live.js';
+import { jsonLine, lookOfStdout, note, writeLine } from '../output.js';
 
 interface WatchOptions {
   project?: string;
@@ -13,7 +13,7 @@ interface WatchOptions {
   build?: string;
   all?: boolean;
   after?: string;
-  output: OutputFormat;
+  output: 'text' | 'jsonl';
 }
 
 export function watchCommand(exitWith: (code: ExitCode) => void): Command {
@@ -27,12 +27,19 @@ export function watchCommand(exitWith: (code: ExitCode) => void): Command {
     .option('--all', 'the events of all projects')
     .option(
       '--after <cursor>',
-      'goes on after this item, whose `cursor` -o json shows; 0 for the oldest event',
+      'goes on after this item, whose `cursor` -o jsonl shows; 0 for the oldest event',
     )
-    .addOption(outputOption('text for people, json for one line of JSON per item'))
+    .addOption(
+      new Option(
+        '-o, --output <format>',
+        'what to print: text for people, jsonl for all of it, a line of JSON per item',
+      )
+        .choices(['text', 'jsonl'])
+        .default('text'),
+    )
     .addHelpText(
       'after',
-      '\nExample:\n  session-chain watch --project shop --version v2\n  session-chain watch --all --after 0 -o json\n',
+      '\nExample:\n  session-chain watch --project shop --version v2\n  session-chain watch --all --after 0 -o jsonl\n',
     )
     .action(async (options: WatchOptions) => {
       const subject = subjectOf(options);
@@ -51,8 +58,8 @@ export function watchCommand(exitWith: (code: ExitCode) => void): Command {
           for await (const item of items) {
             last = item.cursor;
             const look = { ofProject: options.all !== true };
-            const lines = output === 'json' ? [jsonLine(item)] : itemLines(item, lookOfStdout().width, look);
-            for (const line of lines) await written(line, stop);
+            const lines = output === 'jsonl' ? [jsonLine(item)] : itemLines(item, lookOfStdout().width, look);
+            for (const line of lines) if (!(await writeLine(line))) stop();
           }
         } finally {
           process.off('SIGINT', stop).off('SIGTERM', stop);
@@ -62,16 +69,6 @@ export function watchCommand(exitWith: (code: ExitCode) => void): Command {
         exitWith(exitCodes.interrupted);
       });
     });
-}
-
-/** Waits for a reader that is slower than the items; one that has gone ends the watch. */
-async function written(line: string, stop: () => void): Promise<void> {
-  await new Promise<void>((resolve) => {
-    process.stdout.write(`${line}\n`, (error) => {
-      if (error) stop();
-      resolve();
-    });
-  });
 }
 
 function subjectOf({ project, version, build, all }: WatchOptions) {

@@ -105,6 +105,24 @@ export async function beforeNewestStart(
   return last;
 }
 
+/** The id after which come the events of a question since it was last asked, or of what is kept of them. */
+export async function beforeQuestion(
+  pool: Pool,
+  { projectId, questionId }: { projectId: ProjectId; questionId: string },
+): Promise<number> {
+  const { last } = await queryOne<{ last: number }>(pool, {
+    name: 'before_question',
+    text: `SELECT greatest(
+             (SELECT b.id FROM session_chain.events b WHERE b.project_id = $1 AND b.id < (
+               SELECT e.id FROM session_chain.events e
+               WHERE e.project_id = $1 AND e.type = 'question.asked' AND e.data ->> 'questionId' = $2
+               ORDER BY e.id DESC LIMIT 1) ORDER BY b.id DESC LIMIT 1),
+             (SELECT t.id FROM session_chain.trimmed_events t WHERE t.project_id = $1), 0) AS last`,
+    values: [projectId, questionId],
+  });
+  return last;
+}
+
 /** The id below which no event of any project can become visible any more; events are read in a later statement. */
 export async function eventsHorizon(pool: Pool): Promise<number> {
   const { horizon } = await queryOne<{ horizon: number }>(pool, {

@@ -1,5 +1,4 @@
 import type { AttemptId, ChainId, ProjectId, SessionId } from '../../contracts/ids.js';
-import { questionBuildId } from '../../contracts/question.js';
 import type { StepName } from '../../contracts/steps.js';
 import { type Pool, queryRows } from '../db/pool.js';
 
@@ -32,20 +31,6 @@ export async function readLiveAttempts(
     text: `SELECT ${columns} FROM session_chain.attempts a
            WHERE a.id = ANY ($2::bigint[]) AND a.project_id = $1 AND ${isAgents}`,
     values: [projectId, attemptIds],
-  });
-}
-
-/** The attempt that answers a question now, if there is one. */
-export async function readAnsweringAttempt(
-  pool: Pool,
-  projectId: ProjectId,
-  questionId: string,
-): Promise<LiveAttempt[]> {
-  return await queryRows<LiveAttempt>(pool, {
-    name: 'read_answering_attempt',
-    text: `SELECT ${columns} FROM session_chain.attempts a
-           WHERE a.chain IS NULL AND a.project_id = $1 AND a.build_id = $2 AND a.state = 'running'`,
-    values: [projectId, questionBuildId(questionId)],
   });
 }
 

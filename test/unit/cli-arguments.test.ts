@@ -197,8 +197,8 @@ describe('completion', () => {
       'committed',
     ]);
     expect(completed('start', '-m', 'u')).toEqual(['update']);
-    expect(completed('status', '--output', '=', 'j')).toEqual(['json']);
-    expect(completed('status', '--output', '=')).toEqual(['text', 'json']);
+    expect(completed('status', '--output', '=', 'j')).toEqual(['json', 'jsonl']);
+    expect(completed('head', '--output', '=')).toEqual(['text', 'json']);
     expect(completed('completion', 'z')).toEqual(['zsh']);
     expect(completed('start', '--workspace', 'a')).toEqual(['a folder']);
     expect(completed('start', '--prompt-file', 'a')).toEqual(expect.arrayContaining(['a folder', 'a file']));
