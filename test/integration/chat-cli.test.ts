@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { exitCodes } from '../../cli/errors.js';
 import type { Answer } from '../../client/chats.js';
 import { type ChainStack, startChainStack } from '../support/chain-stack.js';
-import { createCommandLine } from '../support/cli.js';
+import { createCommandLine, onTerminal } from '../support/cli.js';
 
 /** The chat tour of a stranger: the compiled command line, as a process where it reads or is stopped, on real servers. */
 
@@ -26,16 +26,18 @@ afterAll(async () => {
   await stack.stop();
 });
 
+const environment = () => ({
+  PATH: process.env['PATH'],
+  DATABASE_URL: stack.database.url,
+  TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+  SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
+  SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
+  SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+  SESSION_CHAIN_KILL_GRACE_MS: '1000',
+});
+
 async function cli(args: string[], { input = '', signalWhen = '' } = {}) {
-  const env = {
-    PATH: process.env['PATH'],
-    DATABASE_URL: stack.database.url,
-    TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
-    SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
-    SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
-    SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
-    SESSION_CHAIN_KILL_GRACE_MS: '1000',
-  };
+  const env = environment();
   if (input === '' && signalWhen === '') return await commandLine.run(args, env);
   const child = spawn(process.execPath, [main, ...args], {
     cwd: '/',
@@ -80,11 +82,18 @@ describe('the command chat', () => {
 
   it('says with --aside that the head stays, and its log says so too', async () => {
     const head = await stack.sessionChain.head(project);
-    const asked = await cli(chat('And between us?', '--aside', '--chat', 'aside'));
+    // On a terminal, where the tools are shown, too, and what is being written.
+    const asked = await onTerminal(
+      chat('And what is in style.css, between us?', '--aside', '--chat', 'aside'),
+      environment(),
+    );
     expect(asked).toMatchObject({
       code: 0,
-      stderr: expect.stringMatching(/^\(beside the head, as [0-9a-f]{8}\)\n$/),
+      stdout: expect.stringMatching(
+        /\x1b\[K {2}answer {2}Read …?\S*style\.css\r\n[^]*You asked: [^]*\n\(beside the head, as [0-9a-f]{8}\)\r\n$/,
+      ),
     });
+    expect(asked.stdout).toMatch(/\x1b\[\?7lanswer {2}\d turns? .* s\x1b\[\?7h/);
     expect(await stack.sessionChain.head(project)).toEqual(head);
     expect((await cli(chat('--log', '--chat', 'aside'))).stdout).toMatch(/ {2}side_branch {2}/);
   });
@@ -103,9 +112,23 @@ describe('the command chat', () => {
   });
 
   it('takes one question a line from the input', async () => {
-    const { code, stdout } = await cli(chat('--chat', 'lines'), { input: 'First?\n\nSecond?\n' });
+    const { code, stdout } = await cli(chat('--chat', 'lines', '-o', 'jsonl'), {
+      input: 'First?\n\nSecond?\n',
+    });
     expect(code).toBe(0);
-    expect(stdout.match(/You asked: “\w+\?”/g)).toEqual(['You asked: “First?”', 'You asked: “Second?”']);
+    // What happens to each, and last its answer.
+    const items = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string; reply?: string });
+    const told = ['question.asked', 'question.started', 'live.entry', 'question.answered', 'result'];
+    const types = items.map(({ type }) => type).filter((type) => type !== 'live.text');
+    expect(types.filter((type, index) => type !== types[index - 1])).toEqual([...told, ...told]);
+    const replies = items.filter(({ type }) => type === 'result').map(({ reply = '' }) => reply);
+    expect(replies.map((reply) => /You asked: “\w+\?”/.exec(reply)?.[0])).toEqual([
+      'You asked: “First?”',
+      'You asked: “Second?”',
+    ]);
   });
 
   it('shows what was said with --log, of one chat at a time', async () => {

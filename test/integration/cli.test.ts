@@ -12,7 +12,7 @@ import { exitCodes } from '../../cli/errors.js';
 import { fittingId } from '../../cli/format.js';
 import { createProgram } from '../../cli/program.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
-import { type Ended, createCommandLine } from '../support/cli.js';
+import { type Ended, createCommandLine, onTerminal } from '../support/cli.js';
 import { begin, openNew } from '../support/chains.js';
 import { createTestDatabase } from '../support/database.js';
 
@@ -161,16 +161,32 @@ describe('a chain on the command line', () => {
   });
 
   it('watch shows a chain from its start to its end, its live items, and goes on after a cursor', async () => {
-    const lines = (await cli(['watch', ...chain.named, '-o', 'json'])).stdout.trimEnd().split('\n');
+    const lines = (await cli(['watch', ...chain.named, '-o', 'jsonl'])).stdout.trimEnd().split('\n');
     const items = lines.map((line) => JSON.parse(line) as { type: string; cursor: string });
     expect([items[0]?.type, items.at(-1)?.type]).toEqual(['chain.queued', 'chain.closed']);
     const opened = items.find(({ type }) => type === 'chain.opened');
-    const rest = (await cli(['watch', ...chain.named, '--after', String(opened?.cursor), '-o', 'json']))
+    const rest = (await cli(['watch', ...chain.named, '--after', String(opened?.cursor), '-o', 'jsonl']))
       .stdout;
     expect(rest.startsWith(`${String(lines[items.findIndex((item) => item === opened) + 1])}\n`)).toBe(true);
     const shown = (await cli(['watch', ...chain.named])).stdout;
     expect(shown).toMatch(/ build began\n[^]* build committed {2}\d+ turns {2}\$[^]* closed: completed\n$/);
-    expect((await cli(['status', ...chain.named, '--follow'])).stdout).toMatch(/^status +completed\n/);
+    // Followed as JSON Lines it is the same, and last how it ended.
+    const followed = await cli(['status', ...chain.named, '--follow', '-o', 'jsonl']);
+    const [last = '', ...before] = followed.stdout.trimEnd().split('\n').reverse();
+    expect({ ...followed, stdout: before.reverse() }).toEqual({ code: 0, stdout: lines, stderr: '' });
+    expect(JSON.parse(last)).toEqual({ type: 'result', ...result });
+  });
+
+  it('status --follow shows on a terminal what was said, which tools were called, and what runs just now', async () => {
+    const { code, stdout } = await onTerminal(['status', ...chain.named, '--follow'], environment());
+    // What is left on the screen of a line that changes.
+    const screen = stdout.replaceAll('\r\n', '\n').replace(/[^\n]*\r\x1b\[K/g, '');
+    expect([code, screen]).toEqual([0, expect.stringMatching(/^ {2}build {2}Write …?\S*index\.html$/m)]);
+    expect(screen).toMatch(
+      /^ {2}build {2}[A-Z].*\n[^]*^build {2}.* turns [^]*^compact [^]*^status +completed$/m,
+    );
+    expect(screen).not.toContain('\x1b[?7');
+    expect(stdout).toMatch(/\r\x1b\[K\x1b\[\?7lbuild +\d turns? .* s\x1b\[\?7h/);
   });
 
   it('chain shows everything, with full ids and the lineage', async () => {

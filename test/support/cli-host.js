@@ -14,7 +14,13 @@ for (const name of ['stdout', 'stderr']) {
   };
 }
 
-const open = () => process.getActiveResourcesInfo().sort().join(', ');
+// An immediate is over by itself.
+const open = () =>
+  process
+    .getActiveResourcesInfo()
+    .filter((name) => name !== 'Immediate')
+    .sort()
+    .join(', ');
 
 process.on('message', async ({ args, env, cwd }) => {
   for (const name of Object.keys(process.env)) delete process.env[name];

@@ -60,6 +60,20 @@ export function createCommandLine(): CommandLine {
   };
 }
 
+/** A command on a terminal of 80 columns; what it wrote to both streams is in `stdout`. */
+export async function onTerminal(args: string[], environment: NodeJS.ProcessEnv): Promise<Ended> {
+  const words = [process.execPath, main, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+  const child = spawn('script', ['-qec', `stty cols 80; exec ${words.join(' ')}`, '/dev/null'], {
+    cwd: '/',
+    env: environment,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let stdout = '';
+  child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stdout, stderr: '' };
+}
+
 /** The next message of a host. Rejects where it ends instead. */
 async function messageOf(host: ChildProcess): Promise<unknown> {
   const over = new AbortController();
