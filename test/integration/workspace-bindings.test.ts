@@ -129,9 +129,13 @@ describe('the folder of another project', () => {
     ['a folder around it', dirname],
   ])('is taken: %s', async (_what, other) => {
     const { chain, folder } = await bound();
-    expect(await bind(await newChain(), folderAt(other(folder.path)))).toEqual({
-      ...{ outcome: 'taken', projectId: chain.projectId, path: folder.path },
-    });
+    const taken = { outcome: 'taken', projectId: chain.projectId, path: folder.path };
+    const later = await newChain();
+    expect(await bind(later, folderAt(other(folder.path)))).toEqual(taken);
+    // A question would read what lies there.
+    expect(await ask(later.projectId, folderAt(other(folder.path)))).toEqual(taken);
+    await bind(later, folderAt(newPath()));
+    expect(await ask(later.projectId, folderAt(other(folder.path)), '/other')).toEqual(taken);
   });
 
   it.each([

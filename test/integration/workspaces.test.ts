@@ -319,6 +319,12 @@ describe('a folder, in the end,', () => {
     } finally {
       if (isMounted) execFileSync('umount', [mounted]);
     }
+    const refused = { ...request(), workspace: owner.workspace };
+    await run(refused);
+    for (const workspace of [owner.workspace, stack.root]) {
+      const question = { projectId: refused.projectId, text: 'What is in the folder?', workspace };
+      await expect(stack.sessionChain.ask(question)).rejects.toMatchObject({ code: 'WORKSPACE_TAKEN' });
+    }
     expect(stack.model.requests).toHaveLength(requests);
     expect(readdirSync(inside)).toEqual([]);
 
