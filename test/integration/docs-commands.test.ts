@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'nod
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
+import { freePorts } from '../../dev/ports.js';
 import { until } from '../support/chain-stack.js';
 import { type CodeBlock, codeBlocksOf } from '../support/markdown.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
@@ -13,7 +14,7 @@ import { type Program, type Project, installPackage, link } from '../support/ins
  * proved: `run`, `long-lived`, or `not run` with the reason.
  */
 
-const guides = ['adopting.md', 'operations.md'];
+const guides = ['adopting.md', 'operations.md', 'http.md', 'events.md'];
 const blocksOf = (name: string) => codeBlocksOf(readFileSync(join('docs', name), 'utf8'));
 const commands = (block: CodeBlock) => ['sh', 'sql'].includes(block.language);
 
@@ -64,7 +65,9 @@ let database: TestDatabase;
 let model: OfflineModel;
 let project: Project;
 let environment: Record<string, string>;
-const running: Program[] = [];
+const running = new Map<string, Program>();
+/** What a program that stays says once it does its work. */
+const ready: Record<string, string> = { worker: 'The worker is ready.', serve: 'The server listens' };
 
 const hostTables = `
   CREATE TABLE projects (
@@ -101,7 +104,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all(running.map((program) => program.stop()));
+  await Promise.all([...running.values()].map((program) => program.stop()));
   await model.stop();
   await database.drop();
   project.remove();
@@ -129,9 +132,10 @@ async function versionOf(versionId: string) {
 
 async function prove({ comment: how, code }: CodeBlock): Promise<void> {
   if (how.startsWith('long-lived')) {
-    if (running.length > 0) return;
-    const command = ['node_modules/session-chain/dist/cli/main.js', 'worker'];
-    running.push(await project.start(command, environment, 'The worker is ready.'));
+    const [, name = ''] = /session-chain (worker|serve)$/m.exec(code) ?? [];
+    if (running.has(name)) return;
+    const command = ['node_modules/session-chain/dist/cli/main.js', name];
+    running.set(name, await project.start(command, environment, ready[name]));
   } else if (how === 'run: sql') {
     await database.pool.query(code);
   } else if (how === 'run') {
@@ -177,5 +181,53 @@ describe('the tour of docs/adopting.md, then of docs/operations.md', () => {
     expect((await versionOf('shop-v3'))?.head).toBe(rows[3]?.new);
 
     for (const block of blocksOf('operations.md').filter(commands)) await prove(block);
+  });
+});
+
+describe('the tour of docs/http.md', () => {
+  it('calls every route of the API, from what npm start leaves in its folder', async () => {
+    await database.pool.query(`
+      INSERT INTO projects (project_id) VALUES ('my-app');
+      INSERT INTO project_versions (version_id, project_id) VALUES ('v1', 'my-app')`);
+    const { port } = await freePorts({ port: undefined });
+    const url = `http://127.0.0.1:${port}`;
+    environment['SESSION_CHAIN_HTTP_PORT'] = String(port);
+    const blocks = blocksOf('http.md').filter(commands);
+    for (const block of blocks.filter(({ comment }) => comment !== 'run')) await prove(block);
+    const made = await project.shell(
+      'session-chain keys create --name tour --scope admin -o json',
+      environment,
+    );
+    project.write('clone/.session-chain/http-key', (JSON.parse(made.stdout) as { key: string }).key);
+    project.write('clone/.session-chain/env', `SESSION_CHAIN_HTTP_URL=${url}\n`);
+    // One shell for all blocks, as the document says.
+    const tour = blocks.flatMap(({ comment, code }) => (comment === 'run' ? [code] : [])).join('\n');
+    const npx = 'npx() { shift; ../node_modules/.bin/session-chain "$@"; }';
+    const said = await project.shell(`set -e\ncd clone\n${npx}\n${tour}`, environment);
+    if (said.code !== 0) throw new Error(`It ended with ${said.code}:\n${said.stderr}${said.stdout}`);
+
+    const stream = readFileSync(join(project.folder, 'clone/.session-chain/stream.txt'), 'utf8');
+    expect(stream).toMatch(/^event: chain\.closed$[\s\S]*^event: end\ndata: \{"reason":"closed"\}$/m);
+    const [beginning = ''] = readFileSync(join(project.folder, 'clone/.session-chain/rest.txt'), 'utf8').split('\n\n');
+    expect(stream.split(beginning.replace(/\n[\s\S]*/, ''))).toHaveLength(2);
+    expect(said.stdout).toMatch(/"state":"answered"/);
+    expect(said.stdout).toMatch(/"status":"cancelled"/);
+    // Each route of the document was called, and answered as its client wanted.
+    const scraped = await fetch(`${url}/metrics`, {
+      headers: { authorization: `Bearer ${(JSON.parse(made.stdout) as { key: string }).key}` },
+    });
+    const called = [
+      ...(await scraped.text()).matchAll(/requests_total\{method="(\w+)",route="([^"]+)",status="2/g),
+    ].map(([, method = '', route = '']) => `${method} ${route.replace(/:(\w+)/g, '{$1}')}`);
+    const { paths } = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as {
+      paths: Record<string, Record<string, unknown>>;
+    };
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect(routes.length).toBeGreaterThan(30);
+    // What a host's own sessions are needed for is refused in the tour.
+    const refused = ['POST /v1/projects/{projectId}/record'];
+    expect(routes.filter((route) => !called.includes(route))).toEqual(refused);
   });
 });

@@ -598,7 +598,10 @@ describe('the types', () => {
 
   it('hold in a strict project, and catch mistakes', () => {
     for (const name of ['@types/node', '@anthropic-ai/claude-agent-sdk']) link(project.folder, name);
-    const pages = ['README.md', 'docs/adopting.md', 'docs/client.md', ...recipes];
+    const pages = [
+      ...['README.md', 'docs/adopting.md', 'docs/client.md', 'docs/http.md', 'docs/events.md'],
+      ...recipes,
+    ];
     const examples = pages.flatMap((page) =>
       codeBlocksOf(readFileSync(page, 'utf8'))
         .filter(({ language, comment }) => language === 'ts' && !comment.startsWith('not compiled'))
