@@ -294,7 +294,7 @@ describe('the projects of one key', () => {
     const needed = (documented[path]?.[method.toLowerCase()]?.parameters ?? []).filter(
       (parameter) => parameter.in === 'query' && parameter.required === true,
     );
-    const pairs = needed.map(({ name, schema }) => [name, schema.enum?.[0] ?? '']);
+    const pairs = needed.map(({ name, schema }): [string, string] => [name, schema.enum?.[0] ?? '']);
     return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs).toString()}`;
   }
 
