@@ -483,6 +483,10 @@ describe('a stream', () => {
     for (const [path, status, code] of [
       ['/v1/events/stream?after=x', 400, 'INVALID_INPUT'],
       ['/v1/events?after=1~2', 400, 'INVALID_INPUT'],
+      ['/v1/events?limit=', 400, 'INVALID_INPUT'],
+      ['/v1/events?limit=1e2', 400, 'INVALID_INPUT'],
+      ['/v1/events?limit=1&limit=2', 400, 'INVALID_INPUT'],
+      ['/v1/projects/%20/events/stream', 400, 'INVALID_INPUT'],
       ['/v1/events/stream?live=true', 400, 'INVALID_INPUT'],
       ['/v1/projects/nowhere/events/stream', 404, 'PROJECT_NOT_FOUND'],
       ['/v1/projects/%2e%2e%2f/events', 400, 'INVALID_INPUT'],
