@@ -122,8 +122,9 @@ describe('a scrape', () => {
     const { text } = await get(`${workerUrl}/metrics`);
     expect(valuesIn(text)('session_chain_agents_running{task="step"}')).toBe(1);
     await stack.sessionChain.cancel(started);
-    held.release();
     await stack.sessionChain.wait(started);
+    // Before that the agent could go on, and commit.
+    held.release();
     await until(async () => {
       const value = valuesIn((await get(`${workerUrl}/metrics`)).text);
       return value('session_chain_steps_total{step="build",outcome="interrupted"}') === 1;
