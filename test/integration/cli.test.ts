@@ -183,7 +183,7 @@ describe('a chain on the command line', () => {
     const screen = stdout.replaceAll('\r\n', '\n').replace(/[^\n]*\r\x1b\[K/g, '');
     expect([code, screen]).toEqual([0, expect.stringMatching(/^ {2}build {2}Write …?\S*index\.html$/m)]);
     expect(screen).toMatch(
-      /^ {2}build {2}[A-Z].*\n[^]*^build {2}.* turns [^]*^compact [^]*^status +completed$/m,
+      /^ {2}build {2}[A-Z].*\n[^]*^build {2}.* turns [^]*^compact [^]*^status +\S*completed\S*$/m,
     );
     expect(screen).not.toContain('\x1b[?7');
     expect(stdout).toMatch(/\r\x1b\[K\x1b\[\?7lbuild +\d turns? .* s\x1b\[\?7h/);
