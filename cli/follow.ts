@@ -149,14 +149,13 @@ function createTextView(sessionChain: SessionChain, key: ChainKey, stream: NodeJ
     const elapsedMs = Math.max(0, Date.now() - doing.since().getTime());
     view.show(liveLine(state, doing.progress(Math.max(20, view.width - besideActivity)), elapsedMs));
   }
-  /** False where it is not known how the step ended. */
-  function sayStep(name: StepName): boolean {
+  /** A step of which it is not known yet how it ended is shown at the end. */
+  function sayStep(name: StepName): void {
     const step = state?.steps.find(({ step }) => step === name);
-    if (!state || !step || ['pending', 'running', 'waiting'].includes(step.status)) return false;
+    if (!state || !step || ['pending', 'running', 'waiting'].includes(step.status)) return;
     shown.add(name);
     // In a log a step is one line.
     view.say(wrappedStepLine(step, view.isTerminal ? view.width : Infinity, stepWidth(state.steps)));
-    return true;
   }
   function sayItem(item: WatchItem): void {
     switch (item.type) {
@@ -171,7 +170,7 @@ function createTextView(sessionChain: SessionChain, key: ChainKey, stream: NodeJ
       case 'step.committed':
       case 'step.completed':
       case 'step.skipped':
-        if (!sayStep(item.data.step)) view.say(eventText(item));
+        sayStep(item.data.step);
         return;
       case 'chain.waiting':
         view.say(eventText(item));
