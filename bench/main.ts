@@ -12,6 +12,7 @@ import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
 import { measureSandbox } from './sandbox.js';
 import { type BenchStack, startBenchStack } from './stack.js';
+import { measureViewers } from './viewers.js';
 
 const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--chains N] [--json] [--out FILE] [--plot FILE]
 
@@ -22,6 +23,7 @@ a part has ended.
                 forks  what the transcripts of twenty forks take in the database
                 heads  commits, reads and openings beside the same bare statements; a large database
                 queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
+                viewers  500 viewers of streams on one server; 10,000 that ask for one
                 empty  chains of empty steps, alternating with the stock Temporal dev server
                 sandbox  the proxy and the wall around a step, each alternating with the same without
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
@@ -59,6 +61,10 @@ const onStack = {
     measure: ({ runs }, stack) => measureHeads(stack, runs),
   },
   queue: { title: 'Queued chains', measure: ({ runs }, stack) => measureQueue(stack, runs) },
+  viewers: {
+    title: 'Viewers of streams',
+    measure: ({ runs }, stack) => measureViewers(stack, runs),
+  },
   'long-life': {
     title: 'A long life',
     measure: ({ plot }, stack) => measureLongLife(stack, plot, say),

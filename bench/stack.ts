@@ -18,6 +18,8 @@ export interface BenchStack {
   pids: Record<'postgres' | 'temporal' | 'worker', number>;
   pool: Pool;
   temporal: Client;
+  temporalAddress: string;
+  taskQueue: string;
   model: OfflineModel;
   sessionChain: SessionChain;
   /** The root of everything; real path. */
@@ -81,8 +83,7 @@ export async function startBenchStack(say: (line: string) => void): Promise<Benc
     return {
       databaseUrl: stack.ownerUrl,
       pids: { postgres: pidOf('Postgres'), temporal: pidOf('Temporal'), worker: worker.pid() },
-      pool,
-      temporal,
+      ...{ pool, temporal, temporalAddress: stack.temporal.address, taskQueue },
       model,
       sessionChain,
       folder,

@@ -12,6 +12,8 @@ export interface HttpServer {
   /** Holds a key for everything, which ends with the server. */
   keyFile: string;
   failed: Supervised['failed'];
+  /** Process id of the one that runs now. */
+  pid: () => number;
   /** An address that logs a browser in once, within ten minutes. */
   link(): Promise<string>;
   stop(): Promise<void>;
@@ -57,6 +59,7 @@ export async function startHttpServer(options: {
       url,
       keyFile,
       failed: server.failed,
+      pid: () => server.pid(),
       link: async () => await linkOf(url, made.key),
       async stop() {
         // Where the database has gone before, the key ends by itself.
