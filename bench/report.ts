@@ -8,7 +8,8 @@ export interface Spread {
   runs: number;
 }
 
-export type Unit = 'ms' | 'kB' | 'kTok' | 'ct' | '%' | 'events' | 'x' | '/s' | 'MB' | 'streams' | 'connections';
+export type Unit =
+  'ms' | 'kB' | 'kTok' | 'ct' | '%' | 'events' | 'x' | '/s' | 'MB' | 'streams' | 'connections';
 
 /** One line of the report. Two figures that are compared were measured alternately, in the same minutes. */
 export interface Row {
