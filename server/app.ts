@@ -10,7 +10,7 @@ import { metrics } from './metrics.js';
 import { openapiOptions } from './openapi.js';
 import { problemOf, problems, sendProblem } from './problems.js';
 import { routes } from './routes/routes.js';
-import { streams } from './streams.js';
+import { type StreamsOptions, streams } from './streams.js';
 
 export interface AppOptions extends AuthOptions, Partial<HealthOptions> {
   /** What the routes call; the app does not close it. */
@@ -18,6 +18,7 @@ export interface AppOptions extends AuthOptions, Partial<HealthOptions> {
   /** Default: nothing is logged. */
   log?: FastifyBaseLogger;
   limits?: LimitsOptions;
+  streams?: Omit<StreamsOptions, 'sessionChain'>;
   /** Where the checkpoints are that a sync report compares; default: none are compared. */
   redisUrl?: string | undefined;
 }
@@ -27,6 +28,7 @@ export async function createApp({
   sessionChain,
   log,
   limits: bounds,
+  streams: ofStreams,
   redisUrl,
   ready = async () => undefined,
   draining = new AbortController().signal,
@@ -45,7 +47,7 @@ export async function createApp({
   await auth(app, access, rates);
   await health(app, { ready, draining });
   await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain, redisUrl });
-  await streams(app, { sessionChain });
+  await streams(app, { ...ofStreams, sessionChain });
   addMissingMethods();
   return app;
 }

@@ -16,7 +16,7 @@ export interface StreamsOptions {
   /** Streams at a time, of the whole server and of one key; one more is refused. Default: 1000 and 200. */
   maxStreams?: number;
   maxStreamsOfKey?: number;
-  /** After this time without anything else comes a `ping`. Default: 15 s. */
+  /** After this time without anything else comes a `ping`; as often the viewer's key is checked again. Default: 15 s. */
   pingMs?: number;
   /** A viewer that takes nothing for this long is cut off. Default: 30 s. */
   stallMs?: number;
@@ -258,6 +258,9 @@ async function send(
     // A viewer that has not taken what there is gets nothing on top of it.
     if (raw.writableNeedDrain) return;
     if (!raw.write(message('ping', {}, cursor))) void hasTaken(raw, stallMs);
+  }, pingMs);
+  // A timer of its own: a stream that is never silent is never pinged.
+  const check = setInterval(() => {
     void isAllowed(request).then((allowed) => {
       if (allowed) return;
       why = 'key_invalid';
@@ -277,6 +280,7 @@ async function send(
     raw.write(message('problem', problemOf(error), null));
   } finally {
     clearInterval(ping);
+    clearInterval(check);
     raw.off('close', gone);
     if (!raw.destroyed) raw.end(message('end', { reason: why }, cursor));
   }

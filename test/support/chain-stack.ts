@@ -58,8 +58,12 @@ export interface TestWorker {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-export async function startChainStack(name: string): Promise<ChainStack> {
-  const database = await createTestDatabase();
+/** `database`: in place of one of its own on the server that all tests share. */
+export async function startChainStack(
+  name: string,
+  { database: given }: { database?: TestDatabase } = {},
+): Promise<ChainStack> {
+  const database = given ?? (await createTestDatabase());
   const model = await startOfflineModel();
   const address = process.env['TEST_TEMPORAL_ADDRESS'] ?? '';
   const connection = await Connection.connect({ address });
