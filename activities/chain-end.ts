@@ -1,4 +1,5 @@
 import type { EndActivities } from '../contracts/end.js';
+import { SessionChainError } from '../contracts/failures.js';
 import { beginEnd, noteEnd } from '../storage/chains/ends.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
@@ -10,8 +11,16 @@ export function createEndActivities({
   meter,
 }: Pick<ActivityDependencies, 'pool' | 'log' | 'meter'>): EndActivities {
   return {
-    beginEnd: (input) => reportingFailures(input, { log, meter }, () => beginEnd(pool, input.key)),
+    beginEnd: (input) => reportingFailures(input, { log, meter }, () => beginEnd(pool, keyOf(input))),
     noteEnd: (input) =>
-      reportingFailures(input, { log, meter }, () => noteEnd(pool, input.key, input.failure)),
+      reportingFailures(input, { log, meter }, () => noteEnd(pool, keyOf(input), input.failure)),
   };
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** What no dispatcher wrote is not tried again. */
+function keyOf({ key }: { key: unknown }): string {
+  if (typeof key === 'string' && uuid.test(key)) return key;
+  throw new SessionChainError('INVALID_INPUT', 'The key of an end of a chain is not a uuid.');
 }

@@ -1,5 +1,12 @@
-import { ActivityFailure, ApplicationFailure, TimeoutFailure, proxyActivities } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  ServerFailure,
+  TimeoutFailure,
+  proxyActivities,
+} from '@temporalio/workflow';
 import type { HostActivity } from '../contracts/plan.js';
+import { shorten } from '../contracts/text.js';
 
 type HostActivities = Record<string, (call: object) => Promise<unknown>>;
 
@@ -25,7 +32,7 @@ export function hostFailure(error: unknown, host: HostActivity): string {
   return `The activity ${host.activity} on the task queue ${host.taskQueue} ${reasonOf(error, host)}.`;
 }
 
-// The host's own message is in the history already; a type is a label, a message may have any length.
+// The host's own message is in the history already. A type is a label, which the host may misuse; a server's words are Temporal's.
 function reasonOf(error: unknown, host: HostActivity): string {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof TimeoutFailure) {
@@ -40,5 +47,8 @@ function reasonOf(error: unknown, host: HostActivity): string {
         return 'took longer in all its tries together than it may';
     }
   }
-  return cause instanceof ApplicationFailure && cause.type ? `failed with ${cause.type}` : 'failed';
+  if (cause instanceof ServerFailure) return `failed: ${shorten(cause.message, 200)}`;
+  return cause instanceof ApplicationFailure && cause.type
+    ? `failed with ${shorten(cause.type, 200)}`
+    : 'failed';
 }

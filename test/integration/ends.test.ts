@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { ApplicationFailure, cancelled } from '@temporalio/activity';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { checks } from '../../cli/doctor-checks.js';
 import { chainKey } from '../../client/session-chain.js';
@@ -21,7 +22,7 @@ let stack: ChainStack;
 let host: { worker: Worker; running: Promise<void>; connection: NativeConnection };
 const calls: ChainEndCall[] = [];
 /** What the activity of the host does with a call. */
-let onCall: (call: ChainEndCall) => void | Promise<void> = () => undefined;
+let onCall: (call: ChainEndCall) => unknown = () => undefined;
 
 beforeAll(async () => {
   stack = await startChainStack('ends');
@@ -34,10 +35,11 @@ beforeAll(async () => {
   const worker = await Worker.create({
     connection,
     taskQueue: hostQueue(),
+    shutdownForceTime: '1 s',
     activities: {
       async chainEnded(call: ChainEndCall) {
         calls.push(call);
-        await onCall(call);
+        return await onCall(call);
       },
     },
   });
@@ -55,17 +57,11 @@ beforeEach(() => {
 });
 
 const hostQueue = () => `${stack.policy.taskQueues.chains}-host`;
-const having = (taskQueue = hostQueue(), more = '') => ({
+const having = (taskQueue = hostQueue()) => ({
   SESSION_CHAIN_CONFIG: stack.configuration(
-    `{ steps: ['build'], onEnd: { activity: 'chainEnded', taskQueue: '${taskQueue}'${more} } }`,
+    `{ steps: ['build'], onEnd: { activity: 'chainEnded', taskQueue: '${taskQueue}' } }`,
   ),
 });
-const onEnd = {
-  activity: 'chainEnded',
-  startToCloseTimeoutMs: 60_000,
-  scheduleToStartTimeoutMs: 60_000,
-  maxAttempts: 1,
-};
 const callsOf = ({ buildId }: { buildId: string }) => calls.filter((call) => call.buildId === buildId);
 
 async function one<Row extends object>(text: string, ...values: unknown[]): Promise<Row> {
@@ -80,6 +76,36 @@ async function delivered(key: ChainKey, ends = 1): Promise<void> {
     const all = await endsOf(key);
     return all.length === ends && all.every(({ deliveredAt }) => deliveredAt !== null);
   });
+}
+
+/** One round of calls for an end, as a worker with these options starts it. */
+async function round(chain: ChainKey, key = '', options: object = {}, version: number = payloadVersion) {
+  const onEnd = {
+    ...{ activity: 'chainEnded', taskQueue: hostQueue(), maxAttempts: 1 },
+    ...{ startToCloseTimeoutMs: 60_000, scheduleToStartTimeoutMs: 60_000, ...options },
+  };
+  await stack.temporal.workflow.execute(workflowTypes.chainEnd, {
+    workflowId: endWorkflowId(chain, key),
+    taskQueue: stack.policy.taskQueues.chains,
+    args: [{ version, key, onEnd }],
+  });
+}
+
+/** Lets the next look of a worker find an end, and wakes it. */
+async function makeDue({ buildId }: ChainKey): Promise<void> {
+  await stack.database.pool.query(
+    `WITH due AS (UPDATE session_chain.chain_ends SET due_at = now() - interval '1 s' WHERE build_id = $1)
+     SELECT pg_notify('session_chain_end', '')`,
+    [buildId],
+  );
+}
+
+async function isDue({ buildId }: ChainKey): Promise<boolean> {
+  const { due } = await one<{ due: boolean }>(
+    'SELECT due_at < now() AS due FROM session_chain.chain_ends WHERE build_id = $1',
+    buildId,
+  );
+  return due;
 }
 
 /** A chain that a workflow would close with this account. */
@@ -173,7 +199,7 @@ describe('an end in the database', () => {
     const waits: number[] = [];
     for (let round = 0; round < 8; round++) {
       expect(await beginEnd(pool, key)).toMatchObject({ key });
-      expect((await due()).minutes).toBe(60);
+      expect((await due()).minutes).toBe(5);
       await noteEnd(pool, key, 'No worker.');
       waits.push((await due()).minutes);
     }
@@ -206,7 +232,8 @@ describe('a worker with onEnd', () => {
     await stack.onlyWorker(having());
     // Twice the activity fails.
     onCall = (call) => {
-      if (callsOf(call).length < 3) throw new Error('The receiver is down.');
+      if (callsOf(call).length < 3)
+        throw ApplicationFailure.create({ message: 'The receiver is down.', nextRetryDelay: '1 ms' });
     };
     const request = stack.request();
     const started = await stack.sessionChain.start({ ...request, budget: { maxCostUsd: 0.0001 } });
@@ -243,6 +270,7 @@ describe('a worker with onEnd', () => {
   });
 
   it('tells of what ended while every worker was dead, once, also where no workflow closed it', async () => {
+    const { pool } = stack.database;
     const first = await stack.onlyWorker(having());
     const [killed, cancelled] = [stack.request(), stack.request()];
     // The host's activity is running when the worker dies, and its success arrives while there is none.
@@ -251,33 +279,58 @@ describe('a worker with onEnd', () => {
     onCall = async () => await held;
     await stack.sessionChain.wait(await stack.sessionChain.start(killed));
     await until(() => callsOf(chainKey(killed)).length === 1);
+    // A look finds the call under way.
+    await makeDue(chainKey(killed));
+    await until(async () => !(await isDue(chainKey(killed))));
     await first.kill('SIGKILL');
     answer();
     await stack.sessionChain.cancel(await stack.sessionChain.start(cancelled));
-    const forced = await openNew(stack.database.pool);
-    await stack.sessionChain.cancel(forced, { force: true });
+    // Three of one project end at once: the holder, and two behind it.
+    const holder = await openNew(pool);
+    const three: ChainKey[] = [holder, newKey(holder.projectId), newKey(holder.projectId)];
+    for (const key of three.slice(1)) {
+      const { chainId } = await register(pool, key);
+      await openChain(pool, { ...key, chainId }, openerOf(randomUUID()), null, { plan });
+    }
+    await Promise.all(three.map(async (key) => await stack.sessionChain.cancel({ ...key }, { force: true })));
 
     await stack.startWorker(having());
-    const ended = [chainKey(killed), chainKey(cancelled), forced];
+    const ended = [chainKey(killed), chainKey(cancelled), ...three];
     for (const key of ended) await delivered(key);
+    const none = [['failed', []]];
     expect(ended.map((key) => callsOf(key).map(({ status, steps }) => [status, steps]))).toEqual([
       [['completed', ['build']]],
       [['cancelled', []]],
       [['failed', plan.map(({ name }) => name)]],
+      none,
+      none,
     ]);
+    expect(new Set(three.flatMap((key) => callsOf(key).map((call) => call.key))).size).toBe(3);
     // What was delivered is not called again, whatever starts its workflow.
-    const [{ key } = { key: '' }] = callsOf(forced);
-    await stack.temporal.workflow.execute(workflowTypes.chainEnd, {
-      workflowId: endWorkflowId(forced, key),
-      taskQueue: stack.policy.taskQueues.chains,
-      args: [{ version: payloadVersion, key, onEnd: { ...onEnd, taskQueue: hostQueue() } }],
-    });
-    expect(callsOf(forced)).toHaveLength(1);
+    await round(holder, callsOf(holder)[0]?.key);
+    expect(callsOf(holder)).toHaveLength(1);
   });
 
-  it('says that no worker polls the queue of the host, and goes by a corrected one', async () => {
+  it('calls again where the workflow of the call was terminated', async () => {
+    await stack.onlyWorker(having());
+    const chain = await openNew(stack.database.pool);
+    onCall = async () => await cancelled();
+    await close(chain, 'failed', 'AGENT_FAILED');
+    await until(() => callsOf(chain).length === 1);
+    const [end] = await endsOf(chain);
+    await stack.temporal.workflow.getHandle(endWorkflowId(chain, end?.key ?? '')).terminate('by hand');
+    onCall = () => undefined;
+    await makeDue(chain);
+    await delivered(chain);
+    expect(callsOf(chain).map(({ key }) => key)).toEqual([end?.key, end?.key]);
+    expect((await endsOf(chain))[0]).toMatchObject({ rounds: 2, failure: null });
+  });
+});
+
+describe('a worker without onEnd', () => {
+  it('calls for none; rounds that were begun say what fails; and a worker that has it again tells of all', async () => {
     const { pool } = stack.database;
-    const wrong = having(`${hostQueue()}-misspelled`, ', scheduleToStartTimeoutMs: 1000');
+    await stack.onlyWorker();
     const look = async (environment: Record<string, string>) =>
       await checks.ends(
         readConfig({
@@ -290,30 +343,89 @@ describe('a worker with onEnd', () => {
       status: 'ok',
       message: expect.stringContaining('not configured'),
     });
-    await stack.onlyWorker(wrong);
-    const chain = await openNew(pool);
-    await close(chain, 'failed', 'AGENT_FAILED');
-    await until(async () => (await endsOf(chain))[0]?.failure !== null);
-    expect((await endsOf(chain))[0]).toMatchObject({
-      failure: expect.stringMatching(/chainEnded on the task queue \S+-misspelled was not taken within 1 s/),
-      deliveredAt: null,
-    });
+    const misspelled = `${hostQueue()}-misspelled`;
+    const faults: [does: () => unknown, said: RegExp, call?: object][] = [
+      [
+        async () => await cancelled(),
+        /chainEnded on the task queue \S+-host did not end within 1 s\.$/,
+        { startToCloseTimeoutMs: 1_000 },
+      ],
+      [() => 'x'.repeat(3_000_000), /-host failed: .*size.*limit/i],
+      [thrower('a text'), / failed with \w+\.$|failed\.$/],
+      [thrower(undefined), / failed/],
+      [thrower(null), / failed/],
+      [thrower({ code: 500 }), / failed/],
+      [
+        thrower(
+          ApplicationFailure.create({ type: `T\0${'y'.repeat(100_000)}`, message: 'z'.repeat(100_000) }),
+        ),
+        / failed with T\ufffdy{198} …\.$/,
+      ],
+      [
+        () => undefined,
+        /-misspelled was not taken within 1 s: no worker polls/,
+        { taskQueue: misspelled, scheduleToStartTimeoutMs: 1_000 },
+      ],
+      // A worker of the host without that activity, such as one of an earlier version.
+      [
+        () => undefined,
+        /chainEndedLater on the task queue \S+-host failed with NotFoundError/,
+        { activity: 'chainEndedLater' },
+      ],
+    ];
+    const chains = await Promise.all(
+      faults.map(async () => {
+        const chain = await openNew(pool);
+        await close(chain, 'failed', 'AGENT_FAILED');
+        return chain;
+      }),
+    );
+    onCall = (call) => faults[chains.findIndex(({ buildId }) => buildId === call.buildId)]?.[0]();
+    await Promise.all(
+      chains.map(async (chain, index) => {
+        const [end] = await endsOf(chain);
+        await expect(round(chain, end?.key, faults[index]?.[2])).rejects.toThrow();
+      }),
+    );
+    for (const [index, chain] of chains.entries())
+      expect(await endsOf(chain)).toMatchObject([
+        { deliveredAt: null, rounds: 1, failure: expect.stringMatching(faults[index]?.[1] ?? '') },
+      ]);
+    const [waiting] = [await openNew(pool)];
+    await close(waiting, 'failed', 'AGENT_FAILED');
+    expect((await stack.sessionChain.stats()).ends).toEqual({ waiting: 1, failed: faults.length });
+    // What no worker of ours would start.
+    const [end] = await endsOf(waiting);
+    await expect(round(waiting, 'nonsense')).rejects.toThrow();
+    await expect(round(waiting, end?.key, {}, 999)).rejects.toThrow();
+    expect(callsOf(waiting)).toEqual([]);
+
+    const all = [...chains, waiting];
     await pool.query(`UPDATE session_chain.chain_ends SET ended_at = ended_at - interval '1 h', due_at = now()
       WHERE delivered_at IS NULL`);
-    expect(await look(wrong)).toMatchObject({
+    expect(await look(having(misspelled))).toMatchObject({
       status: 'warn',
-      message: expect.stringMatching(/no worker polls the task queue \S+-misspelled .*1 not told of/),
-    });
-    expect(await look(having())).toMatchObject({
-      status: 'warn',
-      message: expect.stringContaining('was not taken'),
+      message: expect.stringMatching(
+        new RegExp(`no worker polls the task queue \\S+-misspelled .*${all.length} not told of`),
+      ),
     });
     expect(await look({})).toMatchObject({ status: 'warn', message: expect.stringContaining('no onEnd') });
+    const before = calls.length;
+    onCall = () => undefined;
     await stack.onlyWorker(having());
-    await delivered(chain);
+    for (const chain of all) await delivered(chain);
+    expect(new Set(calls.slice(before).map(({ key }) => key)).size).toBe(all.length);
+    expect((await stack.sessionChain.chain(waiting)).ends).toMatchObject([{ failure: null, rounds: 1 }]);
     expect(await look(having())).toMatchObject({
       status: 'ok',
       message: expect.stringContaining('all ends'),
     });
   });
 });
+
+/** A function that throws what is no error, too. */
+function thrower(thrown: unknown): () => never {
+  return () => {
+    throw thrown;
+  };
+}
