@@ -4,6 +4,7 @@ import type { ChainResult } from '../../contracts/chain.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { closeChain, openChain, readChain } from '../../storage/chains/chains.js';
 import { beginActivityStep } from '../../storage/operations/activity-steps.js';
+import { beginEnd, listEnds, noteEnd, takeEnds } from '../../storage/chains/ends.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import {
   begin,
@@ -40,7 +41,8 @@ async function loseAll(projectId: string): Promise<void> {
   await sql('DELETE FROM session_transitions WHERE project_id = $1', projectId);
   await sql('DELETE FROM session_chain.attempts WHERE project_id = $1', projectId);
   await sql(
-    `UPDATE session_chain.chains SET status = 'queued', ticket = NULL, last_ticket = NULL, run_id = NULL, opening = 0
+    `UPDATE session_chain.chains SET status = 'queued', ticket = NULL, last_ticket = NULL, run_id = NULL, opening = 0,
+       closed_at = NULL, result = NULL
      WHERE project_id = $1`,
     projectId,
   );
@@ -158,6 +160,44 @@ describe('a chain whose row is not there', () => {
     const opening = openChain(database.pool, chain, openerOf(chain.runId, chain.ticket), null, { plan });
     await expect(opening).rejects.toMatchObject({ code: 'REQUEST_LOST' });
     await expect(begin(database.pool, chain, 'build')).rejects.toMatchObject({ code: 'REQUEST_LOST' });
+  });
+});
+
+describe('an end of a chain', () => {
+  it('that was lost is not called for, and the chain that closes again has another end', async () => {
+    await takeEnds(database.pool, 0);
+    const chain = await openNew(database.pool);
+    const close = async (ticket: number) =>
+      await closeChain(database.pool, chain, {
+        ...{ ...chain, ticket, result: { status: 'failed' } as ChainResult, versionStatus: noStatus },
+      });
+    await close(chain.ticket);
+    const [told] = await listEnds(database.pool, chain);
+    const key = told?.key ?? '';
+    // From before the delivery was noted: called once more, under its key.
+    expect(await beginEnd(database.pool, key)).toMatchObject({ key });
+
+    // From before the close.
+    await loseAll(chain.projectId);
+    await sql('DELETE FROM session_chain.events WHERE project_id = $1', chain.projectId);
+    await sql('DELETE FROM session_chain.chain_ends WHERE key = $1', key);
+    expect(await beginEnd(database.pool, key)).toBeNull();
+    const again = await openChain(database.pool, chain, openerOf(chain.runId, chain.ticket), null, { plan });
+    if (again.outcome !== 'opened') throw new Error('It did not open.');
+    await close(again.ticket);
+    await noteEnd(database.pool, key, null);
+    const ends = await listEnds(database.pool, chain);
+    expect(ends).toMatchObject([{ deliveredAt: null, rounds: 0 }]);
+    expect(ends[0]?.key).not.toBe(key);
+  });
+
+  it('is recorded again as soon as a worker looks, where the database went back to before the first one', async () => {
+    await sql('UPDATE session_chain.installation SET ends_wanted_at = NULL');
+    await takeEnds(database.pool, 0);
+    const chain = await openNew(database.pool);
+    const result = { status: 'failed' } as ChainResult;
+    await closeChain(database.pool, chain, { ...chain, result, versionStatus: noStatus });
+    expect(await listEnds(database.pool, chain)).toHaveLength(1);
   });
 });
 

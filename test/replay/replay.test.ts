@@ -5,7 +5,12 @@ import { DeterminismViolationError } from '@temporalio/workflow';
 import { DefaultLogger, NativeConnection, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker';
 import { answers } from '../../dev/offline-model/injections.js';
 import type { StartedChain } from '../../client/session-chain.js';
+import { payloadVersion } from '../../contracts/plan.js';
+import { releaseChain } from '../../storage/chains/chains.js';
+import { takeEnds } from '../../storage/chains/ends.js';
+import { chainWorkflowId, endWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { openNew } from '../support/chains.js';
 import { historyOf, recordedHistories } from '../support/histories.js';
 
 /**
@@ -137,6 +142,33 @@ describe('a chain that ran just now', () => {
     await replay(waiter.workflowId, 'queued');
     await replay(leaver.workflowId, 'queued-cancelled');
   });
+
+  it('replays: ends of which the activity of the host was told, after it failed, and which were told already', async () => {
+    const { database, sessionChain, temporal, policy } = stack;
+    await takeEnds(database.pool, 0);
+    const chain = await openNew(database.pool);
+    await releaseChain(database.pool, chain.projectId, {
+      ...{ workflowId: chainWorkflowId(chain), runId: chain.runId, home: 'test' },
+    });
+    const [end] = await sessionChain.ends(chain);
+    const key = end?.key ?? '';
+    const workflowId = endWorkflowId(chain, key);
+    const round = async (activity: string) => {
+      const onEnd = { activity, taskQueue: hostQueue(), maxAttempts: 1, ...patient };
+      const args = [{ version: payloadVersion, key, onEnd }];
+      const options = { workflowId, taskQueue: policy.taskQueues.chains, args };
+      await temporal.workflow.execute(workflowTypes.chainEnd, options).catch(() => undefined);
+    };
+    await round('check');
+    await replay(workflowId, 'end-failed');
+    await round('deploy');
+    await replay(workflowId, 'end-told');
+    await round('deploy');
+    await replay(workflowId, 'end-told-already');
+    expect(await sessionChain.ends(chain)).toMatchObject([{ rounds: 2, deliveredAt: expect.any(Date) }]);
+  });
+
+  const patient = { startToCloseTimeoutMs: 60_000, scheduleToStartTimeoutMs: 60_000 };
 
   async function untilQueued(chain: StartedChain): Promise<void> {
     await until(async () => (await stack.sessionChain.state(chain)).queue !== undefined);

@@ -626,6 +626,23 @@ describe('a definition is refused, with file, step and reason, that', () => {
       `{ mcpServers: { x: { type: 'sdk', name: 'x', instance: {} } } }`,
       /^mcpServers\.x: .*serves one agent at a time: give a function/,
     ],
+    ['names no queue for its ends', `{ onEnd: { activity: 'ended' } }`, /^onEnd\.taskQueue: /],
+    [
+      'names no activity for its ends',
+      `{ onEnd: { activity: ' ', taskQueue: 'host' } }`,
+      /^onEnd\.activity: must not be empty\.$/,
+    ],
+    ['gives its ends a function', `{ onEnd: () => undefined }`, /^onEnd: .*expected object/],
+    [
+      'gives its ends a queue of Temporal itself, half a try and less than a second',
+      `{ onEnd: { activity: 'ended', taskQueue: '/_sys/host', maxAttempts: 0.5, startToCloseTimeoutMs: 999 } }`,
+      /^onEnd\.taskQueue: must not begin with \/_sys\/.*onEnd\.startToCloseTimeoutMs: .*onEnd\.maxAttempts: /,
+    ],
+    [
+      'misspells a field of its ends',
+      `{ onEnd: { activity: 'ended', taskQueue: 'host', timeoutMs: 1000 } }`,
+      /^onEnd\.timeoutMs: unknown field\.$/,
+    ],
     [
       'is wrong in more than one place, which it is told at once',
       `{ steps: ['deploy', { name: 'test', kind: 'work' }, { name: 'docs', maxTurns: 'many' }, 'build', 'build'] }`,

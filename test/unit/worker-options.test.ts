@@ -50,6 +50,15 @@ describe('the options of a worker', () => {
     ['an unknown option', { workspaceRoot: '/srv' }, 'options: Unrecognized key: "workspaceRoot"'],
     ['half a log', { log: { info: () => undefined } }, 'log: must have the methods info and warn'],
     ['no definition', { definition: null }, 'definition: must be what defineChain returned'],
+    ['an end without a queue', { onEnd: { activity: 'ended' } }, 'onEnd.taskQueue: '],
+    ['an end without an activity', { onEnd: { taskQueue: 'host' } }, 'onEnd.activity: '],
+    ['an end by name', { onEnd: 'ended' }, 'onEnd: '],
+    ['an end that is nothing', { onEnd: null }, 'onEnd: '],
+    [
+      'an end on a queue with a zero',
+      { onEnd: { activity: 'ended', taskQueue: 'a\0b' } },
+      'onEnd.taskQueue: must not hold U+0000 in line 1, column 2',
+    ],
     ['a queue with a space', { taskQueue: 'a queue' }, 'taskQueue: '],
   ])('with %s are refused by name', (_what, change, said) => {
     expect(() => checked({ ...least, ...change })).toThrow(
