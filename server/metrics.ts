@@ -126,6 +126,11 @@ function databaseGauges() {
     'How long the one that waits longest has waited.',
     'queue',
   );
+  const ends = ofStats(
+    'session_chain_ends_pending',
+    'Ends of chains that the host has not been told of: waiting, or failed and to be called again.',
+    'state',
+  );
   const sync = ofStats(
     'session_chain_sync_ratio',
     'Share of the projects whose newest version names the head.',
@@ -143,6 +148,7 @@ function databaseGauges() {
         length.set({ queue }, count);
         wait.set({ queue }, longestWaitMs / 1_000);
       }
+      for (const [state, count] of Object.entries(stats.ends)) ends.set({ state }, count);
       // Of nothing there is no share, and no alert on a NaN.
       sync.set(stats.syncShare ?? NaN);
       cacheRead.set(stats.cacheReadShare ?? NaN);

@@ -14,6 +14,13 @@ export interface Stats {
     /** Questions that no attempt answers yet. */
     questions: Queue;
   };
+  /** Ends of chains that the activity of the host (`onEnd`) has not been told of. */
+  ends: {
+    /** Their first round of calls is to begin, or is under way. */
+    waiting: number;
+    /** The last round failed, and the next one follows. */
+    failed: number;
+  };
   /** The share of the projects with a head and a version whose newest version names the head; null where there are none. */
   syncShare: number | null;
   /** The share of the input tokens of the newest 1,000 attempts that came from the prompt cache; null where there are none. */
@@ -40,6 +47,8 @@ export async function readStats(pool: Pool): Promise<Stats> {
     queuedMs: number;
     questions: number;
     askedMs: number;
+    endsWaiting: number;
+    endsFailed: number;
     syncShare: number | null;
     cacheReadShare: number | null;
   }>(pool, { name: 'stats', text: statsQuery, values: [[...openStatuses], closedStatuses, stuckAfterMs] });
@@ -50,6 +59,7 @@ export async function readStats(pool: Pool): Promise<Stats> {
       chains: { length: row.chains.queued ?? 0, longestWaitMs: row.queuedMs },
       questions: { length: row.questions, longestWaitMs: row.askedMs },
     },
+    ends: { waiting: row.endsWaiting, failed: row.endsFailed },
     syncShare: row.syncShare,
     cacheReadShare: row.cacheReadShare,
   };
@@ -72,7 +82,7 @@ const statsQuery = `
   SELECT (SELECT jsonb_object_agg(status, chains) FROM counts) AS chains,
     (SELECT jsonb_object_agg(status, stuck) FROM counts) AS stuck,
     (SELECT ${age('min(requested_at)')} FROM open WHERE status = 'queued') AS "queuedMs",
-    q.count AS questions, q.age AS "askedMs",
+    q.count AS questions, q.age AS "askedMs", e.waiting AS "endsWaiting", e.failed AS "endsFailed",
     (SELECT avg((s.sync_status = 'SYNCED')::integer)::float8 FROM (${syncQuery}) s
      WHERE s.project_session IS NOT NULL) AS "syncShare",
     (SELECT (sum(m.cache_read_tokens) / nullif(sum(coalesce(m.input_tokens, 0) + coalesce(m.cache_read_tokens, 0)
@@ -80,7 +90,9 @@ const statsQuery = `
      FROM (SELECT * FROM project_ai_session_metrics WHERE attempt_id IS NOT NULL ORDER BY attempt_id DESC LIMIT 1000) m
     ) AS "cacheReadShare"
   FROM (SELECT count(*) AS count, ${age('min(l.asked_at)')} AS age FROM project_chat_log_minimal l
-    WHERE l.state IN ('asked', 'running') AND l.question_id IS NOT NULL AND l.state = 'asked') q`;
+    WHERE l.state IN ('asked', 'running') AND l.question_id IS NOT NULL AND l.state = 'asked') q,
+    (SELECT count(*) FILTER (WHERE failure IS NULL) AS waiting, count(failure) AS failed
+     FROM session_chain.chain_ends WHERE delivered_at IS NULL) e`;
 
 /** Milliseconds since then. */
 function age(since: string): string {

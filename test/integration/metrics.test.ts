@@ -105,6 +105,7 @@ describe('a scrape', () => {
     expect(value('session_chain_sync_ratio')).toBe(stats.syncShare);
     expect(value('session_chain_cache_read_ratio')).toBeCloseTo(stats.cacheReadShare ?? NaN);
     expect(value('session_chain_queue_wait_seconds{queue="questions"}')).toBe(0);
+    expect(value('session_chain_ends_pending{state="failed"}')).toBe(0);
   });
 
   it('counts requests by their route, and an unknown path as none', () => {
