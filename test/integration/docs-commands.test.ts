@@ -184,7 +184,7 @@ describe('the tour of docs/adopting.md, then of docs/operations.md', () => {
   });
 });
 
-describe('the tour of docs/http.md', () => {
+describe('the tour of docs/http.md, then of docs/events.md', () => {
   it('calls every route of the API, from what npm start leaves in its folder', async () => {
     await database.pool.query(`
       INSERT INTO projects (project_id) VALUES ('my-app');
@@ -229,5 +229,7 @@ describe('the tour of docs/http.md', () => {
     // What a host's own sessions are needed for is refused in the tour.
     const refused = ['POST /v1/projects/{projectId}/record'];
     expect(routes.filter((route) => !called.includes(route))).toEqual(refused);
+
+    for (const block of blocksOf('events.md').filter(commands)) await prove(block);
   });
 });
