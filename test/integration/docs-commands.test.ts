@@ -208,7 +208,10 @@ describe('the tour of docs/http.md, then of docs/events.md', () => {
 
     const stream = readFileSync(join(project.folder, 'clone/.session-chain/stream.txt'), 'utf8');
     expect(stream).toMatch(/^event: chain\.closed$[\s\S]*^event: end\ndata: \{"reason":"closed"\}$/m);
-    const [beginning = ''] = readFileSync(join(project.folder, 'clone/.session-chain/rest.txt'), 'utf8').split('\n\n');
+    const [beginning = ''] = readFileSync(
+      join(project.folder, 'clone/.session-chain/rest.txt'),
+      'utf8',
+    ).split('\n\n');
     expect(stream.split(beginning.replace(/\n[\s\S]*/, ''))).toHaveLength(2);
     expect(said.stdout).toMatch(/"state":"answered"/);
     expect(said.stdout).toMatch(/"status":"cancelled"/);
