@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -16,6 +16,7 @@ import type { KeyScope } from '../../contracts/keys.js';
 import { type AppOptions, createApp } from '../../server/app.js';
 import { until } from '../support/chain-stack.js';
 import { beginWithTranscript, commitAttempt, newKey, openNew } from '../support/chains.js';
+import { createCommandLine } from '../support/cli.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Who may call the HTTP server, how much, and how it starts and stops. */
@@ -27,6 +28,7 @@ let database: TestDatabase;
 let keys: Keys;
 const apps: FastifyInstance[] = [];
 const processes: ChildProcess[] = [];
+const commandLine = createCommandLine();
 beforeAll(async () => {
   database = await createTestDatabase();
   keys = createKeys(database.pool);
@@ -36,6 +38,7 @@ afterEach(async () => {
 });
 afterAll(async () => {
   for (const one of processes) one.kill('SIGKILL');
+  commandLine.stop();
   await database.drop();
 });
 
@@ -161,11 +164,14 @@ describe('a key', () => {
   });
 
   it('is made, listed and revoked on the command line, which shows it once', async () => {
-    const cli = async (...args: string[]) =>
-      await promisify(execFile)(process.execPath, [main, 'keys', ...args], {
-        cwd: '/',
-        env: { PATH: process.env['PATH'], DATABASE_URL: database.url },
+    const cli = async (...args: string[]) => {
+      const ended = await commandLine.run(['keys', ...args], {
+        PATH: process.env['PATH'],
+        DATABASE_URL: database.url,
       });
+      expect(ended).toMatchObject({ code: 0 });
+      return ended;
+    };
     const made = await cli('create', '--name', 'web', '--scope', 'read', '-p', 'a', 'b', '--expires', '90d');
     const key = made.stdout.trim();
     expect(made.stderr).not.toContain(key);
@@ -552,17 +558,16 @@ describe('probes', () => {
 });
 
 describe('session-chain serve', () => {
+  const environment = (changes: Record<string, string> = {}) => ({
+    PATH: process.env['PATH'],
+    DATABASE_URL: database.url,
+    TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+    SESSION_CHAIN_HTTP_PORT: '0',
+    ...changes,
+  });
   function serve(changes: Record<string, string> = {}) {
     const child = spawn(process.execPath, [main, 'serve', '-o', 'json'], {
-      cwd: '/',
-      env: {
-        PATH: process.env['PATH'],
-        DATABASE_URL: database.url,
-        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
-        SESSION_CHAIN_HTTP_PORT: '0',
-        ...changes,
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      ...{ cwd: '/', env: environment(changes), stdio: ['ignore', 'pipe', 'pipe'] },
     });
     processes.push(child);
     let log = '';
@@ -642,9 +647,11 @@ describe('session-chain serve', () => {
   });
 
   it('does not start on an address that is not of this machine', async () => {
-    const server = serve({ SESSION_CHAIN_HTTP_HOST: '203.0.113.1' });
-    expect(await server.exited).toEqual([2, null]);
-    expect(server.log()).toMatch(/cannot listen on 203\.0\.113\.1/);
+    const ended = await commandLine.run(['serve'], environment({ SESSION_CHAIN_HTTP_HOST: '203.0.113.1' }));
+    expect(ended).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/cannot listen on 203\.0\.113\.1/),
+    });
   });
 
   it.each([
