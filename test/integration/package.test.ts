@@ -49,7 +49,7 @@ describe('the package', () => {
       files.map((file) =>
         file
           .replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1')
-          .replace(/^docs\/.*\.(json|md|svg)$/, 'docs')
+          .replace(/^docs\/.*\.(json|md|svg|yml)$/, 'docs')
           .replace(/^examples\/.*\.(md|sql|ts)$/, 'examples')
           .replace(/^migrations\/.*\.sql$/, 'migrations'),
       ),
@@ -582,6 +582,8 @@ describe('session-chain init', () => {
         ...rest
       } = service as { ports?: unknown; networks?: unknown };
       if (name === 'cache') expect(whole[name]).toEqual({ ...rest, networks: ['cache'] });
+      // The HTTP server, which the template does not have, logs in with a password of its own.
+      else if (name === 'app-db') expect(whole[name]).toMatchObject(service);
       else expect(whole[name]).toEqual(service);
     }
   });
@@ -654,7 +656,8 @@ const exampleHost = `import { type SessionChain, type StartedChain, chainKey } f
 declare const sessionChain: SessionChain;
 declare const started: StartedChain;
 declare const sessionId: string;
-void [sessionChain, started, sessionId, chainKey];
+declare const messageId: string;
+void [sessionChain, started, sessionId, messageId, chainKey];
 `;
 
 const formatHost: ts.FormatDiagnosticsHost = {
