@@ -46,32 +46,7 @@ export interface paths {
      * Events of all projects
      * @description A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.
      */
-    get: {
-      parameters: {
-        query?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          after?: string;
-          /** @description Events at most */
-          limit?: number;
-        };
-        header?: never;
-        path?: never;
-        cookie?: never;
-      };
-      requestBody?: never;
-      responses: {
-        /** @description OK */
-        200: {
-          headers: {
-            [name: string]: unknown;
-          };
-          content: {
-            'application/json': components['schemas']['EventPage'];
-          };
-        };
-        default: components['responses']['Problemdefault'];
-      };
-    };
+    get: operations['listEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -91,35 +66,7 @@ export interface paths {
      * Events of all projects, as they happen
      * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
      */
-    get: {
-      parameters: {
-        query?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          after?: string;
-          /** @description Whether live entries and live text are shown. Default: true, except over all projects */
-          live?: 'true' | 'false';
-        };
-        header?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          'last-event-id'?: string;
-        };
-        path?: never;
-        cookie?: never;
-      };
-      requestBody?: never;
-      responses: {
-        /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
-        200: {
-          headers: {
-            [name: string]: unknown;
-          };
-          content: {
-            'text/event-stream': string;
-          };
-        };
-        default: components['responses']['Problemdefault'];
-      };
-    };
+    get: operations['streamEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -268,36 +215,7 @@ export interface paths {
      * Events of a chain
      * @description A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.
      */
-    get: {
-      parameters: {
-        query?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          after?: string;
-          /** @description Events at most */
-          limit?: number;
-        };
-        header?: never;
-        path: {
-          buildId: string;
-          projectId: string;
-          versionId: string;
-        };
-        cookie?: never;
-      };
-      requestBody?: never;
-      responses: {
-        /** @description OK */
-        200: {
-          headers: {
-            [name: string]: unknown;
-          };
-          content: {
-            'application/json': components['schemas']['EventPage'];
-          };
-        };
-        default: components['responses']['Problemdefault'];
-      };
-    };
+    get: operations['listChainEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -317,39 +235,7 @@ export interface paths {
      * Events of a chain, as they happen
      * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
      */
-    get: {
-      parameters: {
-        query?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          after?: string;
-          /** @description Whether live entries and live text are shown. Default: true, except over all projects */
-          live?: 'true' | 'false';
-        };
-        header?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          'last-event-id'?: string;
-        };
-        path: {
-          buildId: string;
-          projectId: string;
-          versionId: string;
-        };
-        cookie?: never;
-      };
-      requestBody?: never;
-      responses: {
-        /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
-        200: {
-          headers: {
-            [name: string]: unknown;
-          };
-          content: {
-            'text/event-stream': string;
-          };
-        };
-        default: components['responses']['Problemdefault'];
-      };
-    };
+    get: operations['streamChainEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -464,34 +350,7 @@ export interface paths {
      * Events of a project
      * @description A page of events, oldest first. `nextCursor` is where to go on, also when there are no more yet.
      */
-    get: {
-      parameters: {
-        query?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          after?: string;
-          /** @description Events at most */
-          limit?: number;
-        };
-        header?: never;
-        path: {
-          projectId: string;
-        };
-        cookie?: never;
-      };
-      requestBody?: never;
-      responses: {
-        /** @description OK */
-        200: {
-          headers: {
-            [name: string]: unknown;
-          };
-          content: {
-            'application/json': components['schemas']['EventPage'];
-          };
-        };
-        default: components['responses']['Problemdefault'];
-      };
-    };
+    get: operations['listProjectEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -511,37 +370,7 @@ export interface paths {
      * Events of a project, as they happen
      * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
      */
-    get: {
-      parameters: {
-        query?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          after?: string;
-          /** @description Whether live entries and live text are shown. Default: true, except over all projects */
-          live?: 'true' | 'false';
-        };
-        header?: {
-          /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
-          'last-event-id'?: string;
-        };
-        path: {
-          projectId: string;
-        };
-        cookie?: never;
-      };
-      requestBody?: never;
-      responses: {
-        /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
-        200: {
-          headers: {
-            [name: string]: unknown;
-          };
-          content: {
-            'text/event-stream': string;
-          };
-        };
-        default: components['responses']['Problemdefault'];
-      };
-    };
+    get: operations['streamProjectEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -2020,15 +1849,6 @@ export interface components {
         'application/problem+json': components['schemas']['Problem'];
       };
     };
-    /** @description Why the call was refused or failed */
-    Problemdefault: {
-      headers: {
-        [name: string]: unknown;
-      };
-      content: {
-        'application/problem+json': components['schemas']['Problem'];
-      };
-    };
   };
   parameters: never;
   requestBodies: never;
@@ -2172,6 +1992,75 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ChainCounts'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listEvents: {
+    parameters: {
+      query?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        after?: string;
+        /** @description Events at most; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['EventPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  streamEvents: {
+    parameters: {
+      query?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        after?: string;
+        /** @description Whether live entries and live text are shown. Default: true, except over all projects */
+        live?: 'true' | 'false';
+      };
+      header?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        'last-event-id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/event-stream': string;
         };
       };
       400: components['responses']['Problem400'];
@@ -2653,6 +2542,95 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  listChainEvents: {
+    parameters: {
+      query?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        after?: string;
+        /** @description Events at most; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['EventPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  streamChainEvents: {
+    parameters: {
+      query?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        after?: string;
+        /** @description Whether live entries and live text are shown. Default: true, except over all projects */
+        live?: 'true' | 'false';
+      };
+      header?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        'last-event-id'?: string;
+      };
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/event-stream': string;
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   getChainProgress: {
     parameters: {
       query?: never;
@@ -2915,6 +2893,81 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Question'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listProjectEvents: {
+    parameters: {
+      query?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        after?: string;
+        /** @description Events at most; default 100 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['EventPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  streamProjectEvents: {
+    parameters: {
+      query?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        after?: string;
+        /** @description Whether live entries and live text are shown. Default: true, except over all projects */
+        live?: 'true' | 'false';
+      };
+      header?: {
+        /** @description The cursor of the last event or item that was seen: what came after it follows; `0` for the oldest event that is kept, `now` for what comes */
+        'last-event-id'?: string;
+      };
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Server-sent events: `id` is a cursor, `event` a type, `data` JSON */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/event-stream': string;
         };
       };
       400: components['responses']['Problem400'];
