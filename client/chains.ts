@@ -122,6 +122,8 @@ export interface ChainDetails extends ChainState {
   /** What it may take, once it has opened; null without a budget. */
   budget: ChainBudget | null;
   budgetLeft: BudgetLeft | null;
+  /** How it has ended, each time, the newest first, and whether the activity of the host was told; see `ends`. */
+  ends: ChainEnd[];
 }
 
 /** Reading chains: only Postgres is queried, unless stated otherwise. */
@@ -364,10 +366,11 @@ function waitsOn(
 
 async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {
   const { workflowId, instruction, workspace, createdAt, openedAt, closedAt, budget } = chain;
-  const [state, spent, journal] = await Promise.all([
+  const [state, spent, journal, ends] = await Promise.all([
     stateOfChain(pool, chain),
     chainSpend(pool, chain),
     readJournal(pool, chain.chainId),
+    listEnds(pool, chain),
   ]);
   const own = await loadOwnEntries(pool, chain.projectId, journal.attempts);
   return {
@@ -385,6 +388,7 @@ async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {
     spent,
     budget,
     budgetLeft: budget && (await budgetLeft(pool, chain, budget, spent)),
+    ends,
   };
 }
 

@@ -765,6 +765,40 @@ export interface components {
        * @description ISO 8601, UTC
        */
       createdAt: string;
+      /** @description How it ended, each time, the newest first, and whether the host was told (onEnd) */
+      ends: {
+        buildId: string;
+        chainId: string;
+        /** @description When the activity of the host succeeded; null until then */
+        deliveredAt: string | null;
+        /** @description When the next round begins at the latest; null once it is delivered */
+        dueAt: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        endedAt: string;
+        /** @description The event chain.closed */
+        eventId: number;
+        /** @description Why the last round of calls failed */
+        failure: string | null;
+        failureCode: components['schemas']['FailureCode'] | null;
+        /**
+         * Format: uuid
+         * @description The same at every call for this end
+         */
+        key: string;
+        projectId: string;
+        /** @description How often calls for it began */
+        rounds: number;
+        seq: number | null;
+        /** @description The project's head as the chain left it */
+        sessionId: string | null;
+        /** @enum {string} */
+        status: 'completed' | 'completed_with_warnings' | 'failed' | 'cancelled' | 'budget_exceeded';
+        steps: string[];
+        versionId: string;
+      }[];
       failure?: {
         code: components['schemas']['FailureCode'];
         /** @description What happened */

@@ -39,7 +39,9 @@ export function createLogins(app: FastifyInstance, rates: Rates): Logins {
     },
   );
 
-  app.get('/login', { config: { scope: 'open' }, schema: { hide: true } }, async (request, reply) => {
+  // A HEAD, by which some programs look at links, would use up the code.
+  const once = { exposeHeadRoute: false, config: { scope: 'open' as const }, schema: { hide: true } };
+  app.get('/login', once, async (request, reply) => {
     await rates.requireFewFailures(request);
     const { code } = request.query as { code?: unknown };
     const key = typeof code === 'string' ? codes.take(code) : null;

@@ -4,12 +4,15 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import {
   type FailureCategory,
+  type FailureCode,
   SessionChainError,
   failureCategories,
   failureCodes,
+  failureOfCode,
   isRetryable,
   toSessionChainError,
 } from '../contracts/failures.js';
+import { startOf } from '../contracts/text.js';
 
 /** An answer of the server itself that is no failure of a call: no key, a wrong method, too many requests. */
 export class HttpProblem extends Error {
@@ -71,6 +74,15 @@ const statusOf: Record<FailureCategory, number> = {
   internal: 500,
 };
 
+/** Their messages quote what others say, with addresses and roles that are not a caller's to know; the log has them. */
+const quoting: ReadonlySet<FailureCode> = new Set([
+  'INTERNAL',
+  'DATABASE_UNAVAILABLE',
+  'DATABASE_REFUSED',
+  'MIGRATIONS_BEHIND',
+  'TEMPORAL_REFUSED',
+]);
+
 /** What the answer to an error says. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof HttpProblem) {
@@ -85,8 +97,7 @@ export function problemOf(error: unknown): Problem {
     return problem(status, (error as Error).message, remedy, status === 429, {});
   }
   const { code, category, message, remedy, retryAfterMs } = toSessionChainError(error);
-  // What is not ours to know may quote anything; the log has it.
-  const detail = code === 'INTERNAL' ? 'An unexpected error.' : message;
+  const detail = quoting.has(code) ? failureOfCode(code).message : message;
   return problem(statusOf[category], detail, remedy, isRetryable(code), { retryAfterMs, code, category });
 }
 
@@ -130,18 +141,23 @@ function problem(
   return { type: 'about:blank', title, status, detail, remedy, retryable, ...known };
 }
 
+/** A body may be wrong in as many places as it has characters, and repeats what is wrong. */
+const maxErrors = 20;
+const maxErrorLength = 500;
+
 function invalid(issues: readonly { instancePath: string; message?: string }[], where: string): Problem {
-  const errors = issues.map(({ instancePath, message = 'is not valid' }) => ({
+  const errors = issues.slice(0, maxErrors).map(({ instancePath, message = 'is not valid' }) => ({
     in: where,
-    at: instancePath,
-    message,
+    at: startOf(instancePath, maxErrorLength),
+    message: startOf(message, maxErrorLength),
   }));
+  const more = issues.length - errors.length;
   const said = errors
     .map(({ at, message }) => `${at === '/' || at === '' ? where : at}: ${message}`)
     .join('; ');
   return problem(
     400,
-    `The ${where} is not valid: ${said}.`,
+    `The ${where} is not valid: ${said}${more > 0 ? `; and ${more} more` : ''}.`,
     'Correct what `errors` names and call again.',
     false,
     {

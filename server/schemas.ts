@@ -6,6 +6,7 @@ import type {
   ChainBudget,
   ChainCounts,
   ChainDetails,
+  ChainEnd,
   ChainPage,
   ChainSpend,
   ChainState,
@@ -41,7 +42,7 @@ import { failureCodes } from '../contracts/failures.js';
 import { waitKinds } from '../contracts/waiting.js';
 import { failureCodeSchema } from './problems.js';
 import { sessionMoments } from '../contracts/question.js';
-import { agentStepKinds, chainModes, chainStatuses } from '../contracts/steps.js';
+import { agentStepKinds, chainModes, chainStatuses, isClosed } from '../contracts/steps.js';
 /** What the routes answer with, as JSON: the types of the client, whose instants are ISO 8601. */
 
 /** A value after JSON: dates are texts, ids plain strings. */
@@ -256,6 +257,23 @@ const budget = z.object({
   timeoutMs: count.exactOptional(),
 }) satisfies z.ZodType<Json<ChainBudget>>;
 
+const chainEnd = z.object({
+  key: z.uuid().describe('The same at every call for this end'),
+  ...keyShape,
+  chainId: id,
+  eventId: count.describe('The event chain.closed'),
+  status: z.enum(chainStatuses.filter(isClosed)),
+  failureCode: failureCodeSchema.nullable(),
+  sessionId: sessionId.nullable().describe("The project's head as the chain left it"),
+  seq: count.nullable(),
+  steps: z.array(z.string()),
+  endedAt: instant,
+  deliveredAt: instant.nullable().describe('When the activity of the host succeeded; null until then'),
+  rounds: count.describe('How often calls for it began'),
+  failure: z.string().nullable().describe('Why the last round of calls failed'),
+  dueAt: instant.nullable().describe('When the next round begins at the latest; null once it is delivered'),
+}) satisfies z.ZodType<Json<ChainEnd>>;
+
 export const chainDetailsSchema = z
   .object({
     ...chainStateShape,
@@ -273,6 +291,9 @@ export const chainDetailsSchema = z
       .object({ costUsd: z.number().nullable(), turns: z.int().nullable(), timeMs: z.int().nullable() })
       .nullable()
       .describe('What it may still take; a field is null where the budget does not limit it'),
+    ends: z
+      .array(chainEnd)
+      .describe('How it ended, each time, the newest first, and whether the host was told (onEnd)'),
   })
   .meta({ id: 'Chain', description: 'Everything that is known of a chain' }) satisfies z.ZodType<
   Json<ChainDetails>

@@ -55,6 +55,8 @@ export async function streams(app: FastifyInstance, options: StreamsOptions): Pr
     routes.get(
       `${path}/stream`,
       {
+        // A stream without its body would never end.
+        exposeHeadRoute: false,
         config: { scope: 'read' },
         schema: {
           ...{ tags, operationId: `stream${ids}`, params },

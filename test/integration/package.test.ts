@@ -340,7 +340,7 @@ describe('createWorker', () => {
     link(project.folder, '@anthropic-ai/claude-agent-sdk');
     project.write(
       'two-workers.js',
-      `import { NativeConnection } from '@temporalio/worker';
+      `import { NativeConnection, Worker } from '@temporalio/worker';
       import pg from 'pg';
       import { createWorker } from 'session-chain/worker';
       ${settings}
@@ -349,7 +349,11 @@ describe('createWorker', () => {
       const work = async (taskQueue, more) =>
         await createWorker({ ...options, pool, temporal: { connection }, taskQueue, log: console, ...more });
       const first = await work(TASK_QUEUE);
-      const second = await work(TASK_QUEUE + '-2', { definition: { steps: ['build', 'docs'] } });
+      const onEnd = { activity: 'chainEnded', taskQueue: TASK_QUEUE + '-host' };
+      const second = await work(TASK_QUEUE + '-2', { definition: { steps: ['build', 'docs'] }, onEnd });
+      const chainEnded = async ({ buildId, status }) => console.log('told of', buildId, status);
+      const host = await Worker.create({ connection, taskQueue: onEnd.taskQueue, activities: { chainEnded } });
+      const told = host.run();
       console.log('Both are ready.');
       process.once('SIGHUP', async () => {
         first.shutdown();
@@ -358,6 +362,7 @@ describe('createWorker', () => {
       });
       await second.finished;
       await first.finished;
+      await told;
       await pool.query('SELECT 1');
       await Promise.all([pool.end(), connection.close()]);`,
     );
@@ -376,6 +381,8 @@ describe('createWorker', () => {
     program.signal('SIGHUP');
     await until(() => program.output().includes('The first has stopped.'));
     expect(await run(`${taskQueue}-2`, ['build'])).toEqual(['completed', 'build']);
+    // Of chains of both: ends belong to the database.
+    await until(() => [...program.output().matchAll(/^told of \S+ completed$/gm)].length === 3);
     await program.stop();
   });
 });
@@ -387,7 +394,11 @@ describe('sessionChainPlugin', () => {
     import { sessionChainPlugin } from 'session-chain/worker';
     ${settings}
     const workflowsPath = new URL('host-workflows.js', import.meta.url).pathname;
-    const activities = { greet: async (name) => 'Hello ' + name };
+    const activities = {
+      greet: async (name) => 'Hello ' + name,
+      chainEnded: async ({ key, status }) => console.log('told', key, status),
+    };
+    const onEnd = { activity: 'chainEnded', taskQueue: TASK_QUEUE };
     const connection = await NativeConnection.connect({ address: TEMPORAL_ADDRESS });
     const flip = async (payloads) => payloads.map((one) => ({ ...one, data: one.data?.map((byte) => byte ^ 255) }));
     const dataConverter = { payloadCodecs: [{ encode: flip, decode: flip }] };
@@ -409,7 +420,7 @@ describe('sessionChainPlugin', () => {
       'host.js',
       `${hostProgram}
       const pool = new pg.Pool({ connectionString: DATABASE_URL });
-      const worker = await Worker.create({ ...host, plugins: [sessionChainPlugin({ ...options, pool })] });
+      const worker = await Worker.create({ ...host, plugins: [sessionChainPlugin({ ...options, pool, onEnd })] });
       await worker.run();
       await pool.query('SELECT 1');
       await Promise.all([pool.end(), connection.close()]);
@@ -433,6 +444,9 @@ describe('sessionChainPlugin', () => {
     });
     expect(greeting).toBe('Hello host');
     expect(await sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    await until(async () => (await sessionChain.ends(started))[0]?.deliveredAt != null);
+    const [end] = await sessionChain.ends(started);
+    expect(program.output()).toContain(`told ${end?.key} completed`);
     const { kind } = await sessionChain.ask({ projectId: request.projectId, text: 'What is next?' });
     expect(kind).toBe('transition');
 
@@ -486,6 +500,8 @@ describe('sessionChainPlugin', () => {
         await create({ plugin: { agentEnvironment: {} } }),
         await create({ plugin: { limits: { maxAgents: 0 } } }),
         await create({ plugin: { databaseUrl: undefined } }),
+        await create({ plugin: { onEnd: { activity: 'chainEnded' } } }),
+        await create({ activities: { ...activities, noteEnd: async () => undefined } }),
         await create({ plugin: { definition: { steps: ['nonsense'] } } }),
         await create({ activities: { ...activities, commit: async () => undefined } }),
         await create({ dataConverter: { payloadConverterPath: workflowsPath } }),
@@ -507,6 +523,8 @@ describe('sessionChainPlugin', () => {
       expect.stringMatching(/^CREDENTIALS_MISSING: /),
       expect.stringMatching(/^INVALID_INPUT: .*limits\.maxAgents/),
       expect.stringMatching(/^INVALID_INPUT: .*databaseUrl, pool/),
+      expect.stringMatching(/^INVALID_INPUT: .*onEnd\.taskQueue/),
+      expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: noteEnd/),
       expect.stringMatching(/^INVALID_CONFIG: .*options of the worker.*nonsense/),
       expect.stringMatching(/^INVALID_INPUT: .*named like those of the chains: commit/),
       expect.stringMatching(/^INVALID_INPUT: .*payloadConverterPath/),

@@ -12,7 +12,7 @@ import { readAllEvents } from '../../storage/events/events.js';
 import { failQuestion, recordQuestion } from '../../storage/questions/questions.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { uuidHost } from '../support/host-schemas.js';
 
@@ -119,7 +119,13 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
   beforeAll(async () => {
     on = await migrated(sql);
     const taskQueue = `roles-${project}-${run}`;
-    worker = await stack.startWorker({ DATABASE_URL: on.as('worker'), SESSION_CHAIN_TASK_QUEUE: taskQueue });
+    // Its ends are called for on a queue that it polls itself, for an activity that it does not have.
+    const onEnd = `{ activity: 'chainEnded', taskQueue: '${taskQueue}', maxAttempts: 1 }`;
+    worker = await stack.startWorker({
+      DATABASE_URL: on.as('worker'),
+      SESSION_CHAIN_TASK_QUEUE: taskQueue,
+      SESSION_CHAIN_CONFIG: stack.configuration(`{ onEnd: ${onEnd} }`),
+    });
     client = createSessionChain({
       pool: on.pools.client,
       temporal: stack.temporal,
@@ -153,6 +159,12 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     );
     expect(await client.wait(key)).toMatchObject({ status: 'completed', head: { seq: 2 } });
     expect(await client.state(key)).toMatchObject({ status: 'completed' });
+    // The worker has recorded, taken, begun and noted the end; the client and the reader see it.
+    await until(async () => (await client.ends(key))[0]?.failure != null);
+    expect((await client.chain(key)).ends).toMatchObject([{ status: 'completed', rounds: 1 }]);
+    expect((await client.stats()).ends).toEqual({ waiting: 0, failed: 1 });
+    const { rows: ends } = await on.pools.reader.query('SELECT failure FROM session_chain.chain_ends');
+    expect(ends).toEqual([{ failure: expect.stringContaining('NotFoundError') }]);
     const { rows } = await on.database.pool.query<{ status: string; has: boolean }>(
       `SELECT status, ai_metadata IS NOT NULL AS has FROM ${sql === null ? 'public' : 'app'}.project_versions WHERE version_id::text = $1`,
       [version],
@@ -315,8 +327,15 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       `UPDATE session_chain.events SET data = '{}'`,
       'DELETE FROM session_chain.events',
       `SELECT session_chain.write_event('${project}', NULL, NULL, NULL, 'chain.closed', '{}')`,
+      'UPDATE session_chain.chain_ends SET delivered_at = now()',
+      'DELETE FROM session_chain.chain_ends',
+      'SELECT session_chain.record_end()',
     ],
     client: [
+      'SELECT * FROM session_chain.take_ends(1)',
+      'SELECT * FROM session_chain.begin_end(gen_random_uuid())',
+      'SELECT session_chain.note_end(gen_random_uuid(), NULL)',
+      'UPDATE session_chain.chain_ends SET delivered_at = now()',
       'SELECT id FROM session_chain.api_keys',
       `SELECT * FROM session_chain.find_api_key('000000000000')`,
       `UPDATE session_chain.events SET data = '{}'`,
@@ -368,6 +387,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       `SELECT session_chain.request_stop(1)`,
     ],
     reader: [
+      'SELECT session_chain.note_end(gen_random_uuid(), NULL)',
       'SELECT * FROM session_chain.api_keys',
       `UPDATE session_chain.events SET data = '{}'`,
       'DELETE FROM session_chain.events',

@@ -389,6 +389,9 @@ describe('on loopback', () => {
     const key = await keyOf('start', 'shop');
     const url = await linkOf(base, key);
     expect(url).not.toContain(key.slice(-48));
+    // A program that only looks at the link leaves it as it is.
+    const looked = await fetch(url, { method: 'HEAD' });
+    expect([looked.status, looked.headers.get('allow')]).toEqual([405, 'GET, OPTIONS']);
     const first = await opened(url);
     expect(first.status).toBe(303);
     const set = first.headers.get('set-cookie') ?? '';
@@ -589,6 +592,10 @@ describe('session-chain serve', () => {
     await until(() => server.log().includes('The database cannot be reached'));
     const refused = await fetch(`${base}/v1/none`, { headers: bearer(await keyOf('read')) });
     expect(refused.status).toBe(404);
+    const unchecked = await fetch(`${base}/v1/projects`, { headers: bearer(await keyOf('read')) });
+    const said = await unchecked.text();
+    expect([unchecked.status, said]).toEqual([503, expect.stringContaining('DATABASE_UNAVAILABLE')]);
+    expect(said).not.toContain(new URL(nowhere).hostname);
     server.child.kill('SIGTERM');
     expect(await server.exited).toEqual([0, null]);
   });
