@@ -2,7 +2,7 @@ import type { LiveEntry, LiveText, ProjectEvent, WatchItem } from '../contracts/
 import type { AttemptId, ChainId, ProjectId } from '../contracts/ids.js';
 import { type EventPage, readAllEvents, readProjectEvents } from '../storage/events/events.js';
 import { type LiveAttempt, type LiveState, readAttemptsRunningAt } from '../storage/live/attempts.js';
-import { readLiveEntries } from '../storage/live/entries.js';
+import { readLiveEntries, readRewritten } from '../storage/live/entries.js';
 import { readLiveText } from '../storage/live/text.js';
 import { shownEntryOf, subagentOf } from '../transcript/parts.js';
 import { type LivePlace, cursorOf, liveStart } from './watch-cursor.js';
@@ -137,6 +137,8 @@ interface Tracked {
   attempt: LiveAttempt;
   place: LivePlace;
   inheritedThrough: number | null;
+  /** The entries of its session's parent that it has in other words, by uuid; null until it has stored some of its own. */
+  rewritten: Set<unknown> | null;
 }
 
 /** The attempts that run as of the event that was given last, and how far each was read. */
@@ -150,7 +152,8 @@ function createTracker(
   const reset = (known: typeof running) => {
     tracked.clear();
     for (const { attempt, place } of known) {
-      if (isFollowed(attempt)) tracked.set(attempt.attemptId, { attempt, place, inheritedThrough: null });
+      if (isFollowed(attempt))
+        tracked.set(attempt.attemptId, { attempt, place, inheritedThrough: null, rewritten: null });
     }
   };
   const isFollowed = (attempt: LiveAttempt) => questionId === undefined || attempt.questionId === questionId;
@@ -193,7 +196,7 @@ function createTracker(
       for (const { attempt } of endedBy(event)) tracked.delete(attempt.attemptId);
       const attempt = begunBy(event);
       if (!attempt || tracked.has(attempt.attemptId) || !isFollowed(attempt)) return;
-      tracked.set(attempt.attemptId, { attempt, place: liveStart, inheritedThrough: null });
+      tracked.set(attempt.attemptId, { attempt, place: liveStart, inheritedThrough: null, rewritten: null });
     },
     /** What an attempt has stored and written since it was read last, as it is once the event `since` has happened. */
     async *news(
@@ -226,12 +229,20 @@ function createTracker(
           ),
         );
         if (!found) return;
+        if (found.entries.length > 0 && !one.rewritten) {
+          const rewritten = await read(() =>
+            hub.shared(`rewritten/${attemptId}`, () => readRewritten(hub.pool, attempt)),
+          );
+          if (!rewritten) return;
+          one.rewritten = rewritten;
+        }
         one.inheritedThrough ??= found.inheritedThrough;
         for (const { entry, subpath, next } of found.entries) {
           one.place = { ...one.place, entry: next };
           const shown = shownEntryOf(entry);
           const { uuid: entryId } = entry;
           if (!shown || typeof entryId !== 'string') continue;
+          if (subpath === '' && one.rewritten?.has(entryId)) continue;
           const subagent = subagentOf(subpath);
           yield { type: 'live.entry', cursor: cursor(), ...common, ...shown, entryId, subagent };
         }

@@ -1,6 +1,7 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { entryDecoder } from '../../transcript/codec.js';
 import { type Pool, queryRows } from '../db/pool.js';
+import type { SessionId } from '../../contracts/ids.js';
 import type { LiveAttempt } from './attempts.js';
 
 /** The next entry to read of a session: counted by its appends, from 1, and by the entries of each, from 0. */
@@ -90,4 +91,44 @@ export async function readLiveEntries(
     isMore,
     inheritedThrough: first.appends > 0 ? first.inherited : null,
   };
+}
+
+/**
+ * The uuids of the entries that a session's parent has in other words: a fork may write an entry anew, such as the last one before
+ * an interruption, and it is the same entry nevertheless. Reads only the texts that the session does not share.
+ */
+export async function readRewritten(
+  pool: Pool,
+  { projectId, sessionId }: Pick<LiveAttempt, 'projectId' | 'sessionId'>,
+): Promise<Set<unknown>> {
+  const rows = await queryRows<{ holder: string; index: number; patch: string | null; content: string }>(
+    pool,
+    {
+      name: 'read_rewritten',
+      text: `
+      WITH session AS MATERIALIZED (
+        SELECT s.id, o.id AS parent, o.session_id AS holder FROM session_chain.sessions s
+        JOIN session_chain.sessions o ON o.project_id = s.project_id AND o.session_id = s.parent_session_id
+        WHERE s.project_id = $1 AND s.session_id = $2
+      ), shared AS MATERIALIZED (
+        SELECT DISTINCT u.id FROM session s
+        JOIN session_chain.transcript_batches b ON b.session = s.id AND b.subpath = ''
+        CROSS JOIN unnest(b.entry_ids) AS u (id)
+      )
+      SELECT s.holder, (u.n - 1)::integer AS index, p.content AS patch, t.content
+      FROM session s
+      JOIN session_chain.transcript_batches b ON b.session = s.parent AND b.subpath = ''
+      CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
+      LEFT JOIN shared ON shared.id = u.id
+      JOIN session_chain.transcript_texts t ON t.id = u.id
+      LEFT JOIN session_chain.transcript_texts p ON p.id = b.patch_id
+      WHERE shared.id IS NULL`,
+      values: [projectId, sessionId],
+    },
+  );
+  return new Set(
+    rows.map(
+      ({ holder, patch, content, index }) => entryDecoder(holder as SessionId, patch)(content, index).uuid,
+    ),
+  );
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { type Socket, connect } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -6,15 +7,25 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { validatorCompiler } from 'fastify-type-provider-zod';
 import type { ProjectEvent, SessionChain, StartedChain, WatchItem, WatchOptions } from '../../client/main.js';
 import { createSessionChain } from '../../client/session-chain.js';
+import type { SessionId } from '../../contracts/ids.js';
 import { anonymous } from '../../server/caller.js';
 import { problems } from '../../server/problems.js';
 import { type StreamsOptions, streams } from '../../server/streams.js';
+import { closeChain } from '../../storage/chains/chains.js';
 import { createPool } from '../../storage/db/pool.js';
 import { trimEvents } from '../../storage/events/trim.js';
-import { loadOwnEntries } from '../../storage/transcripts/store.js';
+import { createTranscriptStore, loadOwnEntries } from '../../storage/transcripts/store.js';
 import { shownEntryOf } from '../../transcript/parts.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
-import { newKey, register } from '../support/chains.js';
+import {
+  begin,
+  beginWithTranscript,
+  commitAttempt,
+  newKey,
+  noStatus,
+  openNew,
+  register,
+} from '../support/chains.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 /** What an application and a viewer see of projects while they change. */
@@ -134,6 +145,43 @@ describe('a chain', () => {
       );
       expect(entry).toBeGreaterThan(pieces[0]?.place ?? Infinity);
     }
+  });
+
+  it('shows no entry of the session that an attempt forks, not even one that the fork writes anew', async () => {
+    const { pool } = stack.database;
+    const chain = await openNew(pool);
+    const { projectId } = chain;
+    const store = createTranscriptStore({ pool, projectId });
+    const said = (uuid: string, words: string) => ({
+      ...{ type: 'user', uuid, message: { role: 'user', content: words } },
+    });
+    const append = async (sessionId: SessionId, entries: ReturnType<typeof said>[]) =>
+      await store.append(
+        { projectKey: '-', sessionId },
+        entries.map((entry) => ({ ...entry, sessionId })),
+      );
+    const built = await beginWithTranscript(pool, chain, 'build');
+    const [kept, cut, own] = [randomUUID(), randomUUID(), randomUUID()];
+    await append(built.sessionId, [said(kept, 'kept'), said(cut, 'cut')]);
+    chain.head = (await commitAttempt(pool, built, chain.head)).newSessionId;
+    const begun = await begin(pool, chain, 'docs');
+    if (begun.outcome !== 'begun') throw new Error('It is committed already.');
+    const { attempt } = begun;
+    await append(attempt.sessionId, [said(kept, 'kept'), said(cut, 'cut short'), said(own, 'own')]);
+    await commitAttempt(pool, attempt, chain.head);
+    const { ticket, runId } = chain;
+    const head = { sessionId: attempt.sessionId, seq: 2 };
+    const result = { status: 'completed' as const, head, steps: [], warnings: [] };
+    await closeChain(pool, chain, { ticket, runId, result, versionStatus: noStatus });
+    const items = await collect(client.watch(chain));
+    const shown = items.flatMap((item) =>
+      item.type === 'live.entry' ? [[item.attemptId, item.entryId]] : [],
+    );
+    expect(shown.slice(1)).toEqual([
+      [built.attemptId, kept],
+      [built.attemptId, cut],
+      [attempt.attemptId, own],
+    ]);
   });
 
   it('that is watched anew after every item loses none and repeats none, while it runs and later', async () => {
