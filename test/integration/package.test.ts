@@ -444,7 +444,7 @@ describe('sessionChainPlugin', () => {
     });
     expect(greeting).toBe('Hello host');
     expect(await sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 4 } });
-    await until(async () => (await sessionChain.ends(started))[0]?.deliveredAt != null);
+    await until(async () => (await sessionChain.ends(started))[0]?.deliveredAt instanceof Date);
     const [end] = await sessionChain.ends(started);
     expect(program.output()).toContain(`told ${end?.key} completed`);
     const { kind } = await sessionChain.ask({ projectId: request.projectId, text: 'What is next?' });
