@@ -276,9 +276,12 @@ let built: StartedChain[];
 let viewers: Viewer[];
 
 it('shows every event and entry once and in order, in a browser, too, whatever is killed', async () => {
-  const random = randomOf(Number(process.env['TEST_SEED'] ?? Date.now()));
+  const seed = Number(process.env['TEST_SEED'] ?? Date.now());
+  const random = randomOf(seed);
   const order = ['server', 'postgres', 'worker', 'server', 'connection'] as (keyof typeof strikes)[];
   const left = order.map((what) => ({ what, at: random() })).sort((one, other) => one.at - other.at);
+  // For a run that fails: TEST_SEED repeats the order and the distances.
+  console.info(`TEST_SEED=${seed}: ${left.map(({ what }) => what).join(', ')}.`);
   const request = stack.request();
   const { projectId } = request;
   await client.start({ ...request, instruction: 'Add a search field' });
