@@ -304,6 +304,13 @@ describe('the HTTP server', () => {
       400,
       /"projectId"/,
     ],
+    [
+      'POST',
+      '/v1/projects/shop/chains',
+      { versionId: 'v', workspace: '/w', steps: Array.from({ length: 1_000 }, () => '') },
+      400,
+      /^.{1,1500}; and 980 more\.$/,
+    ],
     ['POST', '/v1/projects/unknown/chains', { versionId: 'v', workspace: '/w' }, 404, /unknown/],
     ['POST', '/v1/projects/shop/rewind', { to: 1.5 }, 400, /\/to: /],
     ['POST', '/v1/projects/shop/chats/c/questions', { text: ' ' }, 400, /\/text: must not be empty/],
