@@ -56,5 +56,8 @@ function statusOf(message: SDKMessage): string | null {
     return `retry ${retry.attempt} of ${retry.max_retries} after ${retry.error_status ?? 'no connection'}`;
   }
   if (message.type === 'tool_progress') return `${message.tool_name} for ${message.elapsed_time_seconds} s`;
-  return message.type === 'system' && message.subtype === 'status' ? message.status : null;
+  // That it asks the model tells less than the tool that ran last.
+  return message.type === 'system' && message.subtype === 'status' && message.status !== 'requesting'
+    ? message.status
+    : null;
 }
