@@ -26,6 +26,8 @@ const rooms = {
   server: ['contracts', 'config', 'temporal', 'client'],
   // Runs in browsers: nothing but types of contracts.
   http: ['contracts'],
+  // The pages, built on the HTTP API alone.
+  dashboard: ['contracts', 'http'],
   dev: [
     ...['contracts', 'config', 'temporal', 'definition', 'agent', 'client', 'storage', 'server', 'cli'],
     'workers',
@@ -36,7 +38,7 @@ const rooms = {
 const onTheSchema = ['commands/migrate', 'commands/doctor', 'doctor-checks', 'database', 'expectations'];
 
 const oneWayImports = [
-  ...Object.entries(rooms).map(([room, allowed]) => importsOf(room, allowed, [`${room}/**/*.ts`])),
+  ...Object.entries(rooms).map(([room, allowed]) => importsOf(room, allowed, [`${room}/**/*.{ts,tsx}`])),
   importsOf(
     'cli',
     [...rooms.cli, 'storage'],

@@ -51,7 +51,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     initCommand(),
     migrateCommand(),
     workerCommand(),
-    serveCommand(),
+    serveCommand(packageVersion),
     startCommand(exitWith),
     listCommand(),
     statusCommand(exitWith),

@@ -175,6 +175,11 @@ export const variables = {
     .min(1)
     .default(2_000)
     .describe('Connections that one HTTP server keeps at a time; one more is closed at once'),
+  SESSION_CHAIN_TEMPORAL_UI: z
+    .url({ protocol: /^https?$/, error: 'must be an address that begins with http:// or https://' })
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional()
+    .describe("Address of Temporal's Web UI, to which the dashboard links"),
   SESSION_CHAIN_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

@@ -226,6 +226,7 @@ function workerEnvironment(
     DATABASE_URL: stack.databaseUrl,
     ...(stack.redisUrl ? { REDIS_URL: stack.redisUrl } : {}),
     TEMPORAL_ADDRESS: stack.temporal.address,
+    ...(stack.temporal.ui ? { SESSION_CHAIN_TEMPORAL_UI: stack.temporal.ui } : {}),
     SESSION_CHAIN_WORKSPACE_ROOTS: [workspaces, ...config.SESSION_CHAIN_WORKSPACE_ROOTS, ...roots].join(':'),
     SESSION_CHAIN_SCRATCH_DIR: join(stateDir, 'scratch'),
     ...(model ? { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'offline' } : {}),

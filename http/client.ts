@@ -54,6 +54,9 @@ export interface StreamOptions {
   live?: boolean;
   /** Ends the stream. */
   signal?: AbortSignal;
+  /** Each time that the server has answered, and each time that the connection is lost, until the stream ends. */
+  onOpen?: () => void;
+  onBreak?: () => void;
 }
 
 export interface HttpClient extends Client<paths> {
@@ -117,7 +120,7 @@ async function* streamEvents(
   address: string,
   headers: Record<string, string>,
   fetch: (request: Request) => Promise<Response>,
-  { after, live, signal }: StreamOptions,
+  { after, live, signal, onOpen, onBreak }: StreamOptions,
 ): AsyncGenerator<WatchItem, void, undefined> {
   let cursor = after;
   let pauseMs = firstPauseMs;
@@ -135,6 +138,7 @@ async function* streamEvents(
       const response = await fetch(request);
       if (!response.ok || !response.body) retryMs = await retryOf(response);
       else {
+        onOpen?.();
         for await (const message of messagesOf(response.body, connection.alive)) {
           pauseMs = firstPauseMs;
           if (message.id !== null) cursor = message.id;
@@ -153,6 +157,7 @@ async function* streamEvents(
     } finally {
       connection.close();
     }
+    onBreak?.();
     await pause(Math.max(retryMs ?? 0, pauseMs * (0.5 + Math.random() / 2)), signal);
     pauseMs = Math.min(2 * pauseMs, slowestPauseMs);
   }

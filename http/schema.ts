@@ -598,6 +598,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/server': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What this server is, and what the key may */
+    get: operations['getServer'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/spend': {
     parameters: {
       query?: never;
@@ -1605,6 +1622,24 @@ export interface components {
       transitionSeq: number;
       versionId: string | null;
       warnings: string[];
+    };
+    /** @description What answers, and for whom */
+    Server: {
+      key: {
+        /** @description Its projects; null: every project */
+        projects: string[] | null;
+        /**
+         * @description What the key of the request may do
+         * @enum {string}
+         */
+        scope: 'read' | 'start' | 'admin';
+      };
+      /** @description The namespace in Temporal */
+      namespace: string;
+      /** @description Address of Temporal's Web UI, where it is configured */
+      temporalUi: string | null;
+      /** @description Of the package session-chain */
+      version: string;
     };
     SessionIds: {
       sessionIds: string[];
@@ -3487,6 +3522,34 @@ export interface operations {
       409: components['responses']['Problem409'];
       413: components['responses']['Problem413'];
       415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getServer: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Server'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
       429: components['responses']['Problem429'];
       500: components['responses']['Problem500'];
       503: components['responses']['Problem503'];

@@ -53,7 +53,12 @@ export async function ensureBuild() {
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
   say('Compiling …');
   const compiler = [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json'];
-  for (const args of [compiler, [join('dist', 'workers', 'build-bundle.js')]]) {
+  const steps = [
+    compiler,
+    [join('dist', 'workers', 'build-bundle.js')],
+    [join('scripts', 'build-dashboard.js')],
+  ];
+  for (const args of steps) {
     if ((await run(process.execPath, args)) !== 0)
       throw new Error(`The build failed at: node ${args.join(' ')}`);
   }
@@ -145,7 +150,7 @@ export function sourcesHash({ ofTests = false } = {}) {
     .map((entry) => entry.name);
   const sources = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+      .filter((file) => /\.(tsx?|css|html|svg)$/.test(file) && !file.endsWith('.test.ts'))
       .map((file) => join(folder, file)),
   );
   const hash = createHash('sha256').update(process.versions.node);

@@ -50,6 +50,7 @@ function checks() {
     format: [tool('prettier', 'bin', 'prettier.cjs'), '--check', ...cache(`${caches}/prettier/.cache`), '.'],
     lint: [tool('eslint', 'bin', 'eslint.js'), ...cache(`${caches}/eslint/`), '.'],
     types: [tool('typescript', 'bin', 'tsc'), '--noEmit'],
+    'types of the dashboard': [tool('typescript', 'bin', 'tsc'), '--noEmit', '-p', 'dashboard'],
     'unused code': [tool('knip', 'bin', 'knip.js')],
   });
 }

@@ -8,7 +8,9 @@ import { type LimitsOptions, limits, serverOptions } from './limits.js';
 import { methods } from './methods.js';
 import { metrics } from './metrics.js';
 import { openapiOptions } from './openapi.js';
+import { pages } from './pages.js';
 import { problemOf, problems, sendProblem } from './problems.js';
+import type { ServerFacts } from './routes/common.js';
 import { routes } from './routes/routes.js';
 import { type StreamsOptions, streams } from './streams.js';
 
@@ -21,6 +23,8 @@ export interface AppOptions extends AuthOptions, Partial<HealthOptions> {
   streams?: Omit<StreamsOptions, 'sessionChain'>;
   /** Where the checkpoints are that a sync report compares; default: none are compared. */
   redisUrl?: string | undefined;
+  /** Default: of a server that nothing is known of. */
+  about?: ServerFacts;
 }
 
 /** The HTTP server of a client, not listening yet. Every route names its scope, or the app is not made. */
@@ -30,6 +34,7 @@ export async function createApp({
   limits: bounds,
   streams: ofStreams,
   redisUrl,
+  about = { version: '0.0.0', namespace: 'default', temporalUi: null },
   ready = async () => undefined,
   draining = new AbortController().signal,
   ...access
@@ -46,8 +51,9 @@ export async function createApp({
   const rates = await limits(app, bounds);
   await auth(app, access, rates);
   await health(app, { ready, draining });
-  await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain, redisUrl });
+  await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain, redisUrl, about });
   await streams(app, { ...ofStreams, sessionChain });
+  await pages(app);
   addMissingMethods();
   return app;
 }

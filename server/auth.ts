@@ -44,6 +44,7 @@ export async function auth(
     known.add(key);
     request.caller = {
       keyId: rights.id,
+      scope: rights.scope,
       projects: rights.projects,
       isStillAllowed: async () => (await keys.check(key)) !== null,
     };

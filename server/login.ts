@@ -60,7 +60,7 @@ export function createLogins(app: FastifyInstance, rates: Rates): Logins {
         sameSite: 'strict',
         maxAge: cookieMs / 1_000,
       })
-      .redirect('/v1/projects', 303);
+      .redirect('/', 303);
   });
 
   return {

@@ -39,6 +39,7 @@ import type {
 } from '../client/main.js';
 import type { BriefFacts } from '../contracts/brief.js';
 import { failureCodes } from '../contracts/failures.js';
+import { keyScopes } from '../contracts/keys.js';
 import { waitKinds } from '../contracts/waiting.js';
 import { failureCodeSchema } from './problems.js';
 import { sessionMoments } from '../contracts/question.js';
@@ -600,3 +601,15 @@ export const syncSchema = z
     ]),
   })
   .meta({ id: 'SyncReport' }) satisfies z.ZodType<Json<SyncReport>>;
+
+export const serverSchema = z
+  .object({
+    version: z.string().describe('Of the package session-chain'),
+    namespace: z.string().describe('The namespace in Temporal'),
+    temporalUi: z.string().nullable().describe("Address of Temporal's Web UI, where it is configured"),
+    key: z.object({
+      scope: z.enum(keyScopes).describe('What the key of the request may do'),
+      projects: z.array(z.string()).nullable().describe('Its projects; null: every project'),
+    }),
+  })
+  .meta({ id: 'Server', description: 'What answers, and for whom' });

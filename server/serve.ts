@@ -10,6 +10,8 @@ export interface ServeOptions {
   sessionChain: SessionChain;
   keys: Keys;
   ready: () => Promise<void>;
+  /** Of the package. */
+  version: string;
   log: Logger;
 }
 
@@ -21,7 +23,14 @@ const loopback = ['localhost', '127.0.0.1', '[::1]'];
  * Serves HTTP until SIGTERM or SIGINT; then it takes no more, ends its streams, finishes its requests and returns. A second
  * signal, or the end of the grace time, ends the process. Throws INVALID_INPUT where it cannot listen.
  */
-export async function serve({ config, sessionChain, keys, ready, log }: ServeOptions): Promise<void> {
+export async function serve({
+  config,
+  sessionChain,
+  keys,
+  ready,
+  version,
+  log,
+}: ServeOptions): Promise<void> {
   const stop = new AbortController();
   const isLocal = isLoopback(config.SESSION_CHAIN_HTTP_HOST);
   const app = await createApp({
@@ -32,6 +41,11 @@ export async function serve({ config, sessionChain, keys, ready, log }: ServeOpt
     login: isLocal,
     draining: stop.signal,
     redisUrl: config.REDIS_URL,
+    about: {
+      version,
+      namespace: config.environment.TEMPORAL_NAMESPACE ?? 'default',
+      temporalUi: config.SESSION_CHAIN_TEMPORAL_UI ?? null,
+    },
     limits: {
       requestsPerMinute: config.SESSION_CHAIN_HTTP_REQUESTS_PER_MINUTE,
       maxConnections: config.SESSION_CHAIN_HTTP_MAX_CONNECTIONS,

@@ -9,7 +9,7 @@ import { lazyClientOf } from '../../temporal/connect.js';
 import { clientOptionsOf } from '../context.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
-export function serveCommand(): Command {
+export function serveCommand(packageVersion: () => string): Command {
   return new Command('serve')
     .description(
       'Run the HTTP server until SIGTERM or Ctrl-C; its log goes to stderr. Any number may run on one database.',
@@ -32,7 +32,14 @@ export function serveCommand(): Command {
       });
       const sessionChain = createSessionChain({ pool, temporal, ...clientOptionsOf(config) });
       try {
-        await serve({ config, sessionChain, keys: createKeys(pool), ready: createReadiness(pool), log });
+        await serve({
+          config,
+          sessionChain,
+          keys: createKeys(pool),
+          ready: createReadiness(pool),
+          version: packageVersion(),
+          log,
+        });
       } finally {
         await sessionChain.close();
         await Promise.allSettled([pool.end(), temporal.connection.close()]);

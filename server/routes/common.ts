@@ -16,7 +16,17 @@ export type Routes = FastifyInstance<
   ZodTypeProvider
 >;
 
+/** What the server is, as `GET /v1/server` tells it. */
+export interface ServerFacts {
+  /** Of the package. */
+  version: string;
+  namespace: string;
+  /** Address of Temporal's Web UI; null where it was not configured. */
+  temporalUi: string | null;
+}
+
 export interface RouteOptions {
+  about: ServerFacts;
   /** What the routes call. */
   sessionChain: SessionChain;
   /** Where the checkpoints are that a report compares; absent leaves them out. */

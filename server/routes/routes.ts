@@ -2,11 +2,13 @@ import { chainRoutes } from './chains.js';
 import { chatRoutes } from './chats.js';
 import type { RouteOptions, Routes } from './common.js';
 import { projectRoutes } from './projects.js';
+import { serverRoutes } from './server.js';
 
 /** The routes of `/v1`, and the document that describes them. */
 export async function routes(app: Routes, options: RouteOptions): Promise<void> {
   projectRoutes(app, options);
   chainRoutes(app, options);
   chatRoutes(app, options);
+  serverRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -1,0 +1,63 @@
+import { signal } from '@preact/signals';
+import { type Problem, type components, createHttpClient } from '../../http/client.js';
+
+export type { Problem };
+/** What the API answers with, by the names of docs/openapi.json. */
+export type Schemas = components['schemas'];
+
+/** Whether the browser is logged in; null until the first answer. */
+export const isLoggedIn = signal<boolean | null>(null);
+/** Whether the server answers; false from the first request that found none until one does. */
+export const isReachable = signal(true);
+
+/** The API, asked with the cookie of the login. */
+export const http = createHttpClient({
+  baseUrl: location.origin,
+  fetch: async (request) => {
+    try {
+      const response = await fetch(request);
+      isReachable.value = true;
+      isLoggedIn.value = response.status !== 401;
+      return response;
+    } catch (error) {
+      if (!request.signal.aborted) isReachable.value = false;
+      throw error;
+    }
+  },
+});
+
+/** What the server refused, with what to do. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError';
+  constructor(readonly problem: Problem) {
+    super(problem.detail);
+  }
+}
+
+/** The data of a call. Throws {@link ProblemError} where the server refused it. */
+export async function dataOf<Data>(
+  call: Promise<{ data?: Data; error?: unknown; response: Response }>,
+): Promise<Data> {
+  const { data, error, response } = await call;
+  if (data !== undefined) return data;
+  throw new ProblemError(
+    (error as Problem | undefined) ?? {
+      type: 'about:blank',
+      title: response.statusText,
+      status: response.status,
+      detail: `The server answered ${response.status}.`,
+      remedy: 'Try again; the log of the server may say more.',
+      retryable: response.status >= 500,
+    },
+  );
+}
+
+/** Exchanges a key for the cookie of a login. Throws {@link ProblemError} where the key is not valid. */
+export async function logInWith(key: string): Promise<void> {
+  const response = await fetch('/v1/login', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ key }),
+  });
+  if (!response.ok) throw new ProblemError((await response.json()) as Problem);
+}

@@ -1,0 +1,43 @@
+import { QueryClient, keepPreviousData, useQuery } from '@tanstack/preact-query';
+import { ProblemError, dataOf } from './client.js';
+
+/** What was read, shared by all pages. A page is refreshed by events (`live.ts`), and by reading again when one looks at it again. */
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 2_000,
+      gcTime: 5 * 60_000,
+      retry: (failures, error) =>
+        failures < 3 && (!(error instanceof ProblemError) || error.problem.retryable),
+      // The banner says that the server does not answer; asking goes on.
+      networkMode: 'always',
+    },
+  },
+});
+
+export interface ReadOptions {
+  /** Reads again after so many ms; default: only on events and when the window is looked at again. */
+  everyMs?: number;
+  enabled?: boolean;
+}
+
+/**
+ * Reads from the API. The key begins with a name; what belongs to a project has the project's id as its second part, so that
+ * an event of the project refreshes it. While a new key is read, the data of the former stays.
+ * @example
+ * const project = useRead(['project', id], (signal) =>
+ *   http.GET('/v1/projects/{projectId}', { params: { path: { projectId: id } }, signal }));
+ */
+export function useRead<Data>(
+  key: readonly [name: string, ...unknown[]],
+  call: (signal: AbortSignal) => Promise<{ data?: Data; error?: unknown; response: Response }>,
+  { everyMs, enabled = true }: ReadOptions = {},
+) {
+  return useQuery<Data>({
+    queryKey: key,
+    queryFn: ({ signal }) => dataOf(call(signal)),
+    placeholderData: keepPreviousData,
+    enabled,
+    ...(everyMs === undefined ? {} : { refetchInterval: everyMs }),
+  });
+}
