@@ -11,6 +11,15 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
-  // `npx vite dashboard` beside a running server: its API and its login are asked through this one.
-  server: { proxy: { '^/(v1|login)': process.env['SESSION_CHAIN_HTTP_URL'] ?? 'http://127.0.0.1:8420' } },
+  // `npx vite dashboard` beside a running server: its API and its login are asked through this one, under the browser's own Host,
+  // which the server compares with the origin of what changes something.
+  server: {
+    host: '127.0.0.1',
+    proxy: {
+      '^/(v1|login)': {
+        target: process.env['SESSION_CHAIN_HTTP_URL'] ?? 'http://127.0.0.1:8420',
+        changeOrigin: false,
+      },
+    },
+  },
 });
