@@ -35,6 +35,7 @@ export default async function globalSetup() {
   await createTemplate(postgres.url);
   process.env.TEST_POSTGRES_URL = postgres.url;
   process.env.TEST_TEMPORAL_ADDRESS = temporal.address;
+  process.env.TEST_TEMPORAL_UI = temporal.uiUrl;
   process.env.TEST_REDIS_URL = redis.url;
   for (const [name, path] of Object.entries(await findTestPrograms())) {
     if (path !== undefined) process.env[`TEST_${name.toUpperCase()}`] = path;
