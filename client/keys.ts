@@ -4,7 +4,16 @@ import { SessionChainError } from '../contracts/failures.js';
 import { type ProjectId, parseProjectId } from '../contracts/ids.js';
 import { type ApiKey, type KeyScope, keyScopes } from '../contracts/keys.js';
 import type { Pool } from '../storage/db/pool.js';
-import { createKey, findKey, listKeys, noteKeyUse, revokeKey } from '../storage/keys/keys.js';
+import {
+  createKey,
+  createLogin,
+  endLogin,
+  findKey,
+  findLogin,
+  listKeys,
+  noteKeyUse,
+  revokeKey,
+} from '../storage/keys/keys.js';
 import { projectNotFound } from '../storage/heads/errors.js';
 import { checked } from './input.js';
 import { throwingOwnErrors } from './own-errors.js';
@@ -34,6 +43,13 @@ export interface KeyRights {
   expiresAt: Date | null;
 }
 
+/** A browser's login with a key. */
+export interface Login {
+  /** What its cookie holds; kept nowhere. */
+  token: string;
+  expiresAt: Date;
+}
+
 /** The keys of the HTTP server, for what makes them and for the server, which checks them. */
 export interface Keys {
   /** Throws INVALID_INPUT. */
@@ -44,9 +60,19 @@ export interface Keys {
   revoke(id: string): Promise<void>;
   /** What a key allows; null for one that is malformed, unknown, revoked or expired. */
   check(key: string): Promise<KeyRights | null>;
+  /** A token that stands for the key until one of the two ends; null for a key that `check` does not know. */
+  logIn(key: string): Promise<Login | null>;
+  /** What the key of a login allows; null where the token is malformed or unknown, or it or its key has ended. */
+  checkLogin(token: string): Promise<KeyRights | null>;
+  /** Ends a login; whether there was one. */
+  logOut(token: string): Promise<boolean>;
 }
 
 const dayMs = 86_400_000;
+
+/** Of a login: a working day. */
+const loginMs = dayMs / 2;
+const tokenPattern = /^[0-9a-f]{48}$/;
 
 const createSchema = z.strictObject({
   name: z
@@ -90,6 +116,25 @@ export function createKeys(pool: Pool): Keys {
       throw new SessionChainError('KEY_NOT_FOUND', `There is no key ${id}.`);
     },
     check: async (key) => await checkKey(pool, key),
+    logIn: async (key) => {
+      const rights = await checkKey(pool, key);
+      if (rights === null) return null;
+      const token = randomBytes(24).toString('hex');
+      const expiresAt = await createLogin(pool, {
+        hash: hashOf(token),
+        keyId: rights.id,
+        lifetimeMs: loginMs,
+      });
+      return { token, expiresAt };
+    },
+    checkLogin: async (token) => {
+      const found = tokenPattern.test(token) ? await findLogin(pool, hashOf(token)) : null;
+      if (found === null) return null;
+      const { isUseNoted, ...rights } = found;
+      if (!isUseNoted) await noteKeyUse(pool, rights.id);
+      return rights;
+    },
+    logOut: async (token) => tokenPattern.test(token) && (await endLogin(pool, hashOf(token))),
   });
 }
 

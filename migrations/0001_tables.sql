@@ -585,6 +585,16 @@ COMMENT ON COLUMN session_chain.api_keys.hash IS 'SHA-256 of the secret part, wh
 COMMENT ON COLUMN session_chain.api_keys.projects IS 'The only projects that the key may see; null: every project';
 COMMENT ON COLUMN session_chain.api_keys.last_used_at IS 'To the minute';
 
+CREATE TABLE session_chain.logins (
+  hash text PRIMARY KEY CHECK (hash ~ '^[0-9a-f]{64}$'),
+  key_id text NOT NULL REFERENCES session_chain.api_keys ON DELETE CASCADE,
+  expires_at timestamptz NOT NULL
+);
+CREATE INDEX logins_of_key ON session_chain.logins (key_id, expires_at);
+CREATE INDEX logins_age ON session_chain.logins (expires_at);
+COMMENT ON TABLE session_chain.logins IS 'Browsers that showed a key and have a cookie that stands for it, until they expire';
+COMMENT ON COLUMN session_chain.logins.hash IS 'SHA-256 of what the cookie holds, which is random and long enough to need no salt';
+
 
 -- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each
 -- column is a subquery of its own, so that one that is not asked for is not computed. No view reads a host's column: Postgres lets no

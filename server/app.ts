@@ -2,19 +2,26 @@ import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import { type ZodTypeProvider, validatorCompiler } from 'fastify-type-provider-zod';
 import type { SessionChain } from '../client/session-chain.js';
-import { type AuthOptions, auth } from './auth.js';
+import type { Keys } from '../client/keys.js';
+import { auth } from './auth.js';
 import { type HealthOptions, health } from './health.js';
-import { type LimitsOptions, limits, serverOptions } from './limits.js';
+import { type LimitsOptions, limits, serverOptions, setSecurityHeaders } from './limits.js';
+import { createLogins } from './login.js';
 import { methods } from './methods.js';
 import { metrics } from './metrics.js';
 import { openapiOptions } from './openapi.js';
-import { pages } from './pages.js';
+import { pages, readDashboard } from './pages.js';
 import { problemOf, problems, sendProblem } from './problems.js';
 import type { ServerFacts } from './routes/common.js';
 import { routes } from './routes/routes.js';
 import { type StreamsOptions, streams } from './streams.js';
 
-export interface AppOptions extends AuthOptions, Partial<HealthOptions> {
+export interface AppOptions extends Partial<HealthOptions> {
+  keys: Keys;
+  /** On loopback alone: a link with a one-time code logs a browser in. Default: no. */
+  hasLinks?: boolean;
+  /** The folder of the built dashboard. Default: none is served. */
+  dashboard?: string;
   /** What the routes call; the app does not close it. */
   sessionChain: SessionChain;
   /** Default: nothing is logged. */
@@ -30,6 +37,9 @@ export interface AppOptions extends AuthOptions, Partial<HealthOptions> {
 /** The HTTP server of a client, not listening yet. Every route names its scope, or the app is not made. */
 export async function createApp({
   sessionChain,
+  keys,
+  hasLinks = false,
+  dashboard,
   log,
   limits: bounds,
   streams: ofStreams,
@@ -37,7 +47,6 @@ export async function createApp({
   about = { version: '0.0.0', namespace: 'default', temporalUi: null },
   ready = async () => undefined,
   draining = new AbortController().signal,
-  ...access
 }: AppOptions) {
   const options = { ...fastifyOptions, ...serverOptions(bounds) };
   const app: FastifyInstance = log ? fastify({ ...options, loggerInstance: log }) : fastify(options);
@@ -49,11 +58,21 @@ export async function createApp({
   const addMissingMethods = methods(app);
   await metrics(app, { sessionChain });
   const rates = await limits(app, bounds);
-  await auth(app, access, rates);
+  const logins = createLogins(keys);
+  await auth(app, { keys, logins, rates });
   await health(app, { ready, draining });
-  await routes(app.withTypeProvider<ZodTypeProvider>(), { sessionChain, redisUrl, about });
+  const page = dashboard === undefined ? null : readDashboard(dashboard);
+  if (page === null && dashboard !== undefined)
+    app.log.warn(
+      { folder: dashboard },
+      'The dashboard is not there: it was not built. The API is served without it.',
+    );
+  await routes(app.withTypeProvider<ZodTypeProvider>(), {
+    ...{ sessionChain, redisUrl, about },
+    ...{ logins, rates, hasLinks, dashboard: page },
+  });
   await streams(app, { ...ofStreams, sessionChain });
-  await pages(app);
+  pages(app, page);
   addMissingMethods();
   return app;
 }
@@ -61,6 +80,9 @@ export async function createApp({
 const fastifyOptions: FastifyServerOptions = {
   // An id may have as many characters as it likes; the client says which are too long.
   routerOptions: { maxParamLength: 5_000 },
-  // An address that is not valid meets no route and no error handler.
-  frameworkErrors: (error, _request, reply) => void sendProblem(reply, problemOf(error)),
+  // An address that is not valid meets no route, no hook and no error handler.
+  frameworkErrors: (error, _request, reply) => {
+    setSecurityHeaders(reply);
+    void sendProblem(reply, problemOf(error));
+  },
 };

@@ -5,48 +5,42 @@ import { type KeyRights, type Keys, requireProject } from '../client/keys.js';
 import { includesScope } from '../contracts/keys.js';
 import { anonymous } from './caller.js';
 import type { Rates } from './limits.js';
-import { type Logins, createLogins } from './login.js';
+import type { Logins } from './login.js';
 import { HttpProblem } from './problems.js';
 import './scopes.js';
 
-export interface AuthOptions {
-  keys: Keys;
-  /** On loopback alone: a one-time code is exchanged for a cookie of a browser. Default: no. */
-  login?: boolean;
-}
-
 /**
- * Who calls, and what it may: every request but those of open routes shows a key, and its scope and its projects decide before
- * the route does.
+ * Who calls, and what it may: every request but those of open routes shows a key, or the cookie of a login with one, and the scope
+ * and the projects of the key decide before the route does.
  */
 export async function auth(
   app: FastifyInstance,
-  { keys, login = false }: AuthOptions,
-  rates: Rates,
+  { keys, logins, rates }: { keys: Keys; logins: Logins; rates: Rates },
 ): Promise<void> {
   await app.register(cookie);
   app.decorateRequest('caller', null as never);
-  const logins = login ? createLogins(app, rates) : null;
   const known = recentKeys();
   app.addHook('onRequest', async (request, reply) => {
     request.caller = anonymous;
     // A route without a scope is an error that methods.ts finds; until then it takes most.
     const { scope = 'admin', projects } = request.routeOptions.config;
     if (request.is404 || scope === 'open') return;
-    const key = shownKey(request, logins);
+    const shown = shownBy(request, logins);
     // An address that guesses is refused before the database is asked; a key that is known to be good is not its matter.
-    if (key === null || !known.has(key)) await rates.requireFewFailures(request);
-    const rights = key === null ? null : await keys.check(key);
-    if (key === null || rights === null) {
+    if (shown === null || !known.has(shown)) await rates.requireFewFailures(request);
+    const check = async () =>
+      shown === null ? null : await ('key' in shown ? keys.check(shown.key) : keys.checkLogin(shown.login));
+    const rights = await check();
+    if (shown === null || rights === null) {
       await rates.countFailure(request);
-      throw unauthorized(reply, key);
+      throw unauthorized(reply, shown);
     }
-    known.add(key);
+    known.add(shown);
     request.caller = {
       keyId: rights.id,
       scope: rights.scope,
       projects: rights.projects,
-      isStillAllowed: async () => (await keys.check(key)) !== null,
+      isStillAllowed: async () => (await check()) !== null,
     };
     await rates.countRequest(request);
     if (!includesScope(rights.scope, scope)) throw forbidden(reply, rights, scope);
@@ -57,25 +51,35 @@ export async function auth(
   });
 }
 
-/** The key in the header, or the one that the cookie stands for; null where the request shows none. Never one in the address. */
-function shownKey(request: FastifyRequest, logins: Logins | null): string | null {
+/** The secret that a request shows: a key in its header, or the token of a login in its cookie. */
+type Shown = { key: string } | { login: string };
+
+/** Null where the request shows nothing. Never what stands in the address. */
+function shownBy(request: FastifyRequest, logins: Logins): Shown | null {
   const { authorization } = request.headers;
-  if (authorization === undefined) return logins?.keyOf(request) ?? null;
-  const [, key] = /^Bearer +(\S{1,200}) *$/i.exec(authorization) ?? [];
-  return key ?? '';
+  if (authorization !== undefined) {
+    const [, key] = /^Bearer +(\S{1,200}) *$/i.exec(authorization) ?? [];
+    return { key: key ?? '' };
+  }
+  const login = logins.tokenOf(request);
+  return login === null ? null : { login };
 }
 
-function unauthorized(reply: FastifyReply, key: string | null): HttpProblem {
-  reply.header(
-    'www-authenticate',
-    `Bearer realm="session-chain"${key === null ? '' : ', error="invalid_token"'}`,
-  );
-  return key === null
-    ? new HttpProblem(401, 'The request shows no key.', 'Send the header Authorization: Bearer <key>.')
-    : new HttpProblem(
+function unauthorized(reply: FastifyReply, shown: Shown | null): HttpProblem {
+  const isKey = shown !== null && 'key' in shown;
+  reply.header('www-authenticate', `Bearer realm="session-chain"${isKey ? ', error="invalid_token"' : ''}`);
+  if (shown === null)
+    return new HttpProblem(401, 'The request shows no key.', 'Send the header Authorization: Bearer <key>.');
+  return isKey
+    ? new HttpProblem(
         401,
         'The key is not valid: it is malformed or unknown, was revoked, or has expired.',
         'Send a valid key as Authorization: Bearer <key>. The list of keys shows which are valid.',
+      )
+    : new HttpProblem(
+        401,
+        'The login has ended: it was for 12 hours at most, or its key was revoked or has expired.',
+        'Log in again, with a valid key.',
       );
 }
 
@@ -98,14 +102,14 @@ function overAllProjects({ id }: KeyRights): HttpProblem {
 
 const maxRecent = 1_000;
 
-/** The keys that were good lately, by their hashes. It only tells callers from guesses; each request is checked all the same. */
+/** The keys and logins that were good lately, by their hashes. It only tells callers from guesses; each request is checked all the same. */
 function recentKeys() {
   const recent = new Set<string>();
-  const hashOf = (key: string) => createHash('sha256').update(key).digest('base64');
+  const hashOf = (shown: Shown) => createHash('sha256').update(JSON.stringify(shown)).digest('base64');
   return {
-    has: (key: string) => recent.has(hashOf(key)),
-    add(key: string) {
-      const hash = hashOf(key);
+    has: (shown: Shown) => recent.has(hashOf(shown)),
+    add(shown: Shown) {
+      const hash = hashOf(shown);
       // The one that was used last stands last.
       recent.delete(hash);
       recent.add(hash);

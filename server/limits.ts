@@ -71,9 +71,7 @@ export async function limits(app: FastifyInstance, options: LimitsOptions = {}):
   app.server.maxConnections = maxConnections;
   app.server.setTimeout(stallTimeoutMs);
   app.addHook('onRequest', async (request, reply) => {
-    const { raw } = reply;
-    // On the raw answer, so that streams, which write their own heads, have them too.
-    for (const [name, value] of securityHeaders) raw.setHeader(name, value);
+    setSecurityHeaders(reply);
     if (hosts !== null) requireHost(request, hosts);
     if (origins.length > 0) await allowOrigin(request, reply, origins);
   });
@@ -87,6 +85,11 @@ const securityHeaders = [
   ['referrer-policy', 'no-referrer'],
   ['x-content-type-options', 'nosniff'],
 ] as const;
+
+/** On the raw answer, so that streams, which write their own heads, have them too. */
+export function setSecurityHeaders({ raw }: FastifyReply): void {
+  for (const [name, value] of securityHeaders) raw.setHeader(name, value);
+}
 
 /** A name of another host that leads to this machine would let a page of that name read what it should not (DNS rebinding). */
 function requireHost({ headers }: FastifyRequest, hosts: readonly string[]): void {

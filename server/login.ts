@@ -1,113 +1,77 @@
-import { randomBytes } from 'node:crypto';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Rates } from './limits.js';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Keys, Login } from '../client/keys.js';
 import { HttpProblem } from './problems.js';
-import './caller.js';
-import './scopes.js';
 
-/** The way of a browser on the same machine to a key, without the key in an address: a link with a code that works once. */
+/** The cookie of a browser that logged in with a key: it stands for the key, and no script can read it. */
 export interface Logins {
-  /** The key that the cookie of a request stands for; null where it has none that counts. */
-  keyOf(request: FastifyRequest): string | null;
+  /** The token of a request's cookie; null where it has none, or is not of a page of this server. */
+  tokenOf(request: FastifyRequest): string | null;
+  /** Throws 403 where the cookie could be read on its way, or a page of another origin asks. */
+  requireLogin(request: FastifyRequest): void;
+  /** Sets the cookie; null where the key is not valid. */
+  open(request: FastifyRequest, reply: FastifyReply, key: string): Promise<Login | null>;
+  /** Ends the login of the cookie, and takes the cookie away; whether there was one. */
+  end(request: FastifyRequest, reply: FastifyReply): Promise<boolean>;
 }
 
-const codeMs = 10 * 60_000;
-const cookieMs = 12 * 3_600_000;
-/** So many at a time; the oldest goes. */
-const maxEntries = 100;
-
-/** Adds the routes; codes and cookies are those of this process, and end with it. */
-export function createLogins(app: FastifyInstance, rates: Rates): Logins {
-  const codes = expiringKeys(codeMs);
-  const cookies = expiringKeys(cookieMs);
-
-  app.post(
-    '/v1/codes',
-    { config: { scope: 'read', projects: 'filtered' }, schema: { hide: true } },
-    async (request, reply) => {
-      const [, key] = /^Bearer +(\S+)/i.exec(request.headers.authorization ?? '') ?? [];
-      if (key === undefined) {
+export function createLogins(keys: Keys): Logins {
+  const tokenOf = (request: FastifyRequest) =>
+    isOfOwnPage(request) ? (request.cookies[cookieName(request)] ?? null) : null;
+  return {
+    tokenOf,
+    requireLogin(request) {
+      const { origin, 'sec-fetch-site': site } = request.headers;
+      // A program says neither.
+      if ((origin !== undefined || site !== undefined) && !isOfOwnPage(request))
         throw new HttpProblem(
           403,
-          'A code is made for a key, not for a cookie.',
-          'Send the header Authorization: Bearer <key>.',
+          'A page of another origin may not log a browser in.',
+          'Send the header Authorization: Bearer <key> from there. Behind a proxy, let it pass on the header Host, and name it in SESSION_CHAIN_HTTP_TRUSTED_PROXIES.',
         );
-      }
-      const { token, expiresAt } = codes.add(key);
-      const url = `http://${request.headers.host ?? ''}/login?code=${token}`;
-      return await reply.code(201).send({ url, expiresAt: expiresAt.toISOString() });
-    },
-  );
-
-  // A HEAD, by which some programs look at links, would use up the code.
-  const once = { exposeHeadRoute: false, config: { scope: 'open' as const }, schema: { hide: true } };
-  app.get('/login', once, async (request, reply) => {
-    await rates.requireFewFailures(request);
-    const { code } = request.query as { code?: unknown };
-    const key = typeof code === 'string' ? codes.take(code) : null;
-    if (key === null) {
-      await rates.countFailure(request);
+      if (request.protocol === 'https' || isLoopbackName(request.hostname)) return;
       throw new HttpProblem(
-        401,
-        'The code of this link is not valid: it was used already, is older than ten minutes, or is of a server that has ended.',
-        'Get a new link: POST /v1/codes with the header Authorization: Bearer <key>.',
+        403,
+        'The server was asked over HTTP without TLS, where a login could be read on its way.',
+        'Use its https address. Where a proxy in front speaks TLS, name it in SESSION_CHAIN_HTTP_TRUSTED_PROXIES and let it set X-Forwarded-Proto.',
       );
-    }
-    return await reply
-      .setCookie(cookieName(request), cookies.add(key).token, {
-        path: '/',
-        httpOnly: true,
-        sameSite: 'strict',
-        maxAge: cookieMs / 1_000,
-      })
-      .redirect('/', 303);
-  });
-
-  return {
-    keyOf: (request) => {
-      const token = request.cookies[cookieName(request)];
-      return token === undefined || !isOfOwnPage(request) ? null : cookies.get(token);
+    },
+    async open(request, reply, key) {
+      const login = await keys.logIn(key);
+      if (login === null) return null;
+      const maxAge = Math.floor((login.expiresAt.getTime() - Date.now()) / 1_000);
+      reply.setCookie(cookieName(request), login.token, { ...attributesFor(request), maxAge });
+      return login;
+    },
+    async end(request, reply) {
+      const token = tokenOf(request);
+      if (token === null) return false;
+      reply.clearCookie(cookieName(request), attributesFor(request));
+      return await keys.logOut(token);
     },
   };
 }
 
-/** Cookies are the same for all ports of a host. */
-function cookieName({ socket }: FastifyRequest): string {
-  return `session_chain_${socket.localPort ?? 0}`;
+function attributesFor({ protocol }: FastifyRequest) {
+  return { path: '/', httpOnly: true, sameSite: 'strict', secure: protocol === 'https' } as const;
 }
 
-/** A page of another origin must not act with the cookie: not even one of the same machine, which a browser counts as the same site. */
-function isOfOwnPage({ method, headers }: FastifyRequest): boolean {
-  const { origin, host = '', 'sec-fetch-site': site } = headers;
-  if (origin !== undefined && origin !== `http://${host}`) return false;
-  if (method === 'GET' || method === 'HEAD')
-    return site === undefined || site === 'same-origin' || site === 'none';
-  return origin !== undefined || site === 'same-origin';
+/** Cookies are the same for all ports of a host: the name has the port, as the browser's address has it. */
+function cookieName({ port, protocol }: FastifyRequest): string {
+  return `session_chain_${port ?? (protocol === 'https' ? 443 : 80)}`;
 }
 
-/** Keys by random tokens, each for so long. */
-function expiringKeys(lifetimeMs: number) {
-  const entries = new Map<string, { key: string; expiresAt: Date }>();
-  const get = (token: string) => {
-    const entry = entries.get(token);
-    return entry !== undefined && entry.expiresAt.getTime() > Date.now() ? entry.key : null;
-  };
-  return {
-    get,
-    add(key: string) {
-      const token = randomBytes(24).toString('hex');
-      const expiresAt = new Date(Date.now() + lifetimeMs);
-      entries.set(token, { key, expiresAt });
-      for (const oldest of entries.keys()) {
-        if (entries.size <= maxEntries) break;
-        entries.delete(oldest);
-      }
-      return { token, expiresAt };
-    },
-    take(token: string) {
-      const key = get(token);
-      entries.delete(token);
-      return key;
-    },
-  };
+/** The connection of a browser to such a name does not leave its machine. */
+function isLoopbackName(name: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(name);
+}
+
+/**
+ * A page of another origin must not act with the cookie: not even one of the same machine, which a browser counts as the same site.
+ * Where the browser says whose page it is, that decides; an older one sends the origin.
+ */
+function isOfOwnPage({ method, headers, protocol, host }: FastifyRequest): boolean {
+  const { origin, 'sec-fetch-site': site } = headers;
+  const isRead = method === 'GET' || method === 'HEAD';
+  if (site !== undefined) return site === 'same-origin' || (isRead && site === 'none');
+  return origin === undefined ? isRead : origin === `${protocol}://${host}`;
 }

@@ -115,18 +115,6 @@ export function problems(app: FastifyInstance): void {
     if (said.status >= 500) request.log.error({ err: error }, said.detail);
     return sendProblem(reply, said);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      reply,
-      problemOf(
-        new HttpProblem(
-          404,
-          `Nothing is at ${request.method} ${request.url.split('?')[0] ?? ''}.`,
-          'Look at /openapi.json, which lists every path.',
-        ),
-      ),
-    ),
-  );
 }
 
 function problem(

@@ -613,3 +613,11 @@ export const serverSchema = z
     }),
   })
   .meta({ id: 'Server', description: 'What answers, and for whom' });
+
+export const loginSchema = z
+  .object({ expiresAt: z.iso.datetime().describe('Until when the cookie counts, if its key does') })
+  .meta({ id: 'Login' });
+
+export const logoutSchema = z
+  .object({ ended: z.boolean().describe('Whether there was a login') })
+  .meta({ id: 'Logout' });

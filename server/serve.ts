@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Keys } from '../client/keys.js';
 import type { SessionChain } from '../client/session-chain.js';
@@ -38,7 +39,8 @@ export async function serve({
     keys,
     ready,
     log,
-    login: isLocal,
+    hasLinks: isLocal,
+    dashboard: join(import.meta.dirname, '../dashboard'),
     draining: stop.signal,
     redisUrl: config.REDIS_URL,
     about: {

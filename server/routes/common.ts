@@ -4,6 +4,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { SessionChain } from '../../client/session-chain.js';
 import type { Caller } from '../caller.js';
+import type { Rates } from '../limits.js';
+import type { Logins } from '../login.js';
+import type { Dashboard } from '../pages.js';
 import { HttpProblem, problemSchema } from '../problems.js';
 import type { Json } from '../schemas.js';
 
@@ -31,6 +34,12 @@ export interface RouteOptions {
   sessionChain: SessionChain;
   /** Where the checkpoints are that a report compares; absent leaves them out. */
   redisUrl?: string | undefined;
+  logins: Logins;
+  rates: Rates;
+  /** Null where none is served. */
+  dashboard: Dashboard | null;
+  /** Whether a link with a one-time code logs a browser in. */
+  hasLinks: boolean;
 }
 
 /** A result of the client as a route's schema names it; sending makes JSON of it. */

@@ -1,6 +1,7 @@
 import { chainRoutes } from './chains.js';
 import { chatRoutes } from './chats.js';
 import type { RouteOptions, Routes } from './common.js';
+import { loginRoutes } from './logins.js';
 import { projectRoutes } from './projects.js';
 import { serverRoutes } from './server.js';
 
@@ -10,5 +11,6 @@ export async function routes(app: Routes, options: RouteOptions): Promise<void> 
   chainRoutes(app, options);
   chatRoutes(app, options);
   serverRoutes(app, options);
+  loginRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -2,7 +2,7 @@ import type { ApiKey, KeyScope } from '../../contracts/keys.js';
 import type { ProjectId } from '../../contracts/ids.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 
-/** Keys of the HTTP server as they are stored: the secret of none is known here. */
+/** Keys of the HTTP server and logins with them as they are stored: the secret of none is known here. */
 
 export interface NewKey {
   id: string;
@@ -76,4 +76,41 @@ export async function findKey(pool: Pool, id: string): Promise<UsableKey | null>
 
 export async function noteKeyUse(pool: Pool, id: string): Promise<void> {
   await queryRows(pool, { text: 'SELECT session_chain.note_api_key_use($1)', values: [id] });
+}
+
+/** A key by a login with it. */
+export interface LoggedInKey extends Omit<UsableKey, 'hash'> {
+  id: string;
+}
+
+/** Stores a login by the SHA-256 of its token, in hex; until when it counts. */
+export async function createLogin(
+  pool: Pool,
+  { hash, keyId, lifetimeMs }: { hash: string; keyId: string; lifetimeMs: number },
+): Promise<Date> {
+  const { expiresAt } = await queryOne<{ expiresAt: Date }>(pool, {
+    text: 'SELECT session_chain.create_login($1, $2, $3) AS "expiresAt"',
+    values: [hash, keyId, lifetimeMs],
+  });
+  return expiresAt;
+}
+
+/** Null where there is none, or it or its key has ended. */
+export async function findLogin(pool: Pool, hash: string): Promise<LoggedInKey | null> {
+  const [row] = await queryRows<LoggedInKey>(pool, {
+    name: 'find_login',
+    text: `SELECT id, scope, projects, expires_at AS "expiresAt", is_use_noted AS "isUseNoted"
+           FROM session_chain.find_login($1)`,
+    values: [hash],
+  });
+  return row ?? null;
+}
+
+/** Whether there was such a login. */
+export async function endLogin(pool: Pool, hash: string): Promise<boolean> {
+  const { ended } = await queryOne<{ ended: boolean }>(pool, {
+    text: 'SELECT session_chain.end_login($1) AS ended',
+    values: [hash],
+  });
+  return ended;
 }

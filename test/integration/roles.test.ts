@@ -338,6 +338,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'UPDATE session_chain.chain_ends SET delivered_at = now()',
       'SELECT id FROM session_chain.api_keys',
       `SELECT * FROM session_chain.find_api_key('000000000000')`,
+      `SELECT session_chain.create_login(repeat('0', 64), '000000000000', 1)`,
       `UPDATE session_chain.events SET data = '{}'`,
       'DELETE FROM session_chain.events',
       `SELECT session_chain.write_event('${project}', NULL, NULL, NULL, 'chain.closed', '{}')`,
@@ -373,6 +374,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     server: [
       'SELECT id FROM session_chain.api_keys',
       'SELECT hash FROM session_chain.api_keys',
+      'SELECT * FROM session_chain.logins',
       `SELECT session_chain.create_api_key('000000000000', 'x', repeat('0', 64), 'admin', NULL, NULL)`,
       `SELECT session_chain.revoke_api_key('000000000000')`,
       'SELECT * FROM session_chain.chains',
@@ -381,6 +383,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     keys: [
       'SELECT hash FROM session_chain.api_keys',
       `SELECT * FROM session_chain.find_api_key('000000000000')`,
+      `SELECT session_chain.create_login(repeat('0', 64), '000000000000', 1)`,
       `UPDATE session_chain.api_keys SET scope = 'admin'`,
       `DELETE FROM session_chain.api_keys`,
       'SELECT * FROM session_chain.chains',

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -28,6 +30,7 @@ let database: TestDatabase;
 let keys: Keys;
 const apps: FastifyInstance[] = [];
 const processes: ChildProcess[] = [];
+const folders: string[] = [];
 const commandLine = createCommandLine();
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -39,6 +42,7 @@ afterEach(async () => {
 afterAll(async () => {
   for (const one of processes) one.kill('SIGKILL');
   commandLine.stop();
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   await database.drop();
 });
 
@@ -89,6 +93,17 @@ async function send(app: FastifyInstance, { method = 'GET', url, headers = {}, b
 async function keyOf(scope: KeyScope, ...projects: string[]): Promise<string> {
   const { key } = await keys.create({ name: 'a test', scope, ...(projects.length > 0 ? { projects } : {}) });
   return key;
+}
+
+/** A folder of these files, until the tests are over. */
+function temporaryFolder(files: Record<string, string>): string {
+  const folder = mkdtempSync(join(tmpdir(), 'serve-'));
+  folders.push(folder);
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
 }
 
 const baseOf = (app: FastifyInstance) => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
@@ -293,11 +308,17 @@ describe('the projects of one key', () => {
     };
   }
 
+  interface Operation {
+    security?: object[];
+    parameters?: { in: string; name: string; required?: boolean; schema: { enum?: string[] } }[];
+  }
+  function operationAt(paths: object, method: string, path: string): Operation {
+    return (paths as Record<string, Record<string, Operation>>)[path]?.[method.toLowerCase()] ?? {};
+  }
+
   /** The parameters that a route needs, as the document describes them: the first of the values that each may have. */
   function requiredQuery(paths: object, method: string, path: string): string {
-    type Parameter = { in: string; name: string; required?: boolean; schema: { enum?: string[] } };
-    const documented = paths as Record<string, Record<string, { parameters?: Parameter[] }>>;
-    const needed = (documented[path]?.[method.toLowerCase()]?.parameters ?? []).filter(
+    const needed = (operationAt(paths, method, path).parameters ?? []).filter(
       (parameter) => parameter.in === 'query' && parameter.required === true,
     );
     const pairs = needed.map(({ name, schema }): [string, string] => [name, schema.enum?.[0] ?? '']);
@@ -319,6 +340,8 @@ describe('the projects of one key', () => {
     );
     expect(operations.length).toBeGreaterThan(20);
     for (const { method, path } of operations) {
+      // An open route asks for no key, and knows of no project.
+      if (operationAt(paths, method, path).security?.length === 0) continue;
       const filled = (ids: Record<string, string>) =>
         path.replace(/\{(\w+)\}/g, (_, name: string) => {
           const id = ids[name];
@@ -333,7 +356,8 @@ describe('the projects of one key', () => {
         // Whatever the answer says of an id, it may not say whether there is such a thing.
         const said = Object.entries(ids)
           .reduce((all, [name, id]) => all.replaceAll(id, `<${name}>`), text)
-          .replace(/"since":"[^"]+"/, '"since":"<a day ago>"');
+          .replace(/"since":"[^"]+"/, '"since":"<a day ago>"')
+          .replace(/"projects":\["(own|none)"\]/, '"projects":"<of the key>"');
         return { route: `${method} ${path}`, status, said };
       };
       const answer = await ask(own, known);
@@ -358,7 +382,7 @@ describe('the projects of one key', () => {
 describe('on loopback', () => {
   const hosts = ['localhost', '127.0.0.1', '[::1]'];
   const listening = async () => {
-    const app = await appWith({ login: true, limits: { hosts } });
+    const app = await appWith({ hasLinks: true, limits: { hosts } });
     return { app, base: baseOf(app) };
   };
   const linkOf = async (base: string, key: string) => {
@@ -421,11 +445,23 @@ describe('on loopback', () => {
     ])
       expect([headers, await ask('POST', '/p/shop/start', headers)]).toEqual([headers, 401]);
     expect(await ask('GET', '/p/shop', { 'sec-fetch-site': 'same-site' })).toBe(401);
-    // A cookie makes no further code, and ends with its key.
+    // A cookie makes no further code. The login is a row: another server takes it as well, and so would this one started again.
     expect(await ask('POST', '/v1/codes', own)).toBe(403);
+    const other = await appWith({ limits: { hosts } });
+    const onOther = async () =>
+      (await send(other, { url: '/p/shop', headers: { cookie, host: new URL(base).host } })).status;
+    expect(await onOther()).toBe(200);
     await keys.revoke(key);
-    expect(await ask('GET', '/p/shop', {})).toBe(401);
-    await app.close();
+    expect([await ask('GET', '/p/shop', {}), await onOther()]).toEqual([401, 401]);
+  });
+
+  it('shows the page where a browser opens a link that is not valid', async () => {
+    const dashboard = temporaryFolder({ 'index.html': '<title>The page</title>' });
+    const app = await appWith({ dashboard, hasLinks: true });
+    const headers = { accept: 'text/html,*/*;q=0.8' };
+    const used = await send(app, { url: `/login?code=${'0'.repeat(48)}`, headers });
+    expect([used.status, used.text]).toEqual([401, '<title>The page</title>']);
+    expect((await send(app, { url: '/login', headers })).status).toBe(200);
   });
 
   it('takes no code after its time', async () => {
@@ -438,6 +474,203 @@ describe('on loopback', () => {
     } finally {
       Date.now = now;
     }
+  });
+});
+
+describe('a login', () => {
+  const logIn = async (app: FastifyInstance, body: object, headers: OutgoingHttpHeaders = {}) =>
+    await send(app, {
+      ...{ method: 'POST', url: '/v1/login', body: JSON.stringify(body) },
+      headers: { 'content-type': 'application/json', ...headers },
+    });
+  const cookieOf = ({ headers }: { headers: IncomingHttpHeaders }) => headers['set-cookie']?.[0] ?? '';
+  const proxied = { host: 'dash.example', 'x-forwarded-proto': 'https' };
+
+  it('is made with a key, and ends with itself, its key, its time, or the hundredth after it', async () => {
+    const app = await appWith();
+    await database.pool.query('DELETE FROM session_chain.logins');
+    const { id, key } = await keys.create({ name: 'a', scope: 'start', projects: ['shop'] });
+    const answer = await logIn(app, { key });
+    expect([answer.status, answer.json()]).toEqual([200, { expiresAt: expect.any(String) }]);
+    const cookie = (cookieOf(answer).split(';')[0] ?? '') as string;
+    const token = cookie.split('=')[1] ?? '';
+    const { rows } = await database.pool.query('SELECT * FROM session_chain.logins');
+    expect(rows).toHaveLength(1);
+    expect(JSON.stringify(rows)).not.toContain(token);
+    const ask = async (url = '/p/shop') => (await send(app, { url, headers: { cookie } })).status;
+    expect([await ask(), await ask('/p/other'), await ask('/all')]).toEqual([200, 404, 403]);
+
+    const change = async (sql: string) => void (await database.pool.query(sql));
+    const expired = (table: string, by: string) =>
+      `UPDATE session_chain.${table} SET expires_at = now() + interval '${by}'`;
+    await change(`${expired('api_keys', '-1 s')} WHERE id = '${id}'`);
+    expect(await ask()).toBe(401);
+    await change(`${expired('api_keys', '1 day')} WHERE id = '${id}'`);
+    expect(await ask()).toBe(200);
+    await change(expired('logins', '-1 s'));
+    expect(await ask()).toBe(401);
+    await change(expired('logins', '1 s'));
+    await Promise.all(Array.from({ length: 20 }, () => keys.logIn(key)));
+    for (let n = 0; n < 90; n++) await keys.logIn(key);
+    expect(await ask()).toBe(401);
+    const { rows: left } = await database.pool.query('SELECT FROM session_chain.logins');
+    expect(left.length).toBeLessThanOrEqual(100);
+    await change(expired('logins', '-1 s'));
+    const again = (cookieOf(await logIn(app, { key })).split(';')[0] ?? '') as string;
+    expect((await database.pool.query('SELECT FROM session_chain.logins')).rowCount).toBe(1);
+
+    const logOut = async (headers: OutgoingHttpHeaders) =>
+      await send(app, { method: 'POST', url: '/v1/logout', headers: { cookie: again, ...headers } });
+    // Another page cannot log one out.
+    const foreign = await logOut({ 'sec-fetch-site': 'cross-site' });
+    expect([foreign.json(), cookieOf(foreign)]).toEqual([{ ended: false }, '']);
+    const ended = await logOut({ 'sec-fetch-site': 'same-origin' });
+    expect([ended.json(), cookieOf(ended)]).toEqual([{ ended: true }, expect.stringContaining('Max-Age=0')]);
+    expect((await send(app, { url: '/p/shop', headers: { cookie: again } })).status).toBe(401);
+    expect((await logOut({ 'sec-fetch-site': 'same-origin' })).json()).toEqual({ ended: false });
+  });
+
+  it('is refused for what is no key, and counts as a guess', async () => {
+    const app = await appWith({ limits: { failuresPerMinute: 3 } });
+    const key = await keyOf('read');
+    for (const body of [{}, { key: 1 }, { key: 'x'.repeat(201) }, { key, scope: 'admin' }, [key]])
+      expect([body, (await logIn(app, body)).status]).toEqual([body, 400]);
+    const form = await logIn(app, { key }, { 'content-type': 'application/x-www-form-urlencoded' });
+    expect(form.status).toBe(415);
+    const statuses = [];
+    for (const wrong of ['', `${key}0`, `sck_${'0'.repeat(12)}_${'0'.repeat(48)}`, key])
+      statuses.push((await logIn(app, { key: wrong })).status);
+    expect(statuses).toEqual([401, 401, 401, 429]);
+  });
+
+  it('goes over loopback or TLS, and comes from pages of the server', async () => {
+    const app = await appWith({
+      limits: { trustedProxies: ['127.0.0.1'], origins: ['https://app.example'] },
+    });
+    const untrusting = await appWith();
+    const key = await keyOf('start');
+    const refused = [
+      [app, { host: 'dash.example' }],
+      [app, { ...proxied, 'x-forwarded-proto': 'http' }],
+      [untrusting, proxied],
+      [app, { ...proxied, 'sec-fetch-site': 'cross-site' }],
+      [app, { ...proxied, origin: 'https://app.example' }],
+      [app, { ...proxied, origin: 'http://dash.example' }],
+      [app, { ...proxied, origin: 'null' }],
+    ] as const;
+    for (const [to, headers] of refused) {
+      const answer = await logIn(to, { key }, headers);
+      expect([headers, answer.status, cookieOf(answer)]).toEqual([headers, 403, '']);
+      expect(answer.text).toMatch(/SESSION_CHAIN_HTTP_TRUSTED_PROXIES/);
+    }
+    const answer = await logIn(app, { key }, { ...proxied, origin: 'https://dash.example' });
+    expect(cookieOf(answer)).toMatch(
+      /^session_chain_443=\w+; Max-Age=43\d+; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+    );
+    const [cookie = ''] = cookieOf(answer).split(';');
+    const act = async (headers: OutgoingHttpHeaders) =>
+      (await send(app, { method: 'POST', url: '/p/shop/start', headers: { ...proxied, cookie, ...headers } }))
+        .status;
+    expect(await act({ origin: 'https://dash.example' })).toBe(200);
+    expect(await act({ 'sec-fetch-site': 'same-origin', origin: 'https://dash.example' })).toBe(200);
+    for (const headers of [{}, { origin: 'https://app.example' }, { origin: 'http://dash.example' }])
+      expect([headers, await act(headers)]).toEqual([headers, 401]);
+  });
+});
+
+describe('the dashboard', () => {
+  const asPage = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
+  const policy = expect.stringMatching(
+    /^default-src 'none'; script-src 'self'; .*require-trusted-types-for 'script'; trusted-types dompurify$/,
+  );
+  const folder = () =>
+    temporaryFolder({
+      'index.html': '<title>The page</title>',
+      'icon.svg': '<svg/>',
+      'assets/main-1.js': 'export {}',
+      'assets/main-1.js.gz': 'compressed',
+    });
+
+  it('is one page at each of its addresses, whatever stands in them, and says itself what is not there', async () => {
+    const app = await appWith({ dashboard: folder() });
+    const { port } = app.server.address() as AddressInfo;
+    const long = 'x'.repeat(200);
+    const known = [
+      '/',
+      '/projects',
+      '/projects/',
+      '/projects/a%2Fb',
+      '/projects/%00',
+      '/projects/..',
+      `/projects/${long}`,
+    ].concat([`/projects/a/chains/v/${long}`, '/projects/a/sessions/%2e%2e?entry=1', '/costs?by=day']);
+    const unknown = ['/none', '/projects/a/b/c/d/e', '//evil.example/x'];
+    for (const url of [...known, ...unknown]) {
+      // As it is given: a client of Node tidies an address.
+      const answer = await exchange(
+        app,
+        `GET ${url} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\naccept: ${asPage.accept}\r\nconnection: close\r\n\r\n`,
+      );
+      const said = [url, answer.split('\r\n')[0], answer.endsWith('<title>The page</title>')];
+      expect(said).toEqual([url, `HTTP/1.1 ${known.includes(url) ? '200 OK' : '404 Not Found'}`, true]);
+    }
+    const { headers } = await send(app, { url: '/none', headers: asPage });
+    expect(headers).toMatchObject({
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': policy,
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+    });
+    // Programs get problems, and so does whatever asks the API or for a file.
+    for (const url of ['/v1/none', '/v1', '/assets/none.js', '/assets'])
+      expect((await send(app, { url, headers: asPage })).json()).toMatchObject({ status: 404 });
+    expect((await send(app, { url: '/none' })).json()).toMatchObject({ status: 404 });
+    const head = await send(app, { method: 'HEAD', url: '/projects' });
+    expect([head.status, head.text, head.headers['content-length']]).toEqual([200, '', '23']);
+    const posted = await send(app, { method: 'POST', url: '/projects/a' });
+    expect([posted.status, posted.headers.allow]).toEqual([405, 'GET, HEAD, OPTIONS']);
+    const malformed = await send(app, { url: '/projects/%E0%A4%A', headers: asPage });
+    expect([malformed.status, malformed.headers['x-content-type-options']]).toEqual([400, 'nosniff']);
+  });
+
+  it('keeps its files for good, as small as the browser takes them, and serves nothing else', async () => {
+    const app = await appWith({ dashboard: folder() });
+    const ask = async (url: string, encoding = 'identity') =>
+      await send(app, { url, headers: { 'accept-encoding': encoding } });
+    const plain = await ask('/assets/main-1.js');
+    expect([plain.status, plain.text]).toEqual([200, 'export {}']);
+    expect(plain.headers).toMatchObject({
+      'content-type': expect.stringContaining('text/javascript'),
+      'cache-control': 'public, max-age=31536000, immutable',
+      'x-content-type-options': 'nosniff',
+    });
+    const small = await ask('/assets/main-1.js', 'gzip');
+    expect([small.text, small.headers['content-encoding']]).toEqual(['compressed', 'gzip']);
+    expect([plain.headers.vary, small.headers.vary]).toEqual(['accept-encoding', 'accept-encoding']);
+    // The name of an earlier build must not be kept as absent.
+    const old = await ask('/assets/main-0.js');
+    expect([old.status, old.headers['cache-control']]).toEqual([404, 'no-store']);
+    for (const url of [
+      '/assets/..%2Findex.html',
+      '/assets/..%2F..%2Fpackage.json',
+      '/assets/%00',
+      '/index.html',
+      '/assets/.%2E/icon.svg',
+    ])
+      expect([url, [403, 404].includes((await ask(url)).status)]).toEqual([url, true]);
+  });
+
+  it('is said to be missing where it was not built', async () => {
+    const app = await appWith({ dashboard: temporaryFolder({}) });
+    expect((await send(app, { url: '/', headers: asPage })).json()).toMatchObject({
+      status: 404,
+      detail: expect.stringContaining('was not built'),
+      remedy: expect.stringContaining('npm run build'),
+    });
+    expect((await send(app, { url: '/projects', headers: asPage })).status).toBe(404);
   });
 });
 
