@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command } from 'commander';
 import { showsStackTraces } from '../config/environment.js';
+import { packageVersion } from '../config/package-version.js';
 import { cancelCommand } from './commands/cancel.js';
 import { chatCommand } from './commands/chat.js';
 import { completionCommand } from './commands/completion.js';
@@ -85,14 +84,6 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
 
 function withSubcommands(command: Command): Command[] {
   return [command, ...command.commands.flatMap(withSubcommands)];
-}
-
-function packageVersion(): string {
-  // Beside cli/ in the sources, one level further up from dist/cli/.
-  const [file = ''] = ['../package.json', '../../package.json']
-    .map((path) => join(import.meta.dirname, path))
-    .filter((path) => existsSync(path));
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 const helpEnd = `

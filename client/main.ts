@@ -33,6 +33,7 @@ export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
 export type { RewindOptions } from './rewind-request.js';
 export type { EventPage, ReplyChunk, WatchOptions, WatchSubject, Watches } from './watch.js';
+export type { DefinitionInUse, QueueSummary, WorkerReads, WorkerSummary, Workers } from './workers.js';
 export type { SearchAttributeMode } from '../temporal/attributes.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {
@@ -88,6 +89,7 @@ export {
   type VersionId,
 } from '../contracts/ids.js';
 export type { WaitKind, WaitingFor } from '../contracts/waiting.js';
+export type { ShownDefinition, ShownStep, WorkerLimitsInForce } from '../contracts/workers.js';
 export type {
   EntryPart,
   EventData,

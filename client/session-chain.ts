@@ -84,6 +84,7 @@ import { withSignal } from '../temporal/signal.js';
 import { chainWorkflowId, taskQueuesOf, workflowTypes } from '../temporal/names.js';
 import { createWatchHub } from './watch-hub.js';
 import { type Watches, createWatches } from './watch.js';
+import { type WorkerReads, createWorkerReads } from './workers.js';
 
 export { chainKey };
 
@@ -117,7 +118,8 @@ export interface StartedChain extends ChainKey {
  * may throw INVALID_INPUT, DATABASE_UNAVAILABLE, DATABASE_REFUSED and MIGRATIONS_BEHIND, and one that speaks to Temporal
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
-export interface SessionChain extends ChainReads, Chats, Entries, Imports, ProjectReads, Watches {
+export interface SessionChain
+  extends ChainReads, Chats, Entries, Imports, ProjectReads, Watches, WorkerReads {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -338,6 +340,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     maxQueued: options.maxQueued ?? defaultMaxQueued,
     ...(workspaceRoots ? { workspaceRoots } : {}),
   };
+  const chat = chatPolicyOf(client.policy, options.chat);
   const searchAttributes = createSearchAttributes(temporal, options.searchAttributes ?? 'auto');
   const handleOf = (key: ChainKey) => temporal.workflow.getHandle(chainWorkflowId(key));
   const runs = createChainRuns(temporal);
@@ -349,7 +352,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createEntries(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),
-    ...createChats({ ...client, hub, policy: chatPolicyOf(client.policy, options.chat) }),
+    ...createChats({ ...client, hub, policy: chat }),
+    ...createWorkerReads({ ...client, chat }),
     ...createWatches(hub),
     start: async (request) => await start(client, searchAttributes, request),
     state: async (key) => await readChainState(pool, chainKey(key)),

@@ -65,6 +65,7 @@ function shared(definition: ChainDefinition) {
   };
 }
 
-function digest(value: object): string {
+/** SHA-256 of a value as JSON, in hex. */
+export function digest(value: object): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }

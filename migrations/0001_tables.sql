@@ -595,6 +595,37 @@ CREATE INDEX logins_age ON session_chain.logins (expires_at);
 COMMENT ON TABLE session_chain.logins IS 'Browsers that showed a key and have a cookie that stands for it, until they expire';
 COMMENT ON COLUMN session_chain.logins.hash IS 'SHA-256 of what the cookie holds, which is random and long enough to need no salt';
 
+-- Workers as they say of themselves, for those who look after them: no chain depends on a row.
+CREATE TABLE session_chain.workers (
+  id uuid PRIMARY KEY,
+  identity text NOT NULL CHECK (char_length(identity) BETWEEN 1 AND 300),
+  host text NOT NULL,
+  version text NOT NULL,
+  claude_code text,
+  sdk text NOT NULL,
+  sandbox text NOT NULL,
+  namespace text NOT NULL,
+  task_queue text NOT NULL,
+  limits jsonb NOT NULL CHECK (jsonb_typeof(limits) = 'object'),
+  definition jsonb NOT NULL CHECK (jsonb_typeof(definition) = 'object'),
+  definition_digest text NOT NULL CHECK (definition_digest ~ '^[0-9a-f]{64}$'),
+  definition_file text,
+  running_agents integer NOT NULL CHECK (running_agents >= 0),
+  running_chats integer NOT NULL CHECK (running_chats >= 0),
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE session_chain.workers IS 'One row per running worker, which renews it every 15 s and removes it when it stops; no chain depends on it';
+COMMENT ON COLUMN session_chain.workers.id IS 'Made at the start of the worker; a process may run several';
+COMMENT ON COLUMN session_chain.workers.identity IS 'pid@host of its process, as in attempts.worker';
+COMMENT ON COLUMN session_chain.workers.version IS 'Of the package session-chain';
+COMMENT ON COLUMN session_chain.workers.claude_code IS 'Version of Claude Code at its start; null where it did not tell';
+COMMENT ON COLUMN session_chain.workers.sdk IS 'Version of the Claude Agent SDK';
+COMMENT ON COLUMN session_chain.workers.sandbox IS 'How its agents are kept in: bwrap, command or none';
+COMMENT ON COLUMN session_chain.workers.task_queue IS 'The queue of the chains; those of agents and chats add -agents and -chats';
+COMMENT ON COLUMN session_chain.workers.definition IS 'Its chain as data, without prompts, credentials and addresses, as contracts/workers.ts gives it';
+COMMENT ON COLUMN session_chain.workers.definition_digest IS 'The same for workers whose chains are the same; prompts count';
+COMMENT ON COLUMN session_chain.workers.seen_at IS 'A worker that was not seen for a minute has died, or does not reach the database';
 
 -- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each
 -- column is a subquery of its own, so that one that is not asked for is not computed. No view reads a host's column: Postgres lets no

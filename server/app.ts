@@ -4,6 +4,7 @@ import { type ZodTypeProvider, validatorCompiler } from 'fastify-type-provider-z
 import type { SessionChain } from '../client/session-chain.js';
 import type { Keys } from '../client/keys.js';
 import { auth } from './auth.js';
+import { type DoctorFinding, sharedDoctor } from './doctor.js';
 import { type HealthOptions, health } from './health.js';
 import { type LimitsOptions, limits, serverOptions, setSecurityHeaders } from './limits.js';
 import { createLogins } from './login.js';
@@ -30,6 +31,8 @@ export interface AppOptions extends Partial<HealthOptions> {
   streams?: Omit<StreamsOptions, 'sessionChain'>;
   /** Where the checkpoints are that a sync report compares; default: none are compared. */
   redisUrl?: string | undefined;
+  /** Checks what the server needs. Default: nothing is checked. */
+  doctor?: () => Promise<DoctorFinding[]>;
   /** Default: of a server that nothing is known of. */
   about?: ServerFacts;
 }
@@ -45,6 +48,7 @@ export async function createApp({
   streams: ofStreams,
   redisUrl,
   about = { version: '0.0.0', namespace: 'default', temporalUi: null },
+  doctor = async () => [],
   ready = async () => undefined,
   draining = new AbortController().signal,
 }: AppOptions) {
@@ -68,7 +72,8 @@ export async function createApp({
       'The dashboard is not there: it was not built. The API is served without it.',
     );
   await routes(app.withTypeProvider<ZodTypeProvider>(), {
-    ...{ sessionChain, redisUrl, about },
+    ...{ sessionChain, redisUrl, about, keys },
+    doctor: sharedDoctor(doctor),
     ...{ logins, rates, hasLinks, dashboard: page },
   });
   await streams(app, { ...ofStreams, sessionChain });

@@ -12,6 +12,7 @@ import type {
   ChainState,
   ChainSummary,
   ChainOrigin,
+  DefinitionInUse,
   DriftReason,
   EntriesPage,
   EntryPart,
@@ -36,11 +37,16 @@ import type {
   UnboundWorkspace,
   Usage,
   WaitingFor,
+  WorkerLimitsInForce,
+  Workers,
+  ShownDefinition,
+  ShownStep,
 } from '../client/main.js';
 import type { BriefFacts } from '../contracts/brief.js';
 import { failureCodes } from '../contracts/failures.js';
 import { keyScopes } from '../contracts/keys.js';
 import { waitKinds } from '../contracts/waiting.js';
+import type { DoctorReport } from './doctor.js';
 import { failureCodeSchema } from './problems.js';
 import { sessionMoments } from '../contracts/question.js';
 import { agentStepKinds, chainModes, chainStatuses, isClosed } from '../contracts/steps.js';
@@ -621,3 +627,163 @@ export const loginSchema = z
 export const logoutSchema = z
   .object({ ended: z.boolean().describe('Whether there was a login') })
   .meta({ id: 'Logout' });
+const taskQueue = z.string().describe('A task queue in Temporal');
+const load = (what: string) =>
+  z.object({ running: count.describe(`${what} that run now`), max: count.describe('How many may') });
+const ms = z.int().min(0).describe('Milliseconds');
+const workerLimits = z
+  .object({
+    maxAgents: count.describe('Agents of steps at the same time'),
+    maxChats: count.describe('Answers at the same time'),
+    heartbeatThrottleMs: ms,
+    shutdownGraceMs: ms.describe('What a stopping worker gives its running steps, in ms'),
+    workspaceWaitMs: ms.describe('After which an operation fails whose folder no worker has, in ms'),
+    eventsDays: count.describe('Days after which it deletes events'),
+  })
+  .meta({ id: 'WorkerLimits' }) satisfies z.ZodType<Json<WorkerLimitsInForce>>;
+
+export const workersSchema = z
+  .object({
+    workers: z
+      .array(
+        z
+          .object({
+            id: id.describe('Made at its start; a process may run several workers'),
+            identity: z.string().describe('Its process, as pid@host'),
+            host: z.string(),
+            version: z.string().describe('Of the package session-chain'),
+            agentVersion: z.string().nullable().describe('Of Claude Code; null where it did not tell'),
+            sdkVersion: z.string().describe('Of the Claude Agent SDK'),
+            sandbox: z.enum(['bwrap', 'command', 'none']).describe('How its agents are kept in'),
+            namespace: z.string().describe('In Temporal'),
+            startedAt: instant,
+            seenAt: instant.describe('When it was seen last; it says so every 15 s'),
+            alive: z.boolean().describe('Seen within the last minute'),
+            taskQueues: z.array(taskQueue).describe('For chains, agents and chats'),
+            agents: load('Agents of steps'),
+            chats: load('Answers'),
+            limits: workerLimits,
+            definition: z.object({
+              digest: z.string().describe('The same for workers whose chains are the same'),
+              file: z.string().nullable().describe('Where it was loaded from; null for no file'),
+            }),
+          })
+          .meta({ id: 'Worker' }),
+      )
+      .describe(
+        'Those that were seen within a day, the living first; one that stopped in order is not there',
+      ),
+    queues: z
+      .array(
+        z
+          .object({
+            taskQueue,
+            kind: z.enum(['workflow', 'activity']),
+            pollers: count.describe('Workers that poll it; one with all its slots taken does not'),
+            backlog: count
+              .nullable()
+              .describe('Tasks that no worker has taken yet, about; null where it is not counted'),
+            oldestAgeMs: ms.nullable().describe('How long the oldest of them has waited, in ms'),
+          })
+          .meta({ id: 'TaskQueue' }),
+      )
+      .nullable()
+      .describe('Null where Temporal does not answer'),
+  })
+  .meta({ id: 'Workers' }) satisfies z.ZodType<Json<Workers>>;
+
+const shownStep = z
+  .object({
+    name: z.string(),
+    purpose: z.string().nullable(),
+    kind: z.enum([...agentStepKinds, 'activity']),
+    role: z.enum(['build', 'deploy']).nullable(),
+    critical: z.boolean().describe('A failure of the step fails the chain'),
+    model: z
+      .string()
+      .nullable()
+      .describe('`default` for the own choice of Claude Code; null for an activity'),
+    allowedTools: z.array(z.string()).describe('The tools that it may use'),
+    timeoutMs: ms.describe('Of one attempt, in ms'),
+    maxTurns: count.nullable().describe('Model turns of all its attempts together'),
+    maxCostUsd: usd.nullable().describe('US dollars of all its attempts together; null for no limit'),
+    maxAttempts: count,
+    writes: z.array(z.string()).describe('Files and folders of which it should write at least one'),
+    column: z.string().nullable().describe('The column of project_versions that gets what it submits'),
+    thresholdTokens: count
+      .nullable()
+      .describe('Of a compaction: the size of the context below which it is skipped'),
+    activity: z.string().nullable().describe('The type of the activity of the host'),
+    taskQueue: taskQueue.nullable(),
+  })
+  .meta({ id: 'DefinedStep' }) satisfies z.ZodType<Json<ShownStep>>;
+
+export const definitionsSchema = z
+  .object({
+    definitions: z.array(
+      z
+        .object({
+          digest: z.string(),
+          files: z.array(z.string()).describe('Where workers loaded it from'),
+          workers: z.array(z.string()).describe('The living workers that have it, each as pid@host'),
+          definition: z.object({
+            model: z.string().describe('Of steps that name none'),
+            tools: z.array(z.string()).describe('The built-in tools of every step'),
+            houseRulesCharacters: count.describe('The size of the house rules'),
+            claudeMd: z.boolean().describe('Whether CLAUDE.md of the workspace is read'),
+            mcpServers: z.array(z.string()).describe('Their names'),
+            steps: z.array(shownStep).describe('In order'),
+            reset: z
+              .object({
+                operations: count.describe('After so many operations; 0 for never'),
+                contextTokens: count.describe('Above so many tokens of context; 0 for never'),
+              })
+              .describe('When a build starts a fresh session'),
+            onEnd: z
+              .object({ activity: z.string(), taskQueue })
+              .nullable()
+              .describe('The activity of the host that is called at every end of a chain'),
+          }) satisfies z.ZodType<Json<ShownDefinition>>,
+        })
+        .meta({ id: 'DefinitionInUse' }),
+    ),
+  })
+  .meta({ id: 'Definitions', description: 'What living workers have loaded' }) satisfies z.ZodType<
+  Json<{ definitions: DefinitionInUse[] }>
+>;
+
+export const keysSchema = z
+  .object({
+    keys: z.array(
+      z
+        .object({
+          id: id.describe('The public part of the key'),
+          name: z.string(),
+          scope: z.enum(keyScopes),
+          projects: z.array(z.string()).nullable().describe('Null: every project'),
+          createdAt: instant,
+          expiresAt: instant.nullable().describe('Null: it does not expire'),
+          revokedAt: instant.nullable(),
+          lastUsedAt: instant.nullable().describe('To the minute; null before its first use'),
+          state: z.enum(['valid', 'expired', 'revoked']),
+        })
+        .meta({ id: 'ApiKey' }),
+    ),
+  })
+  .meta({ id: 'Keys', description: 'The keys of the server, the newest first' });
+
+export const doctorSchema = z
+  .object({
+    checkedAt: instant.describe('When the checks were made; their result is kept for 30 s'),
+    findings: z.array(
+      z
+        .object({
+          check: z.string().describe('As `session-chain doctor` names it'),
+          status: z.enum(['ok', 'warn', 'fail']),
+          message: z.string(),
+          remedy: z.string().nullable().describe('What to do; null where nothing is to be done'),
+        })
+        .meta({ id: 'Finding' }),
+    ),
+  })
+  .meta({ id: 'Doctor' }) satisfies z.ZodType<Json<DoctorReport>>;

@@ -8,20 +8,50 @@ export interface Poller {
 }
 
 const taskQueueTypes = { workflow: 1, activity: 2 } as const;
+export type TaskQueueKind = keyof typeof taskQueueTypes;
 /** A poll is held open for a minute at most. Temporal itself remembers pollers for five. */
 const pollsWithinMs = 90_000;
 
 /** The workers that poll a task queue now, as far as Temporal knows them. */
-export async function pollersOf(
+export async function pollersOf(client: Client, taskQueue: string, type: TaskQueueKind): Promise<Poller[]> {
+  return pollingNow(await describe(client, taskQueue, type));
+}
+
+/** What waits in a task queue. Temporal counts approximately. */
+export interface QueueState {
+  pollers: Poller[];
+  /** Tasks that no worker has taken; null where Temporal did not count. */
+  backlog: number | null;
+  /** How long the oldest of them has waited; 0 for none, null where Temporal did not say. */
+  oldestAgeMs: number | null;
+}
+
+export async function queueStateOf(
   client: Client,
   taskQueue: string,
-  type: keyof typeof taskQueueTypes,
-): Promise<Poller[]> {
-  const { pollers } = await client.workflowService.describeTaskQueue({
+  type: TaskQueueKind,
+): Promise<QueueState> {
+  const described = await describe(client, taskQueue, type);
+  const { approximateBacklogCount: count, approximateBacklogAge: age } = described.stats ?? {};
+  return {
+    pollers: pollingNow(described),
+    backlog: count === undefined || count === null ? null : Number(count),
+    oldestAgeMs: age ? Number(age.seconds ?? 0) * 1_000 + Math.round((age.nanos ?? 0) / 1e6) : null,
+  };
+}
+
+type Described = Awaited<ReturnType<Client['workflowService']['describeTaskQueue']>>;
+
+async function describe(client: Client, taskQueue: string, type: TaskQueueKind): Promise<Described> {
+  return await client.workflowService.describeTaskQueue({
     namespace: client.options.namespace,
     taskQueue: { name: taskQueue },
     taskQueueType: taskQueueTypes[type],
+    reportStats: true,
   });
+}
+
+function pollingNow({ pollers }: Described): Poller[] {
   return (pollers ?? [])
     .map(({ identity, lastAccessTime }) => ({
       identity: identity ?? '',

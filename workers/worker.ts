@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import {
@@ -7,6 +8,7 @@ import {
   createChatReadActivities,
 } from '../activities/create-activities.js';
 import { createEndActivities } from '../activities/chain-end.js';
+import { workerName } from '../activities/workspace.js';
 import { createAgent } from '../agent/agent.js';
 import type { AgentEvent } from '../agent/run.js';
 import { checkSandbox } from '../agent/sandbox/apart.js';
@@ -15,12 +17,14 @@ import { findAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { requireCredentials } from '../agent/process/environment.js';
 import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
+import { packageVersion } from '../config/package-version.js';
 import { sandboxSettings } from '../config/sandbox.js';
 import type { EndActivities } from '../contracts/end.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
 import { stepDigest } from '../definition/digest.js';
 import { loadDefinition } from '../definition/load.js';
+import { showDefinition } from '../definition/shown.js';
 import { takeEnds } from '../storage/chains/ends.js';
 import { createStopRequests } from '../storage/chains/stop-requests.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
@@ -44,6 +48,7 @@ import {
   checkWorkerOptions,
 } from './options.js';
 import { type EndDispatcher, dispatchEnds } from './ends.js';
+import { type Presence, keepPresent } from './presence.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -158,6 +163,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           log: warn,
         });
   const pool = ownPool ?? (options.pool as Pool);
+  const running = { agents: 0, chats: 0 };
+  const isStep = new Set(definition.steps.map(({ name }) => name));
   const agent = createAgent({
     modelEnvironment,
     inheritedEnvironment: options.agentEnvironment,
@@ -167,6 +174,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     definition,
     log: (event) => {
       meter.agentEvent(event);
+      if (event.event === 'agent.started') running[isStep.has(event.step) ? 'agents' : 'chats'] += 1;
+      if (event.event === 'agent.ended') running[isStep.has(event.step) ? 'agents' : 'chats'] -= 1;
       logAgent(log, event);
     },
   });
@@ -181,7 +190,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     await ownPool?.end();
     throw error;
   }
-  const claudeCode = (await agent.version()) ?? 'of unknown version';
+  const version = await agent.version();
+  const claudeCode = version ?? 'of unknown version';
   const difference = differenceFromTested({ claudeCode, sdk: installedSdk().version });
   if (difference !== null) {
     log.warn(
@@ -194,6 +204,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   let trimming: ReturnType<typeof keepTrimmed> | undefined;
   let client: Client | undefined;
   let dispatcher: EndDispatcher | undefined;
+  let presence: Presence | undefined;
   return {
     activitiesOn({ connection, namespace }, more = {}) {
       client = new Client({ connection, namespace, ...more });
@@ -221,6 +232,16 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         const { taskQueue } = fields;
         dispatcher = dispatchEnds({ pool, client, taskQueue, onEnd, log });
       }
+      const { shown, digest } = showDefinition(definition, onEnd);
+      presence ??= keepPresent({
+        ...{ pool, warn },
+        facts: {
+          ...{ ...fields, limits, identity: workerName(), host: hostname(), version: packageVersion() },
+          ...{ claudeCode: version, sdk: installedSdk().version, sandbox: sandbox.kind },
+          ...{ definition: shown, definitionDigest: digest, definitionFile: definition.file },
+        },
+        running: () => ({ ...running }),
+      });
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
       meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind });
@@ -245,6 +266,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     requireDatabase: async (timeoutMs) => await requireAnswer(pool, timeoutMs),
     async close() {
       checkpoint.close();
+      await presence?.close();
       const closing = [dispatcher?.close(), stopRequests.close(), trimming?.close()];
       await Promise.allSettled([...closing, ownPool?.end()]);
     },

@@ -19,7 +19,8 @@ GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_
 GRANT SELECT ON session_transitions, project_ai_session_metrics, chat_plan_sessions, project_chat_log_minimal TO :"role";
 GRANT UPDATE (cost_usd, usage_by_model, cost_derived) ON project_ai_session_metrics TO :"role";
 GRANT UPDATE (state, failure, head_session_id) ON project_chat_log_minimal TO :"role";
-GRANT EXECUTE ON FUNCTION session_chain.take_ends, session_chain.begin_end, session_chain.note_end TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.take_ends, session_chain.begin_end, session_chain.note_end,
+  session_chain.renew_worker, session_chain.remove_worker TO :"role";
 GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain, session_chain.close_chain,
   session_chain.chain_standing, session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.why_attempt_ended, session_chain.begin_operation, session_chain.commit_operation,

@@ -2,11 +2,13 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefau
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
+import type { Keys } from '../../client/keys.js';
 import type { SessionChain } from '../../client/session-chain.js';
 import type { Caller } from '../caller.js';
 import type { Rates } from '../limits.js';
 import type { Logins } from '../login.js';
 import type { Dashboard } from '../pages.js';
+import type { DoctorReport } from '../doctor.js';
 import { HttpProblem, problemSchema } from '../problems.js';
 import type { Json } from '../schemas.js';
 
@@ -40,6 +42,9 @@ export interface RouteOptions {
   dashboard: Dashboard | null;
   /** Whether a link with a one-time code logs a browser in. */
   hasLinks: boolean;
+  keys: Keys;
+  /** The checks of what the server needs. */
+  doctor: () => Promise<DoctorReport>;
 }
 
 /** A result of the client as a route's schema names it; sending makes JSON of it. */

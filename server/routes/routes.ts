@@ -2,6 +2,7 @@ import { chainRoutes } from './chains.js';
 import { chatRoutes } from './chats.js';
 import type { RouteOptions, Routes } from './common.js';
 import { loginRoutes } from './logins.js';
+import { operationRoutes } from './operations.js';
 import { projectRoutes } from './projects.js';
 import { serverRoutes } from './server.js';
 
@@ -12,5 +13,6 @@ export async function routes(app: Routes, options: RouteOptions): Promise<void> 
   chatRoutes(app, options);
   serverRoutes(app, options);
   loginRoutes(app, options);
+  operationRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -31,7 +31,7 @@ export async function listKeys(pool: Pool): Promise<ApiKey[]> {
   const rows = await queryRows<Record<keyof ApiKey, string | Date | string[] | null>>(pool, {
     text: `SELECT id, name, scope, projects, created_at AS "createdAt", expires_at AS "expiresAt",
              revoked_at AS "revokedAt", last_used_at AS "lastUsedAt"
-           FROM session_chain.api_keys ORDER BY created_at DESC, id`,
+           FROM session_chain.list_api_keys()`,
   });
   return rows.map(
     (row) =>

@@ -1,4 +1,5 @@
-import { readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { NativeConnection, Worker } from '@temporalio/worker';
@@ -6,7 +7,7 @@ import { findAgentBinary } from '../../agent/process/binary.js';
 import { defineChain } from '../../definition/define-chain.js';
 import { sessionChainPlugin } from '../../workers/plugin.js';
 import { createWorker } from '../../workers/worker.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
@@ -83,6 +84,7 @@ describe('a worker', () => {
     symlinkSync(await findAgentBinary(), binary);
     const worker = await stack.startWorker({ SESSION_CHAIN_AGENT_PATH: binary });
     rmSync(binary);
+    await until(async () => (await listed()).some(({ identity }) => identity === identityOf(worker)));
     const request = stack.request();
     const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
     expect(result).toMatchObject({
@@ -92,5 +94,81 @@ describe('a worker', () => {
     });
     expect(readdirSync(request.workspace)).toEqual(['.session-chain']);
     await worker.kill('SIGTERM');
+    expect((await listed()).map(({ identity }) => identity)).not.toContain(identityOf(worker));
   });
 });
+
+describe('the row of a worker', () => {
+  it('says what it is and nothing secret, and outlives a kill -9 as one that is gone', async () => {
+    const secret = 'canary-7d1f0c';
+    const config = stack.configuration(`{
+      houseRules: '${secret}',
+      mcpServers: { search: { command: '/bin/true', args: ['${secret}'], env: { TOKEN: '${secret}' } } },
+      steps: [
+        { name: 'build', prompt: () => '${secret}', allowedTools: ['Read', 'Bash(curl https://u:${secret}@h/)'] },
+        { kind: 'activity', name: 'deploy', activity: 'deploy', taskQueue: 'of-the-host' },
+      ],
+    }`);
+    const worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: config, ANTHROPIC_API_KEY: secret });
+    await until(async () => (await listed()).some(({ identity }) => identity === identityOf(worker)));
+    const { workers, queues } = await stack.sessionChain.workers();
+    const [own] = workers;
+    const { chains, agents } = stack.policy.taskQueues;
+    expect(own).toMatchObject({
+      identity: identityOf(worker),
+      alive: true,
+      taskQueues: [chains, agents, `${chains}-chats`],
+      agents: { running: 0, max: own?.limits.maxAgents },
+      definition: { digest: expect.stringMatching(/^[0-9a-f]{64}$/), file: config },
+    });
+    expect(own?.version).toBe(
+      (JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }).version,
+    );
+    expect(queues?.map(({ taskQueue, kind }) => `${kind} ${taskQueue}`).sort()).toEqual([
+      `activity ${chains}`,
+      `activity ${agents}`,
+      `activity ${chains}-chats`,
+      'activity of-the-host',
+      `workflow ${chains}`,
+    ]);
+    const [definition] = await stack.sessionChain.definitions();
+    expect(definition).toMatchObject({
+      digest: own?.definition.digest,
+      workers: [identityOf(worker)],
+      definition: {
+        mcpServers: ['search'],
+        houseRulesCharacters: secret.length,
+        steps: [
+          {
+            name: 'build',
+            role: 'build',
+            model: 'default',
+            allowedTools: ['Read', 'Bash(curl https://***@h/)'],
+          },
+          { name: 'deploy', kind: 'activity', taskQueue: 'of-the-host', model: null },
+        ],
+      },
+    });
+    const { pool } = stack.database;
+    const { rows } = await pool.query<{ row: string }>('SELECT w::text AS row FROM session_chain.workers w');
+    expect(JSON.stringify(rows)).not.toContain(secret);
+
+    await worker.kill('SIGKILL');
+    // As if a minute had gone by.
+    const ago = async (interval: string) =>
+      await pool.query(
+        `UPDATE session_chain.workers SET seen_at = clock_timestamp() - interval '${interval}'`,
+      );
+    await ago('61 seconds');
+    expect(await listed()).toMatchObject([{ identity: identityOf(worker), alive: false }]);
+    expect(await stack.sessionChain.definitions()).toEqual([]);
+    await ago('25 hours');
+    const next = await stack.startWorker();
+    await until(async () => (await listed()).length > 0);
+    const left = await pool.query<{ identity: string }>('SELECT identity FROM session_chain.workers');
+    expect(left.rows).toEqual([{ identity: identityOf(next) }]);
+  });
+});
+
+const listed = async () => (await stack.sessionChain.workers()).workers;
+const identityOf = ({ process }: TestWorker) => `${process.pid}@${hostname()}`;

@@ -122,6 +122,9 @@ describe('a scrape', () => {
     await held.reached;
     const { text } = await get(`${workerUrl}/metrics`);
     expect(valuesIn(text)('session_chain_agents_running{task="step"}')).toBe(1);
+    // Also to those who read the database.
+    const runningNow = async () => (await stack.sessionChain.workers()).workers[0]?.agents.running;
+    await until(async () => (await runningNow()) === 1);
     await stack.sessionChain.cancel(started);
     await stack.sessionChain.wait(started);
     // Before that the agent could go on, and commit.
@@ -130,6 +133,7 @@ describe('a scrape', () => {
       const value = valuesIn((await get(`${workerUrl}/metrics`)).text);
       return value('session_chain_steps_total{step="build",outcome="interrupted"}') === 1;
     });
+    await until(async () => (await runningNow()) === 0);
   });
 
   it('reads the database once, however many scrape', async () => {

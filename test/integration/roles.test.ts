@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createKeys } from '../../client/keys.js';
 import { type SessionChain, chainKey, createSessionChain } from '../../client/session-chain.js';
 import { failureOfCode } from '../../contracts/failures.js';
 import { parseProjectId } from '../../contracts/ids.js';
@@ -159,6 +160,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     );
     expect(await client.wait(key)).toMatchObject({ status: 'completed', head: { seq: 2 } });
     expect(await client.state(key)).toMatchObject({ status: 'completed' });
+    expect((await client.workers()).workers).toMatchObject([{ alive: true }]);
     // The worker has recorded, taken, begun and noted the end; the client and the reader see it.
     await until(async () => (await client.ends(key))[0]?.failure?.includes('NotFoundError') === true);
     expect((await client.chain(key)).ends).toMatchObject([{ status: 'completed', rounds: 1 }]);
@@ -242,6 +244,15 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     }
   });
 
+  it('the server lists the keys that another role makes, without a hash', async () => {
+    const { id, key: made } = await createKeys(on.pools.keys).create({ name: 'web', scope: 'read' });
+    const listed = await createKeys(on.pools.server).list();
+    expect(listed).toEqual(await createKeys(on.pools.keys).list());
+    expect(listed).toMatchObject([{ id, name: 'web', scope: 'read', projects: null, revokedAt: null }]);
+    expect(Object.keys(listed[0] ?? {})).not.toContain('hash');
+    expect(await createKeys(on.pools.server).check(made)).toMatchObject({ id });
+  });
+
   it('the reader reads chains, lineage and costs, and no text', async () => {
     const { reader } = on.pools;
     const { rows } = await reader.query(
@@ -305,6 +316,9 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
 
   const forbidden: Record<Part | 'stranger', string[]> = {
     worker: [
+      'SELECT * FROM session_chain.workers',
+      `UPDATE session_chain.workers SET seen_at = clock_timestamp()`,
+      'SELECT * FROM session_chain.list_api_keys()',
       `UPDATE projects SET last_ai_session_id = 'x'`,
       'UPDATE projects SET session_epoch = 0',
       'DELETE FROM session_transitions',
@@ -339,6 +353,10 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'SELECT id FROM session_chain.api_keys',
       `SELECT * FROM session_chain.find_api_key('000000000000')`,
       `SELECT session_chain.create_login(repeat('0', 64), '000000000000', 1)`,
+      'SELECT * FROM session_chain.list_api_keys()',
+      `SELECT session_chain.renew_worker(gen_random_uuid(), '{}', 0, 0)`,
+      'SELECT session_chain.remove_worker(gen_random_uuid())',
+      'DELETE FROM session_chain.workers',
       `UPDATE session_chain.events SET data = '{}'`,
       'DELETE FROM session_chain.events',
       `SELECT session_chain.write_event('${project}', NULL, NULL, NULL, 'chain.closed', '{}')`,
@@ -372,6 +390,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'DROP FUNCTION session_chain.lock_project',
     ],
     server: [
+      'SELECT * FROM session_chain.workers',
       'SELECT id FROM session_chain.api_keys',
       'SELECT hash FROM session_chain.api_keys',
       'SELECT * FROM session_chain.logins',
