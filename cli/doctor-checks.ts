@@ -13,12 +13,14 @@ import { parseBuildId } from '../contracts/ids.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
-import { currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
+import { type Part, currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf, workflowTypes } from '../temporal/names.js';
 import { requireRoots } from '../workspace/workspace.js';
+import type { Check } from './examine.js';
+import { type StoredWorker, listDefinitions, listWorkers } from '../storage/workers/workers.js';
 import { openPool } from './database.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
@@ -26,7 +28,7 @@ import { formatTime } from './format.js';
 import { pollersOf } from '../temporal/task-queues.js';
 
 /** Looks at one thing, or at several that belong together. Rejects where that cannot even be asked. */
-export const checks: Record<CheckName, (config: Config) => Promise<Finding | Finding[]>> = {
+export const checks: Record<CheckName, Check> = {
   node: async () => nodeVersion(process.versions.node),
   agent: async ({ SESSION_CHAIN_AGENT_PATH }) => {
     const { path, version } = await describeAgentBinary(SESSION_CHAIN_AGENT_PATH);
@@ -49,7 +51,9 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding | Fin
   }),
   workspaces,
   database: withPool(async (pool) => databaseVersion(pool)),
-  rights: async (config) => await withPool((pool) => rights(pool, config))(config),
+  // A worker's environment has a model credential.
+  rights: async (config) =>
+    await withPool((pool) => rights(pool, config.hasModelCredentials ? ['worker'] : []))(config),
   migrations: withPool(async (pool) => {
     const pending = await pendingMigrations(pool);
     if (pending.length > 0) {
@@ -73,8 +77,26 @@ export const checks: Record<CheckName, (config: Config) => Promise<Finding | Fin
   'search-attributes': searchAttributes,
   worker: withClient(worker),
   'worker-here': withClient(workerHere),
-  ends,
+  ends: async (config) =>
+    await ends(config, (await loadChainDefinition(config)).definition.onEnd, 'the definition here'),
   redis,
+};
+
+/** The checks of a server: it runs no agent and has no definition, and its role needs two parts. */
+export const serverChecks: Partial<Record<CheckName, Check>> = {
+  node: checks.node,
+  database: checks.database,
+  rights: withPool(async (pool) => await rights(pool, ['client', 'server'])),
+  migrations: checks.migrations,
+  temporal: checks.temporal,
+  'search-attributes': checks['search-attributes'],
+  worker: checks.worker,
+  ends: async (config) => {
+    const definitions = await withPool(listDefinitions)(config);
+    const [onEnd = null] = definitions.flatMap(({ definition }) => definition.onEnd ?? []);
+    return await ends(config, onEnd, 'no living worker');
+  },
+  redis: checks.redis,
 };
 
 /** Node's version against what package.json asks for. */
@@ -143,8 +165,8 @@ async function databaseVersion(pool: Pool): Promise<Finding> {
     : { status: 'fail', message: `Postgres ${major} is too old`, remedy: 'Use Postgres 15 or newer.' };
 }
 
-/** What the role of DATABASE_URL may do: a worker's environment has a model credential. */
-async function rights(pool: Pool, { hasModelCredentials }: Config): Promise<Finding> {
+/** What the role of DATABASE_URL may do, which has to have these parts; without any, whichever it has will do. */
+async function rights(pool: Pool, needed: readonly Part[]): Promise<Finding> {
   const { role, isSuperuser } = await currentRole(pool);
   if (isSuperuser) {
     return {
@@ -157,13 +179,14 @@ async function rights(pool: Pool, { hasModelCredentials }: Config): Promise<Find
     parts.map(async (part) => ({ part, lacks: await missingRights(pool, part) })),
   );
   const held = missing.filter(({ lacks }) => lacks === null).map(({ part }) => part);
-  const meant = hasModelCredentials ? 'worker' : 'client';
-  const lacks = missing.find(({ part }) => part === meant)?.lacks;
-  if (lacks && (hasModelCredentials || held.length === 0)) {
+  const wanted: readonly Part[] = needed.length > 0 || held.length > 0 ? needed : ['client'];
+  const lacking = missing.find(({ part, lacks }) => lacks !== null && wanted.includes(part));
+  if (lacking?.lacks) {
+    const { part, lacks } = lacking;
     return {
       status: 'fail',
-      message: `${role} lacks rights of a ${meant}: ${lacks.statements.join(' ')}`,
-      remedy: remedyOf(meant, lacks),
+      message: `${role} lacks rights of a ${part}: ${lacks.statements.join(' ')}`,
+      remedy: remedyOf(part, lacks),
     };
   }
   const open = await openSchemas(pool);
@@ -192,13 +215,41 @@ async function searchAttributes(config: Config): Promise<Finding> {
 
 async function worker(client: Client, config: Config): Promise<Finding> {
   const identities = await workersOf(client, config);
-  return identities.length > 0
-    ? ok(`polling: ${identities.join(', ')}`)
+  if (identities.length === 0) {
+    return {
+      status: 'warn',
+      message: `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait`,
+      remedy: 'Run: session-chain worker',
+    };
+  }
+  const polling = `polling: ${identities.join(', ')}`;
+  // What workers say of themselves is not needed for chains; the checks of the database tell why it cannot be read.
+  const differing = await withPool(differencesOfWorkers)(config).catch(() => []);
+  return differing.length === 0
+    ? ok(polling)
     : {
         status: 'warn',
-        message: `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait`,
-        remedy: 'Run: session-chain worker',
+        message: `${polling}; they differ: ${differing.join('; ')}`,
+        remedy: 'No action needed during a rollout. After it, restart the workers that were left behind.',
       };
+}
+
+/** In what the living workers differ, with who has what: `session-chain 0.1.0 (7@one), 0.2.0 (8@two)`. */
+async function differencesOfWorkers(pool: Pool): Promise<string[]> {
+  const living = (await listWorkers(pool)).filter(({ alive }) => alive);
+  const by = (what: string, valueOf: (one: StoredWorker) => string) => {
+    const values = [...new Set(living.map(valueOf))];
+    const holders = (value: string) =>
+      living.filter((one) => valueOf(one) === value).map(({ identity }) => identity);
+    return values.length < 2
+      ? []
+      : [`${what} ${values.map((value) => `${value} (${holders(value).join(', ')})`).join(', ')}`];
+  };
+  return [
+    ...by('session-chain', ({ version }) => version),
+    ...by('Claude Code', ({ claudeCode }) => claudeCode ?? 'unknown'),
+    ...by('definition', ({ digest }) => digest.slice(0, 12)),
+  ];
 }
 
 async function workerHere(client: Client, config: Config): Promise<Finding> {
@@ -224,9 +275,12 @@ async function workersOf(client: Client, config: Config): Promise<string[]> {
     .filter((identity) => agents.some((agent) => agent.identity === identity));
 }
 
-/** Whether the host is told of the ends of chains, where it wants to be. */
-async function ends(config: Config): Promise<Finding> {
-  const { onEnd } = (await loadChainDefinition(config)).definition;
+/** Whether the host is told of the ends of chains, where it wants to be. `by` has the definition that says so, or not. */
+async function ends(
+  config: Config,
+  onEnd: Readonly<{ activity: string; taskQueue: string }> | null,
+  by: string,
+): Promise<Finding> {
   const late = await withPool(lateEnds)(config);
   const waiting =
     late.since === null ? '' : `${late.count} not told of, the oldest of ${formatTime(late.since)}`;
@@ -235,7 +289,7 @@ async function ends(config: Config): Promise<Finding> {
       ? ok('not configured: no activity of yours is called at the end of chains (onEnd)')
       : {
           status: 'warn',
-          message: `${waiting}, and the definition here has no onEnd`,
+          message: `${waiting}, and ${by} has no onEnd`,
           remedy: 'Set onEnd in session-chain.config.ts or in the options of the workers, and start one.',
         };
   }

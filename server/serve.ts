@@ -5,12 +5,15 @@ import type { SessionChain } from '../client/session-chain.js';
 import type { Config } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { createApp } from './app.js';
+import type { DoctorFinding } from './doctor.js';
 
 export interface ServeOptions {
   config: Config;
   sessionChain: SessionChain;
   keys: Keys;
   ready: () => Promise<void>;
+  /** Checks what the server needs. */
+  doctor: () => Promise<DoctorFinding[]>;
   /** Of the package. */
   version: string;
   log: Logger;
@@ -29,6 +32,7 @@ export async function serve({
   sessionChain,
   keys,
   ready,
+  doctor,
   version,
   log,
 }: ServeOptions): Promise<void> {
@@ -38,6 +42,7 @@ export async function serve({
     sessionChain,
     keys,
     ready,
+    doctor,
     log,
     hasLinks: isLocal,
     dashboard: join(import.meta.dirname, '../dashboard'),

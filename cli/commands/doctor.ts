@@ -2,13 +2,11 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Config, processEnvironment, readConfig } from '../../config/environment.js';
 import { startOf } from '../../contracts/text.js';
 import type { AgentProbe } from '../../agent/probe/probe.js';
-import { toSessionChainError } from '../../contracts/failures.js';
-import { withoutCredentials } from '../../contracts/secrets.js';
 import { type CheckName, type Finding, checkNames, extraCheckNames } from '../finding.js';
 import { type ExitCode, exitCodes } from '../errors.js';
+import { type NamedFinding, examine } from '../examine.js';
 import { formatStatus, wrapped } from '../format.js';
 import { type OutputFormat, lookOfStdout, outputOption, print } from '../output.js';
-import { remedyInWords } from '../remedies.js';
 
 interface DoctorOptions {
   only: readonly CheckName[];
@@ -17,7 +15,6 @@ interface DoctorOptions {
   output: OutputFormat;
 }
 
-const answerWithinMs = 15_000;
 const allNames: readonly CheckName[] = [...checkNames, ...extraCheckNames];
 
 export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
@@ -42,7 +39,9 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
     .action(async ({ only, strict = false, probeAgent = false, output }: DoctorOptions) => {
       const config = readConfig(processEnvironment());
       const names = probeAgent && !only.includes('agent') ? (['agent', ...only] as const) : only;
-      const findings = (await Promise.all(names.map((name) => examine(name, config)))).flat();
+      // Loaded for this command only: a check may need anything that a worker needs.
+      const { checks } = await import('../doctor-checks.js');
+      const findings = (await Promise.all(names.map((name) => examine(name, checks[name], config)))).flat();
       const isThere = findings.some(({ check, status }) => check === 'agent' && status !== 'fail');
       const probe = probeAgent && isThere ? await probed(config) : null;
       const look = lookOfStdout();
@@ -57,40 +56,6 @@ export function doctorCommand(exitWith: (code: ExitCode) => void): Command {
       const bad = ({ status }: Pick<Finding, 'status'>) => status === 'fail' || (strict && status === 'warn');
       if (findings.some(bad) || probe?.facts.some(bad)) exitWith(exitCodes.setUp);
     });
-}
-
-/** What a check found, without credentials in the addresses that it quotes. */
-async function examine(check: CheckName, config: Config): Promise<NamedFinding[]> {
-  return [await outcomeOf(check, config)].flat().map(({ status, message, remedy }) => ({
-    ...{ check, status, message: withoutCredentials(message) },
-    ...(remedy === undefined ? {} : { remedy: withoutCredentials(remedy) }),
-  }));
-}
-
-/** A check that cannot be made, or not in time, has failed. */
-async function outcomeOf(name: CheckName, config: Config): Promise<Finding | Finding[]> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<Finding>((settle) => {
-    timer = setTimeout(
-      () =>
-        settle({
-          status: 'fail',
-          message: `no answer within ${answerWithinMs / 1_000} s`,
-          remedy: 'Check the address and the network in between.',
-        }),
-      answerWithinMs,
-    );
-  });
-  try {
-    // Loaded for this command only: a check may need anything that a worker needs.
-    const { checks } = await import('../doctor-checks.js');
-    return await Promise.race([checks[name](config), late]);
-  } catch (error) {
-    const failure = toSessionChainError(error);
-    return { status: 'fail', message: failure.message, remedy: remedyInWords(failure) };
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 async function probed(config: Config): Promise<AgentProbe> {
@@ -127,7 +92,6 @@ function probeLines({ claudeCode, sdk, path, facts }: AgentProbe, look: ScreenLo
   ].join('\n');
 }
 
-type NamedFinding = Finding & { check: CheckName };
 type ScreenLook = ReturnType<typeof lookOfStdout>;
 
 function lines(finding: NamedFinding, all: readonly NamedFinding[], look: ScreenLook): string {

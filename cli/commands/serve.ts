@@ -3,11 +3,22 @@ import { openDatabase } from '../../client/database.js';
 import { createKeys } from '../../client/keys.js';
 import { createReadiness } from '../../client/readiness.js';
 import { createSessionChain } from '../../client/session-chain.js';
-import { processEnvironment, readConfig, required } from '../../config/environment.js';
+import { type Config, processEnvironment, readConfig, required } from '../../config/environment.js';
 import { createLog } from '../../config/log.js';
 import { lazyClientOf } from '../../temporal/connect.js';
+import type { DoctorFinding } from '../../server/doctor.js';
 import { clientOptionsOf } from '../context.js';
+import { type Check, examine } from '../examine.js';
+import type { CheckName } from '../finding.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
+
+/** The checks of `session-chain doctor` that concern a server. */
+async function examineServer(config: Config): Promise<DoctorFinding[]> {
+  const { serverChecks } = await import('../doctor-checks.js');
+  const looks = Object.entries(serverChecks) as [CheckName, Check][];
+  const findings = await Promise.all(looks.map(([name, look]) => examine(name, look, config)));
+  return findings.flat().map((finding) => ({ remedy: null, ...finding }));
+}
 
 export function serveCommand(packageVersion: () => string): Command {
   return new Command('serve')
@@ -37,6 +48,7 @@ export function serveCommand(packageVersion: () => string): Command {
           sessionChain,
           keys: createKeys(pool),
           ready: createReadiness(pool),
+          doctor: async () => await examineServer(config),
           version: packageVersion(),
           log,
         });

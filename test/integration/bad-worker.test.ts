@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { findAgentBinary } from '../../agent/process/binary.js';
+import { checks } from '../../cli/doctor-checks.js';
+import { readConfig } from '../../config/environment.js';
 import { defineChain } from '../../definition/define-chain.js';
 import { sessionChainPlugin } from '../../workers/plugin.js';
 import { createWorker } from '../../workers/worker.js';
@@ -52,7 +54,7 @@ describe('a worker', () => {
       await expect(stack.startWorker({ SESSION_CHAIN_SANDBOX: 'none' })).rejects.toThrow(
         /SANDBOX_UNAVAILABLE[^]*runs as root[^]*what to do/,
       );
-      const config = stack.configuration(`{ sandbox: { kind: 'none' } }`);
+      const file = stack.configuration(`{ sandbox: { kind: 'none' } }`);
       await expect(stack.startWorker({ SESSION_CHAIN_CONFIG: config })).rejects.toThrow('runs as root');
     });
 
@@ -109,7 +111,7 @@ describe('the row of a worker', () => {
         { kind: 'activity', name: 'deploy', activity: 'deploy', taskQueue: 'of-the-host' },
       ],
     }`);
-    const worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: config, ANTHROPIC_API_KEY: secret });
+    const worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: file, ANTHROPIC_API_KEY: secret });
     await until(async () => (await listed()).some(({ identity }) => identity === identityOf(worker)));
     const { workers, queues } = await stack.sessionChain.workers();
     const [own] = workers;
@@ -119,7 +121,7 @@ describe('the row of a worker', () => {
       alive: true,
       taskQueues: [chains, agents, `${chains}-chats`],
       agents: { running: 0, max: own?.limits.maxAgents },
-      definition: { digest: expect.stringMatching(/^[0-9a-f]{64}$/), file: config },
+      definition: { digest: expect.stringMatching(/^[0-9a-f]{64}$/), file },
     });
     expect(own?.version).toBe(
       (JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }).version,
@@ -167,6 +169,21 @@ describe('the row of a worker', () => {
     await until(async () => (await listed()).length > 0);
     const left = await pool.query<{ identity: string }>('SELECT identity FROM session_chain.workers');
     expect(left.rows).toEqual([{ identity: identityOf(next) }]);
+
+    // A second one, of another version and definition, is told by doctor.
+    await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
+      'identity', '7@elsewhere', 'version', '9.9.9', 'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w`);
+    const settings = readConfig({
+      DATABASE_URL: stack.database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+      SESSION_CHAIN_TASK_QUEUE: chains,
+    });
+    expect(await checks.worker(settings)).toMatchObject({
+      status: 'warn',
+      message: expect.stringMatching(/session-chain .*9\.9\.9 \(7@elsewhere\)[^]*definition .*000000000000/),
+      remedy: expect.stringContaining('rollout'),
+    });
+    expect(await stack.sessionChain.definitions()).toHaveLength(2);
   });
 });
 

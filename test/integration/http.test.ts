@@ -196,6 +196,7 @@ describe('the HTTP server', () => {
         '/v1/chains/counts',
         '/v1/spend?by=model',
         '/v1/sync?limit=1',
+        ...['/v1/server', '/v1/workers', '/v1/definitions', '/v1/keys', '/v1/doctor'],
       ],
     ]) {
       expect([path, (await call('GET', path)).status]).toEqual([path, 200]);

@@ -793,6 +793,59 @@ describe('probes', () => {
   });
 });
 
+describe('the doctor of a server', () => {
+  it('is asked by admins alone, makes one run at a time, and keeps its result', async () => {
+    let runs = 0;
+    let answer = (): void => undefined;
+    const app = await appWith({
+      doctor: async () => {
+        runs += 1;
+        await new Promise<void>((resolve) => (answer = resolve));
+        if (runs === 1) throw new Error('a check that broke');
+        return [{ check: 'database', status: 'ok', message: 'Postgres 16', remedy: null }];
+      },
+    });
+    const key = await keyOf('admin');
+    const ask = async (shown = key) => await send(app, { url: '/v1/doctor', headers: bearer(shown) });
+    for (const lesser of [await keyOf('read'), await keyOf('start'), await keyOf('admin', 'shop')])
+      expect((await ask(lesser)).status).toBe(403);
+    const broken = ask();
+    await until(() => runs === 1);
+    answer();
+    expect((await broken).status).toBe(500);
+    const asked = [ask(), ask()];
+    await until(() => runs === 2);
+    answer();
+    const [one, other] = await Promise.all(asked);
+    expect(one?.json()).toMatchObject({ checkedAt: expect.any(String), findings: [{ check: 'database' }] });
+    expect(other?.json()).toEqual(one?.json());
+    expect((await ask()).json()).toEqual(one?.json());
+    expect(runs).toBe(2);
+  });
+
+  it('lists keys for admins, with their state and no secret', async () => {
+    const app = await appWith();
+    const [valid, expired, revoked] = [
+      await keyOf('admin'),
+      await keyOf('read'),
+      await keyOf('read', 'shop'),
+    ];
+    const idOf = (key: string) => key.split('_')[1] ?? '';
+    await keys.revoke(idOf(revoked));
+    await database.pool.query(
+      `UPDATE session_chain.api_keys SET expires_at = clock_timestamp() WHERE id = $1`,
+      [idOf(expired)],
+    );
+    expect((await send(app, { url: '/v1/keys', headers: bearer(await keyOf('start')) })).status).toBe(403);
+    const { text, json } = await send(app, { url: '/v1/keys', headers: bearer(valid) });
+    const listed = (json() as { keys: { id: string; state: string; projects: string[] | null }[] }).keys;
+    const stateOf = (key: string) => listed.find(({ id }) => id === idOf(key))?.state;
+    expect([valid, expired, revoked].map(stateOf)).toEqual(['valid', 'expired', 'revoked']);
+    for (const key of [valid, expired, revoked]) expect(text).not.toContain(key.split('_')[2]);
+    expect(text).not.toContain('hash');
+  });
+});
+
 describe('session-chain serve', () => {
   const environment = (changes: Record<string, string> = {}) => ({
     PATH: process.env['PATH'],
@@ -836,6 +889,12 @@ describe('session-chain serve', () => {
   it('finishes its requests when it is told to stop, and takes no more', async () => {
     const server = serve();
     const base = await server.url();
+    const doctor = await fetch(`${base}/v1/doctor`, { headers: bearer(await keyOf('admin')) });
+    const { findings } = (await doctor.json()) as { findings: { check: string; status: string }[] };
+    expect(findings.map(({ check, status }) => `${check} ${status}`)).toEqual([
+      ...['node ok', 'database ok', 'rights warn', 'migrations ok', 'temporal ok'],
+      ...['search-attributes ok', 'worker warn', 'ends ok', 'redis ok'],
+    ]);
     const key = await keyOf('read');
     await until(async () => (await fetch(`${base}/readyz`)).status === 200);
     const blocker = await database.pool.connect();
