@@ -108,7 +108,7 @@ function headLine(node: LineageNode, beforeSessionId: string | null, look: Look)
       : parentSessionId === beforeSessionId || rewoundTo !== null
         ? []
         : [`forked ${shortId(parentSessionId)}`]),
-    ...(node.isWhole ? [] : ['not stored']),
+    ...(node.condition === 'whole' ? [] : ['not stored']),
     ...(sessionId === look.headSessionId ? ['← head'] : []),
   ].join('  ');
 }

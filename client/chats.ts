@@ -30,9 +30,11 @@ import {
   parseProjectId,
 } from '../contracts/ids.js';
 import {
+  type ChatSummary,
   type NewQuestion,
   failQuestion,
   findQuestion,
+  listChats,
   listQuestions,
   readQuestion,
   recordQuestion,
@@ -94,6 +96,20 @@ export interface Answer {
   repeated: boolean;
 }
 
+/** Questions of a chat, oldest first. */
+export interface QuestionPage {
+  questions: Question[];
+  /** For the page with the questions before these; null on the last one. */
+  nextCursor: string | null;
+}
+
+/** A page of a list, the chat with the newest question first. */
+export interface ChatPage {
+  chats: ChatSummary[];
+  /** For the next page; null on the last one. */
+  nextCursor: string | null;
+}
+
 /** Chats about a project: questions that are answered on read-only forks of its session. */
 export interface Chats {
   /**
@@ -112,6 +128,24 @@ export interface Chats {
    * for (const { question, reply } of await sessionChain.questions('shop', { limit: 10 })) console.log(question, reply);
    */
   questions(projectId: string, options?: { chatId?: string; limit?: number }): Promise<Question[]>;
+  /**
+   * A page of {@link Chats.questions}, the newest first: `cursor` is `nextCursor` of the page before. Questions that are asked
+   * meanwhile do not shift the pages. Throws INVALID_INPUT, PROJECT_NOT_FOUND, CHAT_NOT_FOUND.
+   * @example
+   * const { questions, nextCursor } = await sessionChain.questionPage('shop', { limit: 10 });
+   */
+  questionPage(
+    projectId: string,
+    options?: { chatId?: string; limit?: number; cursor?: string },
+  ): Promise<QuestionPage>;
+  /**
+   * The chats of a project, the one with the newest question first; `limit` is 50 by default. Throws INVALID_INPUT,
+   * PROJECT_NOT_FOUND.
+   * @example
+   * const { chats } = await sessionChain.chats('shop');
+   * for (const { chatId, questions, newest } of chats) console.log(chatId, questions, newest.state);
+   */
+  chats(projectId: string, options?: { limit?: number; cursor?: string }): Promise<ChatPage>;
   /**
    * Asks a question as {@link Chats.ask} does, and returns as soon as the chat's workflow has it, without the reply: the
    * question is answered without its caller. {@link Chats.question} and the event `question.answered` tell of the reply. Throws
@@ -154,7 +188,28 @@ export function createChats(options: ChatsOptions): Chats {
       const { chatId = id, limit = 100 } = checkedOptions(questionsShape, options);
       const chat = parseChatId(chatId);
       await readHead(pool, id);
-      return await listQuestions(pool, id, chat, limit);
+      return await listQuestions(pool, id, chat, { limit });
+    },
+    async questionPage(projectId, options) {
+      const id = parseProjectId(projectId);
+      const { chatId = id, limit = 100, cursor } = checkedOptions(questionPageShape, options);
+      const chat = parseChatId(chatId);
+      const before = cursor === undefined ? null : questionOf(cursor);
+      await readHead(pool, id);
+      const found = await listQuestions(pool, id, chat, { limit: limit + 1, before });
+      const questions = found.slice(-limit);
+      const oldest = questions[0]?.questionId ?? null;
+      return { questions, nextCursor: found.length > limit ? oldest : null };
+    },
+    async chats(projectId, options) {
+      const id = parseProjectId(projectId);
+      const { limit = 50, cursor } = checkedOptions(chatsShape, options);
+      const before = cursor === undefined ? null : questionOf(cursor);
+      await readHead(pool, id);
+      const found = await listChats(pool, id, { limit: limit + 1, before });
+      const chats = found.slice(0, limit);
+      const last = chats.at(-1)?.newest.questionId ?? null;
+      return { chats, nextCursor: found.length > limit ? last : null };
     },
     postQuestion: async (request) => await post(options, request),
     async question(projectId, messageId, options) {
@@ -178,6 +233,18 @@ const slowestLookMs = 1_000;
 
 const questionShape = { chatId: z.string().optional(), waitMs: z.number().min(0).optional() };
 const questionsShape = { chatId: z.string().optional(), limit: rows.optional() };
+const chatsShape = { limit: rows.optional(), cursor: z.string().optional() };
+const questionPageShape = { ...questionsShape, cursor: z.string().optional() };
+
+/** A cursor of chats or of questions is the id of a question. */
+function questionOf(cursor: string): string {
+  if (/^[1-9]\d{0,17}$/.test(cursor)) return cursor;
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    'The cursor is not one that a page of chats or of questions returned.',
+    'Pass nextCursor of the page before, unchanged, or none for the first page.',
+  );
+}
 
 export const askRequestSchema = z.strictObject({
   projectId: z.string(),

@@ -17,7 +17,7 @@ export type {
   StepDetails,
 } from './chains.js';
 export type { StartRequest } from './start-request.js';
-export type { Answer, AskOptions, AskRequest, Chats } from './chats.js';
+export type { Answer, AskOptions, AskRequest, ChatPage, Chats, QuestionPage } from './chats.js';
 export type { Entries, EntriesPage, EntriesRequest, SessionEntry } from './entries.js';
 export type { ConnectionsOptions, DatabaseOptions } from './connections.js';
 export type {
@@ -114,10 +114,11 @@ export {
 } from '../contracts/steps.js';
 export type { ActivityDetails, AttemptDetails } from '../storage/chains/chain-journal.js';
 export type { Transition } from '../storage/heads/heads.js';
-export type { Lineage, LineageNode } from '../storage/heads/lineage.js';
+export type { Lineage, LineageChain, LineageNode } from '../storage/heads/lineage.js';
 export type { JudgedEvidence } from '../storage/operations/operations.js';
 export type { ChainSpend, GroupedSpend, SpendGroup, Spent } from '../storage/ledger/ledger.js';
 export type { LivePiece } from '../storage/live/text.js';
+export type { ChatSummary } from '../storage/questions/questions.js';
 export type { OpenStatus, Queue, Stats } from '../storage/ledger/stats.js';
 export type { LastChain, ProjectSummary } from '../storage/heads/projects.js';
 export type { ImportedSession } from '../storage/operations/import.js';

@@ -335,6 +335,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/chats': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The chats of a project, the one with the newest question first */
+    get: operations['listChats'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/chats/{chatId}/questions': {
     parameters: {
       query?: never;
@@ -342,7 +359,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** The newest questions of a chat, oldest first */
+    /**
+     * The newest questions of a chat, oldest first
+     * @description `nextCursor` leads to the questions before them.
+     */
     get: operations['listQuestions'];
     put?: never;
     /**
@@ -1260,6 +1280,26 @@ export interface components {
       warnings: string[];
       workflowId: string;
     };
+    /** @description Chats, the one with the newest question first */
+    ChatPage: {
+      chats: {
+        chatId: string;
+        failed: number;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        firstAskedAt: string;
+        /** @description Its newest question */
+        newest: components['schemas']['Question'];
+        /** @description Those that wait for their answers */
+        open: number;
+        /** @description Questions that were asked in it */
+        questions: number;
+      }[];
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+    };
     /** @description Entries of a transcript, oldest first */
     EntriesPage: {
       entries: {
@@ -1605,7 +1645,10 @@ export interface components {
       /** @enum {string} */
       when: 'now' | 'after_step' | 'committed';
     };
-    Questions: {
+    /** @description Questions of a chat, oldest first */
+    QuestionPage: {
+      /** @description `cursor` of the page with older ones; null on the last one */
+      nextCursor: string | null;
       questions: components['schemas']['Question'][];
     };
     Reconciled: {
@@ -1842,22 +1885,68 @@ export interface components {
     };
     /** @description The sessions of a project */
     Tree: {
-      headSessionId: string | null;
-      /** @description Older heads were left out */
-      isCut: boolean;
-      nodes: {
-        buildId: string | null;
+      chains: {
+        buildId: string;
+        chainId: string;
+        closedAt: string | null;
         /**
          * Format: date-time
          * @description ISO 8601, UTC
          */
         createdAt: string;
-        /** @description A step can continue from it */
-        isWhole: boolean;
+        failureCode: components['schemas']['FailureCode'] | null;
+        openedAt: string | null;
+        /** @enum {string} */
+        status:
+          | 'queued'
+          | 'running'
+          | 'waiting'
+          | 'completed'
+          | 'completed_with_warnings'
+          | 'failed'
+          | 'cancelled'
+          | 'budget_exceeded';
+        versionId: string;
+      }[];
+      headSessionId: string | null;
+      /** @description Older heads were left out */
+      isCut: boolean;
+      nodes: {
+        /** @description The finished session of an earlier attempt that it committed in place of its own */
+        adopts: string | null;
+        /** @description Counts the attempts of its operation */
+        attempt: number | null;
+        buildId: string | null;
+        /** @description One of `chains`; null outside a chain */
+        chainId: string | null;
+        /**
+         * @description A step can continue from a whole one; empty: nothing was written to it so far
+         * @enum {string}
+         */
+        condition: 'whole' | 'quarantined' | 'hole' | 'lost' | 'unknown' | 'empty';
+        /** @description Size of its context */
+        contextTokens: number | null;
+        /** @description US dollars that it cost itself; null where unknown */
+        costUsd: number | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        createdAt: string;
+        endedAt: string | null;
+        /** @description Of its main transcript, those of the session that it forked included */
+        entries: number;
+        failureCode: components['schemas']['FailureCode'] | null;
         /** @enum {string} */
         kind: 'head' | 'rewound' | 'side_branch' | 'attempt';
         oldSessionId: string | null;
         parentSessionId: string | null;
+        /** @description The question that it was to answer */
+        question: {
+          chatId: string;
+          messageId: string;
+          questionId: string;
+        } | null;
         rewoundTo: number | null;
         seq: number | null;
         /** @description The id of a Claude session */
@@ -1865,6 +1954,7 @@ export interface components {
         source: string | null;
         state: ('running' | 'waiting' | 'failed' | 'committed') | null;
         step: string | null;
+        stepKind: ('work' | 'submission' | 'compaction' | 'activity') | null;
         versionId: string | null;
       }[];
       projectId: string;
@@ -2932,9 +3022,47 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  listChats: {
+    parameters: {
+      query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Entries at most; default 50 */
+        limit?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ChatPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   listQuestions: {
     parameters: {
       query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
         /** @description Entries at most; default 100 */
         limit?: number;
       };
@@ -2958,7 +3086,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Questions'];
+          'application/json': components['schemas']['QuestionPage'];
         };
       };
       400: components['responses']['Problem400'];

@@ -124,6 +124,8 @@ CREATE UNIQUE INDEX idx_project_chat_log_minimal_question ON project_chat_log_mi
 -- A message that is asked again is the same question.
 CREATE UNIQUE INDEX idx_project_chat_log_minimal_message ON project_chat_log_minimal (session_id, message_id)
   WHERE question_id IS NOT NULL;
+CREATE INDEX idx_project_chat_log_minimal_project ON project_chat_log_minimal (project_id, question_id)
+  WHERE question_id IS NOT NULL;
 CREATE INDEX idx_project_chat_log_minimal_open ON project_chat_log_minimal (project_id)
   WHERE state IN ('asked', 'running') AND question_id IS NOT NULL;
 CREATE INDEX idx_project_chat_log_minimal_side_branches ON project_chat_log_minimal (project_id, answered_at)

@@ -13,6 +13,7 @@ import type {
   ChainSummary,
   ChainOrigin,
   DefinitionInUse,
+  ChatPage,
   DriftReason,
   EntriesPage,
   EntryPart,
@@ -24,6 +25,7 @@ import type {
   ProjectPage,
   ProjectSummary,
   Question,
+  QuestionPage,
   QueuePosition,
   Reconciled,
   RecordedSession,
@@ -493,9 +495,38 @@ export const treeSchema = z
         versionId: id.nullable(),
         step: z.string().nullable(),
         buildId: z.string().nullable(),
+        stepKind: z.enum([...agentStepKinds, 'activity']).nullable(),
+        chainId: id.nullable().describe('One of `chains`; null outside a chain'),
+        question: z
+          .object({ questionId: id, chatId: id, messageId: id })
+          .nullable()
+          .describe('The question that it was to answer'),
         state: z.enum(['running', 'waiting', 'failed', 'committed']).nullable(),
-        isWhole: z.boolean().describe('A step can continue from it'),
+        attempt: z.int().nullable().describe('Counts the attempts of its operation'),
+        failureCode: failureCodeSchema.nullable(),
+        adopts: sessionId
+          .nullable()
+          .describe('The finished session of an earlier attempt that it committed in place of its own'),
+        condition: z
+          .enum(['whole', 'quarantined', 'hole', 'lost', 'unknown', 'empty'])
+          .describe('A step can continue from a whole one; empty: nothing was written to it so far'),
+        entries: count.describe('Of its main transcript, those of the session that it forked included'),
+        contextTokens: count.nullable().describe('Size of its context'),
+        costUsd: usd.nullable().describe('US dollars that it cost itself; null where unknown'),
         createdAt: instant,
+        endedAt: instant.nullable(),
+      }),
+    ),
+    chains: z.array(
+      z.object({
+        chainId: id,
+        versionId: id,
+        buildId: id,
+        status: z.enum(chainStatuses),
+        failureCode: failureCodeSchema.nullable(),
+        createdAt: instant,
+        openedAt: instant.nullable(),
+        closedAt: instant.nullable(),
       }),
     ),
     isCut: z.boolean().describe('Older heads were left out'),
@@ -524,6 +555,34 @@ export const questionSchema = z
     answeredAt: instant.nullable(),
   })
   .meta({ id: 'Question' }) satisfies z.ZodType<Json<Question>>;
+
+export const questionPageSchema = z
+  .object({
+    questions: z.array(questionSchema),
+    nextCursor: z.string().nullable().describe('`cursor` of the page with older ones; null on the last one'),
+  })
+  .meta({ id: 'QuestionPage', description: 'Questions of a chat, oldest first' }) satisfies z.ZodType<
+  Json<QuestionPage>
+>;
+
+export const chatPageSchema = z
+  .object({
+    chats: z.array(
+      z.object({
+        chatId: id,
+        questions: count.describe('Questions that were asked in it'),
+        open: count.describe('Those that wait for their answers'),
+        failed: count,
+        firstAskedAt: instant,
+        newest: questionSchema.describe('Its newest question'),
+      }),
+    ),
+    nextCursor,
+  })
+  .meta({
+    id: 'ChatPage',
+    description: 'Chats, the one with the newest question first',
+  }) satisfies z.ZodType<Json<ChatPage>>;
 
 export const rewoundSchema = z
   .object({

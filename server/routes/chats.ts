@@ -1,15 +1,17 @@
 import { z } from 'zod';
 import { askRequestSchema } from '../../client/chats.js';
-import { questionSchema } from '../schemas.js';
+import { chatPageSchema, questionPageSchema, questionSchema } from '../schemas.js';
 import {
   type RouteOptions,
   type Routes,
   chatParams,
+  cursor,
   described,
   given,
   json,
   keyOf,
   limit,
+  projectParams,
   questionParams,
   reads,
   takes,
@@ -21,19 +23,33 @@ const tags = ['chats'];
 /** Questions about a project. */
 export function chatRoutes(app: Routes, { sessionChain }: RouteOptions): void {
   app.get(
+    '/v1/projects/:projectId/chats',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'listChats', params: projectParams },
+        summary: 'The chats of a project, the one with the newest question first',
+        querystring: z.strictObject({ limit: limit(50), cursor }),
+        response: reads(chatPageSchema),
+      },
+    },
+    async ({ params: { projectId }, query }) => json(await sessionChain.chats(projectId, given(query))),
+  );
+
+  app.get(
     '/v1/projects/:projectId/chats/:chatId/questions',
     {
       config: { scope: 'read' },
       schema: {
         ...{ tags, operationId: 'listQuestions', params: chatParams },
         summary: 'The newest questions of a chat, oldest first',
-        querystring: z.strictObject({ limit: limit(100) }),
-        response: reads(z.object({ questions: z.array(questionSchema) }).meta({ id: 'Questions' })),
+        description: '`nextCursor` leads to the questions before them.',
+        querystring: z.strictObject({ limit: limit(100), cursor }),
+        response: reads(questionPageSchema),
       },
     },
-    async ({ params: { projectId, chatId }, query }) => ({
-      questions: json(await sessionChain.questions(projectId, { ...given(query), chatId })),
-    }),
+    async ({ params: { projectId, chatId }, query }) =>
+      json(await sessionChain.questionPage(projectId, { ...given(query), chatId })),
   );
 
   app.post(

@@ -110,25 +110,67 @@ export async function requireQuestion(pool: Pool, questionId: string): Promise<Q
   );
 }
 
-/** The questions of a chat, oldest first; of many the newest `limit`. Throws CHAT_NOT_FOUND. */
+/** The questions of a chat, oldest first; of many the newest `limit`, or those before one. Throws CHAT_NOT_FOUND. */
 export async function listQuestions(
   pool: Pool,
   projectId: ProjectId,
   chatId: string,
-  limit: number,
+  { limit, before = null }: { limit: number; before?: string | null },
 ): Promise<Question[]> {
   const questions = await queryRows<Question>(pool, {
     name: 'list_questions',
     text: `SELECT ${questionColumns} FROM project_chat_log_minimal
            WHERE session_id = session_chain.chat_log_key($1) AND project_id = session_chain.chat_log_project_key($2)
-             AND question_id IS NOT NULL ORDER BY question_id DESC LIMIT $3`,
-    values: [chatId, projectId, limit],
+             AND question_id IS NOT NULL AND ($4::bigint IS NULL OR question_id < $4) ORDER BY question_id DESC LIMIT $3`,
+    values: [chatId, projectId, limit, before],
   });
-  if (questions.length > 0) return questions.reverse();
+  if (questions.length > 0 || before !== null) return questions.reverse();
   throw new SessionChainError(
     'CHAT_NOT_FOUND',
     `Nothing was asked in the chat ${chatId} of the project ${projectId}.`,
   );
+}
+
+/** A chat in a list. */
+export interface ChatSummary {
+  chatId: string;
+  /** How many questions were asked in it. */
+  questions: number;
+  /** Those that wait for their answers. */
+  open: number;
+  failed: number;
+  firstAskedAt: Date;
+  /** Its newest question. */
+  newest: Question;
+}
+
+/** The chats of a project, the one with the newest question first; with `before` those whose newest question is older. */
+export async function listChats(
+  pool: Pool,
+  projectId: ProjectId,
+  { limit, before }: { limit: number; before: string | null },
+): Promise<ChatSummary[]> {
+  const chats = await queryRows<
+    Pick<ChatSummary, 'questions' | 'open' | 'failed' | 'firstAskedAt'> & Question
+  >(pool, {
+    name: 'list_chats',
+    text: `SELECT c.questions, c.open, c.failed, c.first_asked_at AS "firstAskedAt", n.*
+           FROM (
+             SELECT max(q.question_id) AS newest, count(*) AS questions, count(*) FILTER (WHERE q.state IN ('asked', 'running')) AS open,
+               count(*) FILTER (WHERE q.state = 'failed') AS failed, min(q.asked_at) AS first_asked_at
+             FROM project_chat_log_minimal q
+             WHERE q.project_id = session_chain.chat_log_project_key($1) AND q.question_id IS NOT NULL
+             GROUP BY q.session_id HAVING $3::bigint IS NULL OR max(q.question_id) < $3
+             ORDER BY newest DESC LIMIT $2
+           ) c
+           CROSS JOIN LATERAL (SELECT ${questionColumns} FROM project_chat_log_minimal WHERE question_id = c.newest) n
+           ORDER BY c.newest DESC`,
+    values: [projectId, limit, before],
+  });
+  return chats.map(({ questions, open, failed, firstAskedAt, ...newest }) => ({
+    ...{ chatId: newest.chatId, questions, open, failed, firstAskedAt },
+    newest,
+  }));
 }
 
 /** The chain that holds a project, with its newest attempt; null while none does. */

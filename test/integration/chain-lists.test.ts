@@ -18,6 +18,7 @@ import { readChainState } from '../../storage/chains/chain-state.js';
 import { closeChain, noteWaiting, openChain } from '../../storage/chains/chains.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { projectsQuery } from '../../storage/heads/projects.js';
+import { failQuestion, recordQuestion } from '../../storage/questions/questions.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { beginActivityStep } from '../../storage/operations/activity-steps.js';
 import { endOperation } from '../../storage/operations/operations.js';
@@ -463,7 +464,17 @@ describe('a project', () => {
     expect(await sessionChain.lineage(projectId)).toEqual([newSessionId]);
     expect(await sessionChain.tree(projectId)).toMatchObject({
       headSessionId: newSessionId,
-      nodes: [{ kind: 'head' }],
+      nodes: [
+        {
+          kind: 'head',
+          chainId: chain.chainId,
+          stepKind: 'work',
+          attempt: 1,
+          condition: 'whole',
+          costUsd: 0.5,
+        },
+      ],
+      chains: [{ chainId: chain.chainId, versionId: chain.versionId, status: 'running' }],
     });
     expect(await sessionChain.spend(projectId)).toMatchObject({ costUsd: 0.5 });
     await expect(sessionChain.questions(projectId)).rejects.toMatchObject({ code: 'CHAT_NOT_FOUND' });
@@ -473,10 +484,58 @@ describe('a project', () => {
     expect(outside).toMatchObject({ code: 'PROJECT_NOT_FOUND' });
   });
 
-  it.each(['transitions', 'tree', 'questions'] as const)('%s refuses a limit that is none', async (name) => {
+  it.each(['transitions', 'tree', 'questions', 'questionPage', 'chats'] as const)(
+    '%s refuses a limit that is none',
+    async (name) => {
+      const { projectId } = await openNew(pool);
+      for (const limit of [0, -1, 1.5, NaN, 1e9])
+        await expect(sessionChain[name](projectId, { limit })).rejects.toMatchObject({
+          code: 'INVALID_INPUT',
+        });
+    },
+  );
+});
+
+describe('chats', () => {
+  it('are listed with their newest questions, page by page, and so are the questions of each', async () => {
     const { projectId } = await openNew(pool);
-    for (const limit of [0, -1, 1.5, NaN, 1e9])
-      await expect(sessionChain[name](projectId, { limit })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    expect(await sessionChain.chats(projectId)).toEqual({ chats: [], nextCursor: null });
+    const ask = async (chatId: string, question: string) =>
+      await recordQuestion(pool, {
+        ...{ projectId, chatId: `${projectId}-${chatId}`, question, when: 'now' },
+        messageId: randomUUID(),
+      });
+    for (const question of ['1', '2', '3']) await ask('a', question);
+    const refused = await ask('b', '4');
+    await failQuestion(pool, refused, failureOfCode('MODEL_REFUSED'));
+
+    const first = await sessionChain.chats(projectId, { limit: 1 });
+    expect(first).toMatchObject({
+      chats: [{ questions: 1, open: 0, failed: 1, newest: { question: '4', state: 'failed' } }],
+      nextCursor: refused.questionId,
+    });
+    const second = await sessionChain.chats(projectId, { limit: 1, cursor: String(first.nextCursor) });
+    expect(second).toMatchObject({
+      chats: [{ chatId: `${projectId}-a`, questions: 3, open: 3, failed: 0, newest: { question: '3' } }],
+      nextCursor: null,
+    });
+
+    const chatId = `${projectId}-a`;
+    const newest = await sessionChain.questionPage(projectId, { chatId, limit: 2 });
+    expect(newest.questions.map(({ question }) => question)).toEqual(['2', '3']);
+    const cursor = String(newest.nextCursor);
+    const older = await sessionChain.questionPage(projectId, { chatId, limit: 2, cursor });
+    expect(older).toMatchObject({ questions: [{ question: '1' }], nextCursor: null });
+    expect(await sessionChain.questionPage(projectId, { chatId, cursor: '1' })).toMatchObject({
+      questions: [],
+    });
+  });
+
+  it.each(['0', '-1', '1.5', "1'--", '9'.repeat(19), ''])('refuse %p as a cursor', async (cursor) => {
+    const { projectId } = await openNew(pool);
+    const refusal = { code: 'INVALID_INPUT', message: expect.stringContaining('cursor') };
+    await expect(sessionChain.chats(projectId, { cursor })).rejects.toMatchObject(refusal);
+    await expect(sessionChain.questionPage(projectId, { cursor })).rejects.toMatchObject(refusal);
   });
 });
 

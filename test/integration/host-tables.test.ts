@@ -233,7 +233,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
       { projectId, type: 'question.started' },
       { projectId, type: 'question.answered', data: { kind: 'side_branch', sessionId } },
     ]);
-    expect(await listQuestions(pool, projectId, host.chatId, 10)).toEqual([
+    expect(await listQuestions(pool, projectId, host.chatId, { limit: 10 })).toEqual([
       expect.objectContaining({ questionId: asked.questionId, reply: 'Well.', sessionId }),
     ]);
     expect((await listSideBranches(pool, projectId)).map(({ reply }) => reply)).toEqual(['Well.']);

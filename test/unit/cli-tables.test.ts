@@ -132,7 +132,7 @@ describe.each(sizes)('with ids that are %s', (_, newId) => {
     const node = {
       ...{ kind: 'head', seq: 1, source: 'build', step: 'build', versionId: newId(), rewoundTo: null },
       ...{ sessionId: randomUUID(), parentSessionId: null, oldSessionId: null, createdAt: new Date(0) },
-      isWhole: true,
+      condition: 'whole',
     };
     const lineage = { nodes: [node], headSessionId: node.sessionId, isCut: false };
     expect(
