@@ -64,6 +64,9 @@ export function clientOptionsOf(config: Config) {
     maxQueued: config.SESSION_CHAIN_MAX_QUEUED,
     workspaceRoots: config.SESSION_CHAIN_WORKSPACE_ROOTS,
     searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
+    ...(config.SESSION_CHAIN_DASHBOARD_URL === undefined
+      ? {}
+      : { dashboardUrl: config.SESSION_CHAIN_DASHBOARD_URL }),
   };
 }
 

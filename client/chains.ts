@@ -31,6 +31,7 @@ import { chainKey } from './chain-key.js';
 import { type ChainFilter, cursorOf, moment, parseChainFilter, someProjects } from './chain-filter.js';
 import { checkedOptions, limit as rows } from './input.js';
 import { waitsInItsTaskQueue } from './progress.js';
+import { type Saved, savedOf, sumSaved } from './saved.js';
 
 /** A chain in a list. */
 export interface ChainSummary extends ChainKey {
@@ -92,6 +93,7 @@ export interface StepDetails extends StepState {
   reply: string | null;
   /** The files that its file tools wrote, all attempts and their subagents included; not what shell commands wrote. */
   files: string[];
+  saved: Saved;
   /** Its attempts, oldest first. */
   journal: AttemptDetails[];
   /** The calls of an activity of the host, oldest first. */
@@ -114,10 +116,15 @@ export interface ChainDetails extends ChainState {
   firstLine: string | null;
   /** Absolute path of the project's files, as the worker sees it. */
   workspace: string;
+  /** The steps that its last start named; null for all of the definition. */
+  requestedSteps: StepName[] | null;
   createdAt: Date;
+  /** When it was last asked for. */
+  requestedAt: Date;
   openedAt: Date | null;
   closedAt: Date | null;
   steps: StepDetails[];
+  saved: Saved;
   spent: ChainSpend;
   /** What it may take, once it has opened; null without a budget. */
   budget: ChainBudget | null;
@@ -365,7 +372,7 @@ function waitsOn(
 }
 
 async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {
-  const { workflowId, instruction, workspace, createdAt, openedAt, closedAt, budget } = chain;
+  const { workflowId, instruction, workspace, createdAt, requestedAt, openedAt, closedAt, budget } = chain;
   const [state, spent, journal, ends] = await Promise.all([
     stateOfChain(pool, chain),
     chainSpend(pool, chain),
@@ -373,6 +380,7 @@ async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {
     listEnds(pool, chain),
   ]);
   const own = await loadOwnEntries(pool, chain.projectId, journal.attempts);
+  const steps = state.steps.map((step) => stepDetails(step, journal, own));
   return {
     ...state,
     ...{
@@ -380,11 +388,14 @@ async function readDetails(pool: Pool, chain: ChainRow): Promise<ChainDetails> {
       instruction,
       firstLine: firstLineOf(instruction),
       workspace,
+      requestedSteps: chain.steps,
       createdAt,
+      requestedAt,
       openedAt,
       closedAt,
+      steps,
     },
-    steps: state.steps.map((step) => stepDetails(step, journal, own)),
+    saved: sumSaved(steps.map(({ saved }) => saved)),
     spent,
     budget,
     budgetLeft: budget && (await budgetLeft(pool, chain, budget, spent)),
@@ -418,6 +429,7 @@ function stepDetails(
         }),
       ),
     ],
+    saved: savedOf(journal),
     journal,
     calls,
   };

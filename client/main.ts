@@ -16,6 +16,8 @@ export type {
   ChainSummary,
   StepDetails,
 } from './chains.js';
+export type { ChainWork } from './chain-work.js';
+export type { Saved } from './saved.js';
 export type { StartRequest } from './start-request.js';
 export type { Answer, AskOptions, AskRequest, ChatPage, Chats, QuestionPage } from './chats.js';
 export type { Entries, EntriesPage, EntriesRequest, SessionEntry } from './entries.js';
@@ -50,6 +52,7 @@ export type {
   Usage,
   WaitPolicy,
 } from '../contracts/chain.js';
+export type { ChainChanges, FileChange, Hunk } from '../contracts/changes.js';
 export type { ChainEnd, ChainEndCall } from '../contracts/end.js';
 export type {
   ChainBudget,
@@ -88,6 +91,7 @@ export {
   type SessionId,
   type VersionId,
 } from '../contracts/ids.js';
+export type { AttemptTimeline, ChainTimeline, SpanKind, TimeSpan } from '../contracts/timeline.js';
 export type { WaitKind, WaitingFor } from '../contracts/waiting.js';
 export type { ShownDefinition, ShownStep, WorkerLimitsInForce } from '../contracts/workers.js';
 export type {

@@ -56,6 +56,7 @@ import { resolveWorkspace } from '../workspace/workspace.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { chainKey } from './chain-key.js';
 import { type ChainReads, createChainReads } from './chains.js';
+import { type ChainWork, createChainWork } from './chain-work.js';
 import { type Chats, createChats } from './chats.js';
 import { type Entries, createEntries } from './entries.js';
 import { type Imports, createImports } from './import.js';
@@ -102,6 +103,8 @@ export type SessionChainOptions = ConnectionsOptions & {
   /** If given, a workspace outside these folders is rejected before anything is started; the worker checks again. */
   workspaceRoots?: readonly string[];
   searchAttributes?: SearchAttributeMode;
+  /** Address of the dashboard: the page of each chain in Temporal's Web UI links to its page there. Default: no link. */
+  dashboardUrl?: string;
 };
 
 export interface StartedChain extends ChainKey {
@@ -119,7 +122,7 @@ export interface StartedChain extends ChainKey {
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
 export interface SessionChain
-  extends ChainReads, Chats, Entries, Imports, ProjectReads, Watches, WorkerReads {
+  extends ChainReads, ChainWork, Chats, Entries, Imports, ProjectReads, Watches, WorkerReads {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -316,6 +319,7 @@ const optionsSchema = z
     maxQueued: z.number().int().min(1).optional(),
     workspaceRoots: z.array(z.string()).optional(),
     searchAttributes: z.enum(searchAttributeModes).optional(),
+    dashboardUrl: z.url({ protocol: /^https?$/ }).optional(),
   })
   .refine(isOneDatabase, giveOneDatabase);
 
@@ -329,7 +333,7 @@ const optionsSchema = z
  */
 export function createSessionChain(options: SessionChainOptions): SessionChain {
   checked(optionsSchema, options, 'The options of the client are not usable');
-  const { workspaceRoots } = options;
+  const { workspaceRoots, dashboardUrl } = options;
   const { pool, temporal, close } = openConnections(options);
   const hub = createWatchHub(pool);
   const client: ChainClient = {
@@ -339,6 +343,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     overrides: options.overrides ?? {},
     maxQueued: options.maxQueued ?? defaultMaxQueued,
     ...(workspaceRoots ? { workspaceRoots } : {}),
+    ...(dashboardUrl === undefined ? {} : { dashboardUrl }),
   };
   const chat = chatPolicyOf(client.policy, options.chat);
   const searchAttributes = createSearchAttributes(temporal, options.searchAttributes ?? 'auto');
@@ -352,6 +357,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createEntries(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),
+    ...createChainWork(client),
     ...createChats({ ...client, hub, policy: chat }),
     ...createWorkerReads({ ...client, chat }),
     ...createWatches(hub),
@@ -432,6 +438,7 @@ interface ChainClient {
   overrides: ChainOverrides;
   maxQueued: number;
   workspaceRoots?: readonly string[];
+  dashboardUrl?: string;
 }
 
 function chainPolicyOf({ taskQueue = 'session-chain', policy }: SessionChainOptions): ChainPolicy {
@@ -466,7 +473,7 @@ function checkedMoment(moment: SessionMoment): SessionMoment {
 }
 
 async function start(
-  { pool, temporal, policy, overrides, maxQueued, workspaceRoots }: ChainClient,
+  { pool, temporal, policy, overrides, maxQueued, workspaceRoots, dashboardUrl }: ChainClient,
   searchAttributes: ReturnType<typeof createSearchAttributes>,
   unchecked: StartRequest,
 ): Promise<StartedChain> {
@@ -516,6 +523,7 @@ async function start(
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
         staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
+        ...(dashboardUrl === undefined ? {} : { staticDetails: `[Dashboard](${pageOf(dashboardUrl, key)})` }),
         ...(typedSearchAttributes ? { typedSearchAttributes } : {}),
       });
       return { ...started, alreadyStarted: false };
@@ -525,6 +533,12 @@ async function start(
         return { ...started, alreadyStarted: true };
     }
   }
+}
+
+/** The page of a chain in the dashboard, as dashboard/links.ts makes it. */
+function pageOf(dashboardUrl: string, { projectId, versionId, buildId }: ChainKey): string {
+  const [project, version, build] = [projectId, versionId, buildId].map(encodeURIComponent);
+  return `${dashboardUrl.replace(/\/+$/, '')}/projects/${project}/chains/${version}/${build}`;
 }
 
 /**

@@ -180,6 +180,11 @@ export const variables = {
     .transform((url) => url.replace(/\/+$/, ''))
     .optional()
     .describe("Address of Temporal's Web UI, to which the dashboard links"),
+  SESSION_CHAIN_DASHBOARD_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an address that begins with http:// or https://' })
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional()
+    .describe("Address of the dashboard, to which the page of a chain in Temporal's Web UI links"),
   SESSION_CHAIN_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

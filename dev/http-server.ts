@@ -41,6 +41,7 @@ export async function startHttpServer(options: {
       ...environment,
       SESSION_CHAIN_HTTP_HOST: '127.0.0.1',
       SESSION_CHAIN_HTTP_PORT: String(port),
+      SESSION_CHAIN_DASHBOARD_URL: url,
     },
     logFile,
     say,

@@ -85,7 +85,11 @@ async function main(): Promise<number> {
     closing.unshift(() => http.stop());
     say(`Server: ${http.url}, with the key in ${http.keyFile}; in a browser, once: ${await http.link()}`);
     const envFile = join(stateDir, 'env');
-    writeFileSync(envFile, envFileOf({ ...environment, SESSION_CHAIN_HTTP_URL: http.url }), { mode: 0o600 });
+    writeFileSync(
+      envFile,
+      envFileOf({ ...environment, SESSION_CHAIN_HTTP_URL: http.url, SESSION_CHAIN_DASHBOARD_URL: http.url }),
+      { mode: 0o600 },
+    );
     const serviceFile = join(stateDir, 'pg_service.conf');
     writeFileSync(serviceFile, serviceFileOf(stack.databaseUrl), { mode: 0o600 });
     closing.unshift(() => [envFile, serviceFile].forEach((file) => rmSync(file, { force: true })));
@@ -102,7 +106,7 @@ async function main(): Promise<number> {
       );
     });
     const report = await Promise.race([
-      demo(readConfig(environment), stack, stateDir, model),
+      demo(readConfig(environment), stack, stateDir, model, http.url),
       worker.failed,
       http.failed,
       lost,
@@ -142,6 +146,7 @@ async function demo(
   stack: Stack,
   stateDir: string,
   model: OfflineModel | null,
+  dashboardUrl: string,
 ): Promise<DemoReport> {
   const pool = createPool(stack.databaseUrl, { applicationName: 'session-chain demo', max: 4 });
   const client = await connectClient(config);
@@ -154,6 +159,7 @@ async function demo(
       // The sample is small, and the demo shows every step.
       overrides: { ...overridesOf(config), compactThresholdTokens: 0 },
       searchAttributes: config.SESSION_CHAIN_SEARCH_ATTRIBUTES,
+      dashboardUrl,
     });
     return await runDemo({
       sessionChain,
@@ -249,6 +255,7 @@ function envFileOf(environment: Record<string, string>): string {
     'SESSION_CHAIN_WORKSPACE_ROOTS',
     'SESSION_CHAIN_SCRATCH_DIR',
     'SESSION_CHAIN_HTTP_URL',
+    'SESSION_CHAIN_DASHBOARD_URL',
     // A hosted credential stays where its owner put it; the offline model's is not one.
     ...(environment.ANTHROPIC_API_KEY === 'offline' ? ['ANTHROPIC_BASE_URL', 'ANTHROPIC_API_KEY'] : []),
   ];

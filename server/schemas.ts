@@ -4,6 +4,7 @@ import type {
   AttemptDetails,
   Brief,
   ChainBudget,
+  ChainChanges,
   ChainCounts,
   ChainDetails,
   ChainEnd,
@@ -14,6 +15,7 @@ import type {
   ChainOrigin,
   DefinitionInUse,
   ChatPage,
+  ChainTimeline,
   DriftReason,
   EntriesPage,
   EntryPart,
@@ -31,10 +33,12 @@ import type {
   RecordedSession,
   RecoveredSession,
   RewoundProject,
+  Saved,
   Spent,
   StepDetails,
   StepState,
   SyncReport,
+  TimeSpan,
   Transition,
   UnboundWorkspace,
   Usage,
@@ -47,6 +51,7 @@ import type {
 import type { BriefFacts } from '../contracts/brief.js';
 import { failureCodes } from '../contracts/failures.js';
 import { keyScopes } from '../contracts/keys.js';
+import { spanKinds } from '../contracts/timeline.js';
 import { waitKinds } from '../contracts/waiting.js';
 import type { DoctorReport } from './doctor.js';
 import { failureCodeSchema } from './problems.js';
@@ -224,10 +229,15 @@ export const attemptSchema = z
     state: z.enum(['running', 'waiting', 'failed', 'committed']),
     sessionId: sessionId.describe('The session that it wrote'),
     baseSessionId: sessionId.nullable().describe('What it was to continue from'),
+    parentSessionId: sessionId
+      .nullable()
+      .describe('What it forked: the base, or the session of an earlier attempt, which it continued'),
     adopts: sessionId.nullable().describe('The finished session of an earlier attempt that it committed'),
     worker: z.string().describe('The process that ran it, as pid@host'),
+    scheduledAt: instant.describe('When Temporal scheduled it, by its clock'),
     startedAt: instant,
     seenAt: instant.describe('When its worker last gave a sign of life'),
+    leaseUntil: instant.describe('When its lease expires without another sign of life'),
     endedAt: instant.nullable(),
     failure: failure.nullable(),
     evidence: z
@@ -248,6 +258,20 @@ const activityCall = z.object({
   endedAt: instant.nullable(),
 }) satisfies z.ZodType<Json<ActivityDetails>>;
 
+const saved = z
+  .object({
+    costUsd: usd.describe('US dollars that these attempts had spent, as far as they are known'),
+    attemptsOfUnknownCost: count,
+    turns: count.describe('Model turns that were not asked for again'),
+    adopted: count.describe('Attempts that had finished their work, which was committed as it was'),
+    continued: count.describe('Attempts that had begun their work, which the next one continued'),
+  })
+  .meta({
+    id: 'Saved',
+    description:
+      'What attempts that ended without a commit had spent on work that a later attempt used, so that it was not paid again',
+  }) satisfies z.ZodType<Json<Saved>>;
+
 export const stepDetailsSchema = z
   .object({
     ...stepStateShape,
@@ -255,6 +279,7 @@ export const stepDetailsSchema = z
     endedAt: instant.nullable(),
     reply: z.string().nullable().describe("The model's last message"),
     files: z.array(z.string()).describe('The files that its file tools wrote'),
+    saved,
     journal: z.array(attemptSchema).describe('Its attempts, oldest first'),
     calls: z.array(activityCall).describe('The calls of an activity of the host, oldest first'),
   })
@@ -290,10 +315,16 @@ export const chainDetailsSchema = z
     instruction: z.string().nullable(),
     firstLine: z.string().nullable(),
     workspace: z.string().describe("Absolute path of the project's files, as the worker sees it"),
+    requestedSteps: z
+      .array(z.string())
+      .nullable()
+      .describe('The steps that its last start named; null for all of the definition'),
     createdAt: instant,
+    requestedAt: instant.describe('When it was last asked for'),
     openedAt: instant.nullable(),
     closedAt: instant.nullable(),
     steps: z.array(stepDetailsSchema),
+    saved,
     spent: chainSpendSchema,
     budget: budget.nullable(),
     budgetLeft: z
@@ -306,6 +337,96 @@ export const chainDetailsSchema = z
   })
   .meta({ id: 'Chain', description: 'Everything that is known of a chain' }) satisfies z.ZodType<
   Json<ChainDetails>
+>;
+
+const spanShape = {
+  kind: z
+    .enum(spanKinds)
+    .describe(
+      [
+        'queued: until it held its project',
+        'opening: until its first step was scheduled',
+        'worker: a step was scheduled, until an attempt began',
+        'retry: from a failed attempt until the next was scheduled',
+        'waiting: for the model service or a worker, by a timer',
+        'start: Claude Code started',
+        'model: the model answered',
+        'tool: tools ran',
+        'compaction: the conversation was summarised',
+        'end: until the end of an attempt was recorded',
+        'lost: from the last sign of life until the lease had expired',
+        'call: an activity of the host ran',
+        'closing: until the chain was closed',
+      ].join('; '),
+    ),
+  label: z.string().describe('The tools, the code that it waited for, or the activity'),
+  startedAt: instant,
+  endedAt: instant.nullable().describe('Null while it lasts'),
+  entryId: z.string().nullable().describe('The entry of the transcript with which it began'),
+  count: z.int().min(1).describe('How many spans it stands for'),
+};
+const span = z.object(spanShape) satisfies z.ZodType<Json<TimeSpan>>;
+export const timelineSchema = z
+  .object({
+    at: instant.describe('When this was read; spans without an end last at least until then'),
+    runs: z
+      .array(z.object({ queuedAt: instant, openedAt: instant.nullable(), closedAt: instant.nullable() }))
+      .describe('Each time that the chain was asked for, the oldest first'),
+    spans: z
+      .array(z.object({ ...spanShape, step: z.string().nullable() }))
+      .describe('What is of no attempt; `step` is null where it is of no step'),
+    attempts: z.array(
+      z.object({
+        step: z.string(),
+        attemptId: id,
+        round: z.int(),
+        attempt: z.int(),
+        spans: z.array(span),
+        totalsMs: z
+          .partialRecord(z.enum(spanKinds), count)
+          .describe('Ms by kind, as exact as before spans were merged'),
+      }),
+    ),
+    isMerged: z.boolean().describe('Short spans were merged, to keep the answer small'),
+  })
+  .meta({ id: 'Timeline', description: 'Where the time of a chain went' }) satisfies z.ZodType<
+  Json<ChainTimeline>
+>;
+
+const line = z.int().min(0).nullable();
+export const changesSchema = z
+  .object({
+    steps: z.array(
+      z.object({
+        step: z.string(),
+        changes: z
+          .array(
+            z.object({
+              attemptId: id,
+              path: z.string().describe('Relative to the folder in which the agent worked'),
+              tool: z.string(),
+              isNew: z.boolean().describe('The file was not there before'),
+              entryId: z.string().nullable().describe("The entry with the tool's result"),
+              at: z.string().nullable(),
+              hunks: z.array(
+                z.object({
+                  oldStart: line.describe('The first line before, from 1; null where the tool did not say'),
+                  newStart: line.describe('The first line after'),
+                  lines: z
+                    .array(z.string())
+                    .describe('Each begins with a space (stayed), - (removed) or + (added)'),
+                }),
+              ),
+              isCut: z.boolean().describe('Lines were shortened or left out'),
+            }),
+          )
+          .describe('In the order of the writes, attempt by attempt'),
+        leftOut: count.describe('Later changes of the step that did not fit'),
+      }),
+    ),
+  })
+  .meta({ id: 'Changes', description: 'What a chain wrote with file tools' }) satisfies z.ZodType<
+  Json<ChainChanges>
 >;
 
 const since = { since: instant };

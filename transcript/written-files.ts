@@ -31,6 +31,6 @@ export function writtenFiles(entries: SessionStoreEntry[]): string[] {
   return [...new Set(files)];
 }
 
-function relativeTo(folder: string, path: string): string {
+export function relativeTo(folder: string, path: string): string {
   return path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path;
 }

@@ -7,12 +7,14 @@ import {
   attemptSchema,
   briefSchema,
   chainCountsSchema,
+  changesSchema,
   chainDetailsSchema,
   chainPageSchema,
   chainSpendSchema,
   chainStateSchema,
   progressSchema,
   startedChainSchema,
+  timelineSchema,
 } from '../schemas.js';
 import {
   type RouteOptions,
@@ -209,6 +211,37 @@ export function chainRoutes(app: Routes, { sessionChain }: RouteOptions): void {
         attempts: json(steps.flatMap(({ step, journal }) => journal.map((one) => ({ step, ...one })))),
       };
     },
+  );
+
+  app.get(
+    '/v1/projects/:projectId/chains/:versionId/:buildId/timeline',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getChainTimeline', params },
+        summary: 'Where the time of a chain went: queue, agent, model, tools, waits',
+        description: 'It reads transcripts. Of a long chain short spans are merged (`isMerged`).',
+        querystring: z.strictObject({}),
+        response: reads(timelineSchema),
+      },
+    },
+    async ({ params }) => json(await sessionChain.timeline(chainKey(params))),
+  );
+
+  app.get(
+    '/v1/projects/:projectId/chains/:versionId/:buildId/changes',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getChainChanges', params },
+        summary: 'What a chain wrote with file tools, as diffs',
+        description:
+          'What shell commands wrote is not known. Long changes are cut (`isCut`), later ones left out (`leftOut`). It reads transcripts.',
+        querystring: z.strictObject({}),
+        response: reads(changesSchema),
+      },
+    },
+    async ({ params }) => json(await sessionChain.changes(chainKey(params))),
   );
 
   app.get(

@@ -15,13 +15,18 @@ export interface AttemptDetails {
   /** The session that it wrote, and what it was to continue from. */
   sessionId: SessionId;
   baseSessionId: SessionId | null;
+  /** The session that it forked: the base, or that of an earlier attempt, which it continued. */
+  parentSessionId: SessionId | null;
   /** The finished session of an earlier attempt that it committed in place of its own. */
   adopts: SessionId | null;
   /** The process that ran it, as `pid@host`. */
   worker: string;
+  /** When Temporal scheduled it, by its clock. */
+  scheduledAt: Date;
   startedAt: Date;
-  /** When its worker last gave a sign of life. */
+  /** When its worker last gave a sign of life, and when its lease expires without another one. */
   seenAt: Date;
+  leaseUntil: Date;
   endedAt: Date | null;
   failure: Failure | null;
   /** What its transcript proves, as a later attempt found; null where none looked, because its end was recorded. */
@@ -52,10 +57,13 @@ export async function readJournal(
   const [attempts, activities] = await Promise.all([
     queryRows<{ step: StepName } & AttemptDetails>(pool, {
       name: 'chain_attempts',
-      text: `SELECT a.step, a.id::text AS "attemptId", a.round, a.attempt, a.state, a.session_id AS "sessionId",
-               a.base_session_id AS "baseSessionId", a.adopts, a.worker, a.started_at AS "startedAt", a.seen_at AS "seenAt",
+      text: `SELECT a.step, a.id::text AS "attemptId", a.round, a.attempt, a.state, session_id AS "sessionId",
+               a.base_session_id AS "baseSessionId", s.parent_session_id AS "parentSessionId", a.adopts, a.worker,
+               a.scheduled_at AS "scheduledAt", a.started_at AS "startedAt", a.seen_at AS "seenAt",
+               a.seen_at + a.lease_ms * interval '1 ms' AS "leaseUntil",
                a.ended_at AS "endedAt", a.failure, a.evidence, m.cost_usd AS "costUsd", m.turns
-             FROM session_chain.attempts a LEFT JOIN project_ai_session_metrics m ON m.attempt_id = a.id
+             FROM session_chain.attempts a JOIN session_chain.sessions s USING (project_id, session_id)
+             LEFT JOIN project_ai_session_metrics m ON m.attempt_id = a.id
              WHERE a.chain = $1 ORDER BY a.id`,
       values: [chainId],
     }),
