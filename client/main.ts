@@ -20,7 +20,7 @@ export type { ChainWork } from './chain-work.js';
 export type { Saved } from './saved.js';
 export type { StartRequest } from './start-request.js';
 export type { Answer, AskOptions, AskRequest, ChatPage, Chats, QuestionPage } from './chats.js';
-export type { Entries, EntriesPage, EntriesRequest, SessionEntry } from './entries.js';
+export type { Entries, EntriesPage, EntriesRequest, EntryRequest, SessionEntry } from './entries.js';
 export type { ConnectionsOptions, DatabaseOptions } from './connections.js';
 export type {
   ExportSessionRequest,
@@ -36,6 +36,8 @@ export type { RecordSessionRequest, RecordedMetrics } from './record-request.js'
 export type { RewindOptions } from './rewind-request.js';
 export type { EventPage, ReplyChunk, WatchOptions, WatchSubject, Watches } from './watch.js';
 export type { DefinitionInUse, QueueSummary, WorkerReads, WorkerSummary, Workers } from './workers.js';
+export type { SessionAttempt, SessionDetails } from '../storage/transcripts/session.js';
+export type { Compaction, ModelRequest } from '../transcript/entries.js';
 export type { SearchAttributeMode } from '../temporal/attributes.js';
 export type { Brief, BriefFacts, BriefPart } from '../contracts/brief.js';
 export type {

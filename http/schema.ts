@@ -547,6 +547,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/sessions/{sessionId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** A session: what it forked, the condition of its transcript, the attempt that wrote it */
+    get: operations['getSession'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/sessions/{sessionId}/entries': {
     parameters: {
       query?: never;
@@ -559,6 +576,23 @@ export interface paths {
      * @description A session may be running: what is stored later comes after the last cursor.
      */
     get: operations['listEntries'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/sessions/{sessionId}/entries/{cursor}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** One entry of a session, whole */
+    get: operations['getEntry'];
     put?: never;
     post?: never;
     delete?: never;
@@ -1302,50 +1336,81 @@ export interface components {
     };
     /** @description Entries of a transcript, oldest first */
     EntriesPage: {
-      entries: {
-        at: string | null;
-        /** @description Where to go on after it */
-        cursor: string;
-        entryId: string | null;
-        parts: (
-          | {
-              /** @constant */
-              kind: 'text';
-              text: string;
-            }
-          | {
-              /** @constant */
-              kind: 'thinking';
-              text: string;
-            }
-          | {
-              id: string;
-              input: unknown;
-              /** @constant */
-              kind: 'tool_call';
-              name: string;
-            }
-          | {
-              id: string;
-              isError: boolean;
-              /** @constant */
-              kind: 'tool_result';
-              text: string;
-            }
-        )[];
-        /** @description The entry as Claude Code wrote it */
-        raw: {
-          [key: string]: unknown;
-        };
-        role: ('user' | 'assistant' | 'system') | null;
-        /** @description Null in the main conversation */
-        subagent: string | null;
-      }[];
+      entries: components['schemas']['Entry'][];
       /** @description `cursor` of the next page; null on the last one */
       nextCursor: string | null;
       projectId: string;
       /** @description The id of a Claude session */
       sessionId: string;
+    };
+    /** @description An entry of a transcript */
+    Entry: {
+      /** @description When it was written, as Claude Code says */
+      at: string | null;
+      /** @description Of the boundary of a compaction: the tokens of the context before and after */
+      compaction: {
+        tokensAfter: number | null;
+        tokensBefore: number;
+      } | null;
+      /** @description Where to go on after it */
+      cursor: string;
+      /** @description Its uuid, the same in every session that has a copy */
+      entryId: string | null;
+      /** @description The number of images in it, which `raw` has */
+      images: number;
+      /** @description A text of the parts was cut, because of `maxText` */
+      isCut: boolean;
+      /** @description Copied from the session that this one forked */
+      isInherited: boolean;
+      parts: (
+        | {
+            /** @constant */
+            kind: 'text';
+            text: string;
+          }
+        | {
+            /** @constant */
+            kind: 'thinking';
+            text: string;
+          }
+        | {
+            id: string;
+            input: unknown;
+            /** @constant */
+            kind: 'tool_call';
+            name: string;
+          }
+        | {
+            id: string;
+            isError: boolean;
+            /** @constant */
+            kind: 'tool_result';
+            text: string;
+          }
+      )[];
+      /** @description The entry as Claude Code wrote it; null where it was not asked for */
+      raw: {
+        [key: string]: unknown;
+      } | null;
+      /** @description The request to the model whose answer it is part of; an answer is stored in several entries, of which the last has all tokens */
+      request: {
+        id: string;
+        model: string;
+        stopReason: string | null;
+        usage: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        };
+      } | null;
+      /** @description Null where it says nothing that a conversation would show */
+      role: ('user' | 'assistant' | 'system') | null;
+      /** @description Null in the main conversation */
+      subagent: string | null;
+      /** @description The type that Claude Code gives it, with its kind behind a slash. `user/meta`, `user/command` and `user/summary` are from Claude Code itself, `assistant/error` is an answer that failed */
+      type: string;
     };
     /** @description What happened to a project */
     Event: {
@@ -1731,6 +1796,94 @@ export interface components {
       temporalUi: string | null;
       /** @description Of the package session-chain */
       version: string;
+    };
+    /** @description A session, and what wrote it */
+    Session: {
+      /** @description The attempt that committed it in place of its own session */
+      adoptedBy: {
+        attemptId: string;
+        /** @description The id of a Claude session */
+        sessionId: string;
+      } | null;
+      /** @description When its last entry was stored */
+      appendedAt: string | null;
+      /** @description The attempt that wrote it; null for a session that is not in the journal */
+      attempt: {
+        attempt: number;
+        attemptId: string;
+        /** @description Null outside a chain */
+        buildId: string | null;
+        /** @description US dollars; null while it runs and where unknown */
+        costUsd: number | null;
+        endedAt: string | null;
+        failure: {
+          code: components['schemas']['FailureCode'];
+          /** @description What happened */
+          message: string;
+          /** @description What to do */
+          remedy: string;
+        } | null;
+        model: string | null;
+        /** @description The question that it answers */
+        question: {
+          chatId: string;
+          messageId: string;
+        } | null;
+        round: number;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        startedAt: string;
+        /** @enum {string} */
+        state: 'running' | 'waiting' | 'failed' | 'committed';
+        /** @description The step of a chain, or the source of an operation outside one */
+        step: string;
+        turns: number | null;
+        /** @description Its own tokens; null while it runs */
+        usage: {
+          cacheReadTokens: number;
+          cacheWriteTokens: number;
+          /** @description Tokens that were neither read from nor written to the prompt cache */
+          inputTokens: number;
+          outputTokens: number;
+        } | null;
+        /** @description Null outside a chain */
+        versionId: string | null;
+      } | null;
+      /**
+       * @description Of its transcript: `whole`, a step can continue from it; `hole`, entries are missing; `quarantined`, a step could not load it; `lost`, nothing of it is in the store any more; `unknown`, nothing of it ever was
+       * @enum {string}
+       */
+      condition: 'whole' | 'hole' | 'quarantined' | 'lost' | 'unknown';
+      /** @description Tokens in its context at its end */
+      contextTokens: number;
+      createdAt: string | null;
+      /** @description Entries of its main conversation */
+      entries: number;
+      /** @description The sessions that forked it, the newest first, at most 100 */
+      forks: {
+        /** @description The id of a Claude session */
+        sessionId: string;
+        step: string | null;
+      }[];
+      isHead: boolean;
+      /** @description The session that it forked; null for a fresh one and where that is unknown */
+      parentSessionId: string | null;
+      projectId: string;
+      quarantineReason: string | null;
+      /** @description The id of a Claude session */
+      sessionId: string;
+      /** @description The last one that made it the head; null where none did */
+      transition: {
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        at: string;
+        seq: number;
+        source: string;
+      } | null;
     };
     SessionIds: {
       sessionIds: string[];
@@ -3559,6 +3712,38 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  getSession: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+        sessionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Session'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   listEntries: {
     parameters: {
       query?: {
@@ -3566,6 +3751,10 @@ export interface operations {
         cursor?: string;
         /** @description Entries at most; default 100 */
         limit?: number;
+        /** @description Texts of parts are cut to so many characters; default: whole */
+        maxText?: number;
+        /** @description Whether each entry also has what Claude Code wrote; default true */
+        raw?: boolean;
       };
       header?: never;
       path: {
@@ -3584,6 +3773,43 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['EntriesPage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getEntry: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description `cursor` of an entry
+         * @example 1.0
+         */
+        cursor: string;
+        /** @example shop */
+        projectId: string;
+        sessionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Entry'];
         };
       };
       400: components['responses']['Problem400'];

@@ -34,6 +34,8 @@ import type {
   RecoveredSession,
   RewoundProject,
   Saved,
+  SessionDetails,
+  SessionEntry,
   Spent,
   StepDetails,
   StepState,
@@ -547,25 +549,103 @@ const entryPart = z.union([
   z.object({ kind: z.literal('tool_call'), id: z.string(), name: z.string(), input: z.unknown() }),
   z.object({ kind: z.literal('tool_result'), id: z.string(), isError: z.boolean(), text: z.string() }),
 ]) satisfies z.ZodType<Json<EntryPart>>;
+export const entrySchema = z
+  .object({
+    cursor: z.string().describe('Where to go on after it'),
+    entryId: z.string().nullable().describe('Its uuid, the same in every session that has a copy'),
+    at: z.string().nullable().describe('When it was written, as Claude Code says'),
+    type: z
+      .string()
+      .describe(
+        'The type that Claude Code gives it, with its kind behind a slash. `user/meta`, `user/command` and `user/summary` are from Claude Code itself, `assistant/error` is an answer that failed',
+      ),
+    role: z
+      .enum(['user', 'assistant', 'system'])
+      .nullable()
+      .describe('Null where it says nothing that a conversation would show'),
+    subagent: z.string().nullable().describe('Null in the main conversation'),
+    isInherited: z.boolean().describe('Copied from the session that this one forked'),
+    parts: z.array(entryPart),
+    isCut: z.boolean().describe('A text of the parts was cut, because of `maxText`'),
+    images: count.describe('The number of images in it, which `raw` has'),
+    request: z
+      .object({ id, model: z.string(), usage, stopReason: z.string().nullable() })
+      .nullable()
+      .describe(
+        'The request to the model whose answer it is part of; an answer is stored in several entries, of which the last has all tokens',
+      ),
+    compaction: z
+      .object({ tokensBefore: count, tokensAfter: count.nullable() })
+      .nullable()
+      .describe('Of the boundary of a compaction: the tokens of the context before and after'),
+    raw: z
+      .record(z.string(), z.unknown())
+      .nullable()
+      .describe('The entry as Claude Code wrote it; null where it was not asked for'),
+  })
+  .meta({ id: 'Entry', description: 'An entry of a transcript' }) satisfies z.ZodType<Json<SessionEntry>>;
+
 export const entriesSchema = z
+  .object({ projectId: id, sessionId, entries: z.array(entrySchema), nextCursor })
+  .meta({ id: 'EntriesPage', description: 'Entries of a transcript, oldest first' }) satisfies z.ZodType<
+  Json<EntriesPage>
+>;
+
+export const sessionSchema = z
   .object({
     projectId: id,
     sessionId,
-    entries: z.array(
-      z.object({
-        cursor: z.string().describe('Where to go on after it'),
-        entryId: z.string().nullable(),
-        at: z.string().nullable(),
-        role: z.enum(['user', 'assistant', 'system']).nullable(),
-        subagent: z.string().nullable().describe('Null in the main conversation'),
-        parts: z.array(entryPart),
-        raw: z.record(z.string(), z.unknown()).describe('The entry as Claude Code wrote it'),
-      }),
-    ),
-    nextCursor,
+    parentSessionId: sessionId
+      .nullable()
+      .describe('The session that it forked; null for a fresh one and where that is unknown'),
+    condition: z
+      .enum(['whole', 'hole', 'quarantined', 'lost', 'unknown'])
+      .describe(
+        'Of its transcript: `whole`, a step can continue from it; `hole`, entries are missing; `quarantined`, a step could not load it; `lost`, nothing of it is in the store any more; `unknown`, nothing of it ever was',
+      ),
+    quarantineReason: z.string().nullable(),
+    entries: count.describe('Entries of its main conversation'),
+    contextTokens: count.describe('Tokens in its context at its end'),
+    createdAt: instant.nullable(),
+    appendedAt: instant.nullable().describe('When its last entry was stored'),
+    isHead: z.boolean(),
+    transition: z
+      .object({ seq: count, source: z.string(), at: instant })
+      .nullable()
+      .describe('The last one that made it the head; null where none did'),
+    attempt: z
+      .object({
+        attemptId: id,
+        step: z.string().describe('The step of a chain, or the source of an operation outside one'),
+        round: z.int(),
+        attempt: z.int(),
+        state: z.enum(['running', 'waiting', 'failed', 'committed']),
+        versionId: id.nullable().describe('Null outside a chain'),
+        buildId: id.nullable().describe('Null outside a chain'),
+        question: z
+          .object({ chatId: id, messageId: z.string() })
+          .nullable()
+          .describe('The question that it answers'),
+        startedAt: instant,
+        endedAt: instant.nullable(),
+        failure: failure.nullable(),
+        model: z.string().nullable(),
+        turns: count.nullable(),
+        usage: usage.nullable().describe('Its own tokens; null while it runs'),
+        costUsd: usd.nullable().describe('US dollars; null while it runs and where unknown'),
+      })
+      .nullable()
+      .describe('The attempt that wrote it; null for a session that is not in the journal'),
+    adoptedBy: z
+      .object({ attemptId: id, sessionId })
+      .nullable()
+      .describe('The attempt that committed it in place of its own session'),
+    forks: z
+      .array(z.object({ sessionId, step: z.string().nullable() }))
+      .describe('The sessions that forked it, the newest first, at most 100'),
   })
-  .meta({ id: 'EntriesPage', description: 'Entries of a transcript, oldest first' }) satisfies z.ZodType<
-  Json<EntriesPage>
+  .meta({ id: 'Session', description: 'A session, and what wrote it' }) satisfies z.ZodType<
+  Json<SessionDetails>
 >;
 
 export const progressSchema = z

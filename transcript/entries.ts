@@ -70,6 +70,38 @@ export interface ModelCounters extends Usage {
   costUsd: number;
 }
 
+/** The request to the model whose answer an entry is part of; an answer is stored in several entries. */
+export interface ModelRequest {
+  /** The id of the answer. */
+  id: string;
+  model: string;
+  /** Of the whole request, as far as it is known when the entry is stored: the last entry of an answer counts. */
+  usage: Usage;
+  stopReason: string | null;
+}
+
+/** Null for an entry that no model wrote. */
+export function requestOf(entry: SessionStoreEntry): ModelRequest | null {
+  const { success, data } = assistantEntry.safeParse(entry);
+  if (!success || data.isApiErrorMessage || data.message.model === '<synthetic>') return null;
+  const { id, model, stop_reason: stopReason } = data.message;
+  return { id, model, usage: usageOf(data), stopReason: stopReason ?? null };
+}
+
+/** A compaction, as its boundary tells it: tokens of the context before and after; null where it does not say. */
+export interface Compaction {
+  tokensBefore: number;
+  tokensAfter: number | null;
+}
+
+/** Null for an entry that is no boundary of a compaction. */
+export function compactionOf(entry: SessionStoreEntry): Compaction | null {
+  const { success, data } = boundaryEntry.safeParse(entry);
+  if (!success) return null;
+  const { preTokens, postTokens } = data.compactMetadata;
+  return { tokensBefore: preTokens, tokensAfter: postTokens ?? null };
+}
+
 /** The entries that a session added itself: those whose uuid its parent does not have. */
 export function ownEntries(entries: SessionStoreEntry[], base: SessionStoreEntry[]): SessionStoreEntry[] {
   const inherited = new Set(base.map((entry) => entry.uuid).filter((uuid) => uuid !== undefined));

@@ -27,6 +27,73 @@ export function shownEntryOf(entry: SessionStoreEntry): ShownEntry | null {
   return parts.length === 0 ? null : { role: parsed.data.type, parts };
 }
 
+/**
+ * What an entry is: the type that Claude Code gives it, with its kind behind a slash. Of a user's entries `user/meta`,
+ * `user/summary` and `user/command` are those that Claude Code wrote, `assistant/error` is an answer that failed.
+ */
+export function typeOf(entry: SessionStoreEntry): string {
+  const { success, data } = typedEntry.safeParse(entry);
+  if (!success) return 'unknown';
+  const { type, subtype, attachment } = data;
+  if (type === 'user') {
+    if (data.isCompactSummary) return 'user/summary';
+    if (data.isMeta) return 'user/meta';
+    return typeof data.message?.content === 'string' &&
+      /^<(command|local-command)-/.test(data.message.content)
+      ? 'user/command'
+      : 'user';
+  }
+  if (type === 'assistant') return data.isApiErrorMessage ? 'assistant/error' : type;
+  const kind = subtype ?? attachment?.type;
+  return kind === undefined ? type : `${type}/${kind}`;
+}
+
+const typedEntry = z.object({
+  type: z.string(),
+  subtype: z.string().optional(),
+  isMeta: z.boolean().optional(),
+  isCompactSummary: z.boolean().optional(),
+  isApiErrorMessage: z.boolean().optional(),
+  attachment: z.object({ type: z.string() }).optional(),
+  message: z.object({ content: z.unknown() }).optional(),
+});
+
+/** The number of images in an entry, those in results of tools included. */
+export function imagesIn(entry: SessionStoreEntry): number {
+  const parsed = shownEntry.safeParse(entry);
+  if (!parsed.success || parsed.data.type === 'system') return 0;
+  const said = parsed.data.message.content;
+  const nested =
+    typeof said === 'string' ? [] : [...said, ...said.flatMap((block) => blocksOf(block.content))];
+  return nested.filter(({ type }) => type === 'image').length;
+}
+
+function blocksOf(given: unknown): Block[] {
+  const parsed = blocks.safeParse(given);
+  return parsed.success ? parsed.data : [];
+}
+
+/** The parts with every text cut to a length, and whether one was longer. */
+export function cutParts(parts: EntryPart[], maxText: number): { parts: EntryPart[]; isCut: boolean } {
+  let isCut = false;
+  const cutText = (text: string) => {
+    if (text.length <= maxText) return text;
+    isCut = true;
+    // No half of a surrogate pair.
+    return text.slice(0, maxText).replace(/[\uD800-\uDBFF]$/, '');
+  };
+  const cut = (value: unknown): unknown => {
+    if (typeof value === 'string') return cutText(value);
+    if (Array.isArray(value)) return value.map(cut);
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, cut(one)]));
+  };
+  const cutOnes = parts.map((part) =>
+    part.kind === 'tool_call' ? { ...part, input: cut(part.input) } : { ...part, text: cutText(part.text) },
+  );
+  return { parts: cutOnes, isCut };
+}
+
 /** The subagent whose transcript lies at a subpath of a session; null for the main conversation. */
 export function subagentOf(subpath: string): string | null {
   return subpath === '' ? null : subpath.replace(/^subagents\//, '');

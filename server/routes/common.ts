@@ -105,6 +105,13 @@ export const chatParams = z.strictObject({
   }),
 });
 export const sessionParams = z.strictObject({ ...projectParams.shape, sessionId: id });
+export const entryParams = z.strictObject({
+  ...sessionParams.shape,
+  cursor: z
+    .string()
+    .max(500)
+    .meta({ examples: ['1.0'], description: '`cursor` of an entry' }),
+});
 export const questionParams = z.strictObject({
   ...chatParams.shape,
   messageId: id.meta({ examples: ['m-1'] }),

@@ -13,7 +13,9 @@ import {
   projectSchema,
   projectSpendSchema,
   entriesSchema,
+  entrySchema,
   groupsSchema,
+  sessionSchema,
   syncSchema,
   transitionSchema,
   treeSchema,
@@ -24,6 +26,7 @@ import {
   type Routes,
   cursor,
   described,
+  entryParams,
   flag,
   given,
   json,
@@ -194,6 +197,20 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
   );
 
   app.get(
+    '/v1/projects/:projectId/sessions/:sessionId',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getSession', params: sessionParams },
+        summary: 'A session: what it forked, the condition of its transcript, the attempt that wrote it',
+        querystring: z.strictObject({}),
+        response: reads(sessionSchema),
+      },
+    },
+    async ({ params: { projectId, sessionId } }) => json(await sessionChain.session(projectId, sessionId)),
+  );
+
+  app.get(
     '/v1/projects/:projectId/sessions/:sessionId/entries',
     {
       config: { scope: 'read' },
@@ -208,12 +225,32 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
             .max(500)
             .describe('`cursor` of an entry, or `nextCursor` of the page before')
             .optional(),
+          raw: flag('Whether each entry also has what Claude Code wrote; default true').optional(),
+          maxText: whole(
+            1,
+            10_000_000,
+            'Texts of parts are cut to so many characters; default: whole',
+          ).optional(),
         }),
         response: reads(entriesSchema),
       },
     },
-    async ({ params, query: { limit, cursor: after } }) =>
-      json(await sessionChain.entries({ ...params, ...given({ limit, after }) })),
+    async ({ params, query: { cursor: after, ...query } }) =>
+      json(await sessionChain.entries({ ...params, ...given({ ...query, after }) })),
+  );
+
+  app.get(
+    '/v1/projects/:projectId/sessions/:sessionId/entries/:cursor',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getEntry', params: entryParams },
+        summary: 'One entry of a session, whole',
+        querystring: z.strictObject({}),
+        response: reads(entrySchema),
+      },
+    },
+    async ({ params }) => json(await sessionChain.entry(params)),
   );
 
   app.post(

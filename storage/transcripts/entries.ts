@@ -14,6 +14,8 @@ export interface StoredEntry {
   place: EntryPlace;
   /** Empty for the main transcript, else `subagents/agent-…`. */
   subpath: string;
+  /** Copied from the session that it forked. */
+  isInherited: boolean;
   entry: SessionStoreEntry;
 }
 
@@ -22,7 +24,8 @@ const pageBytes = 4_000_000;
 
 /**
  * The entries of a session and its subagents in the order in which they were appended, from a place on; one that was appended
- * again is left out. `next` is where to go on; null at the end.
+ * again is left out. `next` is where to go on; null at the end. Texts are numbered as they come, and a session begins when its
+ * parent has ended: what has a higher number than all of the parent's is its own.
  */
 export async function readEntries(
   pool: Pool,
@@ -36,17 +39,25 @@ export async function readEntries(
     subpath: string;
     patch: string | null;
     content: string | null;
+    isInherited: boolean;
     isRepeated: boolean;
     hasMore: boolean;
   }>(pool, {
     name: 'read_entries',
     text: `
-      WITH page AS MATERIALIZED (
-        SELECT s.id AS session, b.ordinal, u.n, b.subpath, b.patch_id, u.id
-        FROM session_chain.sessions s
+      WITH session AS MATERIALIZED (
+        SELECT s.id, coalesce((
+          SELECT max(u.id) FROM session_chain.sessions o
+          JOIN session_chain.transcript_batches b ON b.session = o.id AND b.subpath = ''
+          CROSS JOIN unnest(b.entry_ids) AS u (id)
+          WHERE o.project_id = s.project_id AND o.session_id = s.parent_session_id), 0) AS inherited
+        FROM session_chain.sessions s WHERE s.project_id = $1 AND s.session_id = $2
+      ), page AS MATERIALIZED (
+        SELECT s.id AS session, b.ordinal, u.n, b.subpath, b.patch_id, u.id, u.id <= s.inherited AS is_inherited
+        FROM session s
         JOIN session_chain.transcript_batches b ON b.session = s.id AND b.ordinal >= $3
         CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)
-        WHERE s.project_id = $1 AND s.session_id = $2 AND (b.ordinal, u.n - 1) > ($3, $4::bigint)
+        WHERE (b.ordinal, u.n - 1) > ($3, $4::bigint)
         ORDER BY b.ordinal, u.n LIMIT $5 + 1
       ), sized AS (
         SELECT p.*, t.content, row_number() OVER place AS place, count(*) OVER () AS found,
@@ -57,6 +68,7 @@ export async function readEntries(
         SELECT * FROM sized WHERE place <= $5 AND before < ${pageBytes}
       )
       SELECT w.ordinal, (w.n - 1)::integer AS index, w.subpath, p.content AS patch, w.content,
+        w.is_inherited AS "isInherited",
         EXISTS (SELECT FROM session_chain.transcript_batches e WHERE e.session = w.session AND e.ordinal < w.ordinal
           AND e.subpath = w.subpath AND e.entry_ids @> ARRAY[w.id]) AS "isRepeated",
         w.found > count(*) OVER () AS "hasMore"
@@ -65,7 +77,8 @@ export async function readEntries(
     values: [projectId, sessionId, after?.ordinal ?? 0, after?.index ?? 0, limit],
   });
   const seen = new Set<string>();
-  const entries = rows.flatMap(({ ordinal, index, subpath, patch, content, isRepeated }): StoredEntry[] => {
+  const entries = rows.flatMap((row): StoredEntry[] => {
+    const { ordinal, index, subpath, patch, content, isInherited, isRepeated } = row;
     if (content === null) throw holeIn(sessionId, ordinal, index);
     const entry = entryDecoder(sessionId, patch)(content, index);
     // What has no uuid, such as a title, is no copy of what came before.
@@ -73,7 +86,7 @@ export async function readEntries(
       if (isRepeated || seen.has(`${subpath}/${entry.uuid}`)) return [];
       seen.add(`${subpath}/${entry.uuid}`);
     }
-    return [{ place: { ordinal, index }, subpath, entry }];
+    return [{ place: { ordinal, index }, subpath, isInherited, entry }];
   });
   const last = rows.at(-1);
   return { entries, next: last?.hasMore ? { ordinal: last.ordinal, index: last.index } : null };

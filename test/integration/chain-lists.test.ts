@@ -25,6 +25,8 @@ import { endOperation } from '../../storage/operations/operations.js';
 import {
   type OpenedChain,
   begin,
+  beginWithTranscript,
+  commitAttempt,
   newKey,
   noStatus,
   openNew,
@@ -672,6 +674,9 @@ describe('projects', () => {
       () => sessionChain.entries({ sessionId: 'a', after: `${'9'.repeat(20)}.0` }),
     ],
     ['a page of nothing', () => sessionChain.entries({ sessionId: 'a', limit: 0 })],
+    ['texts of no length', () => sessionChain.entries({ sessionId: 'a', maxText: 0 })],
+    ['an entry at no place', () => sessionChain.entry({ sessionId: 'a', cursor: '' })],
+    ['facts of a session that is none', () => sessionChain.session('p', 'a b')],
   ])('refuse %s', async (_, call) => {
     await expect(call()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
   });
@@ -705,6 +710,7 @@ describe('the entries of a session', () => {
     expect(pages[0]).toMatchObject({ projectId, sessionId, nextCursor: '1.2' });
     expect(pages[0]?.entries[0]).toEqual({
       ...{ cursor: '1.0', entryId: 'u1', at: '2026-11-26T10:00:00.000Z', role: 'assistant', subagent: null },
+      ...{ type: 'assistant', isInherited: false, isCut: false, images: 0, request: null, compaction: null },
       parts: [{ kind: 'text', text: 'text 1' }],
       raw: entry(1),
     });
@@ -724,6 +730,114 @@ describe('the entries of a session', () => {
       message: expect.stringContaining('The project other does not have'),
     });
     await expect(sessionChain.entries({ sessionId: randomUUID() })).rejects.toMatchObject({
+      code: 'SESSION_NOT_IN_STORE',
+    });
+  });
+
+  it('say what a page needs without what Claude Code wrote, which an entry alone has', async () => {
+    const { projectId } = await openNew(pool);
+    const store = createTranscriptStore({ pool, projectId });
+    const sessionId = randomUUID();
+    const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'AA==' } };
+    const usage = {
+      input_tokens: 1,
+      output_tokens: 2,
+      cache_read_input_tokens: 3,
+      cache_creation_input_tokens: 4,
+    };
+    const said = (uuid: string, type: string, message: object, rest = {}) => ({
+      type,
+      uuid,
+      sessionId,
+      message,
+      ...rest,
+    });
+    await store.append({ projectKey: '', sessionId }, [
+      said('u1', 'user', { content: '<command-name>/compact</command-name>' }),
+      {
+        type: 'system',
+        subtype: 'compact_boundary',
+        uuid: 'u2',
+        sessionId,
+        compactMetadata: { preTokens: 9, postTokens: 5 },
+      },
+      said('u3', 'user', { content: 'Summary' }, { isCompactSummary: true }),
+      said('u4', 'assistant', {
+        ...{ id: 'm1', model: 'model', usage, stop_reason: 'tool_use' },
+        content: [{ type: 'tool_use', id: 't1', name: 'Write', input: { lines: ['12345\u{1f600}', 1] } }],
+      }),
+      said('u5', 'user', {
+        content: [{ type: 'tool_result', tool_use_id: 't1', content: [image, image] }, image],
+      }),
+      said('u6', 'assistant', { id: 'm2', model: '<synthetic>', content: [] }, { isApiErrorMessage: true }),
+      { type: 'attachment', uuid: 'u7', sessionId, attachment: { type: 'file' } },
+    ]);
+    const { entries } = await sessionChain.entries({ sessionId, raw: false, maxText: 6 });
+    expect(entries.map(({ type }) => type)).toEqual([
+      ...['user/command', 'system/compact_boundary', 'user/summary', 'assistant', 'user', 'assistant/error'],
+      'attachment/file',
+    ]);
+    expect(entries.map(({ raw }) => raw)).toEqual(entries.map(() => null));
+    expect(entries[1]).toMatchObject({ compaction: { tokensBefore: 9, tokensAfter: 5 } });
+    expect(entries[2]).toMatchObject({ isCut: true, parts: [{ kind: 'text', text: 'Summar' }] });
+    expect(entries[3]).toMatchObject({
+      request: {
+        ...{ id: 'm1', model: 'model', stopReason: 'tool_use' },
+        usage: { inputTokens: 1, outputTokens: 2, cacheReadTokens: 3, cacheWriteTokens: 4 },
+      },
+      // An emoji is not cut in half.
+      ...{ isCut: true, parts: [{ kind: 'tool_call', input: { lines: ['12345', 1] } }] },
+    });
+    expect(entries[4]).toMatchObject({ images: 3, isCut: false });
+    expect(entries[5]).toMatchObject({ request: null });
+
+    const whole = await sessionChain.entry({ sessionId, cursor: String(entries[3]?.cursor) });
+    expect(whole).toMatchObject({
+      isCut: false,
+      raw: { uuid: 'u4' },
+      parts: [{ input: { lines: ['12345\u{1f600}', 1] } }],
+    });
+    await expect(sessionChain.entry({ sessionId, cursor: '1.7' })).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining('no entry at the cursor 1.7'),
+    });
+  });
+
+  it('tell apart what a fork has from its parent, and the session says what wrote it', async () => {
+    const chain = await openNew(pool);
+    const build = await beginWithTranscript(pool, chain, 'build');
+    await commitAttempt(pool, build, null);
+    const docs = await beginWithTranscript(pool, { ...chain, head: build.sessionId }, 'docs');
+    const store = createTranscriptStore({ pool, projectId: chain.projectId });
+    const copied = await store.load({ projectKey: '', sessionId: build.sessionId });
+    const { entries } = await sessionChain.entries({ sessionId: docs.sessionId });
+    expect(entries.every(({ isInherited }) => !isInherited)).toBe(true);
+    await store.append(
+      { projectKey: '', sessionId: docs.sessionId },
+      (copied ?? []).map((entry) => ({ ...entry, sessionId: docs.sessionId })),
+    );
+    const after = String(entries.at(-1)?.cursor);
+    const more = await sessionChain.entries({ sessionId: docs.sessionId, after });
+    expect(more.entries.map(({ isInherited }) => isInherited)).toEqual((copied ?? []).map(() => true));
+
+    const { projectId, versionId, buildId } = chain;
+    expect(await sessionChain.session(projectId, build.sessionId)).toMatchObject({
+      ...{ parentSessionId: null, condition: 'whole', isHead: true, transition: { seq: 1, source: 'build' } },
+      attempt: {
+        attemptId: build.attemptId,
+        step: 'build',
+        state: 'committed',
+        versionId,
+        buildId,
+        question: null,
+      },
+      forks: [{ sessionId: docs.sessionId, step: 'docs' }],
+    });
+    expect(await sessionChain.session(projectId, docs.sessionId)).toMatchObject({
+      ...{ parentSessionId: build.sessionId, isHead: false, transition: null },
+      attempt: { state: 'running', endedAt: null, usage: null, costUsd: null },
+    });
+    await expect(sessionChain.session(projectId, randomUUID())).rejects.toMatchObject({
       code: 'SESSION_NOT_IN_STORE',
     });
   });

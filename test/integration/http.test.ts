@@ -187,7 +187,9 @@ describe('the HTTP server', () => {
         (part) => `${project}${part}`,
       ),
       `${project}/chains?status=completed&status=failed&limit=1&askTemporal=true`,
-      `${project}/sessions/${sessionId}/entries?limit=3`,
+      ...['', '/entries?limit=3', '/entries?raw=false&maxText=9', '/entries/1.0'].map(
+        (part) => `${project}/sessions/${sessionId}${part}`,
+      ),
       `${project}/head?moment=committed&waitMs=1`,
       ...[
         questions,

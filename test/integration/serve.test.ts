@@ -304,7 +304,12 @@ describe('the projects of one key', () => {
     await commitAttempt(pool, attempt, null);
     return {
       ...{ projectId: key.projectId, versionId: 'foreign-version', buildId: key.buildId },
-      ...{ chatId: 'foreign-chat', messageId: 'foreign-message', sessionId: attempt.sessionId },
+      ...{
+        chatId: 'foreign-chat',
+        messageId: 'foreign-message',
+        sessionId: attempt.sessionId,
+        cursor: '1.0',
+      },
     };
   }
 
