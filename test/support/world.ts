@@ -60,6 +60,10 @@ interface Chains {
 }
 
 interface Sessions {
+  /** Of the build of `completed`. */
+  build: string;
+  /** Of its compaction. */
+  compacted: string;
   hostile: string;
   long: string;
 }
@@ -137,7 +141,10 @@ export async function makeWorld({
         ],
       }),
     });
-    expectStatus(await run(shop.first, { steps: [...shippedSteps, 'deploy'] }), 'completed');
+    const result = await run(shop.first, { steps: [...shippedSteps, 'deploy'] });
+    expectStatus(result, 'completed');
+    const [build, , , compacted] = result.steps.map(({ newSessionId }) => newSessionId ?? '');
+    return { build, compacted };
   };
   const fail = async () => {
     const refused = model.inject({ when: buildOf('forum'), times: Infinity, answer: answers.refusal });
@@ -155,7 +162,7 @@ export async function makeWorld({
     };
     expectStatus(await run(keyOf('crm'), request), 'budget_exceeded');
   };
-  await Promise.all([buildShop(), fail(), spendAll()]);
+  const [{ build = '', compacted = '' }] = await Promise.all([buildShop(), fail(), spendAll()]);
   say('Made: shop, forum, crm');
 
   // One worker is killed in the build of one chain and in the commit of another.
@@ -272,7 +279,7 @@ export async function makeWorld({
       withoutWorker: keyOf('intranet'),
       deploying: keyOf('landing'),
     },
-    sessions: { hostile, long },
+    sessions: { build, compacted, hostile, long },
     async stop() {
       await host.stop();
       await worker.kill('SIGKILL');

@@ -1,0 +1,39 @@
+import { afterAll, afterEach, beforeAll, describe } from '@jest/globals';
+import { freePorts } from '../../dev/ports.js';
+import { everyPageTests } from '../dashboard/every-page.js';
+import { type Looking, startLooking } from '../dashboard/looking.js';
+import { type ServerProcess, startServerProcess } from '../support/server-process.js';
+import { type World, makeWorld } from '../support/world.js';
+
+/** The dashboard in Chromium: the compiled pages of `session-chain serve` on data of every state. */
+
+let world: World;
+let server: ServerProcess;
+let looking: Looking;
+const look = () => looking;
+
+const startServer = async (port: number) =>
+  await startServerProcess(port, {
+    DATABASE_URL: world.stack.database.url,
+    SESSION_CHAIN_WORKSPACE_ROOTS: world.stack.root,
+    SESSION_CHAIN_HTTP_REQUESTS_PER_MINUTE: '100000',
+    SESSION_CHAIN_TASK_QUEUE: world.stack.policy.taskQueues.chains,
+    SESSION_CHAIN_TEMPORAL_UI: 'http://127.0.0.1:8233',
+  });
+
+beforeAll(async () => {
+  world = await makeWorld();
+  const { port } = await freePorts({ port: undefined });
+  server = await startServer(port);
+  looking = await startLooking(world, server.url);
+});
+afterEach(async () => {
+  await looking.close();
+});
+afterAll(async () => {
+  await looking?.stop();
+  await server?.kill('SIGKILL');
+  await world?.stop();
+});
+
+describe('every page', () => everyPageTests(look));
