@@ -2060,6 +2060,8 @@ export interface components {
           | 'cancelled'
           | 'budget_exceeded';
         versionId: string;
+        /** @description Absolute path of the project's files, as the worker sees it */
+        workspace: string;
       }[];
       headSessionId: string | null;
       /** @description Older heads were left out */

@@ -725,6 +725,7 @@ export const treeSchema = z
         buildId: id,
         status: z.enum(chainStatuses),
         failureCode: failureCodeSchema.nullable(),
+        workspace: z.string().describe("Absolute path of the project's files, as the worker sees it"),
         createdAt: instant,
         openedAt: instant.nullable(),
         closedAt: instant.nullable(),

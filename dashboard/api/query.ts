@@ -1,4 +1,4 @@
-import { QueryClient, keepPreviousData, useQuery } from '@tanstack/preact-query';
+import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/preact-query';
 import { ProblemError, dataOf } from './client.js';
 
 /** What was read, shared by all pages. A page is refreshed by events (`live.ts`), and by reading again when one looks at it again. */
@@ -40,4 +40,34 @@ export function useRead<Data>(
     enabled,
     ...(everyMs === undefined ? {} : { refetchInterval: everyMs }),
   });
+}
+
+/**
+ * Reads a list page by page: `more` reads the next one, and is null once there is none. What happens meanwhile reads again all
+ * pages that are shown.
+ * @example
+ * const chains = usePages(['chains', projectId], (cursor, signal) =>
+ *   http.GET('/v1/chains', { params: { query: { projectId, ...cursor } }, signal }));
+ * <Loaded read={chains}>{(pages) => pages.flatMap(({ chains }) => chains)…}</Loaded>
+ */
+export function usePages<Page extends { nextCursor: string | null }>(
+  key: readonly [name: string, ...unknown[]],
+  call: (
+    cursor: { cursor?: string },
+    signal: AbortSignal,
+  ) => Promise<{ data?: Page; error?: unknown; response: Response }>,
+) {
+  const { data, error, isPending, refetch, hasNextPage, isFetchingNextPage, fetchNextPage } =
+    useInfiniteQuery({
+      queryKey: key,
+      queryFn: ({ pageParam, signal }) =>
+        dataOf(call(pageParam === null ? {} : { cursor: pageParam }, signal)),
+      initialPageParam: null as string | null,
+      getNextPageParam: ({ nextCursor }: Page) => nextCursor,
+    });
+  return {
+    ...{ data: data?.pages, error, isPending, refetch },
+    more: hasNextPage ? () => void fetchNextPage() : null,
+    isReadingMore: isFetchingNextPage,
+  };
 }

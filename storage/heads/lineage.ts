@@ -61,6 +61,8 @@ export interface LineageChain {
   buildId: BuildId;
   status: ChainStatus;
   failureCode: FailureCode | null;
+  /** Absolute path of the project's files, as the worker sees it. */
+  workspace: string;
   createdAt: Date;
   openedAt: Date | null;
   closedAt: Date | null;
@@ -85,7 +87,7 @@ export async function readLineage(pool: Pool, projectId: ProjectId, limit: numbe
   const chains = await queryRows<LineageChain>(pool, {
     name: 'read_lineage_chains',
     text: `SELECT id::text AS "chainId", version_id AS "versionId", build_id AS "buildId", status,
-             result #>> '{failure,code}' AS "failureCode", created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt"
+             result #>> '{failure,code}' AS "failureCode", workspace, created_at AS "createdAt", opened_at AS "openedAt", closed_at AS "closedAt"
            FROM session_chain.chains WHERE project_id = $1 AND (closed_at IS NULL OR id = ANY ($2::bigint[]))
            ORDER BY created_at, id`,
     values: [projectId, [...new Set(nodes.flatMap(({ chainId }) => chainId ?? []))]],

@@ -1,5 +1,34 @@
-import { Page } from '../../ui/page.js';
+import { useLive } from '../../api/live.js';
+import { links } from '../../links.js';
+import { Columns, Page, Stack } from '../../ui/page.js';
+import { Chains } from './chains.js';
+import { Chats } from './chats.js';
+import { Costs } from './costs.js';
+import { Facts, Sync } from './facts.js';
+import { Lineage } from './lineage.js';
+import { Transitions } from './transitions.js';
 
+/** A project: where its head stands, where it comes from, who moved it and why, and what it cost. */
 export default function Project({ projectId }: { projectId: string }) {
-  return <Page title={projectId}>{null}</Page>;
+  useLive({ projectId });
+  return (
+    <Page
+      title={projectId}
+      trail={[{ label: 'Projects', href: links.projects() }]}
+      badge={<Sync projectId={projectId} />}
+    >
+      <Stack>
+        <Facts projectId={projectId} />
+        <Lineage projectId={projectId} />
+        <Columns min={28}>
+          <Chains projectId={projectId} />
+          <Stack>
+            <Costs projectId={projectId} />
+            <Chats projectId={projectId} />
+          </Stack>
+        </Columns>
+        <Transitions projectId={projectId} />
+      </Stack>
+    </Page>
+  );
 }
