@@ -35,6 +35,43 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/definitions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The definitions that living workers have, the one of most workers first
+     * @description Several are a rollout. Prompts, credentials and addresses are in none.
+     */
+    get: operations['listDefinitions'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/doctor': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What the server needs, checked now or within the last 30 s */
+    get: operations['getDoctor'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/events': {
     parameters: {
       query?: never;
@@ -67,6 +104,26 @@ export interface paths {
      * @description The events as they happen, and between them what running steps and answers store (`live.entry`) and write (`live.text`). A viewer that connects again with `Last-Event-ID`, or `after`, misses none and gets none twice. `gap`: events are no longer kept; read the present state. `ping`: nothing else has happened for a while. `end` is the last one, and says why: `closed`, the chain has ended; `draining` or `failed`, connect again; `key_invalid`.
      */
     get: operations['streamEvents'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/keys': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The keys of the server, without their secrets
+     * @description Keys are made and revoked on the command line: session-chain keys.
+     */
+    get: operations['listKeys'];
     put?: never;
     post?: never;
     delete?: never;
@@ -241,6 +298,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/changes': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What a chain wrote with file tools, as diffs
+     * @description What shell commands wrote is not known. Long changes are cut (`isCut`), later ones left out (`leftOut`). It reads transcripts.
+     */
+    get: operations['getChainChanges'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/chains/{versionId}/{buildId}/events': {
     parameters: {
       query?: never;
@@ -327,6 +404,26 @@ export interface paths {
      * @description With `waitMs` it answers once the chain is closed, or when the time is over.
      */
     get: operations['getChainState'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/chains/{versionId}/{buildId}/timeline': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Where the time of a chain went: queue, agent, model, tools, waits
+     * @description It reads transcripts. Of a long chain short spans are merged (`isMerged`).
+     */
+    get: operations['getChainTimeline'];
     put?: never;
     post?: never;
     delete?: never;
@@ -740,9 +837,47 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/workers': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The workers, what they run, and what waits in their task queues */
+    get: operations['listWorkers'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export interface components {
   schemas: {
+    ApiKey: {
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      createdAt: string;
+      /** @description Null: it does not expire */
+      expiresAt: string | null;
+      /** @description The public part of the key */
+      id: string;
+      /** @description To the minute; null before its first use */
+      lastUsedAt: string | null;
+      name: string;
+      /** @description Null: every project */
+      projects: string[] | null;
+      revokedAt: string | null;
+      /** @enum {string} */
+      scope: 'read' | 'start' | 'admin';
+      /** @enum {string} */
+      state: 'valid' | 'expired' | 'revoked';
+    };
     Attempt: {
       /** @description The finished session of an earlier attempt that it committed */
       adopts: string | null;
@@ -767,8 +902,20 @@ export interface components {
         /** @description What to do */
         remedy: string;
       } | null;
+      /**
+       * Format: date-time
+       * @description When its lease expires without another sign of life
+       */
+      leaseUntil: string;
+      /** @description What it forked: the base, or the session of an earlier attempt, which it continued */
+      parentSessionId: string | null;
       /** @description Counts the times that the chain decided to run the step */
       round: number;
+      /**
+       * Format: date-time
+       * @description When Temporal scheduled it, by its clock
+       */
+      scheduledAt: string;
       /**
        * Format: date-time
        * @description When its worker last gave a sign of life
@@ -812,8 +959,20 @@ export interface components {
           /** @description What to do */
           remedy: string;
         } | null;
+        /**
+         * Format: date-time
+         * @description When its lease expires without another sign of life
+         */
+        leaseUntil: string;
+        /** @description What it forked: the base, or the session of an earlier attempt, which it continued */
+        parentSessionId: string | null;
         /** @description Counts the times that the chain decided to run the step */
         round: number;
+        /**
+         * Format: date-time
+         * @description When Temporal scheduled it, by its clock
+         */
+        scheduledAt: string;
         /**
          * Format: date-time
          * @description When its worker last gave a sign of life
@@ -937,8 +1096,16 @@ export interface components {
         /** @description Workflow id of the chain in the way */
         waitsFor: string;
       };
+      /**
+       * Format: date-time
+       * @description When it was last asked for
+       */
+      requestedAt: string;
+      /** @description The steps that its last start named; null for all of the definition */
+      requestedSteps: string[] | null;
       /** @description What the chain starts from, in a sentence */
       resumedFrom?: string;
+      saved: components['schemas']['Saved'];
       spent: components['schemas']['ChainSpend'];
       /** @enum {string} */
       status:
@@ -1314,6 +1481,36 @@ export interface components {
       warnings: string[];
       workflowId: string;
     };
+    /** @description What a chain wrote with file tools */
+    Changes: {
+      steps: {
+        /** @description In the order of the writes, attempt by attempt */
+        changes: {
+          at: string | null;
+          attemptId: string;
+          /** @description The entry with the tool's result */
+          entryId: string | null;
+          hunks: {
+            /** @description Each begins with a space (stayed), - (removed) or + (added) */
+            lines: string[];
+            /** @description The first line after */
+            newStart: number | null;
+            /** @description The first line before, from 1; null where the tool did not say */
+            oldStart: number | null;
+          }[];
+          /** @description Lines were shortened or left out */
+          isCut: boolean;
+          /** @description The file was not there before */
+          isNew: boolean;
+          /** @description Relative to the folder in which the agent worked */
+          path: string;
+          tool: string;
+        }[];
+        /** @description Later changes of the step that did not fit */
+        leftOut: number;
+        step: string;
+      }[];
+    };
     /** @description Chats, the one with the newest question first */
     ChatPage: {
       chats: {
@@ -1333,6 +1530,81 @@ export interface components {
       }[];
       /** @description `cursor` of the next page; null on the last one */
       nextCursor: string | null;
+    };
+    DefinedStep: {
+      /** @description The type of the activity of the host */
+      activity: string | null;
+      /** @description The tools that it may use */
+      allowedTools: string[];
+      /** @description The column of project_versions that gets what it submits */
+      column: string | null;
+      /** @description A failure of the step fails the chain */
+      critical: boolean;
+      /** @enum {string} */
+      kind: 'work' | 'submission' | 'compaction' | 'activity';
+      maxAttempts: number;
+      /** @description US dollars of all its attempts together; null for no limit */
+      maxCostUsd: number | null;
+      /** @description Model turns of all its attempts together */
+      maxTurns: number | null;
+      /** @description `default` for the own choice of Claude Code; null for an activity */
+      model: string | null;
+      name: string;
+      purpose: string | null;
+      role: ('build' | 'deploy') | null;
+      taskQueue: string | null;
+      /** @description Of a compaction: the size of the context below which it is skipped */
+      thresholdTokens: number | null;
+      /** @description Of one attempt, in ms */
+      timeoutMs: number;
+      /** @description Files and folders of which it should write at least one */
+      writes: string[];
+    };
+    DefinitionInUse: {
+      definition: {
+        /** @description Whether CLAUDE.md of the workspace is read */
+        claudeMd: boolean;
+        /** @description The size of the house rules */
+        houseRulesCharacters: number;
+        /** @description Their names */
+        mcpServers: string[];
+        /** @description Of steps that name none */
+        model: string;
+        /** @description The activity of the host that is called at every end of a chain */
+        onEnd: {
+          activity: string;
+          /** @description A task queue in Temporal */
+          taskQueue: string;
+        } | null;
+        /** @description When a build starts a fresh session */
+        reset: {
+          /** @description Above so many tokens of context; 0 for never */
+          contextTokens: number;
+          /** @description After so many operations; 0 for never */
+          operations: number;
+        };
+        /** @description In order */
+        steps: components['schemas']['DefinedStep'][];
+        /** @description The built-in tools of every step */
+        tools: string[];
+      };
+      digest: string;
+      /** @description Where workers loaded it from */
+      files: string[];
+      /** @description The living workers that have it, each as pid@host */
+      workers: string[];
+    };
+    /** @description What living workers have loaded */
+    Definitions: {
+      definitions: components['schemas']['DefinitionInUse'][];
+    };
+    Doctor: {
+      /**
+       * Format: date-time
+       * @description When the checks were made; their result is kept for 30 s
+       */
+      checkedAt: string;
+      findings: components['schemas']['Finding'][];
     };
     /** @description Entries of a transcript, oldest first */
     EntriesPage: {
@@ -1519,6 +1791,15 @@ export interface components {
       | 'POSTGRES_NOT_FOUND'
       | 'SERVER_START_FAILED'
       | 'STATE_DIR_BUSY';
+    Finding: {
+      /** @description As `session-chain doctor` names it */
+      check: string;
+      message: string;
+      /** @description What to do; null where nothing is to be done */
+      remedy: string | null;
+      /** @enum {string} */
+      status: 'ok' | 'warn' | 'fail';
+    };
     GroupedSpend: {
       attempts: number;
       attemptsOfUnknownCost: number;
@@ -1541,6 +1822,10 @@ export interface components {
       seq: number | null;
       /** @description The project's latest session; null for none */
       sessionId: string | null;
+    };
+    /** @description The keys of the server, the newest first */
+    Keys: {
+      keys: components['schemas']['ApiKey'][];
     };
     Login: {
       /**
@@ -1779,6 +2064,18 @@ export interface components {
       versionId: string | null;
       warnings: string[];
     };
+    /** @description What attempts that ended without a commit had spent on work that a later attempt used, so that it was not paid again */
+    Saved: {
+      /** @description Attempts that had finished their work, which was committed as it was */
+      adopted: number;
+      attemptsOfUnknownCost: number;
+      /** @description Attempts that had begun their work, which the next one continued */
+      continued: number;
+      /** @description US dollars that these attempts had spent, as far as they are known */
+      costUsd: number;
+      /** @description Model turns that were not asked for again */
+      turns: number;
+    };
     /** @description What answers, and for whom */
     Server: {
       key: {
@@ -1953,6 +2250,7 @@ export interface components {
       reply: string | null;
       /** @enum {string} */
       role?: 'build' | 'deploy';
+      saved: components['schemas']['Saved'];
       startedAt: string | null;
       /** @enum {string} */
       status:
@@ -2009,6 +2307,116 @@ export interface components {
       /** @description inSync / projects; null where there are none */
       share: number | null;
       withoutVersion: number;
+    };
+    TaskQueue: {
+      /** @description Tasks that no worker has taken yet, about; null where it is not counted */
+      backlog: number | null;
+      /** @enum {string} */
+      kind: 'workflow' | 'activity';
+      /** @description How long the oldest of them has waited, in ms */
+      oldestAgeMs: number | null;
+      /** @description Workers that poll it; one with all its slots taken does not */
+      pollers: number;
+      /** @description A task queue in Temporal */
+      taskQueue: string;
+    };
+    /** @description Where the time of a chain went */
+    Timeline: {
+      /**
+       * Format: date-time
+       * @description When this was read; spans without an end last at least until then
+       */
+      at: string;
+      attempts: {
+        attempt: number;
+        attemptId: string;
+        round: number;
+        spans: {
+          /** @description How many spans it stands for */
+          count: number;
+          /** @description Null while it lasts */
+          endedAt: string | null;
+          /** @description The entry of the transcript with which it began */
+          entryId: string | null;
+          /**
+           * @description queued: until it held its project; opening: until its first step was scheduled; worker: a step was scheduled, until an attempt began; retry: from a failed attempt until the next was scheduled; waiting: for the model service or a worker, by a timer; start: Claude Code started; model: the model answered; tool: tools ran; compaction: the conversation was summarised; end: until the end of an attempt was recorded; lost: from the last sign of life until the lease had expired; call: an activity of the host ran; closing: until the chain was closed
+           * @enum {string}
+           */
+          kind:
+            | 'queued'
+            | 'opening'
+            | 'worker'
+            | 'retry'
+            | 'waiting'
+            | 'start'
+            | 'model'
+            | 'tool'
+            | 'compaction'
+            | 'end'
+            | 'lost'
+            | 'call'
+            | 'closing';
+          /** @description The tools, the code that it waited for, or the activity */
+          label: string;
+          /**
+           * Format: date-time
+           * @description ISO 8601, UTC
+           */
+          startedAt: string;
+        }[];
+        step: string;
+        /** @description Ms by kind, as exact as before spans were merged */
+        totalsMs: {
+          [key: string]: number;
+        };
+      }[];
+      /** @description Short spans were merged, to keep the answer small */
+      isMerged: boolean;
+      /** @description Each time that the chain was asked for, the oldest first */
+      runs: {
+        closedAt: string | null;
+        openedAt: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        queuedAt: string;
+      }[];
+      /** @description What is of no attempt; `step` is null where it is of no step */
+      spans: {
+        /** @description How many spans it stands for */
+        count: number;
+        /** @description Null while it lasts */
+        endedAt: string | null;
+        /** @description The entry of the transcript with which it began */
+        entryId: string | null;
+        /**
+         * @description queued: until it held its project; opening: until its first step was scheduled; worker: a step was scheduled, until an attempt began; retry: from a failed attempt until the next was scheduled; waiting: for the model service or a worker, by a timer; start: Claude Code started; model: the model answered; tool: tools ran; compaction: the conversation was summarised; end: until the end of an attempt was recorded; lost: from the last sign of life until the lease had expired; call: an activity of the host ran; closing: until the chain was closed
+         * @enum {string}
+         */
+        kind:
+          | 'queued'
+          | 'opening'
+          | 'worker'
+          | 'retry'
+          | 'waiting'
+          | 'start'
+          | 'model'
+          | 'tool'
+          | 'compaction'
+          | 'end'
+          | 'lost'
+          | 'call'
+          | 'closing';
+        /** @description The tools, the code that it waited for, or the activity */
+        label: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        startedAt: string;
+        step: string | null;
+      }[];
     };
     /** @description A move of the head */
     Transition: {
@@ -2118,6 +2526,79 @@ export interface components {
       /** @description The folder that was released */
       path: string | null;
       projectId: string;
+    };
+    Worker: {
+      agents: {
+        /** @description How many may */
+        max: number;
+        /** @description Agents of steps that run now */
+        running: number;
+      };
+      /** @description Of Claude Code; null where it did not tell */
+      agentVersion: string | null;
+      /** @description Seen within the last minute */
+      alive: boolean;
+      chats: {
+        /** @description How many may */
+        max: number;
+        /** @description Answers that run now */
+        running: number;
+      };
+      definition: {
+        /** @description The same for workers whose chains are the same */
+        digest: string;
+        /** @description Where it was loaded from; null for no file */
+        file: string | null;
+      };
+      host: string;
+      /** @description Made at its start; a process may run several workers */
+      id: string;
+      /** @description Its process, as pid@host */
+      identity: string;
+      limits: components['schemas']['WorkerLimits'];
+      /** @description In Temporal */
+      namespace: string;
+      /**
+       * @description How its agents are kept in
+       * @enum {string}
+       */
+      sandbox: 'bwrap' | 'command' | 'none';
+      /** @description Of the Claude Agent SDK */
+      sdkVersion: string;
+      /**
+       * Format: date-time
+       * @description When it was seen last; it says so every 15 s
+       */
+      seenAt: string;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      startedAt: string;
+      /** @description For chains, agents and chats */
+      taskQueues: string[];
+      /** @description Of the package session-chain */
+      version: string;
+    };
+    WorkerLimits: {
+      /** @description Days after which it deletes events */
+      eventsDays: number;
+      /** @description Milliseconds */
+      heartbeatThrottleMs: number;
+      /** @description Agents of steps at the same time */
+      maxAgents: number;
+      /** @description Answers at the same time */
+      maxChats: number;
+      /** @description What a stopping worker gives its running steps, in ms */
+      shutdownGraceMs: number;
+      /** @description After which an operation fails whose folder no worker has, in ms */
+      workspaceWaitMs: number;
+    };
+    Workers: {
+      /** @description Null where Temporal does not answer */
+      queues: components['schemas']['TaskQueue'][] | null;
+      /** @description Those that were seen within a day, the living first; one that stopped in order is not there */
+      workers: components['schemas']['Worker'][];
     };
   };
   responses: {
@@ -2366,6 +2847,62 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  listDefinitions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Definitions'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getDoctor: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Doctor'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   listEvents: {
     parameters: {
       query?: {
@@ -2423,6 +2960,34 @@ export interface operations {
         };
         content: {
           'text/event-stream': string;
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listKeys: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Keys'];
         };
       };
       400: components['responses']['Problem400'];
@@ -2971,6 +3536,44 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  getChainChanges: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Changes'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   listChainEvents: {
     parameters: {
       query?: {
@@ -3165,6 +3768,44 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['ChainState'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getChainTimeline: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /**
+         * @description The caller's key of the chain; the version id by default
+         * @example shop-v2
+         */
+        buildId: string;
+        /** @example shop */
+        projectId: string;
+        /** @example shop-v2 */
+        versionId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Timeline'];
         };
       };
       400: components['responses']['Problem400'];
@@ -4078,6 +4719,34 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['SyncReport'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listWorkers: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Workers'];
         };
       };
       400: components['responses']['Problem400'];
