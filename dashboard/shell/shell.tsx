@@ -33,7 +33,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <a class={styles.skip} href="#main">
         Skip to the page
       </a>
-      <div class={styles.side}>
+      <header class={styles.side}>
         <a class={styles.brand} href={links.overview()}>
           <img src="/icon.svg" alt="" width="24" height="24" /> Session Chain
         </a>
@@ -52,7 +52,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
             Theme: {theme.value}
           </button>
         </div>
-      </div>
+      </header>
       <main id="main" class={styles.main} tabIndex={-1}>
         {!isReachable.value && (
           <div class={styles.offline} role="alert">
