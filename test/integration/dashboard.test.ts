@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe } from '@jest/globals';
 import { freePorts } from '../../dev/ports.js';
 import { everyPageTests } from '../dashboard/every-page.js';
+import { hostileTests } from '../dashboard/hostile.js';
+import { liveTests } from '../dashboard/live.js';
 import { type Looking, startLooking } from '../dashboard/looking.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
 import { type World, makeWorld } from '../support/world.js';
@@ -9,10 +11,11 @@ import { type World, makeWorld } from '../support/world.js';
 
 let world: World;
 let server: ServerProcess;
+let port: number;
 let looking: Looking;
 const look = () => looking;
 
-const startServer = async (port: number) =>
+const startServer = async () =>
   await startServerProcess(port, {
     DATABASE_URL: world.stack.database.url,
     SESSION_CHAIN_WORKSPACE_ROOTS: world.stack.root,
@@ -23,8 +26,8 @@ const startServer = async (port: number) =>
 
 beforeAll(async () => {
   world = await makeWorld();
-  const { port } = await freePorts({ port: undefined });
-  server = await startServer(port);
+  ({ port } = await freePorts({ port: undefined }));
+  server = await startServer();
   looking = await startLooking(world, server.url);
 });
 afterEach(async () => {
@@ -37,3 +40,12 @@ afterAll(async () => {
 });
 
 describe('every page', () => everyPageTests(look));
+
+describe('hostile texts', () => hostileTests(look));
+
+// The last, for it lets chains of the world go on.
+describe('a live chain', () =>
+  liveTests(look, {
+    kill: async () => await server.kill('SIGKILL'),
+    start: async () => void (server = await startServer()),
+  }));

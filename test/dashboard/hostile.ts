@@ -1,0 +1,112 @@
+import { expect, it } from '@jest/globals';
+import type { Page } from 'playwright-core';
+import { type Looking, settled } from './looking.js';
+
+/** What a browser would run, load or follow on its own, or show as something else than it is. */
+const dangers = `(() => {
+  const found = [];
+  for (const element of document.querySelectorAll('*')) {
+    const name = element.localName;
+    const note = (what) => found.push(what + ': ' + element.outerHTML.slice(0, 200));
+    if (['iframe', 'frame', 'object', 'embed', 'base', 'template', 'foreignobject', 'animate', 'math'].includes(name)) note('element');
+    if (name === 'script' && !(element.getAttribute('src') ?? '').startsWith('/assets/')) note('script');
+    if (name === 'meta' && element.hasAttribute('http-equiv')) note('meta');
+    if (name === 'form' && element.hasAttribute('action')) note('form');
+    for (const { name: attribute, value } of element.attributes) {
+      if (/^on/i.test(attribute) || /^(ping|srcdoc|formaction|srcset|background|poster)$/i.test(attribute)) note('attribute ' + attribute);
+      if (/^(href|src|xlink:href)$/i.test(attribute)) {
+        const { protocol, origin } = new URL(value, location.href);
+        const isPicture = name === 'img' && /^(data:image\\/(png|jpeg|gif|webp);base64,|blob:)/.test(value);
+        const isLink = name === 'a' && ['http:', 'https:', 'mailto:'].includes(protocol);
+        if (!isPicture && !isLink && origin !== location.origin) note('address');
+        if (isLink && origin !== location.origin && !/\\bnoopener\\b/.test(element.rel)) note('link');
+      }
+    }
+  }
+  return found;
+})()`;
+
+/** Everything that the page says, in attributes too. */
+const words = `[document.title, document.body.innerText, ...[...document.querySelectorAll('[title], [aria-label], [alt], [placeholder]')]
+  .flatMap((element) => ['title', 'aria-label', 'alt', 'placeholder'].map((name) => element.getAttribute(name) ?? ''))].join('\\n')`;
+
+// eslint-disable-next-line no-control-regex -- These are what is looked for.
+const unseen =
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u0085\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\u{e0041}/u;
+
+async function expectHarmless(page: Page): Promise<string> {
+  expect(await page.evaluate(dangers)).toEqual([]);
+  const said = await page.evaluate<string>(words);
+  const [character = ''] = unseen.exec(said) ?? [];
+  const place = said.indexOf(character);
+  expect(
+    character === ''
+      ? ''
+      : `${JSON.stringify(character)} in ${JSON.stringify(said.slice(place - 60, place + 60))}`,
+  ).toBe('');
+  return said;
+}
+
+/** Opens what is folded, in sight of the window, until nothing is. */
+async function unfold(page: Page): Promise<void> {
+  const folded = page.locator(
+    'main [aria-expanded=false]:visible, main details:not([open]) > summary:visible',
+  );
+  for (let clicks = 0; clicks < 200 && (await folded.count()) > 0; clicks++) {
+    await folded.first().evaluate('element => element.click()');
+    await settled(page);
+  }
+}
+
+/** Nothing of what a model, a tool or a user wrote runs, loads or hides; that it did not is also checked after each test. */
+export function hostileTests(look: () => Looking): void {
+  it('a transcript full of tricks is text, folded and unfolded, to its end', async () => {
+    const { open, world } = look();
+    const page = await open(`/projects/hostile/sessions/${world.sessions.hostile}`);
+    let said = '';
+    const end = page.getByText('The end of the hostile transcript.').first();
+    for (let screens = 0; screens < 400; screens++) {
+      await unfold(page);
+      said += await expectHarmless(page);
+      const before = await scrolled(page);
+      if ((await end.count()) > 0 && before.isAtEnd) break;
+      await page.mouse.move(700, 700);
+      await page.mouse.wheel(0, 900);
+      await page.waitForFunction(
+        'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))',
+      );
+    }
+    expect(await end.count()).toBeGreaterThan(0);
+    for (const text of [
+      '<script>window.canary',
+      '<img src=x onerror',
+      '<svg onload',
+      'javascript:window.canary',
+      '\u27e8U+202E\u27e9',
+    ])
+      expect([text, said.includes(text)]).toEqual([text, true]);
+  });
+
+  it.each([
+    '/',
+    '/projects',
+    '/projects/hostile',
+    '/projects/hostile/chains/hostile-v1/hostile-v1',
+    '/integrity',
+  ])('%s shows the words of users and of failures as text', async (path) => {
+    const page = await look().open(path);
+    await unfold(page);
+    const said = await expectHarmless(page);
+    if (path.includes('/chains/')) expect(said).toContain('<script>window.canary');
+  });
+}
+
+/** Of what scrolls in the page: the window, or the highest part of it that does. */
+async function scrolled(page: Page): Promise<{ isAtEnd: boolean }> {
+  return await page.evaluate(`(() => {
+    const scrolling = [document.scrollingElement, ...document.querySelectorAll('main *')]
+      .filter((element) => element.scrollHeight > element.clientHeight + 1 && element.clientHeight > 200 &&
+        (element === document.scrollingElement || /auto|scroll/.test(getComputedStyle(element).overflowY)));
+    return { isAtEnd: scrolling.every((element) => element.scrollTop + element.clientHeight >= element.scrollHeight - 2) };
+  })()`);
+}
