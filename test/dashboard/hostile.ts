@@ -30,7 +30,6 @@ const dangers = `(() => {
 const words = `[document.title, document.body.innerText, ...[...document.querySelectorAll('[title], [aria-label], [alt], [placeholder]')]
   .flatMap((element) => ['title', 'aria-label', 'alt', 'placeholder'].map((name) => element.getAttribute(name) ?? ''))].join('\\n')`;
 
-// eslint-disable-next-line no-control-regex -- These are what is looked for.
 const unseen =
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u0085\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\u{e0041}/u;
 
