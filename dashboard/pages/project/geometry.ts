@@ -11,6 +11,8 @@ const bandHeight = 30;
 const arcStep = 15;
 const markRadius = 14;
 const edge = 44;
+/** Beside the details of a session, a picture of one row would be a thin strip. */
+const leastHeight = 300;
 
 export interface Geometry {
   width: number;
@@ -39,9 +41,11 @@ export function geometryOf({ columns, rows, links, cells }: Layout): Geometry {
   });
   const levels = arcLevels(links.filter(isArc));
   const deepest = Math.max(0, ...levels.values());
-  const top = bandHeight + 26 + deepest * arcStep + (deepest > 0 ? 14 : 0);
+  const least = bandHeight + 26 + deepest * arcStep + (deepest > 0 ? 14 : 0);
+  const rowsHeight = markRadius + rows * rowHeight + (rows > 1 ? 14 : 0);
+  const top = least + Math.max(0, leastHeight - least - rowsHeight) * 0.4;
   const y = (row: number) => top + markRadius + row * rowHeight + (row > 0 ? 14 : 0);
-  const axisY = y(rows - 1) + rowHeight - 8;
+  const axisY = Math.max(y(rows - 1) + rowHeight - 8, leastHeight);
   const place = (cell: Cell) => ({ x: x[cell.column] ?? 0, y: y(cell.row) });
   return {
     x,

@@ -25,7 +25,12 @@ export function shapeOf(node: LineageNode): Shape {
   }
   if (node.source === 'rewind') return 'rewind';
   if (node.source === 'recovery') return 'recovery';
-  if (node.source === 'import' || (node.kind !== 'side_branch' && node.state === null)) return 'outside';
+  if (
+    node.source === 'import' ||
+    node.buildId?.startsWith('record:') ||
+    (node.kind !== 'side_branch' && node.state === null)
+  )
+    return 'outside';
   if (node.source === 'context_reset') return 'fresh';
   if (node.step === 'chat_plan') return 'answer';
   return node.stepKind === 'compaction' ? 'compaction' : 'step';

@@ -7,7 +7,7 @@ import { Mark, shapeOf } from './mark.js';
 import { MiniMap } from './minimap.js';
 import styles from './picture.module.css';
 import { Glance } from './glance.js';
-import { labelOf, nameOf, titleOf } from './words.js';
+import { labelOf, noteOf, restOf } from './words.js';
 
 export interface PictureProps {
   projectId: string;
@@ -191,7 +191,6 @@ function CellButton({
       class={styles.cell}
       data-cell={cell.id}
       data-tone={tone}
-      aria-label={nameOf(cell, chain, headSessionId)}
       {...(isFold ? { 'aria-expanded': false } : { 'aria-pressed': isCurrent })}
       tabIndex={isStop ? 0 : -1}
       style={{ '--x': `${geometry.x[cell.column] ?? 0}px`, '--y': `${geometry.y(cell.row)}px` }}
@@ -208,13 +207,8 @@ function CellButton({
         {...(isFold ? { count: cell.nodes.length } : {})}
       />
       <span class={styles.label}>{labelOf(cell, chain)}</span>
-      {!isFold && (
-        <span class={styles.id}>
-          {node.seq === null
-            ? (node.failureCode?.toLowerCase().replaceAll('_', ' ') ?? titleOf(node))
-            : `${node.seq}`}
-        </span>
-      )}
+      {!isFold && <span class={styles.id}>{noteOf(node)}</span>}
+      <span class="said">{restOf(cell, chain)}</span>
     </button>
   );
 }

@@ -20,13 +20,11 @@ export default function Project({ projectId }: { projectId: string }) {
       <Stack>
         <Facts projectId={projectId} />
         <Lineage projectId={projectId} />
-        <Columns min={28}>
-          <Chains projectId={projectId} />
-          <Stack>
-            <Costs projectId={projectId} />
-            <Chats projectId={projectId} />
-          </Stack>
+        <Columns min={26}>
+          <Costs projectId={projectId} />
+          <Chats projectId={projectId} />
         </Columns>
+        <Chains projectId={projectId} />
         <Transitions projectId={projectId} />
       </Stack>
     </Page>

@@ -80,7 +80,7 @@ export function Sessions({
         ) : question ? (
           <a href={links.project(projectId, { chat: question.chatId })}>chat {question.chatId}</a>
         ) : (
-          (versionId ?? <span class="muted">none</span>)
+          <span class="muted">{versionId === null ? 'none' : `none (${versionId})`}</span>
         );
       },
     },

@@ -8,7 +8,7 @@ export function titleOf(node: LineageNode): string {
   const { kind, source, step, attempt, rewoundTo, state } = node;
   if (kind === 'side_branch') return 'answer';
   if (kind === 'attempt') {
-    if (state === null) return 'outside session';
+    if (state === null) return 'outside';
     return `${stepWord(step)}, attempt ${attempt ?? 1}`;
   }
   if (rewoundTo !== null) return `rewind to ${rewoundTo}`;
@@ -27,6 +27,14 @@ export function labelOf({ fold, nodes }: Cell, chain: LineageChain | null): stri
     return node.kind === 'attempt' && node.state !== null ? `attempt ${node.attempt ?? 1}` : titleOf(node);
   if (fold.startsWith('attempts-')) return `${nodes.length} attempts`;
   return chain?.versionId ?? `${nodes.length} sessions`;
+}
+
+/** Below the label: the number of the transition, why an attempt failed, or what it is of. */
+export function noteOf({ seq, kind, state, failureCode, question, step, sessionId }: LineageNode): string {
+  if (seq !== null) return String(seq);
+  if (failureCode !== null) return failureCode.toLowerCase().replaceAll('_', ' ');
+  if (kind === 'side_branch') return question?.chatId ?? '';
+  return state === null ? shortId(sessionId) : stepWord(step);
 }
 
 /** Why the head is there, in a sentence. */
@@ -111,37 +119,26 @@ export function isOrphan(node: LineageNode, known: ReadonlySet<string>): boolean
   return node.parentSessionId !== null && !known.has(node.parentSessionId);
 }
 
-/** What a screen reader says of a cell. */
-export function nameOf(
-  { fold, nodes }: Cell,
-  chain: LineageChain | null,
-  headSessionId: string | null,
-): string {
+/** What a screen reader says of a cell after what is written below it. */
+export function restOf({ fold, nodes }: Cell, chain: LineageChain | null): string {
   const [node] = nodes;
   if (node === undefined) return '';
-  if (fold !== null) {
-    const what = fold.startsWith('attempts-')
-      ? `${nodes.length} attempts of ${node.step ?? 'a step'}`
-      : `${nodes.length} sessions`;
-    const bad = nodes.filter(({ condition }) => isBroken(condition)).length;
-    return [
-      what,
-      chain && `of ${chain.versionId}, ${chain.status}`,
-      bad > 0 && `${bad} cannot be continued from`,
-      'folded',
-    ]
-      .filter(Boolean)
-      .join(', ');
-  }
-  return [
-    node.sessionId === headSessionId ? 'The head' : null,
-    titleOf(node),
-    shortId(node.sessionId),
-    node.kind === 'rewound' ? 'forgotten by a rewind' : null,
-    node.kind === 'attempt' ? node.state : null,
-    node.failureCode,
-    node.condition === 'whole' ? null : conditions[node.condition].word,
-  ]
-    .filter((part) => part !== null)
-    .join(', ');
+  const bad = nodes.filter(({ condition }) => isBroken(condition)).length;
+  const said =
+    fold === null
+      ? [
+          node.kind === 'attempt' && node.state !== null ? `of ${stepWord(node.step)}` : null,
+          shortId(node.sessionId),
+          node.kind === 'rewound' ? 'forgotten by a rewind' : null,
+          node.kind === 'side_branch' ? 'beside the line' : null,
+          node.kind === 'attempt' ? node.state : null,
+          node.condition === 'whole' ? null : conditions[node.condition].word,
+        ]
+      : [
+          `${nodes.length} sessions`,
+          chain && `of ${chain.versionId}, ${chain.status}`,
+          bad > 0 ? `${bad} cannot be continued from` : null,
+          'folded',
+        ];
+  return said.filter((part) => part !== null).join(', ');
 }
