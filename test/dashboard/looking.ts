@@ -96,9 +96,9 @@ async function loggedIn(browser: Browser, url: string, key: string): Promise<Bro
 /** Once the page has its heading and nothing on it is being loaded. */
 export async function settled(page: Page): Promise<void> {
   await page.locator('h1').first().waitFor();
-  await page.waitForFunction(
-    `![...document.querySelectorAll('[role=status]')].some(({ textContent }) => textContent === 'Loading')`,
-  );
+  // No function that is waited for: the policy of the pages lets none be evaluated.
+  const loading = page.locator('[role=status]').filter({ hasText: /^Loading$/ });
+  while ((await loading.count()) > 0) await loading.first().waitFor({ state: 'detached' });
 }
 
 /**

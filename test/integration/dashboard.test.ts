@@ -4,6 +4,7 @@ import { everyPageTests } from '../dashboard/every-page.js';
 import { hostileTests } from '../dashboard/hostile.js';
 import { liveTests } from '../dashboard/live.js';
 import { type Looking, startLooking } from '../dashboard/looking.js';
+import { projectTests } from '../dashboard/project.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
 import { type World, makeWorld } from '../support/world.js';
 
@@ -40,6 +41,8 @@ afterAll(async () => {
 });
 
 describe('every page', () => everyPageTests(look));
+
+describe('the page of a project', () => projectTests(look));
 
 describe('hostile texts', () => hostileTests(look));
 

@@ -34,7 +34,7 @@ function node(given: Partial<LineageNode> & { sessionId: string }): LineageNode 
 function chain(chainId: string): LineageChain {
   return {
     ...{ chainId, versionId: `v${chainId}`, buildId: `v${chainId}`, status: 'completed', failureCode: null },
-    ...{ createdAt: at(0), openedAt: at(0), closedAt: at(1) },
+    ...{ createdAt: at(0), openedAt: at(0), closedAt: at(1), workspace: '/srv' },
   };
 }
 
