@@ -139,7 +139,7 @@ function Asked({ projectId, question }: { projectId: string; question: Question 
         </span>
       </div>
       {reply !== null && (
-        <p class={styles.reply}>
+        <p class={styles.reply} tabIndex={0}>
           <Text text={reply} />
         </p>
       )}
