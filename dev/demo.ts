@@ -111,7 +111,9 @@ export function summaryOf(
   { redisUrl, httpUrl, link }: { redisUrl: string | null; httpUrl: string; link: string | null },
 ): string {
   return [
-    ...(link === null ? [] : ['', `The HTTP API in a browser, once and within ten minutes: ${link}`]),
+    ...(link === null
+      ? []
+      : ['', `Dashboard: ${link}`, 'The link signs a browser in, once and within ten minutes.']),
     ...results.flatMap((result) => [
       '',
       `${chainWorkflowId(result)}: ${result.status}`,

@@ -83,7 +83,8 @@ async function main(): Promise<number> {
       say,
     });
     closing.unshift(() => http.stop());
-    say(`Server: ${http.url}, with the key in ${http.keyFile}; in a browser, once: ${await http.link()}`);
+    if (!once) say(`Dashboard: ${await http.link()} (signs in once, within ten minutes)`);
+    say(`Server: ${http.url}, with the key in ${http.keyFile}`);
     const envFile = join(stateDir, 'env');
     writeFileSync(
       envFile,

@@ -17,7 +17,8 @@ export const http = createHttpClient({
     try {
       const response = await fetch(request);
       isReachable.value = true;
-      isLoggedIn.value = response.status !== 401;
+      // Other refusals, such as a rate, say nothing of it.
+      if (response.ok || response.status === 401) isLoggedIn.value = response.ok;
       return response;
     } catch (error) {
       if (!request.signal.aborted) isReachable.value = false;
@@ -50,14 +51,4 @@ export async function dataOf<Data>(
       retryable: response.status >= 500,
     },
   );
-}
-
-/** Exchanges a key for the cookie of a login. Throws {@link ProblemError} where the key is not valid. */
-export async function logInWith(key: string): Promise<void> {
-  const response = await fetch('/v1/login', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ key }),
-  });
-  if (!response.ok) throw new ProblemError((await response.json()) as Problem);
 }

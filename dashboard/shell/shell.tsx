@@ -1,56 +1,79 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso';
-import { http, isLoggedIn, isReachable } from '../api/client.js';
-import { connection } from '../api/live.js';
-import { useRead } from '../api/query.js';
+import { type Schemas, dataOf, http, isLoggedIn, isReachable } from '../api/client.js';
+import { connection, useLive } from '../api/live.js';
+import { queryClient, useRead } from '../api/query.js';
 import { links } from '../links.js';
 import { Skeleton } from '../ui/states.js';
+import { GoToProject } from './go-to-project.js';
+import { Icon, type IconName } from './icons.js';
 import { SignIn } from './sign-in.js';
 import styles from './shell.module.css';
-import { nextTheme, theme } from './theme.js';
+import { chooseTheme, theme, themes } from './theme.js';
 
-const pages = [
-  ['Overview', links.overview()],
-  ['Projects', links.projects()],
-  ['Integrity', links.integrity()],
-  ['Costs', links.costs()],
-  ['Settings', links.settings()],
-] as const;
+const pages: readonly (readonly [label: string, href: string, icon: IconName])[] = [
+  ['Overview', links.overview(), 'overview'],
+  ['Projects', links.projects(), 'projects'],
+  ['Integrity', links.integrity(), 'integrity'],
+  ['Costs', links.costs(), 'costs'],
+  ['Settings', links.settings(), 'settings'],
+];
 
 /** What surrounds every page: the way to the others, whether what is shown is live, and the login. */
 export function Shell({ children }: { children: ComponentChildren }) {
-  const { path } = useLocation();
+  const { path, route } = useLocation();
   const server = useRead(['server'], (signal) => http.GET('/v1/server', { signal }));
+  const [isMenuOpen, setMenuOpen] = useState(false);
+  const isIn = isLoggedIn.value === true;
+  useLive(subjectOf(path), undefined, { enabled: isIn && server.data !== undefined });
   useEffect(() => {
+    setMenuOpen(false);
     // A screen reader begins at the new page.
     document.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
   }, [path]);
+  useEffect(() => {
+    // Where a link of a login leads; who is logged in sees the overview.
+    if (isIn && path === '/login') route(links.overview(), true);
+  }, [isIn, path]);
   if (isLoggedIn.value === false) return <SignIn />;
-  const isCurrent = (href: string) => (href === '/' ? path === '/' : path.startsWith(href));
   return (
     <div class={styles.shell}>
       <a class={styles.skip} href="#main">
         Skip to the page
       </a>
-      <header class={styles.side}>
+      <header
+        class={styles.side}
+        data-open={isMenuOpen}
+        onKeyDown={({ key }) => key === 'Escape' && setMenuOpen(false)}
+      >
         <a class={styles.brand} href={links.overview()}>
           <img src="/icon.svg" alt="" width="24" height="24" /> Session Chain
         </a>
-        <nav class={styles.nav} aria-label="Pages">
-          {pages.map(([label, href]) => (
-            <a key={href} href={href} aria-current={isCurrent(href) ? 'page' : undefined}>
-              {label}
-            </a>
-          ))}
-        </nav>
-        <div class={styles.foot}>
-          <span class={styles.live} data-state={connection.value} role="status">
-            {{ live: 'Live', polling: 'Every 5 s', broken: 'Connecting' }[connection.value]}
-          </span>
-          <button type="button" class={styles.theme} onClick={nextTheme}>
-            Theme: {theme.value}
-          </button>
+        <Connection />
+        <button
+          type="button"
+          class={styles.menuButton}
+          aria-expanded={isMenuOpen}
+          aria-controls="menu"
+          aria-label="Menu"
+          onClick={() => setMenuOpen(!isMenuOpen)}
+        >
+          <Icon name={isMenuOpen ? 'close' : 'menu'} />
+        </button>
+        <div class={styles.menu} id="menu">
+          <GoToProject />
+          <nav class={styles.nav} aria-label="Pages">
+            {pages.map(([label, href, icon]) => (
+              <a key={href} href={href} aria-current={isOf(path, href) ? 'page' : undefined}>
+                <Icon name={icon} /> {label}
+              </a>
+            ))}
+          </nav>
+          <div class={styles.foot}>
+            <Themes />
+            {server.data && <Account server={server.data} />}
+          </div>
         </div>
       </header>
       <main id="main" class={styles.main} tabIndex={-1}>
@@ -62,6 +85,83 @@ export function Shell({ children }: { children: ComponentChildren }) {
         )}
         {server.isPending && isLoggedIn.value === null ? <Skeleton rows={6} /> : children}
       </main>
+    </div>
+  );
+}
+
+function isOf(path: string, href: string): boolean {
+  return href === '/' ? path === '/' : path === href || path.startsWith(`${href}/`);
+}
+
+/** The project of the page, or all. */
+function subjectOf(path: string) {
+  const [, project] = /^\/projects\/([^/]+)/.exec(path) ?? [];
+  try {
+    return project === undefined ? { all: true as const } : { projectId: decodeURIComponent(project) };
+  } catch {
+    return { all: true as const };
+  }
+}
+
+const connections = {
+  live: ['Live', 'What is shown changes as it happens.'],
+  polling: [
+    'Every 5 s',
+    'What is shown is read again every 5 seconds: the key may not follow the events of all projects.',
+  ],
+  broken: ['Connecting', 'What is shown may be old until the server is reached.'],
+} as const;
+
+function Connection() {
+  const [label, title] = connections[connection.value];
+  return (
+    <span class={styles.live} data-state={connection.value} role="status" title={title}>
+      {label}
+    </span>
+  );
+}
+
+function Themes() {
+  return (
+    <div class={styles.themes} role="group" aria-label="Theme">
+      {themes.map((name) => (
+        <button
+          key={name}
+          type="button"
+          aria-pressed={theme.value === name}
+          aria-label={`Theme: ${name}`}
+          title={name === 'system' ? "The system's theme" : `The ${name} theme`}
+          onClick={() => chooseTheme(name)}
+        >
+          <Icon name={name} />
+        </button>
+      ))}
+    </div>
+  );
+}
+
+const rights = {
+  read: 'The key may read.',
+  start: 'The key may read, start, cancel, ask and rewind.',
+  admin: 'The key may do everything.',
+};
+
+function Account({ server: { key } }: { server: Schemas['Server'] }) {
+  const signOut = async () => {
+    await dataOf(http.POST('/v1/logout', {}));
+    await queryClient.resetQueries();
+  };
+  const projects = key.projects === null ? '' : ` Its projects: ${key.projects.join(', ')}.`;
+  return (
+    <div class={styles.account}>
+      <span title={`${rights[key.scope]}${projects}`}>
+        Key: {key.scope}
+        {key.projects !== null &&
+          `, ${key.projects.length} ${key.projects.length === 1 ? 'project' : 'projects'}`}
+      </span>
+      <button type="button" class={styles.out} onClick={() => void signOut().catch(() => undefined)}>
+        <Icon name="out" /> Sign out
+      </button>
     </div>
   );
 }

@@ -414,7 +414,7 @@ describe('on loopback', () => {
   });
 
   it('exchanges a code once for a cookie, which acts for pages of the server alone', async () => {
-    const { app, base } = await listening();
+    const { base } = await listening();
     const key = await keyOf('start', 'shop');
     const url = await linkOf(base, key);
     expect(url).not.toContain(key.slice(-48));
@@ -497,7 +497,7 @@ describe('a login', () => {
     const { id, key } = await keys.create({ name: 'a', scope: 'start', projects: ['shop'] });
     const answer = await logIn(app, { key });
     expect([answer.status, answer.json()]).toEqual([200, { expiresAt: expect.any(String) }]);
-    const cookie = (cookieOf(answer).split(';')[0] ?? '') as string;
+    const cookie = (cookieOf(answer).split(';')[0] ?? '');
     const token = cookie.split('=')[1] ?? '';
     const { rows } = await database.pool.query('SELECT * FROM session_chain.logins');
     expect(rows).toHaveLength(1);
@@ -521,7 +521,7 @@ describe('a login', () => {
     const { rows: left } = await database.pool.query('SELECT FROM session_chain.logins');
     expect(left.length).toBeLessThanOrEqual(100);
     await change(expired('logins', '-1 s'));
-    const again = (cookieOf(await logIn(app, { key })).split(';')[0] ?? '') as string;
+    const again = (cookieOf(await logIn(app, { key })).split(';')[0] ?? '');
     expect((await database.pool.query('SELECT FROM session_chain.logins')).rowCount).toBe(1);
 
     const logOut = async (headers: OutgoingHttpHeaders) =>
