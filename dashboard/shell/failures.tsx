@@ -5,6 +5,7 @@ import { links } from '../links.js';
 import { Button } from '../ui/button.js';
 import { Page } from '../ui/page.js';
 import { Empty } from '../ui/states.js';
+import styles from './failures.module.css';
 
 /**
  * A page whose code is loaded when it is opened first. Its file has another name in another version of the dashboard: where it
@@ -19,15 +20,15 @@ export function lazyPage<Props>(
 function NotLoaded() {
   return isReachable.value ? (
     <Page title="There is a new version of the dashboard">
-      <Empty title="This page is of an earlier version, which the server has no more.">
-        <p>Nothing is lost: what you see is in the address.</p>
+      <Empty title="The page that you open is of the version before, which the server has no more.">
+        <p class={styles.what}>Load it again: what you look at stands in the address.</p>
         <Reload />
       </Empty>
     </Page>
   ) : (
     <Page title="This page could not be loaded">
       <Empty title="The server does not answer.">
-        <p>Load the page again once it is back.</p>
+        <p class={styles.what}>Load the page again once it is back.</p>
         <Reload />
       </Empty>
     </Page>
@@ -67,7 +68,7 @@ export class Failures extends Component<
     return (
       <Page title="This page met an unexpected error">
         <Empty title={error instanceof Error ? error.message : 'It is no error object.'}>
-          <p>
+          <p class={styles.what}>
             The data is as it was. Load the page again, or go to the <a href={links.overview()}>overview</a>;
             the console of the browser has the details.
           </p>

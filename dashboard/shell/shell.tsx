@@ -27,11 +27,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const [isMenuOpen, setMenuOpen] = useState(false);
   const isIn = isLoggedIn.value === true;
   useLive(subjectOf(path), undefined, { enabled: isIn && server.data !== undefined });
-  useEffect(() => {
-    setMenuOpen(false);
-    // A screen reader begins at the new page.
-    document.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
-  }, [path]);
+  useEffect(() => setMenuOpen(false), [path]);
   useEffect(() => {
     // Where a link of a login leads; who is logged in sees the overview.
     if (isIn && path === '/login') route(links.overview(), true);

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
+import { useLocation } from 'preact-iso';
 import styles from './page.module.css';
 
 export interface PageProps {
@@ -15,11 +16,21 @@ export interface PageProps {
   children: ComponentChildren;
 }
 
-/** The frame of every page: its one h1, the way there, and what can be done. */
+let isFirst = true;
+
+/** The frame of every page: its one h1, where a screen reader begins, the way there, and what can be done. */
 export function Page({ title, trail = [], badge, subtitle, actions, children }: PageProps) {
+  const { path } = useLocation();
   useEffect(() => {
     document.title = `${title} · Session Chain`;
   }, [title]);
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    // A page that was just loaded begins with the way to the others; what is being typed goes on.
+    if (!isFirst && !(document.activeElement instanceof HTMLInputElement))
+      heading.current?.focus({ preventScroll: true });
+    isFirst = false;
+  }, [path]);
   return (
     <>
       <header class={styles.head}>
@@ -36,7 +47,9 @@ export function Page({ title, trail = [], badge, subtitle, actions, children }: 
             </nav>
           )}
           <div class={styles.title}>
-            <h1 tabIndex={-1}>{title}</h1>
+            <h1 tabIndex={-1} ref={heading}>
+              {title}
+            </h1>
             {badge}
           </div>
           {subtitle && <div class="muted">{subtitle}</div>}

@@ -1,5 +1,6 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client } from '@temporalio/client';
@@ -48,6 +49,7 @@ describe('the package', () => {
     const kinds = new Set(
       files.map((file) =>
         file
+          .replace(/^dist\/dashboard\/(index\.html|.*\.(js|css|svg)(\.(gz|br))?)$/, 'dist/dashboard')
           .replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1')
           .replace(/^docs\/.*\.(json|md|svg|yml)$/, 'docs')
           .replace(/^examples\/.*\.(md|sql|ts)$/, 'examples')
@@ -70,6 +72,7 @@ describe('the package', () => {
         'client',
         'config',
         'contracts',
+        'dashboard',
         'definition',
         'http',
         'server',
@@ -86,6 +89,31 @@ describe('the package', () => {
       'package.json',
     ]);
     expect(files).toContain('dist/workers/workflow-bundle.js');
+  });
+
+  it('shows the first page of the dashboard for less than 100 kB, compressed', () => {
+    const folder = join(project.packageFolder, 'dist/dashboard');
+    const html = readFileSync(join(folder, 'index.html'), 'utf8');
+    const assets = readdirSync(join(folder, 'assets'));
+    const first = [...html.matchAll(/="\/(assets\/[^"]+)"/g)].map(([, file]) => file ?? '');
+    // The overview is loaded beside it, with all that it imports.
+    const files = new Set([
+      ...first,
+      ...assets.filter((name) => /^overview-.*\.(js|css)$/.test(name)).map((name) => `assets/${name}`),
+    ]);
+    for (const file of files) {
+      if (!file.endsWith('.js')) continue;
+      for (const [, name] of readFileSync(join(folder, file), 'utf8').matchAll(
+        /(?:from|import)"\.\/([^"]+)"/g,
+      ))
+        files.add(`assets/${name}`);
+    }
+    expect([...files].some((file) => /overview-.*\.js$/.test(file))).toBe(true);
+    const sizes = [...files, 'icon.svg'].map(
+      (file) => [file, statSync(join(folder, `${file}.gz`)).size] as const,
+    );
+    const whole = sizes.reduce((sum, [, size]) => sum + size, gzipSync(html).length);
+    expect([whole < 100_000, whole, sizes]).toEqual([true, whole, sizes]);
   });
 
   it('has documents whose links lead to files and headings of the package', () => {

@@ -101,7 +101,7 @@ describe('npm start', () => {
     expect(run.stdout() + run.stderr() + environment).not.toContain(key);
     const [, base = ''] = /SESSION_CHAIN_HTTP_URL=(\S+)/.exec(environment) ?? [];
     const [link = ''] = /http:\S+\/login\?code=\w+/.exec(run.stdout()) ?? [];
-    expect(run.stdout().trimStart()).toMatch(/^The HTTP API in a browser/);
+    expect(run.stdout().trimStart()).toMatch(/^Dashboard: http:/);
     expect(link.startsWith(base)).toBe(true);
     const login = await fetch(link, { redirect: 'manual' });
     expect([login.status, login.headers.get('set-cookie')]).toEqual([
