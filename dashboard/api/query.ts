@@ -19,6 +19,8 @@ export interface ReadOptions {
   /** Reads again after so many ms; default: only on events and when the window is looked at again. */
   everyMs?: number;
   enabled?: boolean;
+  /** What is read never changes: no event and no look reads it again. */
+  once?: boolean;
 }
 
 /**
@@ -31,13 +33,14 @@ export interface ReadOptions {
 export function useRead<Data>(
   key: readonly [name: string, ...unknown[]],
   call: (signal: AbortSignal) => Promise<{ data?: Data; error?: unknown; response: Response }>,
-  { everyMs, enabled = true }: ReadOptions = {},
+  { everyMs, enabled = true, once = false }: ReadOptions = {},
 ) {
   return useQuery<Data>({
     queryKey: key,
     queryFn: ({ signal }) => dataOf(call(signal)),
     placeholderData: keepPreviousData,
     enabled,
+    ...(once ? { staleTime: 'static' as const } : {}),
     ...(everyMs === undefined ? {} : { refetchInterval: everyMs }),
   });
 }
