@@ -92,8 +92,10 @@ export function Facts({ session }: { session: SessionFacts }) {
             label="Became the head"
             hint="The last transition to this session: its number, and what moved the head"
           >
-            <a href={links.project(projectId, { seq: transition.seq })}>#{transition.seq}</a> by{' '}
-            {transition.source}, <Ago at={transition.at} />
+            <span>
+              <a href={links.project(projectId, { seq: transition.seq })}>#{transition.seq}</a> by{' '}
+              {transition.source}, <Ago at={transition.at} />
+            </span>
           </Fact>
         )}
         {adoptedBy && (
