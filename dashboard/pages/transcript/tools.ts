@@ -54,7 +54,8 @@ export function editsOf(name: string, input: unknown): { before: string; after: 
     const content = field(input, 'content');
     return content === null ? [] : [{ before: '', after: content }];
   }
-  const one = name === 'Edit' ? [input] : name === 'MultiEdit' ? (input as { edits?: unknown }).edits : [];
+  const one =
+    name === 'Edit' ? [input] : name === 'MultiEdit' ? (input as { edits?: unknown } | null)?.edits : [];
   return (Array.isArray(one) ? one : []).flatMap((edit) => {
     const [before, after] = [field(edit, 'old_string'), field(edit, 'new_string')];
     return before === null || after === null ? [] : [{ before, after }];
