@@ -6,6 +6,7 @@ import { liveTests } from '../dashboard/live.js';
 import { type Looking, startLooking } from '../dashboard/looking.js';
 import { projectTests } from '../dashboard/project.js';
 import { type ServerProcess, startServerProcess } from '../support/server-process.js';
+import { transcriptTests } from '../dashboard/transcript.js';
 import { type World, makeWorld } from '../support/world.js';
 
 /** The dashboard in Chromium: the compiled pages of `session-chain serve` on data of every state. */
@@ -45,6 +46,8 @@ describe('every page', () => everyPageTests(look));
 describe('the page of a project', () => projectTests(look));
 
 describe('hostile texts', () => hostileTests(look));
+
+describe('transcript', () => transcriptTests(look));
 
 // The last, for it lets chains of the world go on.
 describe('a live chain', () =>

@@ -4,6 +4,7 @@ import { links } from '../../links.js';
 import { Badge, Status } from '../../ui/badge.js';
 import { Hint } from '../../ui/card.js';
 import { formatCompact, formatCount, formatShare } from '../../ui/format.js';
+import { Text } from '../../ui/text.js';
 import { Ago, Elapsed, Session, Usd } from '../../ui/values.js';
 import styles from './facts.module.css';
 
@@ -28,14 +29,16 @@ export function Facts({ session }: { session: SessionFacts }) {
       {attempt?.failure && (
         <div class={styles.failure} role="note">
           <strong>
-            {attempt.failure.message} <code>{attempt.failure.code}</code>
+            <Text text={attempt.failure.message} /> <code>{attempt.failure.code}</code>
           </strong>
           <span>{attempt.failure.remedy}</span>
         </div>
       )}
       {session.quarantineReason !== null && (
         <div class={styles.failure} role="note">
-          <strong>{session.quarantineReason}</strong>
+          <strong>
+            <Text text={session.quarantineReason} />
+          </strong>
           <span>
             <a href={links.integrity({ project: projectId })}>Integrity</a> has the remedy.
           </span>

@@ -3,6 +3,7 @@ import { useContext } from 'preact/hooks';
 import { links } from '../../links.js';
 import { formatCompact, formatCount, formatShare, shortId } from '../../ui/format.js';
 import { Text } from '../../ui/text.js';
+import { visibleText } from '../../ui/visible-text.js';
 import { At, Copy } from '../../ui/values.js';
 import { BlockView } from './blocks.js';
 import { Fold, FoldsContext } from './folds.js';
@@ -52,7 +53,7 @@ export function labelOf(row: Row): string {
     subagent: `Subagent ${row.kind === 'subagent' ? row.name : ''}`,
     fork: 'End of what was copied',
   }[row.kind];
-  return whose + what;
+  return visibleText(whose + what);
 }
 
 type RowOf<Kind extends Row['kind']> = Extract<Row, { kind: Kind }>;
