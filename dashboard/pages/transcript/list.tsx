@@ -74,6 +74,15 @@ export function List({ rows, parent, marked, found, follows, onScrollBack, isBus
   };
   handle.current = { show };
 
+  // A row gets the focus once it is there.
+  useEffect(() => {
+    if (wanted.current === null || wanted.current !== active) return;
+    const element = feed.current?.querySelector<HTMLElement>(`[data-index="${activeIndex}"]`);
+    if (!element) return;
+    wanted.current = null;
+    element.focus({ preventScroll: true });
+  });
+
   useEffect(() => {
     if (!follows || rows.length === 0) return;
     virtualizer.scrollToIndex(rows.length - 1, { align: 'end' });
@@ -117,13 +126,7 @@ export function List({ rows, parent, marked, found, follows, onScrollBack, isBus
           return (
             <article
               key={key}
-              ref={(element) => {
-                virtualizer.measureElement(element);
-                if (element && wanted.current === row.key) {
-                  wanted.current = null;
-                  element.focus({ preventScroll: true });
-                }
-              }}
+              ref={virtualizer.measureElement}
               role="article"
               class={styles.row}
               data-index={index}

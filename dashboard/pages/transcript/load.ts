@@ -5,6 +5,8 @@ import type { Entry } from './rows.js';
 
 /** Longer texts are cut; the whole is one request away. */
 const maxText = 20_000;
+/** The first page is small, so that it is there at once. */
+const firstPageSize = 200;
 const pageSize = 1_000;
 /** New entries come in bursts. */
 const burstMs = 300;
@@ -43,7 +45,12 @@ export function useEntries(
     setComplete(false);
     const all = async () => {
       for (;;) {
-        const query = { raw: false, maxText, limit: pageSize, ...(cursor === undefined ? {} : { cursor }) };
+        const query = {
+          raw: false,
+          maxText,
+          limit: cursor === undefined ? firstPageSize : pageSize,
+          ...(cursor === undefined ? {} : { cursor }),
+        };
         const params = { path: { projectId, sessionId }, query };
         const page = await dataOf(
           http.GET('/v1/projects/{projectId}/sessions/{sessionId}/entries', { params, signal: stop.signal }),

@@ -1,4 +1,4 @@
-import type { ComponentChildren } from 'preact';
+import { Component, type ComponentChildren } from 'preact';
 import { useContext } from 'preact/hooks';
 import { links } from '../../links.js';
 import { formatCompact, formatCount, formatShare, shortId } from '../../ui/format.js';
@@ -13,8 +13,22 @@ import { Raw } from './raw.js';
 import styles from './row.module.css';
 import type { Row } from './rows.js';
 
-/** A row of the transcript: what was asked, answered, noted, compacted or copied. */
-export function RowView({ row, parent }: { row: Row; parent: string | null }) {
+interface RowProps {
+  row: Row;
+  parent: string | null;
+}
+
+/** A row of the transcript: what was asked, answered, noted, compacted or copied. Scrolling leaves one that is there as it is. */
+export class RowView extends Component<RowProps> {
+  override shouldComponentUpdate({ row, parent }: RowProps): boolean {
+    return row !== this.props.row || parent !== this.props.parent;
+  }
+  render() {
+    return <RowOfKind {...this.props} />;
+  }
+}
+
+function RowOfKind({ row, parent }: RowProps) {
   switch (row.kind) {
     case 'request':
       return <Answer row={row} />;
