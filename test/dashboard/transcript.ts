@@ -97,7 +97,7 @@ export function transcriptTests(look: () => Looking): void {
     await filtered.getByText('is not in this session').waitFor();
     expect(await filtered.getByRole('button', { name: 'Tools', pressed: true }).count()).toBe(1);
     expect(await filtered.getByRole('article', { name: 'Prompt' }).count()).toBe(0);
-    await filtered.getByRole('button', { name: 'Thinking' }).click();
+    await filtered.getByRole('button', { name: 'Thinking', exact: true }).click();
     await filtered.waitForURL(/show=thinking/);
   });
 

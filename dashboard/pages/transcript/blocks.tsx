@@ -29,7 +29,7 @@ export function BlockView({ block }: { block: Block }) {
 function Thought({ text }: { text: string }) {
   return (
     <span class={styles.line}>
-      <span class={styles.name}>Thinking</span>
+      <span class={styles.name}>Thinking</span>{' '}
       <span class={styles.said}>
         <Text text={text.slice(0, 200)} />
       </span>
@@ -52,7 +52,7 @@ function Tool({
           <span class={styles.line}>
             <span class={styles.name}>
               <Text text={toolName(call.name)} />
-            </span>
+            </span>{' '}
             <span class={`${styles.said} mono`}>
               <Text text={toolSummary(call.name, call.input)} />
             </span>
@@ -67,7 +67,7 @@ function Tool({
         <>
           <Input name={call.name} input={call.input} />
           {result && <h4 class={styles.label}>{failed ? 'Error' : 'Result'}</h4>}
-          {result && result.text !== '' && (
+          {result && result.text !== '' && !isPictures(result.text) && (
             <pre
               class={styles.result}
               data-failed={failed}
@@ -90,6 +90,11 @@ function Tool({
       )}
     </Fold>
   );
+}
+
+/** Whether a result says no more than that it is pictures, which stand below. */
+function isPictures(text: string): boolean {
+  return /^(\[image\]\n?)+$/.test(text);
 }
 
 function sizeOf(text: string): string {
