@@ -497,7 +497,7 @@ describe('a login', () => {
     const { id, key } = await keys.create({ name: 'a', scope: 'start', projects: ['shop'] });
     const answer = await logIn(app, { key });
     expect([answer.status, answer.json()]).toEqual([200, { expiresAt: expect.any(String) }]);
-    const cookie = (cookieOf(answer).split(';')[0] ?? '');
+    const cookie = cookieOf(answer).split(';')[0] ?? '';
     const token = cookie.split('=')[1] ?? '';
     const { rows } = await database.pool.query('SELECT * FROM session_chain.logins');
     expect(rows).toHaveLength(1);
@@ -521,7 +521,7 @@ describe('a login', () => {
     const { rows: left } = await database.pool.query('SELECT FROM session_chain.logins');
     expect(left.length).toBeLessThanOrEqual(100);
     await change(expired('logins', '-1 s'));
-    const again = (cookieOf(await logIn(app, { key })).split(';')[0] ?? '');
+    const again = cookieOf(await logIn(app, { key })).split(';')[0] ?? '';
     expect((await database.pool.query('SELECT FROM session_chain.logins')).rowCount).toBe(1);
 
     const logOut = async (headers: OutgoingHttpHeaders) =>
