@@ -71,7 +71,7 @@ export function hostileTests(look: () => Looking): void {
       if ((await end.count()) > 0 && before.isAtEnd) break;
       await page.mouse.move(700, 700);
       await page.mouse.wheel(0, 900);
-      await page.waitForFunction(
+      await page.evaluate(
         'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))',
       );
     }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContext, type Page, chromium } from 'playwright-core';
+import { until } from '../support/chain-stack.js';
 import { testProgram } from '../support/programs.js';
 import type { World } from '../support/world.js';
 
@@ -96,9 +97,9 @@ async function loggedIn(browser: Browser, url: string, key: string): Promise<Bro
 /** Once the page has its heading and nothing on it is being loaded. */
 export async function settled(page: Page): Promise<void> {
   await page.locator('h1').first().waitFor();
-  // No function that is waited for: the policy of the pages lets none be evaluated.
-  const loading = page.locator('[role=status]').filter({ hasText: /^Loading$/ });
-  while ((await loading.count()) > 0) await loading.first().waitFor({ state: 'detached' });
+  // Not in the page, whose policy allows no evaluation.
+  const loading = page.getByRole('status').filter({ hasText: /^Loading$/ });
+  await until(async () => (await loading.count()) === 0, 60_000);
 }
 
 /**

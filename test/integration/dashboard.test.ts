@@ -30,6 +30,9 @@ beforeAll(async () => {
   world = await makeWorld();
   ({ port } = await freePorts({ port: undefined }));
   server = await startServer();
+  const { status } = await fetch(server.url);
+  if (status !== 200)
+    throw new Error('The server has no pages: build them by node scripts/build-dashboard.js.');
   looking = await startLooking(world, server.url);
 });
 afterEach(async () => {
