@@ -1,10 +1,10 @@
 import type { Schemas } from '../../api/client.js';
 import { Badge } from '../../ui/badge.js';
 import { Card } from '../../ui/card.js';
-import { formatCompact, formatCount, formatDuration, formatUsd } from '../../ui/format.js';
+import { formatCompact, formatCount, formatUsd } from '../../ui/format.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
-import { Facts } from './facts.js';
+import { Facts, formatLimit } from './facts.js';
 import styles from './settings.module.css';
 
 type InUse = Schemas['DefinitionInUse'];
@@ -90,7 +90,7 @@ function DefinitionCard({ one, first }: { one: InUse; first: InUse | null }) {
             label: 'Time',
             hint: 'Of one attempt, at most',
             align: 'right',
-            cell: ({ step }) => formatDuration(step.timeoutMs),
+            cell: ({ step }) => <span class="nowrap">{formatLimit(step.timeoutMs)}</span>,
           },
           {
             label: 'Turns',
@@ -104,7 +104,11 @@ function DefinitionCard({ one, first }: { one: InUse; first: InUse | null }) {
             hint: 'US dollars of all attempts of the step together, at most',
             align: 'right',
             cell: ({ step }) =>
-              step.maxCostUsd === null ? <span class="muted">no limit</span> : formatUsd(step.maxCostUsd),
+              step.maxCostUsd === null ? (
+                <span class="muted nowrap">no limit</span>
+              ) : (
+                formatUsd(step.maxCostUsd)
+              ),
           },
           {
             label: 'Attempts',

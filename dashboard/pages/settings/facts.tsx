@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { Hint } from '../../ui/card.js';
+import { formatDuration } from '../../ui/format.js';
 import styles from './settings.module.css';
 
 /** What something is, line by line. */
@@ -25,4 +26,9 @@ export function NotForKey({ needs, children }: { needs: string; children: Compon
       <strong>This takes {needs}.</strong> <span class="muted">{children}</span>
     </div>
   );
+}
+
+/** A limit, whose whole minutes and hours are written without what is nothing. */
+export function formatLimit(ms: number): string {
+  return formatDuration(ms).replace(/\.0 s$|(?<=\w) 00 (s|min)$/, (end) => (end === '.0 s' ? ' s' : ''));
 }

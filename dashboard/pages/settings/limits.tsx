@@ -1,8 +1,8 @@
 import type { Schemas } from '../../api/client.js';
 import { Card } from '../../ui/card.js';
-import { formatCount, formatDuration } from '../../ui/format.js';
+import { formatCount } from '../../ui/format.js';
 import { Empty, Loaded } from '../../ui/states.js';
-import { Facts } from './facts.js';
+import { Facts, formatLimit } from './facts.js';
 
 /** What bounds the workers, and how long what is kept. */
 export function LimitsCard({ read }: { read: Parameters<typeof Loaded<Schemas['Workers']>>[0]['read'] }) {
@@ -47,7 +47,7 @@ export function LimitsCard({ read }: { read: Parameters<typeof Loaded<Schemas['W
                   hint: 'SESSION_CHAIN_SHUTDOWN_GRACE_MS: what it gives its running steps',
                   value: range(
                     living.map(({ shutdownGraceMs }) => shutdownGraceMs),
-                    formatDuration,
+                    formatLimit,
                   ),
                 },
                 {
@@ -55,7 +55,7 @@ export function LimitsCard({ read }: { read: Parameters<typeof Loaded<Schemas['W
                   hint: 'SESSION_CHAIN_WORKSPACE_WAIT_MS: after that an operation fails whose folder no worker has',
                   value: range(
                     living.map(({ workspaceWaitMs }) => workspaceWaitMs),
-                    formatDuration,
+                    formatLimit,
                   ),
                 },
               ]}
