@@ -30,7 +30,8 @@ export type {
   ImportSessionRequest,
   Imports,
 } from './import.js';
-export type { ProjectFilter, ProjectPage, ProjectReads } from './projects.js';
+export type { IntegrityOptions, IntegrityReads } from './integrity.js';
+export type { ProjectFilter, ProjectPage, ProjectReads, SpendOptions } from './projects.js';
 export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
 export type { RewindOptions } from './rewind-request.js';
@@ -126,9 +127,11 @@ export type { ChainSpend, GroupedSpend, SpendGroup, Spent } from '../storage/led
 export type { LivePiece } from '../storage/live/text.js';
 export type { ChatSummary } from '../storage/questions/questions.js';
 export type { OpenStatus, Queue, Stats } from '../storage/ledger/stats.js';
+export type { BrokenSession } from '../storage/heads/broken-sessions.js';
+export type { FencedAttempt } from '../storage/operations/fenced-attempts.js';
 export type { LastChain, ProjectSummary } from '../storage/heads/projects.js';
 export type { ImportedSession } from '../storage/operations/import.js';
-export type { Reconciled } from '../storage/chains/queue.js';
+export type { ReconcileOptions, Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';
 export type { RewoundProject } from '../storage/operations/rewind.js';
 export type { PastOperation } from '../storage/chains/brief.js';

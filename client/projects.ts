@@ -30,6 +30,16 @@ export interface ProjectPage {
   nextCursor: string | null;
 }
 
+/** Which spending is added up; a text is ISO 8601. */
+export interface SpendOptions {
+  since?: Date | string;
+  until?: Date | string;
+  /** Only these; one that there is not has spent nothing. */
+  projectIds?: readonly string[];
+  /** Groups at most, up to 10 000, those that cost most. Default: all. */
+  limit?: number;
+}
+
 /** Many projects at once, from Postgres alone. */
 export interface ProjectReads {
   /**
@@ -47,15 +57,13 @@ export interface ProjectReads {
    */
   project(projectId: string): Promise<ProjectSummary>;
   /**
-   * What was spent since a moment (30 days ago), by `day` (UTC), `step` or `model`: by all projects, or by `projectIds`. Throws
-   * INVALID_INPUT.
+   * What attempts spent that ended from `since` on (30 days before `until`) and before `until` (now), by `day` (UTC), `step`, `model` or
+   * `project`: of all projects, or of `projectIds`. `limit` keeps the groups that cost most. Throws INVALID_INPUT.
    * @example
    * for (const { key, costUsd } of await sessionChain.spendBy('day', { projectIds: ['shop'] })) console.log(key, costUsd);
+   * const [dearest] = await sessionChain.spendBy('project', { since: '2026-11-01', until: '2026-12-01', limit: 1 });
    */
-  spendBy(
-    group: SpendGroup,
-    options?: { since?: Date | string; projectIds?: readonly string[] },
-  ): Promise<GroupedSpend[]>;
+  spendBy(group: SpendGroup, options?: SpendOptions): Promise<GroupedSpend[]>;
 }
 
 export function createProjectReads(pool: Pool): ProjectReads {
@@ -92,14 +100,29 @@ export function createProjectReads(pool: Pool): ProjectReads {
     },
     async spendBy(group, options) {
       const by = checked(z.enum(spendGroups), group, 'What was spent cannot be grouped so', 'group');
-      const { since = new Date(Date.now() - monthMs), projectIds } = checkedOptions(spendShape, options);
-      return await spendBy(pool, by, { since, projectIds: projectIds?.map(parseProjectId) ?? null });
+      const { until = null, projectIds, limit = null, ...given } = checkedOptions(spendShape, options);
+      const since = given.since ?? new Date((until?.getTime() ?? Date.now()) - monthMs);
+      if (until !== null && until <= since)
+        throw new SessionChainError(
+          'INVALID_INPUT',
+          `Nothing lies between since (${since.toISOString()}) and until (${until.toISOString()}).`,
+          'Pass an until that is later than since; the day of until itself is not included.',
+        );
+      return await spendBy(pool, by, {
+        ...{ since, until, limit },
+        projectIds: projectIds?.map(parseProjectId) ?? null,
+      });
     },
   };
 }
 
 const monthMs = 30 * 86_400_000;
-const spendShape = { since: moment.optional(), projectIds: someProjects.optional() };
+const spendShape = {
+  since: moment.optional(),
+  until: moment.optional(),
+  projectIds: someProjects.optional(),
+  limit: rows.optional(),
+};
 
 const filterSchema = z.strictObject({
   projectIds: someProjects.optional(),

@@ -43,7 +43,7 @@ import {
 } from '../storage/heads/heads.js';
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
 import { type Stats, readStats } from '../storage/ledger/stats.js';
-import { type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
+import { type ReconcileOptions, type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type RecoverOptions, type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/operations/record.js';
@@ -54,6 +54,7 @@ import { requestStop } from '../storage/chains/stop-requests.js';
 import { type SyncReport, readSyncReport } from '../storage/heads/sync.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { createChainRuns } from '../temporal/runs.js';
+import { someProjects } from './chain-filter.js';
 import { chainKey } from './chain-key.js';
 import { type ChainReads, createChainReads } from './chains.js';
 import { type ChainWork, createChainWork } from './chain-work.js';
@@ -68,6 +69,7 @@ import {
   openConnections,
 } from './connections.js';
 import { checked, checkedOptions, limit as rows } from './input.js';
+import { type IntegrityReads, createIntegrityReads } from './integrity.js';
 import { cursorAfterTransitions, transitionPlaceOf } from './transition-cursor.js';
 import { type LiveProgress, readProgress } from './progress.js';
 import { type ProjectReads, createProjectReads } from './projects.js';
@@ -122,7 +124,16 @@ export interface StartedChain extends ChainKey {
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
 export interface SessionChain
-  extends ChainReads, ChainWork, Chats, Entries, Imports, ProjectReads, Watches, WorkerReads {
+  extends
+    ChainReads,
+    ChainWork,
+    Chats,
+    Entries,
+    Imports,
+    IntegrityReads,
+    ProjectReads,
+    Watches,
+    WorkerReads {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -165,11 +176,12 @@ export interface SessionChain
   cancel(key: ChainKey, options?: { force?: boolean }): Promise<void>;
   /**
    * Closes the chains of a project whose workflows are gone, once the leases of their agents have expired, and wakes the
-   * chains behind them. Queued chains do the same by themselves, in time. Throws PROJECT_NOT_FOUND.
+   * chains behind them. Queued chains do the same by themselves, in time. `dryRun` only says so, and writes nothing. Throws
+   * INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
-   * const reconciled = await sessionChain.reconcile('shop');
+   * const { released } = await sessionChain.reconcile('shop', { dryRun: true });
    */
-  reconcile(projectId: string): Promise<Reconciled>;
+  reconcile(projectId: string, options?: ReconcileOptions): Promise<Reconciled>;
   /**
    * The project's latest session. Throws PROJECT_NOT_FOUND.
    * @example
@@ -241,12 +253,17 @@ export interface SessionChain
    */
   unbindWorkspace(projectId: string): Promise<UnboundWorkspace>;
   /**
-   * How many projects are in sync, and why the others are not. `limit` (100) bounds the drifted ones in the report;
-   * without `redisUrl` no checkpoints are compared. Throws PROJECT_NOT_FOUND.
+   * How many projects are in sync, and why the others are not: of all, of one, or of `projectIds`. `limit` (100) bounds the
+   * drifted ones in the report; without `redisUrl` no checkpoints are compared. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
    * const { share, drifted } = await sessionChain.syncReport();
    */
-  syncReport(options?: { projectId?: string; limit?: number; redisUrl?: string }): Promise<SyncReport>;
+  syncReport(options?: {
+    projectId?: string;
+    projectIds?: readonly string[];
+    limit?: number;
+    redisUrl?: string;
+  }): Promise<SyncReport>;
   /**
    * Numbers over all projects, for a monitoring: chains by status, what waits and for how long, how many projects are in
    * sync. One statement, cheap enough for every few seconds.
@@ -355,6 +372,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   return throwingOwnErrors<SessionChain>({
     ...createImports(pool),
     ...createEntries(pool),
+    ...createIntegrityReads(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),
     ...createChainWork(client),
@@ -370,7 +388,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
       const { force } = checkedOptions({ force: z.boolean().default(false) }, options);
       await cancel(pool, runs, handleOf, chainKey(key), force);
     },
-    reconcile: async (projectId) => await reconcile(pool, runs, await existing(pool, projectId)),
+    async reconcile(projectId, options) {
+      const dry = checkedOptions({ dryRun: z.boolean().default(false) }, options);
+      return await reconcile(pool, runs, await existing(pool, projectId), dry);
+    },
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
     async sessionFor(projectId, moment, options) {
       checkedOptions({ timeoutMs: z.number().min(0).optional(), signal: z.custom().optional() }, options);
@@ -392,9 +413,12 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     rewind: async (projectId, options) => await rewindProject(pool, parseRewindRequest(projectId, options)),
     unbindWorkspace: async (projectId) => await unbindWorkspace(pool, parseProjectId(projectId)),
     async syncReport(options) {
-      const { projectId, limit, redisUrl = null } = checkedOptions(syncShape, options);
-      const only = projectId === undefined ? {} : { projectId: parseProjectId(projectId) };
-      return await readSyncReport(pool, { ...only, limit, redisUrl });
+      const { projectId, projectIds, limit, redisUrl = null } = checkedOptions(syncShape, options);
+      return await readSyncReport(pool, {
+        ...(projectId === undefined ? {} : { projectId: parseProjectId(projectId) }),
+        ...(projectIds === undefined ? {} : { projectIds: projectIds.map(parseProjectId) }),
+        ...{ limit, redisUrl },
+      });
     },
     stats: async () => await readStats(pool),
     spend: async (projectId) => await projectSpend(pool, await existing(pool, projectId)),
@@ -426,6 +450,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
 
 const syncShape = {
   projectId: z.string().optional(),
+  projectIds: someProjects.optional(),
   limit: rows.default(100),
   redisUrl: z.string().optional(),
 };

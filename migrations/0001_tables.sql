@@ -73,7 +73,13 @@ COMMENT ON COLUMN project_ai_session_metrics.cost_usd IS 'By the agent''s price 
 COMMENT ON COLUMN project_ai_session_metrics.cost_derived IS 'The cost was worked out from the tokens, by the prices that the agent used in other runs of the same model';
 CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_session ON project_ai_session_metrics (session_id);
-CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_created ON project_ai_session_metrics (created_at);
+-- What was spent since a moment is added up from the index alone.
+CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_spent ON project_ai_session_metrics (created_at)
+  INCLUDE (project_id, step, turns, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd)
+  WHERE attempt_id IS NOT NULL;
+-- That days are few: the planner would sort every row for them.
+CREATE STATISTICS IF NOT EXISTS session_chain.metrics_days
+  ON ((created_at AT TIME ZONE 'UTC')::date) FROM project_ai_session_metrics;
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_uncosted ON project_ai_session_metrics (attempt_id)
   WHERE cost_usd IS NULL AND usage_by_model <> '{}';
 
@@ -366,6 +372,7 @@ CREATE TABLE session_chain.sessions (
 ) WITH (fillfactor = 80);
 -- A session belongs to one project. A row that only says that a lost session was given up claims nothing.
 CREATE UNIQUE INDEX sessions_of_one_project ON session_chain.sessions (session_id) WHERE given_up_at IS NULL;
+CREATE INDEX sessions_quarantined ON session_chain.sessions (project_id, session_id) WHERE quarantined_at IS NOT NULL;
 COMMENT ON TABLE session_chain.sessions IS 'One row per Claude session; every append goes through it, so that order and seal need nothing else';
 COMMENT ON COLUMN session_chain.sessions.parent_session_id IS 'The session that this one forked; null for one that started fresh';
 COMMENT ON COLUMN session_chain.sessions.batches IS 'Appends accepted so far; the ordinal of the last one';
@@ -446,6 +453,8 @@ CREATE UNIQUE INDEX attempts_one_committed ON session_chain.attempts (chain, ste
 CREATE UNIQUE INDEX attempts_one_committed_outside ON session_chain.attempts (project_id, build_id, step)
   WHERE state = 'committed' AND chain IS NULL;
 CREATE INDEX attempts_failed ON session_chain.attempts (project_id) WHERE state = 'failed';
+CREATE INDEX attempts_fenced ON session_chain.attempts (id)
+  WHERE state = 'failed' AND failure ->> 'code' IN ('FENCED', 'WORKER_LOST');
 CREATE INDEX attempts_adopting ON session_chain.attempts (project_id, adopts) WHERE adopts IS NOT NULL;
 COMMENT ON TABLE session_chain.attempts IS 'What is known about every attempt of an operation, written before money is spent';
 COMMENT ON COLUMN session_chain.attempts.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id>, record:<uuid> or rewind:<key>';

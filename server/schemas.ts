@@ -3,6 +3,7 @@ import type {
   ActivityDetails,
   AttemptDetails,
   Brief,
+  BrokenSession,
   ChainBudget,
   ChainChanges,
   ChainCounts,
@@ -20,6 +21,7 @@ import type {
   EntriesPage,
   EntryPart,
   Failure,
+  FencedAttempt,
   GroupedSpend,
   Head,
   Lineage,
@@ -501,7 +503,7 @@ export const chainCountsSchema = z
 
 const groupedSpend = z
   .object({
-    key: z.string().describe('A day (UTC), a step or a model'),
+    key: z.string().describe('A day (UTC), a step, a model or a project'),
     attempts: count,
     turns: count.nullable(),
     usage,
@@ -836,7 +838,9 @@ export const recoveredSchema = z
 
 export const reconciledSchema = z
   .object({
-    released: z.array(z.string()).describe('Workflow ids of the chains that were closed'),
+    released: z
+      .array(z.string())
+      .describe('Workflow ids of the chains that were closed, or would be with dryRun'),
     endingInMs: count.nullable().describe('Until the lease of an agent whose chain is gone has expired'),
   })
   .meta({ id: 'Reconciled' }) satisfies z.ZodType<Json<Reconciled>>;
@@ -868,6 +872,56 @@ export const syncSchema = z
     ]),
   })
   .meta({ id: 'SyncReport' }) satisfies z.ZodType<Json<SyncReport>>;
+
+const brokenSession = z.object({
+  projectId: id,
+  sessionId,
+  reason: z
+    .enum(['quarantined', 'hole', 'lost', 'unknown'])
+    .describe(
+      '`quarantined`: a step could not load it; `hole`: entries of it are gone; `lost`: all of it is gone; `unknown`: it never was in the store',
+    ),
+  detail: z.string().describe('Why, for people'),
+  isHead: z.boolean().describe("The project's next operation goes on from it"),
+  quarantinedAt: instant.nullable(),
+  appendedAt: instant.nullable().describe('When an entry of it was stored last'),
+  givenUpAt: instant.nullable().describe('Since when the next chain goes on from an ancestor instead'),
+}) satisfies z.ZodType<Json<BrokenSession>>;
+export const brokenSessionsSchema = z
+  .object({ sessions: z.array(brokenSession), nextCursor })
+  .meta({ id: 'BrokenSessions' });
+
+const fencedAttempt = z.object({
+  attemptId: id,
+  projectId: id,
+  versionId: id.nullable(),
+  buildId: id.describe('Of a chain its build; outside a chain it names the operation'),
+  isOfChain: z.boolean(),
+  step: z.string(),
+  round: z.int(),
+  attempt: z.int(),
+  sessionId,
+  worker: z.string().describe('The process that ran it, as pid@host'),
+  startedAt: instant,
+  endedAt: instant,
+  code: z
+    .enum(['FENCED', 'WORKER_LOST'])
+    .describe('FENCED: it was rejected; WORKER_LOST: it was not seen to end'),
+  reason: z.string().describe('Why, for people'),
+  next: z
+    .object({
+      attempt: z.int(),
+      worker: z.string(),
+      state: z.enum(['running', 'waiting', 'failed', 'committed']),
+    })
+    .nullable()
+    .describe('The next attempt of the same operation'),
+}) satisfies z.ZodType<Json<FencedAttempt>>;
+export const fencedAttemptsSchema = z
+  .object({ attempts: z.array(fencedAttempt), nextCursor })
+  .meta({ id: 'FencedAttempts' });
+
+export const lateEndsSchema = z.object({ ends: z.array(chainEnd), nextCursor }).meta({ id: 'LateEnds' });
 
 export const serverSchema = z
   .object({

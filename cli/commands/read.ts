@@ -54,6 +54,7 @@ interface StatusOptions {
   version?: string;
   build?: string;
   follow?: boolean;
+  dryRun?: boolean;
   limit: number;
   output: StreamFormat;
 }
@@ -67,6 +68,7 @@ export function statusCommand(exitWith: (code: ExitCode) => void): Command {
     .option('-v, --version <id>', 'the chain of this version')
     .option('-b, --build <id>', 'the build, where the chain has a key of its own (default: the version)')
     .option('--follow', 'follow the chain until it ends; Ctrl-C stops following, not the chain')
+    .option('--dry-run', 'only say which chains would be closed, and write nothing')
     .option('-n, --limit <number>', 'chains at most', wholeNumber(1), 20)
     .addOption(streamOption())
     .addHelpText(
@@ -99,7 +101,7 @@ export function statusCommand(exitWith: (code: ExitCode) => void): Command {
 
 async function showProject(
   context: CommandContext,
-  { project, limit, output }: StatusOptions,
+  { project, limit, dryRun, output }: StatusOptions,
 ): Promise<void> {
   const sessionChain = await context.sessionChain();
   const { sessionId } = await sessionChain.head(project);
@@ -108,7 +110,7 @@ async function showProject(
   const { open } = await openChains(sessionChain, { projectIds: [project] });
   const live = open
     ? await askTemporal(context, 'Whether open chains have workflows and workers', async () => ({
-        reconciled: await reconcileAndTell(sessionChain, project),
+        reconciled: await reconcileAndTell(sessionChain, project, dryRun),
         page: await sessionChain.chains({ ...filter, askTemporal: true }),
       }))
     : null;
@@ -124,11 +126,12 @@ async function showProject(
     note(`There are more: session-chain list --project ${project} --cursor ${nextCursor}`);
 }
 
-/** Closes chains of the project whose workflows are gone, and says which. */
-async function reconcileAndTell(sessionChain: SessionChain, projectId: string) {
-  const reconciled = await sessionChain.reconcile(projectId);
+/** Closes chains of the project whose workflows are gone, or would close them, and says which. */
+async function reconcileAndTell(sessionChain: SessionChain, projectId: string, dryRun = false) {
+  const reconciled = await sessionChain.reconcile(projectId, { dryRun });
+  const outcome = dryRun ? 'would be closed, without --dry-run' : 'was closed and the project is free';
   for (const workflowId of reconciled.released)
-    note(`The workflow ${workflowId} is gone; its chain was closed and the project is free.`);
+    note(`The workflow ${workflowId} is gone; its chain ${outcome}.`);
   if (reconciled.endingInMs !== null) {
     note(
       `The workflow that holds the project is gone; the lease of its agent expires in ${formatDuration(reconciled.endingInMs)} at the latest.`,
@@ -139,7 +142,7 @@ async function reconcileAndTell(sessionChain: SessionChain, projectId: string) {
 
 async function showProgress(
   context: CommandContext,
-  options: ChainOptions & { output: StreamFormat },
+  options: ChainOptions & { dryRun?: boolean; output: StreamFormat },
 ): Promise<void> {
   const key = keyOf(options);
   const sessionChain = await context.sessionChain();
@@ -147,7 +150,7 @@ async function showProgress(
   const live = isClosed((await sessionChain.state(key)).status)
     ? null
     : await askTemporal(context, 'What the step does just now', async () => ({
-        reconciled: await reconcileAndTell(sessionChain, key.projectId),
+        reconciled: await reconcileAndTell(sessionChain, key.projectId, options.dryRun),
         progress: await sessionChain.progress(key),
       }));
   const [state, summary] = [

@@ -84,7 +84,7 @@ export function takes<Schema extends z.ZodType>(schema: Schema) {
   };
 }
 
-const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/, {
+export const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$/, {
   error: ({ input }) =>
     `${JSON.stringify(input).slice(0, 300)} is malformed: use 1 to 255 letters, digits, ".", "_", ":" and "-", starting with a letter or a digit`,
 });

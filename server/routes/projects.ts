@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { recordRequestSchema } from '../../client/record-request.js';
+import { requireProject } from '../../client/keys.js';
 import { sessionMoments } from '../../contracts/question.js';
 import { chainStatuses } from '../../contracts/steps.js';
 import {
@@ -33,7 +34,9 @@ import {
   limit,
   optionalBody,
   projectParams as params,
+  id,
   reads,
+  refusals,
   sessionParams,
   several,
   takes,
@@ -41,10 +44,14 @@ import {
   whole,
   within,
 } from './common.js';
+import { spendCsv } from '../csv.js';
 
 const tags = ['projects'];
-const by = z.enum(['day', 'step', 'model']).describe('How it is grouped');
-const since = z.string().describe('ISO 8601; default: 30 days ago').optional();
+const by = z.enum(['day', 'step', 'model', 'project']).describe('How it is grouped; days are UTC');
+const period = {
+  since: z.string().describe('From this moment on; ISO 8601; default: 30 days before `until`').optional(),
+  until: z.string().describe('Before this moment; ISO 8601; default: now').optional(),
+};
 
 /** A project's head, its past, and what moves or repairs it outside chains. */
 export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOptions): void {
@@ -87,14 +94,40 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       config: { scope: 'read', projects: 'filtered' },
       schema: {
         ...{ tags, operationId: 'getSpend' },
-        summary: 'What was spent, by day, step or model',
-        querystring: z.strictObject({ by, since }),
-        response: reads(groupsSchema),
+        summary: 'What was spent, by day, step, model or project',
+        description:
+          'With `format=csv` a table (RFC 4180) with a line per group, in which no cell is a formula for a spreadsheet.',
+        querystring: z.strictObject({
+          by,
+          ...period,
+          projectId: id.describe('Only this project').optional(),
+          limit: whole(1, 10_000, 'Groups at most, those that cost most; default: all').optional(),
+          format: z.enum(['json', 'csv']).describe('Default: json').optional(),
+        }),
+        response: {
+          ...refusals,
+          200: {
+            description: 'OK',
+            content: {
+              'application/json': { schema: groupsSchema },
+              'text/csv': { schema: z.string().meta({ examples: [spendCsv('day', [])] }) },
+            },
+          },
+        },
       },
     },
-    async ({ query: { by, since }, caller }) => ({
-      groups: json(await sessionChain.spendBy(by, given({ since, ...within(caller) }))),
-    }),
+    async ({ query: { by, projectId, format, ...period }, caller }, reply) => {
+      if (projectId !== undefined) {
+        if (caller.projects !== null) requireProject(caller.projects, projectId);
+        await sessionChain.head(projectId);
+      }
+      const only = projectId === undefined ? within(caller) : { projectIds: [projectId] };
+      const groups = await sessionChain.spendBy(by, { ...given(period), ...only });
+      if (format !== 'csv') return { groups: json(groups) };
+      reply.type('text/csv; charset=utf-8; header=present');
+      reply.header('content-disposition', `attachment; filename="spend-by-${by}.csv"`);
+      return spendCsv(by, groups);
+    },
   );
 
   app.get(
@@ -183,15 +216,15 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       schema: {
         ...{ tags, operationId: 'getProjectSpend', params },
         summary: 'What a project has spent, failed attempts included',
-        description: 'With `by` also what was spent since `since`, by day, step or model.',
-        querystring: z.strictObject({ by: by.optional(), since }),
+        description: 'With `by` also what was spent from `since` to `until`, by day, step or model.',
+        querystring: z.strictObject({ by: by.exclude(['project']).optional(), ...period }),
         response: reads(projectSpendSchema),
       },
     },
-    async ({ params: { projectId }, query: { by, since } }) => {
+    async ({ params: { projectId }, query: { by, ...period } }) => {
       const spent = json(await sessionChain.spend(projectId));
       if (by === undefined) return spent;
-      const groups = await sessionChain.spendBy(by, given({ since, projectIds: [projectId] }));
+      const groups = await sessionChain.spendBy(by, { ...given(period), projectIds: [projectId] });
       return { ...spent, groups: json(groups) };
     },
   );
@@ -327,11 +360,15 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       schema: {
         ...{ tags, operationId: 'reconcile', params },
         summary: 'Close the chains of a project whose workflows are gone',
-        body: optionalBody(z.strictObject({})),
+        body: optionalBody(
+          z.strictObject({
+            dryRun: z.boolean().describe('Report what would be done, and do nothing').optional(),
+          }),
+        ),
         response: takes(reconciledSchema),
       },
     },
-    async ({ params: { projectId } }) => json(await sessionChain.reconcile(projectId)),
+    async ({ params: { projectId }, body }) => json(await sessionChain.reconcile(projectId, given(body))),
   );
 
   app.post(
@@ -348,8 +385,10 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
     async ({ params: { projectId } }) => json(await sessionChain.unbindWorkspace(projectId)),
   );
 
-  const report = async (query: { limit?: number | undefined }, projectId?: string) =>
-    json(await sessionChain.syncReport(given({ ...query, projectId, redisUrl })));
+  const report = async (
+    only: { projectId: string } | { projectIds?: readonly string[] },
+    limit?: number  ,
+  ) => json(await sessionChain.syncReport({ ...only, ...given({ limit, redisUrl }) }));
 
   app.get(
     '/v1/projects/:projectId/sync',
@@ -362,13 +401,13 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
         response: reads(syncSchema),
       },
     },
-    async ({ params: { projectId } }) => await report({}, projectId),
+    async ({ params: { projectId } }) => await report({ projectId }),
   );
 
   app.get(
     '/v1/sync',
     {
-      config: { scope: 'read' },
+      config: { scope: 'read', projects: 'filtered' },
       schema: {
         ...{ tags, operationId: 'getSync' },
         summary: 'How many projects are in sync, and why the others are not',
@@ -378,7 +417,7 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
         response: reads(syncSchema),
       },
     },
-    async ({ query }) => await report(query),
+    async ({ query: { limit }, caller }) => await report(within(caller), limit),
   );
 }
 

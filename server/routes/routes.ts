@@ -1,6 +1,7 @@
 import { chainRoutes } from './chains.js';
 import { chatRoutes } from './chats.js';
 import type { RouteOptions, Routes } from './common.js';
+import { integrityRoutes } from './integrity.js';
 import { loginRoutes } from './logins.js';
 import { operationRoutes } from './operations.js';
 import { projectRoutes } from './projects.js';
@@ -11,6 +12,7 @@ export async function routes(app: Routes, options: RouteOptions): Promise<void> 
   projectRoutes(app, options);
   chainRoutes(app, options);
   chatRoutes(app, options);
+  integrityRoutes(app, options);
   serverRoutes(app, options);
   loginRoutes(app, options);
   operationRoutes(app, options);

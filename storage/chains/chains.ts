@@ -6,7 +6,7 @@ import type { ChainBudget } from '../../contracts/limits.js';
 import type { ChainOrigin, ResetPolicy } from '../../contracts/origin.js';
 import type { ChainMode, ChainStatus, StepKind, StepName, StepRole } from '../../contracts/steps.js';
 import { chainWorkflowId } from '../../temporal/names.js';
-import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Connection, type Pool, queryOne, queryRows } from '../db/pool.js';
 import {
   type Refusal,
   projectNotFound,
@@ -293,7 +293,11 @@ export type ReleaseOutcome =
   | { outcome: 'former_agent_alive'; waitMs: number };
 
 /** Closes a chain whose run the caller saw closed, and fences whatever still works for it. */
-export async function releaseChain(pool: Pool, projectId: ProjectId, run: ChainRun): Promise<ReleaseOutcome> {
+export async function releaseChain(
+  pool: Connection,
+  projectId: ProjectId,
+  run: ChainRun,
+): Promise<ReleaseOutcome> {
   const row = await queryOne<NextRow & { outcome: ReleaseOutcome['outcome']; wait_ms: number }>(pool, {
     name: 'release_chain',
     text: `SELECT outcome, wait_ms, next_workflow_id, next_run_id, next_home

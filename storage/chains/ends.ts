@@ -1,5 +1,5 @@
 import type { ChainEnd, ChainEndCall } from '../../contracts/end.js';
-import type { ChainKey } from '../../contracts/ids.js';
+import type { ChainKey, ProjectId } from '../../contracts/ids.js';
 import { type Pool, queryOne, queryRows } from '../db/pool.js';
 
 /** The ends of chains that the host is told of. */
@@ -53,6 +53,27 @@ export async function listEnds(pool: Pool, { projectId, versionId, buildId }: Ch
   return rows.map((row) => ({ ...row, endedAt: row.endedAt.toISOString() }));
 }
 
+/** Ends of more than a minute ago that the host has not been told of, the newest first, of all projects or of some. */
+export async function listLateEnds(
+  pool: Pool,
+  {
+    projectIds,
+    before,
+    limit,
+  }: { projectIds: readonly ProjectId[] | null; before: string | null; limit: number },
+): Promise<{ place: string; end: ChainEnd }[]> {
+  const rows = await queryRows<Row<ChainEnd> & { place: string }>(pool, {
+    text: `SELECT e.id::text AS place, ${callColumns}, NULL::timestamptz AS "deliveredAt", e.rounds, e.failure, e.due_at AS "dueAt"
+           FROM session_chain.chain_ends e
+           WHERE ${isLate} AND ($1::text[] IS NULL OR e.project_id = ANY ($1)) AND ($2::bigint IS NULL OR e.id < $2)
+           ORDER BY e.id DESC LIMIT $3`,
+    values: [projectIds, before, limit],
+  });
+  return rows.map(({ place, ...row }) => ({ place, end: { ...row, endedAt: row.endedAt.toISOString() } }));
+}
+
+const isLate = `delivered_at IS NULL AND ended_at < clock_timestamp() - interval '1 minute'`;
+
 /** Ends of more than a minute ago that the host has not been told of. */
 export interface LateEnds {
   count: number;
@@ -67,6 +88,6 @@ export async function lateEnds(pool: Pool): Promise<LateEnds> {
     name: 'late_ends',
     text: `SELECT count(*) AS count, min(ended_at) AS since,
              (array_agg(failure ORDER BY due_at DESC) FILTER (WHERE failure IS NOT NULL))[1] AS failure
-           FROM session_chain.chain_ends WHERE delivered_at IS NULL AND ended_at < clock_timestamp() - interval '1 minute'`,
+           FROM session_chain.chain_ends WHERE ${isLate}`,
   });
 }

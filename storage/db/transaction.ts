@@ -2,12 +2,13 @@ import type pg from 'pg';
 import { type Pool, classified } from './pool.js';
 
 /**
- * Runs statements in one transaction on one connection; an error undoes all of them. Most of what is stored here is one
- * statement and needs none of this. Errors as those of `queryRows`.
+ * Runs statements in one transaction on one connection; an error undoes all of them, and so does `undo`, for a dry run. Most of
+ * what is stored here is one statement and needs none of this. Errors as those of `queryRows`.
  */
 export async function inTransaction<Result>(
   pool: Pool,
   work: (client: pg.PoolClient) => Promise<Result>,
+  { undo = false }: { undo?: boolean } = {},
 ): Promise<Result> {
   const client = await pool.connect().catch((error: unknown) => {
     throw classified(error);
@@ -19,7 +20,7 @@ export async function inTransaction<Result>(
   try {
     await client.query('BEGIN');
     const result = await work(client);
-    await client.query('COMMIT');
+    await client.query(undo ? 'ROLLBACK' : 'COMMIT');
     isBroken = false;
     return result;
   } catch (error) {

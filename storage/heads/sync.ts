@@ -53,8 +53,10 @@ export type CheckpointCheck =
   | { status: 'off' | 'unavailable' };
 
 export interface SyncOptions {
-  /** Only this project. */
+  /** Only this project, which has to exist. */
   projectId?: ProjectId;
+  /** Only these. */
+  projectIds?: readonly ProjectId[];
   /** The maximum number of drifted projects in the report. */
   limit: number;
   /** Where the checkpoints are; null leaves them out. */
@@ -69,29 +71,27 @@ export const syncQuery = `SELECT p.project_id, p.last_ai_session_id AS project_s
 FROM projects p JOIN project_versions pv ON p.project_id = pv.project_id
 WHERE pv.id = (SELECT id FROM project_versions WHERE project_id = p.project_id ORDER BY created_at DESC LIMIT 1)`;
 
-/**
- * Compares heads, version rows, transitions and checkpoints of all projects that have a head. Throws PROJECT_NOT_FOUND for
- * an unknown `projectId`.
- */
+/** Compares heads, version rows, transitions and checkpoints of projects that have a head. Throws PROJECT_NOT_FOUND. */
 export async function readSyncReport(
   pool: Pool,
-  { projectId, limit, redisUrl }: SyncOptions,
+  { projectId, projectIds: some, limit, redisUrl }: SyncOptions,
 ): Promise<SyncReport> {
   if (projectId !== undefined) await readHead(pool, projectId);
-  const only = projectId ?? null;
+  const projectIds =
+    projectId === undefined ? (some ?? null) : [projectId].filter((id) => some?.includes(id) ?? true);
   const { projects, inSync } = await queryOne<{ projects: number; inSync: number }>(pool, {
     text: `SELECT count(*) AS projects, count(*) FILTER (WHERE s.sync_status = 'SYNCED') AS "inSync"
-           FROM (${syncQuery}) s WHERE s.project_session IS NOT NULL AND ($1::text IS NULL OR s.project_id = session_chain.project_key($1))`,
-    values: [only],
+           FROM (${syncQuery} AND ${ofProject}) s WHERE s.project_session IS NOT NULL`,
+    values: [projectIds],
   });
   const { withoutVersion } = await queryOne<{ withoutVersion: number }>(pool, {
     text: `SELECT count(*) AS "withoutVersion" FROM projects p
-           WHERE p.last_ai_session_id IS NOT NULL AND ($1::text IS NULL OR p.project_id = session_chain.project_key($1))
+           WHERE p.last_ai_session_id IS NOT NULL AND ${ofProject}
              AND NOT EXISTS (SELECT FROM project_versions v WHERE v.project_id = p.project_id)`,
-    values: [only],
+    values: [projectIds],
   });
-  const stale = await staleCheckpoints(pool, only, redisUrl);
-  const drifted = await listDrifted(pool, only, stale.projectIds, limit + 1);
+  const stale = await staleCheckpoints(pool, projectIds, redisUrl);
+  const drifted = await listDrifted(pool, projectIds, stale.projectIds, limit + 1);
   return {
     projects,
     inSync,
@@ -106,13 +106,13 @@ export async function readSyncReport(
 /** Every reason that applies to a project, in the order of `driftReasons`; projects without one are left out. */
 async function listDrifted(
   pool: Pool,
-  only: ProjectId | null,
+  projectIds: readonly ProjectId[] | null,
   staleCheckpoints: ProjectId[],
   limit: number,
 ): Promise<DriftedProject[]> {
   return await queryRows<DriftedProject>(pool, {
-    text: driftQuery((column, key) => `($1::text IS NULL OR ${column} = ${key('$1')})`),
-    values: [only, staleCheckpoints, limit],
+    text: driftQuery,
+    values: [projectIds, staleCheckpoints, limit],
   });
 }
 
@@ -121,23 +121,20 @@ export async function driftOf(
   pool: Pool,
   projectIds: readonly ProjectId[],
 ): Promise<Map<ProjectId, DriftReason[]>> {
-  const drifted = await queryRows<DriftedProject>(pool, {
-    text: driftQuery(
-      (column, key) => `${column} = ANY (ARRAY(SELECT ${key('one.id')} FROM unnest($1::text[]) AS one (id)))`,
-    ),
-    values: [projectIds, [], projectIds.length],
-  });
+  const drifted = await listDrifted(pool, projectIds, [], projectIds.length);
   return new Map(drifted.map(({ projectId, reasons }) => [projectId, reasons]));
 }
 
-/**
- * The statement; `isAsked` is the condition that a column with a project's id is one of those that $1 asks for, where `key` casts
- * an id to the column's type.
- */
-function driftQuery(isAsked: (column: string, key: (id: string) => string) => string): string {
-  const ofProject = isAsked('p.project_id', (id) => `session_chain.project_key(${id})`);
-  const ofTransition = isAsked('t.project_id', (id) => `session_chain.transition_project_key(${id})`);
-  return `
+/** The condition that a column with a project's id is one of $1; `cast` gives an id the column's type. */
+function isAsked(column: string, cast: 'project_key' | 'transition_project_key' = 'project_key'): string {
+  return `($1::text[] IS NULL OR ${column} = ANY (ARRAY(
+    SELECT session_chain.${cast}(one.id) FROM unnest($1::text[]) AS one (id))))`;
+}
+
+const ofProject = isAsked('p.project_id');
+const ofTransition = isAsked('t.project_id', 'transition_project_key');
+
+const driftQuery = `
       WITH sync AS (${syncQuery} AND ${ofProject}),
       -- A row of a transition whose predecessor is missing or ended elsewhere; the first one that is kept has none.
       broken AS (
@@ -179,7 +176,6 @@ function driftQuery(isAsked: (column: string, key: (id: string) => string) => st
       SELECT project_id AS "projectId", version_id AS "versionId", head, version_session AS "versionSession",
         in_sync AS "inSync", reasons
       FROM judged WHERE cardinality(reasons) > 0 ORDER BY project_id LIMIT $3`;
-}
 
 /** A checkpoint expires after an hour; at most this many builds, the newest, are compared. */
 const comparedCheckpoints = 1_000;
@@ -190,7 +186,7 @@ const comparedCheckpoints = 1_000;
  */
 async function staleCheckpoints(
   pool: Pool,
-  only: ProjectId | null,
+  projectIds: readonly ProjectId[] | null,
   redisUrl: string | null,
 ): Promise<{ projectIds: ProjectId[]; check: CheckpointCheck }> {
   if (redisUrl === null) return { projectIds: [], check: { status: 'off' } };
@@ -203,11 +199,11 @@ async function staleCheckpoints(
            FROM session_chain.chains c
            CROSS JOIN LATERAL (SELECT a.session_id, a.adopts FROM session_chain.attempts a
              WHERE a.chain = c.id ORDER BY a.id DESC LIMIT 1) a
-           WHERE c.closed_at > clock_timestamp() - interval '1 hour' AND ($1::text IS NULL OR c.project_id = $1)
+           WHERE c.closed_at > clock_timestamp() - interval '1 hour' AND ($1::text[] IS NULL OR c.project_id = ANY ($1))
              AND NOT EXISTS (SELECT FROM session_chain.chains n
                WHERE n.project_id = c.project_id AND n.id <> c.id AND (n.opened_at > c.opened_at OR n.closed_at IS NULL))
            ORDER BY c.closed_at DESC LIMIT ${comparedCheckpoints}`,
-    values: [only],
+    values: [projectIds],
   });
   let isAvailable = true;
   // Loaded for this report only, and with it the client of Redis.

@@ -1,7 +1,7 @@
 import type { ModelUsage, Usage } from '../../contracts/chain.js';
 import type { AttemptId, ChainKey, ProjectId, SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
-import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Parameter, type Pool, queryOne, queryRows } from '../db/pool.js';
 import { jsonbOf } from '../jsonb.js';
 import { type AttemptMetrics, metricsColumns } from './metrics.js';
 
@@ -57,10 +57,10 @@ export async function projectSpend(pool: Pool, projectId: ProjectId): Promise<Sp
   return totalOf(rows);
 }
 
-export const spendGroups = ['day', 'step', 'model'] as const;
+export const spendGroups = ['day', 'step', 'model', 'project'] as const;
 export type SpendGroup = (typeof spendGroups)[number];
 
-/** What was spent on one day (`2026-11-26`, UTC), in one step, or with one model. */
+/** What was spent on one day (`2026-11-26`, UTC), in one step, with one model, or by one project. */
 export interface GroupedSpend {
   key: string;
   /** Attempts of it; one that used several models counts for each. */
@@ -73,34 +73,26 @@ export interface GroupedSpend {
   attemptsOfUnknownCost: number;
 }
 
+export interface SpendConditions {
+  since: Date;
+  /** Null: until now. */
+  until: Date | null;
+  /** Null: all projects. */
+  projectIds: readonly ProjectId[] | null;
+  /** Groups at most, those that cost most; null for all. */
+  limit: number | null;
+}
+
 /**
- * What was spent since a moment, by day, step or model, in one statement: of all projects, or of some. Days are in their order, the
- * others by what they cost.
+ * What attempts that ended from `since` on and before `until` spent, by day, step, model or project, in one statement. Days are in
+ * their order, the others by what they cost.
  */
 export async function spendBy(
   pool: Pool,
   group: SpendGroup,
-  { since, projectIds }: { since: Date; projectIds: readonly ProjectId[] | null },
+  conditions: SpendConditions,
 ): Promise<GroupedSpend[]> {
-  const { key, turns, tokens, cost, from } = groupedBy[group];
-  const rows = await queryRows<Omit<GroupedSpend, 'usage'> & Usage>(pool, {
-    text: `
-      WITH spent AS (
-        SELECT m.*, a.step AS own_step FROM ${ledger}
-        WHERE m.created_at >= $1 AND ($2::text[] IS NULL OR a.project_id = ANY ($2))
-      )
-      SELECT ${key} AS key, count(*)::integer AS attempts, ${turns} AS turns, ${[
-        'input',
-        'output',
-        'cacheRead',
-        'cacheWrite',
-      ]
-        .map((kind) => `coalesce(sum(${tokens(kind)}), 0) AS "${kind}Tokens"`)
-        .join(', ')}, coalesce(sum(${cost}), 0) AS "costUsd",
-        (count(*) FILTER (WHERE ${cost} IS NULL))::integer AS "attemptsOfUnknownCost"
-      FROM spent ${from} GROUP BY 1 ORDER BY ${group === 'day' ? '1' : '"costUsd" DESC, 1'}`,
-    values: [since, projectIds],
-  });
+  const rows = await queryRows<Omit<GroupedSpend, 'usage'> & Usage>(pool, spendQuery(group, conditions));
   return rows.map(({ inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costUsd, ...row }) => ({
     ...row,
     usage: { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens },
@@ -108,22 +100,65 @@ export async function spendBy(
   }));
 }
 
+export function spendQuery(
+  group: SpendGroup,
+  { since, until, projectIds, limit }: SpendConditions,
+): { text: string; values: Parameter[] } {
+  const { key, name = 'key', turns, tokens, cost, from } = groupedBy[group];
+  const sums = (['input', 'output', 'cacheRead', 'cacheWrite'] as const).map(
+    (kind) => `coalesce(sum(${tokens(kind)}), 0) AS "${kind}Tokens"`,
+  );
+  // Of all projects the index is enough; of some only their own rows are read.
+  const rows =
+    projectIds === null
+      ? `project_ai_session_metrics m ${from} WHERE m.attempt_id IS NOT NULL AND $3::text[] IS NULL`
+      : `${ledger} ${from} WHERE a.project_id = ANY ($3::text[])`;
+  return {
+    text: `
+      SELECT ${name} AS key, attempts, turns, "inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens", "costUsd",
+        "attemptsOfUnknownCost"
+      FROM (
+        SELECT ${key} AS key, count(*)::integer AS attempts, ${turns} AS turns, ${sums.join(', ')},
+          coalesce(sum(${cost}), 0) AS "costUsd", (count(*) FILTER (WHERE ${cost} IS NULL))::integer AS "attemptsOfUnknownCost"
+        FROM ${rows} AND m.created_at >= $1 AND m.created_at < coalesce($2::timestamptz, 'infinity')
+        GROUP BY 1 ORDER BY "costUsd" DESC, 1 LIMIT $4
+      ) grouped ORDER BY ${group === 'day' ? 'grouped.key' : '"costUsd" DESC, grouped.key'}`,
+    values: [since, until, projectIds, limit],
+  };
+}
+
+type TokenKind = 'input' | 'output' | 'cacheRead' | 'cacheWrite';
+
 const ofAttempt = {
-  turns: 'coalesce(sum(spent.turns), 0)::integer',
-  tokens: (kind: string) => `spent.${kind.replace('Re', '_re').replace('Wr', '_wr')}_tokens`,
-  cost: 'spent.cost_usd',
+  turns: 'coalesce(sum(m.turns), 0)::integer',
+  tokens: (kind: TokenKind) => `m.${kind.replace('Re', '_re').replace('Wr', '_wr')}_tokens`,
+  cost: 'm.cost_usd',
   from: '',
 };
 
-const groupedBy = {
-  day: { ...ofAttempt, key: `to_char(spent.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')` },
-  step: { ...ofAttempt, key: 'spent.own_step' },
+const groupedBy: Record<
+  SpendGroup,
+  Omit<typeof ofAttempt, 'tokens'> & {
+    key: string;
+    /** The key as a text, where it is none. */
+    name?: string;
+    tokens: (kind: TokenKind) => string;
+  }
+> = {
+  // As the statistics metrics_days have it.
+  day: {
+    ...ofAttempt,
+    key: `(m.created_at AT TIME ZONE 'UTC')::date`,
+    name: `to_char(grouped.key, 'YYYY-MM-DD')`,
+  },
+  step: { ...ofAttempt, key: 'm.step' },
+  project: { ...ofAttempt, key: 'm.project_id', name: 'grouped.key::text' },
   model: {
     key: 'used.model',
     turns: 'NULL::integer',
-    tokens: (kind: string) => `(used.spent ->> '${kind}Tokens')::numeric`,
+    tokens: (kind) => `(used.spent ->> '${kind}Tokens')::numeric`,
     cost: `(used.spent ->> 'costUsd')::numeric`,
-    from: `CROSS JOIN LATERAL jsonb_each(coalesce(spent.usage_by_model, '{}')) AS used (model, spent)`,
+    from: `CROSS JOIN LATERAL jsonb_each(coalesce(m.usage_by_model, '{}')) AS used (model, spent)`,
   },
 };
 

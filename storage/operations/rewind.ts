@@ -68,9 +68,10 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
   // Reads every entry, which would take too long under the project's lock.
   await requireWhole(pool, request, targetOf(request, before));
 
-  const undo = new DryRun();
-  try {
-    return await inTransaction(pool, async (connection) => {
+  // A dry run does what a rewind does, and so can report it exactly.
+  return await inTransaction(
+    pool,
+    async (connection) => {
       await lockProject(connection, projectId);
       const known = await look(connection, request, buildId);
       if (known.stored)
@@ -111,19 +112,10 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
         versionId: attempt.versionId,
         dryRun,
       });
-      if (!dryRun) return rewound;
-      undo.result = { ...rewound, sessionId: null };
-      throw undo;
-    });
-  } catch (error) {
-    if (error === undo && undo.result) return undo.result;
-    throw error;
-  }
-}
-
-/** Rolls back the transaction of a dry run, which does what a rewind does and so can report it exactly. */
-class DryRun extends Error {
-  result: RewoundProject | null = null;
+      return dryRun ? { ...rewound, sessionId: null } : rewound;
+    },
+    { undo: dryRun },
+  );
 }
 
 interface Known {
