@@ -145,8 +145,10 @@ async function refresh(): Promise<void> {
   const projects = new Set(changed);
   changed.clear();
   await queryClient.invalidateQueries({
-    predicate: ({ queryKey: [name, project] }) =>
-      name !== 'server' && (projects.has(null) || typeof project !== 'string' || projects.has(project)),
+    predicate: ({ queryKey: [name, project], meta }) =>
+      name !== 'server' &&
+      meta?.['onEvents'] !== false &&
+      (projects.has(null) || typeof project !== 'string' || projects.has(project)),
   });
   isRefreshing = false;
   const [next] = changed;

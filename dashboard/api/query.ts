@@ -18,6 +18,8 @@ export const queryClient = new QueryClient({
 export interface ReadOptions {
   /** Reads again after so many ms; default: only on events and when the window is looked at again. */
   everyMs?: number;
+  /** Whether events refresh it; default: yes. Without them `everyMs` does. */
+  onEvents?: boolean;
   enabled?: boolean;
   /** What is read never changes: no event and no look reads it again. */
   once?: boolean;
@@ -33,12 +35,13 @@ export interface ReadOptions {
 export function useRead<Data>(
   key: readonly [name: string, ...unknown[]],
   call: (signal: AbortSignal) => Promise<{ data?: Data; error?: unknown; response: Response }>,
-  { everyMs, enabled = true, once = false }: ReadOptions = {},
+  { everyMs, onEvents = true, enabled = true, once = false }: ReadOptions = {},
 ) {
   return useQuery<Data>({
     queryKey: key,
     queryFn: ({ signal }) => dataOf(call(signal)),
     placeholderData: keepPreviousData,
+    meta: { onEvents },
     enabled,
     ...(once ? { staleTime: 'static' as const } : {}),
     ...(everyMs === undefined ? {} : { refetchInterval: everyMs }),

@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
-import { links } from '../links.js';
+import { type ChainId, links } from '../links.js';
 import styles from './values.module.css';
 import { formatAgo, formatDuration, formatTime, formatUsd, shortId } from './format.js';
 
@@ -65,6 +65,22 @@ export function Session({ projectId, id }: { projectId: string; id: string | nul
       </a>
       <Copy text={id} what="session id" />
     </span>
+  );
+}
+
+/** A chain, which leads to its page: its project, its version, and the build where it is not called as the version. */
+export function ChainLink({ chain, withProject = true }: { chain: ChainId; withProject?: boolean }) {
+  const { projectId, versionId, buildId } = chain;
+  const label = [
+    ...(withProject ? [projectId] : []),
+    // Versions are often named after their project.
+    withProject && versionId.startsWith(`${projectId}-`) ? versionId.slice(projectId.length + 1) : versionId,
+    ...(buildId === versionId ? [] : [buildId]),
+  ].join(' / ');
+  return (
+    <a href={links.chain(chain)} title={`${projectId} / ${versionId} / ${buildId}`}>
+      {label}
+    </a>
   );
 }
 

@@ -44,6 +44,7 @@ import {
   whole,
   within,
 } from './common.js';
+import type { Caller } from '../caller.js';
 import { spendCsv } from '../csv.js';
 
 const tags = ['projects'];
@@ -88,45 +89,56 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
     async ({ params: { projectId } }) => json(await sessionChain.project(projectId)),
   );
 
+  const spendQuery = z.strictObject({
+    by,
+    ...period,
+    projectId: id.describe('Only this project').optional(),
+    limit: whole(1, 10_000, 'Groups at most, those that cost most; default: all').optional(),
+  });
+  const spendOf = async ({ by, projectId, ...rest }: z.infer<typeof spendQuery>, caller: Caller) => {
+    if (projectId !== undefined) {
+      if (caller.projects !== null) requireProject(caller.projects, projectId);
+      await sessionChain.head(projectId);
+    }
+    const only = projectId === undefined ? within(caller) : { projectIds: [projectId] };
+    return await sessionChain.spendBy(by, { ...given(rest), ...only });
+  };
+
   app.get(
     '/v1/spend',
     {
       config: { scope: 'read', projects: 'filtered' },
       schema: {
-        ...{ tags, operationId: 'getSpend' },
+        ...{ tags, operationId: 'getSpend', querystring: spendQuery },
         summary: 'What was spent, by day, step, model or project',
-        description:
-          'With `format=csv` a table (RFC 4180) with a line per group, in which no cell is a formula for a spreadsheet.',
-        querystring: z.strictObject({
-          by,
-          ...period,
-          projectId: id.describe('Only this project').optional(),
-          limit: whole(1, 10_000, 'Groups at most, those that cost most; default: all').optional(),
-          format: z.enum(['json', 'csv']).describe('Default: json').optional(),
-        }),
+        response: reads(groupsSchema),
+      },
+    },
+    async ({ query, caller }) => ({ groups: json(await spendOf(query, caller)) }),
+  );
+
+  app.get(
+    '/v1/spend.csv',
+    {
+      config: { scope: 'read', projects: 'filtered' },
+      schema: {
+        ...{ tags, operationId: 'getSpendCsv', querystring: spendQuery },
+        summary: 'The same as a table',
+        description: 'RFC 4180, a line per group. No cell is a formula for a spreadsheet.',
         response: {
           ...refusals,
           200: {
-            description: 'OK',
-            content: {
-              'application/json': { schema: groupsSchema },
-              'text/csv': { schema: z.string().meta({ examples: [spendCsv('day', [])] }) },
-            },
+            description: 'A line with the names of the columns, and a line per group',
+            content: { 'text/csv': { schema: z.string() } },
           },
         },
       },
     },
-    async ({ query: { by, projectId, format, ...period }, caller }, reply) => {
-      if (projectId !== undefined) {
-        if (caller.projects !== null) requireProject(caller.projects, projectId);
-        await sessionChain.head(projectId);
-      }
-      const only = projectId === undefined ? within(caller) : { projectIds: [projectId] };
-      const groups = await sessionChain.spendBy(by, { ...given(period), ...only });
-      if (format !== 'csv') return { groups: json(groups) };
+    async ({ query, caller }, reply) => {
+      const groups = await spendOf(query, caller);
       reply.type('text/csv; charset=utf-8; header=present');
-      reply.header('content-disposition', `attachment; filename="spend-by-${by}.csv"`);
-      return spendCsv(by, groups);
+      reply.header('content-disposition', `attachment; filename="spend-by-${query.by}.csv"`);
+      return spendCsv(query.by, groups);
     },
   );
 
@@ -385,10 +397,8 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
     async ({ params: { projectId } }) => json(await sessionChain.unbindWorkspace(projectId)),
   );
 
-  const report = async (
-    only: { projectId: string } | { projectIds?: readonly string[] },
-    limit?: number  ,
-  ) => json(await sessionChain.syncReport({ ...only, ...given({ limit, redisUrl }) }));
+  const report = async (only: { projectId: string } | { projectIds?: readonly string[] }, limit?: number) =>
+    json(await sessionChain.syncReport({ ...only, ...given({ limit, redisUrl }) }));
 
   app.get(
     '/v1/projects/:projectId/sync',
