@@ -13,6 +13,8 @@ export interface ActProps<Data> {
   label: string;
   kind?: 'plain' | 'danger';
   disabled?: boolean;
+  /** Why it cannot be done now; disables the button and says so. */
+  reason?: string | null;
   /** What it does, in a sentence or two. */
   what: ComponentChildren;
   /** Says what would be done, and does nothing; shown before `call` can be made. */
@@ -27,6 +29,7 @@ export function Act<Data>({
   label,
   kind = 'plain',
   disabled = false,
+  reason = null,
   what,
   dryRun,
   call,
@@ -64,9 +67,12 @@ export function Act<Data>({
   const mayConfirm = !isBusy && done === null && (dryRun === undefined || planned !== null);
   return (
     <>
-      <Button kind={kind} disabled={disabled} onClick={open}>
-        {label}
-      </Button>
+      <span title={reason ?? undefined}>
+        <Button kind={kind} disabled={disabled || reason !== null} onClick={open}>
+          {label}
+          {reason !== null && <span class="said">, not now: {reason}</span>}
+        </Button>
+      </span>
       {isOpen && (
         <Dialog
           title={label}

@@ -12,8 +12,10 @@ const tones: Record<string, Tone> = {
   skipped: 'quiet',
   cancelled: 'quiet',
   failed: 'failed',
+  budget_exceeded: 'failed',
   committed: 'ok',
   completed: 'ok',
+  completed_with_warnings: 'ok',
   answered: 'ok',
 };
 
@@ -29,7 +31,7 @@ export function Badge({ tone, children }: { tone: Tone; children: ComponentChild
 
 /** The status of a chain, a step, an attempt or a question. */
 export function Status({ status }: { status: string }) {
-  return <Badge tone={toneOf(status)}>{status}</Badge>;
+  return <Badge tone={toneOf(status)}>{status.replaceAll('_', ' ')}</Badge>;
 }
 
 export function toneOf(status: string): Tone {

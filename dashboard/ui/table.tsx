@@ -45,11 +45,11 @@ export function Table<Row>({
             {columns.map(({ label, align, cell }, index) =>
               index === 0 ? (
                 <th key={label} scope="row" data-label={label}>
-                  {cell(row)}
+                  <div>{cell(row)}</div>
                 </th>
               ) : (
                 <td key={label} data-label={label} data-align={align}>
-                  {cell(row)}
+                  <div>{cell(row)}</div>
                 </td>
               ),
             )}

@@ -3,11 +3,13 @@ import { useLive } from '../../api/live.js';
 import { useRead } from '../../api/query.js';
 import { links } from '../../links.js';
 import { DayBars } from '../../ui/bars.js';
+import { Button } from '../../ui/button.js';
 import { Card } from '../../ui/card.js';
 import { Columns, Page, Stack } from '../../ui/page.js';
 import { useQueryState } from '../../ui/query-state.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Command } from '../../ui/values.js';
+import styles from './costs.module.css';
 import { Filters } from './filters.js';
 import { type Group, GroupTable, ModelTable } from './group-table.js';
 import { momentsOf, periodOf } from './period.js';
@@ -19,6 +21,7 @@ export default function Costs() {
   const [since] = useQueryState('since');
   const [until] = useQueryState('until');
   const [projectId] = useQueryState('project');
+  const [top, setTop] = useQueryState('top');
   const period = periodOf(since, until);
   const asked = { ...momentsOf(period), ...(projectId === null ? {} : { projectId }) };
   const useSpend = (by: Group, limit?: number) =>
@@ -32,8 +35,9 @@ export default function Costs() {
         }),
       { everyMs: 60_000, onEvents: false },
     );
+  const most = top === 'all' ? many : few;
   const days = useSpend('day');
-  const [steps, models, projects] = [useSpend('step'), useSpend('model'), useSpend('project', mostProjects)];
+  const [steps, models, projects] = [useSpend('step'), useSpend('model'), useSpend('project', most + 1)];
   const csvOf = (by: Group) => `/v1/spend.csv?${new URLSearchParams({ by, ...asked }).toString()}`;
   return (
     <Page
@@ -76,42 +80,53 @@ export default function Costs() {
                 {projectId === null && (
                   <Card
                     title="By project"
-                    hint={`The ${mostProjects} projects that cost most in these days; the CSV has all.`}
+                    hint="The projects that cost most in these days; the CSV has all."
                     actions={<Csv href={csvOf('project')} />}
                     flush
                   >
                     <Loaded read={projects} rows={6}>
                       {(read) => (
-                        <GroupTable
-                          label="Project"
-                          groups={read.groups}
-                          all={groups}
-                          nameOf={(key) => <a href={links.costs({ ...query(), project: key })}>{key}</a>}
-                        />
+                        <>
+                          <GroupTable
+                            label="Project"
+                            groups={read.groups.slice(0, most)}
+                            all={groups}
+                            nameOf={(key) => <a href={links.costs({ ...period, project: key })}>{key}</a>}
+                          />
+                          {read.groups.length > few && (
+                            <div class={styles.more}>
+                              <Button onClick={() => setTop(top === 'all' ? null : 'all')}>
+                                {top === 'all' ? `Show ${few}` : 'Show more'}
+                              </Button>
+                            </div>
+                          )}
+                        </>
                       )}
                     </Loaded>
                   </Card>
                 )}
-                <Card
-                  title="By step"
-                  hint="Each attempt counts for its step; outside chains the step is what the operation was, as chat_plan for a question."
-                  actions={<Csv href={csvOf('step')} />}
-                  flush
-                >
-                  <Loaded read={steps} rows={5}>
-                    {(read) => <GroupTable label="Step" groups={read.groups} all={groups} />}
-                  </Loaded>
-                </Card>
-                <Card
-                  title="By model"
-                  hint="An attempt that used several models counts for each with what it spent there."
-                  actions={<Csv href={csvOf('model')} />}
-                  flush
-                >
-                  <Loaded read={models} rows={3}>
-                    {(read) => <ModelTable groups={read.groups} all={groups} />}
-                  </Loaded>
-                </Card>
+                <Stack>
+                  <Card
+                    title="By step"
+                    hint="Each attempt counts for its step; outside chains the step is what the operation was, as chat_plan for a question."
+                    actions={<Csv href={csvOf('step')} />}
+                    flush
+                  >
+                    <Loaded read={steps} rows={5}>
+                      {(read) => <GroupTable label="Step" groups={read.groups} all={groups} />}
+                    </Loaded>
+                  </Card>
+                  <Card
+                    title="By model"
+                    hint="An attempt that used several models counts for each with what it spent there."
+                    actions={<Csv href={csvOf('model')} />}
+                    flush
+                  >
+                    <Loaded read={models} rows={3}>
+                      {(read) => <ModelTable groups={read.groups} all={groups} />}
+                    </Loaded>
+                  </Card>
+                </Stack>
               </Columns>
             </Stack>
           )
@@ -121,17 +136,12 @@ export default function Costs() {
   );
 }
 
-const mostProjects = 50;
-
-/** The days as the address has them, for links that keep them. */
-function query() {
-  const search = new URLSearchParams(location.search);
-  return { since: search.get('since'), until: search.get('until') };
-}
+/** Projects that are shown at first, and with `?top=all`; the CSV has all. */
+const [few, many] = [12, 500] as const;
 
 function Csv({ href }: { href: string }) {
   return (
-    <a class="small" href={href} download>
+    <a class="small" href={href} download title="Download as CSV, all lines">
       CSV
     </a>
   );

@@ -42,7 +42,7 @@ export function Totals({ groups }: { groups: Groups }) {
         value={formatCount(unknown)}
         {...(unknown > 0 ? { tone: 'waiting' as const } : {})}
         hint="Attempts whose cost is not known: the agent was killed before it could say, and no other run tells the prices. Their tokens are counted, their cost is not."
-        note={unknown > 0 ? 'attempts; the cost is at least' : 'attempts'}
+        note={unknown > 0 ? 'attempts; the cost is more than is shown' : 'attempts'}
       />
       <Stat
         label="From the cache"

@@ -86,7 +86,7 @@ function ToDo({ projectId, isHead, givenUpAt, mayRepair }: Broken & { mayRepair:
     >
       <Act
         label={`Recover ${projectId}`}
-        disabled={!mayRepair}
+        reason={mayRepair ? null : 'this takes a key of the scope admin'}
         what="Gives the head up where it is lost: the next chain goes on from its nearest ancestor that is whole, with the source recovery. The files of the workspace are not touched."
         dryRun={() => http.POST('/v1/projects/{projectId}/recover', { params, body: { dryRun: true } })}
         call={() => http.POST('/v1/projects/{projectId}/recover', { params, body: {} })}

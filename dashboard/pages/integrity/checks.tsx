@@ -62,7 +62,7 @@ function checksOf({ sync, sessions, stuck, ends, fenced }: Findings): Check[] {
       verdict: heads.length > 0 ? counted(heads, sessions.nextCursor) : 'ok',
       text:
         heads.length > 0
-          ? 'heads from which no chain can go on'
+          ? `${heads.length === 1 ? 'head' : 'heads'} from which no chain can go on`
           : sessions.sessions.length > 0
             ? `every head can be continued; ${counted(sessions.sessions, sessions.nextCursor)} broken sessions need no action`
             : 'every head can be continued, no session is in quarantine',

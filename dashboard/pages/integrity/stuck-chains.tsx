@@ -51,7 +51,7 @@ function Reconcile({ projectId, mayRepair }: { projectId: string; mayRepair: boo
   return (
     <Act
       label={`Reconcile ${projectId}`}
-      disabled={!mayRepair}
+      reason={mayRepair ? null : 'this takes a key of the scope admin'}
       what="Closes the chains of the project whose workflows are gone from Temporal, once the leases of their agents have expired, and wakes the chains behind them. A chain whose workflow lives is not touched."
       dryRun={() => http.POST('/v1/projects/{projectId}/reconcile', { params, body: { dryRun: true } })}
       call={() => http.POST('/v1/projects/{projectId}/reconcile', { params, body: {} })}
