@@ -11,7 +11,9 @@ import {
   type ChainId,
   type ChainKey,
   type VersionId,
+  type ProjectId,
   parseProjectId,
+  parseSessionId,
 } from '../../contracts/ids.js';
 import { type ChainConditions, listQuery } from '../../storage/chains/chain-list.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
@@ -21,7 +23,10 @@ import { projectsQuery } from '../../storage/heads/projects.js';
 import { failQuestion, recordQuestion } from '../../storage/questions/questions.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { beginActivityStep } from '../../storage/operations/activity-steps.js';
-import { endOperation } from '../../storage/operations/operations.js';
+import { fencedAttemptsQuery } from '../../storage/operations/fenced-attempts.js';
+import { endOperation, quarantineSession } from '../../storage/operations/operations.js';
+import { brokenSessionsQuery } from '../../storage/heads/broken-sessions.js';
+import { spendQuery } from '../../storage/ledger/ledger.js';
 import {
   type OpenedChain,
   begin,
@@ -625,6 +630,17 @@ describe('projects', () => {
     ]);
     const later = new Date(Date.now() + 60_000);
     expect(await sessionChain.spendBy('step', { projectIds, since: later })).toEqual([]);
+    const before = new Date(Date.now() - 3_600_000);
+    expect(await sessionChain.spendBy('step', { projectIds, until: before })).toEqual([]);
+    const both = { projectIds: chains.map(({ projectId }) => projectId) };
+    const dearest = { key: first.projectId, ...all };
+    expect(await sessionChain.spendBy('project', both)).toEqual([dearest, { key: second.projectId, ...one }]);
+    expect(await sessionChain.spendBy('project', { ...both, limit: 1, until: later })).toEqual([dearest]);
+    for (const group of ['day', 'project'] as const) {
+      const groups = await sessionChain.spendBy(group);
+      const attempts = groups.reduce((sum, one) => sum + one.attempts, 0);
+      expect(attempts).toBe((await sessionChain.spendBy('step')).reduce((sum, one) => sum + one.attempts, 0));
+    }
     const everywhere = await sessionChain.spendBy('step');
     expect(everywhere.find(({ key }) => key === 'build')?.attempts).toBeGreaterThan(1);
     // One whose cost is not known is not free.
@@ -643,18 +659,122 @@ describe('projects', () => {
   it('reads by indexes', async () => {
     const client = await pool.connect();
     try {
-      await client.query('BEGIN; SET LOCAL enable_seqscan = off');
-      const query = projectsQuery({ projectIds: null, inSync: false, status: null }, parseProjectId('p'), 50);
-      const { rows } = await client.query<Record<'QUERY PLAN', string>>(
-        `EXPLAIN ${query.text}`,
-        query.values,
+      await client.query('BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off');
+      const planOf = async ({ text, values }: { text: string; values: unknown[] }) => {
+        const { rows } = await client.query<Record<'QUERY PLAN', string>>(`EXPLAIN ${text}`, values);
+        return rows.map((row) => row['QUERY PLAN']).join('\n');
+      };
+      const projects = await planOf(
+        projectsQuery({ projectIds: null, inSync: false, status: null }, parseProjectId('p'), 50),
       );
-      const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
-      expect(plan.match(/Seq Scan on (?!page)\w+/g)).toBeNull();
+      expect(projects.match(/Seq Scan on (?!page)\w+/g)).toBeNull();
+      const conditions = { since: new Date(0), until: null, projectIds: null, limit: null };
+      for (const group of ['day', 'step', 'project'] as const)
+        expect(await planOf(spendQuery(group, conditions))).toMatch(
+          /Index Only Scan using idx_project_ai_session_metrics_spent/,
+        );
+      expect(await planOf({ text: fencedAttemptsQuery, values: [null, null, 50] })).toMatch(
+        /Index Scan Backward using attempts_fenced/,
+      );
+      expect(await planOf({ text: brokenSessionsQuery, values: [null, null, null, 50] })).toMatch(
+        /using sessions_quarantined/,
+      );
     } finally {
       await client.query('ROLLBACK');
       client.release();
     }
+  });
+
+  it('broken heads and sessions in quarantine are told with why, page by page', async () => {
+    const chains = await Promise.all([0, 1, 2, 3, 4].map(async () => await openNew(pool)));
+    const [whole, quarantined, holed, lost, unknown] = chains.map(({ projectId }) => projectId) as [
+      ProjectId,
+      ProjectId,
+      ProjectId,
+      ProjectId,
+      ProjectId,
+    ];
+    for (const chain of chains.slice(0, 4)) await runStep(pool, chain, 'build');
+    const of = (projectId: ProjectId, statement: string) =>
+      pool.query(
+        `${statement} WHERE s.project_id = $1 AND s.session_id = (SELECT last_ai_session_id FROM projects WHERE project_id = $1)`,
+        [projectId],
+      );
+    const old = (await sessionChain.head(quarantined)).sessionId ?? '';
+    for (const [index, chain] of chains.entries()) if (index === 1) await runStep(pool, chain, 'docs');
+    await quarantineSession(pool, quarantined, parseSessionId(old), 'A test said so.');
+    await of(holed, 'UPDATE session_chain.sessions s SET entries = entries + 1');
+    await of(lost, 'UPDATE session_chain.sessions s SET messages = 0, entries = 0');
+    const outside = {
+      projectId: unknown,
+      sessionId: randomUUID(),
+      source: 'import',
+      notInStore: true,
+    } as const;
+    await pool.query(
+      'UPDATE session_chain.chains SET status = $2, closed_at = now(), result = $3 WHERE project_id = $1',
+      [...[unknown, 'failed', '{}']],
+    );
+    await sessionChain.recordSession(outside);
+    const projectIds = [whole, quarantined, holed, lost, unknown];
+    const { sessions, nextCursor } = await sessionChain.brokenSessions({ projectIds });
+    expect(nextCursor).toBeNull();
+    expect(
+      Object.fromEntries(sessions.map(({ projectId, reason, isHead }) => [projectId, { reason, isHead }])),
+    ).toEqual({
+      [quarantined]: { reason: 'quarantined', isHead: false },
+      [holed]: { reason: 'hole', isHead: true },
+      [lost]: { reason: 'lost', isHead: true },
+      [unknown]: { reason: 'unknown', isHead: true },
+    });
+    expect(sessions.find(({ projectId }) => projectId === quarantined)).toMatchObject({
+      sessionId: old,
+      detail: 'A test said so.',
+      quarantinedAt: expect.any(Date),
+    });
+    const paged: string[] = [];
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const page = await sessionChain.brokenSessions({ projectIds, limit: 1, ...(cursor && { cursor }) });
+      paged.push(...page.sessions.map(({ projectId }) => projectId));
+      cursor = page.nextCursor;
+    }
+    expect(paged).toEqual(sessions.map(({ projectId }) => projectId));
+    for (const cursor of ['x', Buffer.from('12').toString('base64url')])
+      await expect(sessionChain.brokenSessions({ cursor })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
+  it('fenced attempts are told with who, why and who went on, and ends that the host does not know', async () => {
+    const chain = await openNew(pool);
+    const { projectId } = chain;
+    await begin(pool, chain, 'build', { leaseMs: 0 });
+    await begin(pool, chain, 'build', { leaseMs: 0 });
+    expect((await sessionChain.fencedAttempts({ projectIds: [projectId] })).attempts).toMatchObject([
+      {
+        ...{ projectId, isOfChain: true, step: 'build', attempt: 1, code: 'WORKER_LOST' },
+        reason: 'The attempt was not seen to end.',
+        next: { attempt: 2, state: 'running' },
+      },
+    ]);
+    const page = await sessionChain.fencedAttempts({ limit: 1 });
+    expect(page.attempts[0]?.projectId).toBe(projectId);
+    if (page.nextCursor !== null)
+      expect(
+        (await sessionChain.fencedAttempts({ cursor: page.nextCursor })).attempts.map((one) => one.projectId),
+      ).not.toContain(projectId);
+    await expect(sessionChain.fencedAttempts({ limit: 0 })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+
+    const late = { projectIds: [projectId] };
+    expect((await sessionChain.lateEnds(late)).ends).toEqual([]);
+    await pool.query(
+      `INSERT INTO session_chain.chain_ends (event, chain, project_id, version_id, build_id, status, steps, ended_at, rounds, failure)
+       SELECT 1, 1, $1, $2, $3, 'completed', '{build}', now() - n * interval '1 minute', 2, 'It refused.' FROM generate_series(0, 3) n`,
+      [projectId, chain.versionId, chain.buildId],
+    );
+    expect((await sessionChain.lateEnds(late)).ends).toHaveLength(3);
+    const first = await sessionChain.lateEnds({ ...late, limit: 2 });
+    expect(first.ends).toMatchObject([{ failure: 'It refused.', rounds: 2, deliveredAt: null }, {}]);
+    const rest = await sessionChain.lateEnds({ ...late, cursor: String(first.nextCursor) });
+    expect([rest.ends.length, rest.nextCursor]).toEqual([1, null]);
   });
 
   it.each<[string, () => Promise<unknown>]>([
@@ -666,6 +786,12 @@ describe('projects', () => {
     ['a field that there is not', () => sessionChain.projects({ projectId: 'shop' } as ProjectFilter)],
     ['a group that is none', () => sessionChain.spendBy('week' as 'day')],
     ['a moment that is none', () => sessionChain.spendBy('day', { since: 'yesterday' })],
+    [
+      'an end before the beginning',
+      () => sessionChain.spendBy('day', { since: '2026-11-02', until: '2026-11-01' }),
+    ],
+    ['no groups', () => sessionChain.spendBy('project', { limit: 0 })],
+    ['a project that is none', () => sessionChain.lateEnds({ projectIds: ['a b'] })],
     ['counts since never', () => sessionChain.chainCounts({ since: '2026-13-01' })],
     ['a session that is none', () => sessionChain.entries({ sessionId: 'a b' })],
     ['a place of no page', () => sessionChain.entries({ sessionId: 'a', after: '1.x' })],

@@ -199,6 +199,8 @@ describe('the HTTP server', () => {
         '/v1/spend?by=model',
         '/v1/sync?limit=1',
         ...['/v1/server', '/v1/workers', '/v1/definitions', '/v1/keys', '/v1/doctor'],
+        `/v1/spend?by=project&projectId=${projectId}&until=2100-01-01&limit=1`,
+        ...['sessions', 'attempts', 'ends'].map((list) => `/v1/integrity/${list}?limit=1`),
       ],
     ]) {
       expect([path, (await call('GET', path)).status]).toEqual([path, 200]);
@@ -223,7 +225,17 @@ describe('the HTTP server', () => {
     expect((await call('POST', `${project}/recover`, { dryRun: true })).body).toMatchObject({
       outcome: 'valid',
     });
-    expect((await call('POST', `${project}/reconcile`)).body).toEqual({ released: [], endingInMs: null });
+    for (const body of [{}, { dryRun: true }])
+      expect((await call('POST', `${project}/reconcile`, body)).body).toEqual({
+        released: [],
+        endingInMs: null,
+      });
+    const csv = await fetch(`${base}/v1/spend.csv?by=step`, { headers: { authorization: `Bearer ${key}` } });
+    expect(csv.headers.get('content-type')).toMatch(/^text\/csv/);
+    expect(await csv.text()).toMatch(/^step,cost_usd,attempts,.*\r\n"build",\d/);
+    for (const query of ['by=hour', 'by=day&since=2026-11-02&until=2026-11-01', 'by=day&projectId=a%20b'])
+      expect((await call('GET', `/v1/spend?${query}`)).status).toBe(400);
+    expect((await call('GET', '/v1/spend.csv?by=day&projectId=unknown')).status).toBe(404);
     const recorded = { sessionId: answered.body['sessionId'], source: 'docs' };
     expect((await call('POST', `${project}/record`, recorded)).body).toMatchObject({ alreadyRecorded: true });
     expect(await call('POST', `${chain}/cancel`)).toMatchObject({

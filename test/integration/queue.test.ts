@@ -225,6 +225,11 @@ describe('a holder that is gone without a word', () => {
     const runs = createChainRuns(stack.temporal);
     const run = { workflowId: first.workflowId, runId, home: await runs.home() };
     await until(() => runs.isGone(run));
+    const dry = () => reconcile(stack.database.pool, runs, first.projectId, { dryRun: true });
+    await until(async () => (await dry()).released.length > 0);
+    expect(await dry()).toEqual({ released: [first.workflowId], endingInMs: null });
+    // Nothing was done.
+    expect((await stack.sessionChain.state(first)).status).toBe('running');
     let released: string[] = [];
     await until(async () => {
       released = (await reconcile(stack.database.pool, runs, first.projectId)).released;

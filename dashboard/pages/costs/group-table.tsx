@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import type { Schemas } from '../../api/client.js';
-import { formatCompact, formatCount, formatShare } from '../../ui/format.js';
+import { formatCount, formatShare } from '../../ui/format.js';
 import { Empty } from '../../ui/states.js';
 import { type Column, Table } from '../../ui/table.js';
 import { Usd } from '../../ui/values.js';
@@ -36,12 +36,6 @@ export function GroupTable({ label, groups, all, nameOf = (key) => key }: Props)
       cell: ({ costUsd }) => <Share part={costUsd} whole={whole} />,
     },
     { label: 'Attempts', align: 'right', cell: ({ attempts }) => formatCount(attempts) },
-    {
-      label: 'Tokens out',
-      align: 'right',
-      hint: 'Tokens that the model wrote.',
-      cell: ({ usage }) => formatCompact(usage.outputTokens),
-    },
     {
       label: 'Cached',
       align: 'right',
