@@ -921,6 +921,8 @@ export interface components {
        * @description When its worker last gave a sign of life
        */
       seenAt: string;
+      /** @description The number of the transition that its commit made */
+      seq: number | null;
       /** @description The session that it wrote */
       sessionId: string;
       /**
@@ -978,6 +980,8 @@ export interface components {
          * @description When its worker last gave a sign of life
          */
         seenAt: string;
+        /** @description The number of the transition that its commit made */
+        seq: number | null;
         /** @description The session that it wrote */
         sessionId: string;
         /**

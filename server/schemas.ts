@@ -237,6 +237,7 @@ export const attemptSchema = z
       .nullable()
       .describe('What it forked: the base, or the session of an earlier attempt, which it continued'),
     adopts: sessionId.nullable().describe('The finished session of an earlier attempt that it committed'),
+    seq: count.nullable().describe('The number of the transition that its commit made'),
     worker: z.string().describe('The process that ran it, as pid@host'),
     scheduledAt: instant.describe('When Temporal scheduled it, by its clock'),
     startedAt: instant,

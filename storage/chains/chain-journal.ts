@@ -19,6 +19,8 @@ export interface AttemptDetails {
   parentSessionId: SessionId | null;
   /** The finished session of an earlier attempt that it committed in place of its own. */
   adopts: SessionId | null;
+  /** The number of the transition that its commit made; null unless it is committed. */
+  seq: number | null;
   /** The process that ran it, as `pid@host`. */
   worker: string;
   /** When Temporal scheduled it, by its clock. */
@@ -57,8 +59,9 @@ export async function readJournal(
   const [attempts, activities] = await Promise.all([
     queryRows<{ step: StepName } & AttemptDetails>(pool, {
       name: 'chain_attempts',
-      text: `SELECT a.step, a.id::text AS "attemptId", a.round, a.attempt, a.state, session_id AS "sessionId",
-               a.base_session_id AS "baseSessionId", s.parent_session_id AS "parentSessionId", a.adopts, a.worker,
+      text: `SELECT a.step, a.id::text AS "attemptId", a.round, a.attempt, a.state, a.session_id AS "sessionId",
+               a.base_session_id AS "baseSessionId", s.parent_session_id AS "parentSessionId", a.adopts,
+               (a.result ->> 'seq')::bigint AS seq, a.worker,
                a.scheduled_at AS "scheduledAt", a.started_at AS "startedAt", a.seen_at AS "seenAt",
                a.seen_at + a.lease_ms * interval '1 ms' AS "leaseUntil",
                a.ended_at AS "endedAt", a.failure, a.evidence, m.cost_usd AS "costUsd", m.turns
