@@ -21,7 +21,15 @@ const timedEntry = z.union([
     ...written,
     type: z.literal('assistant'),
     isApiErrorMessage: z.boolean().default(false),
-    message: z.object({ id: z.string(), content: blocks.default([]) }),
+    // Claude Code also writes in the model's name, for a turn that was interrupted.
+    message: z.object({
+      id: z.string(),
+      model: z
+        .string()
+        .nullish()
+        .refine((model) => model !== '<synthetic>'),
+      content: blocks.default([]),
+    }),
   }),
   z.object({
     ...written,
@@ -62,7 +70,7 @@ export function attemptSpans(own: readonly SessionStoreEntry[], times: AttemptTi
     ...answers.flatMap(spansOfAnswer),
     ...entries.flatMap((entry, place): Span[] =>
       entry.type === 'system'
-        ? [span('compaction', entries[place - 1]?.timestamp ?? begun, entry.timestamp, entry.uuid)]
+        ? [span('compaction', answeredBefore(entries.slice(0, place)) ?? begun, entry.timestamp, entry.uuid)]
         : [],
     ),
   ];
@@ -84,13 +92,20 @@ function span(kind: SpanKind, from: number, to: number | null, entryId?: string 
   return { kind, label, from, to, entryId: entryId ?? null, count: 1 };
 }
 
+/** When the last answer, or what its tools said, was there; before the first answer when the agent was asked. */
+function answeredBefore(entries: readonly TimedEntry[]): number | null {
+  const last = entries.findLastIndex((entry) => entry.type === 'assistant' || resultsIn(entry).length > 0);
+  return (last < 0 ? entries[0] : entries[last])?.timestamp ?? null;
+}
+
+function resultsIn(entry: TimedEntry): unknown[] {
+  if (entry.type !== 'user' || typeof entry.message.content === 'string') return [];
+  return entry.message.content.flatMap(({ type, tool_use_id: id }) => (type === 'tool_result' ? [id] : []));
+}
+
 function answersOf(entries: readonly TimedEntry[], begun: number): Answer[] {
   const results = new Map(
-    entries.flatMap((entry) =>
-      entry.type !== 'user' || typeof entry.message.content === 'string'
-        ? []
-        : entry.message.content.map((block) => [block.tool_use_id, entry.timestamp] as const),
-    ),
+    entries.flatMap((entry) => resultsIn(entry).map((id) => [id, entry.timestamp] as const)),
   );
   const answers = new Map<string, Answer>();
   entries.forEach((entry, place) => {

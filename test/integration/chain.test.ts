@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StepDetails } from '../../client/chains.js';
-import { chainKey } from '../../client/session-chain.js';
+import { chainKey, createSessionChain } from '../../client/session-chain.js';
 import type { ChainResult, ChainState } from '../../contracts/chain.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import { answers } from '../../dev/offline-model/injections.js';
@@ -96,6 +96,49 @@ describe('a chain', () => {
       ]);
       expect(Number(endedAt)).toBeGreaterThan(Number(startedAt));
     }
+  });
+
+  it('is told with where its time went and what it wrote, and its page in Temporal leads to the dashboard', async () => {
+    const key = chainKey(request);
+    const { runs, spans, attempts, isMerged } = await stack.sessionChain.timeline(key);
+    expect(isMerged).toBe(false);
+    expect(runs).toMatchObject([{ openedAt: expect.any(Date), closedAt: expect.any(Date) }]);
+    expect(spans.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['queued', 'opening', 'worker']));
+    expect(attempts.map(({ step }) => step)).toEqual(['build', 'metadata', 'docs', 'compact']);
+    const [build, , , compact] = attempts;
+    expect(build?.totalsMs).toMatchObject({ model: expect.any(Number), tool: expect.any(Number) });
+    expect(build?.spans.map(({ label }) => label).join()).toMatch(/Write/);
+    expect(compact?.totalsMs).toMatchObject({ compaction: expect.any(Number) });
+    for (const one of [...spans, ...attempts.flatMap((attempt) => attempt.spans)]) {
+      expect(one.endedAt?.getTime()).toBeGreaterThanOrEqual(one.startedAt.getTime());
+      expect(one.startedAt.getTime()).toBeGreaterThanOrEqual(runs[0]?.queuedAt.getTime() ?? Infinity);
+    }
+    const { steps } = await stack.sessionChain.changes(key);
+    expect(steps.map(({ step, leftOut }) => [step, leftOut])).toEqual([
+      ['build', 0],
+      ['docs', 0],
+    ]);
+    const [written] = steps[0]?.changes.filter(({ path }) => path === 'index.html') ?? [];
+    expect(written).toMatchObject({ tool: 'Write', isNew: true, hunks: [{ oldStart: 0, newStart: 1 }] });
+    expect(written?.hunks[0]?.lines[0]).toBe('+<!doctype html>');
+
+    const { pool } = stack.database;
+    const dashboardUrl = 'https://chains.example/';
+    // No worker polls its queue.
+    const client = createSessionChain({ pool, temporal: stack.temporal, taskQueue: 'none', dashboardUrl });
+    const { workflowId, projectId, versionId, buildId } = await client.start(stack.request());
+    const workflow = stack.temporal.workflow.getHandle(workflowId);
+    expect(await (await workflow.describe()).staticDetails()).toBe(
+      `[Dashboard](https://chains.example/projects/${projectId}/chains/${versionId}/${buildId})`,
+    );
+    await workflow.terminate();
+    for (const wrong of ['chains.example', 'ftp://chains.example', 'javascript:alert(1)']) {
+      const made = () => createSessionChain({ pool, temporal: stack.temporal, dashboardUrl: wrong });
+      expect(made).toThrow(/dashboardUrl/);
+    }
+    const missing = { ...key, buildId: 'none' } as typeof key;
+    for (const read of [stack.sessionChain.timeline, stack.sessionChain.changes])
+      await expect(read(missing)).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
   });
 
   /** By the uuids of the entries, as an attempt is judged: what a step added to its base, and nothing else. */

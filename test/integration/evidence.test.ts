@@ -53,7 +53,13 @@ describe('a turn that did not end the work', () => {
     const calls = await storedToolCalls(stack, request.projectId, left?.sessionId ?? '');
     expect(calls).toHaveLength(1);
     expect(next?.bodyText).toContain(calls[0]);
-    const { steps } = await stack.sessionChain.chain(chainKey(request));
+    const { steps, saved } = await stack.sessionChain.chain(chainKey(request));
+    const [used] = steps[0]?.journal ?? [];
+    expect(saved).toEqual({
+      ...{ costUsd: used?.costUsd ?? 0, attemptsOfUnknownCost: used?.costUsd === null ? 1 : 0 },
+      ...{ turns: used?.turns, adopted: 0, continued: 1 },
+    });
+    expect(steps[0]?.saved).toEqual(saved);
     expect(steps[0]?.journal).toMatchObject([
       { state: 'failed', evidence: { kind: 'partial', rule: 'model turns, but none that ended the work' } },
       { state: 'committed', evidence: null },

@@ -85,6 +85,13 @@ describe('the spans of an attempt', () => {
       'compaction 2 6',
       'end 6 20',
     ]);
+    // Between being asked and the boundary the model wrote the summary, whatever Claude Code noted meanwhile.
+    expect(brief(attemptSpans([asked(2), asked(5), boundary], times))).toContain('compaction 2 6');
+    const interrupted = entry(1, {
+      type: 'assistant',
+      message: { id: 's', model: '<synthetic>', content: [text] },
+    });
+    expect(brief(attemptSpans([interrupted, ...work], times))[0]).toBe('start 0 2');
     expect(brief(attemptSpans([asked(25), said(30, 'm', text)], times))).toEqual([
       'start 0 20',
       'model 20 20',

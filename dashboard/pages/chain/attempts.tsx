@@ -89,6 +89,8 @@ function Told({
 }) {
   const { failure, evidence, adopts, costUsd, turns, endedAt, startedAt } = attempt;
   const spans = timeline?.attempts.find(({ attemptId }) => attemptId === attempt.attemptId);
+  // One that waits for the next is ended by that.
+  const worked = spans?.spans.at(-1)?.endedAt ?? endedAt;
   const continued = journal.find(
     ({ sessionId }) => sessionId === (adopts ?? attempt.parentSessionId) && sessionId !== attempt.sessionId,
   );
@@ -96,7 +98,7 @@ function Told({
     <div class={styles.told}>
       <div class={styles.line}>
         <span>
-          <Elapsed from={startedAt} to={endedAt} /> <span class="muted">from</span> <At at={startedAt} />
+          <Elapsed from={startedAt} to={worked} /> <span class="muted">from</span> <At at={startedAt} />
         </span>
         {(endedAt !== null || costUsd !== null) && <Usd value={costUsd} />}
         {turns !== null && (

@@ -15,7 +15,7 @@ import { Inspector } from './inspector.js';
 import { Lanes, type Selection } from './lanes.js';
 import { addLive, forgetLive } from './live-text.js';
 import { Now } from './now.js';
-import { Request } from './request.js';
+import { Instruction, Request } from './request.js';
 
 export type ChainDetails = Schemas['Chain'];
 
@@ -91,6 +91,7 @@ export default function Chain(chain: ChainId) {
           const step = data.steps.find((one) => one.step === selected.step);
           return (
             <Stack>
+              <Instruction chain={data} />
               <Now chain={data} />
               <Figures chain={data} />
               {timeline.data ? (

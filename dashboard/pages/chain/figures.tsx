@@ -14,6 +14,9 @@ export function Figures({ chain }: { chain: ChainDetails }) {
     http.GET('/v1/projects/{projectId}', { params: { path: { projectId } }, signal }),
   );
   const { usage } = spent;
+  const journal = chain.steps.flatMap((step) => step.journal);
+  const runs = journal.some(({ state }) => state === 'running');
+  const attempts = journal.length;
   const sent = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
   const share = formatShare(usage.cacheReadTokens, sent);
   const sync = project.data?.inSync;
@@ -39,7 +42,9 @@ export function Figures({ chain }: { chain: ChainDetails }) {
           note={
             spent.attemptsOfUnknownCost > 0
               ? `${spent.attemptsOfUnknownCost} of unknown cost`
-              : Object.keys(spent.byModel).join(', ')
+              : runs
+                ? 'without the attempt that runs'
+                : Object.keys(spent.byModel).join(', ')
           }
         />
         <Stat
@@ -56,7 +61,7 @@ export function Figures({ chain }: { chain: ChainDetails }) {
           label="Turns"
           value={formatCount(spent.turns)}
           hint="Answers of the model, over all attempts"
-          note={`${formatCount(spent.attempts)} ${spent.attempts === 1 ? 'attempt' : 'attempts'}`}
+          note={`${formatCount(attempts)} ${attempts === 1 ? 'attempt' : 'attempts'}${runs ? ', without the running one' : ''}`}
         />
         {(saved.adopted > 0 || saved.continued > 0) && (
           <Stat
@@ -64,7 +69,11 @@ export function Figures({ chain }: { chain: ChainDetails }) {
             tone="ok"
             value={<Usd value={saved.costUsd} unknown={saved.attemptsOfUnknownCost} />}
             hint="What attempts that ended without a commit had spent on work that a later attempt used, so that it was not paid again: finished work was committed as it was, begun work was continued"
-            note={`${formatCount(saved.turns)} turns; ${saved.adopted} adopted, ${saved.continued} continued`}
+            note={[
+              `${formatCount(saved.turns)} ${saved.turns === 1 ? 'turn' : 'turns'}`,
+              ...(saved.adopted > 0 ? [`${saved.adopted} adopted`] : []),
+              ...(saved.continued > 0 ? [`${saved.continued} continued`] : []),
+            ].join(', ')}
           />
         )}
         <Stat

@@ -58,7 +58,7 @@ export function Inspector({ chain, step, attempt, timeline, hrefOf }: InspectorP
           )}
           {step.reason !== undefined && (
             <p>
-              {step.status === 'skipped' ? 'Skipped: ' : 'Waits for '}
+              {step.status === 'skipped' ? 'Skipped: ' : 'Waits: '}
               <Text text={step.reason} />
             </p>
           )}
@@ -94,6 +94,15 @@ export function Inspector({ chain, step, attempt, timeline, hrefOf }: InspectorP
             >
               <Changes chain={chain} step={step} attempt={attempt} />
             </Section>
+          )}
+          {(step.journal.length > 0 || step.calls.length > 0) && (
+            <Attempts
+              projectId={projectId}
+              step={step}
+              attempt={attempt}
+              timeline={timeline}
+              hrefOf={hrefOf}
+            />
           )}
         </div>
         <div class={styles.side}>
@@ -138,15 +147,12 @@ export function Inspector({ chain, step, attempt, timeline, hrefOf }: InspectorP
               <strong>
                 Saved <Usd value={saved.costUsd} unknown={saved.attemptsOfUnknownCost} />
               </strong>{' '}
-              and {formatCount(saved.turns)} turns: {savedWords(saved)}, so that the model was not asked and
-              paid for it again.
+              and {formatCount(saved.turns)} {saved.turns === 1 ? 'turn' : 'turns'}: {savedWords(saved)}, so
+              that the model was not asked and paid for it again.
             </p>
           )}
         </div>
       </div>
-      {(step.journal.length > 0 || step.calls.length > 0) && (
-        <Attempts projectId={projectId} step={step} attempt={attempt} timeline={timeline} hrefOf={hrefOf} />
-      )}
     </Card>
   );
 }

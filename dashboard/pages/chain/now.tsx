@@ -61,7 +61,7 @@ export function Now({ chain }: { chain: ChainDetails }) {
   const { waitingFor, missingWorker, step } = now;
   const since = (
     <>
-      since <Ago at={waitingFor.since} />
+      for <Elapsed from={waitingFor.since} />
     </>
   );
   const reason = chain.steps.find((one) => one.step === step)?.reason;
@@ -73,7 +73,7 @@ export function Now({ chain }: { chain: ChainDetails }) {
           title={`Queued${waitingFor.position === null ? '' : `, position ${waitingFor.position}`}`}
         >
           <p>
-            It waits {since} for its project{' '}
+            It has waited {since} for its project{' '}
             {waitingFor.behind === null ? (
               'to become free'
             ) : (
@@ -88,7 +88,7 @@ export function Now({ chain }: { chain: ChainDetails }) {
         <Notice tone="waiting" title={`Waiting for the model service${step === null ? '' : ` in ${step}`}`}>
           <p>
             {reason && <Text text={`${reason.replace(/\.?$/, '.')} `} />}
-            It waits {since}
+            It has waited {since}
             {waitingFor.until !== null && (
               <>
                 {' '}
@@ -101,10 +101,13 @@ export function Now({ chain }: { chain: ChainDetails }) {
       );
     case 'activity':
       return (
-        <Notice tone="running" title={`Waiting for ${waitingFor.activity}`}>
+        <Notice
+          tone={missingWorker ? 'failed' : 'running'}
+          title={`${missingWorker ? 'No worker for' : 'Waiting for'} ${waitingFor.activity}`}
+        >
           <p>
-            The host's activity <code>{waitingFor.activity}</code> was called {since}, on the task queue{' '}
-            <code>{waitingFor.taskQueue}</code>.
+            The host's activity <code>{waitingFor.activity}</code> was called <Ago at={waitingFor.since} />,
+            on the task queue <code>{waitingFor.taskQueue}</code>.
           </p>
           {missingWorker && <Missing taskQueue={missingWorker.taskQueue} own={false} />}
         </Notice>
@@ -116,7 +119,7 @@ export function Now({ chain }: { chain: ChainDetails }) {
           title={missingWorker ? 'No worker' : `Waiting for a worker${step === null ? '' : ` in ${step}`}`}
         >
           <p>
-            It waits {since} for a worker of the task queue <code>{waitingFor.taskQueue}</code>
+            It has waited {since} for a worker of the task queue <code>{waitingFor.taskQueue}</code>
             {waitingFor.lacks !== null && (
               <>
                 {' '}

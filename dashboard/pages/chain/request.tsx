@@ -8,81 +8,85 @@ import { Table } from '../../ui/table.js';
 import { Text } from '../../ui/text.js';
 import { Ago, At, Command, Copy, Session } from '../../ui/values.js';
 import type { ChainDetails } from './chain.js';
-import { Folded, Section } from './inspector.js';
+import { Folded } from './inspector.js';
 import styles from './request.module.css';
 
-/** What was asked for, what the chain started from, how its ends were told, and the raw data. */
+/** What the user asked for, in the user's words. */
+export function Instruction({ chain: { instruction, mode } }: { chain: ChainDetails }) {
+  return (
+    <section class={styles.instruction} aria-label="Instruction">
+      {instruction === null ? (
+        <p class="muted">The standard instruction of the mode {mode}.</p>
+      ) : (
+        <Folded lines={6}>
+          <p class={styles.text}>
+            <Text text={instruction} />
+          </p>
+        </Folded>
+      )}
+    </section>
+  );
+}
+
+/** Where the chain worked and what it started from, how its ends were told, and the raw data. */
 export function Request({ chain }: { chain: ChainDetails }) {
-  const { projectId, versionId, buildId, instruction, ends } = chain;
+  const { projectId, versionId, buildId, ends } = chain;
   const api = `/v1/projects/${[projectId, 'chains', versionId, buildId].map(encodeURIComponent).join('/')}`;
   return (
     <>
-      <Card title="Request">
-        <div class={styles.columns}>
-          <Section title="Instruction">
-            {instruction === null ? (
-              <p class="muted">The standard instruction of the mode {chain.mode}.</p>
-            ) : (
-              <Folded lines={6}>
-                <p class={styles.text}>
-                  <Text text={instruction} />
-                </p>
-              </Folded>
-            )}
-          </Section>
-          <dl class={styles.facts}>
-            <div>
-              <dt>Folder</dt>
-              <dd class={styles.path}>
-                <code>{chain.workspace}</code> <Copy text={chain.workspace} what="path" />
-              </dd>
-            </div>
-            <div>
-              <dt>Steps</dt>
-              <dd>
-                {chain.requestedSteps === null ? 'all of the definition' : chain.requestedSteps.join(', ')}
-              </dd>
-            </div>
-            <div>
-              <dt>Started from</dt>
-              <dd>
-                {chain.resumedFrom ?? 'It has not opened yet.'}{' '}
-                {chain.baseSessionId !== null && <Session projectId={projectId} id={chain.baseSessionId} />}
-              </dd>
-            </div>
-            <div>
-              <dt>Head</dt>
-              <dd>
-                <Session projectId={projectId} id={chain.head.sessionId} />
-              </dd>
-            </div>
-            <div>
-              <dt>Times</dt>
-              <dd>
-                asked for <At at={chain.requestedAt} />, opened <At at={chain.openedAt} />, closed{' '}
-                <At at={chain.closedAt} />
-              </dd>
-            </div>
-            <div>
-              <dt>Raw data</dt>
-              <dd class={styles.raw}>
-                <a href={`${api}/events?after=0&limit=1000`}>events</a>
-                <a href={api}>chain</a>
-                <a href={`${api}/timeline`}>timeline</a>
-                <a href={`${api}/changes`}>changes</a>
-                <a href={`${api}/spend`}>spend</a>
-              </dd>
-            </div>
-            <div>
-              <dt>In a terminal</dt>
-              <dd>
-                <Command
-                  text={`npx session-chain status --project ${projectId} --version ${versionId}${buildId === versionId ? '' : ` --build ${buildId}`}`}
-                />
-              </dd>
-            </div>
-          </dl>
-        </div>
+      <Card title="About the chain">
+        <dl class={styles.facts}>
+          <div>
+            <dt>Folder</dt>
+            <dd class={styles.path}>
+              <code>{chain.workspace}</code> <Copy text={chain.workspace} what="path" />
+            </dd>
+          </div>
+          <div>
+            <dt>Steps</dt>
+            <dd>
+              {chain.requestedSteps === null ? 'all of the definition' : chain.requestedSteps.join(', ')}
+            </dd>
+          </div>
+          <div>
+            <dt>Started from</dt>
+            <dd>
+              {chain.resumedFrom ?? 'It has not opened yet.'}{' '}
+              {chain.baseSessionId !== null && <Session projectId={projectId} id={chain.baseSessionId} />}
+            </dd>
+          </div>
+          <div>
+            <dt>Head</dt>
+            <dd>
+              <Session projectId={projectId} id={chain.head.sessionId} />
+            </dd>
+          </div>
+          <div>
+            <dt>Times</dt>
+            <dd>
+              asked for <At at={chain.requestedAt} />, opened <At at={chain.openedAt} />, closed{' '}
+              <At at={chain.closedAt} />
+            </dd>
+          </div>
+          <div>
+            <dt>Raw data</dt>
+            <dd class={styles.raw}>
+              <a href={`${api}/events?after=0&limit=1000`}>events</a>
+              <a href={api}>chain</a>
+              <a href={`${api}/timeline`}>timeline</a>
+              <a href={`${api}/changes`}>changes</a>
+              <a href={`${api}/spend`}>spend</a>
+            </dd>
+          </div>
+          <div>
+            <dt>In a terminal</dt>
+            <dd>
+              <Command
+                text={`npx session-chain status --project ${projectId} --version ${versionId}${buildId === versionId ? '' : ` --build ${buildId}`}`}
+              />
+            </dd>
+          </div>
+        </dl>
         {chain.brief && <Brief chain={chain} />}
       </Card>
       {ends.length > 0 && (
