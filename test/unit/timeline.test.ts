@@ -6,7 +6,10 @@ import { attemptSpans, mergedSpans, totalsOf } from '../../transcript/timeline.j
 
 /** Seconds after noon. */
 const at = (seconds: number) => new Date(Date.UTC(2026, 10, 26, 12, 0, 0, 1_000 * seconds));
-const entry = (seconds: number, rest: object) => ({ timestamp: at(seconds).toISOString(), ...rest });
+const entry = (seconds: number, rest: { type: string; [field: string]: unknown }) => ({
+  timestamp: at(seconds).toISOString(),
+  ...rest,
+});
 const asked = (seconds: number) =>
   entry(seconds, { type: 'user', uuid: `u${seconds}`, message: { content: 'Go' } });
 const said = (seconds: number, id: string, ...blocks: object[]) =>

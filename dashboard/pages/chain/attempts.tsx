@@ -51,7 +51,13 @@ export function Attempts({
                 </a>
                 <Status status={attempt.state} />
               </div>
-              <Told projectId={projectId} attempt={attempt} journal={step.journal} timeline={timeline} />
+              <Told
+                projectId={projectId}
+                attempt={attempt}
+                journal={step.journal}
+                timeline={timeline}
+                told={step.failure?.message}
+              />
             </li>
           );
         })}
@@ -81,11 +87,14 @@ function Told({
   attempt,
   journal,
   timeline,
+  told,
 }: {
   projectId: string;
   attempt: Attempt;
   journal: readonly Attempt[];
   timeline: Timeline | null;
+  /** The failure of the step, whose remedy is shown above. */
+  told: string | undefined;
 }) {
   const { failure, evidence, adopts, costUsd, turns, endedAt, startedAt } = attempt;
   const spans = timeline?.attempts.find(({ attemptId }) => attemptId === attempt.attemptId);
@@ -134,9 +143,11 @@ function Told({
       {failure && (
         <p>
           <code>{failure.code}</code> <Text text={failure.message} />{' '}
-          <span class="muted">
-            <Text text={failure.remedy} />
-          </span>
+          {failure.message !== told && (
+            <span class="muted">
+              <Text text={failure.remedy} />
+            </span>
+          )}
         </p>
       )}
       {evidence && (

@@ -65,9 +65,8 @@ export default function Chain(chain: ChainId) {
       subtitle={
         details.data && (
           <>
-            {buildId === versionId ? 'Version and build' : `Version ${versionId}, build`} of{' '}
-            <a href={links.project(projectId)}>{projectId}</a> · {details.data.mode} · asked for{' '}
-            <Ago at={details.data.requestedAt} />
+            {buildId === versionId ? 'Version and build' : `Version ${versionId}, build`} of {projectId} ·{' '}
+            {details.data.mode} · asked for <Ago at={details.data.requestedAt} />
           </>
         )
       }

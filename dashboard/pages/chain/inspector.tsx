@@ -46,7 +46,7 @@ export function Inspector({ chain, step, attempt, timeline, hrefOf }: InspectorP
     >
       <div class={styles.columns}>
         <div class={styles.main}>
-          {step.failure && (
+          {step.failure && step.failure.message !== chain.failure?.message && (
             <div class={styles.failure}>
               <strong>
                 <code>{step.failure.code}</code> <Text text={step.failure.message} />
