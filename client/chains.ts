@@ -40,6 +40,8 @@ export interface ChainSummary extends ChainKey {
   status: ChainStatus;
   /** The step that an open chain works on or waits in, or at which a closed one failed. */
   step: StepName | null;
+  /** The steps of its plan in order, and how far each is; empty until it has opened. */
+  steps: Pick<StepState, 'step' | 'status'>[];
   /** Why an open chain waits, why a closed one failed, or the warnings of a completed one; null if there are none. */
   reason: string | null;
   /** Why it failed, with the code; null unless it did. */
@@ -262,6 +264,7 @@ function summaryOf(
   return {
     ...{ projectId, versionId, buildId, workflowId, mode, status },
     step: currentStep(state),
+    steps: state.steps.map(({ step, status }) => ({ step, status })),
     reason: missingWorker ? `no worker polls the task queue ${missingWorker.taskQueue}` : reasonOf(state),
     failure: state.failure ?? null,
     warnings: state.warnings,

@@ -4,7 +4,13 @@ import { type ProjectId, parseProjectId } from '../contracts/ids.js';
 import { type ChainStatus, chainStatuses } from '../contracts/steps.js';
 import type { Pool } from '../storage/db/pool.js';
 import { projectNotFound } from '../storage/heads/errors.js';
-import { type ProjectSummary, listProjects } from '../storage/heads/projects.js';
+import {
+  type ProjectOrder,
+  type ProjectPlace,
+  type ProjectSummary,
+  listProjects,
+  projectOrders,
+} from '../storage/heads/projects.js';
 import { type GroupedSpend, type SpendGroup, spendBy, spendGroups } from '../storage/ledger/ledger.js';
 import { moment, oneOrMore, someProjects } from './chain-filter.js';
 import { checked, checkedOptions, limit as rows } from './input.js';
@@ -17,13 +23,17 @@ export interface ProjectFilter {
   inSync?: boolean;
   /** The status of the newest chain. */
   status?: ChainStatus | readonly ChainStatus[];
+  /** The id contains this, whatever its case: 1 to 255 characters. */
+  search?: string;
+  /** `moved`: the head that moved last comes first, then projects whose head never moved. Default: `id`. */
+  order?: ProjectOrder;
   /** Projects at most, up to 10 000. Default: 50. */
   limit?: number;
   /** `nextCursor` of the page before. */
   cursor?: string;
 }
 
-/** A page of a list, in the order of the ids. */
+/** A page of a list. */
 export interface ProjectPage {
   projects: ProjectSummary[];
   /** For the next page; null on the last one. */
@@ -69,7 +79,7 @@ export interface ProjectReads {
 export function createProjectReads(pool: Pool): ProjectReads {
   return {
     async projects(filter = {}) {
-      const { projectIds, inSync, status, limit, cursor } = checked(
+      const { projectIds, inSync, status, search, order, limit, cursor } = checked(
         filterSchema,
         filter,
         'Projects cannot be listed so',
@@ -81,22 +91,23 @@ export function createProjectReads(pool: Pool): ProjectReads {
           projectIds: projectIds?.map(parseProjectId) ?? null,
           inSync: inSync ?? null,
           status: status === undefined ? null : [status].flat(),
+          search: search ?? null,
         },
-        { after: cursor === undefined ? null : projectOf(cursor), limit: limit + 1 },
+        { order, after: cursor === undefined ? null : placeOf(order, cursor), limit: limit + 1 },
       );
-      const projects = listed.slice(0, limit);
-      const last = projects.at(-1)?.projectId;
+      const page = listed.slice(0, limit);
+      const last = page.at(-1)?.place;
       return {
-        projects,
-        nextCursor: listed.length > limit && last !== undefined ? cursorOf(last) : null,
+        projects: page.map(({ project }) => project),
+        nextCursor: listed.length > limit && last !== undefined ? cursorOf(order, last) : null,
       };
     },
     async project(projectId) {
       const id = parseProjectId(projectId);
-      const conditions = { projectIds: [id], inSync: null, status: null };
-      const [project] = await listProjects(pool, conditions, { after: null, limit: 1 });
-      if (!project) throw projectNotFound(id);
-      return project;
+      const conditions = { projectIds: [id], inSync: null, status: null, search: null };
+      const [listed] = await listProjects(pool, conditions, { order: 'id', after: null, limit: 1 });
+      if (!listed) throw projectNotFound(id);
+      return listed.project;
     },
     async spendBy(group, options) {
       const by = checked(z.enum(spendGroups), group, 'What was spent cannot be grouped so', 'group');
@@ -128,20 +139,27 @@ const filterSchema = z.strictObject({
   projectIds: someProjects.optional(),
   inSync: z.boolean().optional(),
   status: oneOrMore(chainStatuses, 'status'),
+  // Postgres takes no NUL.
+  search: z.string().min(1).max(255).regex(/^[^\0]*$/, 'must not contain NUL').optional(),
+  order: z.enum(projectOrders).default('id'),
   limit: rows.default(50),
   cursor: z.string().optional(),
 });
 
-function cursorOf(projectId: ProjectId): string {
-  return Buffer.from(`after ${projectId}`).toString('base64url');
+function cursorOf(order: ProjectOrder, { projectId, movedUs }: ProjectPlace): string {
+  const place = order === 'id' ? `after ${projectId}` : `moved ${movedUs ?? 'never'} ${projectId}`;
+  return Buffer.from(place).toString('base64url');
 }
 
-function projectOf(cursor: string): ProjectId {
-  const [, id = ''] = /^after (\S+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
-  if (id !== '' && cursorOf(id as ProjectId) === cursor) return parseProjectId(id);
+function placeOf(order: ProjectOrder, cursor: string): ProjectPlace {
+  // Within what a timestamp can hold.
+  const [, moved = 'never', id = ''] =
+    /^(?:after|moved (-?\d{1,17}|never)) (\S+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  const place = { projectId: id as ProjectId, movedUs: moved === 'never' ? null : moved };
+  if (id !== '' && cursorOf(order, place) === cursor) return { ...place, projectId: parseProjectId(id) };
   throw new SessionChainError(
     'INVALID_INPUT',
-    'The cursor is not one that a list of projects returned.',
-    'Pass nextCursor of the page before, unchanged, or none for the first page.',
+    'The cursor is not one that a list of projects in this order returned.',
+    'Pass nextCursor of the page before, unchanged and with the same order, or none for the first page.',
   );
 }

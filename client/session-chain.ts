@@ -254,7 +254,8 @@ export interface SessionChain
   unbindWorkspace(projectId: string): Promise<UnboundWorkspace>;
   /**
    * How many projects are in sync, and why the others are not: of all, of one, or of `projectIds`. `limit` (100) bounds the
-   * drifted ones in the report; without `redisUrl` no checkpoints are compared. Throws INVALID_INPUT, PROJECT_NOT_FOUND.
+   * drifted ones in the report, and 0 only counts, which is fast; without `redisUrl` no checkpoints are compared. Throws
+   * INVALID_INPUT, PROJECT_NOT_FOUND.
    * @example
    * const { share, drifted } = await sessionChain.syncReport();
    */
@@ -451,7 +452,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
 const syncShape = {
   projectId: z.string().optional(),
   projectIds: someProjects.optional(),
-  limit: rows.default(100),
+  limit: z.number().int().min(0).max(10_000).default(100),
   redisUrl: z.string().optional(),
 };
 

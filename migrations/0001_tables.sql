@@ -22,6 +22,8 @@ ALTER TABLE projects
   ADD COLUMN IF NOT EXISTS last_ai_session_updated_at timestamptz,
   ADD COLUMN IF NOT EXISTS session_seq bigint,
   ADD COLUMN IF NOT EXISTS session_epoch bigint NOT NULL DEFAULT 0;
+-- For lists of projects, by when their heads moved.
+CREATE INDEX idx_projects_moved ON projects ((coalesce(last_ai_session_updated_at, '-infinity')) DESC, project_id);
 COMMENT ON COLUMN projects.last_ai_session_id IS 'The head: the latest Claude session of this project, the single source of truth';
 COMMENT ON COLUMN projects.session_seq IS 'seq of the last row of session_transitions; null until the first one';
 COMMENT ON COLUMN projects.session_epoch IS 'Fencing token: raised whenever a chain opens or closes and whenever an attempt begins';

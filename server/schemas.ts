@@ -151,22 +151,23 @@ export const briefSchema = z
 
 const keyShape = { projectId: id, versionId: id, buildId: id };
 
+const stepStatus = z.enum([
+  ...([
+    'pending',
+    'running',
+    'waiting',
+    'committed',
+    'completed',
+    'skipped',
+    'failed',
+    'cancelled',
+  ] as const),
+]);
 const stepStateShape = {
   step: z.string().describe('The name of the step'),
   kind: z.enum([...agentStepKinds, 'activity']),
   role: z.enum(['build', 'deploy']).exactOptional(),
-  status: z.enum([
-    ...([
-      'pending',
-      'running',
-      'waiting',
-      'committed',
-      'completed',
-      'skipped',
-      'failed',
-      'cancelled',
-    ] as const),
-  ]),
+  status: stepStatus,
   attempts: count.describe('Attempts so far'),
   oldSessionId: sessionId.nullable(),
   newSessionId: sessionId.nullable(),
@@ -460,6 +461,9 @@ export const chainSummarySchema = z
     mode: z.enum(chainModes),
     status: z.enum(chainStatuses),
     step: z.string().nullable().describe('The step that it works on, waits in, or failed at'),
+    steps: z
+      .array(z.object({ step: z.string(), status: stepStatus }))
+      .describe('The steps of its plan in order; empty until it has opened'),
     reason: z.string().nullable().describe('Why it waits or failed, or its warnings'),
     failure: failure.nullable(),
     warnings: z.array(z.string()),
@@ -542,7 +546,7 @@ export const projectSchema = z
 
 export const projectPageSchema = z
   .object({ projects: z.array(projectSchema), nextCursor })
-  .meta({ id: 'ProjectPage', description: 'Projects, in the order of their ids' }) satisfies z.ZodType<
+  .meta({ id: 'ProjectPage', description: 'A page of projects' }) satisfies z.ZodType<
   Json<ProjectPage>
 >;
 

@@ -62,10 +62,20 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       config: { scope: 'read', projects: 'filtered' },
       schema: {
         ...{ tags, operationId: 'listProjects' },
-        summary: 'Projects, in the order of their ids',
+        summary: 'Projects, in the order of their ids or by when their heads moved',
         querystring: z.strictObject({
           inSync: flag('Whether the newest version names the head').optional(),
           status: several(chainStatuses, 'The status of the newest chain'),
+          search: z
+            .string()
+            .min(1)
+            .max(255)
+            .describe('The id contains this, whatever its case')
+            .optional(),
+          order: z
+            .enum(['id', 'moved'])
+            .describe('`moved`: the head that moved last comes first; default: id')
+            .optional(),
           limit: limit(50),
           cursor,
         }),
@@ -422,7 +432,11 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
         ...{ tags, operationId: 'getSync' },
         summary: 'How many projects are in sync, and why the others are not',
         querystring: z.strictObject({
-          limit: whole(1, 10_000, 'Drifted projects to show; default 100').optional(),
+          limit: whole(
+            0,
+            10_000,
+            'Drifted projects to show; 0 only counts, which is fast; default 100',
+          ).optional(),
         }),
         response: reads(syncSchema),
       },

@@ -665,7 +665,10 @@ describe('projects', () => {
         return rows.map((row) => row['QUERY PLAN']).join('\n');
       };
       const projects = await planOf(
-        projectsQuery({ projectIds: null, inSync: false, status: null }, parseProjectId('p'), 50),
+        projectsQuery(
+          { projectIds: null, inSync: false, status: null, search: null },
+          { order: 'id', after: { projectId: parseProjectId('p'), movedUs: null }, limit: 50 },
+        ),
       );
       expect(projects.match(/Seq Scan on (?!page)\w+/g)).toBeNull();
       const conditions = { since: new Date(0), until: null, projectIds: null, limit: null };

@@ -116,6 +116,10 @@ describe('the share in sync', () => {
     expect(await report({ limit: 2 })).toMatchObject({ projects: 3, inSync: 0, share: 0, more: true });
     expect((await report({ limit: 2 })).drifted).toHaveLength(2);
     expect(await report({ limit: 3 })).toMatchObject({ more: false });
+    expect(await report({ limit: 0 })).toEqual({
+      ...{ projects: 3, inSync: 0, share: 0, withoutVersion: 0 },
+      ...{ drifted: [], more: true, checkpoints: { status: 'off' } },
+    });
   });
 });
 

@@ -48,6 +48,7 @@ function summary(newId: () => string, changes: Partial<ChainSummary> = {}): Chai
     mode: 'initial',
     status: 'completed_with_warnings',
     step: 'review_of_a_step_with_a_long_name',
+    steps: [],
     reason: 'Something that takes a whole sentence to say, and then some more words so that it is long.',
     failure: null,
     warnings: [],
