@@ -129,7 +129,7 @@ export type { ChatSummary } from '../storage/questions/questions.js';
 export type { OpenStatus, Queue, Stats } from '../storage/ledger/stats.js';
 export type { BrokenSession } from '../storage/heads/broken-sessions.js';
 export type { FencedAttempt } from '../storage/operations/fenced-attempts.js';
-export type { LastChain, ProjectSummary } from '../storage/heads/projects.js';
+export type { LastChain, ProjectOrder, ProjectSummary } from '../storage/heads/projects.js';
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { ReconcileOptions, Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';

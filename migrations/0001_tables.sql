@@ -73,7 +73,7 @@ COMMENT ON COLUMN project_ai_session_metrics.turn_in_flight_unknown IS 'The atte
 COMMENT ON COLUMN project_ai_session_metrics.usage_by_model IS 'Tokens and cost by model, as {model: {inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costUsd}}';
 COMMENT ON COLUMN project_ai_session_metrics.cost_usd IS 'By the agent''s price list; null where the agent was killed before it could say and no other run tells the prices';
 COMMENT ON COLUMN project_ai_session_metrics.cost_derived IS 'The cost was worked out from the tokens, by the prices that the agent used in other runs of the same model';
-CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id);
+CREATE UNIQUE INDEX IF NOT EXISTS idx_project_ai_session_metrics_attempt ON project_ai_session_metrics (attempt_id) INCLUDE (cost_usd);
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_session ON project_ai_session_metrics (session_id);
 -- What was spent since a moment is added up from the index alone.
 CREATE INDEX IF NOT EXISTS idx_project_ai_session_metrics_spent ON project_ai_session_metrics (created_at)
@@ -277,7 +277,7 @@ CREATE TABLE session_chain.chains (
 );
 -- At most one chain works on a project at a time.
 CREATE UNIQUE INDEX chains_one_holder ON session_chain.chains (project_id) WHERE status IN ('running', 'waiting');
-CREATE UNIQUE INDEX chains_queue ON session_chain.chains (project_id, ticket) WHERE closed_at IS NULL AND ticket IS NOT NULL;
+CREATE UNIQUE INDEX chains_queue ON session_chain.chains (project_id, ticket) WHERE closed_at IS NULL;
 -- For lists of chains, newest first.
 CREATE INDEX chains_newest ON session_chain.chains (created_at, id);
 CREATE INDEX chains_of_project ON session_chain.chains (project_id, created_at, id);
@@ -441,7 +441,8 @@ CREATE TABLE session_chain.attempts (
   value jsonb,
   failure jsonb,
   evidence jsonb,
-  UNIQUE (project_id, session_id),
+  -- With the id, so that what a project cost is summed from indexes alone.
+  CONSTRAINT attempts_session UNIQUE (project_id, session_id) INCLUDE (id),
   FOREIGN KEY (project_id, session_id) REFERENCES session_chain.sessions (project_id, session_id),
   CHECK ((state = 'committed') = (result IS NOT NULL)),
   CHECK ((state IN ('failed', 'waiting')) = (failure IS NOT NULL)),

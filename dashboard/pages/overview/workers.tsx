@@ -1,0 +1,144 @@
+import { links } from '../../links.js';
+import { ProblemError } from '../../api/client.js';
+import { Badge } from '../../ui/badge.js';
+import { Card } from '../../ui/card.js';
+import { formatCount, formatDuration } from '../../ui/format.js';
+import { Empty, Loaded } from '../../ui/states.js';
+import { Table } from '../../ui/table.js';
+import { Ago, Command } from '../../ui/values.js';
+import styles from './overview.module.css';
+import { type QueueRow, type WorkerRow, useWorkers } from './reads.js';
+
+/** Which workers are there and how much they do, and what waits in their task queues. */
+export function Workers() {
+  const workers = useWorkers();
+  const isUnknown = workers.error instanceof ProblemError && workers.error.problem.status === 403;
+  return (
+    <Card
+      title="Workers"
+      hint="Processes that run chains and agents. A worker that has not told of itself for a while is not alive."
+      actions={<a href={links.settings()}>Settings</a>}
+      flush
+    >
+      {isUnknown ? (
+        <Empty title="Workers are shown to keys for every project">This key is for some.</Empty>
+      ) : (
+        <Loaded read={workers} rows={3}>
+          {({ workers, queues }) => (
+            <>
+              {workers.length === 0 ? (
+                <Empty title="No worker has told of itself">
+                  <Command text="session-chain worker" />
+                </Empty>
+              ) : (
+                <WorkerTable workers={workers} />
+              )}
+              {queues === null ? (
+                <p class={styles.more}>Temporal does not answer: what waits in the task queues is not known.</p>
+              ) : (
+                <TaskQueues queues={queues} />
+              )}
+            </>
+          )}
+        </Loaded>
+      )}
+    </Card>
+  );
+}
+
+function WorkerTable({ workers }: { workers: readonly WorkerRow[] }) {
+  return (
+    <Table
+      caption="Workers"
+      rows={workers.toSorted((one, other) => Number(other.alive) - Number(one.alive))}
+      keyOf={({ identity }) => identity}
+      columns={[
+        {
+          label: 'Worker',
+          cell: ({ identity, version }) => (
+            <>
+              {identity}
+              <div class="muted small">{version}</div>
+            </>
+          ),
+        },
+        {
+          label: 'State',
+          cell: ({ alive, seenAt }) =>
+            alive ? (
+              <Badge tone="ok">alive</Badge>
+            ) : (
+              <>
+                <Badge tone="failed">gone</Badge>
+                <div class="muted small">
+                  seen <Ago at={seenAt} />
+                </div>
+              </>
+            ),
+        },
+        {
+          label: 'Agents',
+          hint: 'Claude Code processes of steps that it runs now, of those that it may run at once.',
+          cell: ({ agents }) => <Load {...agents} />,
+        },
+        {
+          label: 'Chats',
+          hint: 'Answers to questions that it runs now, of those that it may run at once.',
+          cell: ({ chats }) => <Load {...chats} />,
+        },
+      ]}
+    />
+  );
+}
+
+function Load({ running, max }: { running: number; max: number }) {
+  return (
+    <span class={styles.load}>
+      <meter min={0} max={max} value={running} aria-label={`${running} of ${max}`} />
+      <span aria-hidden="true">
+        {running} of {max}
+      </span>
+    </span>
+  );
+}
+
+function TaskQueues({ queues }: { queues: readonly QueueRow[] }) {
+  if (queues.length === 0) return null;
+  return (
+    <Table
+      caption="Task queues"
+      rows={queues}
+      keyOf={({ taskQueue, kind }) => `${kind} ${taskQueue}`}
+      columns={[
+        {
+          label: 'Task queue',
+          cell: ({ taskQueue, kind }) => (
+            <>
+              {taskQueue} <span class="muted small">{kind === 'workflow' ? 'workflows' : 'activities'}</span>
+            </>
+          ),
+        },
+        {
+          label: 'Pollers',
+          hint: 'Workers that ask this queue for work; one whose places are all taken does not ask.',
+          align: 'right',
+          cell: ({ pollers, backlog }) =>
+            pollers === 0 && backlog ? <Badge tone="failed">none</Badge> : formatCount(pollers),
+        },
+        {
+          label: 'Backlog',
+          hint: 'Tasks in the queue that no worker has taken yet.',
+          align: 'right',
+          cell: ({ backlog }) => (backlog === null ? <span class="muted">–</span> : formatCount(backlog)),
+        },
+        {
+          label: 'Oldest',
+          hint: 'How long the oldest of these has been there.',
+          align: 'right',
+          cell: ({ oldestAgeMs, backlog }) =>
+            oldestAgeMs === null || !backlog ? <span class="muted">–</span> : formatDuration(oldestAgeMs),
+        },
+      ]}
+    />
+  );
+}
