@@ -140,7 +140,12 @@ const filterSchema = z.strictObject({
   inSync: z.boolean().optional(),
   status: oneOrMore(chainStatuses, 'status'),
   // Postgres takes no NUL.
-  search: z.string().min(1).max(255).regex(/^[^\0]*$/, 'must not contain NUL').optional(),
+  search: z
+    .string()
+    .min(1)
+    .max(255)
+    .regex(/^[^\0]*$/, 'must not contain NUL')
+    .optional(),
   order: z.enum(projectOrders).default('id'),
   limit: rows.default(50),
   cursor: z.string().optional(),

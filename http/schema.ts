@@ -176,7 +176,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Projects, in the order of their ids */
+    /** Projects, in the order of their ids or by when their heads moved */
     get: operations['listProjects'];
     put?: never;
     post?: never;
@@ -1430,6 +1430,13 @@ export interface components {
         | 'budget_exceeded';
       /** @description The step that it works on, waits in, or failed at */
       step: string | null;
+      /** @description The steps of its plan in order; empty until it has opened */
+      steps: {
+        /** @enum {string} */
+        status:
+          'pending' | 'running' | 'waiting' | 'committed' | 'completed' | 'skipped' | 'failed' | 'cancelled';
+        step: string;
+      }[];
       versionId: string;
       /** @description What it waits for and since when */
       waitingFor:
@@ -1927,7 +1934,7 @@ export interface components {
       /** @description Its newest version */
       versionId: string | null;
     };
-    /** @description Projects, in the order of their ids */
+    /** @description A page of projects */
     ProjectPage: {
       /** @description `cursor` of the next page; null on the last one */
       nextCursor: string | null;
@@ -3080,6 +3087,10 @@ export interface operations {
         inSync?: boolean;
         /** @description Entries at most; default 50 */
         limit?: number;
+        /** @description `moved`: the head that moved last comes first; default: id */
+        order?: 'id' | 'moved';
+        /** @description The id contains this, whatever its case */
+        search?: string;
         /** @description The status of the newest chain; repeated for several */
         status?: (
           | 'queued'
@@ -4707,7 +4718,7 @@ export interface operations {
   getSync: {
     parameters: {
       query?: {
-        /** @description Drifted projects to show; default 100 */
+        /** @description Drifted projects to show; 0 only counts, which is fast; default 100 */
         limit?: number;
       };
       header?: never;

@@ -152,16 +152,7 @@ export const briefSchema = z
 const keyShape = { projectId: id, versionId: id, buildId: id };
 
 const stepStatus = z.enum([
-  ...([
-    'pending',
-    'running',
-    'waiting',
-    'committed',
-    'completed',
-    'skipped',
-    'failed',
-    'cancelled',
-  ] as const),
+  ...(['pending', 'running', 'waiting', 'committed', 'completed', 'skipped', 'failed', 'cancelled'] as const),
 ]);
 const stepStateShape = {
   step: z.string().describe('The name of the step'),
@@ -546,9 +537,7 @@ export const projectSchema = z
 
 export const projectPageSchema = z
   .object({ projects: z.array(projectSchema), nextCursor })
-  .meta({ id: 'ProjectPage', description: 'A page of projects' }) satisfies z.ZodType<
-  Json<ProjectPage>
->;
+  .meta({ id: 'ProjectPage', description: 'A page of projects' }) satisfies z.ZodType<Json<ProjectPage>>;
 
 const entryPart = z.union([
   z.object({ kind: z.literal('text'), text: z.string() }),

@@ -12,9 +12,19 @@ export function StepDots({ steps }: { steps: readonly StepDot[] }) {
   const done = steps.filter(({ status }) => isDone(status)).length;
   return (
     <span class={styles.steps}>
-      <span class={styles.dots} role="img" aria-label={steps.map(({ step, status }) => `${step}: ${status}`).join(', ')}>
+      <span
+        class={styles.dots}
+        role="img"
+        aria-label={steps.map(({ step, status }) => `${step}: ${status}`).join(', ')}
+      >
         {steps.map(({ step, status }) => (
-          <span key={step} class={styles.dot} data-tone={toneOf(status)} data-status={status} title={`${step}: ${status}`} />
+          <span
+            key={step}
+            class={styles.dot}
+            data-tone={toneOf(status)}
+            data-status={status}
+            title={`${step}: ${status}`}
+          />
         ))}
       </span>
       <span class="muted small" title="Steps that are committed, completed or skipped, of those of the plan">

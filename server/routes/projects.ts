@@ -66,12 +66,7 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
         querystring: z.strictObject({
           inSync: flag('Whether the newest version names the head').optional(),
           status: several(chainStatuses, 'The status of the newest chain'),
-          search: z
-            .string()
-            .min(1)
-            .max(255)
-            .describe('The id contains this, whatever its case')
-            .optional(),
+          search: z.string().min(1).max(255).describe('The id contains this, whatever its case').optional(),
           order: z
             .enum(['id', 'moved'])
             .describe('`moved`: the head that moved last comes first; default: id')

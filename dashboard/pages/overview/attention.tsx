@@ -86,8 +86,8 @@ export function Attention() {
             label="Stuck"
             what={
               <>
-                {atLeast(stuck.data.chains.length, stuck.data.nextCursor)} open and without progress for more than
-                30 min
+                {atLeast(stuck.data.chains.length, stuck.data.nextCursor)} open and without progress for more
+                than 30 min
               </>
             }
             todo="Look at what each waits for; a chain whose workflow is gone is closed by reconcile on the Integrity page."
@@ -121,7 +121,9 @@ export function Attention() {
           />,
         ]
       : []),
-    ...failed.slice(0, codesShown).map(([code, count]) => <FailedCode key={code} code={code as Code} count={count} />),
+    ...failed
+      .slice(0, codesShown)
+      .map(([code, count]) => <FailedCode key={code} code={code as Code} count={count} />),
     ...(failed.length > codesShown
       ? [
           <Item

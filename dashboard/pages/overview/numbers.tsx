@@ -10,7 +10,8 @@ export function Numbers() {
   const counts = useCounts();
   const { status, waitingFor } = counts.data ?? {};
   const failed = status && status.failed + status.budget_exceeded;
-  const number = (value: number | undefined) => shown(counts, value === undefined ? undefined : formatCount(value));
+  const number = (value: number | undefined) =>
+    shown(counts, value === undefined ? undefined : formatCount(value));
   const note = (count: number | undefined, what: string) => (count ? `${formatCount(count)} ${what}` : ' ');
   return (
     <Stats>
@@ -41,9 +42,7 @@ export function Numbers() {
         label="Failed, 24 h"
         value={number(failed)}
         hint="Chains that ended within the last 24 hours as failed, or because their budget was used up."
-        note={
-          status && `${formatCount(status.completed + status.completed_with_warnings)} completed`
-        }
+        note={status && `${formatCount(status.completed + status.completed_with_warnings)} completed`}
         href={links.projects({ status: 'failed' })}
         {...(failed ? { tone: 'failed' as const } : {})}
       />
@@ -65,7 +64,12 @@ function SyncStat() {
       label="In sync"
       value={shown(sync, sync.data && (formatShare(inSync, projects) ?? '–'))}
       hint={hint}
-      note={sync.data && (projects === 0 ? 'no project has a head' : `${formatCount(inSync)} of ${formatCount(projects)} projects`)}
+      note={
+        sync.data &&
+        (projects === 0
+          ? 'no project has a head'
+          : `${formatCount(inSync)} of ${formatCount(projects)} projects`)
+      }
       href={links.integrity()}
       {...(projects > inSync ? { tone: 'waiting' as const } : {})}
     />

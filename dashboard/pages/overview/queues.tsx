@@ -42,7 +42,9 @@ export function Queues() {
                             <ChainLink chain={chain} withProject={false} />
                           </li>
                         ))}
-                        {queue.length > 3 && <li class="muted small">and {formatCount(queue.length - 3)} more</li>}
+                        {queue.length > 3 && (
+                          <li class="muted small">and {formatCount(queue.length - 3)} more</li>
+                        )}
                       </ol>
                     ),
                   },

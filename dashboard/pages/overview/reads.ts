@@ -4,7 +4,6 @@ import { useRead } from '../../api/query.js';
 /** What the cards of the overview read; what two of them need is asked once. */
 
 export type Chain = Schemas['ChainSummary'];
-export type Waits<Kind extends string> = Chain & { waitingFor: { kind: Kind } };
 
 const dayMs = 86_400_000;
 /** As the metrics have it: longer than a step is quiet that works. */
@@ -52,7 +51,8 @@ export function useSpendByDay() {
   const first = dayOf(Date.now() - 7 * dayMs);
   return useRead(
     ['spend', 'day', first],
-    (signal) => http.GET('/v1/spend', { params: { query: { by: 'day', since: `${first}T00:00:00Z` } }, signal }),
+    (signal) =>
+      http.GET('/v1/spend', { params: { query: { by: 'day', since: `${first}T00:00:00Z` } }, signal }),
     { everyMs: 30_000, onEvents: false },
   );
 }
@@ -62,39 +62,8 @@ export function dayOf(at: number): string {
   return new Date(at).toISOString().slice(0, 10);
 }
 
-export interface WorkerRow {
-  identity: string;
-  host: string;
-  version: string;
-  agentVersion: string | null;
-  startedAt: string;
-  seenAt: string;
-  alive: boolean;
-  taskQueues: string[];
-  agents: { running: number; max: number };
-  chats: { running: number; max: number };
-}
-
-export interface QueueRow {
-  taskQueue: string;
-  kind: 'workflow' | 'activity';
-  pollers: number;
-  backlog: number | null;
-  oldestAgeMs: number | null;
-}
-
-export interface WorkersAnswer {
-  workers: WorkerRow[];
-  queues: QueueRow[] | null;
-}
+export type Worker = Schemas['Workers']['workers'][number];
+export type TaskQueue = NonNullable<Schemas['Workers']['queues']>[number];
 
 export const useWorkers = () =>
-  useRead<WorkersAnswer>(
-    ['workers'],
-    (signal) =>
-      (http.GET as unknown as (path: string, init: { signal: AbortSignal }) => Promise<{ data?: WorkersAnswer; response: Response }>)(
-        '/v1/workers',
-        { signal },
-      ),
-    { everyMs: 10_000, onEvents: false },
-  );
+  useRead(['workers'], (signal) => http.GET('/v1/workers', { signal }), { everyMs: 10_000, onEvents: false });

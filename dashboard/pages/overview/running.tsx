@@ -43,7 +43,9 @@ export function Running() {
                     cell: ({ step, waitingFor }) => (
                       <>
                         {step ?? <span class="muted">between steps</span>}
-                        {waitingFor?.kind === 'activity' && <div class="muted small">{waitingFor.activity}</div>}
+                        {waitingFor?.kind === 'activity' && (
+                          <div class="muted small">{waitingFor.activity}</div>
+                        )}
                         {waitingFor?.kind === 'worker' && <div class="muted small">waits for a worker</div>}
                       </>
                     ),

@@ -7,7 +7,7 @@ import { Empty, Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, Command } from '../../ui/values.js';
 import styles from './overview.module.css';
-import { type QueueRow, type WorkerRow, useWorkers } from './reads.js';
+import { type TaskQueue, type Worker, useWorkers } from './reads.js';
 
 /** Which workers are there and how much they do, and what waits in their task queues. */
 export function Workers() {
@@ -34,7 +34,9 @@ export function Workers() {
                 <WorkerTable workers={workers} />
               )}
               {queues === null ? (
-                <p class={styles.more}>Temporal does not answer: what waits in the task queues is not known.</p>
+                <p class={styles.more}>
+                  Temporal does not answer: what waits in the task queues is not known.
+                </p>
               ) : (
                 <TaskQueues queues={queues} />
               )}
@@ -46,12 +48,12 @@ export function Workers() {
   );
 }
 
-function WorkerTable({ workers }: { workers: readonly WorkerRow[] }) {
+function WorkerTable({ workers }: { workers: readonly Worker[] }) {
   return (
     <Table
       caption="Workers"
       rows={workers.toSorted((one, other) => Number(other.alive) - Number(one.alive))}
-      keyOf={({ identity }) => identity}
+      keyOf={({ id }) => id}
       columns={[
         {
           label: 'Worker',
@@ -102,7 +104,7 @@ function Load({ running, max }: { running: number; max: number }) {
   );
 }
 
-function TaskQueues({ queues }: { queues: readonly QueueRow[] }) {
+function TaskQueues({ queues }: { queues: readonly TaskQueue[] }) {
   if (queues.length === 0) return null;
   return (
     <Table
