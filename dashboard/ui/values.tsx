@@ -74,7 +74,7 @@ export function ChainLink({ chain, withProject = true }: { chain: ChainId; withP
   const label = [
     ...(withProject ? [projectId] : []),
     // Versions are often named after their project.
-    withProject && versionId.startsWith(`${projectId}-`) ? versionId.slice(projectId.length + 1) : versionId,
+    versionId.startsWith(`${projectId}-`) ? versionId.slice(projectId.length + 1) : versionId,
     ...(buildId === versionId ? [] : [buildId]),
   ].join(' / ');
   return (

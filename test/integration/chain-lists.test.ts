@@ -132,6 +132,7 @@ describe('a list of chains', () => {
     expect(chains.at(-1)).toMatchObject({
       status: 'running',
       step: null,
+      steps: plan.map(({ name: step }) => ({ step, status: step === 'build' ? 'committed' : 'pending' })),
       reason: null,
       costUsd: 0.5,
       attemptsOfUnknownCost: 0,
@@ -319,7 +320,7 @@ describe('a list of chains', () => {
   it('reads no more of the table than its page, whatever it is narrowed by', async () => {
     await pool.query(
       `INSERT INTO session_chain.chains (project_id, version_id, build_id, mode, workspace, status, result, closed_at, created_at)
-       SELECT 'big-' || n % 300, 'v-' || n, 'v-' || n, 'update', '/w', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END,
+       SELECT 'big-' || n % 30, 'v-' || n, 'v-' || n, 'update', '/w', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END,
          jsonb_build_object('status', 'completed', 'failure', CASE WHEN n % 50 = 0 THEN jsonb_build_object('code', 'AGENT_FAILED') END),
          now(), now() - n * interval '1 minute'
        FROM generate_series(1, 6000) n`,
@@ -607,6 +608,46 @@ describe('projects', () => {
     expect((await sessionChain.projects({ projectIds: [] })).projects).toEqual([]);
   });
 
+  it('are found by a part of the id, and come by when their heads moved, page by page', async () => {
+    const prefix = randomUUID().slice(0, 8);
+    const ids = ['a_1', 'b.2', 'c-3', 'd:4', 'e5'].map((name) => parseProjectId(`${prefix}-${name}`));
+    for (const id of ids) await register(pool, newKey(id));
+    // Two at one moment, which a Date could not tell from the third; two never.
+    const moments = [
+      '2026-01-02T03:04:05.000100Z',
+      '2026-01-02T03:04:05.000200Z',
+      '2026-01-02T03:04:05.000200Z',
+    ];
+    for (const [index, moment] of moments.entries())
+      await pool.query('UPDATE projects SET last_ai_session_updated_at = $2 WHERE project_id = $1', [
+        ids[index],
+        moment,
+      ]);
+    const found = async (filter: ProjectFilter) =>
+      (await sessionChain.projects(filter)).projects.map(({ projectId }) => projectId.slice(9));
+    expect(await found({ search: prefix.toUpperCase() })).toEqual(['a_1', 'b.2', 'c-3', 'd:4', 'e5']);
+    expect(await found({ search: `${prefix}-B` })).toEqual(['b.2']);
+    expect(await found({ search: `${prefix}-b`, projectIds: ids.slice(2) })).toEqual([]);
+    for (const search of ['%', '_'.repeat(255), "' OR ''='", '\\', '(', '\u202e'])
+      expect(await found({ search })).toEqual([]);
+
+    const pages = [];
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const page = await sessionChain.projects({
+        ...{ search: prefix, order: 'moved', limit: 2 },
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      pages.push(page.projects.map(({ projectId }) => projectId.slice(9)));
+      cursor = page.nextCursor;
+    }
+    expect(pages).toEqual([['b.2', 'c-3'], ['a_1', 'd:4'], ['e5']]);
+    // A cursor is good for its own order.
+    const { nextCursor } = await sessionChain.projects({ search: prefix, limit: 1 });
+    await expect(
+      sessionChain.projects({ search: prefix, order: 'moved', cursor: String(nextCursor) }),
+    ).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
   it('spend is told by day, step and model, of some projects or of all', async () => {
     const chains = [await openNew(pool), await openNew(pool)];
     const [first, second] = chains;
@@ -664,13 +705,16 @@ describe('projects', () => {
         const { rows } = await client.query<Record<'QUERY PLAN', string>>(`EXPLAIN ${text}`, values);
         return rows.map((row) => row['QUERY PLAN']).join('\n');
       };
-      const projects = await planOf(
-        projectsQuery(
-          { projectIds: null, inSync: false, status: null, search: null },
-          { order: 'id', after: { projectId: parseProjectId('p'), movedUs: null }, limit: 50 },
-        ),
-      );
-      expect(projects.match(/Seq Scan on (?!page)\w+/g)).toBeNull();
+      for (const order of ['id', 'moved'] as const) {
+        const projects = await planOf(
+          projectsQuery(
+            { projectIds: null, inSync: false, status: null, search: 'a' },
+            { order, after: { projectId: parseProjectId('p'), movedUs: '1' }, limit: 50 },
+          ),
+        );
+        expect(projects.match(/Seq Scan on (?!page)\w+/g)).toBeNull();
+        expect(projects).toContain(order === 'id' ? 'projects_pkey' : 'idx_projects_moved');
+      }
       const conditions = { since: new Date(0), until: null, projectIds: null, limit: null };
       for (const group of ['day', 'step', 'project'] as const)
         expect(await planOf(spendQuery(group, conditions))).toMatch(
@@ -787,6 +831,18 @@ describe('projects', () => {
     ],
     ['a status that is none', () => sessionChain.projects({ status: 'done' as 'failed' })],
     ['a field that there is not', () => sessionChain.projects({ projectId: 'shop' } as ProjectFilter)],
+    ['a search for nothing', () => sessionChain.projects({ search: '' })],
+    ['a search without end', () => sessionChain.projects({ search: 'a'.repeat(256) })],
+    ['a search that Postgres cannot hold', () => sessionChain.projects({ search: 'a\0' })],
+    ['an order that is none', () => sessionChain.projects({ order: 'cost' as 'moved' })],
+    [
+      'a place at no moment',
+      () =>
+        sessionChain.projects({
+          order: 'moved',
+          cursor: Buffer.from('moved 1e9 shop').toString('base64url'),
+        }),
+    ],
     ['a group that is none', () => sessionChain.spendBy('week' as 'day')],
     ['a moment that is none', () => sessionChain.spendBy('day', { since: 'yesterday' })],
     [

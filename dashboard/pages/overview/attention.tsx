@@ -39,7 +39,11 @@ export function Attention() {
   const missing = byQueue(waits.data?.chains ?? []);
   const forModel = model.data?.chains ?? [];
   const modelCount = counts.data.waitingFor.model;
-  const failed = Object.entries(counts.data.failed).sort(([, one], [, other]) => other - one);
+  const { since } = counts.data;
+  // One that was cancelled was meant to end.
+  const failed = Object.entries(counts.data.failed)
+    .filter(([code]) => code !== 'CANCELLED')
+    .sort(([, one], [, other]) => other - one);
   const dead = workers.data?.workers.filter(({ alive }) => !alive) ?? [];
   const drifted = sync.data ? sync.data.projects - sync.data.inSync : 0;
   const items = [
@@ -123,7 +127,7 @@ export function Attention() {
       : []),
     ...failed
       .slice(0, codesShown)
-      .map(([code, count]) => <FailedCode key={code} code={code as Code} count={count} />),
+      .map(([code, count]) => <FailedCode key={code} code={code as Code} count={count} since={since} />),
     ...(failed.length > codesShown
       ? [
           <Item
@@ -178,7 +182,7 @@ export function Attention() {
 type Code = NonNullable<Chain['failure']>['code'];
 
 /** What failed with one code within the last 24 hours: the newest chains, and the remedy that they were told. */
-function FailedCode({ code, count }: { code: Code; count: number }) {
+function FailedCode({ code, count, since }: { code: Code; count: number; since: string }) {
   const newest = useChains({ failureCode: code, limit: 3 });
   const chains = newest.data?.chains ?? [];
   const failure = chains[0]?.failure;
@@ -193,7 +197,7 @@ function FailedCode({ code, count }: { code: Code; count: number }) {
         </>
       }
       todo={failure?.remedy ?? ' '}
-      chains={chains}
+      chains={chains.filter(({ closedAt }) => closedAt !== null && closedAt >= since)}
       when={(chain) => chain.closedAt}
     />
   );

@@ -1,7 +1,7 @@
 import { links } from '../../links.js';
 import { Card } from '../../ui/card.js';
 import { formatCount } from '../../ui/format.js';
-import { Empty, Loaded } from '../../ui/states.js';
+import { Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, ChainLink } from '../../ui/values.js';
 import styles from './overview.module.css';
@@ -19,7 +19,7 @@ export function Queues() {
       <Loaded read={queued} rows={3}>
         {({ chains, nextCursor }) =>
           chains.length === 0 ? (
-            <Empty title="No chain waits behind another" />
+            <p class={styles.idle}>No chain waits behind another.</p>
           ) : (
             <>
               <Table

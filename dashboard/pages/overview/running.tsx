@@ -1,6 +1,6 @@
 import { links } from '../../links.js';
 import { Card } from '../../ui/card.js';
-import { Empty, Loaded } from '../../ui/states.js';
+import { Loaded } from '../../ui/states.js';
 import { StepDots } from '../../ui/step-dots.js';
 import { Table } from '../../ui/table.js';
 import { Ago, ChainLink, Command, Elapsed, Usd } from '../../ui/values.js';
@@ -17,11 +17,10 @@ export function Running() {
       <Loaded read={running} rows={3}>
         {({ chains }) =>
           chains.length === 0 ? (
-            <Empty title="Nothing runs">
-              A chain is started by your application, over HTTP, or by
-              <br />
+            <p class={styles.idle}>
+              Nothing runs. A chain is started by your application, over HTTP, or by{' '}
               <Command text="session-chain start --project my-app --version v1 --create --workspace ." />
-            </Empty>
+            </p>
           ) : (
             <>
               <Table

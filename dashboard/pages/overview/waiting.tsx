@@ -1,9 +1,10 @@
 import { links } from '../../links.js';
 import { Card } from '../../ui/card.js';
-import { Empty, Loaded } from '../../ui/states.js';
+import { Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, ChainLink } from '../../ui/values.js';
 import { More } from './more.js';
+import styles from './overview.module.css';
 import { type Chain, useChains, useCounts } from './reads.js';
 
 /** What open chains wait for that is not another chain. */
@@ -19,7 +20,7 @@ export function Waiting() {
       <Loaded read={waiting} rows={3}>
         {({ chains }) =>
           chains.length === 0 ? (
-            <Empty title="Nothing waits" />
+            <p class={styles.idle}>No chain waits for the model, a worker or the host.</p>
           ) : (
             <>
               <Table

@@ -96,10 +96,12 @@ function WorkerTable({ workers }: { workers: readonly Worker[] }) {
 function Load({ running, max }: { running: number; max: number }) {
   return (
     <span class={styles.load}>
-      <meter min={0} max={max} value={running} aria-label={`${running} of ${max}`} />
-      <span aria-hidden="true">
-        {running} of {max}
-      </span>
+      <span
+        class={styles.bar}
+        style={{ '--share': max === 0 ? 0 : Math.min(1, running / max) }}
+        aria-hidden="true"
+      />
+      {running} of {max}
     </span>
   );
 }
@@ -107,40 +109,43 @@ function Load({ running, max }: { running: number; max: number }) {
 function TaskQueues({ queues }: { queues: readonly TaskQueue[] }) {
   if (queues.length === 0) return null;
   return (
-    <Table
-      caption="Task queues"
-      rows={queues}
-      keyOf={({ taskQueue, kind }) => `${kind} ${taskQueue}`}
-      columns={[
-        {
-          label: 'Task queue',
-          cell: ({ taskQueue, kind }) => (
-            <>
-              {taskQueue} <span class="muted small">{kind === 'workflow' ? 'workflows' : 'activities'}</span>
-            </>
-          ),
-        },
-        {
-          label: 'Pollers',
-          hint: 'Workers that ask this queue for work; one whose places are all taken does not ask.',
-          align: 'right',
-          cell: ({ pollers, backlog }) =>
-            pollers === 0 && backlog ? <Badge tone="failed">none</Badge> : formatCount(pollers),
-        },
-        {
-          label: 'Backlog',
-          hint: 'Tasks in the queue that no worker has taken yet.',
-          align: 'right',
-          cell: ({ backlog }) => (backlog === null ? <span class="muted">–</span> : formatCount(backlog)),
-        },
-        {
-          label: 'Oldest',
-          hint: 'How long the oldest of these has been there.',
-          align: 'right',
-          cell: ({ oldestAgeMs, backlog }) =>
-            oldestAgeMs === null || !backlog ? <span class="muted">–</span> : formatDuration(oldestAgeMs),
-        },
-      ]}
-    />
+    <div class={styles.below}>
+      <Table
+        caption="Task queues"
+        rows={queues}
+        keyOf={({ taskQueue, kind }) => `${kind} ${taskQueue}`}
+        columns={[
+          {
+            label: 'Task queue',
+            cell: ({ taskQueue, kind }) => (
+              <>
+                {taskQueue}{' '}
+                <span class="muted small">{kind === 'workflow' ? 'workflows' : 'activities'}</span>
+              </>
+            ),
+          },
+          {
+            label: 'Pollers',
+            hint: 'Workers that ask this queue for work; one whose places are all taken does not ask.',
+            align: 'right',
+            cell: ({ pollers, backlog }) =>
+              pollers === 0 && backlog ? <Badge tone="failed">none</Badge> : formatCount(pollers),
+          },
+          {
+            label: 'Backlog',
+            hint: 'Tasks in the queue that no worker has taken yet.',
+            align: 'right',
+            cell: ({ backlog }) => (backlog === null ? <span class="muted">–</span> : formatCount(backlog)),
+          },
+          {
+            label: 'Oldest',
+            hint: 'How long the oldest of these has been there.',
+            align: 'right',
+            cell: ({ oldestAgeMs, backlog }) =>
+              oldestAgeMs === null || !backlog ? <span class="muted">–</span> : formatDuration(oldestAgeMs),
+          },
+        ]}
+      />
+    </div>
   );
 }
