@@ -112,6 +112,60 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/integrity/attempts': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Attempts whose right to go on ended before they could commit, the newest first */
+    get: operations['listFencedAttempts'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/integrity/ends': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Ends of chains that the host has not been told of for more than a minute, the newest first */
+    get: operations['listLateEnds'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/integrity/sessions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Heads from which no operation can go on, and sessions in quarantine
+     * @description It reads no transcript; a dry run of `recover` also finds what only a scan of every entry tells.
+     */
+    get: operations['listBrokenSessions'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/keys': {
     parameters: {
       query?: never;
@@ -707,7 +761,7 @@ export interface paths {
     };
     /**
      * What a project has spent, failed attempts included
-     * @description With `by` also what was spent since `since`, by day, step or model.
+     * @description With `by` also what was spent from `since` to `until`, by day, step or model.
      */
     get: operations['getProjectSpend'];
     put?: never;
@@ -810,8 +864,28 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** What was spent, by day, step or model */
+    /** What was spent, by day, step, model or project */
     get: operations['getSpend'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/spend.csv': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The same as a table
+     * @description RFC 4180, a line per group. No cell is a formula for a spreadsheet.
+     */
+    get: operations['getSpendCsv'];
     put?: never;
     post?: never;
     delete?: never;
@@ -995,6 +1069,29 @@ export interface components {
         turns: number | null;
         /** @description The process that ran it, as pid@host */
         worker: string;
+      }[];
+    };
+    BrokenSessions: {
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+      sessions: {
+        /** @description When an entry of it was stored last */
+        appendedAt: string | null;
+        /** @description Why, for people */
+        detail: string;
+        /** @description Since when the next chain goes on from an ancestor instead */
+        givenUpAt: string | null;
+        /** @description The project's next operation goes on from it */
+        isHead: boolean;
+        projectId: string;
+        quarantinedAt: string | null;
+        /**
+         * @description `quarantined`: a step could not load it; `hole`: entries of it are gone; `lost`: all of it is gone; `unknown`: it never was in the store
+         * @enum {string}
+         */
+        reason: 'quarantined' | 'hole' | 'lost' | 'unknown';
+        /** @description The id of a Claude session */
+        sessionId: string;
       }[];
     };
     /** @description Everything that is known of a chain */
@@ -1802,6 +1899,49 @@ export interface components {
       | 'POSTGRES_NOT_FOUND'
       | 'SERVER_START_FAILED'
       | 'STATE_DIR_BUSY';
+    FencedAttempts: {
+      attempts: {
+        attempt: number;
+        attemptId: string;
+        /** @description Of a chain its build; outside a chain it names the operation */
+        buildId: string;
+        /**
+         * @description FENCED: it was rejected; WORKER_LOST: it was not seen to end
+         * @enum {string}
+         */
+        code: 'FENCED' | 'WORKER_LOST';
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        endedAt: string;
+        isOfChain: boolean;
+        /** @description The next attempt of the same operation */
+        next: {
+          attempt: number;
+          /** @enum {string} */
+          state: 'running' | 'waiting' | 'failed' | 'committed';
+          worker: string;
+        } | null;
+        projectId: string;
+        /** @description Why, for people */
+        reason: string;
+        round: number;
+        /** @description The id of a Claude session */
+        sessionId: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        startedAt: string;
+        step: string;
+        versionId: string | null;
+        /** @description The process that ran it, as pid@host */
+        worker: string;
+      }[];
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
+    };
     Finding: {
       /** @description As `session-chain doctor` names it */
       check: string;
@@ -1816,7 +1956,7 @@ export interface components {
       attemptsOfUnknownCost: number;
       /** @description US dollars */
       costUsd: number;
-      /** @description A day (UTC), a step or a model */
+      /** @description A day (UTC), a step, a model or a project */
       key: string;
       turns: number | null;
       usage: {
@@ -1837,6 +1977,43 @@ export interface components {
     /** @description The keys of the server, the newest first */
     Keys: {
       keys: components['schemas']['ApiKey'][];
+    };
+    LateEnds: {
+      ends: {
+        buildId: string;
+        chainId: string;
+        /** @description When the activity of the host succeeded; null until then */
+        deliveredAt: string | null;
+        /** @description When the next round begins at the latest; null once it is delivered */
+        dueAt: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        endedAt: string;
+        /** @description The event chain.closed */
+        eventId: number;
+        /** @description Why the last round of calls failed */
+        failure: string | null;
+        failureCode: components['schemas']['FailureCode'] | null;
+        /**
+         * Format: uuid
+         * @description The same at every call for this end
+         */
+        key: string;
+        projectId: string;
+        /** @description How often calls for it began */
+        rounds: number;
+        seq: number | null;
+        /** @description The project's head as the chain left it */
+        sessionId: string | null;
+        /** @enum {string} */
+        status: 'completed' | 'completed_with_warnings' | 'failed' | 'cancelled' | 'budget_exceeded';
+        steps: string[];
+        versionId: string;
+      }[];
+      /** @description `cursor` of the next page; null on the last one */
+      nextCursor: string | null;
     };
     Login: {
       /**
@@ -2015,7 +2192,7 @@ export interface components {
     Reconciled: {
       /** @description Until the lease of an agent whose chain is gone has expired */
       endingInMs: number | null;
-      /** @description Workflow ids of the chains that were closed */
+      /** @description Workflow ids of the chains that were closed, or would be with dryRun */
       released: string[];
     };
     RecordedSession: {
@@ -2971,6 +3148,105 @@ export interface operations {
         };
         content: {
           'text/event-stream': string;
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listFencedAttempts: {
+    parameters: {
+      query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Entries at most; default 50 */
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['FencedAttempts'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listLateEnds: {
+    parameters: {
+      query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Entries at most; default 50 */
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['LateEnds'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  listBrokenSessions: {
+    parameters: {
+      query?: {
+        /** @description `nextCursor` of the page before */
+        cursor?: string;
+        /** @description Entries at most; default 50 */
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['BrokenSessions'];
         };
       };
       400: components['responses']['Problem400'];
@@ -4191,7 +4467,10 @@ export interface operations {
     };
     requestBody?: {
       content: {
-        'application/json': Record<string, never>;
+        'application/json': {
+          /** @description Report what would be done, and do nothing */
+          dryRun?: boolean;
+        };
       };
     };
     responses: {
@@ -4483,10 +4762,11 @@ export interface operations {
   getProjectSpend: {
     parameters: {
       query?: {
-        /** @description How it is grouped */
         by?: 'day' | 'step' | 'model';
-        /** @description ISO 8601; default: 30 days ago */
+        /** @description From this moment on; ISO 8601; default: 30 days before `until` */
         since?: string;
+        /** @description Before this moment; ISO 8601; default: now */
+        until?: string;
       };
       header?: never;
       path: {
@@ -4685,10 +4965,16 @@ export interface operations {
   getSpend: {
     parameters: {
       query: {
-        /** @description How it is grouped */
-        by: 'day' | 'step' | 'model';
-        /** @description ISO 8601; default: 30 days ago */
+        /** @description How it is grouped; days are UTC */
+        by: 'day' | 'step' | 'model' | 'project';
+        /** @description Groups at most, those that cost most; default: all */
+        limit?: number;
+        /** @description Only this project */
+        projectId?: string;
+        /** @description From this moment on; ISO 8601; default: 30 days before `until` */
         since?: string;
+        /** @description Before this moment; ISO 8601; default: now */
+        until?: string;
       };
       header?: never;
       path?: never;
@@ -4703,6 +4989,45 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['SpendGroups'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getSpendCsv: {
+    parameters: {
+      query: {
+        /** @description How it is grouped; days are UTC */
+        by: 'day' | 'step' | 'model' | 'project';
+        /** @description Groups at most, those that cost most; default: all */
+        limit?: number;
+        /** @description Only this project */
+        projectId?: string;
+        /** @description From this moment on; ISO 8601; default: 30 days before `until` */
+        since?: string;
+        /** @description Before this moment; ISO 8601; default: now */
+        until?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A line with the names of the columns, and a line per group */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/csv': string;
         };
       };
       400: components['responses']['Problem400'];
