@@ -19,7 +19,7 @@ const dangers = `(() => {
         const isPicture = name === 'img' && /^(data:image\\/(png|jpeg|gif|webp);base64,|blob:)/.test(value);
         const isLink = name === 'a' && ['http:', 'https:', 'mailto:'].includes(protocol);
         if (!isPicture && !isLink && origin !== location.origin) note('address');
-        if (isLink && origin !== location.origin && !/\\bnoopener\\b/.test(element.rel)) note('link');
+        if (isLink && origin !== location.origin && !/\\bno(opener|referrer)\\b/.test(element.rel)) note('link');
       }
     }
   }
@@ -46,15 +46,14 @@ async function expectHarmless(page: Page): Promise<string> {
   return said;
 }
 
-/** Opens what is folded, in sight of the window, until nothing is. */
+/** Opens what is folded, and what that shows folded, for as long as there is something. */
 async function unfold(page: Page): Promise<void> {
-  const folded = page.locator(
-    'main [aria-expanded=false]:visible, main details:not([open]) > summary:visible',
-  );
-  for (let clicks = 0; clicks < 200 && (await folded.count()) > 0; clicks++) {
-    await folded.first().evaluate('element => element.click()');
-    await settled(page);
-  }
+  const open = `(() => {
+    const folded = [...document.querySelectorAll('main [aria-expanded=false], main details:not([open]) > summary')];
+    for (const button of folded) button.click();
+    return folded.length;
+  })()`;
+  for (let rounds = 0; rounds < 5 && (await page.evaluate<number>(open)) > 0; rounds++) await settled(page);
 }
 
 /** Nothing of what a model, a tool or a user wrote runs, loads or hides; that it did not is also checked after each test. */
