@@ -59,7 +59,7 @@ export function settingsTests(look: () => Looking): void {
     await card(reads, 'Doctor').getByText('a key of the scope admin').waitFor();
     await card(reads, 'Keys').getByText('Yours has the scope read.').waitFor();
     await card(reads, 'Workers').getByText('alive').first().waitFor();
-    const shop = await open('/settings', { key: 'shop' });
+    const shop = await open('/settings', { key: 'shop', refused: true });
     await card(shop, 'Workers').getByText('a key for every project').waitFor();
     await card(shop, 'This server').getByRole('link', { name: 'shop' }).waitFor();
   });
