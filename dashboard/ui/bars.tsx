@@ -1,3 +1,4 @@
+import { useLocation } from 'preact-iso';
 import { useState } from 'preact/hooks';
 import styles from './bars.module.css';
 import { formatCount, formatUsd } from './format.js';
@@ -33,6 +34,7 @@ export function DayBars({
   /** Where a day leads. */
   hrefOf?: (day: string) => string;
 }) {
+  const { route } = useLocation();
   const [pointed, setPointed] = useState<DayCost | null>(null);
   const shown = everyDay(days, since ?? days[0]?.key ?? today(), until ?? today());
   const dearest = shown.reduce((one, other) => (other.costUsd > one.costUsd ? other : one));
@@ -62,8 +64,15 @@ export function DayBars({
           {shown.map((day, index) => {
             // What costs little is seen as well.
             const size = day.costUsd === 0 ? 0 : Math.max(1, (100 * day.costUsd) / top);
-            const bar = (
-              <g key={day.key} class={styles.day} onPointerEnter={() => setPointed(day)}>
+            return (
+              // For the pointer; the table has the links.
+              <g
+                key={day.key}
+                class={styles.day}
+                data-leads={hrefOf !== undefined}
+                onPointerEnter={() => setPointed(day)}
+                onClick={() => hrefOf && route(hrefOf(day.key))}
+              >
                 <rect class={styles.slot} x={`${index * slot}%`} width={`${slot}%`} height="100%" />
                 <rect
                   class={styles.bar}
@@ -74,13 +83,6 @@ export function DayBars({
                   rx="1.5"
                 />
               </g>
-            );
-            return hrefOf ? (
-              <a key={day.key} href={hrefOf(day.key)} tabIndex={-1} aria-hidden="true">
-                {bar}
-              </a>
-            ) : (
-              bar
             );
           })}
         </svg>

@@ -36,12 +36,13 @@ export function costsTests(look: () => Looking): void {
   });
 
   it('offers each table as CSV, of the same days and project', async () => {
-    const page = await look().open('/costs?project=shop');
+    const { open, url } = look();
+    const page = await open('/costs?project=shop');
     const links = page.getByRole('link', { name: 'CSV' });
     await links.nth(2).waitFor();
     const href = (await links.first().getAttribute('href')) ?? '';
     expect(href).toMatch(/^\/v1\/spend\.csv\?by=day&since=.*&projectId=shop$/);
-    const answer = await page.request.get(href);
+    const answer = await page.request.get(`${url}${href}`);
     expect([answer.status(), (await answer.text()).split(',')[0]]).toEqual([200, 'day']);
   });
 
