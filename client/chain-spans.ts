@@ -83,7 +83,7 @@ function edgesOf(
   ].filter((at) => at >= openedAt && (closedAt === null || at <= closedAt));
   const ends = work.map((one) => ('attemptId' in one ? workEnd(one, events) : one.endedAt));
   const opening = span('opening', openedAt, earliest(begins) ?? closedAt);
-  const done = ends.every((end) => end !== null) ? latest(ends as Date[]) : null;
+  const done = ends.every((end) => end !== null) ? latest(ends) : null;
   return [queued, opening, ...(closedAt && done && done < closedAt ? [span('closing', done, closedAt)] : [])];
 }
 

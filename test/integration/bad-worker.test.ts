@@ -54,7 +54,7 @@ describe('a worker', () => {
       await expect(stack.startWorker({ SESSION_CHAIN_SANDBOX: 'none' })).rejects.toThrow(
         /SANDBOX_UNAVAILABLE[^]*runs as root[^]*what to do/,
       );
-      const file = stack.configuration(`{ sandbox: { kind: 'none' } }`);
+      const config = stack.configuration(`{ sandbox: { kind: 'none' } }`);
       await expect(stack.startWorker({ SESSION_CHAIN_CONFIG: config })).rejects.toThrow('runs as root');
     });
 
@@ -103,7 +103,7 @@ describe('a worker', () => {
 describe('the row of a worker', () => {
   it('says what it is and nothing secret, and outlives a kill -9 as one that is gone', async () => {
     const secret = 'canary-7d1f0c';
-    const config = stack.configuration(`{
+    const file = stack.configuration(`{
       houseRules: '${secret}',
       mcpServers: { search: { command: '/bin/true', args: ['${secret}'], env: { TOKEN: '${secret}' } } },
       steps: [

@@ -137,8 +137,8 @@ describe('a chain', () => {
       expect(made).toThrow(/dashboardUrl/);
     }
     const missing = { ...key, buildId: 'none' } as typeof key;
-    for (const read of [stack.sessionChain.timeline, stack.sessionChain.changes])
-      await expect(read(missing)).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
+    for (const read of ['timeline', 'changes'] as const)
+      await expect(stack.sessionChain[read](missing)).rejects.toMatchObject({ code: 'CHAIN_NOT_FOUND' });
   });
 
   /** By the uuids of the entries, as an attempt is judged: what a step added to its base, and nothing else. */

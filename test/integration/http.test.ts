@@ -182,7 +182,9 @@ describe('the HTTP server', () => {
     expect((await call('GET', '/v1/projects/unknown')).body['code']).toBe('PROJECT_NOT_FOUND');
 
     for (const path of [
-      ...['', '/state', '/attempts', '/spend', '/brief', '/progress', '/timeline', '/changes'].map((part) => `${chain}${part}`),
+      ...['', '/state', '/attempts', '/spend', '/brief', '/progress', '/timeline', '/changes'].map(
+        (part) => `${chain}${part}`,
+      ),
       ...['/lineage', '/tree', '/tree?limit=1', '/spend', '/spend?by=step', '/sync', '/chains'].map(
         (part) => `${project}${part}`,
       ),

@@ -21,9 +21,12 @@ describe('the ticks of an axis', () => {
     expect([said(0, 100), said(250, 50), said(2_000, 1_000), said(2_500, 500), said(1_250, 50)]).toEqual([
       ...['0', '250 ms', '2 s', '2.5 s', '1.25 s'],
     ]);
-    expect([said(90_000, 30_000), said(120_000, 60_000), said(7_500_000, 300_000), said(172_800_000, 86_400_000)]).toEqual([
-      ...['1:30 min', '2 min', '2:05 h', '2 d'],
-    ]);
+    expect([
+      said(90_000, 30_000),
+      said(120_000, 60_000),
+      said(7_500_000, 300_000),
+      said(172_800_000, 86_400_000),
+    ]).toEqual([...['1:30 min', '2 min', '2:05 h', '2 d']]);
     const noon = new Date(2026, 10, 26, 12, 5, 9).getTime();
     expect([clockLabel(noon, 1_000), clockLabel(noon, 60_000), clockLabel(noon, 86_400_000)]).toEqual([
       ...['12:05:09', '12:05', '26 Nov'],
@@ -40,9 +43,9 @@ describe('the scale of an axis', () => {
       ],
       0.2,
     );
-    expect([-5, 0, 50, 100, 500, 1_000, 1_300, 9_999].map(share).map((one) => Number(one.toFixed(3)))).toEqual([
-      0, 0, 0.1, 0.2, 0.4, 0.4, 1, 1,
-    ]);
+    expect(
+      [-5, 0, 50, 100, 500, 1_000, 1_300, 9_999].map(share).map((one) => Number(one.toFixed(3))),
+    ).toEqual([0, 0, 0.1, 0.2, 0.4, 0.4, 1, 1]);
     expect(sections).toHaveLength(2);
   });
   test('of a moment, and of nothing', () => {
