@@ -4,9 +4,6 @@ import { type Looking, settled } from './looking.js';
 
 /** The rows that are there just now; of a long transcript those in sight. */
 const rows = (page: Page) => page.getByRole('feed', { name: 'Transcript' }).getByRole('article');
-const positionsOf = async (page: Page) =>
-  await rows(page).evaluateAll((all) => all.map((row) => Number(row.getAttribute('aria-posinset'))));
-const frames = `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`;
 
 export function transcriptTests(look: () => Looking): void {
   it('groups a build by requests, with its tools and images folded', async () => {
@@ -21,7 +18,7 @@ export function transcriptTests(look: () => Looking): void {
     const call = page.getByRole('button', { name: /^Write / }).first();
     await call.click();
     await page
-      .getByRole('region', { name: /^Change: \d+ lines added/ })
+      .getByRole('group', { name: /^Change: \d+ lines added/ })
       .first()
       .waitFor();
     expect(await call.getAttribute('aria-expanded')).toBe('true');
@@ -36,34 +33,29 @@ export function transcriptTests(look: () => Looking): void {
     const compaction = page.getByRole('article', { name: 'Compaction' }).last();
     await compaction.waitFor();
     expect(await compaction.innerText()).toMatch(/[\d,]+ tokens before → [\d,]+ after/);
-    const before = await rows(page).count();
-    await page.getByRole('button', { name: 'Show the copied part' }).click();
-    await page.getByRole('article', { name: 'Prompt' }).first().waitFor();
-    expect(await rows(page).count()).toBeGreaterThan(before);
     await compaction.getByRole('button', { name: /^Summary/ }).click();
     await compaction.getByText('Primary Request and Intent').waitFor();
+    expect(await page.getByRole('article', { name: 'Prompt' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Show the copied part' }).click();
+    await page.getByRole('article', { name: 'Prompt' }).first().waitFor();
   });
 
   it('holds of 10,000 entries only those in sight, and goes by keyboard and search to any of them', async () => {
     const { open, world } = look();
     const page = await open(`/projects/long-session/sessions/${world.sessions.long}`);
-    await page.waitForFunction(
-      `document.querySelector('[role=feed]')?.getAttribute('aria-busy') === 'false'`,
-    );
+    await page.locator('[role=feed][aria-busy=false]').waitFor();
     const size = Number(await rows(page).first().getAttribute('aria-setsize'));
     expect(size).toBeGreaterThan(1_000);
     expect(await rows(page).count()).toBeLessThan(60);
 
     await rows(page).first().focus();
     for (const key of ['j', 'ArrowDown', 'k']) await page.keyboard.press(key);
-    await page.waitForFunction(`document.activeElement?.getAttribute('aria-posinset') === '2'`);
+    await page.locator('article[aria-posinset="2"]:focus').waitFor();
     await page.keyboard.press('End');
-    await page.waitForFunction(`document.activeElement?.getAttribute('aria-posinset') === '${size}'`);
+    await page.locator(`article[aria-posinset="${size}"]:focus`).waitFor();
     expect(await rows(page).count()).toBeLessThan(60);
     await page.mouse.wheel(0, -100_000_000);
-    await page.waitForFunction('scrollY === 0');
-    await page.evaluate(frames);
-    expect((await positionsOf(page))[0]).toBe(1);
+    await page.locator('article[aria-posinset="1"]').waitFor();
 
     await page.getByRole('searchbox').fill('export const n = 99');
     await page.getByRole('status').filter({ hasText: /^\d+$/ }).waitFor();
@@ -88,7 +80,7 @@ export function transcriptTests(look: () => Looking): void {
     const page = await open(`${path}?entry=${wanted}`);
     const marked = page.locator('article[aria-current=true]');
     await marked.waitFor();
-    await page.waitForFunction(`document.activeElement?.getAttribute('aria-current') === 'true'`);
+    await page.locator('article[aria-current=true]:focus').waitFor();
     const { y = -1 } = (await marked.boundingBox()) ?? {};
     expect(y).toBeGreaterThanOrEqual(0);
     expect(y).toBeLessThan(1_000);
@@ -105,7 +97,7 @@ export function transcriptTests(look: () => Looking): void {
     const { open, world, axe } = look();
     const page = await open(`/projects/hostile/sessions/${world.sessions.hostile}?q=heading of the model`);
     await page.getByRole('button', { name: 'Next match' }).click();
-    const heading = page.getByRole('heading', { name: 'A heading of the model' }).first();
+    const heading = page.getByText('A heading of the model').first();
     await heading.waitFor();
     await page.getByText('(example.com)').first().waitFor();
     const addresses = await page

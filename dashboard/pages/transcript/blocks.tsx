@@ -66,13 +66,13 @@ function Tool({
       {() => (
         <>
           <Input name={call.name} input={call.input} />
-          {result && <h4 class={styles.label}>{failed ? 'Error' : 'Result'}</h4>}
+          {result && <span class={styles.label}>{failed ? 'Error' : 'Result'}</span>}
           {result && result.text !== '' && !isPictures(result.text) && (
             <pre
               class={styles.result}
               data-failed={failed}
               tabIndex={0}
-              role="region"
+              role="group"
               aria-label="Result of the tool"
             >
               <Text text={result.text} />

@@ -26,7 +26,7 @@ export function Code({ text, language }: { text: string; language: string | null
     <pre
       class={styles.code}
       tabIndex={0}
-      role="region"
+      role="group"
       aria-label={`Code${language === null ? '' : `, ${language}`}`}
     >
       <code>

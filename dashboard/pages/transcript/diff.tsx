@@ -13,7 +13,7 @@ export function Diff({ before, after }: { before: string; after: string }) {
     <pre
       class={styles.diff}
       tabIndex={0}
-      role="region"
+      role="group"
       aria-label={`Change: ${added} lines added, ${removed} removed`}
     >
       <code>

@@ -33,8 +33,6 @@ export function addressOf(url: string): URL | null {
 const elements: Record<string, string> = {
   ...{ p: 'p', em: 'em', strong: 'strong', s: 's', ul: 'ul', ol: 'ol', li: 'li', blockquote: 'blockquote' },
   ...{ table: 'table', thead: 'thead', tbody: 'tbody', tr: 'tr', th: 'th', td: 'td' },
-  // The page has headings of its own above these.
-  ...{ h1: 'h4', h2: 'h5', h3: 'h6', h4: 'h6', h5: 'h6', h6: 'h6' },
 };
 
 function elementsOf(tokens: readonly Token[]): ComponentChildren {
@@ -57,6 +55,14 @@ function elementOf(token: Token, children: ComponentChild[]): ComponentChild {
   if (token.tag === 'a') return <Link href={String(token.attrGet('href') ?? '')}>{children}</Link>;
   // In a tight list a paragraph is none.
   if (token.tag === 'p' && token.hidden) return <>{children}</>;
+  // A heading of a model is none of the page.
+  if (/^h[1-6]$/.test(token.tag)) {
+    return (
+      <p class={styles.heading} data-level={token.tag}>
+        {children}
+      </p>
+    );
+  }
   const name = elements[token.tag];
   if (name === undefined) return <>{children}</>;
   if (name === 'table') return <div class={styles.wide}>{h('table', null, children)}</div>;

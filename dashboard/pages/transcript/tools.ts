@@ -40,7 +40,7 @@ export function toolSummary(name: string, input: unknown): string {
 
 function fieldsOf(input: unknown): string {
   if (input === null || input === undefined) return '';
-  if (typeof input !== 'object') return String(input);
+  if (typeof input !== 'object') return JSON.stringify(input) ?? '';
   return Object.entries(input)
     .map(
       ([key, value]) => `${key}: ${typeof value === 'string' ? value.split('\n')[0] : JSON.stringify(value)}`,
