@@ -42,8 +42,6 @@ export type Row = RowBase &
     | { kind: 'fork'; copied: number }
   );
 
-export type RowKind = Row['kind'];
-
 /** All rows in their order; those of a subagent follow its head. */
 export function rowsOf(entries: readonly Entry[]): Row[] {
   const conversations = new Map<string | null, Conversation>();
