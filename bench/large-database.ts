@@ -7,16 +7,16 @@ export const largeDatabase = { projects: 5_000, chainsEach: 50, steps: 4 };
  * transitions, over the last 30 days. Of the newest chains some run, wait or are queued, and some have failed.
  */
 export async function makeLargeDatabase(pool: Pool): Promise<void> {
-  const client = await pool.connect();
-  try {
-    // Without triggers: events, and the checks of keys, would take longer than all rows.
-    await client.query(`SET session_replication_role = replica`);
-    for (const statement of statements) await client.query(statement);
-    await client.query('RESET session_replication_role');
-    await client.query('VACUUM ANALYZE');
-  } finally {
-    client.release();
-  }
+  const switchTriggers = async (to: 'DISABLE' | 'ENABLE') => {
+    for (const table of ['chains', 'attempts'])
+      await pool.query(`ALTER TABLE session_chain.${table} ${to} TRIGGER USER`);
+    await pool.query(`ALTER TABLE session_transitions ${to} TRIGGER USER`);
+  };
+  // Their events would take longer than all rows.
+  await switchTriggers('DISABLE');
+  for (const statement of statements) await pool.query(statement);
+  await switchTriggers('ENABLE');
+  await pool.query('VACUUM ANALYZE');
 }
 
 const { projects, chainsEach, steps } = largeDatabase;
@@ -40,9 +40,7 @@ const every = `generate_series(1, ${chains}) AS c CROSS JOIN generate_series(1, 
 const endedAt = `${startedAt} + s * interval '20 seconds'`;
 
 const statements = [
-  `INSERT INTO projects (project_id, last_ai_session_id, last_ai_session_updated_at, session_seq)
-   SELECT ${project}, ${session}, ${startedAt} + interval '80 seconds', ${seq}
-   FROM generate_series(${chains - projects + 1}, ${chains}) AS c, (SELECT ${steps} AS s) s`,
+  `INSERT INTO projects (project_id) SELECT ${project} FROM generate_series(1, ${projects}) AS c`,
   `INSERT INTO project_versions (version_id, project_id, status, created_at, ai_session_id)
    SELECT ${version}, ${project}, 'deployed', ${startedAt}, CASE WHEN c % 97 > 0 THEN ${session} END
    FROM generate_series(1, ${chains}) AS c, (SELECT ${steps} AS s) s`,
@@ -74,6 +72,9 @@ const statements = [
      parent_session_id, step, attempt_id)
    SELECT ${project}, ${version}, CASE WHEN ${seq} > 1 THEN ${before} END, ${session}, ${step}, ${endedAt}, ${seq}, nullif(${seq} - 1, 0),
      ${before}, ${step}, (c - 1) * ${steps} + s FROM ${every}`,
+  `UPDATE projects p SET last_ai_session_id = new.session, last_ai_session_updated_at = new.moved_at, session_seq = new.seq
+   FROM (SELECT ${project} AS id, ${session} AS session, ${endedAt} AS moved_at, ${seq} AS seq
+     FROM generate_series(${chains - projects + 1}, ${chains}) AS c, (SELECT ${steps} AS s) s) new WHERE p.project_id = new.id`,
   `UPDATE session_chain.attempts a SET state = 'running', result = NULL, ended_at = NULL, seen_at = now() + interval '1 hour'
    FROM session_chain.chains c WHERE a.chain = c.id AND c.status = 'running' AND a.step = 'compact'`,
 ];

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { reportError } from '../cli/errors.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { measureChain } from './chain.js';
+import { measureDashboard } from './dashboard.js';
 import { measureEmptyChains } from './empty.js';
 import { measureForks } from './forks.js';
 import { measureHeads } from './heads.js';
@@ -24,10 +25,11 @@ a part has ended.
                 heads  commits, reads and openings beside the same bare statements; a large database
                 queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
                 viewers  500 viewers of streams on one server; 10,000 that ask for one
+                dashboard  the first view of the dashboard on 5,000 projects and 1,000,000 transitions
                 empty  chains of empty steps, alternating with the stock Temporal dev server
                 sandbox  the proxy and the wall around a step, each alternating with the same without
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
-                May be given several times; default: all but long-life, which takes ten minutes.
+                May be given several times; default: all but dashboard and long-life, which take five and ten minutes.
   --runs N      counted runs of what is timed; default 5
   --chains N    chains in a batch of empty ones; default 40
   --json        one JSON document on stdout, at the end, instead of the tables
@@ -65,6 +67,10 @@ const onStack = {
     title: 'Viewers of streams',
     measure: ({ runs }, stack) => measureViewers(stack, runs),
   },
+  dashboard: {
+    title: 'The first view of the dashboard',
+    measure: ({ runs }, stack) => measureDashboard(stack, runs),
+  },
   'long-life': {
     title: 'A long life',
     measure: ({ plot }, stack) => measureLongLife(stack, plot, say),
@@ -85,6 +91,8 @@ const alone = {
 
 type Part = keyof typeof onStack | keyof typeof alone;
 const parts = Object.keys({ ...onStack, ...alone }) as Part[];
+/** Left out unless they are asked for. */
+const slow: Part[] = ['dashboard', 'long-life'];
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -107,7 +115,7 @@ async function main(): Promise<void> {
     chains: parseCount('--chains', values.chains),
     plot: values.plot,
   };
-  const wanted = new Set(values.only?.map(parsePart) ?? parts.filter((part) => part !== 'long-life'));
+  const wanted = new Set(values.only?.map(parsePart) ?? parts.filter((part) => !slow.includes(part)));
 
   const startedAt = new Date();
   const loadBefore = loadavg()[0];
