@@ -1,12 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe } from '@jest/globals';
 import { freePorts } from '../../dev/ports.js';
+import { chainTests } from '../dashboard/chain.js';
+import { costsTests } from '../dashboard/costs.js';
 import { everyPageTests } from '../dashboard/every-page.js';
 import { hostileTests } from '../dashboard/hostile.js';
+import { integrityTests } from '../dashboard/integrity.js';
 import { liveTests } from '../dashboard/live.js';
 import { type Looking, startLooking } from '../dashboard/looking.js';
+import { overviewTests } from '../dashboard/overview.js';
 import { projectTests } from '../dashboard/project.js';
-import { type ServerProcess, startServerProcess } from '../support/server-process.js';
+import { settingsTests } from '../dashboard/settings.js';
 import { transcriptTests } from '../dashboard/transcript.js';
+import { type ServerProcess, startServerProcess } from '../support/server-process.js';
 import { type World, makeWorld } from '../support/world.js';
 
 /** The dashboard in Chromium: the compiled pages of `session-chain serve` on data of every state. */
@@ -45,12 +50,14 @@ afterAll(async () => {
 });
 
 describe('every page', () => everyPageTests(look));
-
+describe('the overview and the projects', () => overviewTests(look));
 describe('the page of a project', () => projectTests(look));
-
+describe('the page of a chain', () => chainTests(look));
+describe('the transcript', () => transcriptTests(look));
+describe('integrity', () => integrityTests(look));
+describe('costs', () => costsTests(look));
+describe('settings', () => settingsTests(look));
 describe('hostile texts', () => hostileTests(look));
-
-describe('transcript', () => transcriptTests(look));
 
 // The last, for it lets chains of the world go on.
 describe('a live chain', () =>
