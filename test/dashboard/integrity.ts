@@ -40,7 +40,7 @@ export function integrityTests(look: () => Looking): void {
   });
 
   it('shows a key for one project that project alone', async () => {
-    const page = await look().open('/integrity', { key: 'shop' });
+    const page = await look().open('/integrity', { key: 'shop', refused: true });
     await page.getByText('1 of 1 projects name their head').waitFor();
     expect(await page.getByRole('link', { name: 'quarantined' }).count()).toBe(0);
   });
