@@ -124,16 +124,7 @@ export interface StartedChain extends ChainKey {
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
 export interface SessionChain
-  extends
-    ChainReads,
-    ChainWork,
-    Chats,
-    Entries,
-    Imports,
-    IntegrityReads,
-    ProjectReads,
-    Watches,
-    WorkerReads {
+  extends ChainReads, ChainWork, Chats, Entries, Imports, IntegrityReads, ProjectReads, Watches, WorkerReads {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,

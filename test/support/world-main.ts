@@ -22,7 +22,13 @@ const server = await startServerProcess(Number(port), environment);
 writeFileSync(keyFile, `${world.keys.admin}\n`, { mode: 0o600 });
 for (const [name, key] of Object.entries(world.keys))
   writeFileSync(`${keyFile}.${name}`, `${key}\n`, { mode: 0o600 });
-writeFileSync(`${keyFile}.env`, Object.entries(environment).map(([name, value]) => `${name}=${value}\n`).join(""), { mode: 0o600 });
+writeFileSync(
+  `${keyFile}.env`,
+  Object.entries(environment)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join(''),
+  { mode: 0o600 },
+);
 say(
   `The world is at ${server.url}, with the key in ${keyFile} (${Object.keys(world.keys).join(', ')} beside it, and the server's environment in ${keyFile}.env).`,
 );
