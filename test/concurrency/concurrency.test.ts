@@ -13,10 +13,6 @@ import { mutantNames } from './mutants.js';
 /** What the processes import. */
 const rooms = [
   ...['contracts', 'config', 'temporal', 'transcript', 'workspace', 'client', 'storage'],
-  ...['chains', 'db', 'events', 'heads', 'ledger', 'live', 'operations', 'questions'].map(
-    (room) => `storage/${room}`,
-  ),
-  ...['storage/transcripts', 'storage/workspaces'],
   'test/concurrency',
 ];
 

@@ -641,8 +641,6 @@ function logOf(runner: ChildProcess): () => string {
   return () => log;
 }
 
-const agentRooms = ['agent', 'agent/kinds', 'agent/process', 'agent/sandbox', 'agent/egress'];
-
 function startWorker(
   path: string,
   env: Record<string, string>,
@@ -650,7 +648,7 @@ function startWorker(
 ): ChildProcess {
   const built = join(folder, 'built');
   if (!existsSync(built))
-    transpileRooms([...agentRooms, 'contracts', 'definition', 'transcript', 'test/support'], built);
+    transpileRooms(['agent', 'contracts', 'definition', 'transcript', 'test/support'], built);
   const input: RunnerInput = {
     modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: secret },
     inheritedEnvironment: { PATH: path },
