@@ -1,7 +1,9 @@
 import { signal } from '@preact/signals';
+import type { Query } from '@tanstack/preact-query';
 import { useEffect, useRef } from 'preact/hooks';
 import { HttpStreamError, type StreamSubject, type WatchItem } from '../../http/client.js';
 import { type Schemas, http, isReachable } from './client.js';
+import { type Refreshed, pauseBefore } from './pace.js';
 import { queryClient } from './query.js';
 
 type State = 'live' | 'polling' | 'broken';
@@ -9,8 +11,6 @@ type State = 'live' | 'polling' | 'broken';
 /** How the page learns of changes: `live` by streams of events, `polling` where its key may not read one, `broken` while one connects. */
 export const connection = signal<State>('broken');
 
-/** Events come in bursts; what is shown is read again once per burst. */
-const burstMs = 500;
 const pollMs = 5_000;
 
 interface Listener {
@@ -87,7 +87,7 @@ async function follow(one: Followed, signal: AbortSignal): Promise<void> {
   };
   const poll = () => {
     change('polling');
-    const timer = setInterval(() => void queryClient.invalidateQueries(), pollMs);
+    const timer = setInterval(() => refreshSoon(null), pollMs);
     signal.addEventListener('abort', () => clearInterval(timer));
   };
   if ('all' in one.subject && isKeyOfSomeProjects()) return poll();
@@ -137,20 +137,36 @@ let isRefreshing = false;
 function refreshSoon(projectId: string | null): void {
   changed.add(projectId);
   if (isRefreshing) return;
+  void refreshWhileChanged();
+}
+
+async function refreshWhileChanged(): Promise<void> {
   isRefreshing = true;
-  setTimeout(() => void refresh(), burstMs);
+  let last: Refreshed | null = null;
+  // Events that come within the pause after a refresh go on with the burst.
+  while (last === null || changed.size > 0) {
+    const pauseMs = pauseBefore(last);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    const startedAt = performance.now();
+    // A tab that is not seen reads nothing: it reads all anew when its stream opens again.
+    if (document.visibilityState !== 'visible') changed.clear();
+    if (changed.size > 0) await refresh();
+    last = { pauseMs, tookMs: performance.now() - startedAt };
+  }
+  isRefreshing = false;
 }
 
 async function refresh(): Promise<void> {
   const projects = new Set(changed);
   changed.clear();
-  await queryClient.invalidateQueries({
-    predicate: ({ queryKey: [name, project], meta }) =>
-      name !== 'server' &&
-      meta?.['onEvents'] !== false &&
-      (projects.has(null) || typeof project !== 'string' || projects.has(project)),
-  });
-  isRefreshing = false;
-  const [next] = changed;
-  if (next !== undefined) refreshSoon(next);
+  const isConcerned = ({ queryKey: [name, project], meta }: Query) =>
+    name !== 'server' &&
+    meta?.['onEvents'] !== false &&
+    (projects.has(null) || typeof project !== 'string' || projects.has(project));
+  // What is being read for the first time is not begun anew, but read again by the next refresh.
+  const isFirst = ({ state }: Query) => state.status === 'pending' && state.fetchStatus === 'fetching';
+  const cache = queryClient.getQueryCache();
+  if (cache.getAll().some((query) => isConcerned(query) && isFirst(query)))
+    for (const project of projects) changed.add(project);
+  await queryClient.invalidateQueries({ predicate: (query) => isConcerned(query) && !isFirst(query) });
 }
