@@ -84,6 +84,26 @@ const noEnvironment = {
   message: 'The environment is read in config/ (and by dev/ and cli/, which start programs).',
 };
 
+/** Words of models, tools and users may hold characters that reorder or hide what stands beside them. */
+function textOfOthers() {
+  const names =
+    '/^(instruction|firstLine|question|reply|message|detail|remedy|reason|warning|lastFailure|lacks|path)$/';
+  const words = `:matches(MemberExpression[computed=false][property.name=${names}], Identifier[name=${names}])`;
+  const child = ':matches(JSXElement, JSXFragment) > JSXExpressionContainer';
+  const attribute = 'JSXAttribute[name.name=/^(title|alt|aria-label)$/] > JSXExpressionContainer';
+  const read = [child, attribute].flatMap((place) => [
+    `${place} > ${words}`,
+    `${place} > LogicalExpression > ${words}.right`,
+    `${place} > ConditionalExpression > ${words}.consequent`,
+    `${place} > ConditionalExpression > ${words}.alternate`,
+    `${place} > TemplateLiteral > ${words}`,
+  ]);
+  return {
+    selector: read.join(', '),
+    message: 'Show it by <Text>, in an attribute by visibleText: it may hold what cannot be seen.',
+  };
+}
+
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', '.session-chain/', 'coverage/'] },
   ...tseslint.configs.recommendedTypeChecked,
@@ -162,6 +182,10 @@ export default tseslint.config(
         },
       ],
     },
+  },
+  {
+    files: ['dashboard/**/*.tsx'],
+    rules: { 'no-restricted-syntax': ['error', noEnvironment, textOfOthers()] },
   },
   { files: ['**/*.js'], ...tseslint.configs.disableTypeChecked },
   {

@@ -41,14 +41,20 @@ export async function dataOf<Data>(
 ): Promise<Data> {
   const { data, error, response } = await call;
   if (data !== undefined) return data;
-  throw new ProblemError(
-    (error as Problem | undefined) ?? {
-      type: 'about:blank',
-      title: response.statusText,
-      status: response.status,
-      detail: `The server answered ${response.status}.`,
-      remedy: 'Try again; the log of the server may say more.',
-      retryable: response.status >= 500,
-    },
-  );
+  throw new ProblemError(isProblem(error) ? error : unknownProblem(response));
+}
+
+/** A proxy in front of the server answers in words of its own. */
+function isProblem(error: unknown): error is Problem {
+  const { detail, remedy } = (error ?? {}) as Partial<Problem>;
+  return typeof detail === 'string' && typeof remedy === 'string';
+}
+
+function unknownProblem({ status, statusText }: Response): Problem {
+  return {
+    ...{ type: 'about:blank', title: statusText, status },
+    detail: `The server, or a proxy in front of it, answered ${status}.`,
+    remedy: 'Try again; their logs may say more.',
+    retryable: status >= 500 || status === 429,
+  };
 }

@@ -5,6 +5,7 @@ import { links } from '../links.js';
 import { Button } from '../ui/button.js';
 import { Page } from '../ui/page.js';
 import { Empty } from '../ui/states.js';
+import { visibleText } from '../ui/visible-text.js';
 import styles from './failures.module.css';
 
 /**
@@ -67,7 +68,7 @@ export class Failures extends Component<
     if (error === null) return <>{this.props.children}</>;
     return (
       <Page title="This page met an unexpected error">
-        <Empty title={error instanceof Error ? error.message : 'It is no error object.'}>
+        <Empty title={error instanceof Error ? visibleText(error.message) : 'It is no error object.'}>
           <p class={styles.what}>
             The data is as it was. Load the page again, or go to the <a href={links.overview()}>overview</a>;
             the console of the browser has the details.

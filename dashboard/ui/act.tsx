@@ -5,6 +5,7 @@ import { queryClient } from '../api/query.js';
 import { Button } from './button.js';
 import { Dialog } from './dialog.js';
 import { Failed, Skeleton } from './states.js';
+import { Text } from './text.js';
 
 type Call<Data> = () => Promise<{ data?: Data; error?: unknown; response: Response }>;
 
@@ -70,7 +71,11 @@ export function Act<Data>({
       <span title={reason ?? undefined}>
         <Button kind={kind} disabled={disabled || reason !== null} onClick={open}>
           {label}
-          {reason !== null && <span class="said">, not now: {reason}</span>}
+          {reason !== null && (
+            <span class="said">
+              , not now: <Text text={reason} />
+            </span>
+          )}
         </Button>
       </span>
       {isOpen && (

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { ProblemError } from '../api/client.js';
 import { Button } from './button.js';
+import { Text } from './text.js';
 import styles from './states.module.css';
 
 /** What a query of the page is. */
@@ -50,10 +51,14 @@ export function Failed({ error, onRetry }: { error: unknown; onRetry?: () => voi
   return (
     <div class={styles.failed} role="alert">
       <strong>
-        {problem?.detail ?? 'The server does not answer.'}
+        <Text text={problem?.detail ?? 'The server does not answer.'} />
         {problem?.code && <code> {problem.code}</code>}
       </strong>
-      <p>{problem?.remedy ?? 'Check that session-chain serve runs. This page tries again by itself.'}</p>
+      <p>
+        <Text
+          text={problem?.remedy ?? 'Check that session-chain serve runs. This page tries again by itself.'}
+        />
+      </p>
       {onRetry && <Button onClick={onRetry}>Try again</Button>}
     </div>
   );

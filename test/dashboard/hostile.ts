@@ -1,5 +1,6 @@
 import { expect, it } from '@jest/globals';
 import type { Page } from 'playwright-core';
+import { tricks } from '../support/world-hostile.js';
 import { type Looking, settled } from './looking.js';
 
 /** What a browser would run, load or follow on its own, or show as something else than it is. */
@@ -96,6 +97,21 @@ export function hostileTests(look: () => Looking): void {
     await unfold(page);
     const said = await expectHarmless(page);
     if (path.includes('/chains/')) expect(said).toContain('<script>window.canary');
+  });
+
+  it('what a proxy answers in place of the server is told as such', async () => {
+    const page = await look().open('/projects', { refused: true });
+    await page.route('**/v1/spend*', (route) =>
+      route.fulfill({ status: 502, contentType: 'text/html', body: `<h1>Bad Gateway</h1>${tricks.script}` }),
+    );
+    await page.goto(`${look().url}/costs`);
+    const alert = page.getByRole('alert').first();
+    await alert.waitFor();
+    await expectHarmless(page);
+    expect(await alert.innerText()).toMatch(/The server, or a proxy in front of it, answered 502\./);
+    await page.unroute('**/v1/spend*');
+    await alert.getByRole('button', { name: 'Try again' }).click();
+    await alert.waitFor({ state: 'detached' });
   });
 }
 

@@ -11,7 +11,7 @@ import type { StartRequest } from '../../client/start-request.js';
 import { answers } from '../../dev/offline-model/injections.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from './chain-stack.js';
-import { tricks, writeHostileSession, writeLongSession } from './world-hostile.js';
+import { controls, tricks, writeHostileSession, writeLongSession } from './world-hostile.js';
 import { keyOf, makeBrokenProjects, makeLongLine, makeSmallProjects } from './world-states.js';
 
 /**
@@ -212,7 +212,7 @@ export async function makeWorld({
     await start(keyOf('intranet'), { steps: ['review'] });
     await start(keyOf('hostile'), {
       steps: ['deploy'],
-      instruction: `Build ${tricks.script} ${tricks.image}`,
+      instruction: `Build ${controls.bidi} ${tricks.script} ${tricks.image}`,
     });
     await running.reached;
     for (const version of ['v2', 'v3']) {
@@ -313,7 +313,8 @@ async function startHost(taskQueue: string) {
     shutdownForceTime: '1 s',
     activities: {
       async deployVersion({ projectId }: ActivityStepInput) {
-        if (projectId === 'hostile') throw ApplicationFailure.nonRetryable(`${tricks.script}${tricks.image}`);
+        if (projectId === 'hostile')
+          throw ApplicationFailure.nonRetryable(`${tricks.script}${tricks.image}${controls.bidi}`);
         if (projectId !== 'landing') return;
         reached();
         await cancelled();

@@ -5,6 +5,7 @@ import { links } from '../../links.js';
 import { Act } from '../../ui/act.js';
 import { formatCount, formatUsd, shortId } from '../../ui/format.js';
 import { At } from '../../ui/values.js';
+import { Text } from '../../ui/text.js';
 import styles from './inspector.module.css';
 import type { ChainDetails } from './chain.js';
 import type { Step } from './rows.js';
@@ -150,7 +151,9 @@ export function RewindHere({ chain, step }: { chain: ChainDetails; step: Step })
             ))}
           </ul>
           {warnings.map((warning) => (
-            <p key={warning}>{warning}</p>
+            <p key={warning}>
+              <Text text={warning} />
+            </p>
           ))}
         </>
       )}

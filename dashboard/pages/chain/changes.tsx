@@ -8,6 +8,7 @@ import { formatCount } from '../../ui/format.js';
 import { Loaded } from '../../ui/states.js';
 import { Text } from '../../ui/text.js';
 import type { ChainDetails } from './chain.js';
+import { visibleText } from '../../ui/visible-text.js';
 import styles from './changes.module.css';
 import type { Step } from './rows.js';
 
@@ -127,7 +128,7 @@ function Write({ chain, step, change }: { chain: ChainDetails; step: Step; chang
     <div class={styles.write}>
       <div class={styles.of}>
         <span class="muted">
-          {tool}
+          <Text text={tool} />
           {step.journal.length > 1 && attempt && `, attempt ${attempt.attempt}`}
         </span>
         {attempt && (
@@ -136,7 +137,12 @@ function Write({ chain, step, change }: { chain: ChainDetails; step: Step; chang
           </a>
         )}
       </div>
-      <div class={styles.diff} tabIndex={0} role="region" aria-label={`Changes of ${change.path}`}>
+      <div
+        class={styles.diff}
+        tabIndex={0}
+        role="region"
+        aria-label={`Changes of ${visibleText(change.path)}`}
+      >
         {hunks.map((hunk, place) => {
           const shown = hunk.lines.slice(0, left);
           left -= shown.length;

@@ -3,6 +3,7 @@ import { links } from '../../links.js';
 import { Act } from '../../ui/act.js';
 import { Badge } from '../../ui/badge.js';
 import { Table } from '../../ui/table.js';
+import { Text } from '../../ui/text.js';
 import { Ago, Session } from '../../ui/values.js';
 import { Remedy, Section } from './section.js';
 
@@ -110,7 +111,8 @@ function Recovered({
   return (
     <p>
       The head <Session projectId={projectId} id={askedSessionId} /> {isDone ? 'was' : 'would be'} given up (
-      {problem?.detail}). The next chain {isDone ? 'goes' : 'would go'} on from{' '}
+      <Text text={problem?.detail ?? ''} />
+      ). The next chain {isDone ? 'goes' : 'would go'} on from{' '}
       {sessionId === null ? (
         'a fresh session: none of its ancestors is whole'
       ) : (

@@ -4,6 +4,7 @@ import { Status } from '../../ui/badge.js';
 import { Table } from '../../ui/table.js';
 import { Ago, ChainLink, Session } from '../../ui/values.js';
 import { Section } from './section.js';
+import { Text } from '../../ui/text.js';
 
 type Fenced = Schemas['FencedAttempts']['attempts'][number];
 
@@ -35,7 +36,7 @@ export function FencedAttempts({ attempts, nextCursor }: Schemas['FencedAttempts
             label: 'Why',
             cell: ({ code, reason }) => (
               <>
-                <code>{code}</code> {reason}
+                <code>{code}</code> <Text text={reason} />
               </>
             ),
           },

@@ -5,6 +5,7 @@ import { Card } from '../../ui/card.js';
 import { formatCount } from '../../ui/format.js';
 import { Failed, Skeleton } from '../../ui/states.js';
 import { Ago, ChainLink } from '../../ui/values.js';
+import { Text } from '../../ui/text.js';
 import styles from './overview.module.css';
 import { type Chain, stuckAfterMs, useChains, useCounts, useSync, useWorkers } from './reads.js';
 
@@ -193,7 +194,12 @@ function FailedCode({ code, count, since }: { code: Code; count: number; since: 
       what={
         <>
           <code>{code}</code> {formatCount(count)} {count === 1 ? 'chain' : 'chains'}
-          {failure && <span class="muted"> {failure.message}</span>}
+          {failure && (
+            <span class="muted">
+              {' '}
+              <Text text={failure.message} />
+            </span>
+          )}
         </>
       }
       todo={failure?.remedy ?? ' '}

@@ -3,6 +3,7 @@ import { Card } from '../../ui/card.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, ChainLink, Command, Elapsed, Usd } from '../../ui/values.js';
+import { Text } from '../../ui/text.js';
 import styles from './overview.module.css';
 import { useChains } from './reads.js';
 
@@ -33,7 +34,11 @@ export function Recent() {
                   cell: (chain) => (
                     <>
                       <ChainLink chain={chain} />
-                      {chain.firstLine && <div class={styles.asked}>{chain.firstLine}</div>}
+                      {chain.firstLine && (
+                        <div class={styles.asked}>
+                          <Text text={chain.firstLine} />
+                        </div>
+                      )}
                     </>
                   ),
                 },

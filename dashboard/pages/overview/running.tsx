@@ -4,6 +4,7 @@ import { Loaded } from '../../ui/states.js';
 import { StepDots } from '../../ui/step-dots.js';
 import { Table } from '../../ui/table.js';
 import { Ago, ChainLink, Command, Elapsed, Usd } from '../../ui/values.js';
+import { Text } from '../../ui/text.js';
 import styles from './overview.module.css';
 import { More } from './more.js';
 import { useChains, useCounts } from './reads.js';
@@ -33,7 +34,11 @@ export function Running() {
                     cell: (chain) => (
                       <>
                         <ChainLink chain={chain} />
-                        {chain.firstLine && <div class={styles.asked}>{chain.firstLine}</div>}
+                        {chain.firstLine && (
+                          <div class={styles.asked}>
+                            <Text text={chain.firstLine} />
+                          </div>
+                        )}
                       </>
                     ),
                   },

@@ -8,6 +8,7 @@ import { Empty, Loaded } from '../../ui/states.js';
 import { type Column, Table } from '../../ui/table.js';
 import { Ago, Command, Elapsed, Usd } from '../../ui/values.js';
 import { Text } from '../../ui/text.js';
+import { visibleText } from '../../ui/visible-text.js';
 
 type Chain = Schemas['ChainSummary'];
 
@@ -33,7 +34,7 @@ const columns: Column<Chain>[] = [
         <Status status={status} />
         <div class="muted small">
           {failure ? (
-            <span title={`${failure.message} ${failure.remedy}`}>
+            <span title={visibleText(`${failure.message} ${failure.remedy}`)}>
               <code>{failure.code}</code>
               {step !== null && ` in ${step}`}
             </span>

@@ -145,7 +145,10 @@ function Asked({ projectId, question }: { projectId: string; question: Question 
       )}
       {failure && (
         <p class={styles.failure}>
-          <code>{failure.code}</code> {failure.message} <span class="muted">{failure.remedy}</span>
+          <code>{failure.code}</code> <Text text={failure.message} />{' '}
+          <span class="muted">
+            <Text text={failure.remedy} />
+          </span>
         </p>
       )}
       {sessionId !== null && (

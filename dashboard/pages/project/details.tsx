@@ -7,6 +7,7 @@ import { Badge, Status } from '../../ui/badge.js';
 import { ButtonLink } from '../../ui/button.js';
 import { formatCount, shortId } from '../../ui/format.js';
 import { At, Elapsed, Session, Usd } from '../../ui/values.js';
+import { Text } from '../../ui/text.js';
 import styles from './details.module.css';
 import type { LineageChain, LineageNode, Tree } from './layout.js';
 import { Mark, shapeOf } from './mark.js';
@@ -204,12 +205,18 @@ function RewindTo({ projectId, node, seq }: { projectId: string; node: LineageNo
               </ul>
             )}
             {rewound.warnings.map((warning) => (
-              <p key={warning}>{warning}</p>
+              <p key={warning}>
+                <Text text={warning} />
+              </p>
             ))}
           </>
         )}
       />
-      {reason !== null && <p class="small muted">{reason}</p>}
+      {reason !== null && (
+        <p class="small muted">
+          <Text text={reason} />
+        </p>
+      )}
     </>
   );
 }

@@ -6,6 +6,7 @@ import { Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, now } from '../../ui/values.js';
 import { NotForKey } from './facts.js';
+import { Text } from '../../ui/text.js';
 import styles from './settings.module.css';
 import type { Caller } from './workers.js';
 
@@ -71,8 +72,14 @@ export function DoctorCard({ read, caller }: { read: Read; caller: Caller }) {
                   label: 'What it found',
                   cell: ({ message, remedy }) => (
                     <>
-                      <div class={styles.message}>{message}</div>
-                      {remedy && <div class={styles.remedy}>{remedy}</div>}
+                      <div class={styles.message}>
+                        <Text text={message} />
+                      </div>
+                      {remedy && (
+                        <div class={styles.remedy}>
+                          <Text text={remedy} />
+                        </div>
+                      )}
                     </>
                   ),
                 },

@@ -31,7 +31,9 @@ export function Facts({ session }: { session: SessionFacts }) {
           <strong>
             <Text text={attempt.failure.message} /> <code>{attempt.failure.code}</code>
           </strong>
-          <span>{attempt.failure.remedy}</span>
+          <span>
+            <Text text={attempt.failure.remedy} />
+          </span>
         </div>
       )}
       {session.quarantineReason !== null && (
