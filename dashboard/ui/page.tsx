@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { useLocation } from 'preact-iso';
+import { visibleText } from './visible-text.js';
 import styles from './page.module.css';
 
 export interface PageProps {
@@ -19,7 +20,9 @@ export interface PageProps {
 let isFirst = true;
 
 /** The frame of every page: its one h1, where a screen reader begins, the way there, and what can be done. */
-export function Page({ title, trail = [], badge, subtitle, actions, children }: PageProps) {
+export function Page({ title: given, trail = [], badge, subtitle, actions, children }: PageProps) {
+  // It may come from an address.
+  const title = visibleText(given);
   const { path } = useLocation();
   useEffect(() => {
     document.title = `${title} · Session Chain`;
@@ -40,7 +43,7 @@ export function Page({ title, trail = [], badge, subtitle, actions, children }: 
               <ol class={styles.trail}>
                 {trail.map(({ label, href }) => (
                   <li key={href}>
-                    <a href={href}>{label}</a>
+                    <a href={href}>{visibleText(label)}</a>
                   </li>
                 ))}
               </ol>

@@ -2,6 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { ProblemError } from '../api/client.js';
 import { Button } from './button.js';
 import { Text } from './text.js';
+import { visibleText } from './visible-text.js';
 import styles from './states.module.css';
 
 /** What a query of the page is. */
@@ -68,7 +69,7 @@ export function Failed({ error, onRetry }: { error: unknown; onRetry?: () => voi
 export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
   return (
     <div class={styles.empty}>
-      <strong>{title}</strong>
+      <strong>{visibleText(title)}</strong>
       {children && <div class="muted">{children}</div>}
     </div>
   );

@@ -99,6 +99,13 @@ export function hostileTests(look: () => Looking): void {
     if (path.includes('/chains/')) expect(said).toContain('<script>window.canary');
   });
 
+  it.each(['/projects/%E2%80%AEpohs', '/costs?project=%E2%80%AEpohs', '/projects?search=%E2%80%AEpohs'])(
+    '%s shows what its address hides',
+    async (path) => {
+      await expectHarmless(await look().open(path, { refused: true }));
+    },
+  );
+
   it('what a proxy answers in place of the server is told as such', async () => {
     const page = await look().open('/projects', { refused: true });
     await page.route('**/v1/spend*', (route) =>

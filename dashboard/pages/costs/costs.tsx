@@ -9,6 +9,7 @@ import { Columns, Page, Stack } from '../../ui/page.js';
 import { useQueryState } from '../../ui/query-state.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Command } from '../../ui/values.js';
+import { visibleText } from '../../ui/visible-text.js';
 import styles from './costs.module.css';
 import { Filters } from './filters.js';
 import { type Group, GroupTable, ModelTable } from './group-table.js';
@@ -47,7 +48,7 @@ export default function Costs() {
           {period.since === period.until ? period.since : `${period.since} to ${period.until}`}, UTC
           {projectId !== null && (
             <>
-              , of the project <a href={links.project(projectId)}>{projectId}</a>
+              , of the project <a href={links.project(projectId)}>{visibleText(projectId)}</a>
             </>
           )}
         </>
