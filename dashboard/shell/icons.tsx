@@ -1,3 +1,5 @@
+import styles from './shell.module.css';
+
 /** Icons of the shell, as lines of 16 by 16. */
 const lines = {
   overview: 'M2 9h3l2-5 3 8 2-3h2',
@@ -20,8 +22,7 @@ export function Icon({ name }: { name: IconName }) {
   return (
     <svg
       viewBox="0 0 16 16"
-      width="16"
-      height="16"
+      class={styles.icon}
       fill="none"
       stroke="currentColor"
       stroke-width="1.5"

@@ -31,7 +31,12 @@ export function Badge({ tone, children }: { tone: Tone; children: ComponentChild
 
 /** The status of a chain, a step, an attempt or a question. */
 export function Status({ status }: { status: string }) {
-  return <Badge tone={toneOf(status)}>{status.replaceAll('_', ' ')}</Badge>;
+  return <Badge tone={toneOf(status)}>{statusText(status)}</Badge>;
+}
+
+/** A status as it is read: `completed, with warnings`. */
+export function statusText(status: string): string {
+  return status.replace('_with_', ', with ').replaceAll('_', ' ');
 }
 
 export function toneOf(status: string): Tone {

@@ -38,11 +38,11 @@ export function formatDuration(ms: number): string {
   return `${days} d ${hours % 24} h`;
 }
 
-/** `just now`, `40 s ago`, `5 min ago`, `3 h ago`, `2 d ago`; of what lies ahead `in 5 min`. */
+/** `just now`, `40 s ago`, `5 min ago`, `3 h ago`, `2 d ago`; of what lies ahead `now`, `in 5 min`. */
 export function formatAgo(at: number, now: number): string {
   const ms = now - at;
   const size = Math.abs(ms);
-  if (size < 5_000) return 'just now';
+  if (size < 5_000) return ms < 0 ? 'now' : 'just now';
   const text =
     size < 60_000
       ? `${Math.floor(size / 1_000)} s`

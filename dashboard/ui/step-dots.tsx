@@ -1,4 +1,4 @@
-import { toneOf } from './badge.js';
+import { statusText, toneOf } from './badge.js';
 import styles from './step-dots.module.css';
 
 export interface StepDot {
@@ -15,7 +15,7 @@ export function StepDots({ steps }: { steps: readonly StepDot[] }) {
       <span
         class={styles.dots}
         role="img"
-        aria-label={steps.map(({ step, status }) => `${step}: ${status}`).join(', ')}
+        aria-label={steps.map(({ step, status }) => `${step}: ${statusText(status)}`).join(', ')}
       >
         {steps.map(({ step, status }) => (
           <span
@@ -23,7 +23,7 @@ export function StepDots({ steps }: { steps: readonly StepDot[] }) {
             class={styles.dot}
             data-tone={toneOf(status)}
             data-status={status}
-            title={`${step}: ${status}`}
+            title={`${step}: ${statusText(status)}`}
           />
         ))}
       </span>

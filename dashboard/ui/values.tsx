@@ -111,7 +111,17 @@ export function Copy({ text, what }: { text: string; what: string }) {
 export function Command({ text }: { text: string }) {
   return (
     <span class={styles.command}>
-      <code>{text}</code>
+      <code>
+        {text.split(/( )/).map((part, index) =>
+          part === ' ' ? (
+            part
+          ) : (
+            <span key={index} class={styles.word}>
+              {part}
+            </span>
+          ),
+        )}
+      </code>
       <Copy text={text} what="command" />
     </span>
   );

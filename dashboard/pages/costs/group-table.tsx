@@ -67,7 +67,7 @@ function Share({ part, whole }: { part: number; whole: number }) {
       <span class={styles.track} aria-hidden="true">
         <span class={styles.fill} style={{ width: `${percent}%` }} />
       </span>
-      {formatShare(part, whole) ?? '–'}
+      <span class={styles.percent}>{formatShare(part, whole) ?? '–'}</span>
     </span>
   );
 }

@@ -43,7 +43,7 @@ export function BrokenSessions({
             cell: (one) => <Session projectId={one.projectId} id={one.sessionId} />,
           },
           {
-            label: 'Is',
+            label: 'State',
             cell: ({ reason, isHead }) => (
               <>
                 <Badge tone={isHead ? 'failed' : 'quiet'}>{reasons[reason]}</Badge>{' '}

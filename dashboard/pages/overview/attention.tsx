@@ -193,11 +193,11 @@ function FailedCode({ code, count, since }: { code: Code; count: number; since: 
       label="Failed"
       what={
         <>
-          <code>{code}</code> {formatCount(count)} {count === 1 ? 'chain' : 'chains'}
+          <code>{code}</code> · {formatCount(count)} {count === 1 ? 'chain' : 'chains'}
           {failure && (
             <span class="muted">
               {' '}
-              <Text text={failure.message} />
+              · <Text text={failure.message} />
             </span>
           )}
         </>

@@ -17,16 +17,20 @@ export default function Overview() {
       <Stack>
         <Numbers />
         <Attention />
-        <Running />
-        <Columns min={30}>
-          <Waiting />
-          <Queues />
+        <Columns min={60}>
+          <Running />
+          <Columns min={30}>
+            <Waiting />
+            <Queues />
+          </Columns>
         </Columns>
-        <Columns min={30}>
-          <Workers />
-          <Spend />
+        <Columns min={60}>
+          <Recent />
+          <Columns min={30}>
+            <Workers />
+            <Spend />
+          </Columns>
         </Columns>
-        <Recent />
       </Stack>
     </Page>
   );

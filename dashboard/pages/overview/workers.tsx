@@ -2,10 +2,10 @@ import { links } from '../../links.js';
 import { ProblemError } from '../../api/client.js';
 import { Badge } from '../../ui/badge.js';
 import { Card } from '../../ui/card.js';
-import { formatCount, formatDuration } from '../../ui/format.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, Command } from '../../ui/values.js';
+import { Load, TaskQueueTable } from '../../ui/work.js';
 import styles from './overview.module.css';
 import { type TaskQueue, type Worker, useWorkers } from './reads.js';
 
@@ -59,7 +59,7 @@ function WorkerTable({ workers }: { workers: readonly Worker[] }) {
           label: 'Worker',
           cell: ({ identity, version }) => (
             <>
-              {identity}
+              <span class="mono">{identity}</span>
               <div class="muted small">{version}</div>
             </>
           ),
@@ -81,28 +81,15 @@ function WorkerTable({ workers }: { workers: readonly Worker[] }) {
         {
           label: 'Agents',
           hint: 'Claude Code processes of steps that it runs now, of those that it may run at once.',
-          cell: ({ agents }) => <Load {...agents} />,
+          cell: ({ alive, agents }) => <Load alive={alive} {...agents} />,
         },
         {
-          label: 'Chats',
+          label: 'Answers',
           hint: 'Answers to questions that it runs now, of those that it may run at once.',
-          cell: ({ chats }) => <Load {...chats} />,
+          cell: ({ alive, chats }) => <Load alive={alive} {...chats} />,
         },
       ]}
     />
-  );
-}
-
-function Load({ running, max }: { running: number; max: number }) {
-  return (
-    <span class={styles.load}>
-      <span
-        class={styles.bar}
-        style={{ '--share': max === 0 ? 0 : Math.min(1, running / max) }}
-        aria-hidden="true"
-      />
-      {running} of {max}
-    </span>
   );
 }
 
@@ -110,42 +97,7 @@ function TaskQueues({ queues }: { queues: readonly TaskQueue[] }) {
   if (queues.length === 0) return null;
   return (
     <div class={styles.below}>
-      <Table
-        caption="Task queues"
-        rows={queues}
-        keyOf={({ taskQueue, kind }) => `${kind} ${taskQueue}`}
-        columns={[
-          {
-            label: 'Task queue',
-            cell: ({ taskQueue, kind }) => (
-              <>
-                {taskQueue}{' '}
-                <span class="muted small">{kind === 'workflow' ? 'workflows' : 'activities'}</span>
-              </>
-            ),
-          },
-          {
-            label: 'Pollers',
-            hint: 'Workers that ask this queue for work; one whose places are all taken does not ask.',
-            align: 'right',
-            cell: ({ pollers, backlog }) =>
-              pollers === 0 && backlog ? <Badge tone="failed">none</Badge> : formatCount(pollers),
-          },
-          {
-            label: 'Backlog',
-            hint: 'Tasks in the queue that no worker has taken yet.',
-            align: 'right',
-            cell: ({ backlog }) => (backlog === null ? <span class="muted">–</span> : formatCount(backlog)),
-          },
-          {
-            label: 'Oldest',
-            hint: 'How long the oldest of these has been there.',
-            align: 'right',
-            cell: ({ oldestAgeMs, backlog }) =>
-              oldestAgeMs === null || !backlog ? <span class="muted">–</span> : formatDuration(oldestAgeMs),
-          },
-        ]}
-      />
+      <TaskQueueTable queues={queues} />
     </div>
   );
 }

@@ -1,6 +1,7 @@
 import { useLocation } from 'preact-iso';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { links } from '../../links.js';
+import { statusText } from '../../ui/badge.js';
 import { Button } from '../../ui/button.js';
 import { useQueryState } from '../../ui/query-state.js';
 import styles from './projects.module.css';
@@ -60,7 +61,7 @@ export function Filters({ filters: { areSet, query, clear } }: { filters: Return
           <option value="">any</option>
           {statuses.map((one) => (
             <option key={one} value={one}>
-              {one.replaceAll('_', ' ')}
+              {statusText(one)}
             </option>
           ))}
         </select>

@@ -85,7 +85,7 @@ export function KeysCard({ caller }: { caller: Caller }) {
       <div class={styles.below}>
         <p class="muted">
           Keys are made and revoked on the command line: the role of the server in the database may do
-          neither, so that whoever takes over the server cannot make a key that outlives it.
+          neither, so that an attacker who takes over the server cannot make a key that outlives it.
         </p>
         <div class={styles.commands}>
           <Command text="session-chain keys create --name web --scope read --expires 90d" />

@@ -40,8 +40,10 @@ export default function Settings() {
           />
         )}
         <DoctorCard read={doctor} caller={key} />
-        <WorkersCard read={workers} caller={key} />
-        {seesAll && <QueuesCard read={workers} />}
+        <Columns min={60}>
+          <WorkersCard read={workers} caller={key} />
+          {seesAll && <QueuesCard read={workers} />}
+        </Columns>
         {seesAll && <DefinitionCards read={definitions} />}
         <KeysCard caller={key} />
         <Columns min={26}>

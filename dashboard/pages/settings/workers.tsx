@@ -2,10 +2,10 @@ import type { ComponentChildren } from 'preact';
 import type { Schemas } from '../../api/client.js';
 import { Badge } from '../../ui/badge.js';
 import { Card } from '../../ui/card.js';
-import { formatCount, formatDuration } from '../../ui/format.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
 import { Ago, Command } from '../../ui/values.js';
+import { Load, TaskQueueTable } from '../../ui/work.js';
 import { NotForKey } from './facts.js';
 import styles from './settings.module.css';
 
@@ -68,14 +68,12 @@ function WorkerTable({ workers }: { workers: Worker[] }) {
         {
           label: 'Agents',
           hint: 'Agents of steps that run on it, of those that may',
-          align: 'right',
-          cell: (worker) => <Load worker={worker} of="agents" />,
+          cell: ({ alive, agents }) => <Load alive={alive} {...agents} />,
         },
         {
           label: 'Answers',
           hint: 'Questions that it answers now, of those that it may at a time',
-          align: 'right',
-          cell: (worker) => <Load worker={worker} of="chats" />,
+          cell: ({ alive, chats }) => <Load alive={alive} {...chats} />,
         },
         {
           label: 'Version',
@@ -111,16 +109,6 @@ function WorkerTable({ workers }: { workers: Worker[] }) {
   );
 }
 
-function Load({ worker, of }: { worker: Worker; of: 'agents' | 'chats' }) {
-  const { running, max } = worker[of];
-  if (!worker.alive) return <span class="muted">–</span>;
-  return (
-    <span class={styles.load}>
-      <meter min={0} max={max} value={running} aria-label={`${running} of ${max}`} /> {running} of {max}
-    </span>
-  );
-}
-
 /** Marks what the other workers have differently. */
 function Differs({ isOther, children }: { isOther: boolean; children: ComponentChildren }) {
   return (
@@ -150,43 +138,7 @@ export function QueuesCard({ read }: { read: WorkersRead }) {
               Its queues are shown as soon as it does. Doctor, above, says what it found.
             </Empty>
           ) : (
-            <Table
-              caption="Task queues"
-              rows={queues}
-              keyOf={({ taskQueue, kind }) => `${kind} ${taskQueue}`}
-              columns={[
-                { label: 'Queue', cell: ({ taskQueue }) => <span class="mono">{taskQueue}</span> },
-                { label: 'Tasks of', cell: ({ kind }) => (kind === 'workflow' ? 'workflows' : 'activities') },
-                {
-                  label: 'Pollers',
-                  hint: 'Workers that poll the queue now; one with all its slots taken does not poll',
-                  align: 'right',
-                  cell: ({ pollers, backlog }) =>
-                    pollers > 0 ? (
-                      formatCount(pollers)
-                    ) : (
-                      <Badge tone={backlog ? 'failed' : 'waiting'}>none</Badge>
-                    ),
-                },
-                {
-                  label: 'Waiting',
-                  hint: 'Tasks that no worker has taken yet, about',
-                  align: 'right',
-                  cell: ({ backlog }) => (backlog === null ? 'not known' : formatCount(backlog)),
-                },
-                {
-                  label: 'Oldest',
-                  hint: 'How long the oldest of these tasks has waited',
-                  align: 'right',
-                  cell: ({ backlog, oldestAgeMs }) =>
-                    backlog && oldestAgeMs !== null ? (
-                      formatDuration(oldestAgeMs)
-                    ) : (
-                      <span class="muted">–</span>
-                    ),
-                },
-              ]}
-            />
+            <TaskQueueTable queues={queues} />
           )
         }
       </Loaded>
