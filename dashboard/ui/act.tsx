@@ -14,6 +14,8 @@ export interface ActProps<Data> {
   label: string;
   kind?: 'plain' | 'danger';
   disabled?: boolean;
+  /** Whether there is anything to do; where there no longer is, what was done stays until its dialog is closed. */
+  offered?: boolean;
   /** Why it cannot be done now; disables the button and says so. */
   reason?: string | null;
   /** What it does, in a sentence or two. */
@@ -30,6 +32,7 @@ export function Act<Data>({
   label,
   kind = 'plain',
   disabled = false,
+  offered = true,
   reason = null,
   what,
   dryRun,
@@ -65,6 +68,7 @@ export function Act<Data>({
       setDone(data);
       void queryClient.invalidateQueries();
     });
+  if (!offered && !isOpen) return null;
   const mayConfirm = !isBusy && done === null && (dryRun === undefined || planned !== null);
   return (
     <>

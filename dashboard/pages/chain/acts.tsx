@@ -19,11 +19,11 @@ function useRefusal(): string | null {
 export function Cancel({ chain }: { chain: ChainDetails }) {
   const { projectId, versionId, buildId } = chain;
   const refusal = useRefusal();
-  if (chain.closedAt !== null) return null;
   const running = chain.steps.find(({ status }) => status === 'running');
   return (
     <Act
       label="Cancel"
+      offered={chain.closedAt === null}
       kind="danger"
       reason={refusal}
       what={
@@ -51,13 +51,13 @@ export function StartAgain({ chain }: { chain: ChainDetails }) {
     chain;
   const refusal = useRefusal();
   const [cost, setCost] = useState('');
-  if (status !== 'failed' && status !== 'cancelled' && status !== 'budget_exceeded') return null;
   const committed = chain.steps.filter((step) => step.status === 'committed');
   const most = Number(cost);
   const raised = cost !== '' && most > 0 ? { maxCostUsd: most } : {};
   return (
     <Act
       label="Start again"
+      offered={status === 'failed' || status === 'cancelled' || status === 'budget_exceeded'}
       reason={refusal}
       what={
         <>

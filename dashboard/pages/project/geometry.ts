@@ -11,8 +11,6 @@ const bandHeight = 30;
 const arcStep = 15;
 const markRadius = 14;
 const edge = 44;
-/** Beside the details of a session, a picture of one row would be a thin strip. */
-const leastHeight = 300;
 
 export interface Geometry {
   width: number;
@@ -24,10 +22,12 @@ export interface Geometry {
   pauses: { x: number; ms: number }[];
   paths: { link: Link; d: string }[];
   axisY: number;
-  bandOf: (band: Band) => { left: number; width: number };
+  /** Where a band is, and how much room its name has before the next one. */
+  bandOf: (band: Band) => { left: number; width: number; room: number };
 }
 
-export function geometryOf({ columns, rows, links, cells }: Layout): Geometry {
+/** `leastHeight`: the height of the details beside it, where they are; a picture of one row would be a thin strip. */
+export function geometryOf({ columns, rows, links, cells, bands }: Layout, leastHeight = 300): Geometry {
   const x: number[] = [];
   const pauses: Geometry['pauses'] = [];
   let at = edge + columnWidth / 2;
@@ -60,11 +60,17 @@ export function geometryOf({ columns, rows, links, cells }: Layout): Geometry {
         ? arcOf(place(link.from), place(link.to), levels.get(link) ?? 1)
         : pathOf(place(link.from), place(link.to), x[link.to.column - 1] ?? 0),
     })),
-    bandOf: ({ first, last }) => ({
-      left: (x[first] ?? 0) - columnWidth / 2 + 2,
-      width: (x[last] ?? 0) - (x[first] ?? 0) + columnWidth - 4,
-    }),
+    bandOf: ({ first, last }) => {
+      const left = leftOf(first);
+      const next = Math.min(...bands.map((one) => one.first).filter((one) => one > first));
+      const end = Number.isFinite(next) ? leftOf(next) : (x.at(-1) ?? 0) + columnWidth / 2 + edge;
+      return { left, width: (x[last] ?? 0) - (x[first] ?? 0) + columnWidth - 4, room: end - left - 4 };
+    },
   };
+
+  function leftOf(column: number): number {
+    return (x[column] ?? 0) - columnWidth / 2 + 2;
+  }
 
   function arcLevels(arcs: readonly Link[]): Map<Link, number> {
     const found = new Map<Link, number>();

@@ -9,11 +9,14 @@ import { isBroken } from './words.js';
 export function MiniMap({
   layout,
   geometry,
+  scale,
   scroller,
   headSessionId,
 }: {
   layout: Layout;
   geometry: Geometry;
+  /** How many pixels of the page one of the picture is. */
+  scale: number;
   scroller: RefObject<HTMLDivElement>;
   headSessionId: string | null;
 }) {
@@ -23,7 +26,8 @@ export function MiniMap({
   useEffect(() => {
     const box = scroller.current;
     if (!box) return undefined;
-    const look = () => setShown({ left: box.scrollLeft / width, width: box.clientWidth / width });
+    const all = width * scale;
+    const look = () => setShown({ left: box.scrollLeft / all, width: box.clientWidth / all });
     look();
     const sizes = new ResizeObserver(look);
     sizes.observe(box);
@@ -32,11 +36,11 @@ export function MiniMap({
       sizes.disconnect();
       box.removeEventListener('scroll', look);
     };
-  }, [width]);
+  }, [width, scale]);
   if (shown.width >= 1) return null;
   const goTo = (clientX: number) => {
     const [box, rect] = [scroller.current, strip.current?.getBoundingClientRect()];
-    if (box && rect) box.scrollLeft = ((clientX - rect.left) / rect.width - shown.width / 2) * width;
+    if (box && rect) box.scrollLeft = ((clientX - rect.left) / rect.width - shown.width / 2) * width * scale;
   };
   const percent = (x: number) => `${(100 * x) / width}%`;
   return (

@@ -9,6 +9,9 @@ import styles from './picture.module.css';
 import { Glance } from './glance.js';
 import { labelOf, noteOf, restOf } from './words.js';
 
+/** Where the details of the selected session are beside the picture, as lineage.module.css has it. */
+const beside = '(min-width: 1100px)';
+
 export interface PictureProps {
   projectId: string;
   layout: Layout;
@@ -29,7 +32,9 @@ export function Picture({
   onSelect,
   onUnfold,
 }: PictureProps) {
-  const geometry = useMemo(() => geometryOf(layout), [layout]);
+  const geometry = useMemo(() => geometryOf(layout, matchMedia(beside).matches ? 360 : 240), [layout]);
+  const scale = scaleOfText();
+  const width = geometry.width * scale;
   const scroller = useRef<HTMLDivElement>(null);
   const [pointed, setPointed] = useState<Cell | null>(null);
   const { cells } = layout;
@@ -45,21 +50,23 @@ export function Picture({
     if (!box || isPlaced.current || cells.length === 0) return;
     isPlaced.current = true;
     const chosen = cells.find(isCurrent);
-    box.scrollLeft = chosen ? (geometry.x[chosen.column] ?? 0) - box.clientWidth / 2 : box.scrollWidth;
+    box.scrollLeft = chosen
+      ? (geometry.x[chosen.column] ?? 0) * scale - box.clientWidth / 2
+      : box.scrollWidth;
   }, [layout]);
   // Who looks at the newest goes on seeing it.
-  const before = useRef(geometry.width);
+  const before = useRef(width);
   useEffect(() => {
     const box = scroller.current;
     if (box && box.scrollLeft + box.clientWidth >= before.current - 60) box.scrollLeft = box.scrollWidth;
-    before.current = geometry.width;
-  }, [geometry.width]);
+    before.current = width;
+  }, [width]);
 
   const focusOn = (cell: Cell | undefined) => {
     if (!cell) return;
     const button = scroller.current?.querySelector<HTMLElement>(`[data-cell="${CSS.escape(cell.id)}"]`);
-    button?.focus();
     button?.scrollIntoView({ block: 'nearest', inline: 'center' });
+    button?.focus({ preventScroll: true });
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const id = (event.target as HTMLElement).dataset['cell'];
@@ -81,7 +88,11 @@ export function Picture({
       >
         <div
           class={styles.canvas}
-          style={{ '--width': `${geometry.width}px`, '--height': `${geometry.height}px` }}
+          style={{
+            '--width': `${geometry.width}px`,
+            '--height': `${geometry.height}px`,
+            '--scale': scale,
+          }}
         >
           <Bands projectId={projectId} layout={layout} geometry={geometry} />
           <Lines layout={layout} geometry={geometry} />
@@ -105,14 +116,19 @@ export function Picture({
               chain={chainOf(pointed)}
               x={geometry.x[pointed.column] ?? 0}
               y={geometry.y(pointed.row)}
-              width={geometry.width}
+              {...{ scroller, scale }}
             />
           )}
         </div>
       </div>
-      <MiniMap layout={layout} geometry={geometry} scroller={scroller} headSessionId={headSessionId} />
+      <MiniMap {...{ layout, geometry, scale, scroller, headSessionId }} />
     </div>
   );
+}
+
+/** The picture is made for text of 14 pixels, and grows with the text of the page on a wide screen. */
+function scaleOfText(): number {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
 }
 
 /** Left and right along a row, then along the line; up and down between the rows. */
@@ -219,7 +235,7 @@ function Bands({ projectId, layout, geometry }: { projectId: string; layout: Lay
     <>
       {layout.bands.map((band) => {
         const { chain } = band;
-        const { left, width } = geometry.bandOf(band);
+        const { left, width, room } = geometry.bandOf(band);
         const name =
           chain.versionId === chain.buildId ? chain.versionId : `${chain.versionId} · ${chain.buildId}`;
         const said = `Chain ${name}, ${chain.status}${chain.failureCode === null ? '' : `, ${chain.failureCode}`}`;
@@ -228,17 +244,22 @@ function Bands({ projectId, layout, geometry }: { projectId: string; layout: Lay
             key={`${chain.chainId} ${band.first}`}
             class={styles.band}
             data-status={chain.status}
-            style={{ '--left': `${left}px`, '--width': `${width}px` }}
+            style={{ '--left': `${left}px`, '--width': `${width}px`, '--room': `${room}px` }}
           >
             <a href={links.chain({ projectId, ...chain })} title={said} aria-label={said} tabIndex={-1}>
               <span class={styles.dot} aria-hidden="true" />
-              <span>{name}</span>
+              <span>{shortName(name, projectId)}</span>
             </a>
           </div>
         );
       })}
     </>
   );
+}
+
+/** Versions are often named after their project, whose page this is. */
+function shortName(name: string, projectId: string): string {
+  return name.startsWith(`${projectId}-`) ? name.slice(projectId.length + 1) : name;
 }
 
 /** The lines between the sessions, the pauses, and the days below them. */
