@@ -73,7 +73,7 @@ export function everyPageTests(look: () => Looking): void {
   it.each(places)(
     '$name: has a title, can be used by everyone, and fits a narrow window',
     async ({ name, path, ...options }) => {
-      const { open, axe, screenshot, world } = look();
+      const { open, axe, screenshot, hasPictures, world } = look();
       const page = await open(path(world), options);
       const picture = name.replace(/\W+/g, '-');
       expect(await page.title()).toMatch(/^.+ · Session Chain$/);
@@ -85,8 +85,8 @@ export function everyPageTests(look: () => Looking): void {
       await axe(page, ['color-contrast', 'link-in-text-block']);
       await screenshot(page, `${picture}-dark`);
       await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' });
-      for (const width of [360, 3840]) {
-        await page.setViewportSize({ width, height: width === 360 ? 800 : 2160 });
+      for (const width of hasPictures ? [1440, 360, 3840] : [1440, 360]) {
+        await page.setViewportSize({ width, height: width === 3840 ? 2160 : 800 });
         await settled(page);
         await screenshot(page, `${picture}-${width}`);
         const sideways = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');

@@ -29,6 +29,8 @@ export interface Looking {
   open: (path: string, options?: OpenOptions) => Promise<Page>;
   /** Fails for what axe finds on the page as it is now; `rules` are all of WCAG A and AA and axe's best practices unless some are named. */
   axe: (page: Page, rules?: string[]) => Promise<void>;
+  /** Whether pictures are kept, see {@link Looking.screenshot}. */
+  hasPictures: boolean;
   /** Keeps a picture of the whole page in the folder that SESSION_CHAIN_SCREENSHOTS names; without one does nothing. */
   screenshot: (page: Page, name: string) => Promise<void>;
   /** Closes the pages that were opened, and fails for what went wrong on any: see {@link watchFor}. */
@@ -42,6 +44,7 @@ export async function startLooking(world: World, url: string): Promise<Looking> 
     executablePath: testProgram('chromium'),
     args: ['--no-sandbox', '--disable-gpu'],
   });
+  const folder = process.env['SESSION_CHAIN_SCREENSHOTS'];
   const contexts = new Map<string, Promise<BrowserContext>>();
   const opened: { page: Page; problems: string[] }[] = [];
   const contextOf = (key: string) => {
@@ -63,8 +66,8 @@ export async function startLooking(world: World, url: string): Promise<Looking> 
       return page;
     },
     axe: async (page, rules) => await runAxe(page, rules),
+    hasPictures: Boolean(folder),
     async screenshot(page, name) {
-      const folder = process.env['SESSION_CHAIN_SCREENSHOTS'];
       if (!folder) return;
       mkdirSync(folder, { recursive: true });
       await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
