@@ -30,7 +30,9 @@ export function Cancel({ chain }: { chain: ChainDetails }) {
         <>
           The chain stops and its project is free for the next one.{' '}
           {running
-            ? `The agent of ${running.step} is told to stop now; what it has spent is spent, and its files stay as they are. `
+            ? running.kind === 'activity'
+              ? `The host's activity of ${running.step} is told to stop now. `
+              : `The agent of ${running.step} is told to stop now; what it has spent is spent, and its files stay as they are. `
             : 'Nothing of it runs now. '}
           Steps that are committed stay, and so does the head. A cancelled chain can be started again.
         </>
