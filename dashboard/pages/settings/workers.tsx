@@ -7,7 +7,6 @@ import { Table } from '../../ui/table.js';
 import { Ago, Command } from '../../ui/values.js';
 import { Load, TaskQueueTable } from '../../ui/work.js';
 import { NotForKey } from './facts.js';
-import styles from './settings.module.css';
 
 type Worker = Schemas['Worker'];
 type WorkersRead = Parameters<typeof Loaded<Schemas['Workers']>>[0]['read'];
