@@ -27,6 +27,7 @@ export function GoToProject() {
   return (
     <form
       role="search"
+      aria-label="Of the projects"
       class={styles.search}
       onSubmit={(event) => {
         event.preventDefault();

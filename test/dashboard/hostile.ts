@@ -1,5 +1,6 @@
 import { expect, it } from '@jest/globals';
 import type { Page } from 'playwright-core';
+import { until } from '../support/chain-stack.js';
 import { tricks } from '../support/world-hostile.js';
 import { type Looking, settled } from './looking.js';
 
@@ -122,8 +123,9 @@ export function hostileTests(look: () => Looking): void {
     await expectHarmless(page);
     expect(await alert.innerText()).toMatch(/The server, or a proxy in front of it, answered 502\./);
     await page.unroute('**/v1/spend*');
-    await alert.getByRole('button', { name: 'Try again' }).click();
-    await alert.waitFor({ state: 'detached' });
+    // Each part of the page was refused, and is asked for again by its own button.
+    for (const button of await page.getByRole('button', { name: 'Try again' }).all()) await button.click();
+    await until(async () => (await page.getByRole('alert').count()) === 0, 60_000);
   });
 }
 

@@ -9,7 +9,7 @@ export function overviewTests(look: () => Looking): void {
     const attention = page.getByRole('region', { name: 'Needs attention' });
     const failed = attention.getByRole('listitem').filter({ hasText: 'MODEL_REFUSED' }).first();
     await failed.waitFor();
-    expect(await failed.innerText()).toMatch(/MODEL_REFUSED\s+\d+ chains?/);
+    expect(await failed.innerText()).toMatch(/MODEL_REFUSED · \d+ chains?/);
     await failed.getByRole('link', { name: /forum/ }).click();
     await page.waitForURL(/\/projects\/forum\/chains\//);
     await page.goBack();

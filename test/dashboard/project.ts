@@ -64,7 +64,7 @@ export function projectTests(look: () => Looking): void {
       .getByText(/Import it|recover the project/i)
       .waitFor();
     await pictureOf(page)
-      .getByText(/lost|not in the store/)
+      .getByText(/lost|hole/)
       .first()
       .waitFor({ state: 'attached' });
     await look().screenshot(page, 'project-lost-head');

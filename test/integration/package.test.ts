@@ -51,7 +51,7 @@ describe('the package', () => {
         file
           .replace(/^dist\/dashboard\/(index\.html|.*\.(js|css|svg)(\.(gz|br))?)$/, 'dist/dashboard')
           .replace(/^(dist\/[a-z]+)\/.*\.(js|d\.ts)$/, '$1')
-          .replace(/^docs\/.*\.(json|md|svg|yml)$/, 'docs')
+          .replace(/^docs\/.*\.(json|md|png|svg|yml)$/, 'docs')
           .replace(/^examples\/.*\.(md|sql|ts)$/, 'examples')
           .replace(/^migrations\/.*\.sql$/, 'migrations'),
       ),

@@ -16,6 +16,7 @@ import { readConfig } from '../../config/environment.js';
 import { parseVersionId } from '../../contracts/ids.js';
 import type { KeyScope } from '../../contracts/keys.js';
 import { type AppOptions, createApp } from '../../server/app.js';
+import { quarantineSession } from '../../storage/operations/operations.js';
 import { until } from '../support/chain-stack.js';
 import { beginWithTranscript, commitAttempt, newKey, openNew } from '../support/chains.js';
 import { createCommandLine } from '../support/cli.js';
@@ -302,6 +303,19 @@ describe('the projects of one key', () => {
     const chain = await openNew(pool, { ...key, versionId: parseVersionId('foreign-version') });
     const attempt = await beginWithTranscript(pool, chain, 'build');
     await commitAttempt(pool, attempt, null);
+    // Something for each list of what is not as it should be.
+    await quarantineSession(pool, key.projectId, attempt.sessionId, 'For the list.');
+    const begun = await beginWithTranscript(pool, chain, 'metadata');
+    await pool.query(
+      `UPDATE session_chain.attempts SET state = 'failed', ended_at = now(),
+         failure = '{"code": "FENCED", "message": "For the list.", "remedy": "None."}' WHERE id = $1`,
+      [begun.attemptId],
+    );
+    await pool.query(
+      `INSERT INTO session_chain.chain_ends (event, chain, project_id, version_id, build_id, status, steps, ended_at)
+       VALUES (1, $1, $2, 'foreign-version', $3, 'completed', '{}', now() - interval '1 hour')`,
+      [chain.chainId, key.projectId, key.buildId],
+    );
     return {
       ...{ projectId: key.projectId, versionId: 'foreign-version', buildId: key.buildId },
       ...{

@@ -53,7 +53,12 @@ export function Filters({ filters: { areSet, query, clear } }: { filters: Return
       set(currentTarget.value || null);
     };
   return (
-    <form class={styles.filters} role="search" onSubmit={(event) => event.preventDefault()}>
+    <form
+      class={styles.filters}
+      role="search"
+      aria-label="Filters"
+      onSubmit={(event) => event.preventDefault()}
+    >
       <Search />
       <label>
         Newest chain

@@ -34,6 +34,7 @@ export function Toolbar(props: ToolbarProps) {
     <div class={styles.bar} role="toolbar" aria-label="Transcript">
       <form
         role="search"
+        aria-label="In the transcript"
         class={styles.search}
         onSubmit={(event) => {
           event.preventDefault();
