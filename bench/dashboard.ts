@@ -210,8 +210,7 @@ async function measureWatching(browser: Browser, stack: BenchStack, server: Http
       const context = await browser.newContext();
       await context.addCookies(cookies);
       const page = await context.newPage();
-      await page.goto(server.url, { waitUntil: 'commit' });
-      while (!(await page.evaluate(`Boolean(${pages[0]?.isThere ?? isRead})`))) await sleep(100);
+      await timed(page, server.url, pages[0]?.isThere ?? isRead);
       page.on('request', () => (requests += 1));
       return context;
     }),
@@ -258,12 +257,19 @@ async function loggedIn(browser: Browser, server: HttpServer) {
   return cookies;
 }
 
+/** A page that takes longer has failed. */
+const longestMs = 60_000;
+
 /** From the navigation until what is asked for is there, and how much of files came. */
 async function timed(page: Page, url: string, isThere: string): Promise<{ ms: number; kB: number }> {
   await page.goto(url, { waitUntil: 'commit' });
   // The page's own policy forbids what waitForFunction does.
   let ms: number | false = false;
-  while (ms === false) ms = await page.evaluate<number | false>(`Boolean(${isThere}) && performance.now()`);
+  while (ms === false) {
+    ms = await page.evaluate<number | false>(`Boolean(${isThere}) && performance.now()`);
+    if ((await page.evaluate<number>('performance.now()')) > longestMs)
+      throw new Error(`${url} does not show what it should within ${longestMs} ms.`);
+  }
   const bytes = await page.evaluate<number>(
     `performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
        .filter(({ name }) => !name.includes('/v1/')).reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)`,

@@ -143,8 +143,14 @@ const rights = {
 };
 
 function Account({ server: { key } }: { server: Schemas['Server'] }) {
+  const [hasFailed, setFailed] = useState(false);
   const signOut = async () => {
-    await dataOf(http.POST('/v1/logout', {}));
+    try {
+      await dataOf(http.POST('/v1/logout', {}));
+      setFailed(false);
+    } catch {
+      return setFailed(true);
+    }
     await queryClient.resetQueries();
   };
   const projects = key.projects === null ? '' : ` Its projects: ${key.projects.join(', ')}.`;
@@ -155,9 +161,10 @@ function Account({ server: { key } }: { server: Schemas['Server'] }) {
         {key.projects !== null &&
           `, ${key.projects.length} ${key.projects.length === 1 ? 'project' : 'projects'}`}
       </span>
-      <button type="button" class={styles.out} onClick={() => void signOut().catch(() => undefined)}>
+      <button type="button" class={styles.out} onClick={() => void signOut()}>
         <Icon name="out" /> Sign out
       </button>
+      {hasFailed && <span role="alert">Still signed in: the server does not answer. Try again.</span>}
     </div>
   );
 }

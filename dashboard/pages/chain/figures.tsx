@@ -4,6 +4,7 @@ import { links } from '../../links.js';
 import { Stat, Stats } from '../../ui/card.js';
 import { formatCompact, formatCount, formatDuration, formatShare, formatUsd } from '../../ui/format.js';
 import { Elapsed, Usd } from '../../ui/values.js';
+import { driftText } from '../../ui/drift.js';
 import type { ChainDetails } from './chain.js';
 import styles from './figures.module.css';
 
@@ -85,7 +86,7 @@ export function Figures({ chain }: { chain: ChainDetails }) {
           hint="Whether the newest version of the project names its head"
           note={
             project.data && project.data.reasons.length > 0
-              ? project.data.reasons.join(', ').replaceAll('_', ' ')
+              ? project.data.reasons.map((reason) => driftText[reason]).join(' ')
               : undefined
           }
         />

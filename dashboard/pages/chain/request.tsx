@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { http } from '../../api/client.js';
 import { useRead } from '../../api/query.js';
-import { Badge } from '../../ui/badge.js';
+import { Badge, statusText } from '../../ui/badge.js';
 import { Card } from '../../ui/card.js';
 import { Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
@@ -101,7 +101,7 @@ export function Request({ chain }: { chain: ChainDetails }) {
             keyOf={({ key }) => key}
             columns={[
               { label: 'Ended', cell: ({ endedAt }) => <At at={endedAt} /> },
-              { label: 'As', cell: ({ status }) => status.replaceAll('_', ' ') },
+              { label: 'As', cell: ({ status }) => statusText(status) },
               {
                 label: 'Told',
                 cell: ({ deliveredAt, dueAt }) =>

@@ -5,6 +5,7 @@ import { At } from '../../ui/values.js';
 import styles from './glance.module.css';
 import type { Cell, LineageChain } from './layout.js';
 import { conditions, isBroken, titleOf } from './words.js';
+import { statusText } from '../../ui/badge.js';
 
 /** The card beside what is pointed at; what it says is also in the details and in the table. */
 export function Glance({
@@ -64,7 +65,7 @@ export function Glance({
       )}
       {chain && (
         <span>
-          {chain.versionId}, {chain.status.replaceAll('_', ' ')}
+          {chain.versionId}, {statusText(chain.status)}
         </span>
       )}
       {cost !== null && <span>{formatUsd(cost)}</span>}

@@ -8,6 +8,7 @@ import { MiniMap } from './minimap.js';
 import styles from './picture.module.css';
 import { Glance } from './glance.js';
 import { labelOf, noteOf, restOf } from './words.js';
+import { statusText } from '../../ui/badge.js';
 
 /** Where the details of the selected session are beside the picture, as lineage.module.css has it. */
 const beside = '(min-width: 1100px)';
@@ -238,7 +239,7 @@ function Bands({ projectId, layout, geometry }: { projectId: string; layout: Lay
         const { left, width, room } = geometry.bandOf(band);
         const name =
           chain.versionId === chain.buildId ? chain.versionId : `${chain.versionId} · ${chain.buildId}`;
-        const said = `Chain ${name}, ${chain.status}${chain.failureCode === null ? '' : `, ${chain.failureCode}`}`;
+        const said = `Chain ${name}, ${statusText(chain.status)}${chain.failureCode === null ? '' : `, ${chain.failureCode}`}`;
         return (
           <div
             key={`${chain.chainId} ${band.first}`}

@@ -1,5 +1,6 @@
 import { shortId } from '../../ui/format.js';
 import type { Cell, LineageChain, LineageNode } from './layout.js';
+import { statusText } from '../../ui/badge.js';
 
 /** What the lineage says of a session, in the words of the documents. */
 
@@ -136,7 +137,7 @@ export function restOf({ fold, nodes }: Cell, chain: LineageChain | null): strin
         ]
       : [
           `${nodes.length} sessions`,
-          chain && `of ${chain.versionId}, ${chain.status}`,
+          chain && `of ${chain.versionId}, ${statusText(chain.status)}`,
           bad > 0 ? `${bad} cannot be continued from` : null,
           'folded',
         ];
