@@ -93,7 +93,7 @@ describe('the command chat', () => {
         /\x1b\[K {2}answer {2}Read …?\S*style\.css\r\n[^]*You asked: [^]*\n\(beside the head, as [0-9a-f]{8}\)\r\n$/,
       ),
     });
-    expect(asked.stdout).toMatch(/\x1b\[\?7lanswer {2}\d turns? .* s\x1b\[\?7h/);
+    expect(asked.stdout).toMatch(/\x1b\[\?7lanswer {2}.* m?s\x1b\[\?7h/);
     expect(await stack.sessionChain.head(project)).toEqual(head);
     expect((await cli(chat('--log', '--chat', 'aside'))).stdout).toMatch(/ {2}side_branch {2}/);
   });

@@ -7,7 +7,7 @@ import { createKeys } from '../../client/keys.js';
 import { createSessionChain } from '../../client/session-chain.js';
 import { createHttpClient } from '../../http/client.js';
 import { createApp } from '../../server/app.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { testProgram } from '../support/programs.js';
 
 /** The routes of the HTTP server, on a chain that a real worker has run. Each answer is compared with docs/openapi.json. */
@@ -142,7 +142,10 @@ describe('the HTTP server', () => {
     expect((await call('GET', `${project}/head`, undefined, { 'if-none-match': '"x"' })).status).toBe(200);
 
     const questions = `${project}/chats/${projectId}/questions`;
-    const asked = await call('POST', questions, { messageId: 'm-1', text: 'What is there?' });
+    const ask = async () => await call('POST', questions, { messageId: 'm-1', text: 'What is there?' });
+    let asked = await ask();
+    // A busy machine may take longer than the 10 s after which a question is to be asked again.
+    await until(async () => asked.status !== 503 || (asked = await ask()).status !== 503);
     expect([200, 202]).toContain(asked.status);
     expect(asked.headers.get('location')).toBe(`${questions}/m-1`);
     const answered = await call('GET', `${questions}/m-1?waitMs=60000`);
@@ -378,7 +381,8 @@ describe('the HTTP server', () => {
         (error, stdout, stderr) => resolve({ code: error?.code ?? 0, said: stdout + stderr }),
       );
     });
-    expect([code, said]).toEqual([0, expect.stringMatching(/\b\d{3,} generated, \d{3,} passed/)]);
+    if (code !== 0) throw new Error(said);
+    expect(said).toMatch(/\b\d{3,} generated, \d{3,} passed/);
   });
 
   // After Schemathesis, which asks again in whatever chat it learns of.

@@ -395,6 +395,7 @@ describe('the projects of one key', () => {
       }
     }
     await sessionChain.close();
+    await database.pool.query('DELETE FROM session_chain.chain_ends');
   });
 });
 
