@@ -48,7 +48,7 @@ const pages = [
     name: 'Projects: the first 50',
     path: '/projects',
     asks: ['/v1/server', '/v1/projects?limit=50'],
-    isThere: `document.querySelectorAll('main tbody tr').length > 0`,
+    isThere: `document.querySelector('main section') !== null && ${isRead}`,
     isFirstPage: true,
   },
   {
