@@ -69,7 +69,7 @@ const pages = [
     name: 'Chain',
     path: `${project}/chains/large-00000-v49/large-00000-v49`,
     asks: ['/v1/server', chainAt, `${chainAt}/timeline`, `${chainAt}/changes`],
-    isThere: `${isRead} && document.querySelector('main svg')`,
+    isThere: `${isRead} && document.querySelectorAll('main section').length >= 2`,
     isFirstPage: false,
   },
   costs(30),

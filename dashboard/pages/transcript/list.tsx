@@ -92,7 +92,9 @@ export function List({ rows, parent, marked, found, follows, onScrollBack, isBus
     const { target } = event;
     if (!(target instanceof HTMLElement) || target.getAttribute('role') !== 'article') return;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const index = Number(target.dataset['index']);
+    // A key that comes before the focus has moved goes on from where it moves to.
+    const coming = wanted.current === null ? -1 : rows.findIndex(({ key }) => key === wanted.current);
+    const index = coming >= 0 ? coming : Number(target.dataset['index']);
     const to = {
       j: index + 1,
       ArrowDown: index + 1,
