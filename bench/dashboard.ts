@@ -1,13 +1,10 @@
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { type HttpServer, startHttpServer } from '../dev/http-server.js';
-import { cpuMsOf } from './cpu.js';
 import { largeDatabase, makeLargeDatabase } from './large-database.js';
 import { type Row, row } from './report.js';
 import type { BenchStack } from './stack.js';
-import { register } from './storage-chain.js';
 
 const dayOf = (daysAgo: number) => new Date(Date.now() - daysAgo * 86_400_000).toISOString().slice(0, 10);
 /** Nothing on the page is still being read. */
@@ -22,7 +19,6 @@ const costs = (days: number) => ({
   isFirstPage: false,
 });
 const project = '/projects/large-00000';
-const chainAt = `/v1${project}/chains/large-00000-v49/large-00000-v49`;
 
 /** The pages whose first view is timed: what they ask for, and what is on them once it is there. */
 const pages = [
@@ -63,13 +59,6 @@ const pages = [
       `/v1${project}/chats`,
     ],
     isThere: `${isRead} && document.querySelector('main svg')`,
-    isFirstPage: false,
-  },
-  {
-    name: 'Chain',
-    path: `${project}/chains/large-00000-v49/large-00000-v49`,
-    asks: ['/v1/server', chainAt, `${chainAt}/timeline`, `${chainAt}/changes`],
-    isThere: `${isRead} && document.querySelectorAll('main section').length >= 2`,
     isFirstPage: false,
   },
   costs(30),
@@ -114,10 +103,9 @@ export async function measureDashboard(stack: BenchStack, runs: number): Promise
     const empty = await firstViews(browser, server, pages.slice(0, 2), runs);
     await makeLargeDatabase(stack.pool);
     const large = await firstViews(browser, server, pages, runs);
-    const watching = await measureWatching(browser, stack, server);
     const { projects, chainsEach, steps } = largeDatabase;
     const size = `${projects} projects, ${projects * chainsEach * steps} transitions`;
-    const views = pages.flatMap(({ name, path, isFirstPage }) => {
+    return pages.flatMap(({ name, path, isFirstPage }) => {
       const [before, now] = [empty.get(path), large.get(path)];
       if (!now) return [];
       const figure = { part: 'dashboard', unit: 'ms', values: now.views } as const;
@@ -150,7 +138,6 @@ export async function measureDashboard(stack: BenchStack, runs: number): Promise
         }),
       ];
     });
-    return [...views, ...watching];
   } finally {
     await Promise.all([browser.close(), server.stop()]);
   }
@@ -195,56 +182,6 @@ async function firstViews(
     }
   }
   return figures;
-}
-
-const viewers = 20;
-const eventsPerSecond = 20;
-const watchedMs = 30_000;
-
-/** What open Overviews cost the server while events do not end, against the same ones while nothing happens. */
-async function measureWatching(browser: Browser, stack: BenchStack, server: HttpServer): Promise<Row[]> {
-  const cookies = await loggedIn(browser, server);
-  let requests = 0;
-  const contexts = await Promise.all(
-    Array.from({ length: viewers }, async () => {
-      const context = await browser.newContext();
-      await context.addCookies(cookies);
-      const page = await context.newPage();
-      await timed(page, server.url, pages[0]?.isThere ?? isRead);
-      page.on('request', () => (requests += 1));
-      return context;
-    }),
-  );
-  const during = async (work: () => Promise<unknown>) => {
-    const [cpu, before, startedAt] = [cpuMsOf(server.pid()), requests, performance.now()];
-    while (performance.now() - startedAt < watchedMs)
-      await Promise.all([work(), sleep(1_000 / eventsPerSecond)]);
-    const seconds = (performance.now() - startedAt) / 1_000;
-    return {
-      cpuMs: (cpuMsOf(server.pid()) - cpu) / seconds / viewers,
-      requests: (requests - before) / seconds / viewers,
-    };
-  };
-  const quiet = await during(() => Promise.resolve());
-  const busy = await during(() => register(stack.pool));
-  for (const context of contexts) await context.close();
-  const what = `per open Overview of ${viewers}, ${eventsPerSecond} events a second`;
-  const nothing = 'nothing happens';
-  return [
-    row({
-      ...{ part: 'dashboard', name: `requests, ${what}`, unit: '/s', values: [busy.requests] },
-      peer: { name: nothing, values: [quiet.requests] },
-    }),
-    row({
-      ...{
-        part: 'dashboard',
-        name: `CPU of the server per second, ${what}`,
-        unit: 'ms',
-        values: [busy.cpuMs],
-      },
-      peer: { name: nothing, values: [quiet.cpuMs] },
-    }),
-  ];
 }
 
 /** The cookies of a login. */
