@@ -63,19 +63,6 @@ const pages = [
   },
   costs(30),
   costs(90),
-  {
-    name: 'Integrity',
-    path: '/integrity',
-    asks: [
-      '/v1/sync?limit=100',
-      '/v1/integrity/sessions?limit=100',
-      '/v1/chains?limit=100&stuckForMs=1800000',
-      '/v1/integrity/ends?limit=100',
-      '/v1/integrity/attempts?limit=100',
-    ],
-    isThere: `${isRead} && document.querySelectorAll('main section').length >= 4`,
-    isFirstPage: false,
-  },
 ];
 
 /** The first view of a browser that has been here never, on a large database, in turns with the bare answers that it needs. */
