@@ -13,7 +13,7 @@ export function GoToProject() {
   const list = useId();
   const [text, setText] = useState('');
   const search = text.trim();
-  const query: { limit: number } = { limit: suggestions, ...{ search } };
+  const query = { limit: suggestions, search };
   const found = useRead(
     ['go-to', { search }],
     (signal) => http.GET('/v1/projects', { params: { query }, signal }),

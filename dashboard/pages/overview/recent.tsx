@@ -2,9 +2,8 @@ import { Status } from '../../ui/badge.js';
 import { Card } from '../../ui/card.js';
 import { Empty, Loaded } from '../../ui/states.js';
 import { Table } from '../../ui/table.js';
-import { Ago, ChainLink, Command, Elapsed, Usd } from '../../ui/values.js';
-import { Text } from '../../ui/text.js';
-import styles from './overview.module.css';
+import { Ago, Command, Elapsed, Usd } from '../../ui/values.js';
+import { Asked } from './asked.js';
 import { useChains } from './reads.js';
 
 /** How the newest chains ended. */
@@ -31,16 +30,7 @@ export function Recent() {
               columns={[
                 {
                   label: 'Chain',
-                  cell: (chain) => (
-                    <>
-                      <ChainLink chain={chain} />
-                      {chain.firstLine && (
-                        <div class={styles.asked}>
-                          <Text text={chain.firstLine} />
-                        </div>
-                      )}
-                    </>
-                  ),
+                  cell: (chain) => <Asked chain={chain} />,
                 },
                 {
                   label: 'End',

@@ -3,9 +3,9 @@ import { Card } from '../../ui/card.js';
 import { Loaded } from '../../ui/states.js';
 import { StepDots } from '../../ui/step-dots.js';
 import { Table } from '../../ui/table.js';
-import { Ago, ChainLink, Command, Elapsed, Usd } from '../../ui/values.js';
-import { Text } from '../../ui/text.js';
+import { Ago, Command, Elapsed, Usd } from '../../ui/values.js';
 import styles from './overview.module.css';
+import { Asked } from './asked.js';
 import { More } from './more.js';
 import { useChains, useCounts } from './reads.js';
 
@@ -31,16 +31,7 @@ export function Running() {
                 columns={[
                   {
                     label: 'Chain',
-                    cell: (chain) => (
-                      <>
-                        <ChainLink chain={chain} />
-                        {chain.firstLine && (
-                          <div class={styles.asked}>
-                            <Text text={chain.firstLine} />
-                          </div>
-                        )}
-                      </>
-                    ),
+                    cell: (chain) => <Asked chain={chain} />,
                   },
                   {
                     label: 'Step',
