@@ -50,6 +50,38 @@ export const variables = {
     .max(maxEventsDays)
     .default(30)
     .describe('Days after which a worker deletes events; of several workers the least counts'),
+  SESSION_CHAIN_ARCHIVE: z
+    .string()
+    .refine(
+      (value) =>
+        value.startsWith('/') || /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w./-]*)?$/.test(value),
+      {
+        error: 'must be an absolute path, or s3://bucket/prefix',
+      },
+    )
+    .optional()
+    .describe(
+      'Where retention archives to: a folder that all workers share, or s3://bucket/prefix (AWS_* variables as usual, AWS_ENDPOINT_URL for other servers); without it no transcript is dropped',
+    ),
+  SESSION_CHAIN_KEEP_TRANSITIONS_DAYS: days(30).describe(
+    'Days after which transitions move from session_transitions to session_chain.session_transitions_archive',
+  ),
+  SESSION_CHAIN_ARCHIVE_TRANSCRIPTS_DAYS: days(90).describe(
+    'Days after its last entry after which a transcript that nothing needs is archived',
+  ),
+  SESSION_CHAIN_DROP_TRANSCRIPTS_DAYS: days(30).describe(
+    'Days after which an archived transcript that nothing needs is dropped from the database',
+  ),
+  SESSION_CHAIN_KEEP_DETAILS_DAYS: days(400).describe(
+    'Days after which failed attempts, metrics (rolled up per day) and briefs of closed chains are archived and dropped',
+  ),
+  SESSION_CHAIN_RETENTION_HOST_TABLES: z
+    .enum(['0', '1'])
+    .default('0')
+    .transform((value) => value === '1')
+    .describe(
+      '1 lets retention delete old rows from tables that the host created: session_transitions and project_ai_session_metrics',
+    ),
   SESSION_CHAIN_MAX_AGENTS: z.coerce
     .number()
     .int()
@@ -319,6 +351,10 @@ function address() {
       return z.NEVER;
     })
     .optional();
+}
+
+function days(byDefault: number) {
+  return z.coerce.number().int().min(1).max(maxEventsDays).default(byDefault);
 }
 
 function milliseconds(byDefault: number) {

@@ -176,6 +176,56 @@ const failures = {
     remedy:
       'Start the chain again with `recover`, which goes on from the nearest session in the store; or import the transcript.',
   },
+  SESSION_ARCHIVED: {
+    summary: 'The transcript of the session is in the archive.',
+    category: 'not_found',
+    retryable: false,
+    remedy: 'Restore the session from the archive, then call again.',
+  },
+  ARCHIVE_NOT_CONFIGURED: {
+    summary: 'No archive is configured.',
+    category: 'setup',
+    retryable: false,
+    remedy: 'Set SESSION_CHAIN_ARCHIVE for the workers, to a folder or to s3://bucket/prefix.',
+  },
+  ARCHIVE_UNAVAILABLE: {
+    summary: 'The archive does not take or give what it is asked for.',
+    category: 'unavailable',
+    retryable: true,
+    remedy:
+      'Look at the archive: its address, rights and free space. Nothing was deleted; the next run goes on.',
+  },
+  ARCHIVE_DAMAGED: {
+    summary: 'A file of the archive is not what was written.',
+    category: 'internal',
+    retryable: false,
+    remedy:
+      'Bring the file that the message names back from a copy of the archive; nothing was restored or deleted.',
+  },
+  NOT_IN_ARCHIVE: {
+    summary: 'The archive holds nothing of what is to be restored.',
+    category: 'not_found',
+    retryable: false,
+    remedy: 'Check the ids and the month; what was never archived is still where it was.',
+  },
+  SESSION_DIFFERS: {
+    summary: 'The session in the store is not the one in the archive.',
+    category: 'conflict',
+    retryable: false,
+    remedy: 'Nothing was restored. Keep the one in the store, or restore into another database.',
+  },
+  PROJECT_ON_HOLD: {
+    summary: 'The project is on legal hold.',
+    category: 'conflict',
+    retryable: false,
+    remedy: 'Release the hold first, if that is allowed.',
+  },
+  PROJECT_BEING_ERASED: {
+    summary: 'The project is being erased.',
+    category: 'conflict',
+    retryable: false,
+    remedy: 'Nothing can be begun in this project until its erasure is finished.',
+  },
   SESSION_IN_USE: {
     summary: 'The transcript is still needed.',
     category: 'conflict',

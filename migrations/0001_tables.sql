@@ -212,6 +212,35 @@ BEGIN
 END
 $$;
 
+-- Transitions that left session_transitions, oldest first; all_transitions() reads both.
+CREATE TABLE session_chain.session_transitions_archive (
+  project_id text NOT NULL,
+  seq bigint NOT NULL,
+  id bigint NOT NULL,
+  version_id text,
+  old_session_id text,
+  new_session_id text NOT NULL,
+  source text NOT NULL,
+  created_at timestamptz,
+  parent_session_id text,
+  step text,
+  attempt_id bigint,
+  rewound_to bigint,
+  host jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(host) = 'object'),
+  archived_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  part uuid,
+  PRIMARY KEY (project_id, seq)
+);
+CREATE INDEX session_transitions_archive_session ON session_chain.session_transitions_archive (project_id, new_session_id);
+CREATE INDEX session_transitions_archive_rewinds ON session_chain.session_transitions_archive (project_id, seq)
+  WHERE rewound_to IS NOT NULL;
+CREATE INDEX session_transitions_archive_unwritten ON session_chain.session_transitions_archive (project_id, created_at)
+  WHERE part IS NULL;
+CREATE INDEX session_transitions_archive_part ON session_chain.session_transitions_archive (part) WHERE part IS NOT NULL;
+COMMENT ON TABLE session_chain.session_transitions_archive IS 'Transitions that are older than the hot period: the same rows, out of the table that commits write to';
+COMMENT ON COLUMN session_chain.session_transitions_archive.host IS 'What the row had in columns of the host';
+COMMENT ON COLUMN session_chain.session_transitions_archive.part IS 'The file of the archive that holds a copy; null while none does';
+
 -- The functions as they were last created; `migrate` recreates one whose text has another hash.
 CREATE TABLE session_chain.routines (
   name text PRIMARY KEY,
@@ -259,6 +288,7 @@ CREATE TABLE session_chain.chains (
   failures jsonb NOT NULL DEFAULT '{}',
   skipped jsonb NOT NULL DEFAULT '{}',
   result jsonb,
+  spent jsonb CHECK (jsonb_typeof(spent) = 'object'),
   created_at timestamptz NOT NULL DEFAULT now(),
   requested_at timestamptz NOT NULL DEFAULT now(),
   opened_at timestamptz,
@@ -302,6 +332,7 @@ COMMENT ON COLUMN session_chain.chains.waiting_for IS 'A label: what the chain w
 COMMENT ON COLUMN session_chain.chains.waiting_code IS 'The same as the code of a failure, for the event';
 COMMENT ON COLUMN session_chain.chains.failures IS 'What each step last failed with, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
 COMMENT ON COLUMN session_chain.chains.skipped IS 'The steps that had nothing to do, and why: {step: reason}';
+COMMENT ON COLUMN session_chain.chains.spent IS 'What its attempts cost, once their metrics were archived: {costUsd, attempts, attemptsOfUnknownCost}; null before';
 COMMENT ON COLUMN session_chain.chains.result IS 'The chain''s final state as its caller receives it';
 
 CREATE TABLE session_chain.briefs (
@@ -350,6 +381,84 @@ COMMENT ON TABLE session_chain.workspace_searches IS 'One row per operation whos
 COMMENT ON COLUMN session_chain.workspace_searches.operation IS 'chain:<id>:<ticket> or chat:<question_id> for a folder, agent:<id>:<ticket> for a version of Claude Code';
 COMMENT ON COLUMN session_chain.workspace_searches.workers IS 'Which workers looked, and what each last said: {worker: {code, message}}';
 
+-- Files of the archive. A row is written before its file, and the file is read back before anything is deleted.
+CREATE TABLE session_chain.archive_parts (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  project_id text NOT NULL,
+  month date NOT NULL CHECK (extract(day FROM month) = 1),
+  location text NOT NULL,
+  object text NOT NULL,
+  state text NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'verified')),
+  planned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  written_until timestamptz,
+  verified_at timestamptz,
+  bytes bigint CHECK (bytes > 0),
+  sha256 text CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+  counts jsonb CHECK (jsonb_typeof(counts) = 'object'),
+  UNIQUE (location, object),
+  CHECK ((state = 'verified') = (verified_at IS NOT NULL)),
+  CHECK (state = 'planned' OR (bytes IS NOT NULL AND sha256 IS NOT NULL AND counts IS NOT NULL))
+);
+CREATE INDEX archive_parts_of_project ON session_chain.archive_parts (project_id, month);
+CREATE INDEX archive_parts_planned ON session_chain.archive_parts (planned_at) WHERE state = 'planned';
+COMMENT ON TABLE session_chain.archive_parts IS 'One row per file of the archive: what one run wrote of one project and month';
+COMMENT ON COLUMN session_chain.archive_parts.month IS 'Its first day, UTC';
+COMMENT ON COLUMN session_chain.archive_parts.location IS 'The archive, as file:///… or s3://bucket/prefix';
+COMMENT ON COLUMN session_chain.archive_parts.object IS 'Name of the file in the archive, without .manifest.json and .jsonl.gz';
+COMMENT ON COLUMN session_chain.archive_parts.state IS 'planned: its content is chosen, and it may be under way; verified: it was read back and is right';
+COMMENT ON COLUMN session_chain.archive_parts.written_until IS 'Until when a worker may be writing the file, by this database''s clock';
+COMMENT ON COLUMN session_chain.archive_parts.bytes IS 'Size of the file; sha256 is of the same bytes';
+COMMENT ON COLUMN session_chain.archive_parts.counts IS 'Lines by kind: {session, append, text, transition, attempt, brief, metrics}';
+
+-- What holds for one project.
+CREATE TABLE session_chain.project_retention (
+  project_id text PRIMARY KEY,
+  held_at timestamptz,
+  held_by text,
+  hold_reason text,
+  restored_until timestamptz,
+  CHECK ((held_at IS NULL) = (hold_reason IS NULL) AND (held_at IS NULL) = (held_by IS NULL))
+);
+COMMENT ON TABLE session_chain.project_retention IS 'Where retention has to leave a project alone';
+COMMENT ON COLUMN session_chain.project_retention.held_at IS 'Since when the project is on legal hold: nothing of it is archived away, dropped or erased';
+COMMENT ON COLUMN session_chain.project_retention.restored_until IS 'What was restored stays at least until then';
+
+-- What was spent, once the rows of project_ai_session_metrics are gone. A day, a step and a model have one row.
+CREATE TABLE session_chain.spend_days (
+  project_id text NOT NULL,
+  day date NOT NULL,
+  step text NOT NULL,
+  model text NOT NULL,
+  attempts bigint NOT NULL DEFAULT 0,
+  attempts_of_unknown_cost bigint NOT NULL DEFAULT 0,
+  turns bigint NOT NULL DEFAULT 0,
+  input_tokens bigint NOT NULL DEFAULT 0,
+  output_tokens bigint NOT NULL DEFAULT 0,
+  cache_read_tokens bigint NOT NULL DEFAULT 0,
+  cache_write_tokens bigint NOT NULL DEFAULT 0,
+  cost_usd numeric(16, 9) NOT NULL DEFAULT 0,
+  PRIMARY KEY (project_id, day, step, model)
+);
+CREATE INDEX spend_days_by_day ON session_chain.spend_days (day);
+COMMENT ON TABLE session_chain.spend_days IS 'Spending per project, day (UTC), step and model, of attempts whose metrics were archived';
+
+-- Requests to erase a project. What stays of one that is finished is its certificate.
+CREATE TABLE session_chain.erasures (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  project_id text NOT NULL,
+  requested_by text NOT NULL CHECK (char_length(requested_by) BETWEEN 1 AND 200),
+  reason text CHECK (char_length(reason) BETWEEN 1 AND 1000),
+  requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at timestamptz,
+  counts jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(counts) = 'object'),
+  certificate jsonb CHECK (jsonb_typeof(certificate) = 'object'),
+  CHECK ((finished_at IS NULL) = (certificate IS NULL))
+);
+CREATE UNIQUE INDEX erasures_under_way ON session_chain.erasures (project_id) WHERE finished_at IS NULL;
+CREATE INDEX erasures_of_project ON session_chain.erasures (project_id, requested_at);
+COMMENT ON TABLE session_chain.erasures IS 'One row per request to erase a project; while it is under way, nothing is begun in this project';
+COMMENT ON COLUMN session_chain.erasures.counts IS 'What was erased so far: {kind: number}';
+
 -- Sessions and their transcripts. An entry is stored once per project, however many forks repeat it; a batch is one
 -- append, an ordered list of entries. They are text: jsonb would reorder their keys and so ruin the prompt cache.
 
@@ -369,11 +478,19 @@ CREATE TABLE session_chain.sessions (
   quarantined_at timestamptz,
   quarantine_reason text,
   given_up_at timestamptz,
+  archive_part uuid REFERENCES session_chain.archive_parts (id),
+  dropped_at timestamptz,
+  last_text bigint,
+  restored_at timestamptz,
   PRIMARY KEY (project_id, session_id),
-  CHECK (quarantined_at IS NULL OR quarantine_reason IS NOT NULL)
+  CHECK (quarantined_at IS NULL OR quarantine_reason IS NOT NULL),
+  -- What is archived accepts no more entries, and nothing is dropped that is not archived.
+  CHECK (archive_part IS NULL OR sealed_at IS NOT NULL),
+  CONSTRAINT sessions_dropped_from_an_archive CHECK (dropped_at IS NULL OR (archive_part IS NOT NULL AND last_text IS NOT NULL))
 ) WITH (fillfactor = 80);
 -- A session belongs to one project. A row that only says that a lost session was given up claims nothing.
 CREATE UNIQUE INDEX sessions_of_one_project ON session_chain.sessions (session_id) WHERE given_up_at IS NULL;
+CREATE INDEX sessions_of_part ON session_chain.sessions (archive_part) WHERE archive_part IS NOT NULL;
 CREATE INDEX sessions_quarantined ON session_chain.sessions (project_id, session_id) WHERE quarantined_at IS NOT NULL;
 COMMENT ON TABLE session_chain.sessions IS 'One row per Claude session; every append goes through it, so that order and seal need nothing else';
 COMMENT ON COLUMN session_chain.sessions.parent_session_id IS 'The session that this one forked; null for one that started fresh';
@@ -384,6 +501,10 @@ COMMENT ON COLUMN session_chain.sessions.appended_bytes IS 'What the agent appen
 COMMENT ON COLUMN session_chain.sessions.context_tokens IS 'Size of the context after the last entry that states it; 0 when none does';
 COMMENT ON COLUMN session_chain.sessions.sealed_at IS 'Since when this session accepts no more entries';
 COMMENT ON COLUMN session_chain.sessions.quarantined_at IS 'Since when no step may continue from this session';
+COMMENT ON COLUMN session_chain.sessions.archive_part IS 'The file of the archive that holds its transcript, or is to hold it; null for none';
+COMMENT ON COLUMN session_chain.sessions.dropped_at IS 'Since when its transcript is in the archive alone';
+COMMENT ON COLUMN session_chain.sessions.last_text IS 'Of a dropped one: the greatest id of a text in its main transcript; what its forks inherited has no greater one';
+COMMENT ON COLUMN session_chain.sessions.restored_at IS 'When its transcript was last brought back from the archive';
 COMMENT ON COLUMN session_chain.sessions.given_up_at IS 'Since when chains continue from an ancestor of this session as long as its transcript is not here; requested by a person';
 
 CREATE TABLE session_chain.transcript_texts (
@@ -441,6 +562,7 @@ CREATE TABLE session_chain.attempts (
   value jsonb,
   failure jsonb,
   evidence jsonb,
+  archive_part uuid REFERENCES session_chain.archive_parts (id),
   -- With the id, so that what a project cost is summed from indexes alone.
   CONSTRAINT attempts_session UNIQUE (project_id, session_id) INCLUDE (id),
   FOREIGN KEY (project_id, session_id) REFERENCES session_chain.sessions (project_id, session_id),
@@ -458,6 +580,7 @@ CREATE UNIQUE INDEX attempts_one_committed_outside ON session_chain.attempts (pr
 CREATE INDEX attempts_failed ON session_chain.attempts (project_id) WHERE state = 'failed';
 CREATE INDEX attempts_fenced ON session_chain.attempts (id)
   WHERE state = 'failed' AND failure ->> 'code' IN ('FENCED', 'WORKER_LOST');
+CREATE INDEX attempts_of_part ON session_chain.attempts (archive_part) WHERE archive_part IS NOT NULL;
 CREATE INDEX attempts_adopting ON session_chain.attempts (project_id, adopts) WHERE adopts IS NOT NULL;
 COMMENT ON TABLE session_chain.attempts IS 'What is known about every attempt of an operation, written before money is spent';
 COMMENT ON COLUMN session_chain.attempts.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id>, record:<uuid> or rewind:<key>';
@@ -473,6 +596,7 @@ COMMENT ON COLUMN session_chain.attempts.scheduled_at IS 'When Temporal schedule
 COMMENT ON COLUMN session_chain.attempts.seen_at IS 'When the worker last confirmed that it holds this attempt';
 COMMENT ON COLUMN session_chain.attempts.lease_ms IS 'After this much silence the attempt''s lease has expired and its agent is dead: heartbeat timeout plus kill grace';
 COMMENT ON COLUMN session_chain.attempts.value IS 'The submitted value';
+COMMENT ON COLUMN session_chain.attempts.archive_part IS 'The file of the archive that holds what it spent and said, or is to hold it; null for none';
 COMMENT ON COLUMN session_chain.attempts.evidence IS 'What a later attempt found that its transcript proves, and by which rule: {kind, rule}; null where no later attempt looked';
 
 CREATE TABLE session_chain.activity_steps (

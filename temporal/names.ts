@@ -5,7 +5,14 @@ import type { ChatPolicy } from '../contracts/question.js';
 /** The names of things in Temporal. Pure: workflows import it, too. */
 
 /** The workflow types. */
-export const workflowTypes = { chain: 'chain', chat: 'chat', chainEnd: 'chainEnd' } as const;
+export const workflowTypes = {
+  chain: 'chain',
+  chat: 'chat',
+  chainEnd: 'chainEnd',
+  retention: 'retention',
+  restore: 'restore',
+  erase: 'erase',
+} as const;
 
 /** The queries of a chain. */
 export const queries = { chainState: 'chainState', sessionNow: 'sessionNow' } as const;
@@ -42,6 +49,26 @@ export function chatWorkflowId({ projectId, chatId }: { projectId: ProjectId; ch
 /** The workflow id of the delivery of an end of a chain. */
 export function endWorkflowId({ projectId, versionId, buildId }: ChainKey, key: string): string {
   return `end/${projectId}/${versionId}/${buildId}/${key}`;
+}
+
+/** The id of the schedule of retention on a task queue; its runs, and those that are asked for, have it as a prefix. */
+export function retentionId(taskQueue: string): string {
+  return `retention/${taskQueue}`;
+}
+
+/** The workflow id of a restoration; one at a time for each project. */
+export function restoreWorkflowId(projectId: ProjectId): string {
+  return `restore/${projectId}`;
+}
+
+/** The workflow id of an erasure; its history names the project and holds nothing else of it. */
+export function eraseWorkflowId(erasureId: string): string {
+  return `erase/${erasureId}`;
+}
+
+/** The prefixes of the ids of every workflow that works for a project. */
+export function workflowPrefixesOf(projectId: ProjectId): string[] {
+  return ['chain', 'chat', 'end', 'restore'].map((kind) => `${kind}/${projectId}`);
 }
 
 /** The task queues that share one configured name. */
