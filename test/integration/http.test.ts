@@ -29,7 +29,7 @@ let projectId: string;
 let chain: string;
 
 beforeAll(async () => {
-  stack = await startChainStack('http');
+  stack = await startChainStack('http', { ownNamespace: true });
   const keys = createKeys(stack.database.pool);
   key = (await keys.create({ name: 'test', scope: 'admin' })).key;
   app = await createApp({

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
+import { msToTs } from '@temporalio/common/lib/time.js';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainPolicy } from '../../contracts/chain.js';
@@ -58,17 +59,21 @@ export interface TestWorker {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-/** `database`: in place of one of its own on the server that all tests share. */
+/**
+ * `database`: in place of one of its own on the server that all tests share. `ownNamespace`: for a file whose projects have names
+ * that another file may use, too: the ids of workflows are made of them.
+ */
 export async function startChainStack(
   name: string,
-  { database: given }: { database?: TestDatabase } = {},
+  { database: given, ownNamespace = false }: { database?: TestDatabase; ownNamespace?: boolean } = {},
 ): Promise<ChainStack> {
   const database = given ?? (await createTestDatabase());
   const model = await startOfflineModel();
   const address = process.env['TEST_TEMPORAL_ADDRESS'] ?? '';
   const connection = await Connection.connect({ address });
-  const temporal = new Client({ connection });
   const taskQueue = `${name}-${process.pid}`;
+  const namespace = ownNamespace ? await registerNamespace(connection, taskQueue) : 'default';
+  const temporal = new Client({ connection, namespace });
   const root = realpathSync(mkdtempSync(join(tmpdir(), `session-chain-${name}-`)));
   const policy: ChainPolicy = {
     ...defaultPolicy,
@@ -92,7 +97,8 @@ export async function startChainStack(
       temporal,
       policy,
       overrides,
-      searchAttributes: 'on',
+      // They are registered in the namespace that all share.
+      searchAttributes: ownNamespace ? 'off' : 'on',
     }),
     request(projectId) {
       const key = newKey(projectId);
@@ -107,6 +113,7 @@ export async function startChainStack(
           DATABASE_URL: database.url,
           REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
           TEMPORAL_ADDRESS: address,
+          TEMPORAL_NAMESPACE: namespace,
           SESSION_CHAIN_TASK_QUEUE: taskQueue,
           SESSION_CHAIN_WORKSPACE_ROOTS: root,
           SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
@@ -152,6 +159,19 @@ export async function startChainStack(
     },
   };
   return stack;
+}
+
+/** Makes a namespace, and waits until the server takes workflows in it. */
+async function registerNamespace(connection: Connection, namespace: string): Promise<string> {
+  const workflowExecutionRetentionPeriod = msToTs('1 day');
+  await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod });
+  await until(() =>
+    connection.workflowService.countWorkflowExecutions({ namespace }).then(
+      () => true,
+      () => false,
+    ),
+  );
+  return namespace;
 }
 
 /** The compiled worker as a process, once it polls. */
