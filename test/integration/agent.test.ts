@@ -521,17 +521,20 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
   });
 
   it('are killed when a frozen agent does not end within the grace', async () => {
-    newProject();
-    playing(bash(`${detachedSleeps} sleep 3600`));
-    const ended = failing({
-      timeoutMs: 4000,
-      killGraceMs: 300,
-      inheritedEnvironment: { PATH: path() },
-      sandbox,
-    });
-    await until(() => existsSync(join(workspace, 'started')));
+    let ended: Promise<SessionChainError> | undefined;
+    let isStarted = false;
+    // A time limit that the agent reaches only once it has started, however long that takes.
+    for (let timeoutMs = 4_000; !isStarted; timeoutMs *= 2) {
+      newProject();
+      playing(bash(`${detachedSleeps} sleep 3600`));
+      const inheritedEnvironment = { PATH: path() };
+      let isOver = false;
+      ended = failing({ timeoutMs, killGraceMs: 300, inheritedEnvironment, sandbox });
+      void ended.then(() => (isOver = true));
+      await until(() => (isStarted = existsSync(join(workspace, 'started'))) || isOver);
+    }
     for (const pid of processesNaming(scratchRoot)) killQuietly(pid, 'SIGSTOP');
-    expect((await ended).code).toBe('STEP_TIMED_OUT');
+    expect((await ended)?.code).toBe('STEP_TIMED_OUT');
   });
 
   it('die with a worker that is killed, and the next one clears up', async () => {

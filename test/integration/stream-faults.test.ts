@@ -449,10 +449,11 @@ it('ends with its key, also while something happens all the time', async () => {
     const url = await app.listen({ host: '127.0.0.1', port: 0 });
     const { id, key } = await keys.create({ name: 'revoked', scope: 'read' });
     const [busy, quiet] = [await newProject(), await newProject()];
-    const ends = [busy, quiet].map(
-      async (projectId) => await lastOf(await read(`${url}${streamOf(projectId)}`, key)),
+    const [stream, ...others] = await Promise.all(
+      [busy, busy, quiet].map(async (projectId) => await read(`${url}${streamOf(projectId)}`, key)),
     );
-    const stream = await read(`${url}${streamOf(busy)}`, key);
+    if (!stream) throw new Error('There is no stream.');
+    const ends = others.map(lastOf);
     await stream.next();
     await keys.revoke(id);
     let last: SseMessage | undefined;
