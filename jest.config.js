@@ -15,6 +15,7 @@ export default {
   globalSetup: '<rootDir>/test/support/global-setup.js',
   globalTeardown: '<rootDir>/test/support/global-teardown.js',
   testTimeout: 600_000,
+  testSequencer: '<rootDir>/test/support/longest-first.js',
   // More than two cores: a test waits for a fifth of its time, for leases and heartbeats to end.
   maxWorkers: 3,
 };

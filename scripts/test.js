@@ -1,5 +1,5 @@
-// `npm test`: sets up what the tests need, then format, lint, types, unused code and all tests. With arguments only
-// Jest runs, and gets them. The last line is `N passed, N failed`: tests, and each check as one.
+// `npm test`: sets up what the tests need, then all tests, and beside them format, lint, types and unused code. With
+// arguments only Jest runs, and gets them. The last line is `N passed, N failed`: tests, and each check as one.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,8 +30,8 @@ try {
   if (missing.length > 0)
     throw new Error(`The tests run agents in their sandbox, Redis, and a browser. ${advice}`);
   await ensureTestPrograms();
-  if (jestArgs.length === 0) await runChecks();
-  if (!interruption.signal) await runJest();
+  // The checks beside the tests, which leave cores idle now and then.
+  if (!interruption.signal) await Promise.all([jestArgs.length === 0 && runChecks(), runJest()]);
 } catch (error) {
   say(error.remedy ? `${error.message} ${error.remedy}` : error.message);
   total.failed += 1;
@@ -70,7 +70,6 @@ function keepLintCache(folder) {
 
 /** All at once, for each is busy with one core; what one printed is shown in one piece. */
 async function runChecks() {
-  if (interruption.signal) return;
   await Promise.all(
     checks().map(async ([name, args]) => {
       const startedAt = Date.now();
