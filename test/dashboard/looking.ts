@@ -25,7 +25,7 @@ export interface Looking {
   url: string;
   /** The admin key. */
   key: string;
-  /** Opens a page of the dashboard, logged in, and waits until it shows what it read. It is closed after the test, see {@link Looking.close}. */
+  /** Opens a page of the dashboard, logged in, and waits until it shows what it read. It is left after the test, see {@link Looking.close}. */
   open: (path: string, options?: OpenOptions) => Promise<Page>;
   /** Fails for what axe finds on the page as it is now; `rules` are all of WCAG A and AA and axe's best practices unless some are named. */
   axe: (page: Page, rules?: string[]) => Promise<void>;
@@ -33,7 +33,7 @@ export interface Looking {
   hasPictures: boolean;
   /** Keeps a picture of the whole page in the folder that SESSION_CHAIN_SCREENSHOTS names; without one does nothing. */
   screenshot: (page: Page, name: string) => Promise<void>;
-  /** Closes the pages that were opened, and fails for what went wrong on any: see {@link watchFor}. */
+  /** Leaves the pages that were opened, and fails for what went wrong on any: see {@link watchFor}. */
   close: () => Promise<void>;
   stop: () => Promise<void>;
 }
@@ -46,7 +46,9 @@ export async function startLooking(world: World, url: string): Promise<Looking> 
   });
   const folder = process.env['SESSION_CHAIN_SCREENSHOTS'];
   const contexts = new Map<string, Promise<BrowserContext>>();
-  const opened: { page: Page; problems: string[] }[] = [];
+  const opened: { page: Page; key: string; problems: string[] }[] = [];
+  // One of each key is used again: a new page costs the browser as much as what it shows.
+  const idle = new Map<string, Page>();
   const contextOf = (key: string) => {
     const known = contexts.get(key) ?? loggedIn(browser, url, key);
     contexts.set(key, known);
@@ -57,8 +59,9 @@ export async function startLooking(world: World, url: string): Promise<Looking> 
     url,
     key: world.keys.admin,
     async open(path, { theme = 'light', width = 1440, key = 'admin', refused = false } = {}) {
-      const page = await (await contextOf(world.keys[key])).newPage();
-      opened.push({ page, problems: watchFor(page, url, refused) });
+      const page = idle.get(key) ?? (await (await contextOf(world.keys[key])).newPage());
+      idle.delete(key);
+      opened.push({ page, key, problems: watchFor(page, url, refused) });
       await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
       await page.setViewportSize({ width, height: width < 500 ? 800 : 1000 });
       await page.goto(url + path);
@@ -74,9 +77,11 @@ export async function startLooking(world: World, url: string): Promise<Looking> 
     },
     async close() {
       const all = opened.splice(0);
-      for (const { page, problems } of all) {
+      for (const { page, key, problems } of all) {
         if (await page.evaluate('window.canary !== undefined')) problems.push('Something hostile ran.');
-        await page.close();
+        for (const event of watched) page.removeAllListeners(event);
+        if (idle.has(key)) await page.close();
+        else idle.set(key, page);
       }
       expect(all.flatMap(({ problems }) => problems)).toEqual([]);
     },
@@ -104,6 +109,9 @@ export async function settled(page: Page): Promise<void> {
   const loading = page.getByRole('status').filter({ hasText: /^Loading$/ });
   await until(async () => (await loading.count()) === 0, 60_000);
 }
+
+/** The events that {@link watchFor} listens to. */
+const watched = ['console', 'pageerror', 'request', 'dialog', 'popup', 'download', 'framenavigated'];
 
 /**
  * Notes what no page may do: errors of scripts or in the console (a violation of the policy is one), requests to other hosts,

@@ -51,6 +51,21 @@ export function overviewTests(look: () => Looking): void {
     }
   });
 
+  it('leads from a card that shows a part to all, by a link that is more than a colour', async () => {
+    const { open, axe } = look();
+    const page = await open('/');
+    const counts = '**/v1/chains/counts*';
+    await page.route(counts, async (route) => {
+      const response = await route.fetch();
+      const read = (await response.json()) as { status: object };
+      await route.fulfill({ response, json: { ...read, status: { ...read.status, running: 99 } } });
+    });
+    await page.reload();
+    await page.getByText(/The newest \d+ of 99\./).waitFor();
+    await axe(page, ['link-in-text-block']);
+    await page.unroute(counts);
+  });
+
   it('leaves out, with a key for one project, what such a key may not read', async () => {
     const page = await look().open('/', { key: 'shop', refused: true });
     await page.getByText('this key is not for every project').waitFor();

@@ -12,6 +12,9 @@ afterAll(async () => {
   await stack.stop();
 });
 
+/** A chain of so many steps as it takes to be cancelled between two. */
+const twoSteps = (projectId?: string) => ({ ...stack.request(projectId), steps: ['build', 'docs'] });
+
 /** A client and a worker between which Temporal carries nothing for minutes: what comes through came past it. */
 async function withRareHeartbeats() {
   worker = await stack.onlyWorker({
@@ -72,7 +75,7 @@ describe('a start while the former run of the chain is about to end', () => {
   });
 });
 
-describe('a cancellation through the client', () => {
+describe('a cancellation', () => {
   it('of a chain that nobody has picked up yet costs nothing', async () => {
     const request = stack.request();
     const started = await stack.sessionChain.start(request);
@@ -88,7 +91,7 @@ describe('a cancellation through the client', () => {
 
   it('may be asked for twice, and of a chain that is over says so', async () => {
     worker = await stack.onlyWorker();
-    const request = stack.request();
+    const request = twoSteps();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await stack.sessionChain.start(request);
     await docs.reached;
@@ -106,7 +109,7 @@ describe('a cancellation through the client', () => {
 
   it('in the moment in which the agent starts leaves nothing running', async () => {
     worker = await stack.onlyWorker();
-    const request = stack.request();
+    const request = twoSteps();
     const started = await stack.sessionChain.start(request);
     await until(() => worker.agentProcesses().length !== 0);
     await stack.sessionChain.cancel(started);
@@ -115,13 +118,25 @@ describe('a cancellation through the client', () => {
     // What it leaves can be gone on from.
     expect(await stack.sessionChain.wait(await stack.sessionChain.start(request))).toMatchObject({
       status: 'completed',
-      head: { seq: 4 },
+      head: { seq: 2 },
     });
+  });
+
+  it('from Temporal’s side reaches the agent with a heartbeat', async () => {
+    worker = await stack.onlyWorker();
+    const request = twoSteps();
+    const docs = stack.model.holdNext(docsOf(request.projectId));
+    const started = await stack.sessionChain.start(request);
+    await docs.reached;
+    await stack.temporal.workflow.getHandle(started.workflowId).cancel();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 1 } });
+    docs.remove();
+    expect(worker.agentProcesses()).toEqual([]);
   });
 
   it('reaches the agent past Temporal’s heartbeats, leaves no process and keeps the last committed head', async () => {
     const sessionChain = await withRareHeartbeats();
-    const request = stack.request();
+    const request = twoSteps();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await sessionChain.start(request);
     await docs.reached;
@@ -137,7 +152,7 @@ describe('a cancellation through the client', () => {
     expect(result).toMatchObject({
       status: 'cancelled',
       failure: { code: 'CANCELLED' },
-      head: { seq: 2, sessionId: result.steps[1]?.newSessionId },
+      head: { seq: 1, sessionId: result.steps[0]?.newSessionId },
     });
     expect(await sessionChain.head(request.projectId)).toEqual(result.head);
     expect((await attemptsOf(stack, request.projectId)).at(-1)).toMatchObject({
@@ -148,25 +163,25 @@ describe('a cancellation through the client', () => {
     });
     // The turn is handed on: the next chain of the project starts.
     const next = await sessionChain.start({ ...stack.request(request.projectId), steps: ['metadata'] });
-    expect(await sessionChain.wait(next)).toMatchObject({ status: 'completed', head: { seq: 3 } });
+    expect(await sessionChain.wait(next)).toMatchObject({ status: 'completed', head: { seq: 2 } });
   });
 
   it('reaches it also when the listener’s connection had been lost meanwhile', async () => {
     const sessionChain = await withRareHeartbeats();
-    const request = stack.request();
+    const request = twoSteps();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await sessionChain.start(request);
     await docs.reached;
     await stopListeners();
     await sessionChain.cancel(started);
-    expect(await sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
+    expect(await sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 1 } });
     docs.remove();
   });
 
   it('is a row: a notification alone stops nothing, whoever sends it', async () => {
     const sessionChain = await withRareHeartbeats();
     const { pool } = stack.database;
-    const request = stack.request();
+    const request = twoSteps();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await sessionChain.start(request);
     await docs.reached;
@@ -206,12 +221,12 @@ describe('a cancellation through the client', () => {
     // The worker has looked, and holds the attempt; nothing else renews it for minutes.
     await until(async () => (await running())?.seen !== before?.seen);
     docs.remove();
-    expect(await sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    expect(await sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 2 } });
   });
 
   it('reaches it with the next renewal of the lease where the notification is lost', async () => {
     worker = await stack.onlyWorker({ SESSION_CHAIN_HEARTBEAT_THROTTLE_MS: '300000' });
-    const request = stack.request();
+    const request = twoSteps();
     const docs = stack.model.holdNext(docsOf(request.projectId));
     const started = await stack.sessionChain.start(request);
     await docs.reached;
@@ -219,26 +234,12 @@ describe('a cancellation through the client', () => {
       'UPDATE session_chain.chains SET cancelled_ticket = ticket WHERE project_id = $1',
       [request.projectId],
     );
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 1 } });
     docs.remove();
     // It was asked of the run that held the project then, and of no later one.
     expect(await stack.sessionChain.wait(await stack.sessionChain.start(request))).toMatchObject({
       status: 'completed',
-      head: { seq: 4 },
+      head: { seq: 2 },
     });
-  });
-});
-
-describe('a cancellation from Temporal’s side', () => {
-  it('reaches the agent with a heartbeat', async () => {
-    worker = await stack.onlyWorker();
-    const request = stack.request();
-    const docs = stack.model.holdNext(docsOf(request.projectId));
-    const started = await stack.sessionChain.start(request);
-    await docs.reached;
-    await stack.temporal.workflow.getHandle(started.workflowId).cancel();
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled', head: { seq: 2 } });
-    docs.remove();
-    expect(worker.agentProcesses()).toEqual([]);
   });
 });
