@@ -10,20 +10,22 @@ afterAll(async () => {
   await stack.stop();
 });
 
+const twoSteps = (projectId?: string) => ({ ...stack.request(projectId), steps: ['build', 'docs'] });
+
 describe('a holder that was terminated', () => {
   it('counts as gone once the lease of its agent has expired; then the next chain takes over', async () => {
     await stack.onlyWorker();
-    const request = stack.request();
+    const request = twoSteps();
     const build = stack.model.holdNext();
     const holder = await stack.sessionChain.start(request);
     await build.reached;
     await stack.temporal.workflow.getHandle(holder.workflowId).terminate('test');
     await expect(stack.sessionChain.wait(holder)).rejects.toMatchObject({ code: 'CHAIN_TERMINATED' });
 
-    const next = await stack.sessionChain.start(stack.request(request.projectId));
+    const next = await stack.sessionChain.start(twoSteps(request.projectId));
     const result = await stack.sessionChain.wait(next);
     build.remove();
-    expect(result).toMatchObject({ status: 'completed', head: { seq: 4 } });
+    expect(result).toMatchObject({ status: 'completed', head: { seq: 2 } });
     expect(await stack.sessionChain.state(holder)).toMatchObject({
       status: 'failed',
       failure: { code: 'CHAIN_TERMINATED' },
@@ -34,7 +36,7 @@ describe('a holder that was terminated', () => {
 describe('Redis', () => {
   it('that holds a stale checkpoint changes nothing', async () => {
     await stack.onlyWorker();
-    const request = stack.request();
+    const request = twoSteps();
     const redis = new Redis(process.env['TEST_REDIS_URL'] ?? '');
     const stale = {
       sessionId: 'stale',
@@ -44,7 +46,7 @@ describe('Redis', () => {
     };
     await redis.set(`claude:session:${request.versionId}`, JSON.stringify(stale));
     const result = await stack.sessionChain.wait(await stack.sessionChain.start(request));
-    expect(result).toMatchObject({ status: 'completed', baseSessionId: null, head: { seq: 4 } });
+    expect(result).toMatchObject({ status: 'completed', baseSessionId: null, head: { seq: 2 } });
     await redis.quit();
   });
 
@@ -53,7 +55,7 @@ describe('Redis', () => {
     ['gone', 'redis://127.0.0.1:1'],
   ])('that is %s changes nothing', async (_state, url) => {
     await stack.onlyWorker({ REDIS_URL: url });
-    const result = await stack.sessionChain.wait(await stack.sessionChain.start(stack.request()));
-    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: 4 } });
+    const result = await stack.sessionChain.wait(await stack.sessionChain.start(twoSteps()));
+    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: 2 } });
   });
 });

@@ -87,37 +87,6 @@ async function wordsInHistory(workflowId: string): Promise<string> {
   return [history, ...payloads].join('\n');
 }
 
-describe('one more entry in the list of the shipped steps', () => {
-  it('is one more step of the chain, from the model to the ledger', async () => {
-    const listed = `{
-      steps: ['build', { name: 'test', kind: 'work', prompt: () => 'Test the app.' }, 'metadata', 'docs', 'compact'],
-    }`;
-    await stack.onlyWorker(having(listed));
-    const steps = ['build', 'test', 'metadata', 'docs', 'compact'];
-    const request = stack.request();
-    const result = await run(request);
-    expect(result).toMatchObject({ status: 'completed', warnings: [], head: { seq: 5 } });
-    expect(statusesOf(result)).toEqual(steps.map((step) => [step, 'committed']));
-    for (const [index, { oldSessionId }] of result.steps.entries()) {
-      expect(oldSessionId).toBe(result.steps[index - 1]?.newSessionId ?? null);
-    }
-    expect(result.head.sessionId).toBe(result.steps.at(-1)?.newSessionId);
-    expect(await sourcesOf(request.projectId)).toEqual(steps);
-    expect(await accountedSteps(request.projectId)).toEqual(steps);
-    expect((await attemptsOf(stack, request.projectId)).map(({ step }) => step)).toEqual(steps);
-    expect(repeatedAtBoundaries(result)).toEqual([1, 1, 1, 1]);
-
-    const asked = stack.model.requests.find(({ sessionId }) => sessionId === result.steps[1]?.newSessionId);
-    expect(asked).toMatchObject({ step: 'test', kind: 'work' });
-    expect(asked?.bodyText).toContain('Test the app.');
-    expect(readFileSync(join(request.workspace, 'test.md'), 'utf8')).toMatch(/^# test$/m);
-    expect(await versionOf(request.versionId)).toMatchObject({
-      status: 'deployed',
-      ai_metadata: { name: expect.any(String) },
-    });
-  });
-});
-
 describe('steps of every kind', () => {
   const agentSteps = ['build', 'test', 'metadata', 'review', 'followup', 'docs', 'compact'];
   const steps = [...agentSteps, 'deploy'];
@@ -186,10 +155,26 @@ describe('steps of every kind', () => {
     expect(statusesOf(result)).toEqual(
       steps.map((step) => [step, step === 'deploy' ? 'completed' : 'committed']),
     );
+    const moves = result.steps.filter(({ step }) => step !== 'deploy');
+    for (const [index, { oldSessionId }] of moves.entries()) {
+      expect(oldSessionId).toBe(moves[index - 1]?.newSessionId ?? null);
+    }
+    expect(result.head.sessionId).toBe(moves.at(-1)?.newSessionId);
     expect(result.steps.map(({ kind }) => kind)).toEqual([
       ...['work', 'work', 'submission', 'submission', 'work', 'work', 'compaction', 'activity'],
     ]);
     expect(await sourcesOf(request.projectId)).toEqual(agentSteps);
+    expect((await attemptsOf(stack, request.projectId)).map(({ step }) => step)).toEqual(agentSteps);
+  });
+
+  it('ask the model with their prompt, one that was added to the shipped ones too', async () => {
+    const asked = stack.model.requests.find(({ sessionId }) => sessionId === result.steps[1]?.newSessionId);
+    expect(asked).toMatchObject({ step: 'test', kind: 'work' });
+    expect(asked?.bodyText).toContain('Test the app.');
+    expect(readFileSync(join(request.workspace, 'test.md'), 'utf8')).toMatch(/^# test$/m);
+    expect(await versionOf(request.versionId)).toMatchObject({
+      ai_metadata: { name: expect.any(String) },
+    });
   });
 
   it('are each an activity type of its own in the history', async () => {
@@ -356,89 +341,6 @@ describe('two definitions during a rollout', () => {
   );
 });
 
-describe('two versions of Claude Code during a rollout', () => {
-  let newer: string;
-  let binary: string;
-  beforeAll(async () => {
-    newer = join(stack.root, 'newer-claude');
-    binary = await findAgentBinary();
-    const lines = [
-      '#!/bin/bash',
-      "[[ $1 == --version ]] && { echo '9.9.9 (Claude Code)'; exit; }",
-      `exec '${binary}' "$@"`,
-    ];
-    writeFileSync(newer, `${lines.join('\n')}\n`, { mode: 0o755 });
-  });
-
-  const startNewer = async (environment: Record<string, string> = {}) =>
-    await stack.startWorker({
-      SESSION_CHAIN_AGENT_PATH: newer,
-      SESSION_CHAIN_SANDBOX_READ: binary,
-      ...environment,
-    });
-  const workersOf = async (projectId: string) =>
-    (
-      await rows<{ step: string; worker: string }>(
-        'SELECT step, worker FROM session_chain.attempts WHERE project_id = $1 ORDER BY id',
-        projectId,
-      )
-    ).map(({ step, worker }) => [step, Number(worker.split('@')[0])]);
-
-  /** A chain whose build is committed and whose docs have begun on a worker with the tested version. */
-  async function begun() {
-    const former = await stack.onlyWorker();
-    const request = { ...stack.request(), steps: ['build', 'docs'] };
-    const held = stack.model.holdNext(({ step }) => step === 'docs');
-    const started = await stack.sessionChain.start(request);
-    await held.reached;
-    await former.kill('SIGKILL');
-    held.remove();
-    return { request, started, former };
-  }
-
-  it('do not meet in one chain as long as a worker with the former one comes', async () => {
-    const { request, started, former } = await begun();
-    const worker = await startNewer();
-    expect(worker.output()).toMatch(
-      /Claude Code 9\.9\.9 \(tested: [0-9.]+\): run session-chain doctor --probe-agent/,
-    );
-    await until(async () => (await stack.sessionChain.state(started)).status === 'waiting');
-    expect((await stack.sessionChain.state(started)).steps[1]).toMatchObject({
-      ...{ step: 'docs', status: 'waiting' },
-      reason: expect.stringMatching(
-        `a worker with Claude Code ${testedAgent.claudeCode}. ${worker.process.pid}@.*has Claude Code 9.9.9`,
-      ),
-    });
-    // A chain that begins now has no former one.
-    const other = await run({ ...stack.request(), steps: ['build'] });
-    expect(other).toMatchObject({ status: 'completed', warnings: [] });
-    const back = await stack.startWorker();
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
-    await worker.kill('SIGTERM');
-    expect(await workersOf(request.projectId)).toEqual([
-      ['build', former.process.pid],
-      ['docs', former.process.pid],
-      ['docs', back.process.pid],
-    ]);
-  });
-
-  it('meet with a warning once no worker has had the former one for the whole time', async () => {
-    const { request, started } = await begun();
-    const worker = await startNewer({ SESSION_CHAIN_WORKSPACE_WAIT_MS: '1000' });
-    const result = await stack.sessionChain.wait(started);
-    expect(result).toMatchObject({
-      status: 'completed_with_warnings',
-      warnings: [
-        expect.stringMatching(
-          `The docs step ran with Claude Code 9.9.9, and what came before it in the chain with ${testedAgent.claudeCode}: no worker`,
-        ),
-      ],
-    });
-    expect((await workersOf(request.projectId)).at(-1)).toEqual(['docs', worker.process.pid]);
-    expect(await rows('SELECT FROM session_chain.workspace_searches')).toEqual([]);
-  });
-});
-
 describe('an input of a version that the worker does not know', () => {
   it('fails the workflow for good, closes the chain, and leaves the project free', async () => {
     await stack.onlyWorker();
@@ -555,27 +457,6 @@ describe('a workflow that is started past the client, with a worker of its own',
   });
 });
 
-describe('a worker that dies in the middle of a step', () => {
-  it('leaves in the history what tool was used last, and no name of a file', async () => {
-    const worker = await stack.onlyWorker();
-    const request = { ...stack.request(), steps: ['build'], limits: { build: { maxAttempts: 1 } } };
-    const lastFile = stack.model.holdNext(
-      ({ bodyText }) => bodyText.includes(request.projectId) && bodyText.includes('"tool_result"'),
-    );
-    const started = await stack.sessionChain.start(request);
-    await lastFile.reached;
-    await until(async () => /^Write/.test((await stack.sessionChain.progress(started))?.activity ?? ''));
-    await worker.kill('SIGKILL');
-    lastFile.remove();
-    await stack.startWorker();
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ failure: { code: 'WORKER_LOST' } });
-    const [written] = readdirSync(request.workspace);
-    const words = await wordsInHistory(started.workflowId);
-    expect(words).toMatch(/"activity":"Write"/);
-    expect(words).not.toContain(written);
-  });
-});
-
 describe('a model service that quotes the request in its error', () => {
   const instruction = 'Paint the lighthouse of Bell Rock';
   const message = `messages.1.content: "${instruction}" is not a valid prompt`;
@@ -655,5 +536,109 @@ describe('a model service that quotes the request in its error', () => {
     ].join('\n');
     expect(told).toContain('MODEL_REJECTED');
     expect(told).not.toMatch(/lighthouse|Bell Rock|valid prompt/i);
+  });
+});
+
+describe('a worker that dies in the middle of a step', () => {
+  it('leaves in the history what tool was used last, and no name of a file', async () => {
+    const worker = await stack.onlyWorker();
+    const request = { ...stack.request(), steps: ['build'], limits: { build: { maxAttempts: 1 } } };
+    const lastFile = stack.model.holdNext(
+      ({ bodyText }) => bodyText.includes(request.projectId) && bodyText.includes('"tool_result"'),
+    );
+    const started = await stack.sessionChain.start(request);
+    await lastFile.reached;
+    await until(async () => /^Write/.test((await stack.sessionChain.progress(started))?.activity ?? ''));
+    await worker.kill('SIGKILL');
+    lastFile.remove();
+    await stack.startWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ failure: { code: 'WORKER_LOST' } });
+    const [written] = readdirSync(request.workspace);
+    const words = await wordsInHistory(started.workflowId);
+    expect(words).toMatch(/"activity":"Write"/);
+    expect(words).not.toContain(written);
+  });
+});
+
+describe('two versions of Claude Code during a rollout', () => {
+  let newer: string;
+  let binary: string;
+  beforeAll(async () => {
+    newer = join(stack.root, 'newer-claude');
+    binary = await findAgentBinary();
+    const lines = [
+      '#!/bin/bash',
+      "[[ $1 == --version ]] && { echo '9.9.9 (Claude Code)'; exit; }",
+      `exec '${binary}' "$@"`,
+    ];
+    writeFileSync(newer, `${lines.join('\n')}\n`, { mode: 0o755 });
+  });
+
+  const startNewer = async (environment: Record<string, string> = {}) =>
+    await stack.startWorker({
+      SESSION_CHAIN_AGENT_PATH: newer,
+      SESSION_CHAIN_SANDBOX_READ: binary,
+      ...environment,
+    });
+  const workersOf = async (projectId: string) =>
+    (
+      await rows<{ step: string; worker: string }>(
+        'SELECT step, worker FROM session_chain.attempts WHERE project_id = $1 ORDER BY id',
+        projectId,
+      )
+    ).map(({ step, worker }) => [step, Number(worker.split('@')[0])]);
+
+  /** A chain whose build is committed and whose docs have begun on a worker with the tested version. */
+  async function begun() {
+    const former = await stack.onlyWorker();
+    const request = { ...stack.request(), steps: ['build', 'docs'] };
+    const held = stack.model.holdNext(({ step }) => step === 'docs');
+    const started = await stack.sessionChain.start(request);
+    await held.reached;
+    await former.kill('SIGKILL');
+    held.remove();
+    return { request, started, former };
+  }
+
+  it('do not meet in one chain as long as a worker with the former one comes', async () => {
+    const { request, started, former } = await begun();
+    const worker = await startNewer();
+    expect(worker.output()).toMatch(
+      /Claude Code 9\.9\.9 \(tested: [0-9.]+\): run session-chain doctor --probe-agent/,
+    );
+    await until(async () => (await stack.sessionChain.state(started)).status === 'waiting');
+    expect((await stack.sessionChain.state(started)).steps[1]).toMatchObject({
+      ...{ step: 'docs', status: 'waiting' },
+      reason: expect.stringMatching(
+        `a worker with Claude Code ${testedAgent.claudeCode}. ${worker.process.pid}@.*has Claude Code 9.9.9`,
+      ),
+    });
+    // A chain that begins now has no former one.
+    const other = await run({ ...stack.request(), steps: ['build'] });
+    expect(other).toMatchObject({ status: 'completed', warnings: [] });
+    const back = await stack.startWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
+    await worker.kill('SIGTERM');
+    expect(await workersOf(request.projectId)).toEqual([
+      ['build', former.process.pid],
+      ['docs', former.process.pid],
+      ['docs', back.process.pid],
+    ]);
+  });
+
+  it('meet with a warning once no worker has had the former one for the whole time', async () => {
+    const { request, started } = await begun();
+    const worker = await startNewer({ SESSION_CHAIN_WORKSPACE_WAIT_MS: '1000' });
+    const result = await stack.sessionChain.wait(started);
+    expect(result).toMatchObject({
+      status: 'completed_with_warnings',
+      warnings: [
+        expect.stringMatching(
+          `The docs step ran with Claude Code 9.9.9, and what came before it in the chain with ${testedAgent.claudeCode}: no worker`,
+        ),
+      ],
+    });
+    expect((await workersOf(request.projectId)).at(-1)).toEqual(['docs', worker.process.pid]);
+    expect(await rows('SELECT FROM session_chain.workspace_searches')).toEqual([]);
   });
 });

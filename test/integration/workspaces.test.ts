@@ -189,16 +189,10 @@ describe('a folder', () => {
 });
 
 describe('a folder, in the end,', () => {
-  let here: TestWorker;
   const short = { SESSION_CHAIN_WORKSPACE_WAIT_MS: '2000' };
-  beforeAll(async () => {
-    here = await startWorker(short);
-  });
-  afterAll(stopWorkers);
 
   it('that no worker has fails step and question in the end and names who looked and where', async () => {
-    await here.kill('SIGTERM');
-    const other = await startWorkerElsewhere(short);
+    const other = await stack.onlyWorker({ ...short, SESSION_CHAIN_WORKSPACE_ROOTS: elsewhere });
     const asked = request();
     rmSync(asked.workspace, { recursive: true });
     const requests = stack.model.requests.length;
@@ -207,9 +201,8 @@ describe('a folder, in the end,', () => {
       async () =>
         (await stack.database.pool.query('SELECT FROM session_chain.workspace_searches')).rowCount === 1,
     );
-    // Each of them looks: which one Temporal asks is chance.
-    await other.kill('SIGTERM');
-    here = await startWorker(short);
+    // Each of them looks: which one of two Temporal asks is chance.
+    const here = await stack.onlyWorker(short);
     const result = await stack.sessionChain.wait(started);
     expect(stack.model.requests).toHaveLength(requests);
     expect(result).toMatchObject({ status: 'failed', failure: { code: 'WORKSPACE_NOT_ALLOWED' } });
@@ -237,6 +230,7 @@ describe('a folder, in the end,', () => {
   });
 
   it('that is another copy fails the chain, and is the right one after unbind', async () => {
+    await stack.onlyWorker(short);
     const asked = request();
     await run(asked);
     rmSync(asked.workspace, { recursive: true });
@@ -256,6 +250,7 @@ describe('a folder, in the end,', () => {
   });
 
   it('that cannot be written fails the chain', async () => {
+    await stack.onlyWorker(short);
     const asked = request();
     // In the place of the marker lies what cannot be replaced.
     mkdirSync(join(asked.workspace, marker, 'full'), { recursive: true });
@@ -268,6 +263,7 @@ describe('a folder, in the end,', () => {
   });
 
   it('keeps its marker from git, takes it along when it is moved, and gets a new one in a copy for another project', async () => {
+    await stack.onlyWorker(short);
     const asked = request();
     const git = async (...args: string[]) =>
       (await promisify(execFile)('git', ['-C', asked.workspace, ...args])).stdout;
@@ -289,6 +285,7 @@ describe('a folder, in the end,', () => {
   });
 
   it('of another project is refused, also in part and behind a link, until that project lets go of it or is gone', async () => {
+    await stack.onlyWorker(short);
     const owner = request();
     await run(owner);
     const inside = join(owner.workspace, 'inside');
