@@ -125,7 +125,7 @@ export function hostileTests(look: () => Looking): void {
     await page.unroute('**/v1/spend*');
     // Each part of the page was refused, and is asked for again by its own button.
     for (const button of await page.getByRole('button', { name: 'Try again' }).all()) await button.click();
-    await until(async () => (await page.getByRole('alert').count()) === 0, 60_000);
+    await until(async () => (await page.getByRole('alert').count()) === 0);
   });
 }
 

@@ -10,7 +10,7 @@ async function says(page: Page, what: RegExp, isThere = true): Promise<void> {
     await until(async () => {
       said = await page.locator('main').innerText();
       return what.test(said) === isThere;
-    }, 60_000);
+    });
   } catch {
     throw new Error(
       `${page.url()} ${isThere ? 'does not say' : 'goes on saying'} ${String(what)}: ${said.slice(0, 2_000)}`,
@@ -87,13 +87,9 @@ export function liveTests(
     for (const page of [chain, overview]) expect(await page.evaluate(`window.isNotReloaded`)).toBe(true);
     // What a page would show that was never without a server.
     const [again, overviewAgain] = [await open(path(queued)), await open('/')];
-    await until(
-      async () => JSON.stringify(await linksOf(chain)) === JSON.stringify(await linksOf(again)),
-      30_000,
-    );
+    await until(async () => JSON.stringify(await linksOf(chain)) === JSON.stringify(await linksOf(again)));
     await until(
       async () => JSON.stringify(await linksOf(overview)) === JSON.stringify(await linksOf(overviewAgain)),
-      30_000,
     );
   });
 }

@@ -42,7 +42,8 @@ export interface Looking {
 export async function startLooking(world: World, url: string): Promise<Looking> {
   const browser = await chromium.launch({
     executablePath: testProgram('chromium'),
-    args: ['--no-sandbox', '--disable-gpu'],
+    // The fewer processes, the less goes on between them.
+    args: ['--no-sandbox', '--disable-gpu', '--in-process-gpu', '--renderer-process-limit=1'],
   });
   const folder = process.env['SESSION_CHAIN_SCREENSHOTS'];
   const contexts = new Map<string, Promise<BrowserContext>>();
@@ -96,6 +97,8 @@ async function loggedIn(browser: Browser, url: string, key: string): Promise<Bro
     headers: { authorization: `Bearer ${key}` },
   });
   const context = await browser.newContext();
+  // As long as everything else is waited for.
+  context.setDefaultTimeout(240_000);
   const page = await context.newPage();
   await page.goto(((await answer.json()) as { url: string }).url);
   await page.close();
@@ -107,7 +110,7 @@ export async function settled(page: Page): Promise<void> {
   await page.locator('h1').first().waitFor();
   // Not in the page, whose policy allows no evaluation.
   const loading = page.getByRole('status').filter({ hasText: /^Loading$/ });
-  await until(async () => (await loading.count()) === 0, 60_000);
+  await until(async () => (await loading.count()) === 0);
 }
 
 /** The events that {@link watchFor} listens to. */

@@ -91,7 +91,7 @@ export async function runCell(
       return await barrier.isReached();
     });
     await strike(fault, { lane, worker, barrier, model, witness, startWorker, isChainClosed, ...options });
-    await until(isChainClosed, 150_000);
+    await until(isChainClosed);
     const { status, warnings, failure } = await readChainState(pool, key);
     if (status !== 'completed')
       problems.push(`The chain is ${status}: ${[...warnings, failure?.message].join(' ')}`);

@@ -61,7 +61,7 @@ const strikes: Record<FaultName, (context: FaultContext) => Promise<void>> = {
       when: ({ sessionId }) => !frozen.includes(sessionId),
     });
     await startWorker();
-    await until(async () => taken.hits.length > 0 || (await isChainClosed()), 90_000);
+    await until(async () => taken.hits.length > 0 || (await isChainClosed()));
     const [running] = taken.hits;
     const before = await witness.snapshot(running?.sessionId);
     await worker.kill('SIGCONT');

@@ -84,7 +84,7 @@ export async function runTakeover(
     await lose(loss, former, proxy);
     const begunAtMs = await beginNext(pool);
     // An agent that outlives its lease would go on for minutes.
-    await until(() => former.agentProcesses().length === 0, 20_000).catch(() =>
+    await until(() => former.agentProcesses().length === 0, 60_000).catch(() =>
       problems.push('The agent lives on.'),
     );
     marginMs = begunAtMs - Math.max(...writers.map((writer) => linesIn(workspace, writer).at(-1) ?? 0));
