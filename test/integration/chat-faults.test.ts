@@ -1,4 +1,7 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { AskRequest } from '../../client/chats.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
 import { chatWorkflowId } from '../../temporal/names.js';
@@ -21,11 +24,16 @@ afterAll(async () => {
   await stack.stop();
 });
 
-async function builtProject(): Promise<string> {
-  const request = { ...stack.request(), steps: ['build' as const] };
-  await stack.sessionChain.wait(await stack.sessionChain.start(request));
-  return request.projectId;
+/** A project with a file and without a session: a question begins its first. */
+async function newProject(): Promise<string> {
+  const { projectId, workspace } = stack.request();
+  await stack.database.pool.query('INSERT INTO projects (project_id) VALUES ($1)', [projectId]);
+  writeFileSync(join(workspace, 'index.html'), '<h1>Boats</h1>');
+  return projectId;
 }
+
+const ask = async (request: AskRequest) =>
+  await stack.sessionChain.ask({ ...request, workspace: join(stack.root, request.projectId) });
 
 /** The chat requests for a project that were answered to the end: what was paid. */
 async function paid(projectId: string): Promise<string[]> {
@@ -68,7 +76,7 @@ async function untilStored(projectId: string, text: string): Promise<void> {
 /** Holds a question where its reply is stored and nothing is committed yet; returns what lets it go on. */
 async function holdCommit(projectId: string, question: string) {
   const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
-  const asked = stack.sessionChain.ask({ projectId, messageId: 'm-1', text: question });
+  const asked = ask({ projectId, messageId: 'm-1', text: question });
   await held.reached;
   const client = await stack.database.pool.connect();
   await client.query('BEGIN');
@@ -91,9 +99,9 @@ async function holdCommit(projectId: string, question: string) {
 
 describe('a question whose worker is killed', () => {
   it('in mid-answer goes on from what is stored', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const held = stack.model.holdNext(nthChatRequest(2));
-    const asked = stack.sessionChain.ask({ projectId, text: 'What is in index.html?' });
+    const asked = ask({ projectId, text: 'What is in index.html?' });
     await untilStored(projectId, resultIn(await held.reached));
     await worker.kill('SIGKILL');
     worker = await stack.startWorker();
@@ -110,7 +118,7 @@ describe('a question whose worker is killed', () => {
   });
 
   it('before the commit adopts the stored reply without asking the model', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const { asked, release } = await holdCommit(projectId, 'What is this?');
     await worker.kill('SIGKILL');
     await release();
@@ -127,7 +135,7 @@ describe('a question whose worker is killed', () => {
   });
 
   it('and whose head went on meanwhile is a side branch, and not paid again', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const { sessionId: base } = await stack.sessionChain.head(projectId);
     const { asked, release } = await holdCommit(projectId, 'What is this?');
     await worker.kill('SIGKILL');
@@ -149,17 +157,15 @@ describe('a question whose worker is killed', () => {
 
 describe('questions', () => {
   it('under way when the worker stops are answered by the next one', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const held = stack.model.holdNext(nthChatRequest(2));
-    const asked = ['What is in index.html?', 'And in style.css?'].map((text) =>
-      stack.sessionChain.ask({ projectId, text }),
-    );
+    const asked = ['What is in index.html?', 'And in style.css?'].map((text) => ask({ projectId, text }));
     await untilStored(projectId, resultIn(await held.reached));
     await worker.kill('SIGTERM');
     held.remove();
     expect(worker.process.exitCode).toBe(0);
     // One that is asked while no worker runs waits, too.
-    asked.push(stack.sessionChain.ask({ projectId, text: 'And in app.js?' }));
+    asked.push(ask({ projectId, text: 'And in app.js?' }));
     worker = await stack.startWorker();
     const replies = await Promise.all(asked);
     expect(replies.map(({ kind }) => kind)).toEqual(['transition', 'transition', 'transition']);
@@ -167,9 +173,9 @@ describe('questions', () => {
   });
 
   it('of a chat whose workflow was terminated are asked anew by whoever waits', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const held = stack.model.holdNext(nthChatRequest(2));
-    const asked = stack.sessionChain.ask({ projectId, text: 'What is in index.html?' });
+    const asked = ask({ projectId, text: 'What is in index.html?' });
     await untilStored(projectId, resultIn(await held.reached));
     const chat = { projectId: parseProjectId(projectId), chatId: projectId };
     await stack.temporal.workflow.getHandle(chatWorkflowId(chat)).terminate('as a test');
@@ -179,11 +185,9 @@ describe('questions', () => {
   });
 
   it('of a chat that is cancelled fail with CANCELLED, and may be asked again', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const held = stack.model.holdNext(({ step }) => step === 'chat_plan');
-    const asked = ['One?', 'Two?'].map((text, index) =>
-      stack.sessionChain.ask({ projectId, messageId: `m-${index}`, text }),
-    );
+    const asked = ['One?', 'Two?'].map((text, index) => ask({ projectId, messageId: `m-${index}`, text }));
     await held.reached;
     const handle = stack.temporal.workflow.getHandle(
       chatWorkflowId({ projectId: parseProjectId(projectId), chatId: projectId }),
@@ -193,7 +197,7 @@ describe('questions', () => {
     expect(ends).toMatchObject([{ reason: { code: 'CANCELLED' } }, { reason: { code: 'CANCELLED' } }]);
     await until(async () => (await handle.describe()).status.name === 'CANCELLED');
     held.remove();
-    expect(await stack.sessionChain.ask({ projectId, messageId: 'm-0', text: 'One?' })).toMatchObject({
+    expect(await ask({ projectId, messageId: 'm-0', text: 'One?' })).toMatchObject({
       kind: 'transition',
     });
   });
@@ -201,31 +205,31 @@ describe('questions', () => {
 
 describe('a model', () => {
   it('that is overloaded is asked again', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const injected = stack.model.inject({
       when: ({ step }) => step === 'chat_plan',
       times: 5,
       fail: { status: 529 },
     });
-    expect(await stack.sessionChain.ask({ projectId, text: 'Are you there?' })).toMatchObject({
+    expect(await ask({ projectId, text: 'Are you there?' })).toMatchObject({
       kind: 'transition',
     });
     expect(injected.hits).toHaveLength(5);
   });
 
   it('that rejects the request fails the question with its code; the same message may be asked again', async () => {
-    const projectId = await builtProject();
+    const projectId = await newProject();
     const request = { projectId, messageId: 'm-1', text: 'Are you there?' };
     const injected = stack.model.inject({
       when: ({ step }) => step === 'chat_plan',
       times: Infinity,
       fail: { status: 400 },
     });
-    await expect(stack.sessionChain.ask(request)).rejects.toMatchObject({ code: 'MODEL_REJECTED' });
+    await expect(ask(request)).rejects.toMatchObject({ code: 'MODEL_REJECTED' });
     injected.remove();
     expect(await stack.sessionChain.questions(projectId)).toMatchObject([
       { state: 'failed', reply: null, failure: { code: 'MODEL_REJECTED', remedy: expect.any(String) } },
     ]);
-    expect(await stack.sessionChain.ask(request)).toMatchObject({ kind: 'transition', repeated: false });
+    expect(await ask(request)).toMatchObject({ kind: 'transition', repeated: false });
   });
 });

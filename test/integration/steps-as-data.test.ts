@@ -29,8 +29,11 @@ afterAll(async () => {
   await stack.stop();
 });
 
+/** A worker that cannot do a step looks again after a fortieth of this at the latest: by default after 15 s. */
+const looking = { SESSION_CHAIN_WORKSPACE_WAIT_MS: '160000' };
+
 /** Of a worker whose definition has this body. */
-const having = (body: string) => ({ SESSION_CHAIN_CONFIG: stack.configuration(body) });
+const having = (body: string) => ({ ...looking, SESSION_CHAIN_CONFIG: stack.configuration(body) });
 
 const run = async (request: StartRequest): Promise<ChainResult> =>
   await stack.sessionChain.wait(await stack.sessionChain.start(request));
@@ -574,7 +577,7 @@ describe('two versions of Claude Code during a rollout', () => {
     writeFileSync(newer, `${lines.join('\n')}\n`, { mode: 0o755 });
   });
 
-  const startNewer = async (environment: Record<string, string> = {}) =>
+  const startNewer = async (environment: Record<string, string> = looking) =>
     await stack.startWorker({
       SESSION_CHAIN_AGENT_PATH: newer,
       SESSION_CHAIN_SANDBOX_READ: binary,
