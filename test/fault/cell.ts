@@ -5,7 +5,7 @@ import { isClosed } from '../../contracts/steps.js';
 import { startOfflineModel } from '../../dev/offline-model/server.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { createPool } from '../../storage/db/pool.js';
-import { processesNaming } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 import { type TestWorker, until } from '../support/chain-stack.js';
 import { stepOf } from './definition.js';
 import { strike } from './faults.js';

@@ -10,7 +10,7 @@ import { isClosed } from '../../contracts/steps.js';
 import { startOfflineModel } from '../../dev/offline-model/server.js';
 import { migrate } from '../../storage/db/migrate.js';
 import { createPool } from '../../storage/db/pool.js';
-import { processesNaming } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 import type { TestWorker } from '../support/chain-stack.js';
 import { stepOf, writeDefinition } from './definition.js';
 import { commandOf } from './faults.js';

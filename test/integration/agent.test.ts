@@ -36,7 +36,8 @@ import { defaultSandbox, type SandboxSettings } from '../../contracts/sandbox.js
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
-import { guardsOf, processesNaming, renewedLease, type RunnerInput } from '../support/agent-runner.js';
+import { guardsOf, renewedLease, type RunnerInput } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 import {
   startScriptedModel,
   toolResults,

@@ -23,7 +23,8 @@ import { parseSessionId } from '../../contracts/ids.js';
 import { defaultSandbox } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import { startScriptedModel, toolResults, type ScriptedModel } from '../../agent/probe/scripted-model.js';
-import { processesNaming, renewedLease } from '../support/agent-runner.js';
+import { renewedLease } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 
 /** The proxy that holds the credential, by raw connections and with the real Claude Code. */
 

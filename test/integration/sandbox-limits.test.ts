@@ -12,7 +12,8 @@ import type { SessionId } from '../../contracts/ids.js';
 import { type SandboxLimits, defaultSandbox } from '../../contracts/sandbox.js';
 import { isAgentStep } from '../../definition/definition.js';
 import { shippedDefinition } from '../../definition/shipped.js';
-import { processesNaming, renewedLease } from '../support/agent-runner.js';
+import { renewedLease } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 import { startChainStack } from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 

@@ -26,7 +26,8 @@ import { spawnAgent } from '../../agent/process/process.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { defaultSandbox, type SandboxSettings } from '../../contracts/sandbox.js';
 import { shippedDefinition } from '../../definition/shipped.js';
-import { processesNaming, renewedLease } from '../support/agent-runner.js';
+import { renewedLease } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 
 /** The real Claude Code in the real sandbox; the shell commands are those of an attacker. */
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { exitCodes } from '../../cli/errors.js';
 import type { DemoDocument } from '../../dev/demo.js';
-import { processesNaming } from '../support/agent-runner.js';
+import { processesNaming } from '../support/processes.js';
 import { until } from '../support/chain-stack.js';
 import { createTestDatabase } from '../support/database.js';
 

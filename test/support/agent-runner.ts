@@ -19,21 +19,6 @@ export interface RunnerInput {
   sandbox: SandboxSettings;
 }
 
-/** The processes whose environment names a folder; how a test finds the agent and all it started. */
-export function processesNaming(folder: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(folder);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number)
-    .filter((pid) => pid !== process.pid);
-}
-
 /** A lease that is renewed as long as this process runs. */
 export function renewedLease(leaseMs: number): Lease {
   const lease = createLease(uptimeMs() + leaseMs);

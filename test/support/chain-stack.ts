@@ -22,7 +22,7 @@ import type { ChainOverrides } from '../../contracts/plan.js';
 import { defaultPolicy } from '../../contracts/policy.js';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import { processesNaming } from './agent-runner.js';
+import { processesNaming } from './processes.js';
 import { newKey } from './chains.js';
 import { type TestDatabase, createTestDatabase } from './database.js';
 
