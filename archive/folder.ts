@@ -1,4 +1,4 @@
-import { constants, createReadStream, createWriteStream } from 'node:fs';
+import { constants, createWriteStream, type ReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
@@ -99,7 +99,7 @@ export function openFolder(path: string): ArchiveStore {
   return { location: pathToFileURL(root).href, put, get, list, delete: remove };
 }
 
-async function* reading(stream: ReturnType<typeof createReadStream>, path: string) {
+async function* reading(stream: ReadStream, path: string) {
   try {
     for await (const chunk of stream) yield chunk as Buffer;
   } catch (error) {

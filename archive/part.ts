@@ -224,7 +224,7 @@ async function verify(file: FileHandle, manifest: PartManifest, place: string): 
   let number = 1;
   for await (const line of linesOf(file, manifest, place)) {
     number += 1;
-    const wrong = contents.add(checked(partLine, line, `${place}, line ${number},`) as PartLine);
+    const wrong = contents.add(checked(partLine, line, `${place}, line ${number},`));
     if (wrong !== null) throw damaged(`${place}, line ${number},`, `is wrong: ${wrong}`);
   }
   for (const kind of partLineKinds) {

@@ -1,5 +1,5 @@
 import { addAbortSignal, type Readable } from 'node:stream';
-import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type * as Sdk from '@aws-sdk/client-s3';
 import { SessionChainError } from '../contracts/failures.js';
 import { credentialsIn, withoutValues } from '../contracts/secrets.js';
 import { type ArchiveContent, type ArchiveStore, unavailable } from './store.js';
@@ -26,23 +26,23 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
   const configuration = configurationIn(environment, timeoutMs);
   const keyOf = (object: string) => (prefix === '' ? object : `${prefix}/${object}`);
   const secrets = credentialsIn(environment);
-  let client: Promise<[S3Client, typeof import('@aws-sdk/client-s3')]> | undefined;
+  let connection: ReturnType<typeof connect> | undefined;
 
   // Loaded when it is needed: it takes longer than the rest of a command line together.
   async function connect() {
     const sdk = await import('@aws-sdk/client-s3');
-    return [new sdk.S3Client(configuration), sdk] as const;
+    return { s3: new sdk.S3Client(configuration), sdk };
   }
 
   async function carryOut<T>(
     operation: Parameters<typeof unavailable>[0],
     object: string,
     bytes: number,
-    work: (s3: S3Client, sdk: typeof import('@aws-sdk/client-s3'), abortSignal: AbortSignal) => Promise<T>,
+    work: (s3: Sdk.S3Client, sdk: typeof Sdk, abortSignal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const deadline = AbortSignal.timeout(timeoutMs + Math.ceil(bytes / slowest));
     try {
-      const [s3, sdk] = await (client ??= connect() as NonNullable<typeof client>);
+      const { s3, sdk } = await (connection ??= connect());
       return await work(s3, sdk, deadline);
     } catch (error) {
       throw asUnavailable(error, operation, object, deadline);
@@ -59,10 +59,11 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
     return unavailable(operation, `${location}/${object}`, why);
   }
 
-  async function put(object: string, { bytes, sha256, read }: ArchiveContent): Promise<void> {
+  async function put(object: string, content: ArchiveContent): Promise<void> {
+    const { bytes, sha256 } = content;
     await carryOut('write', object, bytes, async (s3, sdk, abortSignal) => {
       for (let attempt = 1; ; attempt++) {
-        const body = read();
+        const body = content.read();
         try {
           await s3.send(
             new sdk.PutObjectCommand({
@@ -134,7 +135,7 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
 }
 
 /** Of the environment, what the library would not take by itself: it is the environment of this process or another. */
-function configurationIn(environment: S3Place['environment'], timeoutMs: number): S3ClientConfig {
+function configurationIn(environment: S3Place['environment'], timeoutMs: number): Sdk.S3ClientConfig {
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = environment;
   const { AWS_SESSION_TOKEN: sessionToken, AWS_PROFILE: profile } = environment;
   const endpoint = endpointIn(environment);

@@ -1,5 +1,5 @@
 // Programs that only tests use, beside those that a distribution installs: Chromium for pages, promtool for metrics,
-// Schemathesis for the HTTP interface. The last two are kept in the project's cache folder.
+// Schemathesis for the HTTP interface, Moto for a server of S3. All but Chromium are kept in the project's cache folder.
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -15,40 +15,60 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { aptInstall, namesOf, root, run, say } from './ensure-dependencies.js';
 
-/** Everything that Schemathesis consists of, in fixed versions. */
-const requirements = join(root, 'scripts', 'schemathesis.txt');
+/** Programs in Python: everything that each consists of is in scripts/<name>.txt, in fixed versions. */
+const pythonPrograms = {
+  schemathesis: {
+    title: 'Schemathesis',
+    command: 'schemathesis',
+    size: '100 MB',
+    why: 'check the HTTP interface with Schemathesis',
+  },
+  moto: { title: 'Moto', command: 'moto_server', size: '140 MB', why: 'archive to the S3 server of Moto' },
+};
 
 /** The path of each, or undefined. */
 export async function findTestPrograms() {
   const { findOnPath, isExecutable } = await import('../dist/dev/find-on-path.js');
   const first = (paths) => paths.find((path) => path !== undefined && isExecutable(path));
-  const { promtool, schemathesis } = await cachePlaces();
+  const places = await cachePlaces();
+  const ofPython = Object.entries(pythonPrograms).map(([name, { command }]) => [
+    name,
+    first([join(places[name], 'bin', command)]),
+  ]);
   return {
     chromium: first(namesOf('chromium').map(findOnPath)),
-    promtool: first([findOnPath('promtool'), promtool]),
-    schemathesis: first([join(schemathesis, 'bin', 'schemathesis')]),
+    promtool: first([findOnPath('promtool'), places.promtool]),
+    ...Object.fromEntries(ofPython),
   };
 }
 
-/** Sets up promtool and Schemathesis where they are missing. Throws, with what to do, where that is impossible. Needs the build. */
+/** Sets up what is missing, except Chromium. Throws, with what to do, where that is impossible. Needs the build. */
 export async function ensureTestPrograms() {
-  const { promtool, schemathesis } = await findTestPrograms();
-  if (promtool === undefined) await obtainPromtool();
-  // One that was made with a Python that is gone does not run.
-  if (schemathesis === undefined || !(await succeeds(schemathesis, ['--version'], root))) {
-    await obtainSchemathesis();
+  const found = await findTestPrograms();
+  if (found.promtool === undefined) await obtainPromtool();
+  for (const name of Object.keys(pythonPrograms)) {
+    // One that was made with a Python that is gone does not run.
+    if (found[name] === undefined || !(await succeeds(found[name], ['--version'], root)))
+      await obtainPythonProgram(name);
   }
 }
 
 async function cachePlaces() {
   const { cacheDir } = await import('../dist/dev/find-on-path.js');
-  const versions = readFileSync(requirements, 'utf8');
-  const [, version] = /^schemathesis==(.*)$/m.exec(versions);
-  const hash = createHash('sha256').update(versions).digest('hex').slice(0, 8);
+  const ofPython = Object.keys(pythonPrograms).map((name) => {
+    const versions = readFileSync(requirementsOf(name), 'utf8');
+    const [, version] = new RegExp(`^${name}==(.*)$`, 'm').exec(versions);
+    const hash = createHash('sha256').update(versions).digest('hex').slice(0, 8);
+    return [name, join(cacheDir(), `${name}-${version}-${hash}`)];
+  });
   return {
     promtool: join(cacheDir(), `promtool-${process.platform}-${process.arch}`),
-    schemathesis: join(cacheDir(), `schemathesis-${version}-${hash}`),
+    ...Object.fromEntries(ofPython),
   };
+}
+
+function requirementsOf(name) {
+  return join(root, 'scripts', `${name}.txt`);
 }
 
 /** Debian's package `prometheus` also has a service and its pages: only the one program is taken out of it. */
@@ -75,29 +95,30 @@ async function obtainPromtool() {
 }
 
 /** A virtual environment cannot be moved, so the one that is whole gets its name by a link. */
-async function obtainSchemathesis() {
-  const { schemathesis } = await cachePlaces();
-  const folder = workFolder(schemathesis);
-  say('Installing Schemathesis (about 100 MB, once) …');
+async function obtainPythonProgram(name) {
+  const { title, size, why } = pythonPrograms[name];
+  const { [name]: place } = await cachePlaces();
+  const folder = workFolder(place);
+  say(`Installing ${title} (about ${size}, once) …`);
   if (!(await succeeds('python3', ['-c', 'import ensurepip, venv'], folder))) {
     await aptInstall(['python3', 'python3-venv']);
   }
   const pip = ['-m', 'pip', 'install', '--quiet', '--no-input', '--disable-pip-version-check'];
   const made =
     (await succeeds('python3', ['-m', 'venv', folder], folder)) &&
-    (await succeeds(join(folder, 'bin', 'python'), [...pip, '-r', requirements], folder));
+    (await succeeds(join(folder, 'bin', 'python'), [...pip, '-r', requirementsOf(name)], folder));
   if (!made) {
     rmSync(folder, { recursive: true, force: true });
     throw new Error(
-      'The tests check the HTTP interface with Schemathesis, which could not be installed; see above. Check the ' +
+      `The tests ${why}, which could not be installed; see above. Check the ` +
         'network, and that python3 is 3.10 or newer and has venv and pip: apt-get install python3 python3-venv, ' +
         'or dnf install python3, or apk add python3.',
     );
   }
   const link = `${folder}.link`;
   symlinkSync(basename(folder), link);
-  const old = existsSync(schemathesis) ? realpathSync(schemathesis) : undefined;
-  renameSync(link, schemathesis);
+  const old = existsSync(place) ? realpathSync(place) : undefined;
+  renameSync(link, place);
   if (old !== undefined) rmSync(old, { recursive: true, force: true });
 }
 

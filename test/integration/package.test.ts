@@ -68,6 +68,7 @@ describe('the package', () => {
       ...[
         'activities',
         'agent',
+        'archive',
         'cli',
         'client',
         'config',
