@@ -20,10 +20,17 @@ const pythonPrograms = {
   schemathesis: {
     title: 'Schemathesis',
     command: 'schemathesis',
+    check: ['schemathesis', '--version'],
     size: '100 MB',
     why: 'check the HTTP interface with Schemathesis',
   },
-  moto: { title: 'Moto', command: 'moto_server', size: '140 MB', why: 'archive to the S3 server of Moto' },
+  moto: {
+    title: 'Moto',
+    command: 'moto_server',
+    check: ['python', '-c', 'import moto.server'],
+    size: '140 MB',
+    why: 'archive to the S3 server of Moto',
+  },
 };
 
 /** The path of each, or undefined. */
@@ -46,9 +53,10 @@ export async function findTestPrograms() {
 export async function ensureTestPrograms() {
   const found = await findTestPrograms();
   if (found.promtool === undefined) await obtainPromtool();
-  for (const name of Object.keys(pythonPrograms)) {
+  for (const [name, { check }] of Object.entries(pythonPrograms)) {
+    const [program, ...args] = check;
     // One that was made with a Python that is gone does not run.
-    if (found[name] === undefined || !(await succeeds(found[name], ['--version'], root)))
+    if (found[name] === undefined || !(await succeeds(join(dirname(found[name]), program), args, root)))
       await obtainPythonProgram(name);
   }
 }

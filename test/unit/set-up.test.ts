@@ -136,8 +136,10 @@ describe('programs that only tests use', () => {
       `case "$*" in *update*) >${bin}/lists;; *) [ -e ${bin}/lists ] && >prometheus.deb;; esac`,
     );
     provide('dpkg-deb', program('usr/bin/promtool', 'exit 0'));
-    const pip = program('"$(/usr/bin/dirname "$0")/schemathesis"', 'exit 0');
-    writeFileSync(join(bin, 'pip'), `#!/bin/sh\n${pip}\n`);
+    const pip = ['schemathesis', 'moto_server'].map((name) =>
+      program(`"$(/usr/bin/dirname "$0")/${name}"`, 'exit 0'),
+    );
+    writeFileSync(join(bin, 'pip'), `#!/bin/sh\n${pip.join('\n')}\n`);
     provide(
       'python3',
       `[ "$1" = -c ] || { /bin/mkdir "$3/bin"; /bin/cp ${bin}/pip "$3/bin/python"; /bin/chmod +x "$3/bin/python"; }`,
@@ -148,13 +150,14 @@ describe('programs that only tests use', () => {
     const folder = join(cache, 'session-chain');
     expect(found['promtool']).toBe(join(folder, `promtool-${process.platform}-${process.arch}`));
     expect(found['schemathesis']).toMatch(/schemathesis-[\d.]+-[0-9a-f]{8}\/bin\/schemathesis$/);
+    expect(found['moto']).toMatch(/moto-[\d.]+-[0-9a-f]{8}\/bin\/moto_server$/);
     const names = made(cache);
-    expect(names).toHaveLength(3);
+    expect(names).toHaveLength(5);
 
     writeFileSync(found['schemathesis'] ?? '', '#!/bin/sh\nexit 127\n');
     expect(ensureTestPrograms(cache)).toEqual({ refused: null, found });
     expect(readFileSync(found['schemathesis'] ?? '', 'utf8')).toContain('exit 0');
     expect(made(cache)).toHaveLength(names.length);
-    expect(existsSync(join(folder, names.find((name) => /\.\w{6}$/.test(name)) ?? ''))).toBe(false);
+    expect(existsSync(join(folder, names.find((name) => /^schemathesis.*\.\w{6}$/.test(name)) ?? ''))).toBe(false);
   });
 });
