@@ -158,6 +158,8 @@ describe('programs that only tests use', () => {
     expect(ensureTestPrograms(cache)).toEqual({ refused: null, found });
     expect(readFileSync(found['schemathesis'] ?? '', 'utf8')).toContain('exit 0');
     expect(made(cache)).toHaveLength(names.length);
-    expect(existsSync(join(folder, names.find((name) => /^schemathesis.*\.\w{6}$/.test(name)) ?? ''))).toBe(false);
+    expect(existsSync(join(folder, names.find((name) => /^schemathesis.*\.\w{6}$/.test(name)) ?? ''))).toBe(
+      false,
+    );
   });
 });
