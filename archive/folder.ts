@@ -1,6 +1,7 @@
 import { constants, createWriteStream, type ReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
+import { constants as osConstants } from 'node:os';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
@@ -108,7 +109,8 @@ async function* reading(stream: ReadStream, path: string) {
 }
 
 async function mustBeFolder(root: string): Promise<void> {
-  if (!(await stat(root)).isDirectory()) throw Object.assign(new Error('is a file'), { code: 'ENOTDIR' });
+  if ((await stat(root)).isDirectory()) return;
+  throw Object.assign(new Error(), { code: 'ENOTDIR', errno: -osConstants.errno.ENOTDIR });
 }
 
 /** What a writer left behind that was killed. */

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -140,7 +140,7 @@ async function fill(file: FileHandle, identity: Identity, lines: AsyncIterable<P
         yield chunk;
       }
     },
-    file.createWriteStream({ start: 0, autoClose: false }),
+    async (packed: AsyncIterable<Buffer>) => writeFile(file, packed),
   ).catch(asDiskFailure);
   return { bytes, sha256: hash.digest('hex'), contentBytes, counts: contents.counts };
 }
@@ -202,7 +202,7 @@ async function download(
   const written = await pipeline(
     source,
     (chunks: AsyncIterable<Buffer>) => upTo(bytes, chunks, hash, place),
-    file.createWriteStream({ start: 0, autoClose: false }),
+    async (chunks: AsyncIterable<Buffer>) => writeFile(file, chunks),
   ).then(() => hash.digest('hex'), asDiskFailure);
   if (written !== sha256) throw damaged(place, `has the SHA-256 ${written} in place of ${sha256}`);
 }
@@ -345,7 +345,16 @@ function contentOf(text: string): ArchiveContent {
 }
 
 function fromStart(file: FileHandle): Readable {
-  return file.createReadStream({ start: 0, autoClose: false });
+  return Readable.from(chunksOfFile(file), { objectMode: false });
+}
+
+async function* chunksOfFile(file: FileHandle) {
+  for (let position = 0; ;) {
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
 }
 
 /** A file that has no name, and so is gone when the process ends in whatever way. */

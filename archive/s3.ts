@@ -152,9 +152,13 @@ function configurationIn(environment: S3Place['environment'], timeoutMs: number)
     // The checksum that other servers know is sent with each object; what comes back is compared in full.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    // What it would write to the console is in the errors.
+    logger: { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore },
     requestHandler: { connectionTimeout: timeoutMs, socketTimeout: timeoutMs },
   };
 }
+
+function ignore(): void {}
 
 function endpointIn(environment: S3Place['environment']): string | undefined {
   for (const name of ['AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL']) {
