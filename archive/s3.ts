@@ -1,4 +1,4 @@
-import { addAbortSignal, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type * as Sdk from '@aws-sdk/client-s3';
 import { SessionChainError } from '../contracts/failures.js';
 import { credentialsIn, withoutValues } from '../contracts/secrets.js';
@@ -16,6 +16,7 @@ export interface S3Place {
 /** Slower than that, in bytes per millisecond, counts as not going on. */
 const slowest = 200;
 const tries = 3;
+const tooLong = 'it took too long';
 
 /**
  * An archive in a bucket of S3, or of a server that AWS_ENDPOINT_URL names. Of S3, only what other servers have, too: put,
@@ -37,13 +38,12 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
   async function carryOut<T>(
     operation: Parameters<typeof unavailable>[0],
     object: string,
-    bytes: number,
+    deadline: Deadline,
     work: (s3: Sdk.S3Client, sdk: typeof Sdk, abortSignal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const deadline = AbortSignal.timeout(timeoutMs + Math.ceil(bytes / slowest));
     try {
       const { s3, sdk } = await (connection ??= connect());
-      return await work(s3, sdk, deadline);
+      return await work(s3, sdk, deadline.signal);
     } catch (error) {
       throw asUnavailable(error, operation, object, deadline);
     }
@@ -53,15 +53,15 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
     error: unknown,
     operation: Parameters<typeof unavailable>[0],
     object: string,
-    deadline: AbortSignal,
+    deadline: Deadline,
   ): SessionChainError {
-    const why = deadline.aborted ? 'it took too long' : withoutValues(reasonOf(error), secrets);
+    const why = deadline.signal.aborted ? tooLong : withoutValues(reasonOf(error), secrets);
     return unavailable(operation, `${location}/${object}`, why);
   }
 
   async function put(object: string, content: ArchiveContent): Promise<void> {
     const { bytes, sha256 } = content;
-    await carryOut('write', object, bytes, async (s3, sdk, abortSignal) => {
+    await carryOut('write', object, within(timeoutMs, bytes), async (s3, sdk, abortSignal) => {
       for (let attempt = 1; ; attempt++) {
         const body = content.read();
         try {
@@ -87,20 +87,23 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
   }
 
   async function get(object: string): Promise<AsyncIterable<Buffer> | null> {
-    const found = await carryOut('read', object, 0, async (s3, sdk, abortSignal) => {
+    const deadline = within(timeoutMs);
+    const found = await carryOut('read', object, deadline, async (s3, sdk, abortSignal) => {
       const command = new sdk.GetObjectCommand({ Bucket: bucket, Key: keyOf(object) });
       return s3.send(command, { abortSignal }).catch((error: unknown) => {
         if ((error as Error).name === 'NoSuchKey') return null;
         throw error;
       });
     });
-    return found && reading(object, found.Body as Readable, found.ContentLength ?? 0);
+    return found && reading(object, found, deadline);
   }
 
-  async function* reading(object: string, body: Readable, bytes: number) {
-    const deadline = AbortSignal.timeout(timeoutMs + Math.ceil(bytes / slowest));
+  async function* reading(object: string, found: Sdk.GetObjectCommandOutput, deadline: Deadline) {
+    // The signal of the request ends its body, too.
+    deadline.renew(found.ContentLength ?? 0);
+    const body = found.Body as Readable;
     try {
-      for await (const chunk of addAbortSignal(deadline, body)) yield chunk as Buffer;
+      for await (const chunk of body) yield chunk as Buffer;
     } catch (error) {
       throw asUnavailable(error, 'read', object, deadline);
     } finally {
@@ -111,7 +114,7 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
   async function* list(folder: string) {
     let token: string | undefined;
     do {
-      const page = await carryOut('list', folder, 0, async (s3, sdk, abortSignal) =>
+      const page = await carryOut('list', folder, within(timeoutMs), async (s3, sdk, abortSignal) =>
         s3.send(
           new sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: keyOf(folder), ContinuationToken: token }),
           { abortSignal },
@@ -125,13 +128,33 @@ export function openS3({ bucket, prefix, environment, timeoutMs }: S3Place): Arc
 
   async function remove(objects: readonly string[]): Promise<void> {
     for (const object of objects) {
-      await carryOut('delete', object, 0, async (s3, sdk, abortSignal) =>
+      await carryOut('delete', object, within(timeoutMs), async (s3, sdk, abortSignal) =>
         s3.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: keyOf(object) }), { abortSignal }),
       );
     }
   }
 
   return { location, put, get, list, delete: remove };
+}
+
+interface Deadline {
+  signal: AbortSignal;
+  /** Begins anew, for that many bytes. */
+  renew(bytes: number): void;
+}
+
+function within(timeoutMs: number, bytes = 0): Deadline {
+  const controller = new AbortController();
+  const timer = (size: number) =>
+    setTimeout(() => controller.abort(), timeoutMs + Math.ceil(size / slowest)).unref();
+  let running = timer(bytes);
+  return {
+    signal: controller.signal,
+    renew(size) {
+      clearTimeout(running);
+      running = timer(size);
+    },
+  };
 }
 
 /** Of the environment, what the library would not take by itself: it is the environment of this process or another. */
@@ -188,6 +211,7 @@ function reasonOf(error: unknown): string {
   const { name = 'Error', code, message, $metadata } = error as S3Failure;
   const status = $metadata?.httpStatusCode;
   if (status !== undefined && status >= 300) return `the server answered ${status} ${name}`;
+  if (name === 'TimeoutError') return tooLong;
   return [message || name, message && code !== undefined && !message.includes(code) ? ` (${code})` : '']
     .join('')
     .replace(/\.$/, '');

@@ -129,13 +129,16 @@ describe.each(['folder', 'bucket'])('a %s', (kind) => {
         /unpacks to more than|is not JSON/,
       ],
       [...forged(text.replaceAll(part, other)), /is that of the part 0b0e7d6a-4a3c-4ddc-8f0e-5f6f2f1f9a02/],
-      [...forged(text.replace('"kind":"brief"', '"kind":"beef!"')), /line 9, of the archive is wrong: kind/],
-      [...forged(text.replace('"round":1', '"round":"1"')), /line 7, of the archive is wrong: round/],
+      [...forged(text.replace('"kind":"brief"', '"kind":"beef!"')), /line 10, of the archive is wrong: kind/],
+      [...forged(text.replace('"round":1', '"round":"1"')), /line 8, of the archive is wrong: round/],
       [...forged(text.replace('one', '\\u0000')), /line 3, .* content holds what Postgres does not accept/],
-      [...forged(`${text}${text.split('\n')[2]}\n`), /line 10, .* the text [0-9a-f]{64} is there twice/],
+      [...forged(`${text}${text.split('\n')[2]}\n`), /line 11, .* the text [0-9a-f]{64} is there twice/],
       [...forged(text.replace(/\n\{"kind":"text".*/, '')), /the text [0-9a-f]{64} does not stand before/],
-      [...forged(text.replace(/\n\{"kind":"session".*/, '')), /its session .* does not stand before/],
-      [...forged(text.replace(/\n\{"kind":"brief".*/, '')), /has 0 lines of the kind brief in place of 1/],
+      [...forged(text.replace(/\n\{"kind":"session"[^\n]*/, '')), /its session .* does not stand before/],
+      [
+        ...forged(text.replace(/\n\{"kind":"brief"[^\n]*/, '')),
+        /has 0 lines of the kind brief in place of 1/,
+      ],
       [...forged(text.slice(0, -1)), /ends in the middle of a line/],
       [...forged(Buffer.from(text.replace('one', 'o\u00ffe'), 'latin1')), /is not UTF-8/],
     ];
@@ -276,10 +279,10 @@ describe('a bucket', () => {
       { AWS_ENDPOINT_URL: 'http://127.0.0.1:1' },
     ];
     for (const environment of wrong) {
-      const store = through(environment as Record<string, string>);
+      const store = through(environment);
       const failure = await write(store);
       expect(failure.code).toBe('ARCHIVE_UNAVAILABLE');
-      expect(failure.message).toMatch(/the server answered 403 \w+\.$|ECONNREFUSED/);
+      expect(failure.message).toMatch(/the server answered 40[03] \w+\.$|ECONNREFUSED/);
       const shown = `${failure.stack} ${failure.remedy} ${JSON.stringify(failure)} ${store.location}`;
       for (const secret of [...Object.values(environment), s3.environment['AWS_SECRET_ACCESS_KEY']])
         if (!secret?.startsWith('http')) expect(shown).not.toContain(secret);
@@ -297,7 +300,7 @@ describe('a bucket', () => {
     };
     const take = (response: ServerResponse) => response.writeHead(200, { etag: '"0"' }).end();
     const faults: [string, HostileProxy['answer'], string, RegExp][] = [
-      ['silent', () => undefined, 'ARCHIVE_UNAVAILABLE', /: it took too long\.$|Timeout/],
+      ['silent', () => undefined, 'ARCHIVE_UNAVAILABLE', /: it took too long\.$/],
       ['cuts', (request) => request.destroy(), 'ARCHIVE_UNAVAILABLE', /ECONNRESET|socket hang up/],
       [
         'cuts the answer',
