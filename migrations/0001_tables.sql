@@ -216,7 +216,7 @@ $$;
 CREATE TABLE session_chain.session_transitions_archive (
   project_id text NOT NULL,
   seq bigint NOT NULL,
-  id bigint NOT NULL,
+  id text NOT NULL,
   version_id text,
   old_session_id text,
   new_session_id text NOT NULL,
@@ -231,14 +231,14 @@ CREATE TABLE session_chain.session_transitions_archive (
   part uuid,
   PRIMARY KEY (project_id, seq)
 );
-CREATE INDEX session_transitions_archive_session ON session_chain.session_transitions_archive (project_id, new_session_id);
+CREATE INDEX session_transitions_archive_session ON session_chain.session_transitions_archive (new_session_id);
 CREATE INDEX session_transitions_archive_rewinds ON session_chain.session_transitions_archive (project_id, seq)
   WHERE rewound_to IS NOT NULL;
 CREATE INDEX session_transitions_archive_unwritten ON session_chain.session_transitions_archive (project_id, created_at)
   WHERE part IS NULL;
 CREATE INDEX session_transitions_archive_part ON session_chain.session_transitions_archive (part) WHERE part IS NOT NULL;
 COMMENT ON TABLE session_chain.session_transitions_archive IS 'Transitions that are older than the hot period: the same rows, out of the table that commits write to';
-COMMENT ON COLUMN session_chain.session_transitions_archive.host IS 'What the row had in columns of the host';
+COMMENT ON COLUMN session_chain.session_transitions_archive.host IS 'What the row had in columns that only the host knows';
 COMMENT ON COLUMN session_chain.session_transitions_archive.part IS 'The file of the archive that holds a copy; null while none does';
 
 -- The functions as they were last created; `migrate` recreates one whose text has another hash.

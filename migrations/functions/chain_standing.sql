@@ -15,9 +15,8 @@ LANGUAGE sql STABLE AS $$
     WHEN c.closed_at IS NOT NULL OR c.ticket IS DISTINCT FROM p_ticket THEN 'fenced'
     WHEN NOT EXISTS (SELECT FROM project_versions v WHERE v.version_id = session_chain.version_key(c.version_id)
       AND v.project_id = session_chain.project_key(p_project)) THEN 'version_not_found'
-    WHEN c.status <> 'queued' AND (p_head IS NULL OR EXISTS (SELECT FROM session_transitions t
-      WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.new_session_id::text = p_head
-        AND t.seq IS NOT NULL)) THEN 'holds'
+    WHEN c.status <> 'queued' AND (p_head IS NULL OR EXISTS (SELECT FROM session_chain.all_transitions(p_project) t
+      WHERE t.new_session_id = p_head AND t.seq IS NOT NULL)) THEN 'holds'
     ELSE 'went_back'
   END
   FROM (SELECT 1) one LEFT JOIN session_chain.chains c ON c.id = p_chain AND c.project_id = p_project

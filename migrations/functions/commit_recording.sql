@@ -11,8 +11,8 @@ BEGIN
   SELECT * INTO v_attempt FROM session_chain.attempts a WHERE a.id = p_attempt;
   v_is_rewind := v_attempt.build_id LIKE 'rewind:%';
   IF v_attempt.chain IS NOT NULL OR v_attempt.build_id !~ '^(record|rewind):' OR (v_is_rewind AND NOT EXISTS (
-      SELECT FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key(v_attempt.project_id)
-        AND t.seq = (p_options ->> 'rewoundTo')::bigint AND t.new_session_id = v_attempt.base_session_id)) THEN
+      SELECT FROM session_chain.all_transitions(v_attempt.project_id) t
+      WHERE t.seq = (p_options ->> 'rewoundTo')::bigint AND t.new_session_id = v_attempt.base_session_id)) THEN
     RAISE insufficient_privilege USING MESSAGE = format('the attempt %s is not that of a recorded operation, or goes back to another transition', p_attempt);
   END IF;
   RETURN QUERY SELECT * FROM session_chain.commit_operation(p_attempt, v_attempt.step, p_old, p_new, p_parent, p_result, p_metrics,

@@ -15,8 +15,8 @@ BEGIN
   END IF;
   IF EXISTS (SELECT FROM projects p WHERE p.project_id = v_id AND p.last_ai_session_id::text = p_session)
      OR EXISTS (SELECT FROM project_versions v WHERE v.project_id = v_id AND v.ai_session_id::text = p_session)
-     OR EXISTS (SELECT FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key(p_project)
-       AND p_session IN (t.old_session_id::text, t.new_session_id::text, t.parent_session_id::text))
+     OR EXISTS (SELECT FROM session_chain.all_transitions(p_project) t
+       WHERE p_session IN (t.old_session_id, t.new_session_id, t.parent_session_id))
      OR EXISTS (SELECT FROM session_chain.attempts a WHERE a.project_id = p_project AND a.state <> 'failed'
        AND p_session IN (a.session_id, a.base_session_id, a.adopts)) THEN
     RETURN 'referenced';

@@ -4,6 +4,6 @@ LANGUAGE sql STABLE AS $$
   SELECT coalesce(bool_and(NOT EXISTS (
     SELECT FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads(p_project, p.session_seq) l
     WHERE p.project_id = session_chain.project_key(p_project) AND t.seq BETWEEN l.low AND l.high)), false)
-  FROM session_transitions t
-  WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.new_session_id = p_session AND t.seq IS NOT NULL
+  FROM session_chain.all_transitions(p_project) t
+  WHERE t.new_session_id = p_session AND t.seq IS NOT NULL
 $$;

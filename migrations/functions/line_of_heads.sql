@@ -6,13 +6,13 @@ LANGUAGE sql STABLE AS $$
     SELECT p_seq WHERE p_seq IS NOT NULL
     UNION ALL
     SELECT r.rewound_to FROM line CROSS JOIN LATERAL (
-      SELECT t.rewound_to FROM session_transitions t
-      WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.rewound_to IS NOT NULL AND t.seq <= line.high
+      SELECT t.rewound_to FROM session_chain.all_transitions(p_project) t
+      WHERE t.rewound_to IS NOT NULL AND t.seq <= line.high
       ORDER BY t.seq DESC LIMIT 1) r
   )
   SELECT coalesce((
-    SELECT max(t.seq) FROM session_transitions t
-    WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.rewound_to IS NOT NULL AND t.seq <= line.high), 1),
+    SELECT max(t.seq) FROM session_chain.all_transitions(p_project) t
+    WHERE t.rewound_to IS NOT NULL AND t.seq <= line.high), 1),
     line.high
   FROM line
 $$;

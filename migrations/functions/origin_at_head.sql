@@ -23,8 +23,9 @@ BEGIN
   END IF;
   -- The one that started the line of sessions is one of its operations.
   v_fresh := coalesce((
-    SELECT t.seq FROM session_transitions t JOIN session_chain.attempts a ON a.id = t.attempt_id
-    WHERE t.project_id = session_chain.transition_project_key(p_chain.project_id) AND t.seq IS NOT NULL
+    SELECT t.seq FROM session_chain.all_transitions(p_chain.project_id) t
+      JOIN session_chain.attempts a ON a.id = t.attempt_id
+    WHERE t.seq IS NOT NULL
       AND a.base_session_id IS NULL AND a.chain IS NOT NULL
       AND EXISTS (SELECT FROM session_chain.line_of_heads(p_chain.project_id, p_seq) l WHERE t.seq BETWEEN l.low AND l.high)
     ORDER BY t.seq DESC LIMIT 1), 1);

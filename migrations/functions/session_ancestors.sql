@@ -13,13 +13,11 @@ LANGUAGE sql STABLE AS $$
           SELECT s.parent_session_id AS id, 1 AS rank FROM session_chain.sessions s
             WHERE s.project_id = p_project AND s.session_id = line.id
           UNION ALL
-          SELECT t.parent_session_id::text, 1 FROM session_transitions t
-            WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.seq IS NOT NULL
-              AND t.new_session_id = line.id
+          SELECT t.parent_session_id, 1 FROM session_chain.all_transitions(p_project) t
+            WHERE t.seq IS NOT NULL AND t.new_session_id = line.id
           UNION ALL
-          SELECT t.old_session_id::text, 2 FROM session_transitions t
-            WHERE t.project_id = session_chain.transition_project_key(p_project) AND t.seq IS NOT NULL
-              AND t.new_session_id = line.id AND t.rewound_to IS NULL
+          SELECT t.old_session_id, 2 FROM session_chain.all_transitions(p_project) t
+            WHERE t.seq IS NOT NULL AND t.new_session_id = line.id AND t.rewound_to IS NULL
         ) parent WHERE parent.id IS NOT NULL
       ) reached GROUP BY reached.id ORDER BY min(reached.rank), reached.id
     ) nearer

@@ -6,7 +6,7 @@ GRANT SELECT ON session_chain.installation, session_chain.migrations, session_ch
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.live_chunks,
   session_chain.events, session_chain.trimmed_events, session_chain.chain_overview, session_chain.chain_ends,
-  session_chain.workers TO :"role";
+  session_chain.session_transitions_archive, session_chain.session_transitions_all, session_chain.workers TO :"role";
 GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, session_seq, session_epoch) ON projects TO :"role";
 GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)
   ON project_versions TO :"role";
@@ -19,5 +19,5 @@ GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_st
   session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
-  session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
+  session_chain.all_transitions, session_chain.every_transition, session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
   session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";

@@ -4,7 +4,7 @@ GRANT USAGE ON SCHEMA session_chain TO :"role";
 GRANT SELECT ON session_chain.installation, session_chain.migrations, session_chain.routines, session_chain.chains,
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.workspace_searches,
-  session_chain.live_chunks, session_chain.events, session_chain.trimmed_events, session_chain.chain_ends TO :"role";
+  session_chain.session_transitions_archive, session_chain.session_transitions_all, session_chain.live_chunks, session_chain.events, session_chain.trimmed_events, session_chain.chain_ends TO :"role";
 GRANT UPDATE (failures) ON session_chain.chains TO :"role";
 GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
@@ -31,5 +31,6 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
   session_chain.bind_workspace, session_chain.lock_project, session_chain.quarantine_session,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
+  session_chain.all_transitions, session_chain.every_transition, session_chain.archive_transitions, session_chain.restore_transitions,
   session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
   session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";

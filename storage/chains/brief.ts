@@ -63,8 +63,8 @@ export async function operationsSince(
     // A session that never was head, such as the unfinished one of a killed attempt, comes before the first that forked
     // it.
     text: `SELECT coalesce(
-             (SELECT max(t.seq) FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.new_session_id = $2),
-             (SELECT min(t.seq) FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.parent_session_id = $2),
+             (SELECT max(t.seq) FROM session_chain.all_transitions($1) t WHERE t.new_session_id = $2),
+             (SELECT min(t.seq) FROM session_chain.all_transitions($1) t WHERE t.parent_session_id = $2),
              0)::bigint AS seq`,
     values: [projectId, sessionId],
   });
@@ -91,11 +91,12 @@ export async function rewoundOperations(pool: Pool, projectId: ProjectId): Promi
              WHERE p.project_id = session_chain.project_key($1)
            ), transition AS (
              SELECT t.*, EXISTS (SELECT FROM line l WHERE t.seq BETWEEN l.low AND l.high) AS is_known
-             FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1)
+             FROM session_chain.all_transitions($1) t
+             WHERE
                -- Nothing before the first rewind's target is off the line.
-               AND t.seq > (SELECT min(l.high) FROM line l)
+               t.seq > (SELECT min(l.high) FROM line l)
            )
-           SELECT t.seq, t.source, t.version_id::text AS "versionId", t.created_at AS "createdAt", count(*) OVER () AS count
+           SELECT t.seq, t.source, t.version_id AS "versionId", t.created_at AS "createdAt", count(*) OVER () AS count
            FROM transition t WHERE NOT t.is_known AND t.rewound_to IS NULL AND t.seq > coalesce((
              SELECT max(b.seq) FROM transition b JOIN session_chain.attempts a ON a.id = b.attempt_id
              WHERE b.is_known AND a.role = 'build'), 0)
@@ -114,9 +115,9 @@ async function lastOperations(
 ): Promise<PastOperation[]> {
   const newestFirst = await queryRows<PastOperation>(pool, {
     name: 'last_operations',
-    text: `SELECT t.seq, t.source, t.version_id::text AS "versionId", t.created_at AS "createdAt"
+    text: `SELECT t.seq, t.source, t.version_id AS "versionId", t.created_at AS "createdAt"
            FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
-           JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq BETWEEN l.low AND l.high
+           JOIN session_chain.all_transitions($1) t ON t.seq BETWEEN l.low AND l.high
            WHERE p.project_id = session_chain.project_key($1) AND t.seq > $2 ORDER BY t.seq DESC LIMIT $3`,
     values: [projectId, afterSeq, limit],
   });

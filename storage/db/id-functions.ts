@@ -21,6 +21,8 @@ export interface Routine {
   name: string;
   /** Null for a function whose text depends on a table that does not exist yet. */
   text: string | null;
+  /** Whether the planner has to be able to put its body in place of a call: then it has the caller's rights and search path. */
+  isInlined?: boolean;
 }
 
 /** The functions for the columns as they are now. */

@@ -24,6 +24,7 @@ import {
   sqlState,
 } from './pool.js';
 import { inTransaction } from './transaction.js';
+import { transitionFunctions } from './transition-functions.js';
 
 /**
  * Brings the database up to date in one transaction, under an advisory lock that a second process waits for: tables by
@@ -122,12 +123,12 @@ async function applyPending(connection: Connection, pending: readonly string[]):
   for (const name of [...gone, ...changed.map((routine) => routine.name)]) {
     await inFile(`functions/${name}`, () => dropFunction(connection, name));
   }
-  for (const { name, text } of changed) {
+  for (const { name, text, isInlined } of changed) {
     if (text === null) throw new Error(`The table that session_chain.${name} is for does not exist.`);
     await inFile(`functions/${name}`, async () => {
       await run(text);
       // With the owner's rights, whatever the caller's search path holds, and for roles that were given it alone.
-      if (!isParsedOnce(text)) {
+      if (!isParsedOnce(text) && !isInlined) {
         await run(`ALTER FUNCTION session_chain.${name} SECURITY DEFINER SET search_path TO ${path}`);
       }
       await run(`REVOKE ALL ON FUNCTION session_chain.${name} FROM PUBLIC`);
@@ -138,17 +139,28 @@ async function applyPending(connection: Connection, pending: readonly string[]):
   return [...migrations, ...changed.map(({ name }) => `functions/${name}`)];
 }
 
-/** Drops every function of this name, whatever its parameters, with its triggers and its recorded hash. */
+/** Drops every function of this name, whatever its parameters, with its triggers or its view, and its recorded hash. */
 async function dropFunction(connection: Connection, name: string): Promise<void> {
-  const overloads = await queryRows<{ signature: string; isTrigger: boolean }>(connection, {
-    text: `SELECT p.oid::regprocedure::text AS signature, p.prorettype = 'trigger'::regtype AS "isTrigger" FROM pg_proc p
+  const overloads = await queryRows<{ signature: string; isTrigger: boolean; views: string[] }>(connection, {
+    text: `SELECT p.oid::regprocedure::text AS signature, p.prorettype = 'trigger'::regtype AS "isTrigger",
+             ${viewsOf('p')} AS views
+           FROM pg_proc p
            WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = $1`,
     values: [name],
   });
-  for (const { signature, isTrigger } of overloads) {
+  for (const { signature, isTrigger, views } of overloads) {
+    // A view of the host's on ours stops this: it is not ours to drop.
+    for (const view of views) await connection.query({ text: `DROP VIEW ${view}` });
     await connection.query({ text: `DROP FUNCTION ${signature}${isTrigger ? ' CASCADE' : ''}` });
   }
   await connection.query({ text: 'DELETE FROM session_chain.routines WHERE name = $1', values: [name] });
+}
+
+/** Our own views that read a function. */
+function viewsOf(routine: string): string {
+  return `ARRAY(SELECT DISTINCT c.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class c ON c.oid = r.ev_class
+             WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_proc'::regclass AND d.refobjid = ${routine}.oid
+               AND c.relnamespace = 'session_chain'::regnamespace)`;
 }
 
 /** What `migrate` would do. */
@@ -313,29 +325,37 @@ async function appliedMigrations(connection: Connection): Promise<string[]> {
 }
 
 interface FunctionChanges {
-  /** Functions that are missing, were created from another text, look for tables elsewhere, or lack a trigger. */
+  /** Functions that are missing, were created from another text, look for tables elsewhere, or lack a trigger or view. */
   changed: Routine[];
   /** Names of functions that this version no longer has. */
   gone: string[];
 }
 
 async function functionChanges(connection: Connection, path: string | null): Promise<FunctionChanges> {
-  const routines = [...functionFiles(), ...(await idFunctions(connection))];
+  const routines = [
+    ...functionFiles(),
+    ...(await idFunctions(connection)),
+    ...(await transitionFunctions(connection)),
+  ];
   const made = (await hasTable(connection, 'routines'))
     ? await queryRows<{
         name: string;
         hash: string;
         bodies: string[];
         isPinned: boolean;
-        triggers: number;
+        isPlain: boolean;
+        dependents: number;
       }>(connection, {
-        text: `SELECT r.name, r.hash, f.bodies, coalesce(f."isPinned", false) AS "isPinned", (
+        text: `SELECT r.name, r.hash, f.bodies, coalesce(f."isPinned", false) AS "isPinned",
+                 coalesce(f."isPlain", false) AS "isPlain", coalesce(f.views, 0) + (
                  SELECT count(*)::integer FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
                  WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name
-                   AND t.tgenabled IN ('O', 'A') AND t.tgparentid = 0) AS triggers
+                   AND t.tgenabled IN ('O', 'A') AND t.tgparentid = 0) AS dependents
                FROM session_chain.routines r CROSS JOIN LATERAL (
                  SELECT coalesce(array_agg(p.prosrc), '{}') AS bodies, bool_and(p.prosqlbody IS NOT NULL OR (p.prosecdef
-                   AND CASE WHEN $1::text IS NULL THEN p.proconfig[1] LIKE 'search\\_path=%' ELSE p.proconfig = ARRAY['search_path=' || $1] END)) AS "isPinned"
+                   AND CASE WHEN $1::text IS NULL THEN p.proconfig[1] LIKE 'search\\_path=%' ELSE p.proconfig = ARRAY['search_path=' || $1] END)) AS "isPinned",
+                   bool_and(NOT p.prosecdef AND p.proconfig IS NULL) AS "isPlain",
+                   sum(cardinality(${viewsOf('p')}))::integer AS views
                  FROM pg_proc p WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = r.name) f
                ORDER BY r.name`,
         values: [path],
@@ -343,14 +363,14 @@ async function functionChanges(connection: Connection, path: string | null): Pro
     : [];
   return {
     changed: routines.filter(
-      ({ name, text }) =>
+      ({ name, text, isInlined }) =>
         text === null ||
         !made.some(
           // It has no overloads and the body of the text: a function may have been changed manually.
-          ({ name: madeName, hash, isPinned, triggers, bodies: [body, ...others] }) =>
+          ({ name: madeName, hash, isPinned, isPlain, dependents, bodies: [body, ...others] }) =>
             madeName === name &&
-            isPinned &&
-            triggers === (text.match(/^CREATE TRIGGER /gm) ?? []).length &&
+            (isInlined ? isPlain : isPinned) &&
+            dependents === (text.match(/^CREATE (TRIGGER|VIEW) /gm) ?? []).length &&
             hash === hashOf(text) &&
             others.length === 0 &&
             body !== undefined &&

@@ -65,7 +65,7 @@ export function adoptionWarning(adopted: SessionId): string {
   return `The head had been moved outside to ${adopted}; it was adopted as an import.`;
 }
 
-/** One move of a head; a row of `session_transitions`. Rows from before session-chain have neither seq nor parent. */
+/** One move of a head; a row of `session_transitions` or of its archive. Rows from before session-chain have neither seq nor parent. */
 export interface Transition {
   seq: number | null;
   source: TransitionSource;
@@ -95,11 +95,11 @@ export async function listTransitions(
 ): Promise<Transition[]> {
   return await queryRows<Transition>(pool, {
     name: 'list_transitions',
-    text: `SELECT seq, source, step, version_id::text AS "versionId", old_session_id AS "oldSessionId", new_session_id AS "newSessionId",
+    text: `SELECT seq, source, step, version_id AS "versionId", old_session_id AS "oldSessionId", new_session_id AS "newSessionId",
              parent_session_id AS "parentSessionId", rewound_to AS "rewoundTo", created_at AS "createdAt"
-           FROM session_transitions WHERE project_id = session_chain.transition_project_key($1)
-             AND ($3::bigint IS NULL OR seq < $3 OR seq IS NULL)
-           ORDER BY seq DESC NULLS LAST, created_at DESC, id DESC LIMIT $2 OFFSET $4`,
+           FROM session_chain.all_transitions($1)
+           WHERE $3::bigint IS NULL OR seq < $3 OR seq IS NULL
+           ORDER BY seq DESC NULLS LAST, created_at DESC, length(id) DESC, id DESC LIMIT $2 OFFSET $4`,
     values: [projectId, limit, before, skip],
   });
 }
@@ -113,7 +113,7 @@ export async function getSessionChain(pool: Pool, projectId: ProjectId): Promise
     name: 'session_chain',
     text: `WITH line AS (
              SELECT t.* FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
-               JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq BETWEEN l.low AND l.high
+               JOIN session_chain.all_transitions($1) t ON t.seq BETWEEN l.low AND l.high
              WHERE p.project_id = session_chain.project_key($1)
            )
            SELECT id FROM (

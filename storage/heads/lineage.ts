@@ -103,20 +103,20 @@ export function lineageQuery(projectId: ProjectId, oldest: number, seq: number |
       WITH remembered AS MATERIALIZED (SELECT * FROM session_chain.line_of_heads($1, $3)),
       moved AS (
         SELECT t.*, EXISTS (SELECT FROM remembered r WHERE t.seq BETWEEN r.low AND r.high) AS is_remembered
-        FROM session_transitions t WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq > $2
+        FROM session_chain.all_transitions($1) t WHERE t.seq > $2
       ), line AS (
         -- Of a session that older writers made the head twice: the last time on the line, else the first time off it.
         SELECT DISTINCT ON (t.new_session_id) t.* FROM moved t
         ORDER BY t.new_session_id, t.is_remembered DESC, CASE WHEN t.is_remembered THEN -t.seq ELSE t.seq END
       ), since AS (SELECT min(created_at) AS at FROM line)
-      SELECT coalesce(t.new_session_id::text, s.session_id) AS "sessionId",
-        coalesce(t.parent_session_id::text, s.parent_session_id) AS "parentSessionId",
+      SELECT coalesce(t.new_session_id, s.session_id) AS "sessionId",
+        coalesce(t.parent_session_id, s.parent_session_id) AS "parentSessionId",
         CASE WHEN t.is_remembered THEN 'head'
              WHEN t.seq IS NOT NULL THEN 'rewound'
              WHEN a.step = 'chat_plan' AND a.state = 'committed' AND a.adopts IS NULL THEN 'side_branch'
              WHEN adopter.step = 'chat_plan' THEN 'side_branch' ELSE 'attempt' END AS kind,
-        t.seq, t.rewound_to AS "rewoundTo", t.source, t.old_session_id::text AS "oldSessionId",
-        coalesce(t.version_id::text, a.version_id) AS "versionId",
+        t.seq, t.rewound_to AS "rewoundTo", t.source, t.old_session_id AS "oldSessionId",
+        coalesce(t.version_id, a.version_id) AS "versionId",
         coalesce(t.step, a.step) AS step, a.build_id AS "buildId", a.state, a.attempt, a.failure ->> 'code' AS "failureCode", a.adopts,
         (SELECT one ->> 'kind' FROM session_chain.chains c CROSS JOIN jsonb_array_elements(c.plan) AS one
           WHERE c.id = a.chain AND one ->> 'name' = a.step LIMIT 1) AS "stepKind",
@@ -125,7 +125,7 @@ export function lineageQuery(projectId: ProjectId, oldest: number, seq: number |
           FROM project_chat_log_minimal q
           WHERE q.question_id = substring(a.build_id FROM '^chat:(\\d{1,18})$')::bigint) AS question,
         CASE WHEN s.batches = 0 AND s.given_up_at IS NULL AND t.seq IS NULL AND adopter.id IS NULL THEN 'empty'
-             ELSE session_chain.session_fitness($1, coalesce(t.new_session_id::text, s.session_id)) END AS condition,
+             ELSE session_chain.session_fitness($1, coalesce(t.new_session_id, s.session_id)) END AS condition,
         coalesce(s.entries, 0) AS entries, nullif(s.context_tokens, 0) AS "contextTokens", m.cost_usd AS "costUsd",
         coalesce(a.started_at, s.created_at, t.created_at) AS "createdAt", a.ended_at AS "endedAt"
       FROM line t
@@ -136,8 +136,8 @@ export function lineageQuery(projectId: ProjectId, oldest: number, seq: number |
       LEFT JOIN project_ai_session_metrics m ON m.attempt_id = a.id
       WHERE t.seq IS NOT NULL
         OR (coalesce(a.started_at, s.created_at) >= (SELECT at FROM since) - interval '1 hour'
-          AND NOT EXISTS (SELECT FROM session_transitions o
-            WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = s.session_id AND o.seq <= $2))
+          AND NOT EXISTS (SELECT FROM session_chain.all_transitions($1) o
+            WHERE o.new_session_id = s.session_id AND o.seq <= $2))
         OR (SELECT at FROM since) IS NULL
       ORDER BY coalesce(a.started_at, s.created_at, t.created_at), t.seq`,
     values: [projectId, oldest, seq],

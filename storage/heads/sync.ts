@@ -143,6 +143,13 @@ const driftQuery = `
           AND (CASE WHEN b.seq IS NULL THEN t.prev_seq IS NOT NULL
                     ELSE t.prev_seq IS DISTINCT FROM b.seq OR t.old_session_id IS DISTINCT FROM b.new_session_id END)
         UNION
+        -- Where the archive of transitions does not end at the first one that is kept.
+        SELECT t.project_id::text FROM session_transitions t CROSS JOIN LATERAL (
+          SELECT a.seq, a.new_session_id FROM session_chain.session_transitions_archive a
+          WHERE a.project_id = t.project_id::text ORDER BY a.seq DESC LIMIT 1) a
+        WHERE t.seq IS NOT NULL AND t.prev_seq IS NULL AND ${ofTransition}
+          AND (a.seq <> t.seq - 1 OR a.new_session_id IS DISTINCT FROM t.old_session_id)
+        UNION
         SELECT p.project_id::text FROM projects p
         LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key(p.project_id::text) AND t.seq = p.session_seq
         WHERE p.session_seq IS NOT NULL AND t.seq IS NULL AND ${ofProject}

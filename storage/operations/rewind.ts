@@ -139,10 +139,10 @@ async function look(
   const [known] = await queryRows<Known>(connection, {
     name: 'look_before_rewinding',
     text: `SELECT p.last_ai_session_id AS "headSessionId", p.session_seq AS seq, t.new_session_id AS "targetSessionId",
-             (SELECT min(o.seq) FROM session_transitions o WHERE o.project_id = session_chain.transition_project_key($1)) AS "oldestSeq",
+             (SELECT min(o.seq) FROM session_chain.all_transitions($1) o) AS "oldestSeq",
              (SELECT h.workflow_id FROM session_chain.holder_of($1) h) AS holder, a.result AS stored, a.version_id AS "storedVersionId"
            FROM projects p
-           LEFT JOIN session_transitions t ON t.project_id = session_chain.transition_project_key($1) AND t.seq = $2
+           LEFT JOIN session_chain.all_transitions($1) t ON t.seq = $2
            LEFT JOIN session_chain.attempts a ON a.project_id = $1 AND a.build_id = $3 AND a.step = 'rewind'
              AND a.chain IS NULL AND a.state = 'committed'
            WHERE p.project_id = session_chain.project_key($1)`,
@@ -260,9 +260,9 @@ async function forgottenBy(
 ): Promise<PastOperation[]> {
   return await queryRows<PastOperation>(connection, {
     name: 'forgotten_by',
-    text: `SELECT t.seq, t.source, t.version_id::text AS "versionId", t.created_at AS "createdAt"
-           FROM session_transitions t JOIN session_chain.line_of_heads($1, $2::bigint - 1) l ON t.seq BETWEEN l.low AND l.high
-           WHERE t.project_id = session_chain.transition_project_key($1) AND t.rewound_to IS NULL AND NOT EXISTS (
+    text: `SELECT t.seq, t.source, t.version_id AS "versionId", t.created_at AS "createdAt"
+           FROM session_chain.all_transitions($1) t JOIN session_chain.line_of_heads($1, $2::bigint - 1) l ON t.seq BETWEEN l.low AND l.high
+           WHERE t.rewound_to IS NULL AND NOT EXISTS (
              SELECT FROM session_chain.line_of_heads($1, $2) n WHERE t.seq BETWEEN n.low AND n.high)
            ORDER BY t.seq`,
     values: [projectId, seq],

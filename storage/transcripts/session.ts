@@ -69,7 +69,7 @@ export async function readSession(
   >(pool, {
     name: 'read_session',
     text: `
-      SELECT $1 AS "projectId", $2 AS "sessionId", coalesce(s.parent_session_id, t.parent_session_id::text) AS "parentSessionId",
+      SELECT $1 AS "projectId", $2 AS "sessionId", coalesce(s.parent_session_id, t.parent_session_id) AS "parentSessionId",
         session_chain.session_fitness($1, $2) AS condition, s.quarantine_reason AS "quarantineReason",
         coalesce(s.entries, 0) AS entries, coalesce(s.context_tokens, 0) AS "contextTokens",
         s.created_at AS "createdAt", s.appended_at AS "appendedAt",
@@ -98,8 +98,8 @@ export async function readSession(
       LEFT JOIN session_chain.sessions s ON s.project_id = $1 AND s.session_id = $2
       LEFT JOIN session_chain.attempts a ON a.project_id = $1 AND a.session_id = $2
       LEFT JOIN project_ai_session_metrics m ON m.attempt_id = a.id
-      LEFT JOIN LATERAL (SELECT * FROM session_transitions o
-        WHERE o.project_id = session_chain.transition_project_key($1) AND o.new_session_id = $2 AND o.seq IS NOT NULL
+      LEFT JOIN LATERAL (SELECT * FROM session_chain.all_transitions($1) o
+        WHERE o.new_session_id = $2 AND o.seq IS NOT NULL
         ORDER BY o.seq DESC LIMIT 1) t ON true`,
     values: [projectId, sessionId],
   });

@@ -76,10 +76,12 @@ describe('migrate', () => {
 
 describe('functions', () => {
   /** Made from the types of a host's columns. */
-  const idFunctions = [
+  const generated = [
+    'all_transitions',
     'chat_key',
     'chat_log_key',
     'chat_log_project_key',
+    'every_transition',
     'project_key',
     'transition_project_key',
     'version_key',
@@ -107,7 +109,7 @@ describe('functions', () => {
       `SELECT proname AS name, prosrc AS body FROM pg_proc
        WHERE pronamespace = 'session_chain'::regnamespace AND proname <> ALL ($1)
          AND prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal') ORDER BY proname`,
-      idFunctions,
+      generated,
     );
     const written = [...texts].map(([name, text]) => ({
       name: /^CREATE FUNCTION session_chain\.(\w+)\(/m.exec(text)?.[1],
@@ -116,7 +118,7 @@ describe('functions', () => {
     }));
     expect(made).toEqual(written.map(({ name, body }) => ({ name, body })));
     expect(made.map(({ name }) => name)).toEqual(written.map(({ file }) => file));
-    expect([...(await hashes()).keys()]).toEqual([...texts.keys(), ...idFunctions].sort());
+    expect([...(await hashes()).keys()]).toEqual([...texts.keys(), ...generated].sort());
     for (const [name, text] of texts) {
       expect((await hashes()).get(name)).toBe(createHash('sha256').update(text).digest('hex'));
     }
