@@ -288,7 +288,7 @@ CREATE TABLE session_chain.chains (
   failures jsonb NOT NULL DEFAULT '{}',
   skipped jsonb NOT NULL DEFAULT '{}',
   result jsonb,
-  spent jsonb CHECK (jsonb_typeof(spent) = 'object'),
+  spent jsonb CHECK (jsonb_typeof(spent) = 'array'),
   created_at timestamptz NOT NULL DEFAULT now(),
   requested_at timestamptz NOT NULL DEFAULT now(),
   opened_at timestamptz,
@@ -332,20 +332,8 @@ COMMENT ON COLUMN session_chain.chains.waiting_for IS 'A label: what the chain w
 COMMENT ON COLUMN session_chain.chains.waiting_code IS 'The same as the code of a failure, for the event';
 COMMENT ON COLUMN session_chain.chains.failures IS 'What each step last failed with, in full: {step: {code, message, remedy}}, with the key open for the opening; Temporal''s history holds codes only';
 COMMENT ON COLUMN session_chain.chains.skipped IS 'The steps that had nothing to do, and why: {step: reason}';
-COMMENT ON COLUMN session_chain.chains.spent IS 'What its attempts cost, once their metrics were archived: {costUsd, attempts, attemptsOfUnknownCost}; null before';
+COMMENT ON COLUMN session_chain.chains.spent IS 'What its attempts spent whose metrics were archived and dropped: rows as in spend_days, per step and model; null for none';
 COMMENT ON COLUMN session_chain.chains.result IS 'The chain''s final state as its caller receives it';
-
-CREATE TABLE session_chain.briefs (
-  chain bigint NOT NULL REFERENCES session_chain.chains (id) ON DELETE CASCADE,
-  head_session_id text NOT NULL,
-  content text NOT NULL,
-  parts jsonb NOT NULL,
-  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  PRIMARY KEY (chain, head_session_id)
-);
-COMMENT ON TABLE session_chain.briefs IS 'What a chain that started a fresh session told it of the project''s state, once per head: every attempt and every run is told the same';
-COMMENT ON COLUMN session_chain.briefs.head_session_id IS 'The head whose memory the brief stands for';
-COMMENT ON COLUMN session_chain.briefs.parts IS 'What it was made of: [{part, from, characters}]';
 
 -- The folder of each project. None is inside another: the strings that begin with a path and a slash are a range.
 CREATE TYPE session_chain.paths AS RANGE (subtype = text, collation = "C");
@@ -392,14 +380,17 @@ CREATE TABLE session_chain.archive_parts (
   planned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   written_until timestamptz,
   verified_at timestamptz,
+  rolled_up_at timestamptz,
   bytes bigint CHECK (bytes > 0),
   sha256 text CHECK (sha256 ~ '^[0-9a-f]{64}$'),
   counts jsonb CHECK (jsonb_typeof(counts) = 'object'),
   UNIQUE (location, object),
   CHECK ((state = 'verified') = (verified_at IS NOT NULL)),
+  CHECK (rolled_up_at IS NULL OR state = 'verified'),
   CHECK (state = 'planned' OR (bytes IS NOT NULL AND sha256 IS NOT NULL AND counts IS NOT NULL))
 );
 CREATE INDEX archive_parts_of_project ON session_chain.archive_parts (project_id, month);
+CREATE INDEX archive_parts_not_rolled_up ON session_chain.archive_parts (project_id) WHERE state = 'verified' AND rolled_up_at IS NULL;
 CREATE INDEX archive_parts_planned ON session_chain.archive_parts (planned_at) WHERE state = 'planned';
 COMMENT ON TABLE session_chain.archive_parts IS 'One row per file of the archive: what one run wrote of one project and month';
 COMMENT ON COLUMN session_chain.archive_parts.month IS 'Its first day, UTC';
@@ -407,8 +398,24 @@ COMMENT ON COLUMN session_chain.archive_parts.location IS 'The archive, as file:
 COMMENT ON COLUMN session_chain.archive_parts.object IS 'Name of the file in the archive, without .manifest.json and .jsonl.gz';
 COMMENT ON COLUMN session_chain.archive_parts.state IS 'planned: its content is chosen, and it may be under way; verified: it was read back and is right';
 COMMENT ON COLUMN session_chain.archive_parts.written_until IS 'Until when a worker may be writing the file, by this database''s clock';
+COMMENT ON COLUMN session_chain.archive_parts.rolled_up_at IS 'Since when what its attempts spent counts in spend_days and chains.spent; what is restored from it is taken off there';
 COMMENT ON COLUMN session_chain.archive_parts.bytes IS 'Size of the file; sha256 is of the same bytes';
 COMMENT ON COLUMN session_chain.archive_parts.counts IS 'Lines by kind: {session, append, text, transition, attempt, brief, metrics}';
+
+CREATE TABLE session_chain.briefs (
+  chain bigint NOT NULL REFERENCES session_chain.chains (id) ON DELETE CASCADE,
+  head_session_id text NOT NULL,
+  content text NOT NULL,
+  parts jsonb NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  archive_part uuid REFERENCES session_chain.archive_parts (id),
+  PRIMARY KEY (chain, head_session_id)
+);
+CREATE INDEX briefs_of_part ON session_chain.briefs (archive_part) WHERE archive_part IS NOT NULL;
+COMMENT ON TABLE session_chain.briefs IS 'What a chain that started a fresh session told it of the project''s state, once per head: every attempt and every run is told the same';
+COMMENT ON COLUMN session_chain.briefs.head_session_id IS 'The head whose memory the brief stands for';
+COMMENT ON COLUMN session_chain.briefs.parts IS 'What it was made of: [{part, from, characters}]';
+COMMENT ON COLUMN session_chain.briefs.archive_part IS 'The file of the archive that holds it, or is to hold it; null for none';
 
 -- What holds for one project.
 CREATE TABLE session_chain.project_retention (
@@ -423,24 +430,29 @@ COMMENT ON TABLE session_chain.project_retention IS 'Where retention has to leav
 COMMENT ON COLUMN session_chain.project_retention.held_at IS 'Since when the project is on legal hold: nothing of it is archived away, dropped or erased';
 COMMENT ON COLUMN session_chain.project_retention.restored_until IS 'What was restored stays at least until then';
 
--- What was spent, once the rows of project_ai_session_metrics are gone. A day, a step and a model have one row.
+-- What was spent, once the rows of project_ai_session_metrics are gone: a row for all attempts of a day and step, and one for
+-- each model that they used.
 CREATE TABLE session_chain.spend_days (
   project_id text NOT NULL,
   day date NOT NULL,
   step text NOT NULL,
-  model text NOT NULL,
-  attempts bigint NOT NULL DEFAULT 0,
-  attempts_of_unknown_cost bigint NOT NULL DEFAULT 0,
-  turns bigint NOT NULL DEFAULT 0,
-  input_tokens bigint NOT NULL DEFAULT 0,
-  output_tokens bigint NOT NULL DEFAULT 0,
-  cache_read_tokens bigint NOT NULL DEFAULT 0,
-  cache_write_tokens bigint NOT NULL DEFAULT 0,
-  cost_usd numeric(16, 9) NOT NULL DEFAULT 0,
-  PRIMARY KEY (project_id, day, step, model)
+  model text,
+  attempts bigint NOT NULL CHECK (attempts >= 0),
+  attempts_of_unknown_cost bigint NOT NULL CHECK (attempts_of_unknown_cost BETWEEN 0 AND attempts),
+  turns bigint NOT NULL,
+  turns_in_flight_unknown bigint NOT NULL,
+  input_tokens bigint NOT NULL,
+  output_tokens bigint NOT NULL,
+  cache_read_tokens bigint NOT NULL,
+  cache_write_tokens bigint NOT NULL,
+  cost_usd numeric NOT NULL,
+  duration_ms bigint NOT NULL,
+  CONSTRAINT spend_days_key UNIQUE NULLS NOT DISTINCT (project_id, day, step, model)
 );
 CREATE INDEX spend_days_by_day ON session_chain.spend_days (day);
-COMMENT ON TABLE session_chain.spend_days IS 'Spending per project, day (UTC), step and model, of attempts whose metrics were archived';
+COMMENT ON TABLE session_chain.spend_days IS 'Spending per project, day (UTC), step and model, of attempts whose metrics were archived and dropped';
+COMMENT ON COLUMN session_chain.spend_days.model IS 'Null for the attempts themselves, whatever models they used; an attempt counts in a row of each of its models, too, where turns and duration_ms are 0';
+COMMENT ON COLUMN session_chain.spend_days.cost_usd IS 'As far as it is known, to the last digit, so that sums stay what they were';
 
 -- Requests to erase a project. What stays of one that is finished is its certificate.
 CREATE TABLE session_chain.erasures (
@@ -581,6 +593,7 @@ CREATE INDEX attempts_failed ON session_chain.attempts (project_id) WHERE state 
 CREATE INDEX attempts_fenced ON session_chain.attempts (id)
   WHERE state = 'failed' AND failure ->> 'code' IN ('FENCED', 'WORKER_LOST');
 CREATE INDEX attempts_of_part ON session_chain.attempts (archive_part) WHERE archive_part IS NOT NULL;
+CREATE INDEX attempts_with_details ON session_chain.attempts (project_id, ended_at) WHERE archive_part IS NULL AND ended_at IS NOT NULL;
 CREATE INDEX attempts_adopting ON session_chain.attempts (project_id, adopts) WHERE adopts IS NOT NULL;
 COMMENT ON TABLE session_chain.attempts IS 'What is known about every attempt of an operation, written before money is spent';
 COMMENT ON COLUMN session_chain.attempts.build_id IS 'Of a chain its build; outside a chain it names the operation, as chat:<question_id>, record:<uuid> or rewind:<key>';
@@ -789,9 +802,13 @@ SELECT c.id, c.project_id, c.version_id, c.build_id, c.workflow_id, c.mode, c.st
     WHERE o.project_id = c.project_id AND o.closed_at IS NULL AND o.status = 'queued' AND o.ticket <= c.ticket) END AS queue_position,
   c.base_session_id, c.origin ->> 'kind' AS origin, c.result #>> '{failure,code}' AS failure_code,
   (SELECT coalesce(sum(m.cost_usd), 0) FROM session_chain.attempts a
-   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id) AS cost_usd,
+   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id)
+  + (SELECT coalesce(sum((r ->> 'cost_usd')::numeric), 0) FROM jsonb_array_elements(c.spent) AS r
+   WHERE r ->> 'model' IS NULL) AS cost_usd,
   (SELECT count(*)::integer FROM session_chain.attempts a
-   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id AND m.cost_usd IS NULL) AS attempts_of_unknown_cost,
+   JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.chain = c.id AND m.cost_usd IS NULL)
+  + (SELECT coalesce(sum((r ->> 'attempts_of_unknown_cost')::integer), 0)::integer FROM jsonb_array_elements(c.spent) AS r
+   WHERE r ->> 'model' IS NULL) AS attempts_of_unknown_cost,
   c.created_at, c.requested_at, c.opened_at, c.closed_at
 FROM session_chain.chains c;
 COMMENT ON VIEW session_chain.chain_overview IS 'One row per chain, without its instruction and without what its failures say';

@@ -27,6 +27,6 @@ BEGIN
 END
 $$;
 CREATE TRIGGER event_of_new_attempt AFTER INSERT ON session_chain.attempts
-  FOR EACH ROW EXECUTE FUNCTION session_chain.event_of_attempt();
+  FOR EACH ROW WHEN (NEW.state = 'running') EXECUTE FUNCTION session_chain.event_of_attempt();
 CREATE TRIGGER event_of_attempt AFTER UPDATE OF state ON session_chain.attempts
   FOR EACH ROW WHEN (OLD.state = 'running' AND NEW.state <> 'running') EXECUTE FUNCTION session_chain.event_of_attempt();

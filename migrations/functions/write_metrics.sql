@@ -1,5 +1,6 @@
 -- Writes what an attempt spent; the keys of p_metrics are names of columns. An existing row stays; with p_replace the
--- row of an interrupted attempt is replaced by figures that have at least as many turns and the cost.
+-- row of an interrupted attempt is replaced by figures that have at least as many turns and the cost. Once the attempt is
+-- planned for the archive, nothing is written.
 CREATE FUNCTION session_chain.write_metrics(p_attempt bigint, p_outcome text, p_metrics jsonb, p_replace boolean)
 RETURNS void
 LANGUAGE sql AS $$
@@ -12,7 +13,8 @@ LANGUAGE sql AS $$
   FROM session_chain.attempts a CROSS JOIN jsonb_to_record(p_metrics) AS n (input_tokens bigint, output_tokens bigint,
     cache_read_tokens bigint, cache_write_tokens bigint, usage_by_model jsonb, cost_usd numeric, turns integer,
     duration_ms bigint, api_duration_ms bigint, model text, agent_version text, turn_in_flight_unknown boolean)
-  WHERE a.id = p_attempt
+  WHERE a.id = p_attempt AND a.archive_part IS NULL
+  FOR SHARE OF a
   ON CONFLICT (attempt_id) DO UPDATE SET
     input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
     cache_read_tokens = excluded.cache_read_tokens, cache_write_tokens = excluded.cache_write_tokens,

@@ -6,7 +6,8 @@ GRANT SELECT ON session_chain.installation, session_chain.migrations, session_ch
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.live_chunks,
   session_chain.events, session_chain.trimmed_events, session_chain.chain_overview, session_chain.chain_ends,
-  session_chain.session_transitions_archive, session_chain.session_transitions_all, session_chain.workers TO :"role";
+  session_chain.workers, session_chain.archive_parts, session_chain.project_retention, session_chain.spend_days,
+  session_chain.erasures, session_chain.session_transitions_archive, session_chain.session_transitions_all TO :"role";
 GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, session_seq, session_epoch) ON projects TO :"role";
 GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)
   ON project_versions TO :"role";

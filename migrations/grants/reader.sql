@@ -4,7 +4,7 @@
 GRANT USAGE ON SCHEMA session_chain TO :"role";
 GRANT SELECT ON session_chain.chain_overview, session_chain.step_overview, session_chain.migrations, session_chain.events,
   session_chain.trimmed_events TO :"role";
-GRANT SELECT ON session_chain.chain_ends TO :"role";
+GRANT SELECT ON session_chain.chain_ends, session_chain.spend_days TO :"role";
 GRANT SELECT (id, project_id, version_id, build_id, chain, step, round, role, attempt, session_id, base_session_id, adopts,
   state, worker, started_at, seen_at, ended_at) ON session_chain.attempts TO :"role";
 GRANT SELECT (chain, step, round, role, activity, task_queue, session_id, seq, state, calls, started_at, ended_at)

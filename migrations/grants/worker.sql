@@ -4,7 +4,9 @@ GRANT USAGE ON SCHEMA session_chain TO :"role";
 GRANT SELECT ON session_chain.installation, session_chain.migrations, session_chain.routines, session_chain.chains,
   session_chain.attempts, session_chain.activity_steps, session_chain.briefs, session_chain.sessions,
   session_chain.transcript_texts, session_chain.transcript_batches, session_chain.workspace_searches,
-  session_chain.session_transitions_archive, session_chain.session_transitions_all, session_chain.live_chunks, session_chain.events, session_chain.trimmed_events, session_chain.chain_ends TO :"role";
+  session_chain.live_chunks, session_chain.events, session_chain.trimmed_events, session_chain.chain_ends,
+  session_chain.archive_parts, session_chain.project_retention, session_chain.spend_days,
+  session_chain.session_transitions_archive, session_chain.session_transitions_all TO :"role";
 GRANT UPDATE (failures) ON session_chain.chains TO :"role";
 GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
@@ -17,7 +19,6 @@ GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, sessio
 GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)
   ON project_versions TO :"role";
 GRANT SELECT ON session_transitions, project_ai_session_metrics, chat_plan_sessions, project_chat_log_minimal TO :"role";
-GRANT UPDATE (cost_usd, usage_by_model, cost_derived) ON project_ai_session_metrics TO :"role";
 GRANT UPDATE (state, failure, head_session_id) ON project_chat_log_minimal TO :"role";
 GRANT EXECUTE ON FUNCTION session_chain.take_ends, session_chain.begin_end, session_chain.note_end,
   session_chain.renew_worker, session_chain.remove_worker TO :"role";
@@ -28,6 +29,7 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
   session_chain.fail_question, session_chain.trim_events, session_chain.events_horizon, session_chain.begin_activity, session_chain.end_activity,
   session_chain.begin_recording, session_chain.commit_recording, session_chain.forget_recording,
   session_chain.adopt_outside_head, session_chain.append_entries, session_chain.write_metrics,
+  session_chain.derive_cost, session_chain.due_details, session_chain.roll_up_part, session_chain.restore_details,
   session_chain.bind_workspace, session_chain.lock_project, session_chain.quarantine_session,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,

@@ -169,9 +169,13 @@ export function projectsQuery(
         c.created_at AS "createdAt", c.closed_at AS "closedAt"
       FROM page o LEFT JOIN session_chain.chains c ON c.id = o.chain
       CROSS JOIN LATERAL (
-        SELECT coalesce(sum(m.cost_usd), 0) AS "costUsd",
-          (count(*) FILTER (WHERE m.cost_usd IS NULL))::integer AS "attemptsOfUnknownCost"
-        FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.project_id = o.id
+        SELECT sum(one.cost_usd) AS "costUsd", sum(one.unknown)::integer AS "attemptsOfUnknownCost" FROM (
+          SELECT coalesce(sum(m.cost_usd), 0) AS cost_usd, count(*) FILTER (WHERE m.cost_usd IS NULL) AS unknown
+          FROM session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id WHERE a.project_id = o.id
+          UNION ALL
+          SELECT coalesce(sum(d.cost_usd), 0), coalesce(sum(d.attempts_of_unknown_cost), 0)
+          FROM session_chain.spend_days d WHERE d.project_id = o.id AND d.model IS NULL
+        ) one
       ) spent
       ORDER BY o.place`,
     values,

@@ -29,17 +29,19 @@ export interface ChainSpend extends Spent {
 
 /** What a chain has spent over all its runs. */
 export async function chainSpend(pool: Pool, key: ChainKey): Promise<ChainSpend> {
-  return spendOf(
-    await queryRows<StepRow>(pool, {
-      name: 'chain_spend',
-      text: `${spentByStep} JOIN session_chain.chains c ON c.id = a.chain
-             WHERE c.project_id = $1 AND c.version_id = $2 AND c.build_id = $3 ORDER BY m.id`,
-      values: [key.projectId, key.versionId, key.buildId],
-    }),
-  );
-}
-
-function spendOf(rows: readonly StepRow[]): ChainSpend {
+  const rows = await queryRows<{ step: StepName } & SpentRow>(pool, {
+    name: 'chain_spend',
+    text: `WITH one AS (
+             SELECT id, spent FROM session_chain.chains WHERE project_id = $1 AND version_id = $2 AND build_id = $3
+           ), spent AS (
+             SELECT 0 AS place, row_number() OVER () AS n, r.*
+             FROM one CROSS JOIN LATERAL jsonb_populate_recordset(NULL::session_chain.spend_days, one.spent) r
+             UNION ALL
+             SELECT 1, m.id, ${spentColumns} FROM one JOIN session_chain.attempts a ON a.chain = one.id ${spentTables}
+           )
+           SELECT s.step, s.model, ${spentSums} FROM spent s GROUP BY s.step, s.model ORDER BY min(s.place), min(s.n)`,
+    values: [key.projectId, key.versionId, key.buildId],
+  });
   const steps = [...new Set(rows.map(({ step }) => step))].map((step) => ({
     step,
     ...totalOf(rows.filter((row) => row.step === step)),
@@ -49,9 +51,13 @@ function spendOf(rows: readonly StepRow[]): ChainSpend {
 
 /** What a project has spent over all its chains. */
 export async function projectSpend(pool: Pool, projectId: ProjectId): Promise<Spent> {
-  const rows = await queryRows<LedgerRow>(pool, {
+  const rows = await queryRows<SpentRow>(pool, {
     name: 'project_spend',
-    text: `SELECT ${ledgerColumns} FROM ${ledger} WHERE a.project_id = $1`,
+    text: `SELECT s.model, ${spentSums} FROM (
+             SELECT * FROM session_chain.spend_days WHERE project_id = $1
+             UNION ALL
+             SELECT ${spentColumns} FROM session_chain.attempts a ${spentTables} WHERE a.project_id = $1
+           ) s GROUP BY s.model ORDER BY s.model`,
     values: [projectId],
   });
   return totalOf(rows);
@@ -85,7 +91,8 @@ export interface SpendConditions {
 
 /**
  * What attempts that ended from `since` on and before `until` spent, by day, step, model or project, in one statement. Days are in
- * their order, the others by what they cost.
+ * their order, the others by what they cost. Of a day whose metrics were rolled up the hours are no longer known: it counts whole
+ * where it begins in this time.
  */
 export async function spendBy(
   pool: Pool,
@@ -104,9 +111,9 @@ export function spendQuery(
   group: SpendGroup,
   { since, until, projectIds, limit }: SpendConditions,
 ): { text: string; values: Parameter[] } {
-  const { key, name = 'key', turns, tokens, cost, from } = groupedBy[group];
+  const { key, name = 'key', dayKey, turns, tokens, cost, from } = groupedBy[group];
   const sums = (['input', 'output', 'cacheRead', 'cacheWrite'] as const).map(
-    (kind) => `coalesce(sum(${tokens(kind)}), 0) AS "${kind}Tokens"`,
+    (kind) => `coalesce(sum(${tokens(kind)}), 0) AS ${columnOf(kind)}`,
   );
   // Of all projects the index is enough; of some only their own rows are read.
   const rows =
@@ -115,23 +122,42 @@ export function spendQuery(
       : `${ledger} ${from} WHERE a.project_id = ANY ($3::text[])`;
   return {
     text: `
-      SELECT ${name} AS key, attempts, turns, "inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens", "costUsd",
-        "attemptsOfUnknownCost"
-      FROM (
-        SELECT ${key} AS key, count(*)::integer AS attempts, ${turns} AS turns, ${sums.join(', ')},
-          coalesce(sum(${cost}), 0) AS "costUsd", (count(*) FILTER (WHERE ${cost} IS NULL))::integer AS "attemptsOfUnknownCost"
+      WITH live AS (
+        SELECT ${key} AS key, count(*) AS attempts, ${turns} AS turns, ${sums.join(', ')},
+          coalesce(sum(${cost}), 0) AS cost_usd, count(*) FILTER (WHERE ${cost} IS NULL) AS unknown
         FROM ${rows} AND m.created_at >= $1 AND m.created_at < coalesce($2::timestamptz, 'infinity')
-        GROUP BY 1 ORDER BY "costUsd" DESC, 1 LIMIT $4
-      ) grouped ORDER BY ${group === 'day' ? 'grouped.key' : '"costUsd" DESC, grouped.key'}`,
+        GROUP BY 1
+      ), grouped AS (
+        SELECT key, sum(attempts)::integer AS attempts, sum(turns)::integer AS turns, sum(input_tokens) AS "inputTokens",
+          sum(output_tokens) AS "outputTokens", sum(cache_read_tokens) AS "cacheReadTokens",
+          sum(cache_write_tokens) AS "cacheWriteTokens", sum(cost_usd) AS "costUsd", sum(unknown)::integer AS "attemptsOfUnknownCost"
+        FROM (
+          SELECT ${name} AS key, attempts, turns, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, unknown
+          FROM live
+          UNION ALL
+          SELECT ${dayKey}, sum(d.attempts), ${group === 'model' ? 'NULL' : 'sum(d.turns)'}, sum(d.input_tokens), sum(d.output_tokens),
+            sum(d.cache_read_tokens), sum(d.cache_write_tokens), sum(d.cost_usd), sum(d.attempts_of_unknown_cost)
+          FROM session_chain.spend_days d
+          WHERE d.model IS ${group === 'model' ? 'NOT NULL' : 'NULL'} AND ($3::text[] IS NULL OR d.project_id = ANY ($3::text[]))
+            AND d.day >= $1::timestamptz AT TIME ZONE 'UTC'
+            AND d.day < coalesce($2::timestamptz AT TIME ZONE 'UTC', 'infinity')
+          GROUP BY 1
+        ) both_kinds GROUP BY key ORDER BY "costUsd" DESC, key LIMIT $4
+      )
+      SELECT * FROM grouped ORDER BY ${group === 'day' ? 'key' : '"costUsd" DESC, key'}`,
     values: [since, until, projectIds, limit],
   };
 }
 
 type TokenKind = 'input' | 'output' | 'cacheRead' | 'cacheWrite';
 
+function columnOf(kind: TokenKind): string {
+  return `${kind.replace('Re', '_re').replace('Wr', '_wr')}_tokens`;
+}
+
 const ofAttempt = {
   turns: 'coalesce(sum(m.turns), 0)::integer',
-  tokens: (kind: TokenKind) => `m.${kind.replace('Re', '_re').replace('Wr', '_wr')}_tokens`,
+  tokens: (kind: TokenKind) => `m.${columnOf(kind)}`,
   cost: 'm.cost_usd',
   from: '',
 };
@@ -142,6 +168,8 @@ const groupedBy: Record<
     key: string;
     /** The key as a text, where it is none. */
     name?: string;
+    /** The same key, of `spend_days`. */
+    dayKey: string;
     tokens: (kind: TokenKind) => string;
   }
 > = {
@@ -149,12 +177,14 @@ const groupedBy: Record<
   day: {
     ...ofAttempt,
     key: `(m.created_at AT TIME ZONE 'UTC')::date`,
-    name: `to_char(grouped.key, 'YYYY-MM-DD')`,
+    name: `to_char(key, 'YYYY-MM-DD')`,
+    dayKey: `to_char(d.day, 'YYYY-MM-DD')`,
   },
-  step: { ...ofAttempt, key: 'm.step' },
-  project: { ...ofAttempt, key: 'm.project_id', name: 'grouped.key::text' },
+  step: { ...ofAttempt, key: 'm.step', dayKey: 'd.step' },
+  project: { ...ofAttempt, key: 'm.project_id', name: 'key::text', dayKey: 'd.project_id' },
   model: {
     key: 'used.model',
+    dayKey: 'd.model',
     turns: 'NULL::integer',
     tokens: (kind) => `(used.spent ->> '${kind}Tokens')::numeric`,
     cost: `(used.spent ->> 'costUsd')::numeric`,
@@ -162,50 +192,73 @@ const groupedBy: Record<
   },
 };
 
-interface LedgerRow extends Usage {
+/** What attempts spent (`model` null), or what they spent with one model. */
+interface SpentRow extends Usage {
+  model: string | null;
+  attempts: number;
+  attemptsOfUnknownCost: number;
   turns: number;
-  costUsd: number | null;
+  turnsInFlightUnknown: number;
+  costUsd: number;
   durationMs: number;
-  byModel: Record<string, ModelUsage>;
-  turnInFlightUnknown: boolean;
-}
-
-interface StepRow extends LedgerRow {
-  step: StepName;
 }
 
 /** A row of metrics with its attempt, in which the ids are those of our own tables. */
 const ledger = `session_chain.attempts a JOIN project_ai_session_metrics m ON m.attempt_id = a.id`;
 
-const ledgerColumns = `coalesce(m.turns, 0) AS turns, coalesce(m.input_tokens, 0) AS "inputTokens",
-  coalesce(m.output_tokens, 0) AS "outputTokens", coalesce(m.cache_read_tokens, 0) AS "cacheReadTokens",
-  coalesce(m.cache_write_tokens, 0) AS "cacheWriteTokens", m.cost_usd AS "costUsd", coalesce(m.duration_ms, 0) AS "durationMs",
-  coalesce(m.usage_by_model, '{}') AS "byModel", m.turn_in_flight_unknown AS "turnInFlightUnknown"`;
+/** Rows of the columns of `spend_days` for an attempt `a`: one for itself, and one for each model that it used. */
+const spentTables = `JOIN project_ai_session_metrics m ON m.attempt_id = a.id
+  CROSS JOIN LATERAL (
+    SELECT NULL AS model, m.turns, m.turn_in_flight_unknown, m.input_tokens, m.output_tokens, m.cache_read_tokens,
+      m.cache_write_tokens, m.cost_usd, m.duration_ms
+    UNION ALL
+    SELECT used.model, 0, false, ${['input', 'output', 'cacheRead', 'cacheWrite']
+      .map((kind) => `(used.spent ->> '${kind}Tokens')::numeric`)
+      .join(', ')}, (used.spent ->> 'costUsd')::numeric, 0
+    FROM jsonb_each(coalesce(m.usage_by_model, '{}')) AS used (model, spent)) u`;
+const spentColumns = `a.project_id, NULL::date, a.step, u.model, 1, (u.cost_usd IS NULL)::integer, coalesce(u.turns, 0),
+  u.turn_in_flight_unknown::integer, coalesce(u.input_tokens, 0), coalesce(u.output_tokens, 0), coalesce(u.cache_read_tokens, 0),
+  coalesce(u.cache_write_tokens, 0), coalesce(u.cost_usd, 0), coalesce(u.duration_ms, 0)`;
 
-const spentByStep = `SELECT a.step, ${ledgerColumns} FROM ${ledger}`;
+/** The sums over rows `s` of `spend_days`. */
+const spentSums = Object.entries({
+  attempts: 'attempts',
+  attempts_of_unknown_cost: 'attemptsOfUnknownCost',
+  turns: 'turns',
+  turns_in_flight_unknown: 'turnsInFlightUnknown',
+  input_tokens: 'inputTokens',
+  output_tokens: 'outputTokens',
+  cache_read_tokens: 'cacheReadTokens',
+  cache_write_tokens: 'cacheWriteTokens',
+  cost_usd: 'costUsd',
+  duration_ms: 'durationMs',
+})
+  .map(([column, name]) => `coalesce(sum(s.${column}), 0) AS "${name}"`)
+  .join(', ');
 
-function totalOf(rows: readonly LedgerRow[]): Spent {
-  const sum = (of: (row: LedgerRow) => number) => rows.reduce((total, row) => total + of(row), 0);
+function totalOf(rows: readonly SpentRow[]): Spent {
+  const whole = rows.filter(({ model }) => model === null);
+  const sum = (of: (row: SpentRow) => number) => whole.reduce((total, row) => total + of(row), 0);
   return {
-    attempts: rows.length,
+    attempts: sum((row) => row.attempts),
     turns: sum((row) => row.turns),
-    usage: usageOf(rows),
-    costUsd: toNanoDollars(sum((row) => row.costUsd ?? 0)),
+    usage: usageOf(whole),
+    costUsd: toNanoDollars(sum((row) => row.costUsd)),
     durationMs: sum((row) => row.durationMs),
-    byModel: modelTotals(rows.map((row) => row.byModel)),
-    attemptsOfUnknownCost: rows.filter((row) => row.costUsd === null).length,
-    turnsInFlightUnknown: rows.filter((row) => row.turnInFlightUnknown).length,
+    byModel: modelTotals(rows),
+    attemptsOfUnknownCost: sum((row) => row.attemptsOfUnknownCost),
+    turnsInFlightUnknown: sum((row) => row.turnsInFlightUnknown),
   };
 }
 
-function modelTotals(rows: readonly Record<string, ModelUsage>[]): Record<string, ModelUsage> {
-  const models = [...new Set(rows.flatMap((byModel) => Object.keys(byModel)))];
+function modelTotals(rows: readonly SpentRow[]): Record<string, ModelUsage> {
+  const models = [...new Set(rows.flatMap(({ model }) => model ?? []))];
   return Object.fromEntries(
     models.map((model) => {
-      const usages = rows.flatMap((byModel) => byModel[model] ?? []);
-      const known = usages.every(({ costUsd }) => costUsd !== null);
-      const costUsd = known ? usages.reduce((total, usage) => total + (usage.costUsd ?? 0), 0) : null;
-      return [model, { ...usageOf(usages), costUsd: costUsd === null ? null : toNanoDollars(costUsd) }];
+      const own = rows.filter((row) => row.model === model);
+      const isKnown = own.every(({ attemptsOfUnknownCost }) => attemptsOfUnknownCost === 0);
+      const costUsd = isKnown ? toNanoDollars(own.reduce((total, row) => total + row.costUsd, 0)) : null;
+      return [model, { ...usageOf(own), costUsd }];
     }),
   );
 }
@@ -253,7 +306,7 @@ export async function unaccountedAttempts(pool: Pool, projectId: ProjectId): Pro
              floor(extract(epoch FROM greatest(a.seen_at, s.appended_at) - a.started_at) * 1000)::bigint AS "durationMs"
            FROM session_chain.attempts a
            JOIN session_chain.sessions s ON s.project_id = a.project_id AND s.session_id = a.session_id
-           WHERE a.project_id = $1 AND a.state = 'failed'
+           WHERE a.project_id = $1 AND a.state = 'failed' AND a.archive_part IS NULL
              AND NOT EXISTS (SELECT FROM project_ai_session_metrics m WHERE m.attempt_id = a.id)
            ORDER BY a.id`,
     values: [projectId],
@@ -283,7 +336,7 @@ export async function uncostedAttempts(pool: Pool, projectId: ProjectId): Promis
   return await queryRows<UncostedAttempt>(pool, {
     name: 'uncosted_attempts',
     text: `SELECT a.id::text AS "attemptId", m.usage_by_model AS "byModel" FROM ${ledger}
-           WHERE a.project_id = $1 AND m.cost_usd IS NULL AND m.usage_by_model <> '{}'`,
+           WHERE a.project_id = $1 AND m.cost_usd IS NULL AND m.usage_by_model <> '{}' AND a.archive_part IS NULL`,
     values: [projectId],
   });
 }
@@ -312,7 +365,7 @@ export async function countedUsage(pool: Pool, projectId: ProjectId): Promise<Re
   return rows.map(({ byModel }) => byModel);
 }
 
-/** Writes a cost that was derived afterwards. */
+/** Writes a cost that was derived afterwards; not once the attempt is planned for the archive. */
 export async function writeDerivedCost(
   pool: Pool,
   attemptId: AttemptId,
@@ -321,8 +374,7 @@ export async function writeDerivedCost(
 ): Promise<void> {
   await queryRows(pool, {
     name: 'write_derived_cost',
-    text: `UPDATE project_ai_session_metrics SET cost_usd = $2, usage_by_model = $3, cost_derived = true
-           WHERE attempt_id = $1 AND cost_usd IS NULL`,
-    values: [attemptId, costUsd, jsonbOf(byModel)],
+    text: 'SELECT session_chain.derive_cost($1, $2, $3)',
+    values: [attemptId, jsonbOf(byModel), costUsd],
   });
 }
