@@ -502,6 +502,8 @@ CREATE TABLE session_chain.sessions (
 ) WITH (fillfactor = 80);
 -- A session belongs to one project. A row that only says that a lost session was given up claims nothing.
 CREATE UNIQUE INDEX sessions_of_one_project ON session_chain.sessions (session_id) WHERE given_up_at IS NULL;
+CREATE INDEX sessions_unarchived ON session_chain.sessions (project_id, created_at) WHERE archive_part IS NULL;
+CREATE INDEX sessions_undropped ON session_chain.sessions (project_id) WHERE archive_part IS NOT NULL AND dropped_at IS NULL;
 CREATE INDEX sessions_of_part ON session_chain.sessions (archive_part) WHERE archive_part IS NOT NULL;
 CREATE INDEX sessions_quarantined ON session_chain.sessions (project_id, session_id) WHERE quarantined_at IS NOT NULL;
 COMMENT ON TABLE session_chain.sessions IS 'One row per Claude session; every append goes through it, so that order and seal need nothing else';
@@ -540,6 +542,8 @@ CREATE TABLE session_chain.transcript_batches (
   PRIMARY KEY (session, ordinal),
   CONSTRAINT transcript_batches_append_key UNIQUE (session, append_id)
 );
+-- A text that is dropped is looked for here.
+CREATE INDEX transcript_batches_patch ON session_chain.transcript_batches (patch_id) WHERE patch_id IS NOT NULL;
 COMMENT ON TABLE session_chain.transcript_batches IS 'One row per append: which entries, in which order';
 COMMENT ON COLUMN session_chain.transcript_batches.append_id IS 'Identifies the append, so that one sent again after a lost answer is stored once';
 COMMENT ON COLUMN session_chain.transcript_batches.patch_id IS 'The text that holds what the entries of this batch lack; null for nothing';

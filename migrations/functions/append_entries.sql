@@ -17,6 +17,8 @@ DECLARE
   v_ordinal integer;
   v_ids bigint[];
 BEGIN
+  -- No text goes that this append finds, see drop_sessions.
+  PERFORM pg_advisory_xact_lock_shared(hashtextextended('session_chain texts ' || p_project, 0));
   INSERT INTO session_chain.sessions AS s
     (project_id, session_id, batches, entries, messages, appended_bytes, context_tokens, appended_at)
   SELECT p_project, p_session, 1, v_main * v_entries, v_main * p_messages, p_bytes, coalesce(p_context_tokens, 0),

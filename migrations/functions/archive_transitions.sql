@@ -1,6 +1,5 @@
--- Moves the oldest transitions of a project that are older than p_days to the archive, at most p_limit, and returns how
--- many: from the first one on, as long as they are old, and never the last one, to which the head refers. From a table of
--- the host only where p_host_tables allows it; what the row has in columns of the host goes along as text, in `host`.
+-- Moves the oldest transitions of a project that are due, see last_due_transition, to the archive, at most p_limit, and returns
+-- how many. From a table of the host only where p_host_tables allows it; what the row has in columns of the host goes along as text, in `host`.
 CREATE FUNCTION session_chain.archive_transitions(p_project text, p_days integer, p_limit integer, p_host_tables boolean)
 RETURNS integer
 LANGUAGE plpgsql AS $$
@@ -16,24 +15,19 @@ BEGIN
   PERFORM session_chain.print_exactly();
   SELECT string_agg(format('(%L, g.%I::text)', c.name, c.name), ', ' ORDER BY c.name) INTO v_host
     FROM session_chain.transition_columns() c WHERE NOT c.is_ours;
-  EXECUTE format('WITH oldest AS (
-      SELECT t.seq, (t.created_at < clock_timestamp() - make_interval(days => $2)) IS TRUE AS is_old
-      FROM session_transitions t
-      WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq < (
-        SELECT max(l.seq) FROM session_transitions l WHERE l.project_id = session_chain.transition_project_key($1))
-      ORDER BY t.seq LIMIT $3
-    ), due AS (
-      SELECT max(o.seq) AS seq FROM oldest o WHERE NOT EXISTS (SELECT FROM oldest y WHERE NOT y.is_old AND y.seq <= o.seq)
+  EXECUTE format('WITH due AS MATERIALIZED (
+      SELECT t.seq FROM session_transitions t
+      WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq <= $2 ORDER BY t.seq LIMIT $3
     ), gone AS (
       DELETE FROM session_transitions t USING due
-      WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq <= due.seq RETURNING t.*
+      WHERE t.project_id = session_chain.transition_project_key($1) AND t.seq = due.seq RETURNING t.*
     )
     INSERT INTO session_chain.session_transitions_archive (project_id, seq, id, version_id, old_session_id, new_session_id,
       source, created_at, parent_session_id, step, attempt_id, rewound_to, host)
     SELECT $1, g.seq, g.id::text, g.version_id::text, g.old_session_id, g.new_session_id, g.source, g.created_at,
       g.parent_session_id, g.step, g.attempt_id, g.rewound_to,
       %s FROM gone g', coalesce(format('(SELECT jsonb_object_agg(h.name, h.value) FROM (VALUES %s) AS h (name, value))', v_host), $v$'{}'$v$))
-    USING p_project, p_days, p_limit;
+    USING p_project, session_chain.last_due_transition(p_project, p_days), p_limit;
   GET DIAGNOSTICS v_moved = ROW_COUNT;
   RETURN v_moved;
 END

@@ -2,6 +2,9 @@
 -- no session, so that the copy holds the same rows under its own id. As a fork it has no subagents of its own.
 CREATE FUNCTION session_chain.copy_rewound(p_attempt bigint) RETURNS void
 LANGUAGE sql AS $$
+  -- No text goes that the copy refers to, see drop_sessions.
+  SELECT pg_advisory_xact_lock_shared(hashtextextended('session_chain texts ' || a.project_id, 0))
+    FROM session_chain.attempts a WHERE a.id = p_attempt;
   WITH rewind AS (
     SELECT a.project_id, a.session_id, a.base_session_id FROM session_chain.attempts a
     WHERE a.id = p_attempt AND a.chain IS NULL AND a.build_id LIKE 'rewind:%' AND a.state = 'running'

@@ -2,6 +2,7 @@
 --   whole        its main transcript is here, holds a message, and every entry of it is here
 --   quarantined  a step could not load it, or a scan of its entries found a hole
 --   hole         entries of it are no longer in the store
+--   archived     its transcript is in the archive alone
 --   lost         it was here, or its operation ran here, or it was given up, and nothing of it is here
 --   unknown      it never was here
 CREATE FUNCTION session_chain.session_fitness(p_project text, p_session text) RETURNS text
@@ -13,6 +14,7 @@ BEGIN
   RETURN CASE
     WHEN p_session IS NULL THEN NULL
     WHEN v_session.quarantined_at IS NOT NULL THEN 'quarantined'
+    WHEN v_session.dropped_at IS NOT NULL THEN 'archived'
     WHEN v_session.messages > 0 THEN CASE
       WHEN v_session.entries = (
           SELECT sum(cardinality(b.entry_ids)) FROM session_chain.transcript_batches b

@@ -34,5 +34,8 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
   session_chain.all_transitions, session_chain.every_transition, session_chain.archive_transitions, session_chain.restore_transitions,
+  session_chain.why_left_alone, session_chain.needed_sessions, session_chain.last_due_transition, session_chain.due_sessions,
+  session_chain.droppable_sessions, session_chain.texts_of_none_but, session_chain.plan_part, session_chain.leave_out_session,
+  session_chain.verify_part, session_chain.drop_sessions,
   session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
   session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";

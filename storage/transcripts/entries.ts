@@ -24,8 +24,9 @@ const pageBytes = 4_000_000;
 
 /**
  * The entries of a session and its subagents in the order in which they were appended, from a place on; one that was appended
- * again is left out. `next` is where to go on; null at the end. Texts are numbered as they come, and a session begins when its
- * parent has ended: what has a higher number than all of the parent's is its own.
+ * again is left out. `next` is where to go on; null at the end. What the parent has as well is inherited. Where the parent is in
+ * the archive alone, its row says up to which text that is: texts are numbered as they come, and a session begins when its
+ * parent has ended.
  */
 export async function readEntries(
   pool: Pool,
@@ -46,14 +47,16 @@ export async function readEntries(
     name: 'read_entries',
     text: `
       WITH session AS MATERIALIZED (
-        SELECT s.id, coalesce((
-          SELECT max(u.id) FROM session_chain.sessions o
-          JOIN session_chain.transcript_batches b ON b.session = o.id AND b.subpath = ''
-          CROSS JOIN unnest(b.entry_ids) AS u (id)
-          WHERE o.project_id = s.project_id AND o.session_id = s.parent_session_id), 0) AS inherited
-        FROM session_chain.sessions s WHERE s.project_id = $1 AND s.session_id = $2
+        SELECT s.id, o.id AS parent, CASE WHEN o.dropped_at IS NOT NULL THEN o.last_text ELSE 0 END AS inherited
+        FROM session_chain.sessions s
+        LEFT JOIN session_chain.sessions o ON o.project_id = s.project_id AND o.session_id = s.parent_session_id
+        WHERE s.project_id = $1 AND s.session_id = $2
+      ), of_parent AS MATERIALIZED (
+        SELECT u.id FROM session s JOIN session_chain.transcript_batches b ON b.session = s.parent AND b.subpath = ''
+        CROSS JOIN unnest(b.entry_ids) AS u (id)
       ), page AS MATERIALIZED (
-        SELECT s.id AS session, b.ordinal, u.n, b.subpath, b.patch_id, u.id, u.id <= s.inherited AS is_inherited
+        SELECT s.id AS session, b.ordinal, u.n, b.subpath, b.patch_id, u.id,
+          u.id <= s.inherited OR u.id IN (SELECT o.id FROM of_parent o) AS is_inherited
         FROM session s
         JOIN session_chain.transcript_batches b ON b.session = s.id AND b.ordinal >= $3
         CROSS JOIN unnest(b.entry_ids) WITH ORDINALITY AS u (id, n)

@@ -311,7 +311,15 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       [orphan],
     );
     expect(rows).toEqual([{ n: 0 }]);
-    expect(await refusalOf(archiver, 'DELETE FROM session_transitions WHERE seq = 1')).toBeNull();
+    // Nothing is as old as that: what counts is that it may.
+    expect(
+      await refusalOf(archiver, `SELECT session_chain.archive_transitions('${project}', 3650, 1, true)`),
+    ).toBeNull();
+    const policy = '{"transitionsDays":30,"transcriptsDays":3650,"detailsDays":3650,"hostTables":true}';
+    expect(
+      await refusalOf(archiver, `SELECT session_chain.plan_part('${project}', '${policy}', 'file:///x', 'x')`),
+    ).toBeNull();
+    expect(await refusalOf(archiver, `SELECT session_chain.drop_sessions('${project}', 3650, 3650, 1)`)).toBeNull();
   });
 
   const forbidden: Record<Part | 'stranger', string[]> = {
@@ -438,6 +446,8 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'SELECT question FROM project_chat_log_minimal',
       `UPDATE projects SET last_ai_session_id = 'x'`,
       `UPDATE session_transitions SET new_session_id = 'x'`,
+      'DELETE FROM session_transitions',
+      'DELETE FROM session_chain.session_transitions_archive',
       'DELETE FROM session_chain.transcript_batches',
       'DELETE FROM session_chain.transcript_texts',
       'DELETE FROM session_chain.sessions',
