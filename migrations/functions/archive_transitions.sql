@@ -26,7 +26,8 @@ BEGIN
       source, created_at, parent_session_id, step, attempt_id, rewound_to, host)
     SELECT $1, g.seq, g.id::text, g.version_id::text, g.old_session_id, g.new_session_id, g.source, g.created_at,
       g.parent_session_id, g.step, g.attempt_id, g.rewound_to,
-      %s FROM gone g', coalesce(format('(SELECT jsonb_object_agg(h.name, h.value) FROM (VALUES %s) AS h (name, value))', v_host), $v$'{}'$v$))
+      %s FROM gone g', CASE WHEN v_host IS NULL THEN '''{}''::jsonb'
+        ELSE format('(SELECT jsonb_object_agg(h.name, h.value) FROM (VALUES %s) AS h (name, value))', v_host) END)
     USING p_project, session_chain.last_due_transition(p_project, p_days), p_limit;
   GET DIAGNOSTICS v_moved = ROW_COUNT;
   RETURN v_moved;

@@ -37,7 +37,7 @@ export async function chainSpend(pool: Pool, key: ChainKey): Promise<ChainSpend>
              SELECT 0 AS place, row_number() OVER () AS n, r.*
              FROM one CROSS JOIN LATERAL jsonb_populate_recordset(NULL::session_chain.spend_days, one.spent) r
              UNION ALL
-             SELECT 1, m.id, ${spentColumns} FROM one JOIN session_chain.attempts a ON a.chain = one.id ${spentTables}
+             SELECT 1, m.attempt_id, ${spentColumns} FROM one JOIN session_chain.attempts a ON a.chain = one.id ${spentTables}
            )
            SELECT s.step, s.model, ${spentSums} FROM spent s GROUP BY s.step, s.model ORDER BY min(s.place), min(s.n)`,
     values: [key.projectId, key.versionId, key.buildId],
