@@ -1,3 +1,4 @@
+import type { Failure } from './failures.js';
 import type { ProjectId, SessionId } from './ids.js';
 import type { payloadVersion } from './plan.js';
 
@@ -15,6 +16,38 @@ export interface RetentionPolicy {
   hostTables: boolean;
   /** The archive without credentials, as `file:///…` or `s3://bucket/prefix`; null for none: then only transitions move. */
   archive: string | null;
+}
+
+/**
+ * What is wrong with the periods of a policy, each with what to do. What a head, a version, an open chain or a question needs
+ * stays whatever they say; these rules keep together what is read together.
+ */
+export function senseless({
+  transitionsDays,
+  transcriptsDays,
+  detailsDays,
+}: Pick<RetentionPolicy, 'transitionsDays' | 'transcriptsDays' | 'detailsDays'>): {
+  path: 'transcriptsDays' | 'detailsDays';
+  message: string;
+}[] {
+  return [
+    ...(transcriptsDays < transitionsDays
+      ? [
+          {
+            path: 'transcriptsDays' as const,
+            message: `${transcriptsDays} days are less than the ${transitionsDays} days for which transitions stay in session_transitions: a rewind to one of them would find no transcript; use at least ${transitionsDays}`,
+          },
+        ]
+      : []),
+    ...(detailsDays < transcriptsDays
+      ? [
+          {
+            path: 'detailsDays' as const,
+            message: `${detailsDays} days are less than the ${transcriptsDays} days for which transcripts stay: a chain that is started again would have the transcripts of its attempts without the attempts, and pay for them again; use at least ${transcriptsDays}`,
+          },
+        ]
+      : []),
+  ];
 }
 
 /** What kinds of things retention is about. */
@@ -35,6 +68,16 @@ export interface ProjectRetained {
   details: number;
   /** Why less was done than the policy asks for; null for no such reason. */
   leftAlone: 'hold' | 'restored' | 'being_erased' | 'host_tables' | 'no_archive' | null;
+  /** Why the run gave up on this project; the figures are what it had done by then. The next run goes on. */
+  failure: Failure | null;
+}
+
+/** Sums over projects. */
+export interface RetentionTotal extends Omit<ProjectRetained, 'projectId' | 'leftAlone' | 'failure'> {
+  /** Projects of which something was due. */
+  projects: number;
+  /** Those of them on which the run gave up. */
+  failed: number;
 }
 
 /** What one run did, or would do (`dryRun`). */
@@ -42,11 +85,31 @@ export interface RetentionRun {
   dryRun: boolean;
   policy: RetentionPolicy;
   startedAt: Date;
-  endedAt: Date | null;
+  endedAt: Date;
   /** Only projects of which something is due, at most 1,000. */
   projects: ProjectRetained[];
   /** The sums over all of them, also those that are not in the list. */
-  total: Omit<ProjectRetained, 'projectId' | 'leftAlone'>;
+  total: RetentionTotal;
+  /** Why it ended before it had looked at every project, such as an archive out of reach; null where it did. */
+  failure: Failure | null;
+}
+
+/** A run of retention in Temporal. */
+export interface RetentionRunState {
+  /** Its id in Temporal. */
+  workflowId: string;
+  state: 'running' | 'finished' | 'failed';
+  dryRun: boolean;
+  /** The only project that it was asked for; null for all. */
+  projectId: ProjectId | null;
+  /** Whether the schedule started it. */
+  scheduled: boolean;
+  startedAt: Date;
+  endedAt: Date | null;
+  /** Null until it is finished. */
+  result: RetentionRun | null;
+  /** Why it has no result, or an incomplete one. */
+  failure: Failure | null;
 }
 
 export interface RestoreRequest {
@@ -73,6 +136,8 @@ export interface Restored {
 export interface RetentionInput {
   version: typeof payloadVersion;
   dryRun: boolean;
+  /** After which a worker that says nothing has died; also the lease of a file that is being written. */
+  heartbeatTimeoutMs: number;
   /** Only this project. */
   projectId?: ProjectId;
   /** Where a run that continued as new goes on, and what it did before. */
@@ -83,7 +148,21 @@ export interface RetentionInput {
 export interface RetentionTotals {
   startedAt: string;
   projects: ProjectRetained[];
-  total: RetentionRun['total'];
+  total: RetentionTotal;
+  /** How many of the last projects failed in a row because something did not answer. */
+  unavailable: number;
+}
+
+/** What the workflow of retention returns. */
+export interface RetentionOutcome extends Omit<RetentionTotals, 'unavailable'> {
+  dryRun: boolean;
+  policy: RetentionPolicy;
+  failure: Failure | null;
+}
+
+/** What one call of the activity did, and whether there is more to do at once. */
+export interface RetainedSlice extends Omit<ProjectRetained, 'projectId' | 'failure'> {
+  more: boolean;
 }
 
 /** The activities of retention and restoration, on the queue of the chains. Each may run twice. */
@@ -94,12 +173,12 @@ export interface RetentionActivities {
     projectId?: ProjectId;
     after?: ProjectId;
   }): Promise<{ policy: RetentionPolicy; projects: ProjectId[] }>;
-  /** Does what is due for a project, part by part, with heartbeats; `dryRun` only says what. */
+  /** Does what is due for a project, for some minutes at most, with heartbeats; `dryRun` only says what. */
   retainProject(input: {
     version: typeof payloadVersion;
     projectId: ProjectId;
     dryRun: boolean;
-  }): Promise<ProjectRetained>;
+  }): Promise<RetainedSlice>;
   restoreProject(input: RestoreInput): Promise<Restored>;
 }
 

@@ -1,12 +1,15 @@
+import { relative, sep } from 'node:path';
 import type { NativeConnection } from '@temporalio/worker';
 import { z } from 'zod';
 import { type DatabaseOptions, giveOneDatabase, isOneDatabase, poolSchema } from '../client/connections.js';
 import { checked, has } from '../client/input.js';
 import { maxEventsDays, readConfig, required, variables } from '../config/environment.js';
 import { createLog } from '../config/log.js';
+import { retentionOfVariables } from '../config/retention.js';
 import { sandboxOfVariables, sandboxSchema } from '../config/sandbox.js';
 import type { VersionStatus } from '../contracts/chain.js';
 import type { OnEndInput } from '../contracts/end.js';
+import { senseless } from '../contracts/retention.js';
 import type { SandboxInput } from '../contracts/sandbox.js';
 import type { ChainDefinitionInput } from '../definition/definition.js';
 import { onEndSchema } from '../definition/host-activity.js';
@@ -34,6 +37,31 @@ export interface WorkerLimits {
   workspaceWaitMs?: number;
   /** Days after which events are deleted; of several workers the least counts. Default: 30. */
   eventsDays?: number;
+}
+
+/**
+ * How long a worker keeps what; whole days, by the database's clock. It counts for the projects on which this worker runs
+ * retention, so all workers of a database should have the same.
+ */
+export interface RetentionOptions {
+  /**
+   * Where to archive: the absolute path of a folder that all workers share, or `s3://bucket/prefix`, with credentials as the
+   * AWS SDK finds them. Default: none; then transitions move, and nothing else goes.
+   */
+  archive?: string;
+  /** After which transitions leave `session_transitions` for `session_chain.session_transitions_archive`. Default: 30. */
+  transitionsDays?: number;
+  /** After its last entry, after which a transcript that nothing needs is archived; at least `transitionsDays`. Default: 90. */
+  transcriptsDays?: number;
+  /** After its archiving, after which such a transcript is dropped from the database. Default: 30. */
+  dropDays?: number;
+  /**
+   * After the end of a chain, after which its failed attempts, metrics and briefs are archived and dropped; at least
+   * `transcriptsDays`. Default: 400.
+   */
+  detailsDays?: number;
+  /** Lets it delete old rows from tables that the host created. Default: false. */
+  hostTables?: boolean;
 }
 
 /** Where a worker logs: a pino logger, or anything with these two methods. */
@@ -71,6 +99,7 @@ export type ChainWorkerOptions = DatabaseOptions & {
   /** What `project_versions.status` becomes; null leaves it alone. Default: `deployed` and `failed`. */
   versionStatus?: Partial<VersionStatus>;
   limits?: WorkerLimits;
+  retention?: RetentionOptions;
   /** Default: JSON lines on stderr. */
   log?: WorkerLog;
 };
@@ -85,6 +114,7 @@ export type CreateWorkerOptions = ChainWorkerOptions & {
 
 const defaults = readConfig({});
 const count = (byDefault: number) => z.number().int().min(1).default(byDefault);
+const days = (byDefault: number) => z.number().int().min(1).max(maxEventsDays).default(byDefault);
 /** `process.env` itself is no plain object, which a record has to be. */
 const isEnvironment = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -127,6 +157,19 @@ const chainShape = {
       eventsDays: z.number().int().min(1).max(maxEventsDays).default(defaults.SESSION_CHAIN_EVENTS_DAYS),
     })
     .prefault({}),
+  retention: z
+    .strictObject({
+      archive: variables.SESSION_CHAIN_ARCHIVE,
+      transitionsDays: days(defaults.SESSION_CHAIN_KEEP_TRANSITIONS_DAYS),
+      transcriptsDays: days(defaults.SESSION_CHAIN_ARCHIVE_TRANSCRIPTS_DAYS),
+      dropDays: days(defaults.SESSION_CHAIN_DROP_TRANSCRIPTS_DAYS),
+      detailsDays: days(defaults.SESSION_CHAIN_KEEP_DETAILS_DAYS),
+      hostTables: z.boolean().default(false),
+    })
+    .superRefine((policy, { addIssue }) => {
+      for (const { path, message } of senseless(policy)) addIssue({ code: 'custom', path: [path], message });
+    })
+    .prefault({}),
   log: z
     .custom<WorkerLog>(
       (value) => has(value, 'info', 'function') && has(value, 'warn', 'function'),
@@ -134,7 +177,10 @@ const chainShape = {
     )
     .optional(),
 };
-const chainSchema = z.strictObject(chainShape).refine(isOneDatabase, giveOneDatabase);
+const chainSchema = z
+  .strictObject(chainShape)
+  .refine(isOneDatabase, giveOneDatabase)
+  .superRefine(keepArchiveApart);
 const workerSchema = z
   .strictObject({
     ...chainShape,
@@ -157,9 +203,37 @@ const workerSchema = z
     ),
     taskQueue: variables.SESSION_CHAIN_TASK_QUEUE,
   })
-  .refine(isOneDatabase, giveOneDatabase);
+  .refine(isOneDatabase, giveOneDatabase)
+  .superRefine(keepArchiveApart);
 
 const unusable = 'The options of the worker are not usable';
+
+/** Agents write below the roots and in the scratch folder; an archive there is theirs to change. */
+function keepArchiveApart(
+  {
+    retention,
+    workspaceRoots,
+    scratchFolder,
+  }: { retention: RetentionOptions; workspaceRoots: readonly string[]; scratchFolder: string },
+  { addIssue }: z.RefinementCtx,
+): void {
+  const { archive } = retention;
+  if (!archive?.startsWith('/')) return;
+  const theirs = [...workspaceRoots, scratchFolder].find(
+    (folder) => isWithin(archive, folder) || isWithin(folder, archive),
+  );
+  if (theirs === undefined) return;
+  addIssue({
+    code: 'custom',
+    path: ['retention', 'archive'],
+    message: `${archive} and ${theirs}, where agents write, must not lie in each other`,
+  });
+}
+
+function isWithin(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return way === '' || !(way === '..' || way.startsWith(`..${sep}`));
+}
 
 /** The options, checked and with their defaults. */
 export type CheckedChainOptions = z.infer<typeof chainSchema>;
@@ -217,6 +291,7 @@ export function optionsFromEnvironment(
       workspaceWaitMs: config.SESSION_CHAIN_WORKSPACE_WAIT_MS,
       eventsDays: config.SESSION_CHAIN_EVENTS_DAYS,
     },
+    retention: retentionOfVariables(config),
     log: createLog(config),
   };
 }
