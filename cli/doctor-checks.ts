@@ -7,9 +7,11 @@ import { differenceFromTested } from '../agent/process/tested.js';
 import { missingSearchAttributes, registerCommand } from '../temporal/attributes.js';
 import { loadChainDefinition } from '../definition/load.js';
 import type { Config } from '../config/environment.js';
+import { retentionOfVariables } from '../config/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
 import { parseBuildId } from '../contracts/ids.js';
+import { createRetention } from '../client/retention.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
@@ -22,6 +24,7 @@ import { requireRoots } from '../workspace/workspace.js';
 import type { Check } from './examine.js';
 import { type StoredWorker, listDefinitions, listWorkers } from '../storage/workers/workers.js';
 import { openPool } from './database.js';
+import { retentionFindings } from './doctor-retention.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
 import { formatTime } from './format.js';
@@ -79,6 +82,11 @@ export const checks: Record<CheckName, Check> = {
   'worker-here': withClient(workerHere),
   ends: async (config) =>
     await ends(config, (await loadChainDefinition(config)).definition.onEnd, 'the definition here'),
+  retention: async (config) => {
+    // A policy that no worker would load.
+    retentionOfVariables(config);
+    return await retention(config);
+  },
   redis,
 };
 
@@ -96,6 +104,7 @@ export const serverChecks: Partial<Record<CheckName, Check>> = {
     const [onEnd = null] = definitions.flatMap(({ definition }) => definition.onEnd ?? []);
     return await ends(config, onEnd, 'no living worker');
   },
+  retention,
   redis: checks.redis,
 };
 
@@ -202,7 +211,7 @@ async function rights(pool: Pool, needed: readonly Part[]): Promise<Finding> {
 async function searchAttributes(config: Config): Promise<Finding> {
   const mode = config.SESSION_CHAIN_SEARCH_ATTRIBUTES;
   if (mode === 'off') return ok('off by SESSION_CHAIN_SEARCH_ATTRIBUTES');
-  return await withClient(async (client) => {
+  return await withClient<Finding>(async (client) => {
     const missing = await missingSearchAttributes(client);
     if (missing.length === 0) return ok('registered');
     return {
@@ -294,7 +303,7 @@ async function ends(
         };
   }
   const { activity, taskQueue } = onEnd;
-  return await withClient(async (client) => {
+  return await withClient<Finding>(async (client) => {
     if ((await pollersOf(client, taskQueue, 'activity')).length === 0) {
       return {
         status: 'warn',
@@ -310,6 +319,19 @@ async function ends(
           remedy: `Look at what ${activity} throws, in Temporal's Web UI: workflows of the type ${workflowTypes.chainEnd}. Calls go on by themselves.`,
         };
   })(config);
+}
+
+async function retention(config: Config): Promise<Finding[]> {
+  return await withPool(
+    async (pool) =>
+      await withClient(async (temporal) => {
+        const policy = {
+          taskQueues: taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains,
+          heartbeatTimeoutMs: config.SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS,
+        };
+        return retentionFindings(await createRetention({ pool, temporal, policy }).retentionStatus());
+      })(config),
+  )(config);
 }
 
 async function redis({ REDIS_URL }: Config): Promise<Finding> {
@@ -337,9 +359,9 @@ function withPool<Found>(look: (pool: Pool) => Promise<Found>): (config: Config)
   };
 }
 
-function withClient(
-  look: (client: Client, config: Config) => Promise<Finding>,
-): (config: Config) => Promise<Finding> {
+function withClient<Found>(
+  look: (client: Client, config: Config) => Promise<Found>,
+): (config: Config) => Promise<Found> {
   return async (config) => {
     const client = await connectClient(config);
     try {

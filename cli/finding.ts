@@ -25,6 +25,7 @@ export const checkNames = [
   'search-attributes',
   'worker',
   'ends',
+  'retention',
   'redis',
 ] as const;
 /** Only on request, by name: the health of a worker's container. */

@@ -50,6 +50,13 @@ export function formatTokens(tokens: number): string {
   return `${(tokens / 1_000_000).toFixed(2)}M`;
 }
 
+/** `950 B`, `12.3 kB`, `4.56 GB`; of 1,000 bytes a kB. */
+export function formatBytes(bytes: number): string {
+  const place = bytes < 1_000 ? 0 : Math.min(4, Math.floor(Math.log10(bytes) / 3 + 1e-9));
+  const unit = ['B', 'kB', 'MB', 'GB', 'TB'][place] ?? 'B';
+  return place === 0 ? `${bytes} B` : `${(bytes / 1_000 ** place).toPrecision(3)} ${unit}`;
+}
+
 /** The first eight characters of an id, which tell sessions of one project apart. */
 export function shortId(id: string | null): string {
   return id === null ? '-' : id.slice(0, 8);

@@ -14,6 +14,7 @@ import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
+import { retentionCommand } from './commands/retention.js';
 import { rewindCommand } from './commands/rewind.js';
 import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
@@ -67,6 +68,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     importCommand(exitWith),
     exportCommand(),
     syncCommand(exitWith),
+    retentionCommand(exitWith),
     chatCommand(exitWith),
     keysCommand(),
     doctorCommand(exitWith),

@@ -34,6 +34,13 @@ export type { IntegrityOptions, IntegrityReads } from './integrity.js';
 export type { ProjectFilter, ProjectPage, ProjectReads, SpendOptions } from './projects.js';
 export type { LiveProgress } from './progress.js';
 export type { RecordSessionRequest, RecordedMetrics } from './record-request.js';
+export type {
+  InstallRetentionOptions,
+  Retention,
+  RetentionSchedule,
+  RetentionStatus,
+  RunRetentionOptions,
+} from './retention.js';
 export type { RewindOptions } from './rewind-request.js';
 export type { EventPage, ReplyChunk, WatchOptions, WatchSubject, Watches } from './watch.js';
 export type { DefinitionInUse, QueueSummary, WorkerReads, WorkerSummary, Workers } from './workers.js';
@@ -108,6 +115,13 @@ export type {
   WatchItem,
 } from '../contracts/events.js';
 export type { ChainOrigin, ResetPolicy } from '../contracts/origin.js';
+export type {
+  ProjectRetained,
+  RetentionPolicy,
+  RetentionRun,
+  RetentionRunState,
+  RetentionTotal,
+} from '../contracts/retention.js';
 export {
   type AgentStepKind,
   type ChainMode,
@@ -133,6 +147,7 @@ export type { LastChain, ProjectOrder, ProjectSummary } from '../storage/heads/p
 export type { ImportedSession } from '../storage/operations/import.js';
 export type { ReconcileOptions, Reconciled } from '../storage/chains/queue.js';
 export type { RecordedSession } from '../storage/operations/record.js';
+export type { ArchiveParts } from '../storage/retention/status.js';
 export type { RewoundProject } from '../storage/operations/rewind.js';
 export type { PastOperation } from '../storage/chains/brief.js';
 export type { RecoverOptions, RecoveredSession, SessionValidity } from '../storage/heads/recovery.js';

@@ -74,6 +74,7 @@ import { cursorAfterTransitions, transitionPlaceOf } from './transition-cursor.j
 import { type LiveProgress, readProgress } from './progress.js';
 import { type ProjectReads, createProjectReads } from './projects.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
+import { type Retention, createRetention } from './retention.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
 import {
   type SearchAttributeMode,
@@ -124,7 +125,17 @@ export interface StartedChain extends ChainKey {
  * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
  */
 export interface SessionChain
-  extends ChainReads, ChainWork, Chats, Entries, Imports, IntegrityReads, ProjectReads, Watches, WorkerReads {
+  extends
+    ChainReads,
+    ChainWork,
+    Chats,
+    Entries,
+    Imports,
+    IntegrityReads,
+    ProjectReads,
+    Retention,
+    Watches,
+    WorkerReads {
   /**
    * Starts the chain of a build. Idempotent by build id. Throws INVALID_INPUT, PROJECT_NOT_FOUND, VERSION_NOT_FOUND,
    * VERSION_OF_ANOTHER_PROJECT, WORKSPACE_NOT_ALLOWED, PROJECT_QUEUE_FULL, SEARCH_ATTRIBUTES_NOT_REGISTERED, DATABASE_UNAVAILABLE,
@@ -369,6 +380,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createChainReads(client),
     ...createChainWork(client),
     ...createChats({ ...client, hub, policy: chat }),
+    ...createRetention(client),
     ...createWorkerReads({ ...client, chat }),
     ...createWatches(hub),
     start: async (request) => await start(client, searchAttributes, request),

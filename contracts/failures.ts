@@ -202,6 +202,12 @@ const failures = {
     remedy:
       'Bring the file that the message names back from a copy of the archive; nothing was restored or deleted.',
   },
+  RUN_NOT_FOUND: {
+    summary: 'There is no such run of retention.',
+    category: 'not_found',
+    retryable: false,
+    remedy: 'Look at the status of retention for the last run; Temporal forgets old ones.',
+  },
   NOT_IN_ARCHIVE: {
     summary: 'The archive holds nothing of what is to be restored.',
     category: 'not_found',

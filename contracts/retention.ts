@@ -96,6 +96,8 @@ export interface RetentionRun {
 
 /** A run of retention in Temporal. */
 export interface RetentionRunState {
+  /** A uuid, or of a run of the schedule its time. */
+  id: string;
   /** Its id in Temporal. */
   workflowId: string;
   state: 'running' | 'finished' | 'failed';

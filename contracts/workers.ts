@@ -1,4 +1,5 @@
 import type { ResetPolicy } from './origin.js';
+import type { RetentionPolicy } from './retention.js';
 import type { SandboxSettings } from './sandbox.js';
 import type { StepKind, StepName, StepRole } from './steps.js';
 
@@ -24,7 +25,7 @@ export interface WorkerFacts {
   definitionFile: string | null;
 }
 
-/** The limits of one worker, and how long it keeps events. */
+/** The limits of one worker, and how long it keeps what. */
 export interface WorkerLimitsInForce {
   maxAgents: number;
   maxChats: number;
@@ -32,6 +33,7 @@ export interface WorkerLimitsInForce {
   shutdownGraceMs: number;
   workspaceWaitMs: number;
   eventsDays: number;
+  retention: RetentionPolicy;
 }
 
 /** A chain's definition as it may be shown. */

@@ -27,6 +27,7 @@ import type {
   Lineage,
   LiveProgress,
   ProjectPage,
+  ProjectRetained,
   ProjectSummary,
   Question,
   QuestionPage,
@@ -34,6 +35,11 @@ import type {
   Reconciled,
   RecordedSession,
   RecoveredSession,
+  RetentionPolicy,
+  RetentionRun,
+  RetentionRunState,
+  RetentionStatus,
+  RetentionTotal,
   RewoundProject,
   Saved,
   SessionDetails,
@@ -940,6 +946,98 @@ const taskQueue = z.string().describe('A task queue in Temporal');
 const load = (what: string) =>
   z.object({ running: count.describe(`${what} that run now`), max: count.describe('How many may') });
 const ms = z.int().min(0).describe('Milliseconds');
+const period = z.int().min(1);
+const retentionPolicy = z
+  .object({
+    transitionsDays: period.describe('Days after which transitions leave session_transitions'),
+    transcriptsDays: period.describe('Days after which a transcript that nothing needs is archived'),
+    dropDays: period.describe('Days after which an archived one is dropped from the database'),
+    detailsDays: period.describe('Days after which failed attempts, metrics and briefs are archived'),
+    hostTables: z.boolean().describe('Whether rows may be deleted from tables that the host created'),
+    archive: z
+      .string()
+      .nullable()
+      .describe('file:///… or s3://bucket/prefix; null for none: then only transitions move'),
+  })
+  .meta({ id: 'RetentionPolicy' }) satisfies z.ZodType<Json<RetentionPolicy>>;
+const figures = {
+  transitions: count.describe('Transitions that left session_transitions'),
+  archivedSessions: count.describe('Sessions that were written to the archive and read back'),
+  droppedSessions: count.describe('Sessions that were dropped from the database'),
+  freedBytes: count.describe('What their texts took, about'),
+  details: count.describe('Metrics that were rolled up, failed attempts and briefs that were dropped'),
+};
+const retentionRun = z
+  .object({
+    dryRun: z.boolean(),
+    policy: retentionPolicy,
+    startedAt: instant,
+    endedAt: instant,
+    projects: z
+      .array(
+        z.object({
+          projectId: id,
+          ...figures,
+          leftAlone: z
+            .enum(['hold', 'restored', 'being_erased', 'host_tables', 'no_archive'])
+            .nullable()
+            .describe('Why less was done than the policy asks for'),
+          failure: failure.nullable().describe('Why the run gave up on it; the next run goes on'),
+        }) satisfies z.ZodType<Json<ProjectRetained>>,
+      )
+      .describe('Of which something is due, 1,000 at most'),
+    total: z.object({
+      ...figures,
+      projects: count.describe('Of which something was due'),
+      failed: count.describe('Those of them on which the run gave up'),
+    }) satisfies z.ZodType<Json<RetentionTotal>>,
+    failure: failure.nullable().describe('Why it ended before it had looked at every project'),
+  })
+  .meta({ id: 'RetentionRun' }) satisfies z.ZodType<Json<RetentionRun>>;
+export const retentionRunSchema = z
+  .object({
+    id: id.describe('A uuid, or of a run of the schedule its time'),
+    workflowId: z.string(),
+    state: z.enum(['running', 'finished', 'failed']),
+    dryRun: z.boolean(),
+    projectId: id.nullable().describe('The only project; null for all'),
+    scheduled: z.boolean().describe('Whether the schedule started it'),
+    startedAt: instant,
+    endedAt: instant.nullable(),
+    result: retentionRun.nullable().describe('Null until it is finished'),
+    failure: failure.nullable(),
+  })
+  .meta({ id: 'RetentionRunState' }) satisfies z.ZodType<Json<RetentionRunState>>;
+export const retentionStatusSchema = z
+  .object({
+    schedule: z
+      .object({
+        every: z.string().describe('As it was installed'),
+        paused: z.boolean(),
+        nextAt: instant.nullable().describe('Null while it is paused'),
+        betweenMs: ms.nullable().describe('Between its next two runs; null where Temporal does not tell'),
+        installedAt: instant,
+        missed: count.describe('Times at which it did not start, because Temporal was away'),
+      })
+      .nullable()
+      .describe('Null where none is installed'),
+    running: z.array(retentionRunSchema),
+    lastRun: retentionRunSchema
+      .nullable()
+      .describe('The last over all projects that ended, dry runs apart; null for none'),
+    policies: z
+      .array(z.object({ policy: retentionPolicy, workers: z.array(z.string()) }))
+      .describe('Of the living workers, that of most workers first'),
+    parts: z
+      .object({
+        planned: count.describe('Begun and not read back yet'),
+        verified: count,
+        bytes: count.describe('Of the verified ones'),
+        lastVerifiedAt: instant.nullable(),
+      })
+      .describe('Files of the archive'),
+  })
+  .meta({ id: 'RetentionStatus' }) satisfies z.ZodType<Json<RetentionStatus>>;
 const workerLimits = z
   .object({
     maxAgents: count.describe('Agents of steps at the same time'),
@@ -948,6 +1046,7 @@ const workerLimits = z
     shutdownGraceMs: ms.describe('What a stopping worker gives its running steps, in ms'),
     workspaceWaitMs: ms.describe('After which an operation fails whose folder no worker has, in ms'),
     eventsDays: count.describe('Days after which it deletes events'),
+    retention: retentionPolicy,
   })
   .meta({ id: 'WorkerLimits' }) satisfies z.ZodType<Json<WorkerLimitsInForce>>;
 

@@ -5,6 +5,7 @@ import { integrityRoutes } from './integrity.js';
 import { loginRoutes } from './logins.js';
 import { operationRoutes } from './operations.js';
 import { projectRoutes } from './projects.js';
+import { retentionRoutes } from './retention.js';
 import { serverRoutes } from './server.js';
 
 /** The routes of `/v1`, and the document that describes them. */
@@ -16,5 +17,6 @@ export async function routes(app: Routes, options: RouteOptions): Promise<void> 
   serverRoutes(app, options);
   loginRoutes(app, options);
   operationRoutes(app, options);
+  retentionRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }
