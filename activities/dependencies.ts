@@ -2,7 +2,9 @@ import type { Agent } from '../agent/agent.js';
 import type { VersionStatus } from '../contracts/chain.js';
 import type { ChainRuns } from '../contracts/chain-runs.js';
 import type { ChainDefinition } from '../definition/definition.js';
+import type { ArchiveStore } from '../archive/store.js';
 import type { ProjectId } from '../contracts/ids.js';
+import type { RetentionPolicy } from '../contracts/retention.js';
 import type { Checkpoint } from '../storage/checkpoint.js';
 import type { Pool } from '../storage/db/pool.js';
 import type { StopRequests } from '../storage/chains/stop-requests.js';
@@ -24,9 +26,19 @@ export interface ActivityDependencies {
   /** The values of a version's status, set by the installation and not by the caller. */
   versionStatus: VersionStatus;
   chainRuns: ChainRuns;
+  retention: RetentionSetting;
   stopRequests: StopRequests;
   log: ActivityLog;
   meter: Meter;
+}
+
+/** How long this worker keeps what, and where to it archives. */
+export interface RetentionSetting {
+  policy: RetentionPolicy;
+  /** Null where none is configured. */
+  archive: ArchiveStore | null;
+  /** Version of the package, for manifests. */
+  writtenBy: string;
 }
 
 export interface ActivityLog {

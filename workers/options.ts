@@ -214,7 +214,7 @@ function keepArchiveApart(
     retention,
     workspaceRoots,
     scratchFolder,
-  }: { retention: RetentionOptions; workspaceRoots: readonly string[]; scratchFolder: string },
+  }: { retention: { archive?: string | undefined }; workspaceRoots: readonly string[]; scratchFolder: string },
   { addIssue }: z.RefinementCtx,
 ): void {
   const { archive } = retention;

@@ -35,8 +35,8 @@ interface HostedService {
  * `<queue>-agents` and `<queue>-chats`. They stop with it. `Worker.create` throws what a person must correct first, as
  * `createWorker` does.
  *
- * The worker needs `connection`. Its own payload or failure converter, workflows named `chain`, `chat` or `chainEnd`,
- * and activities that are named like those of the chains are rejected (INVALID_INPUT); payload codecs are used. A bundle
+ * The worker needs `connection`. Its own payload or failure converter, workflows named `chain`, `chat`, `chainEnd`,
+ * `retention`, `restore` or `erase`, and activities that are named like those of the chains are rejected (INVALID_INPUT); payload codecs are used. A bundle
  * made beforehand also needs the plugin in `bundleWorkflowCode`.
  *
  * @example

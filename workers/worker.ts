@@ -8,8 +8,10 @@ import {
   createChatReadActivities,
 } from '../activities/create-activities.js';
 import { createEndActivities } from '../activities/chain-end.js';
+import type { RetentionSetting } from '../activities/dependencies.js';
 import { workerName } from '../activities/workspace.js';
 import { createAgent } from '../agent/agent.js';
+import { openArchive } from '../archive/open.js';
 import type { AgentEvent } from '../agent/run.js';
 import { checkSandbox } from '../agent/sandbox/apart.js';
 import { withoutSandbox } from '../agent/sandbox/sandbox.js';
@@ -199,6 +201,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       `${difference}: run session-chain doctor --probe-agent, which says what differs in what chains rely on.`,
     );
   }
+  const retention = retentionSetting(options);
   const checkpoint = createCheckpoint(options.redisUrl ?? null, { log: warn });
   const stopRequests = createStopRequests(pool, warn);
   let trimming: ReturnType<typeof keepTrimmed> | undefined;
@@ -213,6 +216,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         createTranscriptStore: (projectId: Parameters<typeof createTranscriptStore>[0]['projectId']) =>
           createTranscriptStore({ pool, projectId }),
         workspaceWaitMs: limits.workspaceWaitMs,
+        retention,
         chainRuns: createChainRuns(client),
       };
       return {
@@ -236,7 +240,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       presence ??= keepPresent({
         ...{ pool, warn },
         facts: {
-          ...{ ...fields, limits, identity: workerName(), host: hostname(), version: packageVersion() },
+          ...{ ...fields, limits: { ...limits, retention: retention.policy }, identity: workerName(), host: hostname(), version: packageVersion() },
           ...{ claudeCode: version, sdk: installedSdk().version, sandbox: sandbox.kind },
           ...{ definition: shown, definitionDigest: digest, definitionFile: definition.file },
         },
@@ -253,6 +257,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           claudeCode,
           sandbox: sandbox.kind,
           ...(onEnd ? { onEnd: `${onEnd.activity} on ${onEnd.taskQueue}` } : {}),
+          archive: retention.policy.archive ?? 'none',
           definition: definition.file ?? 'shipped',
           steps: Object.fromEntries(
             definition.steps
@@ -270,6 +275,16 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       const closing = [dispatcher?.close(), stopRequests.close(), trimming?.close()];
       await Promise.allSettled([...closing, ownPool?.end()]);
     },
+  };
+}
+
+function retentionSetting({ retention, agentEnvironment }: CheckedChainOptions): RetentionSetting {
+  const { archive: setting, ...periods } = retention;
+  const archive = setting === undefined ? null : openArchive(setting, agentEnvironment);
+  return {
+    policy: { ...periods, archive: archive?.location ?? null },
+    archive,
+    writtenBy: packageVersion(),
   };
 }
 
