@@ -18,6 +18,7 @@ import { retentionCommand } from './commands/retention.js';
 import { rewindCommand } from './commands/rewind.js';
 import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
+import { storageCommand } from './commands/storage.js';
 import { syncCommand } from './commands/sync.js';
 import { treeCommand } from './commands/tree.js';
 import { unbindCommand } from './commands/unbind.js';
@@ -69,6 +70,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     exportCommand(),
     syncCommand(exitWith),
     retentionCommand(exitWith),
+    storageCommand(),
     chatCommand(exitWith),
     keysCommand(),
     doctorCommand(exitWith),

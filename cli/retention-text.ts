@@ -42,7 +42,8 @@ function cellsOf(name: string, figures: Figures): string[] {
   ];
 }
 
-const reasons: Record<NonNullable<ProjectRetained['leftAlone']>, string> = {
+/** Why retention leaves a project alone. */
+export const reasons: Record<NonNullable<ProjectRetained['leftAlone']>, string> = {
   hold: 'on legal hold: all of it stays',
   restored: 'restored a short while ago: all of it stays',
   being_erased: 'being erased',
@@ -71,7 +72,10 @@ function whyText(policy: RetentionPolicy): string {
   ].join('\n');
 }
 
-export function statusText({ schedule, running, lastRun, policies, parts }: RetentionStatus, width: number): string {
+export function statusText(
+  { schedule, running, lastRun, policies, parts }: RetentionStatus,
+  width: number,
+): string {
   const { verified, planned, bytes, lastVerifiedAt } = parts;
   return facts(
     [
@@ -81,11 +85,12 @@ export function statusText({ schedule, running, lastRun, policies, parts }: Rete
       ...(policies.length === 0
         ? ([['policy', 'not known: no worker is there']] as const)
         : policies.map(
-            ({ policy, workers }) => [
-              'policy',
-              `${policyText(policy)}${policies.length > 1 ? ` (${workers.join(', ')})` : ''}`,
-              'prose',
-            ] as const,
+            ({ policy, workers }) =>
+              [
+                'policy',
+                `${policyText(policy)}${policies.length > 1 ? ` (${workers.join(', ')})` : ''}`,
+                'prose',
+              ] as const,
           )),
       [
         'archive',

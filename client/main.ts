@@ -41,6 +41,7 @@ export type {
   RetentionStatus,
   RunRetentionOptions,
 } from './retention.js';
+export type { StorageOptions, StorageReads } from './storage.js';
 export type { RewindOptions } from './rewind-request.js';
 export type { EventPage, ReplyChunk, WatchOptions, WatchSubject, Watches } from './watch.js';
 export type { DefinitionInUse, QueueSummary, WorkerReads, WorkerSummary, Workers } from './workers.js';
@@ -122,6 +123,7 @@ export type {
   RetentionRunState,
   RetentionTotal,
 } from '../contracts/retention.js';
+export type { ProjectStorage, StorageOverview, Stored, StoredKind } from '../contracts/storage.js';
 export {
   type AgentStepKind,
   type ChainMode,

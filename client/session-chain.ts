@@ -75,6 +75,7 @@ import { type LiveProgress, readProgress } from './progress.js';
 import { type ProjectReads, createProjectReads } from './projects.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type Retention, createRetention } from './retention.js';
+import { type StorageReads, createStorageReads } from './storage.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
 import {
   type SearchAttributeMode,
@@ -134,6 +135,7 @@ export interface SessionChain
     IntegrityReads,
     ProjectReads,
     Retention,
+    StorageReads,
     Watches,
     WorkerReads {
   /**
@@ -381,6 +383,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createChainWork(client),
     ...createChats({ ...client, hub, policy: chat }),
     ...createRetention(client),
+    ...createStorageReads(pool),
     ...createWorkerReads({ ...client, chat }),
     ...createWatches(hub),
     start: async (request) => await start(client, searchAttributes, request),

@@ -61,6 +61,7 @@ import type {
 import type { BriefFacts } from '../contracts/brief.js';
 import { failureCodes } from '../contracts/failures.js';
 import { keyScopes } from '../contracts/keys.js';
+import { type ProjectStorage, type StorageOverview, storedKinds } from '../contracts/storage.js';
 import { spanKinds } from '../contracts/timeline.js';
 import { waitKinds } from '../contracts/waiting.js';
 import type { DoctorReport } from './doctor.js';
@@ -1038,6 +1039,42 @@ export const retentionStatusSchema = z
       .describe('Files of the archive'),
   })
   .meta({ id: 'RetentionStatus' }) satisfies z.ZodType<Json<RetentionStatus>>;
+const bytes = z.int().min(0).describe('Bytes');
+const storedSchema = z.object({ rows: count, bytes });
+const storageFigures = {
+  archive: z.object({ files: count, bytes }).describe('Files of the archive that were read back'),
+  growthPerDay: z
+    .object({ last7Days: bytes, last30Days: bytes })
+    .describe('What transcripts grow by per day, about'),
+  freeable: z
+    .object({
+      now: bytes.describe('In the next run of retention'),
+      later: bytes.describe('Once the period of what is archived is over'),
+    })
+    .nullable()
+    .describe('Of transcripts, about; null where no living worker has an archive'),
+  kinds: z.record(z.enum(storedKinds), storedSchema),
+};
+export const projectStorageSchema = z
+  .object({
+    ...{
+      projectId: id,
+      bytes: bytes.describe('Its rows, without indexes and free space'),
+      ...storageFigures,
+    },
+    leftAlone: z
+      .enum(['hold', 'restored', 'being_erased'])
+      .nullable()
+      .describe('Why retention leaves it alone; null where it does not'),
+  })
+  .meta({ id: 'ProjectStorage' }) satisfies z.ZodType<Json<ProjectStorage>>;
+export const storageSchema = z
+  .object({
+    ...{ bytes: bytes.describe('The tables with their indexes and free space'), ...storageFigures },
+    projects: z.array(z.object({ projectId: id, bytes })).describe('Those that take most'),
+    isEstimate: z.boolean().describe('Whether projects, growth and what is freed come from samples'),
+  })
+  .meta({ id: 'Storage' }) satisfies z.ZodType<Json<StorageOverview>>;
 const workerLimits = z
   .object({
     maxAgents: count.describe('Agents of steps at the same time'),

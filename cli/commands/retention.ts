@@ -47,34 +47,32 @@ function runCommand(exitWith: (code: ExitCode) => void): Command {
     .option('--dry-run', 'only say what would go, and why')
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  session-chain retention run --dry-run\n')
-    .action(
-      async ({ project, dryRun = false, output }: Output & { project?: string; dryRun?: boolean }) => {
-        await withContext(async ({ sessionChain }) => {
-          const client = await sessionChain();
-          const { workers } = await client.workers();
-          if (!workers.some(({ alive }) => alive))
-            note('No worker is there: the run waits until one starts (session-chain worker).');
-          const stopped = new AbortController();
-          const stop = () => stopped.abort();
-          process.once('SIGINT', stop).once('SIGTERM', stop);
-          try {
-            const result = await client.runRetention({
-              ...(project === undefined ? {} : { projectId: project }),
-              ...{ dryRun, signal: stopped.signal },
-            });
-            print(output, result, runText(result, lookOfStdout().width));
-            const failure = result.failure ?? result.projects.find((one) => one.failure)?.failure;
-            if (failure) exitWith(exitCodeOf(failure.code));
-          } catch (error) {
-            if (!stopped.signal.aborted) throw error;
-            note('The run goes on; session-chain retention status tells how it ends.');
-            exitWith(exitCodes.interrupted);
-          } finally {
-            process.off('SIGINT', stop).off('SIGTERM', stop);
-          }
-        });
-      },
-    );
+    .action(async ({ project, dryRun = false, output }: Output & { project?: string; dryRun?: boolean }) => {
+      await withContext(async ({ sessionChain }) => {
+        const client = await sessionChain();
+        const { workers } = await client.workers();
+        if (!workers.some(({ alive }) => alive))
+          note('No worker is there: the run waits until one starts (session-chain worker).');
+        const stopped = new AbortController();
+        const stop = () => stopped.abort();
+        process.once('SIGINT', stop).once('SIGTERM', stop);
+        try {
+          const result = await client.runRetention({
+            ...(project === undefined ? {} : { projectId: project }),
+            ...{ dryRun, signal: stopped.signal },
+          });
+          print(output, result, runText(result, lookOfStdout().width));
+          const failure = result.failure ?? result.projects.find((one) => one.failure)?.failure;
+          if (failure) exitWith(exitCodeOf(failure.code));
+        } catch (error) {
+          if (!stopped.signal.aborted) throw error;
+          note('The run goes on; session-chain retention status tells how it ends.');
+          exitWith(exitCodes.interrupted);
+        } finally {
+          process.off('SIGINT', stop).off('SIGTERM', stop);
+        }
+      });
+    });
 }
 
 function statusCommand(): Command {
@@ -98,11 +96,7 @@ function removeCommand(): Command {
     .action(async ({ output }: Output) => {
       await withContext(async ({ sessionChain }) => {
         const { removed } = await (await sessionChain()).removeRetention();
-        print(
-          output,
-          { removed },
-          removed ? 'Retention runs no more by itself.' : 'There was no schedule.',
-        );
+        print(output, { removed }, removed ? 'Retention runs no more by itself.' : 'There was no schedule.');
       });
     });
 }

@@ -16,7 +16,7 @@ GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_st
   session_chain.record_question, session_chain.fail_question, session_chain.begin_recording,
   session_chain.commit_recording, session_chain.forget_recording, session_chain.adopt_outside_head,
   session_chain.copy_rewound, session_chain.lock_project, session_chain.give_up_session,
-  session_chain.quarantine_session, session_chain.unbind_workspace, session_chain.events_horizon,
+  session_chain.quarantine_session, session_chain.unbind_workspace, session_chain.why_left_alone, session_chain.events_horizon,
   session_chain.why_chain_fenced, session_chain.why_not_committed,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ApiKey } from '../../contracts/keys.js';
-import { definitionsSchema, doctorSchema, keysSchema, workersSchema } from '../schemas.js';
-import { type RouteOptions, type Routes, json, reads } from './common.js';
+import { definitionsSchema, doctorSchema, keysSchema, storageSchema, workersSchema } from '../schemas.js';
+import { type RouteOptions, type Routes, given, json, limit, reads } from './common.js';
 
 /** What those who operate the server look after: workers, definitions, keys, and the checks of the doctor. */
 export function operationRoutes(app: Routes, { sessionChain, keys, doctor }: RouteOptions): void {
@@ -33,6 +33,19 @@ export function operationRoutes(app: Routes, { sessionChain, keys, doctor }: Rou
       },
     },
     async () => ({ definitions: json(await sessionChain.definitions()) }),
+  );
+
+  app.get(
+    '/v1/storage',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getStorage', querystring: z.strictObject({ limit: limit(20) }) },
+        summary: 'What takes space in the database and the archive, and the projects that take most',
+        response: reads(storageSchema),
+      },
+    },
+    async ({ query }) => json(await sessionChain.storage(given(query))),
   );
 
   app.get(

@@ -13,6 +13,7 @@ import {
   projectPageSchema,
   projectSchema,
   projectSpendSchema,
+  projectStorageSchema,
   entriesSchema,
   entrySchema,
   groupsSchema,
@@ -92,6 +93,19 @@ export function projectRoutes(app: Routes, { sessionChain, redisUrl }: RouteOpti
       },
     },
     async ({ params: { projectId } }) => json(await sessionChain.project(projectId)),
+  );
+
+  app.get(
+    '/v1/projects/:projectId/storage',
+    {
+      config: { scope: 'read' },
+      schema: {
+        ...{ tags, operationId: 'getProjectStorage', params, querystring: z.strictObject({}) },
+        summary: 'What a project takes in the database and the archive, and what retention frees of it',
+        response: reads(projectStorageSchema),
+      },
+    },
+    async ({ params: { projectId } }) => json(await sessionChain.projectStorage(projectId)),
   );
 
   const spendQuery = z.strictObject({

@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import { retentionRunSchema, retentionStatusSchema } from '../schemas.js';
-import { type RouteOptions, type Routes, given, id, json, optionalBody, reads, takes, waitMs } from './common.js';
+import {
+  type RouteOptions,
+  type Routes,
+  given,
+  id,
+  json,
+  optionalBody,
+  reads,
+  takes,
+  waitMs,
+} from './common.js';
 
 const tags = ['retention'];
 

@@ -2,12 +2,19 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type SessionChain, createSessionChain } from '../../client/main.js';
-import type { ProjectId } from '../../contracts/ids.js';
+import { type AttemptId, type ProjectId, parseProjectId } from '../../contracts/ids.js';
 import type { Pool } from '../../storage/db/pool.js';
-import { accountInterrupted, chainSpend, uncostedAttempts, writeDerivedCost } from '../../storage/ledger/ledger.js';
+import {
+  accountInterrupted,
+  chainSpend,
+  projectSpend,
+  unaccountedAttempts,
+  uncostedAttempts,
+  writeDerivedCost,
+} from '../../storage/ledger/ledger.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { rollUpDetails } from '../../storage/retention/details.js';
-import { type OpenedChain, begin, newKey, openNew, plan, runStep } from '../support/chains.js';
+import { type OpenedChain, begin, newKey, openNew, plan, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Details of chains that ended long ago: what they spent is counted by day, and no figure changes. */
@@ -223,7 +230,9 @@ describe('details that are old', () => {
         for (const part of parts) expect(await restore(part)).toBe(0);
         expect(await rowsOf(projectId)).toEqual(rows);
         expect(await figures(projectId, chains)).toEqual(before);
-        expect(await sql('SELECT FROM session_chain.spend_days WHERE project_id = $1', projectId)).toEqual([]);
+        expect(await sql('SELECT FROM session_chain.spend_days WHERE project_id = $1', projectId)).toEqual(
+          [],
+        );
 
         // Archived again by other parts, and restored from the first ones.
         await archive(projectId);
@@ -234,5 +243,235 @@ describe('details that are old', () => {
       }),
       { numRuns: 8, endOnFailure: true },
     );
+  });
+});
+
+const old: Spending = {
+  ...{ step: 'build', failures: 2, daysAgo: 40, turns: 3, cost: 0.25 },
+  models: [{ model: 'large', tokens: 7, cost: 0.25 }],
+};
+
+async function oldProject(spendings: readonly Spending[] = [old]) {
+  const projectId = parseProjectId(`p-${randomUUID()}`);
+  return { projectId, chain: await spend(projectId, spendings) };
+}
+
+const rollUp = async (projectId: ProjectId, hostTables = false) =>
+  await rollUpDetails(pool, projectId, { hostTables });
+
+describe('a part of details', () => {
+  it('holds figures that no longer change once it is planned', async () => {
+    const { projectId } = await oldProject([{ ...old, cost: null }]);
+    const [dead] = await sql<{ id: string }>(
+      `SELECT id::text FROM session_chain.attempts WHERE project_id = $1 AND state = 'failed' LIMIT 1`,
+      projectId,
+    );
+    const attemptId = (dead?.id ?? '') as AttemptId;
+    expect(await uncostedAttempts(pool, projectId)).toHaveLength(3);
+    await archive(projectId);
+    expect(await uncostedAttempts(pool, projectId)).toEqual([]);
+    await writeDerivedCost(pool, attemptId, {}, 1);
+    await sql(
+      `SELECT session_chain.write_metrics($1, 'failed', '{"turns": 99, "cost_usd": 1}', true)`,
+      attemptId,
+    );
+    expect((await projectSpend(pool, projectId)).attemptsOfUnknownCost).toBe(3);
+    await rollUp(projectId);
+    // Nor are those that stay counted anew, as attempts that died without a row of metrics are.
+    expect(await unaccountedAttempts(pool, projectId)).toEqual([]);
+    await accountInterrupted(pool, attemptId, nothingSpent);
+    expect(await projectSpend(pool, projectId)).toMatchObject({ attempts: 3, turns: 9, costUsd: 0 });
+  });
+
+  it('keeps the last attempt of an operation, and one whose session another attempt committed', async () => {
+    const { projectId, chain } = await oldProject([
+      { ...old, failures: 2 },
+      { ...old, step: 'docs', failures: 0 },
+    ]);
+    await sql(
+      `UPDATE session_chain.attempts a SET adopts = (SELECT f.session_id FROM session_chain.attempts f
+         WHERE f.chain = a.chain AND f.attempt = 2) WHERE a.chain = $1 AND a.step = 'build' AND a.attempt = 3`,
+      chain.chainId,
+    );
+    await sql(
+      `UPDATE session_chain.attempts SET state = 'failed', result = NULL, failure = '{"code": "STEP_TIMED_OUT"}'
+       WHERE chain = $1 AND step = 'docs'`,
+      chain.chainId,
+    );
+    await archive(projectId);
+    expect(await rollUp(projectId)).toBe(5);
+    expect(
+      await sql(
+        'SELECT step, attempt FROM session_chain.attempts WHERE chain = $1 ORDER BY id',
+        chain.chainId,
+      ),
+    ).toEqual([
+      { step: 'build', attempt: 2 },
+      { step: 'build', attempt: 3 },
+      { step: 'docs', attempt: 1 },
+    ]);
+  });
+
+  it('drops nothing of a chain that is open again, of a project on hold, and what was not verified', async () => {
+    const { projectId, chain } = await oldProject();
+    const held = await oldProject();
+    await archive(projectId);
+    await register(pool, chain);
+    expect(await rollUp(projectId)).toBe(0);
+    expect((await rowsOf(projectId)).metrics).toHaveLength(3);
+    expect(
+      await sql(
+        `SELECT FROM session_chain.attempts WHERE archive_part IS NOT NULL AND chain = $1`,
+        chain.chainId,
+      ),
+    ).toEqual([]);
+
+    await archive(held.projectId);
+    await sql(
+      `INSERT INTO session_chain.project_retention (project_id, held_at, held_by, hold_reason) VALUES ($1, now(), 'me', 'a case')`,
+      held.projectId,
+    );
+    expect(await rollUp(held.projectId)).toBe(0);
+    await sql('DELETE FROM session_chain.project_retention');
+    await sql(
+      `UPDATE session_chain.archive_parts SET state = 'planned', verified_at = NULL WHERE project_id = $1`,
+      held.projectId,
+    );
+    expect(await rollUp(held.projectId)).toBe(0);
+    expect((await rowsOf(held.projectId)).metrics).toHaveLength(3);
+  });
+
+  it("touches a host's table only where it may", async () => {
+    const { projectId } = await oldProject();
+    await sql('UPDATE session_chain.installation SET owns_host_tables = false');
+    try {
+      expect(await sql('SELECT FROM session_chain.due_details($1, 30, false)', projectId)).toEqual([]);
+      expect(await sql('SELECT FROM session_chain.due_details($1, 30, true)', projectId)).toHaveLength(4);
+      await sql('UPDATE session_chain.installation SET owns_host_tables = true');
+      await archive(projectId);
+      await sql('UPDATE session_chain.installation SET owns_host_tables = false');
+      expect(await rollUp(projectId)).toBe(0);
+      expect(await rollUp(projectId, true)).toBe(4);
+    } finally {
+      await sql('UPDATE session_chain.installation SET owns_host_tables = true');
+    }
+  });
+
+  it('comes back into a database where it does not count yet, and leaves out what has no chain there', async () => {
+    const { projectId, chain } = await oldProject();
+    const [part] = await archive(projectId);
+    if (!part) throw new Error('Nothing was planned.');
+    const spent = await projectSpend(pool, projectId);
+    // As in a database to which the rows of sessions, chains and committed attempts were copied.
+    await sql('DELETE FROM project_ai_session_metrics WHERE project_id = $1', projectId);
+    await sql('DELETE FROM session_chain.briefs WHERE chain = $1', chain.chainId);
+    await sql(`DELETE FROM session_chain.attempts WHERE chain = $1 AND state = 'failed'`, chain.chainId);
+    const stray = part.lines.attempts.replaceAll(`"chain": ${chain.chainId}`, '"chain": 999999999');
+    expect(await restore({ part: part.part, lines: { ...part.lines, attempts: stray } })).toBe(2);
+    expect(await restore(part)).toBe(2);
+    expect(await projectSpend(pool, projectId)).toEqual(spent);
+    expect(
+      await sql(
+        `SELECT FROM session_chain.events WHERE project_id = $1 AND type = 'step.started'`,
+        projectId,
+      ),
+    ).toHaveLength(3);
+  });
+
+  it('counts as whole days once it was rolled up', async () => {
+    const { projectId } = await oldProject();
+    const day = (await sessionChain.spendBy('day', { since: new Date(0), projectIds: [projectId] }))[0]?.key;
+    await archive(projectId);
+    await rollUp(projectId);
+    const cost = async (since: string, until: string) =>
+      (
+        await sessionChain.spendBy('step', {
+          since: `${day}${since}`,
+          until: `${day}${until}`,
+          projectIds: [projectId],
+        })
+      ).map(({ costUsd }) => costUsd);
+    expect(await cost('T00:00:00Z', 'T00:00:01Z')).toEqual([0.75]);
+    expect(await cost('T00:00:01Z', 'T23:59:59Z')).toEqual([]);
+  });
+});
+
+describe('what takes space', () => {
+  it('is told of a project by kind, with what grows and what retention frees', async () => {
+    const { projectId } = await oldProject();
+    await sql(
+      `INSERT INTO session_chain.workers (id, identity, host, version, sdk, sandbox, namespace, task_queue, limits, definition,
+         definition_digest, running_agents, running_chats)
+       VALUES (gen_random_uuid(), '1@here', 'here', '1', '1', 'none', 'default', 'queue', $1, '{}', repeat('0', 64), 0, 0)`,
+      { retention: { archive: 'file:///archive', dropDays: 30 } },
+    );
+    const stored = await sessionChain.projectStorage(projectId);
+    expect(stored.kinds).toMatchObject({
+      texts: { rows: 1 },
+      batches: { rows: 1 },
+      sessions: { rows: 3 },
+      transitions: { rows: 1 },
+      archivedTransitions: { rows: 0, bytes: 0 },
+      attempts: { rows: 3 },
+      metrics: { rows: 3 },
+      chains: { rows: 1 },
+      questions: { rows: 0, bytes: 0 },
+    });
+    expect(stored.bytes).toBe(Object.values(stored.kinds).reduce((sum, { bytes }) => sum + bytes, 0));
+    const transcripts = stored.kinds.texts.bytes + stored.kinds.batches.bytes;
+    expect(stored.growthPerDay).toEqual({
+      last7Days: Math.round(transcripts / 7),
+      last30Days: Math.round(transcripts / 30),
+    });
+    expect(stored).toMatchObject({ archive: { files: 0 }, freeable: { now: 0, later: 0 }, leftAlone: null });
+
+    const [part] = await archive(projectId);
+    await sql(
+      `UPDATE session_chain.sessions SET archive_part = $1, sealed_at = now() WHERE project_id = $2`,
+      part?.part,
+      projectId,
+    );
+    expect(await sessionChain.projectStorage(projectId)).toMatchObject({
+      archive: { files: 1, bytes: 1 },
+      freeable: { now: 0, later: transcripts },
+    });
+    await sql(
+      `UPDATE session_chain.archive_parts SET verified_at = verified_at - interval '30 days' WHERE id = $1`,
+      part?.part,
+    );
+    expect((await sessionChain.projectStorage(projectId)).freeable).toEqual({ now: transcripts, later: 0 });
+    await sql(
+      `INSERT INTO session_chain.project_retention (project_id, restored_until) VALUES ($1, now() + interval '1 day')`,
+      projectId,
+    );
+    expect(await sessionChain.projectStorage(projectId)).toMatchObject({
+      freeable: { now: 0, later: 0 },
+      leftAlone: 'restored',
+    });
+  });
+
+  it('is told of all projects, by samples that agree with each where the tables are small', async () => {
+    await sql('ANALYZE');
+    const stored = await sessionChain.storage({ limit: 1 });
+    expect(stored.isEstimate).toBe(false);
+    expect(stored.projects).toHaveLength(1);
+    for (const { projectId, bytes } of (await sessionChain.storage()).projects)
+      expect((await sessionChain.projectStorage(projectId)).bytes).toBe(bytes);
+    const [tables] = await sql<{ bytes: number }>(
+      `SELECT pg_total_relation_size('session_chain.transcript_texts') AS bytes`,
+    );
+    expect(stored.kinds.texts.bytes).toBe(tables?.bytes);
+    expect(stored.kinds.attempts.rows).toBeGreaterThan(0);
+  });
+
+  it('is refused for what cannot be meant', async () => {
+    await expect(sessionChain.projectStorage('there-is-none')).rejects.toMatchObject({
+      code: 'PROJECT_NOT_FOUND',
+    });
+    await expect(sessionChain.projectStorage('')).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(sessionChain.storage({ limit: 0 })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(sessionChain.storage({ projects: 1 } as never)).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
   });
 });
