@@ -602,9 +602,9 @@ export const sessionSchema = z
       .nullable()
       .describe('The session that it forked; null for a fresh one and where that is unknown'),
     condition: z
-      .enum(['whole', 'hole', 'quarantined', 'lost', 'unknown'])
+      .enum(['whole', 'hole', 'quarantined', 'archived', 'lost', 'unknown'])
       .describe(
-        'Of its transcript: `whole`, a step can continue from it; `hole`, entries are missing; `quarantined`, a step could not load it; `lost`, nothing of it is in the store any more; `unknown`, nothing of it ever was',
+        'Of its transcript: `whole`, a step can continue from it; `hole`, entries are missing; `quarantined`, a step could not load it; `archived`, it is in the archive alone, and a step restores it first; `lost`, nothing of it is in the store any more; `unknown`, nothing of it ever was',
       ),
     quarantineReason: z.string().nullable(),
     entries: count.describe('Entries of its main conversation'),
@@ -712,7 +712,7 @@ export const treeSchema = z
           .nullable()
           .describe('The finished session of an earlier attempt that it committed in place of its own'),
         condition: z
-          .enum(['whole', 'quarantined', 'hole', 'lost', 'unknown', 'empty'])
+          .enum(['whole', 'quarantined', 'archived', 'hole', 'lost', 'unknown', 'empty'])
           .describe('A step can continue from a whole one; empty: nothing was written to it so far'),
         entries: count.describe('Of its main transcript, those of the session that it forked included'),
         contextTokens: count.nullable().describe('Size of its context'),
@@ -828,7 +828,7 @@ export const recoveredSchema = z
     problem: z
       .object({
         valid: z.literal(false),
-        reason: z.enum(['quarantined', 'hole', 'lost', 'unknown']),
+        reason: z.enum(['quarantined', 'archived', 'hole', 'lost', 'unknown']),
         detail: z.string(),
       })
       .nullable(),

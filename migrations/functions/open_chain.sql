@@ -104,7 +104,8 @@ BEGIN
   v_fitness := CASE WHEN NOT v_head.was_cleared THEN session_chain.session_fitness(p_project, v_head.session_id) END;
   IF v_fitness IS NULL THEN
     v_origin := '{"kind": "fresh"}';
-  ELSIF v_fitness = 'whole' THEN
+  -- The step that continues from an archived one restores it.
+  ELSIF v_fitness IN ('whole', 'archived') THEN
     v_origin := session_chain.origin_at_head(v_chain, v_head.session_id, v_head.seq, p_options);
   ELSIF p_options #>> '{recovery,head}' = v_head.session_id THEN
     v_origin := '{"kind": "recovery"}';

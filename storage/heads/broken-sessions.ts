@@ -8,7 +8,7 @@ export interface BrokenSession {
   projectId: ProjectId;
   sessionId: SessionId;
   /** `unknown`: it was recorded, and no transcript of it was ever stored here. */
-  reason: Exclude<SessionFitness, 'whole'>;
+  reason: Exclude<SessionFitness, 'whole' | 'archived'>;
   /** Why, for people. */
   detail: string;
   /** The project's next operation goes on from it, and so needs `validateAndRecover`. */
@@ -69,5 +69,5 @@ export const brokenSessionsQuery = `
   FROM suspect o
   LEFT JOIN session_chain.sessions s ON s.project_id = o.project_id AND s.session_id = o.session_id
   CROSS JOIN LATERAL (SELECT session_chain.session_fitness(o.project_id, o.session_id) AS reason) f
-  WHERE f.reason <> 'whole' AND ($2::text IS NULL OR (o.project_id, o.session_id) > ($2, $3))
+  WHERE f.reason NOT IN ('whole', 'archived') AND ($2::text IS NULL OR (o.project_id, o.session_id) > ($2, $3))
   ORDER BY o.project_id, o.session_id LIMIT $4`;

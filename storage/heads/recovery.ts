@@ -15,7 +15,7 @@ export type SessionValidity =
       valid: false;
       /**
        * `unknown`: no transcript of it was ever stored here. `lost`: it was here, and no longer is. `hole`: an entry is
-       * missing. `quarantined`: a step could not load it.
+       * missing. `quarantined`: a step could not load it. `archived`: it is in the archive alone.
        */
       reason: Exclude<SessionFitness, 'whole'>;
       detail: string;
@@ -46,6 +46,7 @@ export async function checkSessionValidity(
 /** Why no operation can continue from a session, for people. */
 export const unfit: Record<Exclude<SessionFitness, 'whole'>, string> = {
   quarantined: 'A step could not load its transcript.',
+  archived: 'Its transcript is in the archive; it can be restored.',
   hole: 'Entries of its transcript are no longer in the store.',
   lost: 'Its transcript is no longer in the store.',
   unknown: 'Its transcript never was in the store.',
@@ -81,19 +82,32 @@ export async function nearestValidAncestor(
   sessionId: SessionId,
   { dryRun = false }: RecoverOptions = {},
 ): Promise<Recovery> {
-  const ancestors = await queryRows<{ sessionId: SessionId; isWhole: boolean }>(pool, {
+  const ancestors = await queryRows<{ sessionId: SessionId; fitness: SessionFitness }>(pool, {
     name: 'session_ancestors',
-    text: `SELECT session_id AS "sessionId", session_chain.session_fitness($1, session_id) = 'whole' AS "isWhole"
+    text: `SELECT session_id AS "sessionId", session_chain.session_fitness($1, session_id) AS fitness
            FROM session_chain.session_ancestors($1, $2) ORDER BY distance`,
     values: [projectId, sessionId],
   });
   for (const [skipped, ancestor] of ancestors.entries()) {
-    if (!ancestor.isWhole) continue;
+    // The step that continues from an archived one restores it.
+    if (ancestor.fitness === 'archived') return { sessionId: ancestor.sessionId, skipped };
+    if (ancestor.fitness !== 'whole') continue;
     const hole = await holeOf(pool, projectId, ancestor.sessionId);
     if (hole === null) return { sessionId: ancestor.sessionId, skipped };
     if (!dryRun) await quarantineSession(pool, projectId, ancestor.sessionId, hole);
   }
   return { sessionId: null, skipped: ancestors.length };
+}
+
+/** Whether an operation can continue from it, if only once it is restored. */
+function isUsable(
+  validity: SessionValidity,
+): validity is { valid: true } | { valid: false; reason: 'archived'; detail: string } {
+  return validity.valid || validity.reason === 'archived';
+}
+
+function archivedWarning(sessionId: SessionId): string {
+  return `The transcript of the session ${sessionId} is in the archive; the step that continues from it restores it first.`;
 }
 
 /** What the caller is told about a recovery. */
@@ -149,8 +163,9 @@ export async function validateAndRecover(
     return { ...about, sessionId: null, outcome: 'fresh', problem: null, warning: null, givenUp: false };
   }
   const validity = await checkSessionValidity(pool, projectId, asked);
-  if (validity.valid) {
-    return { ...about, sessionId: asked, outcome: 'valid', problem: null, warning: null, givenUp: false };
+  if (isUsable(validity)) {
+    const warning = validity.valid ? null : archivedWarning(asked);
+    return { ...about, sessionId: asked, outcome: 'valid', problem: null, warning, givenUp: false };
   }
   if (asked === head && !options.dryRun) await giveUp(pool, projectId, asked, validity);
   const recovery = await recoveryOf(pool, projectId, asked, head, options);
@@ -177,8 +192,8 @@ async function recoveryOf(
   const [last = null] = await getSessionChain(pool, projectId);
   for (const sessionId of new Set([head, last])) {
     if (sessionId === null || sessionId === asked) continue;
-    const { valid } = await checkSessionValidity(pool, projectId, sessionId);
-    const found = valid
+    const validity = await checkSessionValidity(pool, projectId, sessionId);
+    const found: Recovery = isUsable(validity)
       ? { sessionId, skipped: 0 }
       : await nearestValidAncestor(pool, projectId, sessionId, options);
     if (found.sessionId !== null) return found;

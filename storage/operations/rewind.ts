@@ -180,6 +180,13 @@ async function requireWhole(
 ): Promise<void> {
   const validity = await checkSessionValidity(pool, projectId, sessionId);
   if (validity.valid) return;
+  if (validity.reason === 'archived') {
+    throw new SessionChainError(
+      'SESSION_ARCHIVED',
+      `The transcript of the session ${sessionId} of transition ${to} is in the archive; nothing was changed.`,
+      `Restore it (session-chain restore --project ${projectId} --session ${sessionId}), then go back.`,
+    );
+  }
   throw new SessionChainError(
     'SESSION_NOT_IN_STORE',
     `The session ${sessionId} of transition ${to} cannot be continued (${validity.reason}): ${validity.detail}`,

@@ -11,10 +11,10 @@ export interface SessionDetails {
   /** The session that it forked; null for a fresh one and where that is unknown. */
   parentSessionId: SessionId | null;
   /**
-   * `whole`: a step can continue from it. `hole`: entries are missing. `quarantined`: a step could not load it. `lost`: nothing of
+   * `whole`: a step can continue from it. `hole`: entries are missing. `quarantined`: a step could not load it. `archived`: it is in the archive alone; a step restores it first. `lost`: nothing of
    * it is in the store any more. `unknown`: nothing of it ever was.
    */
-  condition: 'whole' | 'hole' | 'quarantined' | 'lost' | 'unknown';
+  condition: 'whole' | 'hole' | 'quarantined' | 'archived' | 'lost' | 'unknown';
   /** Why it was quarantined. */
   quarantineReason: string | null;
   /** Entries of its main conversation; its subagents have their own. */

@@ -232,11 +232,12 @@ export async function sessionState(
  * Whether an operation can continue from a session:
  * - `whole`: yes.
  * - `quarantined`: a step could not load it.
+ * - `archived`: once it is restored; its transcript is in the archive alone.
  * - `hole`: entries of its transcript are no longer in the store.
  * - `lost`: it was here, or its operation ran here, or it was given up, and nothing of it is here.
  * - `unknown`: it never was here.
  */
-export type SessionFitness = 'whole' | 'quarantined' | 'hole' | 'lost' | 'unknown';
+export type SessionFitness = 'whole' | 'quarantined' | 'archived' | 'hole' | 'lost' | 'unknown';
 
 /** Whether a step may continue from this session. */
 export async function sessionFitness(
