@@ -232,6 +232,12 @@ const failures = {
     retryable: false,
     remedy: 'Nothing can be begun in this project until its erasure is finished.',
   },
+  ERASURE_NOT_FOUND: {
+    summary: 'No erasure of the project was requested.',
+    category: 'not_found',
+    retryable: false,
+    remedy: 'Check the project id. An erasure is known to the database in which it was requested.',
+  },
   SESSION_IN_USE: {
     summary: 'The transcript is still needed.',
     category: 'conflict',

@@ -463,6 +463,7 @@ CREATE TABLE session_chain.erasures (
   requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz,
   counts jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(counts) = 'object'),
+  notes jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(notes) = 'object'),
   certificate jsonb CHECK (jsonb_typeof(certificate) = 'object'),
   CHECK ((finished_at IS NULL) = (certificate IS NULL))
 );
@@ -470,6 +471,8 @@ CREATE UNIQUE INDEX erasures_under_way ON session_chain.erasures (project_id) WH
 CREATE INDEX erasures_of_project ON session_chain.erasures (project_id, requested_at);
 COMMENT ON TABLE session_chain.erasures IS 'One row per request to erase a project; while it is under way, nothing is begun in this project';
 COMMENT ON COLUMN session_chain.erasures.counts IS 'What was erased so far: {kind: number}';
+COMMENT ON COLUMN session_chain.erasures.notes IS 'For the certificate, while the erasure is under way: {kind: {left, later}}';
+COMMENT ON COLUMN session_chain.erasures.certificate IS 'What was left on purpose and what goes later: {left: [{what, why}], later: [{what, until}]}';
 
 -- Sessions and their transcripts. An entry is stored once per project, however many forks repeat it; a batch is one
 -- append, an ordered list of entries. They are text: jsonb would reorder their keys and so ruin the prompt cache.

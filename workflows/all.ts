@@ -3,3 +3,4 @@ export { chain } from './chain.js';
 export { chat } from './chat.js';
 export { chainEnd } from './chain-end.js';
 export { retention } from './retention.js';
+export { erase } from './erase.js';

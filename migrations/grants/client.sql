@@ -22,3 +22,5 @@ GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_st
   session_chain.chat_log_key, session_chain.chat_log_project_key, session_chain.holder_of,
   session_chain.all_transitions, session_chain.every_transition, session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
   session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";
+GRANT SELECT ON session_chain.erasures TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.request_erasure TO :"role";

@@ -39,3 +39,6 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
   session_chain.verify_part, session_chain.drop_sessions,
   session_chain.line_of_heads, session_chain.is_of_another_project, session_chain.is_rewound,
   session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";
+GRANT SELECT ON session_chain.erasures, session_chain.archive_parts, session_chain.workspaces TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.stop_erased, session_chain.erase_rows, session_chain.note_erased,
+  session_chain.finish_erasure TO :"role";

@@ -119,13 +119,14 @@ interface Limits {
   answerMs?: number | undefined;
 }
 
-/** The error as one of ours, where it is a known one: DATABASE_UNAVAILABLE, DATABASE_REFUSED, MIGRATIONS_BEHIND. */
+/** The error as one of ours, where it is a known one: DATABASE_UNAVAILABLE, DATABASE_REFUSED, MIGRATIONS_BEHIND, PROJECT_BEING_ERASED. */
 export function classified(error: unknown, limits: Limits = {}): unknown {
   if (error instanceof SessionChainError) return error;
   const state = sqlState(error);
   const described = describe(error);
   const as = (code: FailureCode, message: string, remedy?: string) =>
     new SessionChainError(code, message, remedy, { cause: error });
+  if (state === erased) return as('PROJECT_BEING_ERASED', `Nothing is begun here: ${described}.`);
   if (state !== null && lostStatements.test(state)) {
     return as(
       'DATABASE_REFUSED',
@@ -174,6 +175,8 @@ export function isDatabaseAway(error: unknown): boolean {
   return isAway(error instanceof SessionChainError ? error.cause : error);
 }
 
+/** What refuse_erased() raises. */
+const erased = 'SC004';
 // Wrong role or password, no such database, missing permissions, and errors raised by the host's triggers.
 const refusals = /^(28000|28P01|3D000|42501|P0001)$/;
 const connectionCodes = /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH)$/;

@@ -1,0 +1,63 @@
+import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@temporalio/client';
+import type { ProjectId } from '../contracts/ids.js';
+import { workflowPrefixesOf } from './names.js';
+
+/** The histories of one project in Temporal. */
+
+export interface Execution {
+  workflowId: string;
+  runId: string;
+}
+
+export interface ProjectHistories {
+  /** Every execution that works or worked for the project, as far as Temporal's search lists it; all runs. */
+  list(projectId: ProjectId): AsyncIterable<Execution>;
+  /** The latest run of a workflow; null where its history is gone. */
+  latest(workflowId: string): Promise<Execution | null>;
+  /** Terminates an execution that is open. */
+  terminate(execution: Execution): Promise<void>;
+  /** Terminates an execution and deletes its history, which Temporal does a moment later. */
+  delete(execution: Execution): Promise<void>;
+}
+
+const notFound = 5;
+
+/** Through a client of their namespace. */
+export function createProjectHistories(client: Client): ProjectHistories {
+  const { namespace } = client.options;
+  const terminate = async ({ workflowId, runId }: Execution) =>
+    void (await client.workflow.getHandle(workflowId, runId).terminate('The project is erased.').catch(ignoreGone));
+  return {
+    async *list(projectId) {
+      for (const prefix of workflowPrefixesOf(projectId)) {
+        const query = `WorkflowId STARTS_WITH '${prefix}/' OR WorkflowId = '${prefix}'`;
+        for await (const { workflowId, runId } of client.workflow.list({ query })) {
+          // A search may take no notice of case.
+          if (workflowId === prefix || workflowId.startsWith(`${prefix}/`)) yield { workflowId, runId };
+        }
+      }
+    },
+    async latest(workflowId) {
+      try {
+        const { runId } = await client.workflow.getHandle(workflowId).describe();
+        return { workflowId, runId };
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return null;
+        throw error;
+      }
+    },
+    terminate,
+    async delete(execution) {
+      await terminate(execution);
+      await client.workflowService
+        .deleteWorkflowExecution({ namespace, workflowExecution: execution })
+        .catch(ignoreGone);
+    },
+  };
+}
+
+function ignoreGone(error: unknown): void {
+  if (error instanceof WorkflowNotFoundError) return;
+  if (isGrpcServiceError(error) && error.code === notFound) return;
+  throw error;
+}
