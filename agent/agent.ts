@@ -11,7 +11,7 @@ import { createProgress } from './progress.js';
 import { queryOptions } from './query-options.js';
 import { readToTheEnd } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
-import { createScratch, sweepScratch } from './process/scratch.js';
+import { type Scratch, createScratch, sweepScratch } from './process/scratch.js';
 import { requireKeepingIn } from './sandbox/probes.js';
 import { type Sandbox, openSandbox } from './sandbox/sandbox.js';
 import { ownSpend, runningTotals } from '../transcript/counters.js';
@@ -47,6 +47,8 @@ export interface Agent {
   run(request: AgentRequest, context: RunContext): Promise<AgentResult>;
   /** Ends what dead workers left behind; called by a worker when it starts, else by the first run. */
   recover(): Promise<void>;
+  /** Removes the folders of runs that are over and left them, on this host; returns how many. */
+  sweep(): Promise<number>;
   /** The version of Claude Code that the next run starts; null if it cannot be determined. */
   version(): Promise<string | null>;
 }
@@ -63,6 +65,8 @@ export function createAgent(dependencies: AgentDependencies): Agent {
     log,
   });
   let prepared: Promise<Sandbox> | undefined;
+  /** Of runs of this process that are over, and whose folders could not be removed. */
+  const left = new Set<Scratch>();
 
   async function prepare(): Promise<Sandbox> {
     const sandbox = await openSandbox(dependencies.sandbox, inheritedEnvironment);
@@ -114,6 +118,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         await open?.close();
         // Paid work is not lost because of a folder; the next start sweeps it.
         await scratch.remove().catch((error: unknown) => {
+          left.add(scratch);
           log({ event: 'agent.scratch_left', sessionId: request.sessionId, error: String(error) });
         });
         const durationMs = Math.round(performance.now() - startedAt);
@@ -135,6 +140,13 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         path: inheritedEnvironment.PATH ?? '',
         addresses: [],
       });
+    },
+    async sweep() {
+      const swept = await sweepScratch(scratchRoot);
+      for (const one of swept) log({ event: 'agent.swept', ...one });
+      const again = [...left];
+      for (const scratch of again) await scratch.remove().then(() => left.delete(scratch));
+      return swept.length + again.length;
     },
     version: versionReader(dependencies.binaryPath),
   };

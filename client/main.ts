@@ -21,6 +21,7 @@ export type { Saved } from './saved.js';
 export type { StartRequest } from './start-request.js';
 export type { Answer, AskOptions, AskRequest, ChatPage, Chats, QuestionPage } from './chats.js';
 export type { Entries, EntriesPage, EntriesRequest, EntryRequest, SessionEntry } from './entries.js';
+export type { EraseOptions, Erasures } from './erasure.js';
 export type { ConnectionsOptions, DatabaseOptions } from './connections.js';
 export type {
   ExportSessionRequest,
@@ -65,6 +66,7 @@ export type {
 } from '../contracts/chain.js';
 export type { ChainChanges, FileChange, Hunk } from '../contracts/changes.js';
 export type { ChainEnd, ChainEndCall } from '../contracts/end.js';
+export type { ErasedCounts, Erasure, ErasureCertificate } from '../contracts/erasure.js';
 export type {
   ChainBudget,
   Limit,

@@ -60,6 +60,7 @@ import { type ChainReads, createChainReads } from './chains.js';
 import { type ChainWork, createChainWork } from './chain-work.js';
 import { type Chats, createChats } from './chats.js';
 import { type Entries, createEntries } from './entries.js';
+import { type Erasures, createErasures } from './erasure.js';
 import { type Imports, createImports } from './import.js';
 import {
   type ConnectionsOptions,
@@ -131,6 +132,7 @@ export interface SessionChain
     ChainWork,
     Chats,
     Entries,
+    Erasures,
     Imports,
     IntegrityReads,
     ProjectReads,
@@ -377,6 +379,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   return throwingOwnErrors<SessionChain>({
     ...createImports(pool),
     ...createEntries(pool),
+    ...createErasures(client),
     ...createIntegrityReads(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),

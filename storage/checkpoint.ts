@@ -19,6 +19,10 @@ export interface Checkpoint {
   write(value: CheckpointValue): Promise<void>;
   /** Null when there is none, when it is malformed, or when Redis does not answer in time. */
   read(buildId: BuildId): Promise<CheckpointValue | null>;
+  /** Those of some builds that are there, with the session of each, null for a malformed one; null where Redis does not answer. */
+  find(buildIds: readonly BuildId[]): Promise<Map<BuildId, SessionId | null> | null>;
+  /** False where Redis does not answer. */
+  delete(buildIds: readonly BuildId[]): Promise<boolean>;
   close(): void;
 }
 
@@ -33,7 +37,13 @@ const answerWithinMs = 500;
 /** A checkpoint in the Redis at `redisUrl`; without one, `read` finds nothing and `write` does nothing. */
 export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOptions): Checkpoint {
   if (redisUrl === null) {
-    return { write: async () => undefined, read: async () => null, close: () => undefined };
+    return {
+      write: async () => undefined,
+      read: async () => null,
+      find: async () => null,
+      delete: async () => false,
+      close: () => undefined,
+    };
   }
   const redis = new Redis(redisUrl, {
     lazyConnect: true,
@@ -74,6 +84,20 @@ export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOpt
     async read(buildId) {
       const json = await hint(() => redis.get(keyOf(buildId)));
       return json === null ? null : parse(json, buildId);
+    },
+    async find(buildIds) {
+      if (buildIds.length === 0) return new Map();
+      const values = await hint(() => redis.mget(buildIds.map(keyOf)));
+      if (values === null) return null;
+      return new Map(
+        buildIds.flatMap((buildId, index): [BuildId, SessionId | null][] => {
+          const json = values[index] ?? null;
+          return json === null ? [] : [[buildId, parse(json, buildId)?.sessionId ?? null]];
+        }),
+      );
+    },
+    async delete(buildIds) {
+      return buildIds.length === 0 || (await hint(() => redis.del(buildIds.map(keyOf)))) !== null;
     },
     close() {
       redis.disconnect();

@@ -26,7 +26,10 @@ const notFound = 5;
 export function createProjectHistories(client: Client): ProjectHistories {
   const { namespace } = client.options;
   const terminate = async ({ workflowId, runId }: Execution) =>
-    void (await client.workflow.getHandle(workflowId, runId).terminate('The project is erased.').catch(ignoreGone));
+    void (await client.workflow
+      .getHandle(workflowId, runId)
+      .terminate('The project is erased.')
+      .catch(ignoreGone));
   return {
     async *list(projectId) {
       for (const prefix of workflowPrefixesOf(projectId)) {

@@ -9,6 +9,7 @@ import {
 } from '../activities/create-activities.js';
 import { createEndActivities } from '../activities/chain-end.js';
 import type { RetentionSetting } from '../activities/dependencies.js';
+import { createEraseActivities } from '../activities/erase.js';
 import { workerName } from '../activities/workspace.js';
 import { createAgent } from '../agent/agent.js';
 import { openArchive } from '../archive/open.js';
@@ -22,6 +23,7 @@ import { modelEnvironmentOf } from '../config/environment.js';
 import { packageVersion } from '../config/package-version.js';
 import { sandboxSettings } from '../config/sandbox.js';
 import type { EndActivities } from '../contracts/end.js';
+import type { EraseActivities } from '../contracts/erasure.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
 import { stepDigest } from '../definition/digest.js';
@@ -38,6 +40,7 @@ import { keepTrimmed } from '../storage/events/trim.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { type NativeTemporal, connectNative } from '../temporal/connect-native.js';
 import { createLog } from '../config/log.js';
+import { createProjectHistories } from '../temporal/histories.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { requireRoots } from '../workspace/workspace.js';
@@ -125,7 +128,8 @@ export interface ChainService {
 export interface ServiceActivities {
   database: ReturnType<typeof createChainActivities> &
     ReturnType<typeof createChatReadActivities> &
-    EndActivities;
+    EndActivities &
+    EraseActivities;
   agents: ReturnType<typeof createAgentActivities>;
   chats: ReturnType<typeof createChatActivities>;
 }
@@ -224,6 +228,11 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           ...createChainActivities(dependencies),
           ...createChatReadActivities(dependencies),
           ...createEndActivities(dependencies),
+          ...createEraseActivities({
+            ...dependencies,
+            histories: createProjectHistories(client),
+            archive: null,
+          }),
         },
         agents: createAgentActivities(dependencies),
         chats: createChatActivities(dependencies),

@@ -16,7 +16,8 @@ export async function erase(input: EraseInput): Promise<void> {
     retry: { initialInterval: '1 s', maximumInterval: '1 min' },
   });
   const until = async (isDone: () => Promise<boolean>) => {
-    for (let seconds = 1; !(await isDone()); seconds = Math.min(seconds * 2, 30)) await sleep(seconds * 1_000);
+    for (let seconds = 1; !(await isDone()); seconds = Math.min(seconds * 2, 30))
+      await sleep(seconds * 1_000);
   };
   await until(async () => {
     await until(() => activities.stopWork(input));

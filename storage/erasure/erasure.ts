@@ -86,7 +86,8 @@ export async function readErasure(pool: Pool, erasureId: string): Promise<Erasur
 
 function erasureOf({ certificate, finishedAt, counts, ...row }: ErasureRow): Erasure {
   const { erasureId, projectId } = row;
-  if (!certificate || !finishedAt) return { erasureId, projectId, state: 'running', counts, certificate: null };
+  if (!certificate || !finishedAt)
+    return { erasureId, projectId, state: 'running', counts, certificate: null };
   return {
     ...{ erasureId, projectId, state: 'finished', counts },
     certificate: { ...row, finishedAt, erased: counts, left: certificate.left, later: certificate.later },
@@ -126,7 +127,11 @@ export async function noteErased(
   pool: Pool,
   erasureId: string,
   kind: string,
-  { count = 0, left = [], later = [] }: { count?: number } & Partial<Pick<ErasureCertificate, 'left' | 'later'>>,
+  {
+    count = 0,
+    left = [],
+    later = [],
+  }: { count?: number } & Partial<Pick<ErasureCertificate, 'left' | 'later'>>,
 ): Promise<void> {
   await queryRows(pool, {
     name: 'note_erased',
@@ -157,7 +162,9 @@ export async function workflowsOf(pool: Pool, projectId: ProjectId): Promise<str
              WHERE q.project_id = session_chain.chat_log_project_key($1) AND q.question_id IS NOT NULL`,
     values: [projectId],
   });
-  return rows.map(({ workflowId, chatId }) => workflowId ?? chatWorkflowId({ projectId, chatId: chatId ?? '' }));
+  return rows.map(
+    ({ workflowId, chatId }) => workflowId ?? chatWorkflowId({ projectId, chatId: chatId ?? '' }),
+  );
 }
 
 /** The build ids under which a project has chains. */
