@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
+import { deleteProject } from '../archive/part.js';
 import type { EraseActivities, EraseInput, ErasureCertificate } from '../contracts/erasure.js';
 import { SessionChainError } from '../contracts/failures.js';
-import type { ProjectId } from '../contracts/ids.js';
 import { submissionSteps } from '../definition/definition.js';
 import {
   buildsOf,
@@ -19,26 +19,16 @@ import type { Execution, ProjectHistories } from '../temporal/histories.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 
-/** An archive as an erasure uses it. */
-export interface ErasableArchive {
-  readonly location: string;
-  list(prefix: string): AsyncIterable<{ object: string }>;
-  delete(objects: readonly string[]): Promise<void>;
-}
-
 export interface EraseDependencies extends Pick<
   ActivityDependencies,
-  'pool' | 'agent' | 'checkpoint' | 'definition' | 'log' | 'meter'
+  'pool' | 'agent' | 'checkpoint' | 'definition' | 'retention' | 'log' | 'meter'
 > {
   histories: ProjectHistories;
-  /** Null where none is configured. */
-  archive: ErasableArchive | null;
 }
 
 /** How long an activity goes on before it lets the workflow look. */
 const sliceMs = 20_000;
 const atOnce = 8;
-const filesAtOnce = 500;
 const buildsAtOnce = 500;
 
 /** The activities of an erasure; on the task queue of the chains. Each does again what was done, and finds less. */
@@ -109,7 +99,7 @@ async function eraseHistories(
 }
 
 async function eraseArchive(
-  { pool, archive }: EraseDependencies,
+  { pool, retention: { archive } }: EraseDependencies,
   { erasureId, projectId }: EraseInput,
 ): Promise<void> {
   const { archives } = await placesOf(pool, projectId);
@@ -122,29 +112,17 @@ async function eraseArchive(
     );
   }
   if (!archive) return;
-  const prefix = prefixOf(projectId);
-  const objects: string[] = [];
-  for await (const { object } of archive.list(prefix)) objects.push(object);
+  const count = await deleteProject(archive, projectId);
+  if (count === 0 && archives.length === 0) return;
   await noteErased(pool, erasureId, 'archive_files', {
-    count: objects.length,
-    later:
-      objects.length === 0
-        ? []
-        : [
-            {
-              what: `Copies of the files of the archive ${archive.location}: backups, snapshots and, of a bucket, versions of objects.`,
-              until: 'They expire by the rules of your storage.',
-            },
-          ],
+    count,
+    later: [
+      {
+        what: `Copies of the files of the archive ${archive.location}: backups, snapshots and, of a bucket, versions of objects.`,
+        until: 'They expire by the rules of your storage.',
+      },
+    ],
   });
-  for (let from = 0; from < objects.length; from += filesAtOnce)
-    await archive.delete(objects.slice(from, from + filesAtOnce));
-  for await (const { object } of archive.list(prefix)) {
-    throw new SessionChainError(
-      'ARCHIVE_UNAVAILABLE',
-      `The archive ${archive.location} still lists ${object}, which it was told to delete.`,
-    );
-  }
 }
 
 /** The checkpoint of a build that another project has as well stays where it names a session of that project. */
@@ -208,7 +186,7 @@ async function eraseSomeRows(
 
 /** What came up meanwhile, such as the delivery of an end that a worker was just starting, begins the erasure anew. */
 async function certify(
-  { pool, histories, archive }: EraseDependencies,
+  { pool, histories, retention: { archive } }: EraseDependencies,
   { erasureId, projectId }: EraseInput,
 ): Promise<boolean> {
   const isListed = await inTemporal(async () => {
@@ -216,7 +194,7 @@ async function certify(
     return false;
   });
   if (isListed) return false;
-  if (archive) for await (const _ of archive.list(prefixOf(projectId))) return false;
+  if (archive && (await deleteProject(archive, projectId)) > 0) return false;
   return await finishErasure(pool, erasureId, everywhere);
 }
 
@@ -273,8 +251,4 @@ async function eachOf<Item, Result>(
     results.push(...(await Promise.all(items.slice(from, from + atOnce).map(work))));
   }
   return results;
-}
-
-function prefixOf(projectId: ProjectId): string {
-  return `projects/${projectId}/`;
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
@@ -239,16 +240,16 @@ describe('while a project is being erased', () => {
   it('nothing begins in it, and its queue does not hang', async () => {
     const chain = await storedProject();
     const { projectId } = chain;
-    const again = await openNew(pool, newKey(projectId)).catch(() => null);
-    expect(again).toBeNull();
+    // It waits behind the chain that holds the project.
+    const { chainId } = await register(pool, newKey(projectId));
     await requestErasure(pool, { projectId, by: 'test' });
     const refused = { code: 'PROJECT_BEING_ERASED', category: 'conflict' };
     await expect(register(pool, newKey(projectId))).rejects.toMatchObject(refused);
     const client = stack.sessionChain;
     await expect(client.start(stack.request(projectId))).rejects.toMatchObject(refused);
-    await expect(
-      client.recordSession({ projectId, sessionId: randomUUID(), source: 'docs', notInStore: true }),
-    ).rejects.toMatchObject(refused);
+    await expect(client.ask({ projectId, chatId: 'c', messageId: 'm', text: 'Why?' })).rejects.toMatchObject(
+      refused,
+    );
     await expect(
       createTranscriptStore({ pool, projectId }).append({ projectKey: 'any', sessionId: randomUUID() }, [
         { type: 'user', uuid: randomUUID() },
@@ -257,14 +258,31 @@ describe('while a project is being erased', () => {
     await expect(
       pool.query(`INSERT INTO session_chain.project_retention VALUES ($1, now(), 'a', 'b')`, [projectId]),
     ).rejects.toMatchObject({ code: 'SC004' });
-    // A queued chain that would hold the project next.
     await expect(
       pool.query(
-        `UPDATE session_chain.chains SET status = 'queued', closed_at = NULL, result = NULL, ticket = NULL
-        WHERE project_id = $1 AND status = 'failed'`,
-        [projectId],
+        `UPDATE session_chain.chains SET status = 'running', ticket = 1, run_id = 'r' WHERE id = $1`,
+        [chainId],
       ),
-    ).resolves.toMatchObject({ rowCount: 0 });
+    ).rejects.toMatchObject({ code: 'SC004' });
+    // What ends may end.
+    await pool.query(
+      `UPDATE session_chain.chains SET status = 'failed', ticket = NULL, closed_at = now(), result = '{}' WHERE project_id = $1`,
+      [projectId],
+    );
+    await expect(
+      pool.query(
+        `UPDATE session_chain.chains SET status = 'queued', closed_at = NULL, result = NULL WHERE id = $1`,
+        [chainId],
+      ),
+    ).rejects.toMatchObject({ code: 'SC004' });
+    const left = { left: [], later: [] };
+    const erasureId = await requestErasure(pool, { projectId, by: 'another' });
+    while (!(await eraseRows(pool, erasureId, [])));
+    expect(await finishErasure(pool, erasureId, left)).toBe(true);
+    expect(await lastErasure(pool, projectId)).toMatchObject({
+      erasureId,
+      certificate: { requestedBy: 'test' },
+    });
   });
 
   it.each([
@@ -276,7 +294,9 @@ describe('while a project is being erased', () => {
     ['a malformed id', "shop'%", { by: 'test' }, 'INVALID_INPUT'],
   ])('a request is refused: %s', async (_what, projectId, options, code) => {
     await expect(stack.sessionChain.erase(projectId, options)).rejects.toMatchObject({ code });
-    await expect(stack.sessionChain.erasure('never-was')).rejects.toMatchObject({ code: 'ERASURE_NOT_FOUND' });
+    await expect(stack.sessionChain.erasure('never-was')).rejects.toMatchObject({
+      code: 'ERASURE_NOT_FOUND',
+    });
   });
 
   it('a hold refuses it, and a dry run writes nothing', async () => {
@@ -326,7 +346,7 @@ it('a project is erased while a chain runs, by workers that are killed, and noth
   const name = `cust-${randomUUID().slice(0, 8)}`;
   const canary = `canary-${randomUUID()}`;
   const neighbour = `${name}-2`;
-  const archive = join(stack.root, 'archive');
+  const archive = mkdtempSync(join(tmpdir(), 'session-chain-erase-archive-'));
   const environment = { SESSION_CHAIN_ARCHIVE: archive };
   for (const project of [name, neighbour]) {
     const file = join(archive, 'projects', project, '2026-01', 'part.jsonl.gz');
@@ -349,7 +369,8 @@ it('a project is erased while a chain runs, by workers that are killed, and noth
     ...{
       projectId: name,
       chatId: `chat-${canary}`,
-      question: `What of ${canary}?`,
+      messageId: 'm-1',
+      text: `What of ${canary}?`,
       workspace: done.workspace,
     },
   });
@@ -419,4 +440,5 @@ it('a project is erased while a chain runs, by workers that are killed, and noth
   expect(await redis.keys(`*${neighbour}*`)).toHaveLength(1);
   expect((await historiesWith(neighbour)).length).toBeGreaterThan(0);
   await worker.kill('SIGTERM');
+  rmSync(archive, { recursive: true });
 });
