@@ -5,6 +5,7 @@ import { cancelCommand } from './commands/cancel.js';
 import { chatCommand } from './commands/chat.js';
 import { completionCommand } from './commands/completion.js';
 import { doctorCommand } from './commands/doctor.js';
+import { eraseCommand } from './commands/erase.js';
 import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
 import { initCommand } from './commands/init.js';
@@ -73,6 +74,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     storageCommand(),
     chatCommand(exitWith),
     keysCommand(),
+    eraseCommand(exitWith),
     doctorCommand(exitWith),
     completionCommand(program),
   ]) {

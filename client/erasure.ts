@@ -81,7 +81,8 @@ export function createErasures({
         ...{ projectId, by },
         ...(reason === undefined ? {} : { reason }),
       });
-      const input: EraseInput = { version: payloadVersion, erasureId, projectId };
+      const { heartbeatTimeoutMs } = policy;
+      const input: EraseInput = { version: payloadVersion, heartbeatTimeoutMs, erasureId, projectId };
       await withSignal(temporal, signal, () => startAndWait(temporal, policy, input, timeoutMs));
       return await readErasure(pool, erasureId);
     },

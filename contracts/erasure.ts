@@ -41,6 +41,8 @@ export interface Erasure {
 /** The input of the workflow that erases a project. */
 export interface EraseInput {
   version: typeof payloadVersion;
+  /** After which silence of a worker another one goes on. */
+  heartbeatTimeoutMs: number;
   erasureId: string;
   projectId: ProjectId;
 }

@@ -20,6 +20,7 @@ import type {
   DriftReason,
   EntriesPage,
   EntryPart,
+  Erasure,
   Failure,
   FencedAttempt,
   GroupedSpend,
@@ -849,6 +850,34 @@ export const reconciledSchema = z
 export const unboundSchema = z
   .object({ projectId: id, path: z.string().nullable().describe('The folder that was released') })
   .meta({ id: 'Unbound' }) satisfies z.ZodType<Json<UnboundWorkspace>>;
+
+const erasedCounts = z
+  .record(z.string(), count)
+  .describe('By kind: tables, and workflows, archive_files, checkpoints, run_folders');
+export const erasureSchema = z
+  .object({
+    erasureId: z.uuid().nullable().describe('Null for a dry run'),
+    projectId: id,
+    state: z.enum(['planned', 'running', 'finished']),
+    counts: erasedCounts.describe('What there is to erase, or what was erased so far, by kind'),
+    certificate: z
+      .object({
+        erasureId: z.uuid(),
+        projectId: id,
+        requestedBy: z.string(),
+        reason: z.string().nullable(),
+        requestedAt: instant,
+        finishedAt: instant,
+        erased: erasedCounts,
+        left: z.array(z.object({ what: z.string(), why: z.string() })).describe('What was left on purpose'),
+        later: z
+          .array(z.object({ what: z.string(), until: z.string() }))
+          .describe('What no delete reaches at once, and when it goes'),
+      })
+      .nullable()
+      .describe('All that stays of an erased project'),
+  })
+  .meta({ id: 'Erasure' }) satisfies z.ZodType<Json<Erasure>>;
 
 export const syncSchema = z
   .object({

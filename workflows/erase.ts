@@ -12,7 +12,7 @@ export async function erase(input: EraseInput): Promise<void> {
   const activities = proxyActivities<EraseActivities>({
     taskQueue: workflowInfo().taskQueue,
     startToCloseTimeout: '1 h',
-    heartbeatTimeout: '30 s',
+    heartbeatTimeout: input.heartbeatTimeoutMs,
     retry: { initialInterval: '1 s', maximumInterval: '1 min' },
   });
   const until = async (isDone: () => Promise<boolean>) => {

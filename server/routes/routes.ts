@@ -1,6 +1,7 @@
 import { chainRoutes } from './chains.js';
 import { chatRoutes } from './chats.js';
 import type { RouteOptions, Routes } from './common.js';
+import { erasureRoutes } from './erasure.js';
 import { integrityRoutes } from './integrity.js';
 import { loginRoutes } from './logins.js';
 import { operationRoutes } from './operations.js';
@@ -18,5 +19,6 @@ export async function routes(app: Routes, options: RouteOptions): Promise<void> 
   loginRoutes(app, options);
   operationRoutes(app, options);
   retentionRoutes(app, options);
+  erasureRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }
