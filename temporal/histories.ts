@@ -20,7 +20,8 @@ export interface ProjectHistories {
   delete(execution: Execution): Promise<void>;
 }
 
-const notFound = 5;
+/** NOT_FOUND, as gRPC numbers it. */
+const gone = new Set([5]);
 
 /** Through a client of their namespace. */
 export function createProjectHistories(client: Client): ProjectHistories {
@@ -61,6 +62,6 @@ export function createProjectHistories(client: Client): ProjectHistories {
 
 function ignoreGone(error: unknown): void {
   if (error instanceof WorkflowNotFoundError) return;
-  if (isGrpcServiceError(error) && error.code === notFound) return;
+  if (isGrpcServiceError(error) && gone.has(error.code)) return;
   throw error;
 }

@@ -15,6 +15,7 @@ import {
   stopErased,
 } from '../../storage/erasure/erasure.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
+import { createCommandLine } from '../support/cli.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { beginWithTranscript, commitAttempt, newKey, openNew, register } from '../support/chains.js';
 
@@ -70,12 +71,14 @@ async function fillOtherTables(projectId: string, canary: string): Promise<void>
     `projects/${projectId}/2026-01/${part}`,
   );
   await one(
-    `INSERT INTO session_chain.session_transitions_archive (project_id, seq, id, new_session_id, source) VALUES ($1, 0, 0, $2, 'build')`,
+    `INSERT INTO session_chain.session_transitions_archive (project_id, seq, id, new_session_id, source) VALUES ($1, 0, '0', $2, 'build')`,
     projectId,
     canary,
   );
   await one(
-    `INSERT INTO session_chain.spend_days (project_id, day, step, model) VALUES ($1, '2026-01-01', 'build', 'm')`,
+    `INSERT INTO session_chain.spend_days SELECT (jsonb_populate_record(NULL::session_chain.spend_days,
+       (SELECT jsonb_object_agg(attname, 0) FROM pg_attribute WHERE attrelid = 'session_chain.spend_days'::regclass AND attnum > 0)
+       || jsonb_build_object('project_id', $1::text, 'day', '2026-01-01', 'step', 'build', 'model', 'm'))).*`,
     projectId,
   );
   await one(
@@ -297,6 +300,38 @@ describe('while a project is being erased', () => {
     await expect(stack.sessionChain.erasure('never-was')).rejects.toMatchObject({
       code: 'ERASURE_NOT_FOUND',
     });
+  });
+
+  it('the command asks first, and refuses where it cannot', async () => {
+    const { projectId } = await storedProject();
+    const command = createCommandLine();
+    const run = async (...args: string[]) =>
+      await command.run(['erase', '--project', projectId, ...args], {
+        DATABASE_URL: stack.database.url,
+        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+      });
+    try {
+      expect(await run('--dry-run')).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/a dry run; nothing was erased[^]*sessions +1/),
+      });
+      expect(await run()).toMatchObject({ stderr: expect.stringMatching(/INVALID_INPUT[^]*--by/) });
+      expect(await run('--by', 'Ada')).toMatchObject({
+        stdout: '',
+        stderr: expect.stringMatching(/INVALID_INPUT[^]*Add --yes/),
+      });
+      expect(await run('--by', 'Ada', '-o', 'json')).toMatchObject({
+        stderr: expect.stringContaining('INVALID_INPUT'),
+      });
+      expect(await run('--status')).toMatchObject({ stderr: expect.stringContaining('ERASURE_NOT_FOUND') });
+      await eraseByRow(projectId);
+      expect(await run('--status')).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/requested by +test[^]*sessions +1/),
+      });
+    } finally {
+      command.stop();
+    }
   });
 
   it('a hold refuses it, and a dry run writes nothing', async () => {

@@ -243,6 +243,26 @@ describe('the HTTP server', () => {
       params: { path: { projectId: 'unknown' } },
     });
     expect(error).toMatchObject({ status: 404, code: 'PROJECT_NOT_FOUND' });
+
+    expect(await call('GET', `${project}/erasure`)).toMatchObject({
+      status: 404,
+      body: { code: 'ERASURE_NOT_FOUND' },
+    });
+    expect(await call('POST', `${project}/erase`, { dryRun: true })).toMatchObject({
+      status: 200,
+      body: { state: 'planned', counts: { projects: 1 } },
+    });
+    const erasing = await call('POST', `${project}/erase`, { by: 'Ada', reason: 'Why not' });
+    expect([erasing.status, erasing.headers.get('location')]).toEqual([202, `${project}/erasure`]);
+    expect(await call('POST', `${project}/erase?waitMs=60000`, { by: 'Bob' })).toMatchObject({
+      status: 200,
+      body: {
+        state: 'finished',
+        certificate: { requestedBy: expect.stringMatching(/^Ada \(key [0-9a-f]{12}\)$/) },
+      },
+    });
+    expect((await call('GET', `${project}/erasure`)).body).toMatchObject({ state: 'finished' });
+    expect((await call('GET', project)).status).toBe(404);
   });
 
   it('cancels a chain', async () => {
@@ -285,6 +305,15 @@ describe('the HTTP server', () => {
       undefined,
       400,
       /not one that a page of entries returned/,
+    ],
+    ['POST', '/v1/projects/unknown/erase', { by: ' ' }, 400, /\/by: /],
+    ['POST', '/v1/projects/unknown/erase', { dryrun: true }, 400, /Unrecognized key: "dryrun"/],
+    [
+      'POST',
+      '/v1/projects/unknown/erase',
+      { by: 'Ada' },
+      404,
+      /Nothing of the project unknown is in this database/,
     ],
     ['GET', '/v1/spend', undefined, 400, /\/by: /],
     ['GET', '/v1/projects/unknown/head?waitMs=60001', undefined, 400, /\/waitMs: /],

@@ -352,8 +352,13 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       'UPDATE session_chain.chain_ends SET delivered_at = now()',
       'DELETE FROM session_chain.chain_ends',
       'SELECT session_chain.record_end()',
+      `SELECT session_chain.request_erasure('${project}', 'x', NULL, false)`,
+      'DELETE FROM session_chain.erasures',
     ],
     client: [
+      'SELECT session_chain.erase_rows(gen_random_uuid(), NULL, 1)',
+      `SELECT session_chain.finish_erasure(gen_random_uuid(), '[]', '[]')`,
+      'UPDATE session_chain.erasures SET finished_at = now()',
       'SELECT * FROM session_chain.take_ends(1)',
       'SELECT * FROM session_chain.begin_end(gen_random_uuid())',
       'SELECT session_chain.note_end(gen_random_uuid(), NULL)',
@@ -417,6 +422,8 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       `SELECT session_chain.request_stop(1)`,
     ],
     reader: [
+      `SELECT session_chain.request_erasure('${project}', 'x', NULL, true)`,
+      'SELECT reason FROM session_chain.erasures',
       'SELECT session_chain.note_end(gen_random_uuid(), NULL)',
       'SELECT * FROM session_chain.api_keys',
       `UPDATE session_chain.events SET data = '{}'`,
@@ -483,6 +490,30 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       [role('owner'), role('stranger')],
     );
     expect(rows).toEqual([]);
+  });
+
+  it('client and worker erase the project, and the rows of the host stay, named and without what is ours', async () => {
+    const { certificate } = await client.erase(projectId, { by: 'a role' });
+    expect(certificate?.erased).toMatchObject({ chains: 2, session_transitions: expect.any(Number) });
+    const left = (certificate?.left ?? []).map(({ what }) => what).filter((what) => /rows? of /.test(what));
+    expect(left).toEqual(
+      sql === null
+        ? []
+        : ['projects', 'project_versions', 'session_transitions', 'chat_plan_sessions'].map((table) =>
+            expect.stringMatching(new RegExp(`^\\d+ rows? of ${table}$`)),
+          ),
+    );
+    const schema = sql === null ? 'public' : 'app';
+    const { rows } = await on.database.pool.query(
+      `SELECT (SELECT count(*)::integer FROM ${schema}.project_versions v WHERE v.project_id::text = $1
+           AND num_nonnulls(v.ai_session_id, v.ai_metadata) > 0) AS versions,
+         (SELECT count(*)::integer FROM ${schema}.projects p WHERE p.project_id::text = $1
+           AND num_nonnulls(p.last_ai_session_id, p.session_seq) > 0) AS heads,
+         (SELECT count(*)::integer FROM ${schema}.session_transitions t WHERE t.project_id::text = $1
+           AND t.seq IS NOT NULL) AS moves`,
+      [project],
+    );
+    expect(rows).toEqual([{ versions: 0, heads: 0, moves: 0 }]);
   });
 });
 

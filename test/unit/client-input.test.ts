@@ -53,6 +53,9 @@ describe('a call is refused by what is wrong in it', () => {
     ['importSession', [{ projectId: 'shop', sessionId: 's', claudedir: '/c' }], '"claudedir"'],
     ['importHeads', [{ claudedir: '/c' }], '"claudedir"'],
     ['exportSession', [{ sessionId: 's', project: 'shop' }], '"project"'],
+    ['erase', ['shop'], 'by: is required'],
+    ['erase', ['shop', { by: '' }], 'by: '],
+    ['erase', ['shop', { by: 'Ada', dryrun: true }], 'Unrecognized key: "dryrun"'],
     ['start', [], 'request: '],
     ['ask', [], 'request: '],
     ...['state', 'progress', 'wait', 'cancel', 'chain', 'brief', 'chainSpend'].flatMap(
@@ -64,6 +67,8 @@ describe('a call is refused by what is wrong in it', () => {
     ),
     ...[
       'head',
+      'erase',
+      'erasure',
       'reconcile',
       'spend',
       'lineage',
