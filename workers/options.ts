@@ -214,7 +214,11 @@ function keepArchiveApart(
     retention,
     workspaceRoots,
     scratchFolder,
-  }: { retention: { archive?: string | undefined }; workspaceRoots: readonly string[]; scratchFolder: string },
+  }: {
+    retention: { archive?: string | undefined };
+    workspaceRoots: readonly string[];
+    scratchFolder: string;
+  },
   { addIssue }: z.RefinementCtx,
 ): void {
   const { archive } = retention;

@@ -231,7 +231,6 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           ...createEraseActivities({
             ...dependencies,
             histories: createProjectHistories(client),
-            archive: null,
           }),
         },
         agents: createAgentActivities(dependencies),
@@ -249,7 +248,13 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       presence ??= keepPresent({
         ...{ pool, warn },
         facts: {
-          ...{ ...fields, limits: { ...limits, retention: retention.policy }, identity: workerName(), host: hostname(), version: packageVersion() },
+          ...{
+            ...fields,
+            limits: { ...limits, retention: retention.policy },
+            identity: workerName(),
+            host: hostname(),
+            version: packageVersion(),
+          },
           ...{ claudeCode: version, sdk: installedSdk().version, sandbox: sandbox.kind },
           ...{ definition: shown, definitionDigest: digest, definitionFile: definition.file },
         },

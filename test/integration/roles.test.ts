@@ -317,9 +317,14 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     ).toBeNull();
     const policy = '{"transitionsDays":30,"transcriptsDays":3650,"detailsDays":3650,"hostTables":true}';
     expect(
-      await refusalOf(archiver, `SELECT session_chain.plan_part('${project}', '${policy}', 'file:///x', 'x')`),
+      await refusalOf(
+        archiver,
+        `SELECT session_chain.plan_part('${project}', '${policy}', 'file:///x', 'x')`,
+      ),
     ).toBeNull();
-    expect(await refusalOf(archiver, `SELECT session_chain.drop_sessions('${project}', 3650, 3650, 1)`)).toBeNull();
+    expect(
+      await refusalOf(archiver, `SELECT session_chain.drop_sessions('${project}', 3650, 3650, 1)`),
+    ).toBeNull();
   });
 
   const forbidden: Record<Part | 'stranger', string[]> = {
