@@ -37,7 +37,7 @@ export interface ScheduleState {
 /** What Temporal was away for is made up for within this time. */
 const catchupWindow = '12 h';
 
-/** Makes the schedule, or changes it in place. Throws TEMPORAL_REFUSED where the namespace allows none. */
+/** Makes the schedule, or changes it in place. Throws INVALID_INPUT for times that cannot be, TEMPORAL_REFUSED where the namespace allows none. */
 export async function putSchedule(client: Client, scheduled: Scheduled): Promise<void> {
   const { scheduleId, spec, every, workflowType, taskQueue, input, memo, paused } = scheduled;
   const action = {
@@ -53,6 +53,12 @@ export async function putSchedule(client: Client, scheduled: Scheduled): Promise
         ...(paused === undefined ? {} : { state: { paused } }),
       });
     } catch (error) {
+      // Which is how the client of Temporal tells of an argument that the server does not take.
+      if (error instanceof TypeError)
+        throw new SessionChainError(
+          'INVALID_INPUT',
+          `${JSON.stringify(every)} says no times: ${error.message}.`,
+        );
       if (!(error instanceof ScheduleAlreadyRunning)) throw error;
       await client.schedule.getHandle(scheduleId).update(({ state }) => ({
         ...{ spec, action, policies },
@@ -68,8 +74,9 @@ export async function readSchedule(client: Client, scheduleId: string): Promise<
     try {
       const { action, state, info } = await client.schedule.getHandle(scheduleId).describe();
       const [next, afterNext] = info.nextActionTimes;
+      const every = action.memo?.['every'];
       return {
-        every: String(action.memo?.['every'] ?? 'changed in Temporal'),
+        every: typeof every === 'string' ? every : 'as it was changed in Temporal',
         paused: state.paused,
         nextAt: state.paused ? null : (next ?? null),
         betweenMs: next && afterNext ? afterNext.getTime() - next.getTime() : null,

@@ -166,8 +166,9 @@ const chainShape = {
       detailsDays: days(defaults.SESSION_CHAIN_KEEP_DETAILS_DAYS),
       hostTables: z.boolean().default(false),
     })
-    .superRefine((policy, { addIssue }) => {
-      for (const { path, message } of senseless(policy)) addIssue({ code: 'custom', path: [path], message });
+    .superRefine((policy, context) => {
+      for (const { path, message } of senseless(policy))
+        context.addIssue({ code: 'custom', path: [path], message });
     })
     .prefault({}),
   log: z
@@ -214,12 +215,8 @@ function keepArchiveApart(
     retention,
     workspaceRoots,
     scratchFolder,
-  }: {
-    retention: { archive?: string | undefined };
-    workspaceRoots: readonly string[];
-    scratchFolder: string;
-  },
-  { addIssue }: z.RefinementCtx,
+  }: { retention: { archive?: string | undefined }; workspaceRoots: readonly string[]; scratchFolder: string },
+  context: z.RefinementCtx,
 ): void {
   const { archive } = retention;
   if (!archive?.startsWith('/')) return;
@@ -227,7 +224,7 @@ function keepArchiveApart(
     (folder) => isWithin(archive, folder) || isWithin(folder, archive),
   );
   if (theirs === undefined) return;
-  addIssue({
+  context.addIssue({
     code: 'custom',
     path: ['retention', 'archive'],
     message: `${archive} and ${theirs}, where agents write, must not lie in each other`,

@@ -8,6 +8,7 @@ import {
   createChatReadActivities,
 } from '../activities/create-activities.js';
 import { createEndActivities } from '../activities/chain-end.js';
+import { createRetentionActivities } from '../activities/retention.js';
 import type { RetentionSetting } from '../activities/dependencies.js';
 import { createEraseActivities } from '../activities/erase.js';
 import { workerName } from '../activities/workspace.js';
@@ -129,7 +130,8 @@ export interface ServiceActivities {
   database: ReturnType<typeof createChainActivities> &
     ReturnType<typeof createChatReadActivities> &
     EndActivities &
-    EraseActivities;
+    EraseActivities &
+    ReturnType<typeof createRetentionActivities>;
   agents: ReturnType<typeof createAgentActivities>;
   chats: ReturnType<typeof createChatActivities>;
 }
@@ -232,6 +234,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
             ...dependencies,
             histories: createProjectHistories(client),
           }),
+          ...createRetentionActivities(dependencies),
         },
         agents: createAgentActivities(dependencies),
         chats: createChatActivities(dependencies),
