@@ -31,7 +31,7 @@ import {
 } from '../../storage/retention/parts.js';
 import { archiveTransitions, restoreTransitions } from '../../storage/retention/transitions.js';
 import { readEntries } from '../../storage/transcripts/entries.js';
-import { createTranscriptStore, sessionFitness } from '../../storage/transcripts/store.js';
+import { appendQuery, createTranscriptStore, sessionFitness } from '../../storage/transcripts/store.js';
 import { newKey, openNew, runStep, shippedStatus } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { uuidHost } from '../support/host-schemas.js';
@@ -413,6 +413,23 @@ async function newProject(): Promise<ProjectId> {
   return projectId;
 }
 
+/** Whether a statement of this database waits for a lock. */
+async function isBlocked(statement: string): Promise<boolean> {
+  const rows = await rowsOf(
+    pool,
+    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1`,
+    statement,
+  );
+  return rows.length > 0;
+}
+
+/** Until something is so, or what could make it so has ended. */
+async function until(isSo: () => Promise<boolean>, unless: Promise<unknown>): Promise<void> {
+  let hasEnded = false;
+  void unless.finally(() => (hasEnded = true)).catch(() => undefined);
+  while (!hasEnded && !(await isSo())) await pool.query('SELECT pg_sleep(0.01)');
+}
+
 /** Writes a planned part as a worker does, but for the file. */
 async function written(part: PlannedPart): Promise<{ lines: PartLine[]; counts: PartCounts }> {
   const lines: PartLine[] = [];
@@ -723,24 +740,54 @@ describe('transcripts', () => {
 
   it('keep a text that an append refers to while they are dropped', async () => {
     const projectId = await newProject();
-    const rounds = 12;
-    for (let round = 0; round < rounds; round++) {
-      const shared = Array.from({ length: 60 }, (_, n) => message(`round ${round} text ${n}`));
-      const old = await store(projectId, [], { sessionId: parseSessionId(randomUUID()), entries: shared });
+    // What all appends have in common stays, so that only the texts are at stake.
+    const { sessionId: head } = await store(projectId, ['kept']);
+    await pool.query('UPDATE projects SET last_ai_session_id = $2 WHERE project_id = $1', [projectId, head]);
+    const droppable = async (round: number) => {
+      const entries = Array.from({ length: 60 }, (_, n) => message(`round ${round} text ${n}`));
+      const { sessionId } = await store(projectId, [], { sessionId: parseSessionId(randomUUID()), entries });
       await age(pool, projectId, 200);
       await archive(projectId);
       await age(pool, projectId, 31);
-      const forks = await Promise.all(
-        Array.from({ length: 6 }, async (_, fork) => {
-          const sessionId = parseSessionId(randomUUID());
-          const transcripts = createTranscriptStore({ pool, projectId });
-          if (fork === 0) await dropDue(pool, projectId, policy, 10);
-          else await transcripts.append({ projectKey: '', sessionId }, entriesOf(sessionId, shared));
-          return fork === 0 ? old.sessionId : sessionId;
-        }),
+      return { sessionId, entries };
+    };
+    const append = async (entries: SessionStoreEntry[]) => {
+      const sessionId = parseSessionId(randomUUID());
+      await createTranscriptStore({ pool, projectId }).append(
+        { projectKey: '', sessionId },
+        entriesOf(sessionId, entries),
       );
-      const fitness = await Promise.all(forks.map(async (id) => await sessionFitness(pool, projectId, id)));
-      expect(fitness).toEqual(['archived', ...Array.from({ length: 5 }, () => 'whole')]);
+      return sessionId;
+    };
+    // The append has found the texts and has not ended; the drop has chosen them and has not ended.
+    const first = await droppable(0);
+    const forkId = parseSessionId(randomUUID());
+    let dropping: Promise<unknown> = Promise.resolve();
+    await inTransaction(pool, async (client) => {
+      await client.query(appendQuery(projectId, { sessionId: forkId }, entriesOf(forkId, first.entries)));
+      dropping = dropDue(pool, projectId, policy, 10);
+      await until(async () => await isBlocked(`%drop_sessions%`), dropping);
+    });
+    expect(await dropping).toMatchObject({ sessions: 1 });
+    expect(await sessionFitness(pool, projectId, forkId)).toBe('whole');
+
+    const second = await droppable(1);
+    let appending: Promise<SessionId> = Promise.resolve(second.sessionId);
+    await inTransaction(pool, async (client) => {
+      await client.query('SELECT * FROM session_chain.drop_sessions($1, 90, 30, 10)', [projectId]);
+      appending = append(second.entries);
+      await until(async () => await isBlocked(`%append_entries%`), appending);
+    });
+    expect(await sessionFitness(pool, projectId, await appending)).toBe('whole');
+
+    for (let round = 2; round < 8; round++) {
+      const { sessionId, entries } = await droppable(round);
+      const [, ...forks] = await Promise.all([
+        dropDue(pool, projectId, policy, 10),
+        ...Array.from({ length: 5 }, async () => await append(entries)),
+      ]);
+      expect(await sessionFitness(pool, projectId, sessionId)).toBe('archived');
+      for (const fork of forks) expect(await sessionFitness(pool, projectId, fork)).toBe('whole');
     }
   });
 });
