@@ -149,7 +149,6 @@ const count = z.int().min(0);
 
 /** The first line of a file: which it is, where its name and its manifest are lost. */
 export const partHead = z.strictObject({ kind: z.literal('part'), ...identity });
-export type PartHead = z.infer<typeof partHead>;
 
 /** What `<object>.manifest.json` says of `<object>.jsonl.gz`. */
 export const partManifest = z.strictObject({
