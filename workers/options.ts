@@ -215,7 +215,11 @@ function keepArchiveApart(
     retention,
     workspaceRoots,
     scratchFolder,
-  }: { retention: { archive?: string | undefined }; workspaceRoots: readonly string[]; scratchFolder: string },
+  }: {
+    retention: { archive?: string | undefined };
+    workspaceRoots: readonly string[];
+    scratchFolder: string;
+  },
   context: z.RefinementCtx,
 ): void {
   const { archive } = retention;
