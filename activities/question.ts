@@ -14,6 +14,7 @@ import {
 import { inputDigest } from '../definition/digest.js';
 import { chainModel } from '../definition/resolve-plan.js';
 import { type RewoundOperations, rewoundOperations } from '../storage/chains/brief.js';
+import { readHead } from '../storage/heads/heads.js';
 import { commitOperation } from '../storage/operations/operations.js';
 import {
   chatWorkspace,
@@ -27,6 +28,7 @@ import {
 import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { bringBack } from './restore.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
 /** Determines which session a question may read by now; see {@link SessionRead}. */
@@ -82,6 +84,8 @@ export async function answerQuestion(
     if ('trouble' in found) {
       return { waitMs: await waitForWorkspace(deps, wanted, found.trouble), tries: triesBefore() };
     }
+    const { sessionId: head } = await readHead(deps.pool, projectId);
+    if (head !== null) await bringBack(deps, projectId, head);
     const { branch, unknownToHead } = await readPast(deps.pool, question);
     const task = questionTask(deps.definition);
     const model = chainModel(deps.definition);

@@ -16,6 +16,7 @@ import {
   countWaits,
   submittedValues,
 } from '../storage/operations/operations.js';
+import { isArchived, wasRestoredFor } from '../storage/retention/restore.js';
 import { contextTokens } from '../storage/transcripts/store.js';
 import { keepAgentVersion } from './agent-version.js';
 import { type DoneOperation, perform } from './attempt.js';
@@ -23,6 +24,7 @@ import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { bringBack, restoredWarning } from './restore.js';
 import {
   type WorkspaceRequest,
   findWorkspace,
@@ -53,6 +55,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       return await waitForFolder(deps, input, wanted, found.trouble);
     const version = await keepAgentVersion(deps, input, chain, isCommitted);
     if (version.outcome === 'waiting') return version;
+    const restored = await restoredBase(deps, input, baseSessionId, isCommitted);
     const workspace = 'trouble' in found ? chain.workspace : found.path;
     const asked = await promptFor(deps.definition, definition, {
       ...{ projectId, versionId, buildId, mode, workspace },
@@ -103,7 +106,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
           deps,
           input,
           chain,
-          { ...done, warnings: [...version.warnings, ...done.warnings] },
+          { ...done, warnings: [...version.warnings, ...restored, ...done.warnings] },
           'column' in definition ? definition.column : undefined,
         ),
       waits: async (failure, attempt) => {
@@ -117,6 +120,21 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     });
     return await done.finally(() => ('trouble' in found ? undefined : found.keepMarker()));
   });
+}
+
+/** Restores what the step continues from, where that is in the archive alone; the warnings of it. */
+async function restoredBase(
+  deps: ActivityDependencies,
+  { projectId, chainId }: StepInput,
+  baseSessionId: SessionId | null,
+  isCommitted: () => Promise<boolean>,
+): Promise<string[]> {
+  if (baseSessionId === null) return [];
+  // A committed step continues from nothing.
+  if ((await isArchived(deps.pool, projectId, baseSessionId)) && !(await isCommitted()))
+    await bringBack(deps, projectId, baseSessionId);
+  // Also where an earlier try restored it.
+  return (await wasRestoredFor(deps.pool, chainId, baseSessionId)) ? [restoredWarning(baseSessionId)] : [];
 }
 
 function workspaceRequest(

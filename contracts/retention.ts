@@ -124,14 +124,42 @@ export interface RestoreRequest {
   keepDays?: number;
 }
 
+/** What a restoration brought back; what was there and is the same is not counted. */
 export interface Restored {
   projectId: ProjectId;
-  /** Sessions that were brought back; those that were there are not counted. */
+  /** Files of the archive that were read. */
+  files: number;
+  /** Sessions whose transcripts were brought back, and the entries of their main conversations. */
   sessions: number;
   entries: number;
+  /** Transitions that are in `session_transitions` again. */
   transitions: number;
+  /** Attempts, metrics and briefs. */
+  details: number;
+  /** What the archive has and this database has no place for: it lacks the transitions, attempts or chains that they follow. */
+  left: { transitions: number; details: number };
   /** Until when retention leaves the project alone. */
   keptUntil: Date;
+}
+
+/** A restoration of a project, the one under way or the last one. */
+export interface Restoration {
+  projectId: ProjectId;
+  state: 'running' | 'finished' | 'failed';
+  startedAt: Date;
+  endedAt: Date | null;
+  /** Null until it is finished. */
+  restored: Restored | null;
+  failure: Failure | null;
+}
+
+/** Where retention has to leave a project alone. */
+export interface ProjectHold {
+  projectId: ProjectId;
+  /** The legal hold: nothing of the project is archived away, dropped or erased. Null for none. */
+  hold: { since: Date; by: string; reason: string } | null;
+  /** Until when it is left alone because something of it was restored. */
+  restoredUntil: Date | null;
 }
 
 /** The input of the workflow of retention, started by its schedule or by a person. */
@@ -167,7 +195,7 @@ export interface RetainedSlice extends Omit<ProjectRetained, 'projectId' | 'fail
   more: boolean;
 }
 
-/** The activities of retention and restoration, on the queue of the chains. Each may run twice. */
+/** The activities of retention, on the queue of the chains. Each may run twice. */
 export interface RetentionActivities {
   /** The policy of this worker, and the next projects of which something is due, in the order of their ids. */
   dueProjects(input: {
@@ -181,11 +209,22 @@ export interface RetentionActivities {
     projectId: ProjectId;
     dryRun: boolean;
   }): Promise<RetainedSlice>;
-  restoreProject(input: RestoreInput): Promise<Restored>;
 }
 
 /** The input of the workflow that restores from the archive. */
 export interface RestoreInput {
   version: typeof payloadVersion;
-  request: RestoreRequest;
+  /** After which a worker that says nothing has died. */
+  heartbeatTimeoutMs: number;
+  request: RestoreRequest & { keepDays: number };
+}
+
+/** What the workflow returns. */
+export interface RestoreOutcome extends Omit<Restored, 'keptUntil'> {
+  keptUntil: string;
+}
+
+/** The activity of a restoration, on the queue of the chains. It may run twice. */
+export interface RestoreActivities {
+  restoreProject(input: RestoreInput): Promise<RestoreOutcome>;
 }

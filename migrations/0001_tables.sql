@@ -424,11 +424,13 @@ CREATE TABLE session_chain.project_retention (
   held_by text,
   hold_reason text,
   restored_until timestamptz,
+  restore_failure jsonb CHECK (jsonb_typeof(restore_failure) = 'object'),
   CHECK ((held_at IS NULL) = (hold_reason IS NULL) AND (held_at IS NULL) = (held_by IS NULL))
 );
 COMMENT ON TABLE session_chain.project_retention IS 'Where retention has to leave a project alone';
 COMMENT ON COLUMN session_chain.project_retention.held_at IS 'Since when the project is on legal hold: nothing of it is archived away, dropped or erased';
 COMMENT ON COLUMN session_chain.project_retention.restored_until IS 'What was restored stays at least until then';
+COMMENT ON COLUMN session_chain.project_retention.restore_failure IS 'Why the last restoration failed, in full: {code, message, remedy}; null where it did not';
 
 -- What was spent, once the rows of project_ai_session_metrics are gone: a row for all attempts of a day and step, and one for
 -- each model that they used.

@@ -141,7 +141,12 @@ function withSlug(entry: SessionStoreEntry, { slug, slugAt }: Patch, index: numb
 }
 
 function stored(text: string): Stored {
-  return { text, digest: createHash('sha256').update(text, 'utf8').digest() };
+  return { text, digest: digestOf(text) };
+}
+
+/** By what a text is found again. */
+export function digestOf(text: string): Buffer {
+  return createHash('sha256').update(text, 'utf8').digest();
 }
 
 function isMessage({ type }: SessionStoreEntry): boolean {

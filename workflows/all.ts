@@ -4,3 +4,4 @@ export { chat } from './chat.js';
 export { chainEnd } from './chain-end.js';
 export { retention } from './retention.js';
 export { erase } from './erase.js';
+export { restore } from './restore.js';

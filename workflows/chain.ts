@@ -238,6 +238,7 @@ const endsChain: ReadonlySet<FailureCode> = new Set([
   'VERSION_NOT_FOUND',
   'REQUEST_LOST',
   'SESSION_NOT_IN_STORE',
+  'SESSION_ARCHIVED',
 ]);
 
 // Database activities take milliseconds and must succeed in the end: a chain that cannot reach Postgres waits visibly
