@@ -14,6 +14,7 @@ import {
   restoreTransitions,
   textsOf,
 } from '../storage/retention/restore.js';
+import type { Pool } from '../storage/db/pool.js';
 import { readHold } from '../storage/retention/hold.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
@@ -59,7 +60,10 @@ const ofOneFile: ReadonlySet<FailureCode> = new Set([
  * Restores file by file, the newest first; what is here already is left. Throws NOT_IN_ARCHIVE, ARCHIVE_NOT_CONFIGURED,
  * ARCHIVE_UNAVAILABLE, PROJECT_BEING_ERASED, and the failure of the files that could not be restored, once all others are.
  */
-async function restoreProject({ pool, retention }: Dependencies, { request }: RestoreInput): Promise<RestoreOutcome> {
+async function restoreProject(
+  { pool, retention }: Dependencies,
+  { request }: RestoreInput,
+): Promise<RestoreOutcome> {
   const { projectId, sessionId, month, keepDays } = request;
   const { archive } = retention;
   const known = await knownFiles(pool, projectId, request);
@@ -69,9 +73,12 @@ async function restoreProject({ pool, retention }: Dependencies, { request }: Re
     left: { transitions: 0, details: 0 },
   };
   const failures: SessionChainError[] = [];
-  for (const object of archive ? await objectsOf(archive, projectId, request, known) : []) {
+  for (const file of archive ? await filesToRead(archive, projectId, request, known) : []) {
     try {
-      const restored = await restoreFile({ pool }, archive as ArchiveStore, projectId, object, { sessionId, keepDays });
+      const restored = await restoreFile(pool, archive as ArchiveStore, projectId, file, {
+        sessionId,
+        keepDays,
+      });
       if (!restored) continue;
       total.files += 1;
       for (const name of ['sessions', 'entries', 'details'] as const) total[name] += restored[name];
@@ -92,41 +99,54 @@ async function restoreProject({ pool, retention }: Dependencies, { request }: Re
   return { projectId, ...total, transitions, keptUntil: (restoredUntil as Date).toISOString() };
 }
 
+interface FileToRead {
+  object: string;
+  month: string;
+  /** What the database knows of it. */
+  expected?: KnownFile['expected'];
+}
+
 /** The files to read: those that the database knows of, and what else the archive has of the project. The newest first. */
-async function objectsOf(
+async function filesToRead(
   archive: ArchiveStore,
   projectId: ProjectId,
   { month, sessionId }: Pick<RestoreInput['request'], 'month' | 'sessionId'>,
   known: readonly KnownFile[],
-): Promise<string[]> {
-  if (sessionId !== undefined && known.length > 0) return known.map(({ object }) => object);
-  const objects = new Map(known.map(({ object, month: ofFile }) => [object, ofFile]));
-  for await (const { object, month: ofFile } of listParts(archive, projectId)) {
-    if (month === undefined || ofFile === month) objects.set(object, ofFile);
+): Promise<FileToRead[]> {
+  if (sessionId !== undefined && known.length > 0) return [...known];
+  const files = new Map<string, FileToRead>(known.map((file) => [file.object, file]));
+  for await (const file of listParts(archive, projectId)) {
+    if ((month === undefined || file.month === month) && !files.has(file.object))
+      files.set(file.object, file);
   }
-  return [...objects].sort(([, one], [, other]) => (one < other ? 1 : one > other ? -1 : 0)).map(([object]) => object);
+  return [...files.values()].sort((one, other) => other.month.localeCompare(one.month));
 }
 
-/** Null for a file that does not hold the session. */
+/** Null for a file that does not hold the session. It is verified before anything is written. */
 async function restoreFile(
-  { pool }: Pick<Dependencies, 'pool'>,
+  pool: Pool,
   archive: ArchiveStore,
   projectId: ProjectId,
-  object: string,
+  { object, expected }: FileToRead,
   { sessionId, keepDays }: { sessionId?: SessionId | undefined; keepDays?: number },
 ): Promise<RestoredLines | null> {
   const signal = Context.current().cancellationSignal;
-  const texts =
-    sessionId === undefined ? null : await textsOf((await readPart(archive, object)).lines, sessionId);
-  if (sessionId !== undefined && texts === null) return null;
-  // Texts come before the sessions that need them, so that one session takes a second reading.
-  const { manifest, lines } = await readPart(archive, object);
-  const file = { location: archive.location, object, part: manifest.part, month: manifest.month, written: manifest };
-  return await restoreLines(pool, projectId, file, lines, {
-    ...(sessionId === undefined || texts === null ? {} : { only: { sessionId, texts } }),
-    ...(keepDays === undefined ? {} : { keepDays }),
-    signal,
-  });
+  return await readPart(
+    archive,
+    object,
+    async ({ manifest, lines }) => {
+      const { part, month } = manifest;
+      const file = { location: archive.location, object, part, month, written: manifest };
+      const keep = keepDays === undefined ? {} : { keepDays };
+      if (sessionId === undefined)
+        return await restoreLines(pool, projectId, file, lines, { ...keep, signal });
+      // Texts stand before the sessions that need them: one session takes a second reading.
+      const texts = await textsOf(lines, sessionId);
+      const only = texts && { sessionId, texts };
+      return only && (await restoreLines(pool, projectId, file, lines, { only, ...keep, signal }));
+    },
+    expected,
+  );
 }
 
 /**
@@ -147,7 +167,7 @@ export async function bringBack(
       `Set SESSION_CHAIN_ARCHIVE for the workers, or restore the session where it is set (session-chain restore --project ${projectId} --session ${sessionId}); then start again.`,
     );
   }
-  await restoreFile({ pool }, archive, projectId, file.object, { sessionId });
+  await restoreFile(pool, archive, projectId, file, { sessionId });
   log.warn({ projectId, sessionId, object: file.object }, 'A transcript was restored from the archive.');
 }
 
@@ -168,8 +188,15 @@ function notInArchive(
   { sessionId, month }: Pick<RestoreInput['request'], 'month' | 'sessionId'>,
 ): SessionChainError {
   const what =
-    sessionId !== undefined ? `the session ${sessionId}` : month === undefined ? 'anything' : `the month ${month}`;
-  return new SessionChainError('NOT_IN_ARCHIVE', `The archive does not hold ${what} of the project ${projectId}.`);
+    sessionId !== undefined
+      ? `the session ${sessionId}`
+      : month === undefined
+        ? 'anything'
+        : `the month ${month}`;
+  return new SessionChainError(
+    'NOT_IN_ARCHIVE',
+    `The archive does not hold ${what} of the project ${projectId}.`,
+  );
 }
 
 /** One failure for all files that could not be restored. */

@@ -7,6 +7,7 @@ import { completionCommand } from './commands/completion.js';
 import { doctorCommand } from './commands/doctor.js';
 import { eraseCommand } from './commands/erase.js';
 import { exportCommand } from './commands/export.js';
+import { holdCommand } from './commands/hold.js';
 import { importCommand } from './commands/import.js';
 import { initCommand } from './commands/init.js';
 import { keysCommand } from './commands/keys.js';
@@ -16,6 +17,7 @@ import { chainCommand, headCommand, statusCommand, transitionsCommand } from './
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
 import { retentionCommand } from './commands/retention.js';
+import { restoreCommand } from './commands/restore.js';
 import { rewindCommand } from './commands/rewind.js';
 import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
@@ -66,6 +68,8 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     recordCommand(),
     recoverCommand(),
     rewindCommand(),
+    restoreCommand(),
+    holdCommand(),
     unbindCommand(),
     importCommand(exitWith),
     exportCommand(),

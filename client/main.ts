@@ -43,6 +43,7 @@ export type {
   RunRetentionOptions,
 } from './retention.js';
 export type { StorageOptions, StorageReads } from './storage.js';
+export type { HoldOptions, RestoreProjectRequest, Restores } from './restore.js';
 export type { RewindOptions } from './rewind-request.js';
 export type { EventPage, ReplyChunk, WatchOptions, WatchSubject, Watches } from './watch.js';
 export type { DefinitionInUse, QueueSummary, WorkerReads, WorkerSummary, Workers } from './workers.js';
@@ -75,6 +76,7 @@ export type {
   SandboxLimit,
   StepLimits,
 } from '../contracts/limits.js';
+export type { ProjectHold, Restoration, Restored } from '../contracts/retention.js';
 export type { ChainOverrides } from '../contracts/plan.js';
 export type {
   AnswerKind,

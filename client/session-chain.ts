@@ -77,6 +77,7 @@ import { type ProjectReads, createProjectReads } from './projects.js';
 import { type RecordSessionRequest, parseRecordRequest } from './record-request.js';
 import { type Retention, createRetention } from './retention.js';
 import { type StorageReads, createStorageReads } from './storage.js';
+import { type Restores, createRestores } from './restore.js';
 import { type RewindOptions, parseRewindRequest } from './rewind-request.js';
 import {
   type SearchAttributeMode,
@@ -136,6 +137,7 @@ export interface SessionChain
     Imports,
     IntegrityReads,
     ProjectReads,
+    Restores,
     Retention,
     StorageReads,
     Watches,
@@ -387,6 +389,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createChats({ ...client, hub, policy: chat }),
     ...createRetention(client),
     ...createStorageReads(pool),
+    ...createRestores(client),
     ...createWorkerReads({ ...client, chat }),
     ...createWatches(hub),
     start: async (request) => await start(client, searchAttributes, request),

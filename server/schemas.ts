@@ -27,6 +27,7 @@ import type {
   Head,
   Lineage,
   LiveProgress,
+  ProjectHold,
   ProjectPage,
   ProjectRetained,
   ProjectSummary,
@@ -41,6 +42,7 @@ import type {
   RetentionRunState,
   RetentionStatus,
   RetentionTotal,
+  Restoration,
   RewoundProject,
   Saved,
   SessionDetails,
@@ -878,6 +880,47 @@ export const erasureSchema = z
       .describe('All that stays of an erased project'),
   })
   .meta({ id: 'Erasure' }) satisfies z.ZodType<Json<Erasure>>;
+export const restorationSchema = z
+  .object({
+    projectId: id,
+    state: z.enum(['running', 'finished', 'failed']),
+    startedAt: instant,
+    endedAt: instant.nullable(),
+    restored: z
+      .object({
+        projectId: id,
+        files: count.describe('Files of the archive that were read'),
+        sessions: count.describe('Sessions that were brought back; those that were here are not counted'),
+        entries: count.describe('Entries of their main conversations'),
+        transitions: count.describe('Transitions that are in `session_transitions` again'),
+        details: count.describe('Attempts with what they spent, and briefs'),
+        left: z
+          .object({ transitions: count, details: count })
+          .describe('What the archive has, and what this database has no place for'),
+        keptUntil: instant.describe('Until when retention leaves the project alone'),
+      })
+      .nullable()
+      .describe('Null until it is finished'),
+    failure: failure.nullable(),
+  })
+  .meta({ id: 'Restoration' }) satisfies z.ZodType<Json<Restoration>>;
+
+export const holdSchema = z
+  .object({
+    projectId: id,
+    hold: z
+      .object({ since: instant, by: z.string(), reason: z.string() })
+      .nullable()
+      .describe('The legal hold; null for none'),
+    restoredUntil: instant
+      .nullable()
+      .describe('Until when retention leaves the project alone because something of it was restored'),
+  })
+  .meta({ id: 'Hold' }) satisfies z.ZodType<Json<ProjectHold>>;
+
+export const releasedSchema = z
+  .object({ ...holdSchema.shape, released: z.boolean().describe('False where there was no hold') })
+  .meta({ id: 'Released' }) satisfies z.ZodType<Json<ProjectHold & { released: boolean }>>;
 
 export const syncSchema = z
   .object({

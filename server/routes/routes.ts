@@ -7,6 +7,7 @@ import { loginRoutes } from './logins.js';
 import { operationRoutes } from './operations.js';
 import { projectRoutes } from './projects.js';
 import { retentionRoutes } from './retention.js';
+import { restoreRoutes } from './restore.js';
 import { serverRoutes } from './server.js';
 
 /** The routes of `/v1`, and the document that describes them. */
@@ -20,5 +21,6 @@ export async function routes(app: Routes, options: RouteOptions): Promise<void> 
   operationRoutes(app, options);
   retentionRoutes(app, options);
   erasureRoutes(app, options);
+  restoreRoutes(app, options);
   app.get('/openapi.json', { config: { scope: 'open' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -93,8 +93,12 @@ function createRestoring(
   file: RestorableFile,
   { isKnown }: { isKnown: boolean },
 ) {
-  const restored: RestoredLines = { sessions: 0, entries: 0, details: 0, left: { transitions: 0, details: 0 } };
-  const known = new Set<string>();
+  const restored: RestoredLines = {
+    sessions: 0,
+    entries: 0,
+    details: 0,
+    left: { transitions: 0, details: 0 },
+  };
   let texts: { digest: string; content: string }[] = [];
   let characters = 0;
   let session: ArchivedSession | null = null;
@@ -121,11 +125,14 @@ function createRestoring(
     if (!session) return;
     await writeTexts();
     const { session_id: sessionId } = session;
-    const { outcome } = await queryOne<{ outcome: 'restored' | 'present' | 'differs' | 'elsewhere' }>(client, {
-      name: 'restore_session',
-      text: 'SELECT session_chain.restore_session($1, $2, $3, $4) AS outcome',
-      values: [projectId, file.part, jsonbOf(session), jsonbOf(appends)],
-    });
+    const { outcome } = await queryOne<{ outcome: 'restored' | 'present' | 'differs' | 'elsewhere' }>(
+      client,
+      {
+        name: 'restore_session',
+        text: 'SELECT session_chain.restore_session($1, $2, $3, $4) AS outcome',
+        values: [projectId, file.part, jsonbOf(session), jsonbOf(appends)],
+      },
+    );
     if (outcome === 'differs') throw differs(projectId, sessionId, file);
     if (outcome === 'elsewhere') throw sessionOfAnotherProject(projectId, sessionId);
     if (outcome === 'restored') {
@@ -162,7 +169,10 @@ function createRestoring(
   /** A line as the row of its table; another database has rows of its own under the ids of metrics. */
   function rowOf(line: Detail): Record<string, unknown> {
     const { kind, ...columns } = line;
-    const row: Record<string, unknown> = { ...columns, ...(kind === 'brief' ? {} : { project_id: projectId }) };
+    const row: Record<string, unknown> = {
+      ...columns,
+      ...(kind === 'brief' ? {} : { project_id: projectId }),
+    };
     for (const name of jsonColumns[kind]) {
       const text = row[name];
       if (typeof text === 'string') row[name] = JSON.parse(text) as unknown;
@@ -177,7 +187,6 @@ function createRestoring(
       if (digestOf(content).toString('hex') !== digest || content.includes(separator)) {
         throw damaged(file, `the text ${digest} is not the one that its digest is of`);
       }
-      known.add(digest);
       texts.push({ digest, content });
       characters += content.length;
       if (characters >= chunkCharacters || texts.length >= chunkRows) await writeTexts();
@@ -189,10 +198,6 @@ function createRestoring(
     append(line: ArchivedAppend): void {
       if (session?.session_id !== line.session_id) {
         throw damaged(file, `an append of the session ${line.session_id} does not follow its session`);
-      }
-      const missing = textsOfAppend(line).find((digest) => !known.has(digest));
-      if (missing !== undefined) {
-        throw damaged(file, `the session ${line.session_id} refers to the text ${missing}, which is not there`);
       }
       appends.push(line);
     },
@@ -284,7 +289,9 @@ export async function restoreTransitions(
 export interface KnownFile {
   location: string;
   object: string;
+  /** As `2026-11`. */
   month: string;
+  expected: Pick<PartWritten, 'bytes' | 'sha256'>;
 }
 
 /** The verified files of a project, of one month where one is given, or the one that holds a session; the newest first. */
@@ -295,7 +302,9 @@ export async function knownFiles(
 ): Promise<KnownFile[]> {
   return await queryRows<KnownFile>(pool, {
     name: 'known_files',
-    text: `SELECT p.location, p.object, to_char(p.month, 'YYYY-MM') AS month FROM session_chain.archive_parts p
+    text: `SELECT p.location, p.object, to_char(p.month, 'YYYY-MM') AS month,
+             jsonb_build_object('bytes', p.bytes, 'sha256', p.sha256) AS expected
+           FROM session_chain.archive_parts p
            WHERE p.project_id = $1 AND p.state = 'verified' AND ($2::date IS NULL OR p.month = $2::date)
              AND ($3::text IS NULL OR p.id = (SELECT s.archive_part FROM session_chain.sessions s
                WHERE s.project_id = $1 AND s.session_id = $3))
@@ -316,10 +325,7 @@ export async function isArchived(pool: Pool, projectId: ProjectId, sessionId: Se
 }
 
 /** Why the last restoration of a project failed, in full; null where it did not. */
-export async function readRestoreFailure(
-  pool: Pool,
-  projectId: ProjectId,
-): Promise<Failure | null> {
+export async function readRestoreFailure(pool: Pool, projectId: ProjectId): Promise<Failure | null> {
   const [row] = await queryRows<{ failure: Failure | null }>(pool, {
     name: 'read_restore_failure',
     text: 'SELECT restore_failure AS failure FROM session_chain.project_retention WHERE project_id = $1',
