@@ -11,6 +11,7 @@ import { createEndActivities } from '../activities/chain-end.js';
 import { createRetentionActivities } from '../activities/retention.js';
 import type { RetentionSetting } from '../activities/dependencies.js';
 import { createEraseActivities } from '../activities/erase.js';
+import { createRestoreActivities } from '../activities/restore.js';
 import { workerName } from '../activities/workspace.js';
 import { createAgent } from '../agent/agent.js';
 import { openArchive } from '../archive/open.js';
@@ -25,6 +26,7 @@ import { packageVersion } from '../config/package-version.js';
 import { sandboxSettings } from '../config/sandbox.js';
 import type { EndActivities } from '../contracts/end.js';
 import type { EraseActivities } from '../contracts/erasure.js';
+import type { RestoreActivities } from '../contracts/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
 import { stepDigest } from '../definition/digest.js';
@@ -131,6 +133,7 @@ export interface ServiceActivities {
     ReturnType<typeof createChatReadActivities> &
     EndActivities &
     EraseActivities &
+    RestoreActivities &
     ReturnType<typeof createRetentionActivities>;
   agents: ReturnType<typeof createAgentActivities>;
   chats: ReturnType<typeof createChatActivities>;
@@ -235,6 +238,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
             histories: createProjectHistories(client),
           }),
           ...createRetentionActivities(dependencies),
+          ...createRestoreActivities(dependencies),
         },
         agents: createAgentActivities(dependencies),
         chats: createChatActivities(dependencies),

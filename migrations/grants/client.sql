@@ -24,3 +24,4 @@ GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_st
   session_chain.was_head, session_chain.session_fitness, session_chain.session_ancestors TO :"role";
 GRANT SELECT ON session_chain.erasures TO :"role";
 GRANT EXECUTE ON FUNCTION session_chain.request_erasure TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.hold_project, session_chain.release_project TO :"role";

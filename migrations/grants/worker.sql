@@ -42,3 +42,6 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
 GRANT SELECT ON session_chain.erasures, session_chain.archive_parts, session_chain.workspaces TO :"role";
 GRANT EXECUTE ON FUNCTION session_chain.stop_erased, session_chain.erase_rows, session_chain.note_erased,
   session_chain.finish_erasure TO :"role";
+GRANT EXECUTE ON FUNCTION session_chain.begin_restore, session_chain.restore_part, session_chain.restore_texts,
+  session_chain.restore_session, session_chain.restore_archived, session_chain.keep_restored,
+  session_chain.note_restore_failure TO :"role";
