@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
@@ -29,8 +30,8 @@ beforeAll(async () => {
   stack = await startChainStack('restore');
   cli = createCommandLine();
   client = stack.sessionChain;
-  folder = join(stack.root, 'archive');
-  mkdirSync(folder);
+  // Not below the root of the workspaces, where agents write.
+  folder = mkdtempSync(join(tmpdir(), 'session-chain-restore-archive-'));
   // As on a host's database, where older writers may move a head.
   await sql('ALTER TABLE projects DROP CONSTRAINT projects_head_is_last_transition');
   worker = await stack.startWorker();
@@ -38,6 +39,7 @@ beforeAll(async () => {
 afterAll(async () => {
   cli.stop();
   await stack.stop();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 const sql = async (text: string, ...values: unknown[]) =>
