@@ -75,6 +75,13 @@ export function formatShare(part: number, whole: number): string | null {
   return `${shown >= 99 && shown < 100 ? (Math.floor(shown * 10) / 10).toFixed(1) : Math.round(shown)} %`;
 }
 
+/** `950 B`, `12.3 kB`, `4.56 GB`; of 1,000 bytes a kB. */
+export function formatBytes(bytes: number): string {
+  const place = bytes < 1_000 ? 0 : Math.min(4, Math.floor(Math.log10(bytes) / 3 + 1e-9));
+  const unit = ['B', 'kB', 'MB', 'GB', 'TB'][place] ?? 'B';
+  return place === 0 ? `${bytes} B` : `${(bytes / 1_000 ** place).toPrecision(3)} ${unit}`;
+}
+
 /** The first eight characters of a uuid; other ids whole. */
 export function shortId(id: string): string {
   return /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(id) ? id.slice(0, 8) : id;

@@ -4,7 +4,7 @@ import { links } from '../../links.js';
 import { Badge, Status } from '../../ui/badge.js';
 import { Stat, Stats } from '../../ui/card.js';
 import { driftText } from '../../ui/drift.js';
-import { shortId } from '../../ui/format.js';
+import { formatBytes, shortId } from '../../ui/format.js';
 import { Loaded } from '../../ui/states.js';
 import { Ago, Copy, Usd } from '../../ui/values.js';
 import styles from './facts.module.css';
@@ -22,11 +22,17 @@ export function Facts({ projectId }: { projectId: string }) {
       signal,
     }),
   );
+  const storage = useRead(
+    ['storage of', projectId],
+    (signal) => http.GET('/v1/projects/{projectId}/storage', { params: { path: { projectId } }, signal }),
+    { everyMs: 60_000, onEvents: false },
+  );
   return (
     <Loaded read={project} rows={3}>
       {(data) => (
         <>
           <Drift project={data} />
+          <LeftAlone storage={storage.data} />
           <Stats>
             <Head project={data} />
             <Newest chain={newest.data?.chains[0] ?? null} project={data} />
@@ -47,6 +53,7 @@ export function Facts({ projectId }: { projectId: string }) {
               hint="Chains of the project that have not ended: at most one works, the others are queued"
               note={data.versionId === null ? 'no version yet' : `newest version ${data.versionId}`}
             />
+            {storage.data && <Size storage={storage.data} />}
           </Stats>
         </>
       )}
@@ -132,6 +139,41 @@ function Drift({ project: { projectId, inSync, reasons } }: { project: Project }
       <a href={links.integrity({ project: projectId })}>What to do: the integrity page</a>
     </div>
   );
+}
+
+/** What the project takes. */
+function Size({ storage: { bytes, archive, growthPerDay } }: { storage: Schemas['ProjectStorage'] }) {
+  return (
+    <Stat
+      label="Size"
+      value={formatBytes(bytes)}
+      hint="What its rows take in the database, without indexes; transcripts nearly all of it"
+      note={
+        archive.files > 0
+          ? `${formatBytes(archive.bytes)} in the archive`
+          : `about ${formatBytes(growthPerDay.last30Days)} more a day`
+      }
+    />
+  );
+}
+
+/** Why retention leaves the project alone, where it is more than a short while. */
+function LeftAlone({ storage }: { storage: Schemas['ProjectStorage'] | undefined }) {
+  if (storage?.leftAlone === 'hold')
+    return (
+      <div class={styles.drift} role="note">
+        <strong>On legal hold</strong>
+        <span>Nothing of it is archived away, dropped or erased until the hold is released.</span>
+      </div>
+    );
+  if (storage?.leftAlone === 'being_erased')
+    return (
+      <div class={styles.drift} role="note" data-sync="out">
+        <strong>Being erased</strong>
+        <span>Nothing can be begun in it. A certificate is all that stays.</span>
+      </div>
+    );
+  return null;
 }
 
 /** In sync or not, beside the title. */

@@ -94,6 +94,11 @@ export const conditions: Record<Condition, { word: string; meaning: string }> = 
     meaning:
       'No step continues from it: a step could not load it, or entries were missing. Recover the project if it is the head.',
   },
+  archived: {
+    word: 'archived',
+    meaning:
+      'Its transcript is in the archive alone. A step that needs it restores it; so does session-chain restore --project … --session ….',
+  },
   hole: {
     word: 'has a hole',
     meaning:

@@ -14,6 +14,7 @@ const conditions = {
   whole: ['ok', 'The transcript is whole: a step can continue from it'],
   hole: ['failed', 'Entries of the transcript are missing: no step continues from it'],
   quarantined: ['failed', 'A step could not load the transcript: no step continues from it'],
+  archived: ['quiet', 'The transcript is in the archive alone: a step that needs it restores it first'],
   lost: ['failed', 'The transcript was here and is no longer'],
   unknown: ['quiet', 'Its transcript was never stored here'],
 } as const;
@@ -59,6 +60,9 @@ export function Facts({ session }: { session: SessionFacts }) {
         </Fact>
         <Fact label="Transcript" hint={`${said}. Entries are those of the main conversation.`}>
           <Badge tone={tone}>{condition}</Badge> {formatCount(session.entries)} entries
+          {condition === 'archived' && (
+            <code>{`session-chain restore --project ${projectId} --session ${session.sessionId}`}</code>
+          )}
         </Fact>
         <Fact label="Context" hint="Tokens in the context of the model at the end of the session">
           {formatCompact(session.contextTokens)} tokens
