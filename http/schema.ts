@@ -772,6 +772,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/storage': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What a project takes in the database and the archive, and what retention frees of it */
+    get: operations['getProjectStorage'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/sync': {
     parameters: {
       query?: never;
@@ -840,6 +857,63 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/retention': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** When retention runs, the last run, the policies of the workers, the files of the archive */
+    get: operations['getRetention'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/retention/runs': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Run retention now, or say what a run would do
+     * @description 202: it runs; Location is its address. 200: it has ended, within `waitMs`.
+     */
+    post: operations['runRetention'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/retention/runs/{runId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * A run of retention as it stands
+     * @description With `waitMs` it answers once the run has ended, or when the time is over.
+     */
+    get: operations['getRetentionRun'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/server': {
     parameters: {
       query?: never;
@@ -886,6 +960,23 @@ export interface paths {
      * @description RFC 4180, a line per group. No cell is a formula for a spreadsheet.
      */
     get: operations['getSpendCsv'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/storage': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** What takes space in the database and the archive, and the projects that take most */
+    get: operations['getStorage'];
     put?: never;
     post?: never;
     delete?: never;
@@ -1862,6 +1953,15 @@ export interface components {
       | 'PROJECT_QUEUE_FULL'
       | 'HOLDER_ENDING'
       | 'SESSION_NOT_IN_STORE'
+      | 'SESSION_ARCHIVED'
+      | 'ARCHIVE_NOT_CONFIGURED'
+      | 'ARCHIVE_UNAVAILABLE'
+      | 'ARCHIVE_DAMAGED'
+      | 'RUN_NOT_FOUND'
+      | 'NOT_IN_ARCHIVE'
+      | 'SESSION_DIFFERS'
+      | 'PROJECT_ON_HOLD'
+      | 'PROJECT_BEING_ERASED'
       | 'SESSION_IN_USE'
       | 'SESSION_ALREADY_KNOWN'
       | 'TRANSCRIPT_NOT_FOUND'
@@ -2149,6 +2249,40 @@ export interface components {
         outputTokens: number;
       };
     };
+    ProjectStorage: {
+      /** @description Files of the archive that were read back */
+      archive: {
+        /** @description Bytes */
+        bytes: number;
+        files: number;
+      };
+      /** @description Its rows, without indexes and free space */
+      bytes: number;
+      /** @description Of transcripts, about; null where no living worker has an archive */
+      freeable: {
+        /** @description Once the period of what is archived is over */
+        later: number;
+        /** @description In the next run of retention */
+        now: number;
+      } | null;
+      /** @description What transcripts grow by per day, about */
+      growthPerDay: {
+        /** @description Bytes */
+        last7Days: number;
+        /** @description Bytes */
+        last30Days: number;
+      };
+      kinds: {
+        [key: string]: {
+          /** @description Bytes */
+          bytes: number;
+          rows: number;
+        };
+      };
+      /** @description Why retention leaves it alone; null where it does not */
+      leftAlone: ('hold' | 'restored' | 'being_erased') | null;
+      projectId: string;
+    };
     Question: {
       answeredAt: string | null;
       aside: boolean;
@@ -2218,7 +2352,7 @@ export interface components {
       problem: {
         detail: string;
         /** @enum {string} */
-        reason: 'quarantined' | 'hole' | 'lost' | 'unknown';
+        reason: 'quarantined' | 'archived' | 'hole' | 'lost' | 'unknown';
         /** @constant */
         valid: false;
       } | null;
@@ -2226,6 +2360,145 @@ export interface components {
       /** @description What to continue from; null for a fresh session */
       sessionId: string | null;
       warning: string | null;
+    };
+    RetentionPolicy: {
+      /** @description file:///… or s3://bucket/prefix; null for none: then only transitions move */
+      archive: string | null;
+      /** @description Days after which failed attempts, metrics and briefs are archived */
+      detailsDays: number;
+      /** @description Days after which an archived one is dropped from the database */
+      dropDays: number;
+      /** @description Whether rows may be deleted from tables that the host created */
+      hostTables: boolean;
+      /** @description Days after which a transcript that nothing needs is archived */
+      transcriptsDays: number;
+      /** @description Days after which transitions leave session_transitions */
+      transitionsDays: number;
+    };
+    RetentionRun: {
+      dryRun: boolean;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      endedAt: string;
+      /** @description Why it ended before it had looked at every project */
+      failure: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      } | null;
+      policy: components['schemas']['RetentionPolicy'];
+      /** @description Of which something is due, 1,000 at most */
+      projects: {
+        /** @description Sessions that were written to the archive and read back */
+        archivedSessions: number;
+        /** @description Metrics that were rolled up, failed attempts and briefs that were dropped */
+        details: number;
+        /** @description Sessions that were dropped from the database */
+        droppedSessions: number;
+        /** @description Why the run gave up on it; the next run goes on */
+        failure: {
+          code: components['schemas']['FailureCode'];
+          /** @description What happened */
+          message: string;
+          /** @description What to do */
+          remedy: string;
+        } | null;
+        /** @description What their texts took, about */
+        freedBytes: number;
+        /** @description Why less was done than the policy asks for */
+        leftAlone: ('hold' | 'restored' | 'being_erased' | 'host_tables' | 'no_archive') | null;
+        projectId: string;
+        /** @description Transitions that left session_transitions */
+        transitions: number;
+      }[];
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      startedAt: string;
+      total: {
+        /** @description Sessions that were written to the archive and read back */
+        archivedSessions: number;
+        /** @description Metrics that were rolled up, failed attempts and briefs that were dropped */
+        details: number;
+        /** @description Sessions that were dropped from the database */
+        droppedSessions: number;
+        /** @description Those of them on which the run gave up */
+        failed: number;
+        /** @description What their texts took, about */
+        freedBytes: number;
+        /** @description Of which something was due */
+        projects: number;
+        /** @description Transitions that left session_transitions */
+        transitions: number;
+      };
+    };
+    RetentionRunState: {
+      dryRun: boolean;
+      endedAt: string | null;
+      failure: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      } | null;
+      /** @description A uuid, or of a run of the schedule its time */
+      id: string;
+      /** @description The only project; null for all */
+      projectId: string | null;
+      /** @description Null until it is finished */
+      result: components['schemas']['RetentionRun'] | null;
+      /** @description Whether the schedule started it */
+      scheduled: boolean;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      startedAt: string;
+      /** @enum {string} */
+      state: 'running' | 'finished' | 'failed';
+      workflowId: string;
+    };
+    RetentionStatus: {
+      /** @description The last over all projects that ended, dry runs apart; null for none */
+      lastRun: components['schemas']['RetentionRunState'] | null;
+      /** @description Files of the archive */
+      parts: {
+        /** @description Of the verified ones */
+        bytes: number;
+        lastVerifiedAt: string | null;
+        /** @description Begun and not read back yet */
+        planned: number;
+        verified: number;
+      };
+      /** @description Of the living workers, that of most workers first */
+      policies: {
+        policy: components['schemas']['RetentionPolicy'];
+        workers: string[];
+      }[];
+      running: components['schemas']['RetentionRunState'][];
+      /** @description Null where none is installed */
+      schedule: {
+        /** @description Between its next two runs; null where Temporal does not tell */
+        betweenMs: number | null;
+        /** @description As it was installed */
+        every: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        installedAt: string;
+        /** @description Times at which it did not start, because Temporal was away */
+        missed: number;
+        /** @description Null while it is paused */
+        nextAt: string | null;
+        paused: boolean;
+      } | null;
     };
     Rewound: {
       /** @description The same key was used before; this call wrote nothing */
@@ -2337,10 +2610,10 @@ export interface components {
         versionId: string | null;
       } | null;
       /**
-       * @description Of its transcript: `whole`, a step can continue from it; `hole`, entries are missing; `quarantined`, a step could not load it; `lost`, nothing of it is in the store any more; `unknown`, nothing of it ever was
+       * @description Of its transcript: `whole`, a step can continue from it; `hole`, entries are missing; `quarantined`, a step could not load it; `archived`, it is in the archive alone, and a step restores it first; `lost`, nothing of it is in the store any more; `unknown`, nothing of it ever was
        * @enum {string}
        */
-      condition: 'whole' | 'hole' | 'quarantined' | 'lost' | 'unknown';
+      condition: 'whole' | 'hole' | 'quarantined' | 'archived' | 'lost' | 'unknown';
       /** @description Tokens in its context at its end */
       contextTokens: number;
       createdAt: string | null;
@@ -2458,6 +2731,45 @@ export interface components {
       value?: {
         [key: string]: unknown;
       };
+    };
+    Storage: {
+      /** @description Files of the archive that were read back */
+      archive: {
+        /** @description Bytes */
+        bytes: number;
+        files: number;
+      };
+      /** @description The tables with their indexes and free space */
+      bytes: number;
+      /** @description Of transcripts, about; null where no living worker has an archive */
+      freeable: {
+        /** @description Once the period of what is archived is over */
+        later: number;
+        /** @description In the next run of retention */
+        now: number;
+      } | null;
+      /** @description What transcripts grow by per day, about */
+      growthPerDay: {
+        /** @description Bytes */
+        last7Days: number;
+        /** @description Bytes */
+        last30Days: number;
+      };
+      /** @description Whether projects, growth and what is freed come from samples */
+      isEstimate: boolean;
+      kinds: {
+        [key: string]: {
+          /** @description Bytes */
+          bytes: number;
+          rows: number;
+        };
+      };
+      /** @description Those that take most */
+      projects: {
+        /** @description Bytes */
+        bytes: number;
+        projectId: string;
+      }[];
     };
     SyncReport: {
       checkpoints:
@@ -2674,7 +2986,7 @@ export interface components {
          * @description A step can continue from a whole one; empty: nothing was written to it so far
          * @enum {string}
          */
-        condition: 'whole' | 'quarantined' | 'hole' | 'lost' | 'unknown' | 'empty';
+        condition: 'whole' | 'quarantined' | 'archived' | 'hole' | 'lost' | 'unknown' | 'empty';
         /** @description Size of its context */
         contextTokens: number | null;
         /** @description US dollars that it cost itself; null where unknown */
@@ -2777,6 +3089,7 @@ export interface components {
       maxAgents: number;
       /** @description Answers at the same time */
       maxChats: number;
+      retention: components['schemas']['RetentionPolicy'];
       /** @description What a stopping worker gives its running steps, in ms */
       shutdownGraceMs: number;
       /** @description After which an operation fails whose folder no worker has, in ms */
@@ -2921,6 +3234,15 @@ export interface operations {
           | 'PROJECT_QUEUE_FULL'
           | 'HOLDER_ENDING'
           | 'SESSION_NOT_IN_STORE'
+          | 'SESSION_ARCHIVED'
+          | 'ARCHIVE_NOT_CONFIGURED'
+          | 'ARCHIVE_UNAVAILABLE'
+          | 'ARCHIVE_DAMAGED'
+          | 'RUN_NOT_FOUND'
+          | 'NOT_IN_ARCHIVE'
+          | 'SESSION_DIFFERS'
+          | 'PROJECT_ON_HOLD'
+          | 'PROJECT_BEING_ERASED'
           | 'SESSION_IN_USE'
           | 'SESSION_ALREADY_KNOWN'
           | 'TRANSCRIPT_NOT_FOUND'
@@ -3469,6 +3791,15 @@ export interface operations {
           | 'PROJECT_QUEUE_FULL'
           | 'HOLDER_ENDING'
           | 'SESSION_NOT_IN_STORE'
+          | 'SESSION_ARCHIVED'
+          | 'ARCHIVE_NOT_CONFIGURED'
+          | 'ARCHIVE_UNAVAILABLE'
+          | 'ARCHIVE_DAMAGED'
+          | 'RUN_NOT_FOUND'
+          | 'NOT_IN_ARCHIVE'
+          | 'SESSION_DIFFERS'
+          | 'PROJECT_ON_HOLD'
+          | 'PROJECT_BEING_ERASED'
           | 'SESSION_IN_USE'
           | 'SESSION_ALREADY_KNOWN'
           | 'TRANSCRIPT_NOT_FOUND'
@@ -4796,6 +5127,37 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  getProjectStorage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ProjectStorage'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   getProjectSync: {
     parameters: {
       query?: never;
@@ -4934,6 +5296,118 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  getRetention: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RetentionStatus'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  runRetention: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': {
+          /** @description Write nothing; default: false */
+          dryRun?: boolean;
+          /** @description Only this project */
+          projectId?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RetentionRunState'];
+        };
+      };
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RetentionRunState'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getRetentionRun: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path: {
+        runId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RetentionRunState'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   getServer: {
     parameters: {
       query?: never;
@@ -5028,6 +5502,37 @@ export interface operations {
         };
         content: {
           'text/csv': string;
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getStorage: {
+    parameters: {
+      query?: {
+        /** @description Entries at most; default 20 */
+        limit?: number;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Storage'];
         };
       };
       400: components['responses']['Problem400'];
