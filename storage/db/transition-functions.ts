@@ -34,10 +34,31 @@ ${functionOf(
 ${functionOf('every_transition()', table, '', '')}
 CREATE VIEW session_chain.session_transitions_all AS SELECT * FROM session_chain.every_transition();
 COMMENT ON VIEW session_chain.session_transitions_all IS 'Every transition: those of session_transitions, and those that left it for the archive';
-`,
+${Object.entries(comments)
+  .map(
+    ([column, comment]) =>
+      `COMMENT ON COLUMN session_chain.session_transitions_all.${column} IS '${comment}';\n`,
+  )
+  .join('')}`,
     ),
   ];
 }
+
+const comments = {
+  id: 'As in session_transitions, as text',
+  project_id: 'projects.project_id as text',
+  version_id: 'project_versions.version_id as text; null outside a version',
+  old_session_id: 'The head before it',
+  new_session_id: 'The head that it made',
+  source: 'Name of the step, or what else moved the head',
+  created_at: 'When the head moved',
+  seq: 'Counts the moves of a project; null for a row from before session-chain',
+  prev_seq: 'seq of the move before it; null for the first',
+  parent_session_id: 'The session that was forked; null for one that started fresh',
+  step: 'Name of the step; null outside a chain',
+  attempt_id: 'step_overview.attempt_id',
+  rewound_to: 'Of a rewind: the seq whose session it copied',
+};
 
 function functionOf(signature: string, table: string, ofHot: string, ofArchive: string): string {
   return `CREATE FUNCTION session_chain.${signature}

@@ -273,7 +273,11 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
        FROM pg_class c WHERE c.relnamespace = 'session_chain'::regnamespace AND c.relkind = 'v' ORDER BY 1`,
     );
     expect(named.map(({ name }) => name)).toEqual([
-      ...['session_chain.chain_overview', 'session_chain.step_overview'],
+      ...[
+        'session_chain.chain_overview',
+        'session_chain.session_transitions_all',
+        'session_chain.step_overview',
+      ],
     ]);
     const { rows: asked } = await reader.query(
       `SELECT state, kind, aside, asked_at, answered_at FROM project_chat_log_minimal WHERE question_id IS NOT NULL`,
@@ -484,12 +488,12 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     expect(wrong).toEqual([]);
   });
 
-  it('every function runs as the owner, pinned, and PUBLIC may call none', async () => {
+  it('every function runs as the owner, pinned, but for two that are put in place of their calls, and PUBLIC may call none', async () => {
     const { rows } = await on.database.pool.query(
       `SELECT p.oid::regprocedure::text AS name FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
        WHERE p.pronamespace = 'session_chain'::regnamespace AND p.prokind = 'f'
          AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal')
-         AND NOT (o.rolname = $1 AND (p.prosqlbody IS NOT NULL
+         AND NOT (o.rolname = $1 AND (p.prosqlbody IS NOT NULL OR p.proname IN ('all_transitions', 'every_transition')
              OR p.prosecdef AND p.proconfig = ARRAY['search_path=session_chain, ${sql === null ? 'public' : 'app'}, pg_temp'])
            AND NOT has_function_privilege($2, p.oid, 'EXECUTE'))`,
       [role('owner'), role('stranger')],
