@@ -8,7 +8,13 @@ import type { Pool } from '../storage/db/pool.js';
 import { rollUpDetails } from '../storage/retention/details.js';
 import { isPlanned, leasePart } from '../storage/retention/lease.js';
 import { dueProjects, dryRunOf } from '../storage/retention/needed.js';
-import { type PlannedPart, dropDue, planPart, readPartLines, verifyPart } from '../storage/retention/parts.js';
+import {
+  type PlannedPart,
+  dropDue,
+  planPart,
+  readPartLines,
+  verifyPart,
+} from '../storage/retention/parts.js';
 import { archiveTransitions } from '../storage/retention/transitions.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';

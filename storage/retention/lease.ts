@@ -19,12 +19,7 @@ export async function leasePart(pool: Pool, part: string, leaseMs: number): Prom
 }
 
 // As text: a Date has milliseconds only.
-async function take(
-  pool: Pool,
-  part: string,
-  mine: string | null,
-  leaseMs: number,
-): Promise<string | null> {
+async function take(pool: Pool, part: string, mine: string | null, leaseMs: number): Promise<string | null> {
   const { until } = await queryOne<{ until: string | null }>(pool, {
     name: 'lease_part',
     text: `SELECT session_chain.lease_part($1, $2, $3 * interval '1 ms')::text AS until`,
