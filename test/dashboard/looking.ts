@@ -42,8 +42,7 @@ export interface Looking {
 export async function startLooking(world: World, url: string): Promise<Looking> {
   const browser = await chromium.launch({
     executablePath: testProgram('chromium'),
-    // The fewer processes, the less goes on between them.
-    args: ['--no-sandbox', '--disable-gpu', '--in-process-gpu', '--renderer-process-limit=1'],
+    args: ['--no-sandbox', '--disable-gpu'],
   });
   const folder = process.env['SESSION_CHAIN_SCREENSHOTS'];
   const contexts = new Map<string, Promise<BrowserContext>>();
