@@ -22,7 +22,7 @@ export interface Stored {
 }
 
 /** Figures that a project and all projects have. Bytes of transcripts are of what is stored, after sharing and compression. */
-interface StorageFigures {
+export interface StorageFigures {
   archive: { files: number; bytes: number };
   /** What transcripts grow by per day, about: from the sessions that began in the last days, dropped ones included. */
   growthPerDay: { last7Days: number; last30Days: number };

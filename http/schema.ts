@@ -547,6 +547,43 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/v1/projects/{projectId}/erase': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Erase everything of a project, for good, or say what there is to erase
+     * @description 202: it is under way; Location is where it stands. 200: it is finished, within `waitMs`, or a dry run. Meanwhile nothing is begun in the project. What stays is the certificate. While one is under way, the same is returned; afterwards another call looks everywhere anew. A key that is restricted to this project is deleted with it.
+     */
+    post: operations['eraseProject'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/erasure': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The erasure of a project that is under way, else the last one with its certificate */
+    get: operations['getErasure'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/v1/projects/{projectId}/events': {
     parameters: {
       query?: never;
@@ -601,6 +638,27 @@ export interface paths {
     get: operations['getHead'];
     put?: never;
     post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/hold': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Whether a project is on legal hold, or left alone because something of it was restored */
+    get: operations['getHold'];
+    put?: never;
+    /**
+     * Put a project on legal hold
+     * @description Nothing of it is archived away, dropped or erased until it is released.
+     */
+    post: operations['hold'];
     delete?: never;
     options?: never;
     head?: never;
@@ -672,6 +730,44 @@ export interface paths {
     put?: never;
     /** Give up a head that is lost, and say what the next chain continues from */
     post: operations['recover'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/release': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** End the legal hold of a project */
+    post: operations['release'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/v1/projects/{projectId}/restore': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The restoration that is under way, or the last one */
+    get: operations['getRestoration'];
+    put?: never;
+    /**
+     * Bring a session, a month or everything of a project back from the archive
+     * @description A worker does it, a file at a time; what is here and the same is left. 200: it has ended within `waitMs`; `state` says how. 202: it goes on; Location is its address. 409 while another restoration of the project is under way.
+     */
+    post: operations['restore'];
     delete?: never;
     options?: never;
     head?: never;
@@ -1883,6 +1979,49 @@ export interface components {
       /** @description The type that Claude Code gives it, with its kind behind a slash. `user/meta`, `user/command` and `user/summary` are from Claude Code itself, `assistant/error` is an answer that failed */
       type: string;
     };
+    Erasure: {
+      /** @description All that stays of an erased project */
+      certificate: {
+        /** @description By kind: tables, and workflows, archive_files, checkpoints, run_folders */
+        erased: {
+          [key: string]: number;
+        };
+        /** Format: uuid */
+        erasureId: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        finishedAt: string;
+        /** @description What no delete reaches at once, and when it goes */
+        later: {
+          until: string;
+          what: string;
+        }[];
+        /** @description What was left on purpose */
+        left: {
+          what: string;
+          why: string;
+        }[];
+        projectId: string;
+        reason: string | null;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        requestedAt: string;
+        requestedBy: string;
+      } | null;
+      /** @description What there is to erase, or what was erased so far, by kind */
+      counts: {
+        [key: string]: number;
+      };
+      /** @description Null for a dry run */
+      erasureId: string | null;
+      projectId: string;
+      /** @enum {string} */
+      state: 'planned' | 'running' | 'finished';
+    };
     /** @description What happened to a project */
     Event: {
       /** @description ISO 8601 */
@@ -1962,6 +2101,7 @@ export interface components {
       | 'SESSION_DIFFERS'
       | 'PROJECT_ON_HOLD'
       | 'PROJECT_BEING_ERASED'
+      | 'ERASURE_NOT_FOUND'
       | 'SESSION_IN_USE'
       | 'SESSION_ALREADY_KNOWN'
       | 'TRANSCRIPT_NOT_FOUND'
@@ -2073,6 +2213,21 @@ export interface components {
       seq: number | null;
       /** @description The project's latest session; null for none */
       sessionId: string | null;
+    };
+    Hold: {
+      /** @description The legal hold; null for none */
+      hold: {
+        by: string;
+        reason: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        since: string;
+      } | null;
+      projectId: string;
+      /** @description Until when retention leaves the project alone because something of it was restored */
+      restoredUntil: string | null;
     };
     /** @description The keys of the server, the newest first */
     Keys: {
@@ -2360,6 +2515,65 @@ export interface components {
       /** @description What to continue from; null for a fresh session */
       sessionId: string | null;
       warning: string | null;
+    };
+    Released: {
+      /** @description The legal hold; null for none */
+      hold: {
+        by: string;
+        reason: string;
+        /**
+         * Format: date-time
+         * @description ISO 8601, UTC
+         */
+        since: string;
+      } | null;
+      projectId: string;
+      /** @description False where there was no hold */
+      released: boolean;
+      /** @description Until when retention leaves the project alone because something of it was restored */
+      restoredUntil: string | null;
+    };
+    Restoration: {
+      endedAt: string | null;
+      failure: {
+        code: components['schemas']['FailureCode'];
+        /** @description What happened */
+        message: string;
+        /** @description What to do */
+        remedy: string;
+      } | null;
+      projectId: string;
+      /** @description Null until it is finished */
+      restored: {
+        /** @description Attempts with what they spent, and briefs */
+        details: number;
+        /** @description Entries of their main conversations */
+        entries: number;
+        /** @description Files of the archive that were read */
+        files: number;
+        /**
+         * Format: date-time
+         * @description Until when retention leaves the project alone
+         */
+        keptUntil: string;
+        /** @description What the archive has, and what this database has no place for */
+        left: {
+          details: number;
+          transitions: number;
+        };
+        projectId: string;
+        /** @description Sessions that were brought back; those that were here are not counted */
+        sessions: number;
+        /** @description Transitions that are in `session_transitions` again */
+        transitions: number;
+      } | null;
+      /**
+       * Format: date-time
+       * @description ISO 8601, UTC
+       */
+      startedAt: string;
+      /** @enum {string} */
+      state: 'running' | 'finished' | 'failed';
     };
     RetentionPolicy: {
       /** @description file:///… or s3://bucket/prefix; null for none: then only transitions move */
@@ -3243,6 +3457,7 @@ export interface operations {
           | 'SESSION_DIFFERS'
           | 'PROJECT_ON_HOLD'
           | 'PROJECT_BEING_ERASED'
+          | 'ERASURE_NOT_FOUND'
           | 'SESSION_IN_USE'
           | 'SESSION_ALREADY_KNOWN'
           | 'TRANSCRIPT_NOT_FOUND'
@@ -3800,6 +4015,7 @@ export interface operations {
           | 'SESSION_DIFFERS'
           | 'PROJECT_ON_HOLD'
           | 'PROJECT_BEING_ERASED'
+          | 'ERASURE_NOT_FOUND'
           | 'SESSION_IN_USE'
           | 'SESSION_ALREADY_KNOWN'
           | 'TRANSCRIPT_NOT_FOUND'
@@ -4635,6 +4851,93 @@ export interface operations {
       503: components['responses']['Problem503'];
     };
   };
+  eraseProject: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': {
+          /** @description Who asks, for the certificate, which names the key of the call as well */
+          by?: string;
+          /** @description Only say what there is to erase; default: false */
+          dryRun?: boolean;
+          /** @description Why, for the certificate */
+          reason?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Erasure'];
+        };
+      };
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Erasure'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getErasure: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Erasure'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
   listProjectEvents: {
     parameters: {
       query?: {
@@ -4750,6 +5053,85 @@ export interface operations {
       403: components['responses']['Problem403'];
       404: components['responses']['Problem404'];
       409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getHold: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Hold'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  hold: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': {
+          /**
+           * @description Who says so
+           * @example legal@example.com
+           */
+          by: string;
+          /**
+           * @description Why
+           * @example case 17/4
+           */
+          reason: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Hold'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
       429: components['responses']['Problem429'];
       500: components['responses']['Problem500'];
       503: components['responses']['Problem503'];
@@ -4917,6 +5299,136 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Recovered'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  release: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': Record<string, never>;
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Released'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      413: components['responses']['Problem413'];
+      415: components['responses']['Problem415'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  getRestoration: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Restoration'];
+        };
+      };
+      400: components['responses']['Problem400'];
+      401: components['responses']['Problem401'];
+      403: components['responses']['Problem403'];
+      404: components['responses']['Problem404'];
+      409: components['responses']['Problem409'];
+      429: components['responses']['Problem429'];
+      500: components['responses']['Problem500'];
+      503: components['responses']['Problem503'];
+    };
+  };
+  restore: {
+    parameters: {
+      query?: {
+        /** @description Wait so many ms at most; default 0 */
+        waitMs?: number;
+      };
+      header?: never;
+      path: {
+        /** @example shop */
+        projectId: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: {
+      content: {
+        'application/json': {
+          /** @description How long retention leaves the project alone; default 30 */
+          keepDays?: number;
+          /**
+           * @description What was archived of this month (UTC), and the transitions from it on
+           * @example 2026-03
+           */
+          month?: string;
+          /** @description Only this session */
+          sessionId?: string;
+        };
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Restoration'];
+        };
+      };
+      /** @description Accepted */
+      202: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Restoration'];
         };
       };
       400: components['responses']['Problem400'];
