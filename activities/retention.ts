@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import { writePart } from '../archive/part.js';
+import { readPart, writePart } from '../archive/part.js';
 import type { ArchiveStore } from '../archive/store.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId } from '../contracts/ids.js';
@@ -9,8 +9,10 @@ import { rollUpDetails } from '../storage/retention/details.js';
 import { isPlanned, leasePart } from '../storage/retention/lease.js';
 import { dueProjects, dryRunOf } from '../storage/retention/needed.js';
 import {
+  type DroppablePart,
   type PlannedPart,
   dropDue,
+  droppableParts,
   planPart,
   readPartLines,
   verifyPart,
@@ -97,18 +99,34 @@ async function retainProject(
       }
       done.details += await rollUpDetails(pool, projectId, policy);
       beat();
-      for (let dropped = rowsAtOnce; dropped === rowsAtOnce; beat()) {
-        const gone = await dropDue(pool, projectId, policy, rowsAtOnce);
-        dropped = gone.sessions;
-        done.droppedSessions += gone.sessions;
-        done.freedBytes += gone.bytes;
-        if (isOver()) return { ...done, leftAlone: null, more: true };
+      for (const part of await droppableParts(pool, projectId, policy)) {
+        await lookAgain(archive, part);
+        for (let dropped = rowsAtOnce; dropped === rowsAtOnce; beat()) {
+          const gone = await dropDue(pool, projectId, policy, part.id, rowsAtOnce);
+          dropped = gone.sessions;
+          done.droppedSessions += gone.sessions;
+          done.freedBytes += gone.bytes;
+          if (isOver()) return { ...done, leftAlone: null, more: true };
+        }
       }
     }
     return { ...done, leftAlone: (await dryRunOf(pool, projectId, policy)).leftAlone, more: false };
   } finally {
     clearInterval(timer);
   }
+}
+
+/** A file may have been lost since it was written: it is read once more before the only other copy goes. */
+async function lookAgain(
+  archive: ArchiveStore,
+  { location, object, expected }: DroppablePart,
+): Promise<void> {
+  if (location === archive.location) return await readPart(archive, object, async () => undefined, expected);
+  throw new SessionChainError(
+    'ARCHIVE_UNAVAILABLE',
+    `The file ${object} is in ${location}; the archive of this worker is ${archive.location}.`,
+    `Give the workers that archive again, or copy its files to the new one and set archive_parts.location to it. Nothing of that file is dropped before.`,
+  );
 }
 
 interface Writing {

@@ -1,7 +1,7 @@
--- Drops the transcripts of at most p_limit sessions that are to be dropped, see droppable_sessions: their appends, and the
+-- Drops the transcripts of at most p_limit sessions of a file of the archive that are to be dropped, see droppable_sessions: their appends, and the
 -- texts to which no other session of the project refers. Their rows stay and say that they are in the archive. Appends wait
 -- meanwhile, because one may be about to refer to a text that it found. `bytes` is what the texts took.
-CREATE FUNCTION session_chain.drop_sessions(p_project text, p_days integer, p_drop_days integer, p_limit integer)
+CREATE FUNCTION session_chain.drop_sessions(p_project text, p_days integer, p_drop_days integer, p_part uuid, p_limit integer)
 RETURNS TABLE (sessions integer, bytes bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -11,7 +11,8 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended('session_chain retention ' || p_project, 0));
   PERFORM session_chain.lock_project(p_project);
   PERFORM pg_advisory_xact_lock(hashtextextended('session_chain texts ' || p_project, 0));
-  v_sessions := ARRAY(SELECT d.id FROM session_chain.droppable_sessions(p_project, p_days, p_drop_days) d ORDER BY d.id LIMIT p_limit);
+  v_sessions := ARRAY(SELECT d.id FROM session_chain.droppable_sessions(p_project, p_days, p_drop_days) d
+    WHERE d.part = p_part ORDER BY d.id LIMIT p_limit);
   v_texts := ARRAY(SELECT session_chain.texts_of_none_but(p_project, v_sessions));
   -- What its forks inherited are the texts that stay; where none does, what was said before, else all that it has.
   WITH last AS (

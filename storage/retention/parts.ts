@@ -64,20 +64,45 @@ export async function verifyPart(
   );
 }
 
+/** A file of the archive that holds sessions whose transcripts are to be dropped from the database. */
+export interface DroppablePart {
+  id: string;
+  location: string;
+  object: string;
+  /** What was written and read back. */
+  expected: Pick<PartWritten, 'bytes' | 'sha256'>;
+}
+
+/** The files of which something is to be dropped; each is to be looked at once more before. */
+export async function droppableParts(
+  pool: Pool,
+  projectId: ProjectId,
+  { transcriptsDays, dropDays }: RetentionPolicy,
+): Promise<DroppablePart[]> {
+  return await queryRows<DroppablePart>(pool, {
+    name: 'droppable_parts',
+    text: `SELECT p.id::text AS id, p.location, p.object, jsonb_build_object('bytes', p.bytes, 'sha256', p.sha256) AS expected
+           FROM session_chain.archive_parts p
+           WHERE p.id IN (SELECT d.part FROM session_chain.droppable_sessions($1, $2, $3) d) ORDER BY p.verified_at, p.id`,
+    values: [projectId, transcriptsDays, dropDays],
+  });
+}
+
 /**
- * Drops the transcripts of at most `limit` sessions that are due, in one transaction, and says how many and about what they
- * took. Fewer than `limit`: nothing more is due.
+ * Drops the transcripts of at most `limit` sessions of a file that are due, in one transaction, and says how many and about what
+ * they took. Fewer than `limit`: nothing more of it is due.
  */
 export async function dropDue(
   pool: Pool,
   projectId: ProjectId,
   { transcriptsDays, dropDays }: RetentionPolicy,
+  part: string,
   limit: number,
 ): Promise<{ sessions: number; bytes: number }> {
   return await queryOne(pool, {
     name: 'drop_sessions',
-    text: 'SELECT sessions, bytes FROM session_chain.drop_sessions($1, $2, $3, $4)',
-    values: [projectId, transcriptsDays, dropDays, limit],
+    text: 'SELECT sessions, bytes FROM session_chain.drop_sessions($1, $2, $3, $4, $5)',
+    values: [projectId, transcriptsDays, dropDays, part, limit],
   });
 }
 

@@ -25,6 +25,7 @@ import { dryRunOf, dueProjects } from '../../storage/retention/needed.js';
 import {
   type PlannedPart,
   dropDue,
+  droppableParts,
   planPart,
   readPartLines,
   verifyPart,
@@ -56,6 +57,17 @@ const policy: RetentionPolicy = {
   hostTables: false,
   archive: 'file:///archive',
 };
+/** At most so many of each file, whether it is there or not. */
+async function drop(projectId: ProjectId, limit: number): Promise<{ sessions: number; bytes: number }> {
+  const sum = { sessions: 0, bytes: 0 };
+  for (const { id } of await droppableParts(pool, projectId, policy)) {
+    const gone = await dropDue(pool, projectId, policy, id, limit);
+    sum.sessions += gone.sessions;
+    sum.bytes += gone.bytes;
+  }
+  return sum;
+}
+
 const location = 'file:///archive';
 
 /** A chain of the shipped steps, closed, on a project that may have some. */
@@ -676,7 +688,7 @@ describe('transcripts', () => {
     );
     // Not before it is verified, however old.
     await age(pool, projectId, 365);
-    expect(await dropDue(pool, projectId, policy, 100)).toEqual({ sessions: 0, bytes: 0 });
+    expect(await drop(projectId, 100)).toEqual({ sessions: 0, bytes: 0 });
     await verifyPart(pool, part, file);
     await verifyPart(pool, part, file);
     await expect(verifyPart(pool, part, { ...file, sha256: 'c'.repeat(64) })).rejects.toMatchObject({
@@ -684,17 +696,17 @@ describe('transcripts', () => {
     });
     expect(await planPart(pool, projectId, policy, location)).toBeNull();
     expect(await rollUpDetails(pool, projectId, policy)).toBe(0);
-    expect(await dropDue(pool, projectId, policy, 100)).toEqual({ sessions: 0, bytes: 0 });
+    expect(await drop(projectId, 100)).toEqual({ sessions: 0, bytes: 0 });
 
     await age(pool, projectId, 31);
     const before = await read(projectId, tip);
     const would = await dryRunOf(pool, projectId, policy);
     expect(would).toMatchObject({ archivedSessions: 0, droppedSessions: 3 });
-    const first = await dropDue(pool, projectId, policy, 2);
-    const second = await dropDue(pool, projectId, policy, 2);
+    const first = await drop(projectId, 2);
+    const second = await drop(projectId, 2);
     expect([first.sessions, second.sessions]).toEqual([2, 1]);
     expect(first.bytes + second.bytes).toBe(would.freedBytes);
-    expect(await dropDue(pool, projectId, policy, 2)).toEqual({ sessions: 0, bytes: 0 });
+    expect(await drop(projectId, 2)).toEqual({ sessions: 0, bytes: 0 });
     expect(await dueProjects(pool, policy, null, 1_000)).not.toContain(projectId);
     expect((await texts(projectId)).sort()).toEqual(['five', 'four', 'one', 'patch', 'six', 'three', 'two']);
     expect(await sessionFitness(pool, projectId, tip.sessionId)).toBe('whole');
@@ -723,7 +735,7 @@ describe('transcripts', () => {
       projectId,
       middle.sessionId,
     ]);
-    expect((await dropDue(pool, projectId, policy, 100)).sessions).toBe(1);
+    expect((await drop(projectId, 100)).sessions).toBe(1);
     expect(await sessionFitness(pool, projectId, middle.sessionId)).toBe('whole');
   });
 
@@ -765,7 +777,7 @@ describe('transcripts', () => {
     let dropping: Promise<unknown> = Promise.resolve();
     await inTransaction(pool, async (client) => {
       await client.query(appendQuery(projectId, { sessionId: forkId }, entriesOf(forkId, first.entries)));
-      dropping = dropDue(pool, projectId, policy, 10);
+      dropping = drop(projectId, 10);
       await until(async () => await isBlocked(`%drop_sessions%`), dropping);
     });
     expect(await dropping).toMatchObject({ sessions: 1 });
@@ -774,7 +786,11 @@ describe('transcripts', () => {
     const second = await droppable(1);
     let appending: Promise<SessionId> = Promise.resolve(second.sessionId);
     await inTransaction(pool, async (client) => {
-      await client.query('SELECT * FROM session_chain.drop_sessions($1, 90, 30, 10)', [projectId]);
+      const [part] = await droppableParts(pool, projectId, policy);
+      await client.query('SELECT * FROM session_chain.drop_sessions($1, 90, 30, $2, 10)', [
+        projectId,
+        part?.id,
+      ]);
       appending = append(second.entries);
       await until(async () => await isBlocked(`%append_entries%`), appending);
     });
@@ -783,7 +799,7 @@ describe('transcripts', () => {
     for (let round = 2; round < 8; round++) {
       const { sessionId, entries } = await droppable(round);
       const [, ...forks] = await Promise.all([
-        dropDue(pool, projectId, policy, 10),
+        drop(projectId, 10),
         ...Array.from({ length: 5 }, async () => await append(entries)),
       ]);
       expect(await sessionFitness(pool, projectId, sessionId)).toBe('archived');

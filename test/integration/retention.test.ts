@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -12,7 +21,7 @@ import type { RetentionRun, RetentionRunState } from '../../contracts/retention.
 import { createApp } from '../../server/app.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { retentionId } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { newKey, openNew, runStep, shippedStatus } from '../support/chains.js';
 import { createCommandLine } from '../support/cli.js';
 
@@ -20,7 +29,6 @@ import { createCommandLine } from '../support/cli.js';
 
 let stack: ChainStack;
 let archive: string;
-const dbg: TestWorker[] = [];
 const commandLine = createCommandLine();
 
 /**
@@ -36,16 +44,6 @@ beforeAll(async () => {
   archive = realpathSync(mkdtempSync(join(tmpdir(), 'session-chain-archive-')));
 });
 afterAll(async () => {
-  if (process.env['DBG'])
-    for (const w of dbg)
-      process.stderr.write(
-        w
-          .output()
-          .split('\n')
-          .filter((l) => /"level":(4|5)0/.test(l))
-          .join('\n')
-          .slice(0, 6000) + '\n',
-      );
   commandLine.stop();
   await stack.stop();
   rmSync(archive, { recursive: true, force: true });
@@ -142,7 +140,7 @@ describe('retention', () => {
     return await stack.sessionChain.wait(started);
   };
   beforeAll(async () => {
-    dbg.push(await stack.startWorker());
+    await stack.startWorker();
     chains = [];
     projectId = stack.request().projectId;
     await build();
@@ -162,7 +160,7 @@ describe('retention', () => {
   });
 
   it('archives what nothing needs, drops it after the second period, and the head resumes', async () => {
-    dbg.push(await stack.onlyWorker(withArchive()));
+    await stack.onlyWorker(withArchive());
     const archived = await asForeseen(projectId);
     // Of both chains the session of the build: docs made the head and what the first version has.
     expect(figures(archived)).toMatchObject({ archivedSessions: 2, droppedSessions: 0 });
@@ -222,6 +220,29 @@ describe('retention', () => {
     const { batches } = await rowsOf(stuck);
     expect(figures(await run(stuck)).archivedSessions).toBeGreaterThan(0);
     expect(await rowsOf(stuck)).toMatchObject({ batches, parts: 1 });
+  });
+});
+
+describe('a file of the archive', () => {
+  it('that was lost or changed since it was written keeps what it holds in the database', async () => {
+    const lost = await project();
+    await age(lost, 100);
+    const before = files();
+    expect(figures(await run(lost))).toMatchObject({ archivedSessions: 3 });
+    await age(lost, 31);
+    const rows = await rowsOf(lost);
+    const file = Object.keys(files()).find((path) => !(path in before) && path.endsWith('.jsonl.gz')) ?? '';
+    const content = readFileSync(file);
+    for (const damage of [() => rmSync(file), () => writeFileSync(file, content.subarray(1))]) {
+      damage();
+      const done = await run(lost);
+      expect(done.projects).toMatchObject([
+        { droppedSessions: 0, failure: { code: 'ARCHIVE_DAMAGED', message: expect.any(String) as unknown } },
+      ]);
+      expect(await rowsOf(lost)).toEqual(rows);
+    }
+    writeFileSync(file, content);
+    expect(figures(await run(lost))).toMatchObject({ droppedSessions: 3 });
   });
 });
 
@@ -384,14 +405,24 @@ describe('its schedule', () => {
 
 describe('over HTTP', () => {
   it('is shown to readers, and run by admins', async () => {
+    await stack.onlyWorker(withArchive());
     const keys = createKeys(stack.database.pool);
     const app = await createApp({ sessionChain: stack.sessionChain, keys });
     const keyOf = async (scope: 'admin' | 'start') => (await keys.create({ name: scope, scope })).key;
     const [admin, start] = [await keyOf('admin'), await keyOf('start')];
-    const call = async (key: string, method: 'GET' | 'POST', url: string, payload?: object) => {
-      const headers = { authorization: `Bearer ${key}`, host: 'localhost' };
-      const answer = await app.inject({ method, url, headers, ...(payload ? { payload } : {}) });
-      return { status: answer.statusCode, location: answer.headers.location, body: answer.json<object>() };
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    const base = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+    const call = async (key: string, method: 'GET' | 'POST', path: string, payload?: object) => {
+      const response = await fetch(new URL(path, base), {
+        method,
+        headers: {
+          authorization: `Bearer ${key}`,
+          ...(payload ? { 'content-type': 'application/json' } : {}),
+        },
+        ...(payload ? { body: JSON.stringify(payload) } : {}),
+      });
+      const { status, headers } = response;
+      return { status, location: headers.get('location'), body: (await response.json()) as object };
     };
     const asked = await project();
     await age(asked, 100);

@@ -327,7 +327,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       ),
     ).toBeNull();
     expect(
-      await refusalOf(archiver, `SELECT session_chain.drop_sessions('${project}', 3650, 3650, 1)`),
+      await refusalOf(archiver, `SELECT session_chain.drop_sessions('${project}', 3650, 3650, NULL, 1)`),
     ).toBeNull();
   });
 
