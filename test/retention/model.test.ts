@@ -1,0 +1,53 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
+import fc from 'fast-check';
+import { openArchive } from '../../archive/open.js';
+import { createProjectHistories } from '../../temporal/histories.js';
+import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { expectHeadsResume, histories, newModel } from './histories.js';
+import type { World } from './world.js';
+
+/**
+ * Random histories of projects: chains, questions, rewinds, time, retention, restorations, holds and erasures. After each command
+ * nothing that ever was is missing. More of them: RETENTION_HISTORIES=500 and, to begin elsewhere, RETENTION_SEED.
+ */
+
+const runs = Number(process.env['RETENTION_HISTORIES'] ?? 8);
+const seed = Number(process.env['RETENTION_SEED'] ?? 18);
+
+let database: TestDatabase;
+let folder: string;
+let connection: Connection;
+let world: World;
+beforeAll(async () => {
+  [database, folder, connection] = await Promise.all([
+    createTestDatabase(),
+    mkdtemp(join(tmpdir(), 'retention-model-')),
+    Connection.connect({ address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '' }),
+  ]);
+  world = {
+    pool: database.pool,
+    archive: openArchive(folder, {}),
+    histories: createProjectHistories(new Client({ connection })),
+  };
+});
+afterAll(async () => {
+  await Promise.all([database.drop(), rm(folder, { recursive: true, force: true }), connection.close()]);
+});
+
+it('loses nothing in any history, and leaves nothing of what was erased', async () => {
+  let commands = 0;
+  await fc.assert(
+    fc.asyncProperty(histories(40), async (history) => {
+      const model = newModel(world, 2);
+      await fc.asyncModelRun(() => ({ model, real: undefined }), history);
+      commands += [...history].length;
+      await expectHeadsResume(model);
+    }),
+    { numRuns: runs, seed, ...(runs > 20 ? { verbose: 1 } : {}), endOnFailure: false },
+  );
+  expect(commands).toBeGreaterThan(runs);
+}, 3_600_000);
