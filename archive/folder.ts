@@ -78,9 +78,13 @@ export function openFolder(path: string): ArchiveStore {
   }
 
   async function remove(objects: readonly string[]): Promise<void> {
-    const paths = objects.map(pathOf);
-    const folders = new Set(paths.map((path) => dirname(path)));
-    for (const path of paths) await carryOut('delete', path, async () => rm(path, { force: true }));
+    const files = objects.filter((object) => !object.endsWith('/')).map(pathOf);
+    const folders = new Set(files.map((path) => dirname(path)));
+    for (const path of files) await carryOut('delete', path, async () => rm(path, { force: true }));
+    for (const object of objects.filter((name) => name.endsWith('/'))) {
+      const top = resolve(pathOf(object));
+      for (const folder of await carryOut('delete', top, async () => foldersIn(top))) folders.add(folder);
+    }
     for (const folder of folders) await carryOut('delete', folder, async () => tidy(folder));
   }
 
@@ -120,6 +124,15 @@ async function removeLeftOvers(target: string): Promise<void> {
     if (name.startsWith(`.${basename(target)}.`) && name.endsWith('.partial'))
       await rm(join(folder, name), { force: true });
   }
+}
+
+/** The folder and those in it, each before the one that it is in. */
+async function foldersIn(top: string): Promise<string[]> {
+  const entries = await readdir(top, { recursive: true, withFileTypes: true }).catch(nullIfMissing);
+  const inside = (entries ?? []).flatMap((entry) =>
+    entry.isDirectory() ? [join(entry.parentPath, entry.name)] : [],
+  );
+  return [...inside.sort((one, other) => other.length - one.length), top];
 }
 
 /** From the folder up to the one at the top, with both. */

@@ -111,7 +111,11 @@ export async function deleteProject(store: ArchiveStore, projectId: ProjectId): 
         throw unavailable('delete', `${store.location}/${object}`, 'it is still there after it was deleted');
       if (found.push(object) === 1000) break;
     }
-    if (found.length === 0) return deleted.size;
+    if (found.length === 0) {
+      // One that was killed may have left folders without files.
+      await store.delete([folder]);
+      return deleted.size;
+    }
     await store.delete(found);
     for (const object of found) deleted.add(object);
   }

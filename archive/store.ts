@@ -11,7 +11,7 @@ export interface ArchiveStore {
   get(object: string): Promise<AsyncIterable<Buffer> | null>;
   /** The objects in a folder, which ends in `/`, and in those below it. */
   list(folder: string): AsyncIterable<ListedObject>;
-  /** What is not there counts as deleted. */
+  /** What is not there counts as deleted. A folder, which ends in `/`, is taken away where no object is in it. */
   delete(objects: readonly string[]): Promise<void>;
 }
 
