@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { openArchive } from '../../archive/open.js';
-import { requestErasure } from '../../storage/erasure/erasure.js';
+import { readErasure, requestErasure } from '../../storage/erasure/erasure.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import {
   type Recorded,
@@ -154,9 +154,10 @@ it('an erasure leaves nothing once the next process has ended it, and no certifi
   const { boundaries, changed } = await boundariesOf('erase', await request());
   for (const boundary of boundaries) {
     await goBack();
-    await runIt('erase', { boundary, erasureId: await request() });
+    const erasureId = await request();
+    await runIt('erase', { boundary, erasureId });
     await expectAllThere(base, other, other.recorded);
-    await world.erase(base, project);
+    if ((await readErasure(base.pool, erasureId)).state === 'running') await world.erase(base, project);
     await expectErased(base, project, 1);
     await expectAllThere(base, other, other.recorded);
   }
