@@ -61,6 +61,16 @@ const command = async (...args: string[]) =>
     SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
   });
 
+/** Whether a connection to this file's database waits for a lock; the server has the databases of other files too. */
+const isWaitingFor = async (kind: 'relation' | 'advisory'): Promise<boolean> =>
+  (
+    await sql(
+      `SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+       WHERE d.datname = current_database() AND l.locktype = $1 AND NOT l.granted`,
+      kind,
+    )
+  ).length > 0;
+
 /** Everything that a restoration could change, but for why the last one failed. */
 async function dump(pool: Pool = stack.database.pool): Promise<string[]> {
   const { rows } = await pool.query<{ row: string }>(
@@ -72,7 +82,8 @@ async function dump(pool: Pool = stack.database.pool): Promise<string[]> {
       .concat(
         'SELECT t::text FROM session_transitions t',
         'SELECT t::text FROM project_ai_session_metrics t',
-        'SELECT p.project_id || p.held_at::text || p.restored_until::text FROM session_chain.project_retention p',
+        `SELECT concat_ws(' ', p.project_id, p.held_at, p.restored_until) FROM session_chain.project_retention p
+         WHERE p.held_at IS NOT NULL OR p.restored_until IS NOT NULL`,
       )
       .join(' UNION ALL ') + ' ORDER BY 1',
   );
@@ -386,12 +397,7 @@ describe('a restoration', () => {
     const blocker = await stack.database.pool.connect();
     await blocker.query('BEGIN; LOCK TABLE session_chain.transcript_batches IN SHARE ROW EXCLUSIVE MODE');
     const restoring = client.restore({ projectId });
-    await until(async () => {
-      const [waiting] = await sql(
-        `SELECT FROM pg_locks WHERE relation = 'session_chain.transcript_batches'::regclass AND NOT granted`,
-      );
-      return waiting !== undefined;
-    });
+    await until(() => isWaitingFor('relation'));
     await worker.kill('SIGKILL');
     await blocker.query('ROLLBACK');
     blocker.release();
@@ -416,10 +422,7 @@ describe('a restoration', () => {
       projectId,
     ]);
     const restoring = client.restore({ projectId });
-    await until(async () => {
-      const [waiting] = await sql(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`);
-      return waiting !== undefined;
-    });
+    await until(() => isWaitingFor('advisory'));
     await expect(client.startRestore({ projectId })).rejects.toMatchObject({ code: 'PROJECT_BUSY' });
     await other.query('COMMIT');
     other.release();
