@@ -304,6 +304,9 @@ describe('a worker that is killed', () => {
 });
 
 describe('its schedule', () => {
+  beforeAll(async () => {
+    await stack.onlyWorker(withArchive());
+  });
   const environment = () => ({
     DATABASE_URL: stack.database.url,
     TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
@@ -404,25 +407,25 @@ describe('its schedule', () => {
 });
 
 describe('over HTTP', () => {
-  it('is shown to readers, and run by admins', async () => {
+  beforeAll(async () => {
     await stack.onlyWorker(withArchive());
+  });
+
+  it('is shown to readers, and run by admins', async () => {
     const keys = createKeys(stack.database.pool);
     const app = await createApp({ sessionChain: stack.sessionChain, keys });
     const keyOf = async (scope: 'admin' | 'start') => (await keys.create({ name: scope, scope })).key;
     const [admin, start] = [await keyOf('admin'), await keyOf('start')];
     await app.listen({ host: '127.0.0.1', port: 0 });
     const base = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
-    const call = async (key: string, method: 'GET' | 'POST', path: string, payload?: object) => {
-      const response = await fetch(new URL(path, base), {
+    const call = async (key: string, method: 'GET' | 'POST', path: string, body?: object) => {
+      const answer = await fetch(`${base}${path}`, {
         method,
-        headers: {
-          authorization: `Bearer ${key}`,
-          ...(payload ? { 'content-type': 'application/json' } : {}),
-        },
-        ...(payload ? { body: JSON.stringify(payload) } : {}),
+        headers: { authorization: `Bearer ${key}`, ...(body ? { 'content-type': 'application/json' } : {}) },
+        ...(body ? { body: JSON.stringify(body) } : {}),
       });
-      const { status, headers } = response;
-      return { status, location: headers.get('location'), body: (await response.json()) as object };
+      const location = answer.headers.get('location');
+      return { status: answer.status, location, body: (await answer.json()) as object };
     };
     const asked = await project();
     await age(asked, 100);

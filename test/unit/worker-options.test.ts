@@ -46,6 +46,26 @@ describe('the options of a worker', () => {
     ['agents as text', { limits: { maxAgents: '4' } }, 'limits.maxAgents: '],
     ['events that are kept for no day', { limits: { eventsDays: 0 } }, 'limits.eventsDays: '],
     ['events that are kept for ever', { limits: { eventsDays: Infinity } }, 'limits.eventsDays: '],
+    ['a period of no day', { retention: { dropDays: 0 } }, 'retention.dropDays: '],
+    ['half a day', { retention: { transitionsDays: 0.5 } }, 'retention.transitionsDays: '],
+    ['a misspelled period', { retention: { dropDay: 3 } }, 'retention: Unrecognized key: "dropDay"'],
+    [
+      'transcripts that go before transitions',
+      { retention: { transcriptsDays: 10 } },
+      'retention.transcriptsDays: 10 days are less than the 30 days',
+    ],
+    [
+      'details that go before transcripts',
+      { retention: { detailsDays: 60 } },
+      'retention.detailsDays: 60 days are less than the 90 days',
+    ],
+    ['a relative archive', { retention: { archive: 'archive' } }, 'retention.archive: must be an absolute'],
+    [
+      'an archive where agents write',
+      { retention: { archive: '/srv/../srv/archive' } },
+      'retention.archive: /srv/../srv/archive and /srv, where agents write',
+    ],
+    ['an archive around a root', { retention: { archive: '/' } }, 'retention.archive: / and /srv'],
     ['an unknown limit', { limits: { maxAgent: 4 } }, 'limits: Unrecognized key: "maxAgent"'],
     ['an unknown option', { workspaceRoot: '/srv' }, 'options: Unrecognized key: "workspaceRoot"'],
     ['half a log', { log: { info: () => undefined } }, 'log: must have the methods info and warn'],
@@ -89,6 +109,13 @@ describe('the options of a worker', () => {
     });
     expect(agentEnvironment).toMatchObject(environment);
     expect(checked({ ...fromEnvironment, agentEnvironment })).toMatchObject(byDefault);
+  });
+
+  it('of an environment name the variable of a policy that makes no sense', () => {
+    const environment = { DATABASE_URL: least.databaseUrl, SESSION_CHAIN_WORKSPACE_ROOTS: '/srv' };
+    expect(() =>
+      optionsFromEnvironment({ ...environment, SESSION_CHAIN_ARCHIVE_TRANSCRIPTS_DAYS: '7' }),
+    ).toThrow(/SESSION_CHAIN_ARCHIVE_TRANSCRIPTS_DAYS: 7 days are less than the 30 days/);
   });
 
   it('of an environment keep what is set there, and a heartbeat under a third of its timeout', () => {
