@@ -306,6 +306,8 @@ describe('a worker that is killed', () => {
 describe('its schedule', () => {
   beforeAll(async () => {
     await stack.onlyWorker(withArchive());
+    // Its row is written a moment after it polls.
+    await until(async () => (await stack.sessionChain.retentionStatus()).policies.length > 0);
   });
   const environment = () => ({
     DATABASE_URL: stack.database.url,
