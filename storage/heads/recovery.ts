@@ -1,7 +1,7 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
 import { findHole } from '../../transcript/hole.js';
-import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Connection, type Pool, queryOne, queryRows } from '../db/pool.js';
 import { quarantineSession } from '../operations/operations.js';
 import { type SessionFitness, createTranscriptStore } from '../transcripts/store.js';
 import { getSessionChain, readHead } from './heads.js';
@@ -27,20 +27,30 @@ export async function checkSessionValidity(
   projectId: ProjectId,
   sessionId: SessionId,
 ): Promise<SessionValidity> {
+  const validity = await checkSessionFitness(pool, projectId, sessionId);
+  if (!validity.valid) return validity;
+  const detail = await holeOf(pool, projectId, sessionId);
+  return detail === null ? validity : { valid: false, reason: 'hole', detail };
+}
+
+/** The same without what only a scan of its entries finds. */
+export async function checkSessionFitness(
+  connection: Connection,
+  projectId: ProjectId,
+  sessionId: SessionId,
+): Promise<SessionValidity> {
   const { fitness, quarantineReason } = await queryOne<{
     fitness: SessionFitness;
     quarantineReason: string | null;
-  }>(pool, {
+  }>(connection, {
     name: 'session_validity',
     text: `SELECT session_chain.session_fitness($1, $2) AS fitness, (
              SELECT s.quarantine_reason FROM session_chain.sessions s WHERE s.project_id = $1 AND s.session_id = $2) AS "quarantineReason"`,
     values: [projectId, sessionId],
   });
-  if (fitness !== 'whole') {
-    return { valid: false, reason: fitness, detail: quarantineReason ?? unfit[fitness] };
-  }
-  const detail = await holeOf(pool, projectId, sessionId);
-  return detail === null ? { valid: true } : { valid: false, reason: 'hole', detail };
+  return fitness === 'whole'
+    ? { valid: true }
+    : { valid: false, reason: fitness, detail: quarantineReason ?? unfit[fitness] };
 }
 
 /** Why no operation can continue from a session, for people. */

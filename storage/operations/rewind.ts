@@ -7,7 +7,7 @@ import { type Connection, type Pool, queryRows } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 import { projectNotFound } from '../heads/errors.js';
 import { adoptionWarning } from '../heads/heads.js';
-import { checkSessionValidity } from '../heads/recovery.js';
+import { type SessionValidity, checkSessionFitness, checkSessionValidity } from '../heads/recovery.js';
 import { nothingSpent } from '../ledger/metrics.js';
 import { type Attempt, beginOperation, commitOperation } from './operations.js';
 
@@ -66,7 +66,8 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
   if (before.stored)
     return await done(pool, request, { ...before.stored, versionId: before.storedVersionId });
   // Reads every entry, which would take too long under the project's lock.
-  await requireWhole(pool, request, targetOf(request, before));
+  const target = targetOf(request, before);
+  requireValid(request, target, await checkSessionValidity(pool, projectId, target));
 
   // A dry run does what a rewind does, and so can report it exactly.
   return await inTransaction(
@@ -78,6 +79,12 @@ export async function rewindProject(pool: Pool, request: RewindRequest): Promise
         return await done(connection, request, { ...known.stored, versionId: known.storedVersionId });
       if (known.holder !== null) throw busy(request, known.holder);
       const sourceSessionId = targetOf(request, known);
+      // It may have been dropped or quarantined until the lock was there.
+      requireValid(
+        request,
+        sourceSessionId,
+        await checkSessionFitness(connection, projectId, sourceSessionId),
+      );
       const begun = await beginOperation<Stored>(connection, {
         projectId,
         inputDigest: createHash('sha256').update(`rewind ${to}`).digest('hex'),
@@ -173,12 +180,11 @@ function targetOf({ projectId, to }: RewindRequest, known: Known): SessionId {
   return targetSessionId;
 }
 
-async function requireWhole(
-  pool: Pool,
+function requireValid(
   { projectId, to }: RewindRequest,
   sessionId: SessionId,
-): Promise<void> {
-  const validity = await checkSessionValidity(pool, projectId, sessionId);
+  validity: SessionValidity,
+): void {
   if (validity.valid) return;
   if (validity.reason === 'archived') {
     throw new SessionChainError(

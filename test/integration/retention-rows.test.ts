@@ -750,6 +750,20 @@ describe('transcripts', () => {
     expect(await archive(projectId)).toEqual([]);
   });
 
+  it('are not copied by a rewind that began before they were dropped', async () => {
+    const { projectId } = await runChain(pool);
+    await age(pool, projectId, 200);
+    await archive(projectId);
+    await age(pool, projectId, 31);
+    let rewinding: Promise<unknown> = Promise.resolve();
+    await inTransaction(pool, async (client) => {
+      await client.query('SELECT * FROM session_chain.drop_sessions($1, 90, 30, 10)', [projectId]);
+      rewinding = rewindProject(pool, { projectId, to: 1, versionId: null, key: null, dryRun: false });
+      await until(async () => await isBlocked(`%lock_project%`), rewinding);
+    });
+    await expect(rewinding).rejects.toMatchObject({ code: 'SESSION_ARCHIVED' });
+  });
+
   it('keep a text that an append refers to while they are dropped', async () => {
     const projectId = await newProject();
     // What all appends have in common stays, so that only the texts are at stake.
