@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -280,6 +281,48 @@ describe('the HTTP server', () => {
     expect((await call('GET', project)).status).toBe(404);
   });
 
+  it('brings transitions of a project back, and puts it on hold', async () => {
+    const projectId = `p-${randomUUID()}`;
+    const project = `/v1/projects/${projectId}`;
+    await stack.database.pool.query(
+      `WITH project AS (
+         INSERT INTO projects (project_id, session_seq, last_ai_session_id) VALUES ($1, 2, $3)
+       ), transitions AS (
+         INSERT INTO session_transitions (project_id, old_session_id, new_session_id, source, seq, prev_seq, created_at)
+         VALUES ($1, NULL, $2, 'import', 1, NULL, '2026-02-10'), ($1, $2, $3, 'import', 2, 1, '2026-03-10')
+       )
+       SELECT`,
+      [projectId, randomUUID(), randomUUID()],
+    );
+    await stack.database.pool.query('SELECT session_chain.archive_transitions($1, 30, 10, true)', [
+      projectId,
+    ]);
+    const none = { status: 404, body: { code: 'NOT_IN_ARCHIVE' } };
+    expect(await call('GET', `${project}/restore`)).toMatchObject(none);
+    const asked = await call('POST', `${project}/restore`, { month: '2026-02', keepDays: 7 });
+    expect(asked.headers.get('location')).toBe(`${project}/restore`);
+    const restoration = await call('GET', `${project}/restore?waitMs=60000`);
+    expect(restoration).toMatchObject({
+      status: 200,
+      body: { state: 'finished', restored: { files: 0, transitions: 1 }, failure: null },
+    });
+    expect((await call('GET', `${project}/hold`)).body).toMatchObject({
+      hold: null,
+      restoredUntil: (restoration.body['restored'] as { keptUntil: string }).keptUntil,
+    });
+    expect(await call('POST', `${project}/restore?waitMs=60000`, { month: '2026-02' })).toMatchObject({
+      status: 200,
+      body: { state: 'failed', restored: null, failure: { code: 'NOT_IN_ARCHIVE' } },
+    });
+
+    const held = { status: 200, body: { hold: { reason: 'case 17/4', by: 'legal' } } };
+    expect(await call('POST', `${project}/hold`, { reason: ' case 17/4', by: 'legal' })).toMatchObject(held);
+    expect(await call('GET', `${project}/hold`)).toMatchObject(held);
+    for (const released of [true, false]) {
+      expect((await call('POST', `${project}/release`)).body).toMatchObject({ hold: null, released });
+    }
+  });
+
   it.each<[string, string, unknown, number, RegExp]>([
     ['GET', '/v1/projects/-/head', undefined, 400, /\/projectId: "-" is malformed: use 1 to 255/],
     ['GET', `/v1/projects/${'p'.repeat(256)}/head`, undefined, 400, /\/projectId: .* is malformed/],
@@ -318,6 +361,18 @@ describe('the HTTP server', () => {
       404,
       /Nothing of the project unknown is in this database/,
     ],
+    ['POST', '/v1/projects/unknown/hold', { reason: ' ', by: 'legal' }, 400, /\/reason: must not be empty/],
+    ['POST', '/v1/projects/unknown/hold', { reason: 'case 17/4', by: 'legal' }, 404, /unknown/],
+    ['POST', '/v1/projects/unknown/release', { hold: false }, 400, /Unrecognized key: "hold"/],
+    ['POST', '/v1/projects/unknown/restore', { month: '2026-13' }, 400, /\/month: must be a month/],
+    [
+      'POST',
+      '/v1/projects/unknown/restore',
+      { month: '2026-03', sessionId: 's' },
+      400,
+      /give one of the two/,
+    ],
+    ['POST', '/v1/projects/unknown/restore', { keepDays: 0 }, 400, /\/keepDays: /],
     ['GET', '/v1/spend', undefined, 400, /\/by: /],
     ['GET', '/v1/projects/unknown/head?waitMs=60001', undefined, 400, /\/waitMs: /],
     ['GET', '/v1/projects/shop/chains/v/chat:1', undefined, 400, /The build id "chat:1" is reserved/],
