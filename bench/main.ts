@@ -11,6 +11,7 @@ import { measureHeads } from './heads.js';
 import { measureLongLife } from './long-life.js';
 import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
+import { measureRetention } from './retention.js';
 import { measureSandbox } from './sandbox.js';
 import { type BenchStack, startBenchStack } from './stack.js';
 import { measureViewers } from './viewers.js';
@@ -28,8 +29,9 @@ a part has ended.
                 dashboard  the first view of the dashboard on 5,000 projects and 1,000,000 transitions
                 empty  chains of empty steps, alternating with the stock Temporal dev server
                 sandbox  the proxy and the wall around a step, each alternating with the same without
+                retention  a project of 1,000 sessions archived, dropped and restored; a large database
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
-                May be given several times; default: all but dashboard and long-life, which take five and ten minutes.
+                May be given several times; default: all but dashboard, retention and long-life, which take minutes.
   --runs N      counted runs of what is timed; default 5
   --chains N    chains in a batch of empty ones; default 40
   --json        one JSON document on stdout, at the end, instead of the tables
@@ -87,12 +89,16 @@ const alone = {
     title: 'What keeping an agent in costs',
     measure: ({ runs }) => measureSandbox(runs),
   },
+  retention: {
+    title: 'Retention',
+    measure: () => measureRetention(say),
+  },
 } satisfies Record<string, Measured<[]>>;
 
 type Part = keyof typeof onStack | keyof typeof alone;
 const parts = Object.keys({ ...onStack, ...alone }) as Part[];
 /** Left out unless they are asked for. */
-const slow: Part[] = ['dashboard', 'long-life'];
+const slow: Part[] = ['dashboard', 'retention', 'long-life'];
 
 async function main(): Promise<void> {
   const { values } = parseArgs({

@@ -9,7 +9,7 @@ export interface Spread {
 }
 
 export type Unit =
-  'ms' | 'kB' | 'kTok' | 'ct' | '%' | 'events' | 'x' | '/s' | 'MB' | 'streams' | 'connections';
+  'ms' | 'kB' | 'kTok' | 'ct' | '%' | 'events' | 'x' | '/s' | 'MB' | 'streams' | 'connections' | 'sessions';
 
 /** One line of the report. Two figures that are compared were measured alternately, in the same minutes. */
 export interface Row {

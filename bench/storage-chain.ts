@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { CommittedStep } from '../contracts/chain.js';
 import type { ChainKey, SessionId } from '../contracts/ids.js';
 import { parseBuildId, parseProjectId, parseVersionId } from '../contracts/ids.js';
@@ -45,12 +46,13 @@ export async function open(pool: Pool, chain: Awaited<ReturnType<typeof register
   return { ...chain, ticket: opened.ticket };
 }
 
-/** An attempt with a transcript of one message, ready to be committed. */
+/** An attempt with a transcript, of one message unless appends are given, ready to be committed. */
 export async function begin(
   pool: Pool,
   { projectId, chainId, ticket }: OpenedChain,
   step: StepName,
   baseSessionId: SessionId | null,
+  appendsOf: (sessionId: SessionId) => SessionStoreEntry[][] = oneMessage,
 ): Promise<Attempt> {
   const role = openOptions.plan.find(({ name }) => name === step)?.role ?? null;
   const begun = await beginOperation(pool, {
@@ -66,10 +68,13 @@ export async function begin(
   });
   if (begun.outcome !== 'begun') throw new Error(`The step is ${begun.outcome}.`);
   const { sessionId } = begun.attempt;
-  await createTranscriptStore({ pool, projectId }).append({ projectKey: '', sessionId }, [
-    { type: 'user', uuid: randomUUID(), sessionId, message: { role: 'user', content: sessionId } },
-  ]);
+  const store = createTranscriptStore({ pool, projectId });
+  for (const entries of appendsOf(sessionId)) await store.append({ projectKey: '', sessionId }, entries);
   return begun.attempt;
+}
+
+function oneMessage(sessionId: SessionId): SessionStoreEntry[][] {
+  return [[{ type: 'user', uuid: randomUUID(), sessionId, message: { role: 'user', content: sessionId } }]];
 }
 
 /** Makes the attempt's session the head. */
