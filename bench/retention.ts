@@ -17,7 +17,7 @@ import { migrate } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
 import { rollUpDetails } from '../storage/retention/details.js';
 import { dryRunOf, dueProjects } from '../storage/retention/needed.js';
-import { dropDue, planPart, readPartLines, verifyPart } from '../storage/retention/parts.js';
+import { dropDue, droppableParts, planPart, readPartLines, verifyPart } from '../storage/retention/parts.js';
 import { knownFiles, restoreLines, restoreTransitions } from '../storage/retention/restore.js';
 import { readProjectStorage, readStorage } from '../storage/retention/sizes.js';
 import { archiveTransitions } from '../storage/retention/transitions.js';
@@ -130,12 +130,14 @@ export async function measureProject({ pool, databaseUrl, folder, chains, say }:
     for (const probe of Object.values(probes)) await probe.take();
     const drops: number[] = [];
     let dropped = 0;
-    for (;;) {
-      const began = performance.now();
-      const gone = await clock.time('drop', () => dropDue(pool, projectId, policy, dropsAtOnce));
-      drops.push(performance.now() - began);
-      dropped += gone.sessions;
-      if (gone.sessions < dropsAtOnce) break;
+    for (const { id } of await droppableParts(pool, projectId, policy)) {
+      for (;;) {
+        const began = performance.now();
+        const gone = await clock.time('drop', () => dropDue(pool, projectId, policy, id, dropsAtOnce));
+        drops.push(performance.now() - began);
+        dropped += gone.sessions;
+        if (gone.sessions < dropsAtOnce) break;
+      }
     }
     for (const probe of Object.values(probes)) await probe.reach(1);
     const whileDropping = { same: await probes.same.take(), other: await probes.other.take() };

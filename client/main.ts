@@ -127,7 +127,13 @@ export type {
   RetentionRunState,
   RetentionTotal,
 } from '../contracts/retention.js';
-export type { ProjectStorage, StorageFigures, StorageOverview, Stored, StoredKind } from '../contracts/storage.js';
+export type {
+  ProjectStorage,
+  StorageFigures,
+  StorageOverview,
+  Stored,
+  StoredKind,
+} from '../contracts/storage.js';
 export {
   type AgentStepKind,
   type ChainMode,
