@@ -177,6 +177,8 @@ ALTER TABLE session_transitions
   ADD CONSTRAINT session_transitions_source CHECK (seq IS NULL OR source ~ '^[a-z][a-z0-9_]{0,39}$');
 CREATE UNIQUE INDEX session_transitions_one_root ON session_transitions (project_id)
   WHERE seq IS NOT NULL AND prev_seq IS NULL;
+-- Without it each deleted row would look through all rows of its project for the one that refers to it.
+CREATE INDEX session_transitions_link ON session_transitions (project_id, prev_seq) WHERE prev_seq IS NOT NULL;
 CREATE INDEX session_transitions_rewinds ON session_transitions (project_id, seq) WHERE rewound_to IS NOT NULL;
 CREATE INDEX IF NOT EXISTS idx_session_transitions_project ON session_transitions (project_id);
 CREATE INDEX IF NOT EXISTS idx_session_transitions_new_session ON session_transitions (new_session_id);
