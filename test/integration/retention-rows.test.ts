@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { partLine } from '../../archive/lines.js';
@@ -30,6 +31,7 @@ import {
   readPartLines,
   verifyPart,
 } from '../../storage/retention/parts.js';
+import { restoreLines } from '../../storage/retention/restore.js';
 import { archiveTransitions, restoreTransitions } from '../../storage/retention/transitions.js';
 import { readEntries } from '../../storage/transcripts/entries.js';
 import { appendQuery, createTranscriptStore, sessionFitness } from '../../storage/transcripts/store.js';
@@ -762,6 +764,71 @@ describe('transcripts', () => {
       await until(async () => await isBlocked(`%lock_project%`), rewinding);
     });
     await expect(rewinding).rejects.toMatchObject({ code: 'SESSION_ARCHIVED' });
+  });
+
+  it('come back from the lines of a file with the details of their chains, as they were', async () => {
+    const { projectId, chainId } = await runChain(pool);
+    await age(pool, projectId, 500);
+    await pool.query(
+      `UPDATE session_chain.attempts SET ended_at = ended_at - interval '500 days' WHERE project_id = $1`,
+      [projectId],
+    );
+    await pool.query(
+      `UPDATE session_chain.chains SET closed_at = closed_at - interval '500 days' WHERE id = $1`,
+      [chainId],
+    );
+    await pool.query(
+      `INSERT INTO session_chain.briefs (chain, head_session_id, content, parts) VALUES ($1, 'head', 'You are told.', '[]')`,
+      [chainId],
+    );
+    const told = async () => ({
+      attempts: await rowsOf(
+        pool,
+        `SELECT to_jsonb(a) - 'archive_part' AS row FROM session_chain.attempts a WHERE project_id = $1 ORDER BY id`,
+        projectId,
+      ),
+      metrics: await rowsOf(
+        pool,
+        'SELECT to_jsonb(m) AS row FROM project_ai_session_metrics m WHERE project_id = $1 ORDER BY id',
+        projectId,
+      ),
+      briefs: await rowsOf(
+        pool,
+        `SELECT to_jsonb(b) - 'archive_part' AS row FROM session_chain.briefs b WHERE chain = $1`,
+        chainId,
+      ),
+      transcripts: await rowsOf(
+        pool,
+        `SELECT s.session_id, b.ordinal, b.append_id, cardinality(b.entry_ids) AS entries
+         FROM session_chain.sessions s JOIN session_chain.transcript_batches b ON b.session = s.id
+         WHERE s.project_id = $1 ORDER BY s.id, b.ordinal`,
+        projectId,
+      ),
+    });
+    const before = await told();
+    const lines = await archive(projectId);
+    await age(pool, projectId, 31);
+    expect((await dropDue(pool, projectId, policy, 100)).sessions).toBeGreaterThan(0);
+    expect(await told()).toMatchObject({ metrics: [], briefs: [] });
+    const parts = await rowsOf<{ id: string; object: string; month: string }>(
+      pool,
+      `SELECT id, object, to_char(month, 'YYYY-MM') AS month FROM session_chain.archive_parts WHERE project_id = $1`,
+      projectId,
+    );
+    expect(parts).toHaveLength(1);
+    const [{ id, object, month }] = parts as [(typeof parts)[number]];
+    const file = {
+      ...{ location, object, part: id, month },
+      written: { bytes: 1, sha256: 'a'.repeat(64), counts: {} as PartCounts },
+    };
+    const restored = async () => await restoreLines(pool, projectId, file, Readable.from(lines));
+    expect(await restored()).toMatchObject({ details: 5, left: { details: 0, transitions: 0 } });
+    expect(await told()).toEqual(before);
+    expect(
+      await rowsOf(pool, 'SELECT FROM session_chain.spend_days WHERE project_id = $1', projectId),
+    ).toEqual([]);
+    expect(await restored()).toMatchObject({ sessions: 0, details: 0, left: { details: 0 } });
+    expect(await told()).toEqual(before);
   });
 
   it('keep a text that an append refers to while they are dropped', async () => {
