@@ -52,7 +52,6 @@ export function senseless({
 
 /** What kinds of things retention is about. */
 export const retainedKinds = ['transitions', 'transcripts', 'details'] as const;
-type RetainedKind = (typeof retainedKinds)[number];
 
 /** What one run did for one project, or would do. */
 export interface ProjectRetained {

@@ -36,8 +36,8 @@ interface HostedService {
  * `createWorker` does.
  *
  * The worker needs `connection`. Its own payload or failure converter, workflows named `chain`, `chat`, `chainEnd`,
- * `retention`, `restore` or `erase`, and activities that are named like those of the chains are rejected (INVALID_INPUT); payload codecs are used. A bundle
- * made beforehand also needs the plugin in `bundleWorkflowCode`.
+ * `retention`, `restore` or `erase`, and activities that are named like those of the chains are rejected
+ * (INVALID_INPUT); payload codecs are used. A bundle made beforehand also needs the plugin in `bundleWorkflowCode`.
  *
  * @example
  * const chains = sessionChainPlugin({
