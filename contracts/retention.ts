@@ -50,9 +50,6 @@ export function senseless({
   ];
 }
 
-/** What kinds of things retention is about. */
-export const retainedKinds = ['transitions', 'transcripts', 'details'] as const;
-
 /** What one run did for one project, or would do. */
 export interface ProjectRetained {
   projectId: ProjectId;
