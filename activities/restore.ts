@@ -164,7 +164,7 @@ export async function bringBack(
     throw new SessionChainError(
       'SESSION_ARCHIVED',
       `The transcript of the session ${sessionId} of the project ${projectId} is in the archive (${file?.location ?? ''}, ${file?.object ?? ''}), and this worker has none.`,
-      `Set SESSION_CHAIN_ARCHIVE for the workers, or restore the session where it is set (session-chain restore --project ${projectId} --session ${sessionId}); then start again.`,
+      'Set SESSION_CHAIN_ARCHIVE for the workers, or call `restore` with the session where it is set; then start again.',
     );
   }
   await restoreFile(pool, archive, projectId, file, { sessionId });

@@ -22,6 +22,8 @@ export const cliRemedies: Partial<Record<FailureCode, string>> = {
     'Start the chain again once one of them has ended, or take out those that are not needed: session-chain status --project lists them, session-chain cancel.',
   SESSION_NOT_IN_STORE:
     'Start again with --recover, which goes on from the nearest session in the store; or import the transcript: session-chain import.',
+  SESSION_ARCHIVED:
+    'Restore it: session-chain restore with its project and --session; then run the command again.',
   TRANSCRIPT_NOT_FOUND:
     'Import on the machine where the session was made, or name its folder of Claude Code with --claude-dir.',
   TRANSCRIPT_EXISTS: 'Move that file away or pass another --claude-dir; nothing was overwritten.',
@@ -41,6 +43,7 @@ const optionNames: Readonly<Record<string, string>> = {
   workspace: '--workspace',
   reconcile: 'session-chain status --project',
   tree: 'session-chain tree',
+  restore: 'session-chain restore --session',
   'budget.maxCostUsd': '--max-cost-usd',
   'budget.maxTurns': '--max-turns',
   'budget.timeoutMs': '--max-time',

@@ -190,7 +190,7 @@ function requireValid(
     throw new SessionChainError(
       'SESSION_ARCHIVED',
       `The transcript of the session ${sessionId} of transition ${to} is in the archive; nothing was changed.`,
-      `Restore it (session-chain restore --project ${projectId} --session ${sessionId}), then go back.`,
+      'Restore that session with `restore`, then go back.',
     );
   }
   throw new SessionChainError(

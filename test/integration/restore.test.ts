@@ -250,7 +250,7 @@ describe('without an archive', () => {
       failure: { code: 'SESSION_ARCHIVED' },
     });
     expect(refused.failure?.message).toContain(object);
-    expect(refused.failure?.remedy).toContain(`restore --project ${projectId} --session ${head}`);
+    expect(refused.failure?.remedy).toContain('SESSION_CHAIN_ARCHIVE');
     expect((await client.spend(projectId)).costUsd).toBe(spent);
     await expect(client.rewind(projectId, { to: 1 })).rejects.toMatchObject({ code: 'SESSION_ARCHIVED' });
     await expect(client.restore({ projectId })).rejects.toMatchObject({ code: 'ARCHIVE_NOT_CONFIGURED' });
