@@ -13,7 +13,7 @@ interface Options {
   reason?: string;
   dryRun?: boolean;
   yes?: boolean;
-  status?: boolean;
+  certificate?: boolean;
   output: OutputFormat;
 }
 
@@ -26,7 +26,7 @@ export function eraseCommand(exitWith: (code: ExitCode) => void): Command {
     .option('--by <name>', 'who asks, for the certificate')
     .option('--reason <text>', 'why, for the certificate')
     .option('--dry-run', 'only say what there is to erase')
-    .option('--status', 'only show the erasure that is under way, else the last certificate')
+    .option('--certificate', 'only show the erasure that is under way, else the last certificate')
     .option('-y, --yes', 'do not ask')
     .addOption(outputOption())
     .addHelpText(
@@ -39,14 +39,14 @@ backup was restored. The files of the workspace are not touched.
 Examples:
   session-chain erase --project shop --dry-run
   session-chain erase --project shop --by "Ada Byron" --reason "request 4711"
-  session-chain erase --project shop --status -o json
+  session-chain erase --project shop --certificate -o json
 `,
     )
-    .action(async ({ project, by, reason, dryRun = false, yes = false, status = false, output }: Options) => {
+    .action(async ({ project, by, reason, dryRun = false, yes = false, certificate = false, output }: Options) => {
       await withContext(async ({ sessionChain }) => {
         const client = await sessionChain();
         const show = (erasure: Erasure) => print(output, erasure, textOf(erasure));
-        if (status) {
+        if (certificate) {
           show(await client.erasure(project));
           return;
         }
@@ -79,7 +79,7 @@ Examples:
           show(await client.erase(project, { by, ...because, signal: stopped.signal }));
         } catch (error) {
           if (!stopped.signal.aborted) throw error;
-          note(`The erasure goes on; session-chain erase --project ${project} --status tells how it ends.`);
+          note(`The erasure goes on; session-chain erase --project ${project} --certificate tells how it ends.`);
           exitWith(exitCodes.interrupted);
         } finally {
           process.off('SIGINT', stop).off('SIGTERM', stop);

@@ -185,7 +185,7 @@ describe('completion', () => {
   }
 
   it('in bash knows the commands, their options and what these may be', () => {
-    expect(completed('st')).toEqual(['start', 'status']);
+    expect(completed('st')).toEqual(['start', 'status', 'storage']);
     expect(completed('--v')).toEqual(['--version']);
     expect(completed('start', '--max')).toEqual(['--max-cost-usd', '--max-turns', '--max-time']);
     expect(completed('recover', '--')).toEqual(
