@@ -108,7 +108,7 @@ function headLine(node: LineageNode, beforeSessionId: string | null, look: Look)
       : parentSessionId === beforeSessionId || rewoundTo !== null
         ? []
         : [`forked ${shortId(parentSessionId)}`]),
-    ...(node.condition === 'whole' ? [] : ['not stored']),
+    ...(node.condition === 'whole' ? [] : [node.condition === 'archived' ? 'in the archive' : 'not stored']),
     ...(sessionId === look.headSessionId ? ['← head'] : []),
   ].join('  ');
 }

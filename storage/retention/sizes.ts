@@ -159,14 +159,14 @@ export async function readStorage(
   limit: number,
   dropDays: number | null,
 ): Promise<StorageOverview> {
-  const tables = await queryRows<{ kind: StoredKind; pages: number } & Stored>(pool, {
+  const tables = await queryRows<{ kind: StoredKind; pages: number; bytes: number }>(pool, {
     name: 'storage_tables',
     text: storedKinds
       .map(
         (
           kind,
         ) => `SELECT '${kind}' AS kind, pg_total_relation_size(c.oid) + ${kind === 'chains' ? briefs : 0} AS bytes,
-          greatest(c.reltuples, 0)::bigint AS rows, pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages
+          pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages
         FROM pg_class c WHERE c.oid = '${measured[kind].table}'::regclass`,
       )
       .join(' UNION ALL '),
@@ -177,7 +177,16 @@ export async function readStorage(
   };
   const sample = (kind: StoredKind) =>
     `${measured[kind].table} t TABLESAMPLE SYSTEM (${share(kind)}) REPEATABLE (1)`;
-  const [projects, appended] = await Promise.all([
+  const [counted, projects, appended] = await Promise.all([
+    // Not the catalogue's figures, which are unknown until a table is analyzed.
+    queryRows<{ kind: StoredKind; rows: number }>(pool, {
+      text: storedKinds
+        .map(
+          (kind) =>
+            `SELECT '${kind}' AS kind, round(count(*) * ${100 / share(kind)})::bigint AS rows FROM ${sample(kind)}`,
+        )
+        .join(' UNION ALL '),
+    }),
     queryRows<{ projectId: ProjectId; bytes: number; allTranscripts: number }>(pool, {
       // Without a name: the shares differ from time to time.
       text: `
@@ -207,10 +216,12 @@ export async function readStorage(
   ) as unknown as Appended;
   return {
     bytes: tables.reduce((sum, { bytes }) => sum + bytes, 0),
-    kinds: Object.fromEntries(tables.map(({ kind, rows, bytes }) => [kind, { rows, bytes }])) as Record<
-      StoredKind,
-      Stored
-    >,
+    kinds: Object.fromEntries(
+      tables.map(({ kind, bytes }) => [
+        kind,
+        { rows: counted.find((one) => one.kind === kind)?.rows ?? 0, bytes },
+      ]),
+    ) as Record<StoredKind, Stored>,
     archive,
     ...figuresOf(whole, projects[0]?.allTranscripts ?? 0, dropDays),
     projects: projects.map(({ projectId, bytes }) => ({ projectId, bytes })),
