@@ -5,3 +5,7 @@ import { unstorable } from '../contracts/text.js';
 export const callerText = z.string().refine((text) => unstorable(text) === null, {
   error: ({ input }) => `holds ${unstorable(String(input))}, which cannot be stored; take it out`,
 });
+
+/** Words of the caller: not empty, and at most so many characters. */
+export const callerWords = (most: number) =>
+  callerText.trim().min(1, 'must not be empty').max(most, `must not be longer than ${most} characters`);

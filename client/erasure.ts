@@ -13,6 +13,7 @@ import { temporalError } from '../temporal/errors.js';
 import { createProjectHistories } from '../temporal/histories.js';
 import { eraseWorkflowId, workflowTypes } from '../temporal/names.js';
 import { withSignal } from '../temporal/signal.js';
+import { callerWords } from './caller-text.js';
 import { checkedOptions } from './input.js';
 
 export interface EraseOptions {
@@ -49,8 +50,8 @@ export interface Erasures {
 }
 
 const shape = {
-  by: z.string().trim().min(1).max(200).optional(),
-  reason: z.string().trim().min(1).max(1_000).optional(),
+  by: callerWords(200).optional(),
+  reason: callerWords(1_000).optional(),
   dryRun: z.boolean().default(false),
   timeoutMs: z.number().min(0).optional(),
   signal: z.custom<AbortSignal>().optional(),

@@ -24,7 +24,7 @@ import { readRestoreFailure } from '../storage/retention/restore.js';
 import { temporalError } from '../temporal/errors.js';
 import { restoreWorkflowId, workflowTypes } from '../temporal/names.js';
 import { withSignal } from '../temporal/signal.js';
-import { callerText } from './caller-text.js';
+import { callerWords } from './caller-text.js';
 import { checked, checkedOptions } from './input.js';
 
 export interface RestoreProjectRequest {
@@ -91,10 +91,7 @@ export interface Restores {
   projectHold(projectId: string): Promise<ProjectHold>;
 }
 
-const words = (most: number) =>
-  callerText.trim().min(1, 'must not be empty').max(most, `must not be longer than ${most} characters`);
-
-export const holdShape = { reason: words(1_000), by: words(200) };
+export const holdShape = { reason: callerWords(1_000), by: callerWords(200) };
 
 /** What is restored: also the body of the HTTP server's route. */
 export const restoreShape = {

@@ -294,6 +294,8 @@ describe('while a project is being erased', () => {
     ['a blank name', 'shop', { by: '  ' }, 'INVALID_INPUT'],
     ['a long reason', 'shop', { by: 'test', reason: 'x'.repeat(1_001) }, 'INVALID_INPUT'],
     ['another word for an option', 'shop', { by: 'test', dryrun: true }, 'INVALID_INPUT'],
+    ['a name that cannot be stored', 'shop', { by: 'Ada\0' }, 'INVALID_INPUT'],
+    ['a reason that cannot be stored', 'shop', { by: 'test', reason: '\ud800' }, 'INVALID_INPUT'],
     ['a malformed id', "shop'%", { by: 'test' }, 'INVALID_INPUT'],
   ])('a request is refused: %s', async (_what, projectId, options, code) => {
     await expect(stack.sessionChain.erase(projectId, options)).rejects.toMatchObject({ code });
