@@ -13,6 +13,7 @@ import {
   type PlannedPart,
   dropDue,
   droppableParts,
+  dropsAtOnce,
   planPart,
   readPartLines,
   verifyPart,
@@ -101,8 +102,8 @@ async function retainProject(
       beat();
       for (const part of await droppableParts(pool, projectId, policy)) {
         await lookAgain(archive, part);
-        for (let dropped = rowsAtOnce; dropped === rowsAtOnce; beat()) {
-          const gone = await dropDue(pool, projectId, policy, part.id, rowsAtOnce);
+        for (let dropped = dropsAtOnce; dropped === dropsAtOnce; beat()) {
+          const gone = await dropDue(pool, projectId, policy, part.id, dropsAtOnce);
           dropped = gone.sessions;
           done.droppedSessions += gone.sessions;
           done.freedBytes += gone.bytes;

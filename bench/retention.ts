@@ -17,7 +17,14 @@ import { migrate } from '../storage/db/migrate.js';
 import { type Pool, createPool } from '../storage/db/pool.js';
 import { rollUpDetails } from '../storage/retention/details.js';
 import { dryRunOf, dueProjects } from '../storage/retention/needed.js';
-import { dropDue, droppableParts, planPart, readPartLines, verifyPart } from '../storage/retention/parts.js';
+import {
+  dropDue,
+  droppableParts,
+  dropsAtOnce,
+  planPart,
+  readPartLines,
+  verifyPart,
+} from '../storage/retention/parts.js';
 import { knownFiles, restoreLines, restoreTransitions } from '../storage/retention/restore.js';
 import { readProjectStorage, readStorage } from '../storage/retention/sizes.js';
 import { archiveTransitions } from '../storage/retention/transitions.js';
@@ -68,7 +75,7 @@ interface Place {
 }
 
 /** One project: archived, verified, dropped and restored. Throws where a session is not, byte by byte, what it was. */
-export async function measureProject({ pool, databaseUrl, folder, chains, say }: Place): Promise<Row[]> {
+async function measureProject({ pool, databaseUrl, folder, chains, say }: Place): Promise<Row[]> {
   mkdirSync(join(folder, 'archive'));
   const archive = openArchive(join(folder, 'archive'), {});
   // Waiting for the disk at each commit would take minutes.
@@ -241,8 +248,6 @@ export async function measureProject({ pool, databaseUrl, folder, chains, say }:
   }
 }
 
-const dropsAtOnce = 1_000;
-
 /**
  * A project of chains with four sessions each, half a year ago. Each session has 40 entries of its own and begins with all of
  * the one before it; every tenth is a compaction and begins with little. Of old versions the host has deleted the session.
@@ -401,7 +406,7 @@ function percentile(values: readonly number[], percent: number): number {
 }
 
 /** What is asked of each database each day, where there is nothing to do. */
-export async function measureLarge(pool: Pool): Promise<Row[]> {
+async function measureLarge(pool: Pool): Promise<Row[]> {
   await makeLargeDatabase(pool);
   // What a version needs stays for ever, so that a look at the oldest meets it each time.
   await pool.query(

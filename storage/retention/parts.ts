@@ -88,6 +88,9 @@ export async function droppableParts(
   });
 }
 
+/** So many that an append to the project, which has to wait, waits for less than a second; each call looks at all references. */
+export const dropsAtOnce = 100;
+
 /**
  * Drops the transcripts of at most `limit` sessions of a file that are due, in one transaction, and says how many and about what
  * they took. Fewer than `limit`: nothing more of it is due.
