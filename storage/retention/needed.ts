@@ -35,11 +35,12 @@ export async function dueProjects(
         OR (since.has_archive AND (
           EXISTS (SELECT FROM session_chain.archive_parts a WHERE a.project_id = k.id AND (
             a.state = 'planned' OR (a.rolled_up_at IS NULL AND since.may_take)))
-          OR EXISTS (SELECT FROM session_chain.sessions s
+          -- Versions keep theirs for ever: compared as sets, because nothing says that a host has an index on them.
+          OR EXISTS (SELECT s.session_id FROM session_chain.sessions s
             WHERE s.project_id = k.id AND s.archive_part IS NULL AND s.quarantined_at IS NULL AND s.batches > 0
               AND s.created_at < since.transcripts AND greatest(s.created_at, s.appended_at, s.restored_at) < since.transcripts
               AND s.session_id IS DISTINCT FROM p.last_ai_session_id
-              AND NOT EXISTS (SELECT FROM project_versions v WHERE v.project_id = p.project_id AND v.ai_session_id = s.session_id))
+            EXCEPT SELECT v.ai_session_id::text FROM project_versions v WHERE v.project_id = p.project_id)
           OR EXISTS (SELECT FROM session_chain.sessions s JOIN session_chain.archive_parts a ON a.id = s.archive_part
             WHERE s.project_id = k.id AND s.dropped_at IS NULL AND a.verified_at < since.dropped
               AND coalesce(s.restored_at < since.transcripts, true))
