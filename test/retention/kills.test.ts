@@ -55,14 +55,14 @@ beforeAll(async () => {
   };
   // Some is to be dropped, some to be archived, and details are to go.
   for (const one of [project, other]) {
-    await world.work(base, one, { fails: 1, added: 2, spent: 1, brief: false });
-    await world.work(base, one, { fails: 0, added: 2, spent: 2, brief: true });
+    await world.work(base, one, { fails: 1, added: 2, spent: 1, brief: false, closes: false });
+    await world.work(base, one, { fails: 0, added: 2, spent: 2, brief: true, closes: false });
     await world.close(base, one);
     await record(base, one, one.recorded);
     await world.age(base, one, 91);
     await world.retain(base, one);
-    await world.work(base, one, { fails: 1, added: 2, spent: 3, brief: true });
-    await world.work(base, one, { fails: 0, added: 1, spent: 4, brief: false });
+    await world.work(base, one, { fails: 1, added: 2, spent: 3, brief: true, closes: false });
+    await world.work(base, one, { fails: 0, added: 1, spent: 4, brief: false, closes: false });
     await world.close(base, one);
     await record(base, one, one.recorded);
     await world.age(base, one, 401);

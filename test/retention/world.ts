@@ -144,11 +144,20 @@ async function dateBack(
   );
 }
 
+export interface Step {
+  fails: number;
+  added: number;
+  spent: number;
+  brief: boolean;
+  /** Whether the chain ends with it. */
+  closes: boolean;
+}
+
 /** The next step of the open chain, or the first one of a new chain. It fails so many times before it is committed. */
 export async function work(
   world: World,
   project: Project,
-  { fails, added, spent, brief }: { fails: number; added: number; spent: number; brief: boolean },
+  { fails, added, spent, brief, closes }: Step,
 ): Promise<void> {
   const { pool } = world;
   project.chain ??= { ...(await openNew(pool, newKey(project.projectId))), done: 0 };
@@ -188,7 +197,7 @@ export async function work(
     chain.done += 1;
     break;
   }
-  if (chain.done === plan.length) await close(world, project);
+  if (closes || chain.done === plan.length) await close(world, project);
 }
 
 /** Ends the open chain. */
