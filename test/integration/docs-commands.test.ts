@@ -1,4 +1,5 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
@@ -14,14 +15,14 @@ import { type Program, type Project, installPackage, link } from '../support/ins
  * proved: `run`, `long-lived`, or `not run` with the reason.
  */
 
-const guides = ['adopting.md', 'operations.md', 'http.md', 'events.md'];
+const guides = ['adopting.md', 'operations.md', 'retention.md', 'erasure.md', 'http.md', 'events.md'];
 const blocksOf = (name: string) => codeBlocksOf(readFileSync(join('docs', name), 'utf8'));
 const commands = (block: CodeBlock) => ['sh', 'sql'].includes(block.language);
 
 describe('the documents', () => {
   it.each(guides)('say in %s of every command how it is proved', (name) => {
     const blocks = blocksOf(name).filter(commands);
-    expect(blocks.length).toBeGreaterThan(3);
+    expect(blocks.length).toBeGreaterThan(2);
     expect(
       blocks.filter(({ comment }) => !/^(run|run: sql|long-lived: .+|not run: .+)$/.test(comment)),
     ).toEqual([]);
@@ -64,6 +65,8 @@ describe('the documents', () => {
 let database: TestDatabase;
 let model: OfflineModel;
 let project: Project;
+/** Outside of the folders in which agents write. */
+let archive: string;
 let environment: Record<string, string>;
 const running = new Map<string, Program>();
 /** What a program that stays says once it does its work. */
@@ -88,6 +91,7 @@ beforeAll(async () => {
     project.compile(`examples/queue-worker/${name}.ts`, `old/${name}.js`);
   }
   mkdirSync(join(project.folder, 'shop'));
+  archive = mkdtempSync(join(tmpdir(), 'session-chain-docs-archive-'));
   environment = {
     DATABASE_URL: database.url,
     REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
@@ -95,6 +99,7 @@ beforeAll(async () => {
     SESSION_CHAIN_TASK_QUEUE: `docs-${process.pid}`,
     SESSION_CHAIN_WORKSPACE_ROOTS: project.folder,
     SESSION_CHAIN_SCRATCH_DIR: join(project.folder, 'scratch'),
+    SESSION_CHAIN_ARCHIVE: archive,
     QUEUE: `docs-${process.pid}`,
     ANTHROPIC_BASE_URL: model.url,
     ANTHROPIC_API_KEY: 'test-credential',
@@ -108,6 +113,7 @@ afterAll(async () => {
   await model.stop();
   await database.drop();
   project.remove();
+  rmSync(archive, { recursive: true, force: true });
 });
 
 /** A version that the old worker builds. */
@@ -151,7 +157,7 @@ async function prove({ comment: how, code }: CodeBlock): Promise<void> {
   }
 }
 
-describe('the tour of docs/adopting.md, then of docs/operations.md', () => {
+describe('the tour of docs/adopting.md, then of docs/operations.md, docs/retention.md and docs/erasure.md', () => {
   it('leads from the old worker to chains, and back', async () => {
     await buildAsBefore('shop-v1');
     const old = await versionOf('shop-v1');
@@ -180,15 +186,17 @@ describe('the tour of docs/adopting.md, then of docs/operations.md', () => {
     await buildAsBefore('shop-v3');
     expect((await versionOf('shop-v3'))?.head).toBe(rows[3]?.new);
 
-    for (const block of blocksOf('operations.md').filter(commands)) await prove(block);
+    for (const guide of ['operations.md', 'retention.md', 'erasure.md']) {
+      for (const block of blocksOf(guide).filter(commands)) await prove(block);
+    }
   });
 });
 
 describe('the tour of docs/http.md, then of docs/events.md', () => {
   it('calls every route of the API, from what npm start leaves in its folder', async () => {
     await database.pool.query(`
-      INSERT INTO projects (project_id) VALUES ('my-app');
-      INSERT INTO project_versions (version_id, project_id) VALUES ('v1', 'my-app')`);
+      INSERT INTO projects (project_id) VALUES ('my-app'), ('leaving');
+      INSERT INTO project_versions (version_id, project_id) VALUES ('v1', 'my-app'), ('leaving-v1', 'leaving')`);
     const { port } = await freePorts({ port: undefined });
     const url = `http://127.0.0.1:${port}`;
     environment['SESSION_CHAIN_HTTP_PORT'] = String(port);
@@ -215,6 +223,7 @@ describe('the tour of docs/http.md, then of docs/events.md', () => {
     expect(stream.split(beginning.replace(/\n[\s\S]*/, ''))).toHaveLength(2);
     expect(said.stdout).toMatch(/"state":"answered"/);
     expect(said.stdout).toMatch(/"status":"cancelled"/);
+    expect(said.stdout).toMatch(/"state":"finished".*"certificate":\{.*"projectId":"leaving"/);
     // Each route of the document was called, and answered as its client wanted.
     const scraped = await fetch(`${url}/metrics`, {
       headers: { authorization: `Bearer ${(JSON.parse(made.stdout) as { key: string }).key}` },
