@@ -21,10 +21,13 @@ import {
 import { archiveTransitions } from '../storage/retention/transitions.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
+import { settleLedger } from './ledger.js';
+
+type RetentionDependencies = Pick<ActivityDependencies, 'pool' | 'createTranscriptStore' | 'retention'>;
 
 /** The activities of retention, for the task queue of the chains. */
 export function createRetentionActivities(
-  deps: Pick<ActivityDependencies, 'pool' | 'retention' | 'log' | 'meter'>,
+  deps: RetentionDependencies & Pick<ActivityDependencies, 'log' | 'meter'>,
 ): Pick<RetentionActivities, 'dueProjects' | 'retainProject'> {
   const { pool, retention, log, meter } = deps;
   const { policy } = retention;
@@ -66,10 +69,11 @@ const sliceMs = 5 * 60_000;
 type Figures = Omit<RetainedSlice, 'more' | 'leftAlone'>;
 
 /** One call of the activity: what it did so far is its heartbeat, and what an earlier try did counts. */
-async function retainProject(
-  { pool, retention: { policy, archive, writtenBy } }: Pick<ActivityDependencies, 'pool' | 'retention'>,
-  projectId: ProjectId,
-): Promise<RetainedSlice> {
+async function retainProject(deps: RetentionDependencies, projectId: ProjectId): Promise<RetainedSlice> {
+  const {
+    pool,
+    retention: { policy, archive, writtenBy },
+  } = deps;
   const context = Context.current();
   const began = performance.now();
   const done = figuresOf(context.info.heartbeatDetails);
@@ -86,6 +90,9 @@ async function retainProject(
       done.transitions += moved;
     }
     if (archive) {
+      // What an attempt that died had spent is told by its transcript alone.
+      await settleLedger(deps, projectId);
+      beat();
       for (;;) {
         const part = await planPart(pool, projectId, policy, archive.location);
         if (!part) break;
