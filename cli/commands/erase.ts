@@ -42,50 +42,54 @@ Examples:
   session-chain erase --project shop --certificate -o json
 `,
     )
-    .action(async ({ project, by, reason, dryRun = false, yes = false, certificate = false, output }: Options) => {
-      await withContext(async ({ sessionChain }) => {
-        const client = await sessionChain();
-        const show = (erasure: Erasure) => print(output, erasure, textOf(erasure));
-        if (certificate) {
-          show(await client.erasure(project));
-          return;
-        }
-        if (dryRun) {
-          show(await client.erase(project, { dryRun }));
-          return;
-        }
-        if (by === undefined) throw missing('--by: who asks has to be in the certificate', '--by NAME');
-        if (!yes) {
-          if (process.stdin.isTTY !== true || output === 'json')
-            throw missing(
-              'Nothing can be asked here, because this is no terminal or the output is JSON',
-              '--yes',
-            );
-          note(textOf(await client.erase(project, { dryRun: true })));
-          if (!(await isConfirmed(project))) {
-            note('Nothing was erased.');
-            exitWith(exitCodes.interrupted);
+    .action(
+      async ({ project, by, reason, dryRun = false, yes = false, certificate = false, output }: Options) => {
+        await withContext(async ({ sessionChain }) => {
+          const client = await sessionChain();
+          const show = (erasure: Erasure) => print(output, erasure, textOf(erasure));
+          if (certificate) {
+            show(await client.erasure(project));
             return;
           }
-        }
-        const { workers } = await client.workers();
-        if (!workers.some(({ alive }) => alive))
-          note('No worker is there: the erasure waits until one starts (session-chain worker).');
-        const stopped = new AbortController();
-        const stop = () => stopped.abort();
-        process.once('SIGINT', stop).once('SIGTERM', stop);
-        try {
-          const because = reason === undefined ? {} : { reason };
-          show(await client.erase(project, { by, ...because, signal: stopped.signal }));
-        } catch (error) {
-          if (!stopped.signal.aborted) throw error;
-          note(`The erasure goes on; session-chain erase --project ${project} --certificate tells how it ends.`);
-          exitWith(exitCodes.interrupted);
-        } finally {
-          process.off('SIGINT', stop).off('SIGTERM', stop);
-        }
-      });
-    });
+          if (dryRun) {
+            show(await client.erase(project, { dryRun }));
+            return;
+          }
+          if (by === undefined) throw missing('--by: who asks has to be in the certificate', '--by NAME');
+          if (!yes) {
+            if (process.stdin.isTTY !== true || output === 'json')
+              throw missing(
+                'Nothing can be asked here, because this is no terminal or the output is JSON',
+                '--yes',
+              );
+            note(textOf(await client.erase(project, { dryRun: true })));
+            if (!(await isConfirmed(project))) {
+              note('Nothing was erased.');
+              exitWith(exitCodes.interrupted);
+              return;
+            }
+          }
+          const { workers } = await client.workers();
+          if (!workers.some(({ alive }) => alive))
+            note('No worker is there: the erasure waits until one starts (session-chain worker).');
+          const stopped = new AbortController();
+          const stop = () => stopped.abort();
+          process.once('SIGINT', stop).once('SIGTERM', stop);
+          try {
+            const because = reason === undefined ? {} : { reason };
+            show(await client.erase(project, { by, ...because, signal: stopped.signal }));
+          } catch (error) {
+            if (!stopped.signal.aborted) throw error;
+            note(
+              `The erasure goes on; session-chain erase --project ${project} --certificate tells how it ends.`,
+            );
+            exitWith(exitCodes.interrupted);
+          } finally {
+            process.off('SIGINT', stop).off('SIGTERM', stop);
+          }
+        });
+      },
+    );
 }
 
 function missing(what: string, option: string): SessionChainError {

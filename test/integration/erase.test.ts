@@ -325,7 +325,9 @@ describe('while a project is being erased', () => {
       expect(await run('--by', 'Ada', '-o', 'json')).toMatchObject({
         stderr: expect.stringContaining('INVALID_INPUT'),
       });
-      expect(await run('--certificate')).toMatchObject({ stderr: expect.stringContaining('ERASURE_NOT_FOUND') });
+      expect(await run('--certificate')).toMatchObject({
+        stderr: expect.stringContaining('ERASURE_NOT_FOUND'),
+      });
       await eraseByRow(projectId);
       expect(await run('--certificate')).toMatchObject({
         code: 0,

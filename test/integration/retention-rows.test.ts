@@ -808,7 +808,7 @@ describe('transcripts', () => {
     const before = await told();
     const lines = await archive(projectId);
     await age(pool, projectId, 31);
-    expect((await dropDue(pool, projectId, policy, 100)).sessions).toBeGreaterThan(0);
+    expect((await drop(projectId, 100)).sessions).toBeGreaterThan(0);
     expect(await told()).toMatchObject({ metrics: [], briefs: [] });
     const parts = await rowsOf<{ id: string; object: string; month: string }>(
       pool,

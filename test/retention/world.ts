@@ -337,6 +337,7 @@ export async function retain(
 ): Promise<Omit<RetainedSlice, 'more'>> {
   const { retainProject } = createRetentionActivities({
     ...{ pool: world.pool, retention: settingOf(world), log, meter },
+    createTranscriptStore: (projectId) => createTranscriptStore({ pool: world.pool, projectId }),
   });
   const total = { transitions: 0, archivedSessions: 0, droppedSessions: 0, freedBytes: 0, details: 0 };
   for (;;) {
