@@ -7,6 +7,7 @@ import { asyncLocalStorage } from '@temporalio/activity';
 import pg from 'pg';
 import { createEraseActivities } from '../../dist/activities/erase.js';
 import { createRetentionActivities } from '../../dist/activities/retention.js';
+import { createTranscriptStore } from '../../dist/storage/transcripts/store.js';
 import { openArchive } from '../../dist/archive/open.js';
 import { createCheckpoint } from '../../dist/storage/checkpoint.js';
 import { createPool } from '../../dist/storage/db/pool.js';
@@ -68,6 +69,7 @@ const pool = createPool(databaseUrl, { applicationName: 'killed', max: 1 });
 const archive = openArchive(folder, {});
 const deps = {
   ...{ pool, retention: { policy, archive, writtenBy: 'test' } },
+  createTranscriptStore: (projectId) => createTranscriptStore({ pool, projectId }),
   log: { info: () => undefined, warn: ({ err }) => fs.writeSync(2, `${err?.stack}\n`) },
   meter: { failed: () => undefined },
 };
