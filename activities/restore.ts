@@ -7,6 +7,7 @@ import type { RestoreActivities, RestoreInput, RestoreOutcome } from '../contrac
 import {
   type KnownFile,
   type RestoredLines,
+  hasTransitionsOf,
   isArchived,
   knownFiles,
   noteRestoreFailure,
@@ -91,8 +92,11 @@ async function restoreProject(
     }
   }
   if (failures.length > 0) throw ofFiles(failures, total.files);
+  const isKnown = month === undefined || total.files > 0 || (await hasTransitionsOf(pool, projectId, month));
   const transitions =
-    sessionId === undefined ? await restoreTransitions(pool, projectId, month ?? null, keepDays) : 0;
+    sessionId === undefined && isKnown
+      ? await restoreTransitions(pool, projectId, month ?? null, keepDays)
+      : 0;
   if (total.files === 0 && transitions === 0) throw notInArchive(projectId, request);
   const { restoredUntil } = await readHold(pool, projectId);
   await noteRestoreFailure(pool, projectId, null);

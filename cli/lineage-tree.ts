@@ -113,12 +113,15 @@ function headLine(node: LineageNode, beforeSessionId: string | null, look: Look)
   ].join('  ');
 }
 
-function besideLine({ kind, step, state, buildId, sessionId, createdAt }: LineageNode): string {
+function besideLine({ kind, step, state, buildId, sessionId, condition, createdAt }: LineageNode): string {
   const what =
     kind === 'side_branch'
       ? `side branch ${buildId ?? 'chat'}`
       : step === null
-        ? 'session from outside'
+        ? // The attempt of an old one is in the archive as well.
+          condition === 'archived'
+          ? 'in the archive'
+          : 'session from outside'
         : `${step}, ${state === 'committed' ? 'gone on from' : (state ?? '')}${buildId === null ? '' : ` (build ${startOf(buildId, 20)})`}`;
   return `${shortId(sessionId)}  ${what}  ${formatMinute(createdAt)}`;
 }

@@ -12,21 +12,23 @@ import { facts, formatBytes, formatMinute, tableWithNotes, wrapped } from './for
 export function runText(run: RetentionRun, width: number): string {
   const { dryRun, policy, projects, total, failure } = run;
   const rest = total.projects - projects.length;
+  const figures = dryRun
+    ? ['move', 'archive', 'drop', 'frees', 'details']
+    : ['moved', 'archived', 'dropped', 'freed', 'details'];
   return [
     total.projects === 0
-      ? 'Nothing is due.'
+      ? `Nothing ${dryRun ? 'is' : 'was'} due.`
       : tableWithNotes(
-          ['project', 'move', 'archive', 'drop', 'frees', 'details'],
+          ['project', ...figures],
           [
             ...projects.map((one) => ({ cells: cellsOf(one.projectId, one), notes: notesOf(one, dryRun) })),
             ...(projects.length === 1 && rest === 0 ? [] : [{ cells: cellsOf('(all)', total), notes: [] }]),
           ],
-          { elastic: ['project'], rightAligned: ['move', 'archive', 'drop', 'frees', 'details'], width },
+          { elastic: ['project'], rightAligned: figures, width },
         ),
     ...(rest > 0 ? [`${rest} more projects are only in the sum.`] : []),
     ...(failure ? ['', wrapped(`The run stopped early: ${failure.message} ${failure.remedy}`, width)] : []),
-    '',
-    wrapped(whyText(policy), width),
+    ...(dryRun ? ['', wrapped(whyText(policy), width)] : []),
   ].join('\n');
 }
 
@@ -94,7 +96,7 @@ export function statusText(
           )),
       [
         'archive',
-        `${verified} files, ${formatBytes(bytes)}${lastVerifiedAt ? `, the last of ${formatMinute(lastVerifiedAt)}` : ''}${planned > 0 ? `; ${planned} begun and not read back yet` : ''}`,
+        `${verified} file${verified === 1 ? '' : 's'}, ${formatBytes(bytes)}${lastVerifiedAt ? `, the last of ${formatMinute(lastVerifiedAt)}` : ''}${planned > 0 ? `; ${planned} begun and not read back yet` : ''}`,
         'prose',
       ],
     ],
@@ -123,7 +125,7 @@ export function lastText({ endedAt, result, failure }: RetentionRunState): strin
   if (!result) return `${when}failed (${failure?.code ?? 'INTERNAL'}): ${failure?.message ?? ''}`;
   const { projects, failed, transitions, archivedSessions, droppedSessions, freedBytes, details } =
     result.total;
-  return `${when}${projects} projects; moved ${transitions} transitions, archived ${archivedSessions} sessions, dropped ${droppedSessions} (${formatBytes(freedBytes)}), ${details} details${failed > 0 ? `; gave up on ${failed} projects` : ''}${failure ? `; stopped early (${failure.code}): ${failure.message}` : ''}`;
+  return `${when}${projects} project${projects === 1 ? '' : 's'}; moved ${transitions} transitions, archived ${archivedSessions} sessions, dropped ${droppedSessions} (${formatBytes(freedBytes)}), ${details} details${failed > 0 ? `; gave up on ${failed} of them` : ''}${failure ? `; stopped early (${failure.code}): ${failure.message}` : ''}`;
 }
 
 /** A policy in one line. */

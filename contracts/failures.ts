@@ -200,7 +200,7 @@ const failures = {
     category: 'internal',
     retryable: false,
     remedy:
-      'Bring the file that the message names back from a copy of the archive; nothing was restored or deleted.',
+      'Bring the file that the message names back from a copy of the archive; nothing of it was restored or dropped.',
   },
   RUN_NOT_FOUND: {
     summary: 'There is no such run of retention.',

@@ -57,7 +57,11 @@ function textOf({ projectId, files, sessions, entries, transitions, details, kep
     ['files read', String(files)],
     [
       'sessions',
-      sessions === 0 ? 'none; what the archive has of them is here' : `${sessions}, with ${entries} entries`,
+      sessions > 0
+        ? `${sessions}, with ${entries} entries`
+        : files > 0
+          ? 'none; those of the files are here'
+          : 'none',
     ],
     ['transitions', transitions === 0 ? null : String(transitions)],
     ['details', details === 0 ? null : `${details} attempts and briefs`],

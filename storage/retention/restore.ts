@@ -285,6 +285,17 @@ export async function restoreTransitions(
   });
 }
 
+/** Whether a month, as `2026-11`, has transitions in the archive of the database. */
+export async function hasTransitionsOf(pool: Pool, projectId: ProjectId, month: string): Promise<boolean> {
+  const found = await queryRows(pool, {
+    name: 'has_transitions_of',
+    text: `SELECT FROM session_chain.session_transitions_archive a
+           WHERE a.project_id = $1 AND date_trunc('month', a.created_at AT TIME ZONE 'UTC') = $2::date LIMIT 1`,
+    values: [projectId, `${month}-01`],
+  });
+  return found.length > 0;
+}
+
 /** A file that the database knows of. */
 export interface KnownFile {
   location: string;

@@ -456,6 +456,10 @@ describe('a restoration', () => {
     const all = await sql('SELECT * FROM session_transitions WHERE project_id = $1 ORDER BY seq', projectId);
     await sql('SELECT session_chain.archive_transitions($1, 30, 100, false)', projectId);
     const object = await archived(projectId, [base, fork]);
+    // Of a month of which nothing was archived, no later one comes back.
+    await expect(client.restore({ projectId, month: '1999-01' })).rejects.toMatchObject({
+      code: 'NOT_IN_ARCHIVE',
+    });
     expect(await client.restore({ projectId, month: '2026-03' })).toMatchObject({
       sessions: 2,
       transitions: 1,
