@@ -2,6 +2,7 @@ import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
 import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/envconfig';
 import type { Config } from '../config/environment.js';
 import { SessionChainError } from '../contracts/failures.js';
+import { retriesUntilClosed } from './closed-connection.js';
 import { unreachable } from './errors.js';
 
 /** Where Temporal is. With an API key, as for Temporal Cloud, `tls` is on by default. */
@@ -19,7 +20,7 @@ export function lazyClient({ namespace = 'default', ...address }: TemporalAddres
 
 function lazyConnection(options: ConnectionOptions): Connection {
   try {
-    return Connection.lazy(options);
+    return Connection.lazy({ ...options, interceptors: retriesUntilClosed });
   } catch (cause) {
     throw unusable('The address of Temporal', cause);
   }

@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import { type SessionChain, chainKey, createSessionChain } from '../../client/session-chain.js';
@@ -51,6 +53,35 @@ describe('the client throws its own errors only', () => {
       code: 'TEMPORAL_UNAVAILABLE',
       message: expect.stringContaining('before the deadline of the call'),
     });
+  });
+
+  it('a connection that is closed while calls wait to be tried again ends them, and not the process', async () => {
+    const program = `
+      import { once } from 'node:events';
+      import net from 'node:net';
+      import { lazyClient } from './dist/temporal/connect.js';
+      const [host, port] = ${JSON.stringify(address)}.split(':');
+      const sockets = [];
+      const proxy = net.createServer((socket) => {
+        const server = net.connect(Number(port), host);
+        for (const one of [socket, server]) sockets.push(one.on('error', () => undefined));
+        socket.pipe(server).pipe(socket);
+      });
+      await once(proxy.listen(0, '127.0.0.1'), 'listening');
+      const { connection } = lazyClient({ address: '127.0.0.1:' + proxy.address().port });
+      await connection.ensureConnected();
+      proxy.close();
+      for (const socket of sockets) socket.destroy();
+      const call = () => connection.workflowService.describeNamespace({ namespace: 'default' });
+      const calls = Array.from({ length: 20 }, () => call().catch(({ code }) => code));
+      // The first try of each is refused at once; the second comes at the earliest 80 ms later.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await connection.close();
+      console.log(JSON.stringify(await Promise.all(calls)));`;
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      ...['--input-type=module', '--eval', program],
+    ]);
+    expect(JSON.parse(stdout)).toEqual(Array(20).fill(1));
   });
 
   it.each([

@@ -1,0 +1,42 @@
+import type { ConnectionOptions } from '@temporalio/client';
+import { defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
+
+type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
+type Call = ReturnType<Interceptor>;
+
+/**
+ * The retries of Temporal's client, where one that is due after the connection was closed ends its call: grpc-js would throw out of a
+ * timer, which ends the process.
+ */
+export const retriesUntilClosed: Interceptor[] = [
+  makeGrpcRetryInterceptor(defaultGrpcRetryOptions()),
+  (options, nextCall) => {
+    try {
+      return nextCall(options) as Call;
+    } catch (error) {
+      return endedCall(error instanceof Error ? error.message : String(error));
+    }
+  },
+];
+
+const cancelled = 1;
+
+function endedCall(details: string): Call {
+  const ended: Pick<
+    Call,
+    'start' | 'sendMessage' | 'halfClose' | 'cancelWithStatus' | 'getPeer' | 'startRead'
+  > = {
+    start(metadata, listener) {
+      setImmediate(() => {
+        listener?.onReceiveMessage?.(null);
+        listener?.onReceiveStatus?.({ code: cancelled, details, metadata });
+      });
+    },
+    sendMessage: () => undefined,
+    halfClose: () => undefined,
+    cancelWithStatus: () => undefined,
+    getPeer: () => '',
+    startRead: () => undefined,
+  };
+  return ended as Call;
+}
