@@ -36,7 +36,7 @@ It needs a worker, and goes on when that dies. Ctrl-C ends the wait, not the
 erasure. Afterwards the same command looks everywhere anew, as is due after a
 backup was restored. The files of the workspace are not touched.
 
-Examples:
+Example:
   session-chain erase --project shop --dry-run
   session-chain erase --project shop --by "Ada Byron" --reason "request 4711"
   session-chain erase --project shop --certificate -o json
