@@ -1,5 +1,5 @@
--- Deletes events that are older than p_keep, and than a day: the oldest p_limit ones at most. Returns how many; null
--- where another call is at it.
+-- Deletes events that are older than p_keep, and than a day: the oldest p_limit ones at most, none of a project on hold. Returns
+-- how many; null where another call is at it.
 CREATE FUNCTION session_chain.trim_events(p_keep interval, p_limit integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -9,7 +9,9 @@ BEGIN
     RETURN NULL;
   END IF;
   WITH oldest AS MATERIALIZED (
-    SELECT e.id FROM session_chain.events e ORDER BY e.id LIMIT p_limit
+    SELECT e.id FROM session_chain.events e
+    WHERE NOT EXISTS (SELECT FROM session_chain.project_retention r WHERE r.project_id = e.project_id AND r.held_at IS NOT NULL)
+    ORDER BY e.id LIMIT p_limit
   ), trimmed AS (
     DELETE FROM session_chain.events e USING oldest o
     WHERE e.id = o.id AND e.at < clock_timestamp() - greatest(p_keep, interval '1 day')

@@ -14,9 +14,11 @@ import {
 import type { RetentionPolicy } from '../../contracts/retention.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { closeChain } from '../../storage/chains/chains.js';
+import { takeEnds } from '../../storage/chains/ends.js';
 import { migrate } from '../../storage/db/migrate.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { inTransaction } from '../../storage/db/transaction.js';
+import { trimEvents } from '../../storage/events/trim.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { readLineage } from '../../storage/heads/lineage.js';
 import { readSyncReport } from '../../storage/heads/sync.js';
@@ -280,11 +282,34 @@ WHERE project_id = $1 ORDER BY created_at DESC;`;
       [projectId],
     );
     expect(await leftAlone()).toEqual(['hold', 0, 0]);
+    // What a worker deletes by age alone stays as well.
+    await pool.query(`UPDATE session_chain.events SET at = at - interval '40 days' WHERE project_id = $1`, [
+      projectId,
+    ]);
+    await pool.query(
+      `INSERT INTO session_chain.chain_ends (event, chain, project_id, version_id, build_id, status, steps, ended_at, delivered_at)
+       SELECT 1, c.id, c.project_id, c.version_id, c.build_id, 'completed', '{}', at, at
+       FROM session_chain.chains c CROSS JOIN (SELECT now() - interval '40 days' AS at) ended WHERE c.project_id = $1`,
+      [projectId],
+    );
+    const trimmed = async () => {
+      await trimEvents(pool, 30);
+      await takeEnds(pool, 1);
+      const { rows } = await pool.query<{ events: number; ends: number }>(
+        `SELECT (SELECT count(*)::int FROM session_chain.events WHERE project_id = $1) AS events,
+           (SELECT count(*)::int FROM session_chain.chain_ends WHERE project_id = $1) AS ends`,
+        [projectId],
+      );
+      return rows[0];
+    };
+    expect(await trimmed()).toEqual({ events: expect.any(Number) as unknown, ends: 1 });
+    expect((await trimmed())?.events).toBeGreaterThan(0);
     await pool.query(
       `UPDATE session_chain.project_retention SET held_at = NULL, held_by = NULL, hold_reason = NULL, restored_until = now() + interval '1 day' WHERE project_id = $1`,
       [projectId],
     );
     expect(await leftAlone()).toEqual(['restored', 0, 0]);
+    expect(await trimmed()).toEqual({ events: 0, ends: 0 });
     await pool.query(
       `UPDATE session_chain.project_retention SET restored_until = now() WHERE project_id = $1`,
       [projectId],
