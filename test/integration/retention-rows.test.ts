@@ -784,7 +784,11 @@ describe('transcripts', () => {
     await age(pool, projectId, 31);
     let rewinding: Promise<unknown> = Promise.resolve();
     await inTransaction(pool, async (client) => {
-      await client.query('SELECT * FROM session_chain.drop_sessions($1, 90, 30, 10)', [projectId]);
+      const [part] = await droppableParts(pool, projectId, policy);
+      await client.query('SELECT * FROM session_chain.drop_sessions($1, 90, 30, $2, 10)', [
+        projectId,
+        part?.id,
+      ]);
       rewinding = rewindProject(pool, { projectId, to: 1, versionId: null, key: null, dryRun: false });
       await until(async () => await isBlocked(`%lock_project%`), rewinding);
     });

@@ -323,6 +323,7 @@ describe('the projects of one key', () => {
         messageId: 'foreign-message',
         sessionId: attempt.sessionId,
         cursor: '1.0',
+        runId: 'foreign-run',
       },
     };
   }
@@ -913,7 +914,7 @@ describe('session-chain serve', () => {
     const { findings } = (await doctor.json()) as { findings: { check: string; status: string }[] };
     expect(findings.map(({ check, status }) => `${check} ${status}`)).toEqual([
       ...['node ok', 'database ok', 'rights warn', 'migrations ok', 'temporal ok'],
-      ...['search-attributes ok', 'worker warn', 'ends ok', 'redis ok'],
+      ...['search-attributes ok', 'worker warn', 'ends ok', 'retention ok', 'retention ok', 'redis ok'],
     ]);
     const key = await keyOf('read');
     await until(async () => (await fetch(`${base}/readyz`)).status === 200);
