@@ -455,32 +455,24 @@ describe('a step that is an activity of the host', () => {
   it.each([
     [
       'is missing',
-      'missing',
+      { activity: 'deployNothing' },
       /^The activity deployNothing on the task queue \S+ failed with NotFoundError\.$/,
     ],
     [
       'no worker polls for',
-      'unpolled',
+      { taskQueue: 'definition-nobody', scheduleToStartTimeoutMs: 1_000 },
       /^The activity deployVersion on the task queue definition-nobody was not taken within 1 s: no worker polls/,
     ],
-    ['hangs', 'hanging', /^The activity deployVersion on the task queue \S+ did not end within 1 s\.$/],
-  ])('that %s fails in time, and names itself and the queue', async (_how, step, message) => {
+    [
+      'hangs',
+      { startToCloseTimeoutMs: 1_000 },
+      /^The activity deployVersion on the task queue \S+ did not end within 1 s\.$/,
+    ],
+  ])('that %s fails in time, and names itself and the queue', async (_how, change, message) => {
     const hanging: (() => void)[] = [];
     answer = () => new Promise((resolve) => hanging.push(resolve));
-    const activity = {
-      kind: 'activity',
-      activity: 'deployVersion',
-      taskQueue,
-      maxAttempts: 1,
-      critical: true,
-    };
-    const activities = [
-      { ...activity, name: 'missing', activity: 'deployNothing' },
-      { ...activity, name: 'unpolled', taskQueue: 'definition-nobody', scheduleToStartTimeoutMs: 1_000 },
-      { ...activity, name: 'hanging', startToCloseTimeoutMs: 1_000 },
-    ];
-    await withWorker(configuration(`{ steps: ${JSON.stringify(['build', ...activities])} }`), async () => {
-      const request = { ...stack.request(), steps: ['build', step] };
+    await withWorker(deploying({ ...change, critical: true }), async () => {
+      const request = stack.request();
       const { status, failure } = await chainOf(request);
       expect([status, failure?.code]).toEqual(['failed', 'ACTIVITY_STEP_FAILED']);
       expect(failure?.message).toMatch(message);
