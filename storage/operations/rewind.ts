@@ -180,11 +180,7 @@ function targetOf({ projectId, to }: RewindRequest, known: Known): SessionId {
   return targetSessionId;
 }
 
-function requireValid(
-  { projectId, to }: RewindRequest,
-  sessionId: SessionId,
-  validity: SessionValidity,
-): void {
+function requireValid({ to }: RewindRequest, sessionId: SessionId, validity: SessionValidity): void {
   if (validity.valid) return;
   if (validity.reason === 'archived') {
     throw new SessionChainError(
