@@ -63,7 +63,7 @@ export function overviewTests(look: () => Looking): void {
     await page.reload();
     await page.getByText(/The newest \d+ of 99\./).waitFor();
     await axe(page, ['link-in-text-block']);
-    await page.unroute(counts);
+    await page.unrouteAll({ behavior: 'wait' });
   });
 
   it('leaves out, with a key for one project, what such a key may not read', async () => {
