@@ -1,4 +1,4 @@
-import type { SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { ModelUsage, Usage } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
@@ -8,15 +8,16 @@ import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
-import type { EgressEvent, OpenEgress } from './egress/egress.js';
+import type { EgressEvent } from './egress/egress.js';
 import type { Lease } from './process/lease.js';
-import type { Scratch } from './process/scratch.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 import type { AgentProgress } from './progress.js';
 
 /** What a run of the agent takes, what it gives back, and what it works with. */
 
 export interface AgentDependencies {
+  /** How many processes may be there at the same time, parked ones included. Default: no limit. */
+  maxProcesses?: number;
   /** What reaches the model: credentials, base URL, provider switches. */
   modelEnvironment: Readonly<Record<string, string>>;
   /** The worker's environment; only allow-listed names of it pass to the agent. */
@@ -37,8 +38,19 @@ export type AgentEvent =
   | { event: 'agent.swept'; run: string; killed: number }
   | { event: 'agent.scratch_left'; sessionId: string; error: string }
   | EgressEvent
-  | { event: 'agent.started'; sessionId: string; step: string }
+  | { event: 'agent.started'; sessionId: string; step: string; warm: boolean }
+  | { event: 'agent.parked'; sessionId: string }
+  | { event: 'agent.given_up'; sessionId: string; reason: string }
   | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
+
+/** The transcripts of a project, as a run reads and writes them. */
+export interface RunStore extends Pick<SessionStore, 'append' | 'load'> {
+  /**
+   * The first append of a session that goes on from another one in the same process, which repeats nothing: all that the
+   * base's main transcript holds, copied where it is stored, and then these entries. All or nothing. A store without it has no warm runs.
+   */
+  appendToCopy?(key: SessionKey, baseSessionId: SessionId, entries: SessionStoreEntry[]): Promise<void>;
+}
 
 /** The limits of one run. */
 export interface RunLimits {
@@ -58,7 +70,7 @@ export interface AgentRequest extends RunLimits {
   /** The session that is forked and stays as it is; null starts a fresh one. */
   baseSessionId: SessionId | null;
   /** The project's transcripts. */
-  store: SessionStore;
+  store: RunStore;
   /** What is to be done, as the user message that begins it. */
   prompt: string;
   /**
@@ -73,6 +85,8 @@ export interface AgentRequest extends RunLimits {
   model: string;
   /** The real path of the project's folder. */
   workspace: string;
+  /** How long its process may wait for the next task, which goes on from this run's session; null: it ends. Default: null. */
+  keepWarm?: { idleMs: number } | null;
   /** From the interrupt to the kill. Default: 5 s. */
   killGraceMs?: number;
 }
@@ -103,6 +117,8 @@ export interface AgentResult extends AgentSpend, Verdict {
   filesTouched: string[];
   /** Size of the context that the next step starts with. */
   contextTokens: number;
+  /** Whether its process waits for the next task. */
+  parked: boolean;
 }
 
 /** A run that did not do its step; `spent` was spent nevertheless. */
@@ -133,10 +149,6 @@ export interface Run {
   dependencies: AgentDependencies;
   request: AgentRequest;
   context: RunContext;
-  binary: string;
-  sandbox: Sandbox;
-  scratch: Scratch;
-  egress: OpenEgress;
   claudeMd: ClaudeMd;
   startedAt: number;
 }
