@@ -164,16 +164,13 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
 }
 
 /** The store of a session that the process of its base goes on with: what the base holds is copied, not appended again. */
-function onTopOf(
-  { append, load, appendToCopy }: RunStore,
-  baseSessionId: SessionId,
-): Pick<SessionStore, 'append' | 'load'> {
+function onTopOf(store: RunStore, baseSessionId: SessionId): Pick<SessionStore, 'append' | 'load'> {
   let isCopied = false;
   return {
-    load,
+    load: async (key) => await store.load(key),
     async append(key, entries) {
-      if (isCopied || !appendToCopy) return await append(key, entries);
-      await appendToCopy(key, baseSessionId, entries);
+      if (isCopied || !store.appendToCopy) return await store.append(key, entries);
+      await store.appendToCopy(key, baseSessionId, entries);
       isCopied = true;
     },
   };
