@@ -63,7 +63,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
 
   const lines = createLines({
     maxProcesses: dependencies.maxProcesses ?? Infinity,
-    onGivenUp: (sessionId, reason) => log({ event: 'agent.given_up', sessionId, reason }),
+    onGivenUp: ({ sessionId, step }, reason) => log({ event: 'agent.given_up', sessionId, step, reason }),
   });
   let running = 0;
 
@@ -130,9 +130,9 @@ export function createAgent(dependencies: AgentDependencies): Agent {
           mayWait: (line) => keepWarm !== null && canBeFenced(line, run, sandbox),
           park(line) {
             lines.park(line, keepWarm?.idleMs ?? 0);
-            log({ event: 'agent.parked', sessionId });
+            log({ event: 'agent.parked', sessionId, step: task.name });
           },
-          onGivenUp: (reason) => log({ event: 'agent.given_up', sessionId, reason }),
+          onGivenUp: (reason) => log({ event: 'agent.given_up', sessionId, step: task.name, reason }),
         }).finally(() => (running -= 1));
       } catch (error) {
         outcome = error instanceof SessionChainError ? error.code : String(error);

@@ -60,6 +60,8 @@ export interface Line extends Pick<LineParts, 'key' | 'maxTurns' | 'abortControl
   readonly process: AgentProcess | null;
   /** That of its last task, which it holds in memory. */
   readonly sessionId: SessionId;
+  /** The name of its last task. */
+  readonly step: string;
   /** Claude Code's running totals after the last task; null before. */
   readonly totals: Counters | null;
   /** US dollars that it may still spend; undefined for no limit. */
@@ -91,7 +93,8 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
   const lease = createPassedLease(first.lease);
   const outbox = createOutbox();
   let task: LineTask | null = null;
-  let sessionId = first.headers.sessionId;
+  let { sessionId } = first.headers;
+  let step = first.headers.task.name;
   let spoil: (reason: string) => void = () => undefined;
   /** Entries that came after the end of a task; the next one appends them. */
   let late: SessionStoreEntry[] = [];
@@ -126,6 +129,7 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
   function attach(next: LineTask): void {
     task = next;
     sessionId = next.headers.sessionId;
+    step = next.headers.task.name;
     spoil = () => undefined;
     lease.passTo(next.lease);
     parts.egress.attach(next.headers);
@@ -177,6 +181,9 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
     },
     get sessionId() {
       return sessionId as SessionId;
+    },
+    get step() {
+      return step;
     },
     get totals() {
       return totals;

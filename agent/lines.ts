@@ -22,7 +22,7 @@ export interface LinesOptions {
   /** Processes at the same time, parked ones included. */
   maxProcesses: number;
   /** Called when a parked process was given up. */
-  onGivenUp: (sessionId: SessionId, reason: string) => void;
+  onGivenUp: (line: Line, reason: string) => void;
 }
 
 export function createLines({ maxProcesses, onGivenUp }: LinesOptions): Lines {
@@ -33,7 +33,7 @@ export function createLines({ maxProcesses, onGivenUp }: LinesOptions): Lines {
 
   function giveUp(line: Line, reason: string): void {
     if (!forget(line)) return;
-    onGivenUp(line.sessionId, reason);
+    onGivenUp(line, reason);
     const ended = endLine(line).finally(() => ending.delete(ended));
     ending.add(ended);
   }

@@ -39,8 +39,8 @@ export type AgentEvent =
   | { event: 'agent.scratch_left'; sessionId: string; error: string }
   | EgressEvent
   | { event: 'agent.started'; sessionId: string; step: string; warm: boolean }
-  | { event: 'agent.parked'; sessionId: string }
-  | { event: 'agent.given_up'; sessionId: string; reason: string }
+  | { event: 'agent.parked'; sessionId: string; step: string }
+  | { event: 'agent.given_up'; sessionId: string; step: string; reason: string }
   | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
 
 /** The transcripts of a project, as a run reads and writes them. */
