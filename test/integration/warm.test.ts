@@ -10,7 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Agent, createAgent } from '../../agent/agent.js';
 import { stepTask } from '../../agent/kinds/kinds.js';
-import type { AgentEvent, AgentRequest, AgentResult } from '../../agent/run.js';
+import type { AgentDependencies, AgentEvent, AgentRequest, AgentResult } from '../../agent/run.js';
+import { killQuietly } from '../../agent/process/marked-processes.js';
 import { defaultSandbox } from '../../contracts/sandbox.js';
 import type { SessionId } from '../../contracts/ids.js';
 import { isAgentStep } from '../../definition/definition.js';
@@ -19,6 +20,8 @@ import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/server.js';
 import { findHole } from '../../transcript/hole.js';
 import { renewedLease } from '../support/agent-runner.js';
+import { until } from '../support/chain-stack.js';
+import { processesNaming } from '../support/processes.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
 
 /** A process that does one task after the other. */
@@ -27,7 +30,14 @@ const folder = realpathSync(mkdtempSync(join(tmpdir(), 'session-chain-warm-')));
 const scratchRoot = join(folder, 'scratch');
 const steps = shippedDefinition.steps.filter(isAgentStep);
 
+/** The store of a test; the key of the project, which comes from the folder, does not count. */
 class Store extends InMemorySessionStore {
+  override async append(key: SessionKey, entries: SessionStoreEntry[]): Promise<void> {
+    await super.append({ ...key, projectKey: '' }, entries);
+  }
+  override async load(key: SessionKey): Promise<SessionStoreEntry[] | null> {
+    return await super.load({ ...key, projectKey: '' });
+  }
   async appendToCopy(key: SessionKey, base: SessionId, entries: SessionStoreEntry[]): Promise<void> {
     const copied = (await this.load({ ...key, sessionId: base })) ?? [];
     const own = copied.map((entry) =>
@@ -61,7 +71,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function newAgent(): Agent {
+function newAgent(more: Partial<AgentDependencies> = {}): Agent {
   return createAgent({
     modelEnvironment: { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'offline' },
     inheritedEnvironment: { PATH: process.env.PATH },
@@ -69,6 +79,7 @@ function newAgent(): Agent {
     sandbox: defaultSandbox,
     definition: shippedDefinition,
     log: (event) => events.push(event),
+    ...more,
   });
 }
 
@@ -84,7 +95,7 @@ async function run(
       task: stepTask(definition),
       model: 'default',
       mode: 'initial',
-      sessionId: randomUUID() as SessionId,
+      sessionId: newSession(),
       baseSessionId: base,
       store,
       prompt: await shippedPrompt(definition.name, 'initial'),
@@ -105,6 +116,7 @@ async function chain(more: Partial<AgentRequest> = {}): Promise<AgentResult[]> {
   return results;
 }
 
+const newSession = () => randomUUID() as SessionId;
 const starts = () => events.flatMap((event) => (event.event === 'agent.started' ? [event.warm] : []));
 const givenUp = () => events.flatMap((event) => (event.event === 'agent.given_up' ? [event.reason] : []));
 const stored = async (sessionId: SessionId) => (await store.load({ projectKey: '', sessionId })) ?? [];
@@ -140,6 +152,7 @@ describe('the steps of a chain', () => {
     expect(contexts(warm)).toEqual(contexts(cold));
     for (const [index, { sessionId }] of warm.entries()) {
       const entries = await stored(sessionId);
+      expect(entries.length).toBeGreaterThan(5);
       expect(findHole(entries)).toBeNull();
       expect(entries.filter((entry) => 'sessionId' in entry && entry.sessionId !== sessionId)).toEqual([]);
       const requests = requestsOf(sessionId);
@@ -160,5 +173,55 @@ describe('the steps of a chain', () => {
       expect(fork.costUsd).toBeGreaterThan(0);
       expect(fork.turns).toBe(requestsOf(fork.sessionId).length);
     }
+  });
+});
+
+describe('a process that waits', () => {
+  it('takes the model and the limit of turns of each task', async () => {
+    const build = await run('build', null);
+    const metadata = await run('metadata', build.sessionId, { model: 'claude-haiku-4-5' });
+    expect(requestsOf(metadata.sessionId).map((request) => request.model)).toEqual(
+      requestsOf(metadata.sessionId).map(() => 'claude-haiku-4-5'),
+    );
+    const sessionId = newSession();
+    await expect(run('docs', metadata.sessionId, { sessionId, maxTurns: 1 })).rejects.toMatchObject({
+      code: 'BUDGET_EXCEEDED',
+    });
+    expect(starts()).toEqual([false, true, true]);
+    expect(requestsOf(sessionId).map((request) => request.model)).toEqual([build.model]);
+    const own = (await stored(sessionId)).filter(({ type }) => type === 'assistant');
+    expect(own.length).toBeGreaterThan(0);
+    expect(agent.parked()).toBe(0);
+  });
+
+  it('is given up when its time is over, when it dies, when another needs its place, and when its worker stops', async () => {
+    agent = newAgent({ maxProcesses: 1 });
+    const build = await run('build', null, { keepWarm: { idleMs: 1 } });
+    await until(() => givenUp().length === 1);
+    const again = await run('metadata', build.sessionId);
+    for (const pid of processesNaming(scratchRoot)) killQuietly(pid, 'SIGKILL');
+    await until(() => givenUp().length === 2);
+    const third = await run('docs', again.sessionId);
+    workspace = mkdtempSync(join(folder, 'project-'));
+    await run('build', null);
+    expect(givenUp()).toEqual(['No task came for it.', 'It ended.', 'Another task needs its place.']);
+    expect(agent.parked()).toBe(1);
+    await agent.close();
+    expect(givenUp().at(-1)).toBe('The worker stops.');
+    expect(processesNaming(scratchRoot)).toEqual([]);
+    expect(starts()).toEqual([false, false, false, false]);
+    expect(findHole(await stored(third.sessionId))).toBeNull();
+  });
+
+  it('is not taken for a session that it does not hold', async () => {
+    const build = await run('build', null);
+    const beside = await run('docs', build.sessionId, { keepWarm: null, maxCostUsd: 1 });
+    expect(agent.parked()).toBe(1);
+    // The head has moved to the session beside.
+    const metadata = await run('metadata', beside.sessionId);
+    expect(starts()).toEqual([false, false, false]);
+    expect((await stored(metadata.sessionId)).length).toBeGreaterThan(
+      (await stored(beside.sessionId)).length,
+    );
   });
 });
