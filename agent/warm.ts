@@ -32,7 +32,11 @@ export async function keyOf(run: Run, binary: string, allowedTools: readonly str
 }
 
 /** Whether a process goes on with a task as a new one would. */
-export function fits(line: Line, key: string, request: AgentRequest): boolean {
+export function fits(
+  line: Pick<Line, 'key' | 'maxTurns' | 'costLeftUsd'>,
+  key: string,
+  request: Pick<AgentRequest, 'maxTurns' | 'maxCostUsd' | 'store' | 'earlierEntries'>,
+): boolean {
   const { maxTurns, maxCostUsd = Infinity, store, earlierEntries } = request;
   const { costLeftUsd = Infinity } = line;
   return (
