@@ -51,6 +51,8 @@ export interface Agent {
   sweep(): Promise<number>;
   /** The version of Claude Code that the next run starts; null if it cannot be determined. */
   version(): Promise<string | null>;
+  /** Ends the processes that wait for their next task, and lets no other wait. */
+  close(): Promise<void>;
 }
 
 const defaultKillGraceMs = 5000;
@@ -91,7 +93,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       const binary = await findAgentBinary(dependencies.binaryPath);
       const sandbox = await prepareOnce();
       const scratch = await createScratch(scratchRoot);
-      log({ event: 'agent.started', sessionId: request.sessionId, step: request.task.name });
+      log({ event: 'agent.started', sessionId: request.sessionId, step: request.task.name, warm: false });
       const startedAt = performance.now();
       let outcome = 'done';
       let open: OpenEgress | undefined;
@@ -149,6 +151,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       return swept.length + again.length;
     },
     version: versionReader(dependencies.binaryPath),
+    close: async () => undefined,
   };
 }
 
@@ -298,6 +301,7 @@ function resultOf(
       apiDurationMs: spend.apiDurationMs ?? 0,
       filesTouched,
       contextTokens: contextTokensOf(own) ?? 0,
+      parked: false,
     };
   } catch (error) {
     throw error instanceof SessionChainError ? new AgentRunError(error, spend) : error;

@@ -17,6 +17,8 @@ import type { AgentProgress } from './progress.js';
 /** What a run of the agent takes, what it gives back, and what it works with. */
 
 export interface AgentDependencies {
+  /** How many processes may be there at the same time, parked ones included. Default: no limit. */
+  maxProcesses?: number;
   /** What reaches the model: credentials, base URL, provider switches. */
   modelEnvironment: Readonly<Record<string, string>>;
   /** The worker's environment; only allow-listed names of it pass to the agent. */
@@ -37,7 +39,9 @@ export type AgentEvent =
   | { event: 'agent.swept'; run: string; killed: number }
   | { event: 'agent.scratch_left'; sessionId: string; error: string }
   | EgressEvent
-  | { event: 'agent.started'; sessionId: string; step: string }
+  | { event: 'agent.started'; sessionId: string; step: string; warm: boolean }
+  | { event: 'agent.parked'; sessionId: string; step: string }
+  | { event: 'agent.given_up'; sessionId: string; step: string; reason: string }
   | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
 
 /** The limits of one run. */
@@ -73,6 +77,8 @@ export interface AgentRequest extends RunLimits {
   model: string;
   /** The real path of the project's folder. */
   workspace: string;
+  /** How long its process may wait for the next task, which goes on from this run's session; null: it ends. Default: null. */
+  keepWarm?: { idleMs: number } | null;
   /** From the interrupt to the kill. Default: 5 s. */
   killGraceMs?: number;
 }
@@ -103,6 +109,8 @@ export interface AgentResult extends AgentSpend, Verdict {
   filesTouched: string[];
   /** Size of the context that the next step starts with. */
   contextTokens: number;
+  /** Whether its process waits for the next task. */
+  parked: boolean;
 }
 
 /** A run that did not do its step; `spent` was spent nevertheless. */
