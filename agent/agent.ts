@@ -1,47 +1,23 @@
-import { query, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import { readableClaudeMd } from './claude-md.js';
+import { createEgress } from './egress/egress.js';
+import { type Line, openLine } from './line.js';
+import { createLines } from './lines.js';
 import { findAgentBinary, versionReader } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
-import { agentHooks } from './hooks.js';
-import type { AgentExit, AgentProcess } from './process/process.js';
-import { createEgress, type OpenEgress } from './egress/egress.js';
-import { createDialogue } from './dialogue.js';
-import { createProgress } from './progress.js';
-import { queryOptions } from './query-options.js';
-import { readToTheEnd } from './read-messages.js';
-import { judgeRun, noObservations, type Observations } from './results.js';
 import { type Scratch, createScratch, sweepScratch } from './process/scratch.js';
+import { queryOptions } from './query-options.js';
+import type { AgentDependencies, AgentRequest, AgentResult, Run, RunContext } from './run.js';
+import { openFence } from './sandbox/fence.js';
 import { requireKeepingIn } from './sandbox/probes.js';
 import { type Sandbox, openSandbox } from './sandbox/sandbox.js';
-import { ownSpend, runningTotals } from '../transcript/counters.js';
-import {
-  type AgentDependencies,
-  type AgentRequest,
-  type AgentResult,
-  AgentRunError,
-  type AgentSpend,
-  type Run,
-  type RunContext,
-} from './run.js';
-import { createStop, type Stop } from './stop.js';
-import { createToolGate, type ToolGate } from './tool-gate.js';
-import {
-  acceptedCalls,
-  agentVersion,
-  lastCounters,
-  lastModel,
-  ownEntries,
-  usageOfTurns,
-  withUnknownCost,
-} from '../transcript/entries.js';
-import { contextTokensOf } from '../transcript/context-size.js';
-import { writtenFile } from './workspace-guard.js';
+import { type Starter, defaultKillGraceMs, runTask } from './task.js';
+import { canBeFenced, fits, keyOf, toolsOfProcess } from './warm.js';
 
 export interface Agent {
   /**
-   * Runs one step and returns when the agent and all it started are dead. Throws AgentRunError, or
-   * SessionChainError when nothing was started (CREDENTIALS_MISSING, AGENT_NOT_FOUND,
+   * Runs one task, and returns when the agent and all it started are dead, or its process waits for the next task. Throws
+   * AgentRunError, or SessionChainError when nothing was started (CREDENTIALS_MISSING, AGENT_NOT_FOUND,
    * SANDBOX_UNAVAILABLE, CANCELLED).
    */
   run(request: AgentRequest, context: RunContext): Promise<AgentResult>;
@@ -51,11 +27,11 @@ export interface Agent {
   sweep(): Promise<number>;
   /** The version of Claude Code that the next run starts; null if it cannot be determined. */
   version(): Promise<string | null>;
-  /** Ends the processes that wait for their next task, and lets no other wait. */
+  /** How many processes wait for a task. */
+  parked(): number;
+  /** Ends the processes that wait for a task; from now on none waits. */
   close(): Promise<void>;
 }
-
-const defaultKillGraceMs = 5000;
 
 /** Throws INVALID_INPUT where the model variables, or the worker's proxy, are not valid. */
 export function createAgent(dependencies: AgentDependencies): Agent {
@@ -85,6 +61,51 @@ export function createAgent(dependencies: AgentDependencies): Agent {
     return prepared;
   }
 
+  const lines = createLines({
+    maxProcesses: dependencies.maxProcesses ?? Infinity,
+    onGivenUp: ({ sessionId, step }, reason) => log({ event: 'agent.given_up', sessionId, step, reason }),
+  });
+  let running = 0;
+
+  async function removeScratch(scratch: Scratch, sessionId: string): Promise<void> {
+    // Paid work is not lost because of a folder; the next start sweeps it.
+    await scratch.remove().catch((error: unknown) => {
+      left.add(scratch);
+      log({ event: 'agent.scratch_left', sessionId, error: String(error) });
+    });
+  }
+
+  async function start(run: Run, place: Place, starter: Starter): Promise<Line> {
+    const { request } = run;
+    const { sandbox, binary, key, allowedTools } = place;
+    const { task, stop, abortController } = starter;
+    const scratch = await createScratch(scratchRoot);
+    const closing = [async () => await removeScratch(scratch, request.sessionId)];
+    const close = async () => {
+      for (const each of closing.toReversed()) await each();
+    };
+    try {
+      const listen = sandbox.hasOwnNetwork ? { socket: scratch.socket } : 'loopback';
+      const open = await egress.open({ listen });
+      closing.push(async () => await open.close());
+      const killGraceMs = request.killGraceMs ?? defaultKillGraceMs;
+      const at = { binary, sandbox, scratch, egress: open, allowedTools, killGraceMs };
+      const { maxTurns, maxCostUsd, model } = request;
+      return await openLine(
+        {
+          ...{ key, maxTurns, maxCostUsd, model, egress: open, abortController, close },
+          options: async (parts) => await queryOptions(run, at, parts),
+          onStarted: (started) => stop.attachProcess(started),
+          fence: (started) => openFence({ started, scratch, sandbox }),
+        },
+        task,
+      );
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  }
+
   return {
     async run(request, context) {
       if (context.signal.aborted)
@@ -92,45 +113,33 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       requireCredentials(dependencies.modelEnvironment);
       const binary = await findAgentBinary(dependencies.binaryPath);
       const sandbox = await prepareOnce();
-      const scratch = await createScratch(scratchRoot);
-      log({ event: 'agent.started', sessionId: request.sessionId, step: request.task.name, warm: false });
-      const startedAt = performance.now();
+      const claudeMd = await readableClaudeMd(dependencies.definition, request.workspace);
+      const run = { dependencies, request, context, claudeMd, startedAt: performance.now() };
+      const allowedTools = toolsOfProcess(run);
+      const key = await keyOf(run, binary, allowedTools);
+      const { sessionId, baseSessionId, task, keepWarm = null } = request;
+      const parked = baseSessionId && lines.take(baseSessionId, (line) => fits(line, key, request));
+      log({ event: 'agent.started', sessionId, step: task.name, warm: parked !== null });
       let outcome = 'done';
-      let open: OpenEgress | undefined;
       try {
-        const listen = sandbox.hasOwnNetwork ? { socket: scratch.socket } : 'loopback';
-        open = await egress.open({ listen, sessionId: request.sessionId, step: request.task.name });
-        const claudeMd = await readableClaudeMd(dependencies.definition, request.workspace);
-        const run = {
-          dependencies,
-          request,
-          context,
-          binary,
-          sandbox,
-          scratch,
-          egress: open,
-          claudeMd,
-          startedAt,
-        };
-        return await runStep(run);
+        if (!parked) await lines.makeRoom(running);
+        running += 1;
+        return await runTask(run, {
+          parked,
+          start: async (starter) => await start(run, { binary, sandbox, key, allowedTools }, starter),
+          mayWait: (line) => keepWarm !== null && canBeFenced(line, run, sandbox),
+          park(line) {
+            lines.park(line, keepWarm?.idleMs ?? 0);
+            log({ event: 'agent.parked', sessionId, step: task.name });
+          },
+          onGivenUp: (reason) => log({ event: 'agent.given_up', sessionId, step: task.name, reason }),
+        }).finally(() => (running -= 1));
       } catch (error) {
         outcome = error instanceof SessionChainError ? error.code : String(error);
         throw error;
       } finally {
-        await open?.close();
-        // Paid work is not lost because of a folder; the next start sweeps it.
-        await scratch.remove().catch((error: unknown) => {
-          left.add(scratch);
-          log({ event: 'agent.scratch_left', sessionId: request.sessionId, error: String(error) });
-        });
-        const durationMs = Math.round(performance.now() - startedAt);
-        log({
-          event: 'agent.ended',
-          sessionId: request.sessionId,
-          step: request.task.name,
-          outcome,
-          durationMs,
-        });
+        const durationMs = Math.round(performance.now() - run.startedAt);
+        log({ event: 'agent.ended', sessionId, step: task.name, outcome, durationMs });
       }
     },
     async recover() {
@@ -151,159 +160,15 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       return swept.length + again.length;
     },
     version: versionReader(dependencies.binaryPath),
-    close: async () => undefined,
+    parked: () => lines.count(),
+    close: async () => await lines.close(),
   };
 }
 
-async function runStep(run: Run): Promise<AgentResult> {
-  const { request, context } = run;
-  const killGraceMs = request.killGraceMs ?? defaultKillGraceMs;
-  const stop = createStop(killGraceMs);
-  const gate = createToolGate({
-    store: request.store,
-    sessionId: request.sessionId,
-    baseSessionId: request.baseSessionId,
-    // Nothing that comes now can be stored, so there is nothing to wait for.
-    onRefused: () => stop.now('store_refused'),
-  });
-  const progress = createProgress(context.onProgress);
-  const filesTouched = new Set<string>(writtenBefore(request));
-  const hooks = agentHooks({
-    gate,
-    progress,
-    workspace: request.workspace,
-    onFile(file) {
-      if (filesTouched.has(file)) return;
-      filesTouched.add(file);
-      context.onFiles?.([...filesTouched]);
-    },
-    stop,
-    allowedTools: request.task.allowedTools,
-    maxTurns: request.maxTurns,
-  });
-
-  const onAbort = () => stop.orderly('cancelled');
-  context.signal.addEventListener('abort', onAbort, { once: true });
-  if (context.signal.aborted) onAbort();
-  const deadline = setTimeout(() => stop.orderly('timed_out'), request.timeoutMs);
-  const seen = noObservations();
-  const dialogue = createDialogue(request);
-  let agentProcess: AgentProcess | null = null;
-  try {
-    const options = await queryOptions(run, {
-      store: gate.store,
-      hooks,
-      abortController: stop.abortController,
-      onStarted: (started) => {
-        agentProcess = started;
-        stop.attachProcess(started);
-      },
-      guard: {
-        lease: context.lease,
-        noticeMs: killGraceMs,
-        onEnding: () => stop.orderly('lease_lost'),
-        onGone: () => stop.now('lease_lost'),
-      },
-      // What is in short supply for others as well is freed at once.
-      onLimit: (limit) =>
-        limit === 'processes' || limit === 'memoryMb' ? stop.now(limit) : stop.orderly(limit),
-    });
-    const messages = query({ prompt: dialogue.messages, options });
-    stop.attachQuery(messages);
-    await readToTheEnd(messages, {
-      seen,
-      progress,
-      stop,
-      maxTurns: request.maxTurns,
-      onResult: () =>
-        stop.reason() === null ? dialogue.afterResult(seen, ownOf(request, gate)) : dialogue.end(),
-      ...(context.onText ? { onText: context.onText } : {}),
-    });
-  } finally {
-    dialogue.end();
-    clearTimeout(deadline);
-    context.signal.removeEventListener('abort', onAbort);
-    await stop.finish();
-    progress.end();
-  }
-  return resultOf(run, gate, seen, stop, [...filesTouched], await exitOf(agentProcess));
-}
-
-/** What earlier attempts of the step wrote counts for its result. */
-function writtenBefore({ earlierEntries, earlierBySubagents, workspace }: AgentRequest): string[] {
-  return [earlierEntries, earlierBySubagents]
-    .flatMap((entries) => acceptedCalls(entries ?? []))
-    .flatMap(({ name, input }) => writtenFile(name, input, workspace, workspace) ?? []);
-}
-
-/** What the task has added so far, in earlier attempts and in this run. */
-function ownOf({ earlierEntries = [] }: AgentRequest, gate: ToolGate): SessionStoreEntry[] {
-  return [...earlierEntries, ...ownEntries(gate.appended(), gate.base())];
-}
-
-async function exitOf(agentProcess: AgentProcess | null): Promise<AgentExit & { errorTail: string }> {
-  if (agentProcess === null) return { code: null, signal: null, byGuard: false, errorTail: '' };
-  return { ...(await agentProcess.ended), errorTail: agentProcess.errorTail() };
-}
-
-function resultOf(
-  run: Run,
-  gate: ToolGate,
-  seen: Observations,
-  stop: Stop,
-  filesTouched: string[],
-  exit: AgentExit & { errorTail: string },
-): AgentResult {
-  const { request } = run;
-  const stopped = stop.reason() ?? (exit.byGuard ? 'lease_lost' : null);
-  const base = gate.base();
-  const own = ownEntries(gate.appended(), base);
-  const bySubagents = gate.appendedBySubagents();
-  const turns = usageOfTurns([...own, ...bySubagents]);
-  const counters = runningTotals(seen.result, gate.appended());
-  const spent = counters === null ? null : ownSpend(counters, lastCounters(base), turns.usage);
-  const spend: AgentSpend = {
-    usage: spent?.usage ?? turns.usage,
-    byModel: spent?.byModel ?? withUnknownCost(turns.byModel),
-    costUsd: spent?.costUsd ?? null,
-    turns: turns.turns,
-    durationMs: Math.round(performance.now() - run.startedAt),
-    apiDurationMs: spent === null ? null : Math.round(spent.apiDurationMs),
-    agentVersion: seen.agentVersion || agentVersion(own),
-    model: seen.model || lastModel(own),
-    turnInFlightUnknown:
-      seen.result === null ||
-      stopped !== null ||
-      // Claude Code ends itself between two turns of the agent, but not of its subagents.
-      (seen.result.subtype !== 'success' && bySubagents.length > 0),
-  };
-  try {
-    const verdict = judgeRun({
-      task: request.task,
-      seen,
-      stopped,
-      baseFailure: gate.baseFailure(),
-      refusal: gate.refusal(),
-      own: ownOf(request, gate),
-      filesTouched,
-      exit,
-      timeoutMs: request.timeoutMs,
-      ...(request.limitsOf ? { limitsOf: request.limitsOf } : {}),
-      sandboxLimits: run.dependencies.sandbox.limits,
-      nowMs: Date.now(),
-    });
-    return {
-      ...spend,
-      ...verdict,
-      warnings: [...run.claudeMd.warnings, ...verdict.warnings],
-      sessionId: request.sessionId,
-      costUsd: spend.costUsd ?? 0,
-      apiDurationMs: spend.apiDurationMs ?? 0,
-      filesTouched,
-      contextTokens: contextTokensOf(own) ?? 0,
-      parked: false,
-    };
-  } catch (error) {
-    throw error instanceof SessionChainError ? new AgentRunError(error, spend) : error;
-  }
+/** Where a process runs, and what its tasks have in common. */
+interface Place {
+  binary: string;
+  sandbox: Sandbox;
+  allowedTools: readonly string[];
+  key: string;
 }

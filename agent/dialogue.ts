@@ -1,4 +1,4 @@
-import type { SDKUserMessage, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import {
   endsWithFullContext,
   isCompacted,
@@ -12,15 +12,10 @@ import type { AgentRequest } from './run.js';
 
 /** What the agent is told in one run: the task, and how to continue after a turn that did not end it. */
 export interface Dialogue {
-  /** For the SDK. */
-  messages: AsyncIterable<SDKUserMessage>;
-  /**
-   * After a result, depending on what is stored of the task: tells the agent how to continue, or that nothing more
-   * comes.
-   */
-  afterResult(seen: Observations, own: SessionStoreEntry[]): void;
-  /** Nothing more is sent; the agent ends by itself. */
-  end(): void;
+  /** The message that begins it. */
+  first: string;
+  /** After a result, depending on what is stored of the task: how the agent is to continue; null for not at all. */
+  afterResult(seen: Observations, own: SessionStoreEntry[]): string | null;
 }
 
 const compact = '/compact';
@@ -71,49 +66,16 @@ export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: 
     return continued(own);
   }
 
-  const outbox = createOutbox(told);
   return {
-    messages: outbox.messages(),
+    first: told,
     afterResult(seen, own) {
       const text = next(seen, own);
-      if (text === null) {
-        outbox.put(null);
-        return;
-      }
+      if (text === null) return null;
       // The end of the last message decides.
       seen.result = null;
       seen.compactionError = null;
       told = text;
-      outbox.put(text);
+      return text;
     },
-    end: () => outbox.put(null),
-  };
-}
-
-/** Messages that are read as they come; null ends them. */
-function createOutbox(first: string) {
-  const pending: (string | null)[] = [first];
-  let wake = () => {};
-  return {
-    put(text: string | null) {
-      pending.push(text);
-      wake();
-    },
-    async *messages(): AsyncGenerator<SDKUserMessage> {
-      for (;;) {
-        const text = pending.shift();
-        if (text === null) return;
-        if (text === undefined) await new Promise<void>((resolve) => (wake = resolve));
-        else yield userMessage(text);
-      }
-    },
-  };
-}
-
-function userMessage(text: string): SDKUserMessage {
-  return {
-    type: 'user',
-    message: { role: 'user', content: [{ type: 'text', text }] },
-    parent_tool_use_id: null,
   };
 }

@@ -23,8 +23,10 @@ export interface HookParts {
   stop: Stop;
   /** The only tools that may run, whatever the agent's own rules would allow. */
   allowedTools: readonly string[];
-  /** Model turns that the run may take; Claude Code itself does not count those of subagents. */
+  /** Model turns that the run may take. */
   maxTurns: number;
+  /** Whether Claude Code itself ends the run at this number of turns; it does not count those of subagents. */
+  hasOwnTurnLimit: boolean;
 }
 
 /** As often as Claude Code accepts a truncated answer without a tool call; it would never stop those with one. */
@@ -38,7 +40,7 @@ const limitOfExit: Readonly<Record<string, SandboxLimit>> = { 152: 'cpuSeconds',
 
 /** What is between the model and its tools: the gate, the bounds of the workspace, and the record of what was done. */
 export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
-  const { gate, progress, workspace, onFile, stop, allowedTools, maxTurns } = parts;
+  const { gate, progress, workspace, onFile, stop, allowedTools, maxTurns, hasOwnTurnLimit } = parts;
 
   const beforeTool: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PreToolUse') return {};
@@ -52,7 +54,8 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     if (unfit !== null) return deny(unfit);
     const admitted = await gate.admit(input.tool_use_id);
     const hasSubagents = input.tool_name === subagentTool || gate.appendedBySubagents().length > 0;
-    if (admitted && hasSubagents && gate.turns() >= maxTurns) stop.orderly('turns_used');
+    if (admitted && (hasSubagents || !hasOwnTurnLimit) && gate.turns() >= maxTurns)
+      stop.orderly('turns_used');
     if (admitted && stop.reason() === null) return {};
     // The agent is being stopped. An answer now would only make it ask the model again.
     await stop.killed();

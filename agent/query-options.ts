@@ -1,47 +1,58 @@
 import type { Options, SessionStore } from '@anthropic-ai/claude-agent-sdk';
 import { subagentTool } from '../definition/definition.js';
+import type { OpenEgress } from './egress/egress.js';
+import type { Scratch } from './process/scratch.js';
 import type { Run } from './run.js';
+import type { Sandbox } from './sandbox/sandbox.js';
 import { agentEnvironment } from './process/environment.js';
 import { type AgentProcess, type SpawnAgentOptions, spawnAgent } from './process/process.js';
 import { limitPrefix } from './sandbox/limits.js';
 import { serversOf } from './servers.js';
 
-export interface QueryParts {
+export interface QueryParts extends Pick<SpawnAgentOptions['guard'], 'lease' | 'onEnding' | 'onGone'> {
   store: SessionStore;
   hooks: NonNullable<Options['hooks']>;
+  /** The tools that the present task may use. */
+  allowedNow: () => readonly string[];
   abortController: AbortController;
   /** Gets the agent's process as soon as there is one. */
   onStarted: (agentProcess: AgentProcess) => void;
-  guard: SpawnAgentOptions['guard'];
   onLimit: SpawnAgentOptions['onLimit'];
 }
 
-/** The options of the Agent SDK for one run. */
-export async function queryOptions(run: Run, parts: QueryParts): Promise<Options> {
-  const { request, dependencies, scratch } = run;
+/** Where the process of a run is started. */
+export interface ProcessPlace {
+  binary: string;
+  sandbox: Sandbox;
+  scratch: Scratch;
+  egress: OpenEgress;
+  /** The tools that any of its tasks may use. */
+  allowedTools: readonly string[];
+  killGraceMs: number;
+}
+
+/** The options of the Agent SDK for a process that begins with one run. */
+export async function queryOptions(run: Run, place: ProcessPlace, parts: QueryParts): Promise<Options> {
+  const { request, dependencies } = run;
+  const { scratch, sandbox, binary } = place;
   const { definition } = dependencies;
   const env = agentEnvironment({
     inherited: dependencies.inheritedEnvironment,
-    egress: run.egress.environment,
+    egress: place.egress.environment,
     ...scratch,
-    ...(run.sandbox.hasOwnTmp ? { tmp: '/tmp' } : {}),
-    task: request.task,
-    mode: request.mode,
-    instructionKind: request.instructionKind,
+    ...(sandbox.hasOwnTmp ? { tmp: '/tmp' } : {}),
   });
-  const inSandbox = await run.sandbox.prepare({
+  const inSandbox = await sandbox.prepare({
     workspace: request.workspace,
     scratch,
     scratchRoot: dependencies.scratchRoot,
-    binary: run.binary,
+    binary,
   });
   // A program that makes the sandbox is told the limits.
   const insideLimits =
-    run.sandbox.kind === 'command'
-      ? []
-      : limitPrefix(dependencies.sandbox.limits, run.sandbox.kind === 'bwrap');
+    sandbox.kind === 'command' ? [] : limitPrefix(dependencies.sandbox.limits, sandbox.kind === 'bwrap');
   return {
-    pathToClaudeCodeExecutable: run.binary,
+    pathToClaudeCodeExecutable: binary,
     cwd: request.workspace,
     env,
     abortController: parts.abortController,
@@ -49,7 +60,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
       const config = spawn.env.CLAUDE_CONFIG_DIR;
       if (config !== undefined && config !== scratch.config) scratch.noteResumeFolder(config);
       const agentProcess = spawnAgent({
-        hold: run.sandbox.hold,
+        hold: sandbox.hold,
         command: inSandbox({
           command: [...insideLimits, spawn.command, ...spawn.args],
           config: config ?? scratch.config,
@@ -57,7 +68,12 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
         cwd: request.workspace,
         env: spawn.env,
         marker: `${scratch.marker.name}=${scratch.marker.value}`,
-        guard: parts.guard,
+        guard: {
+          lease: parts.lease,
+          noticeMs: place.killGraceMs,
+          onEnding: parts.onEnding,
+          onGone: parts.onGone,
+        },
         limits: dependencies.sandbox.limits,
         onLimit: parts.onLimit,
       });
@@ -75,7 +91,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     ...(run.context.onText === undefined ? {} : { includePartialMessages: true }),
     ...(request.maxCostUsd === undefined ? {} : { maxBudgetUsd: request.maxCostUsd }),
     model: request.model,
-    // From here on the same in every step, except for what is allowed: anything else would lose the prompt cache.
+    // From here on the same in every step: anything else would lose the prompt cache.
     // A step could write the settings that apply to the next one: base URL, proxy, key helper, hooks. So none are read.
     settingSources: [],
     // Claude Code opens files without a tool and so bypasses every hook: after a compaction it reopens those that the
@@ -85,7 +101,7 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
     ...(run.claudeMd.isRead ? { additionalDirectories: [request.workspace] } : {}),
     tools: [...definition.tools],
     strictMcpConfig: true,
-    mcpServers: serversOf(definition, request.task.allowedTools),
+    mcpServers: serversOf(definition, parts.allowedNow),
     // Kept off the command line, where every user of the machine could read their secrets; an older binary cannot do
     // this.
     ...(Object.values(definition.mcpServers).every((server) => typeof server === 'function')
@@ -98,7 +114,8 @@ export async function queryOptions(run: Run, parts: QueryParts): Promise<Options
       excludeDynamicSections: true,
     },
     permissionMode: 'dontAsk',
-    allowedTools: [...request.task.allowedTools],
+    // What the present task may not use is refused by its hooks.
+    allowedTools: [...place.allowedTools],
     hooks: parts.hooks,
   };
 }

@@ -8,22 +8,24 @@ export interface Reader {
   progress: Progress;
   stop: Stop;
   maxTurns: number;
-  /** Called with each result, once it is observed: there may be more to say to the agent. */
-  onResult: () => void;
+  /** Called with each result, once it is observed: there may be more to say to the agent. True ends the reading. */
+  onResult: () => boolean;
   onText?: (text: string, message: number) => void;
 }
 
 /**
- * Reads the messages to the end of the iterator and not only to the result: the agent's counters are appended to the
- * store in between.
+ * Reads the messages to the end of the iterator and not only to the result, unless `onResult` ends it: the agent's
+ * counters are appended to the store in between. Never ends the iterator itself.
  */
-export async function readToTheEnd(
+export async function readMessages(
   messages: Query,
   { seen, progress, stop, maxTurns, onResult, onText }: Reader,
 ): Promise<void> {
   const readText = onText && textReader(onText);
   try {
-    for await (const message of messages) {
+    for (;;) {
+      const { value: message, done } = await messages.next();
+      if (done || message === undefined) return;
       observe(seen, message);
       readText?.(message);
       progress.onMessage(message);
@@ -31,7 +33,7 @@ export async function readToTheEnd(
       if (reason !== null) stop.orderly(reason);
       // Claude Code counts the turns of each message anew.
       else if (progress.turns() > maxTurns) stop.orderly('turns_used');
-      if (message.type === 'result') onResult();
+      if (message.type === 'result' && onResult()) return;
     }
   } catch (error) {
     seen.thrown = error instanceof Error ? error : new Error(String(error));

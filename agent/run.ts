@@ -1,4 +1,4 @@
-import type { SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
+import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { ModelUsage, Usage } from '../contracts/chain.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
@@ -8,9 +8,8 @@ import type { ChainMode } from '../contracts/steps.js';
 import type { ChainDefinition } from '../definition/definition.js';
 import type { ClaudeMd } from './claude-md.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
-import type { EgressEvent, OpenEgress } from './egress/egress.js';
+import type { EgressEvent } from './egress/egress.js';
 import type { Lease } from './process/lease.js';
-import type { Scratch } from './process/scratch.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 import type { AgentProgress } from './progress.js';
 
@@ -44,6 +43,15 @@ export type AgentEvent =
   | { event: 'agent.given_up'; sessionId: string; step: string; reason: string }
   | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
 
+/** The transcripts of a project, as a run reads and writes them. */
+export interface RunStore extends Pick<SessionStore, 'append' | 'load'> {
+  /**
+   * The first append of a session that goes on from another one in the same process, which repeats nothing: all that the
+   * base's main transcript holds, copied where it is stored, and then these entries. All or nothing. A store without it has no warm runs.
+   */
+  appendToCopy?(key: SessionKey, baseSessionId: SessionId, entries: SessionStoreEntry[]): Promise<void>;
+}
+
 /** The limits of one run. */
 export interface RunLimits {
   maxTurns: number;
@@ -62,7 +70,7 @@ export interface AgentRequest extends RunLimits {
   /** The session that is forked and stays as it is; null starts a fresh one. */
   baseSessionId: SessionId | null;
   /** The project's transcripts. */
-  store: SessionStore;
+  store: RunStore;
   /** What is to be done, as the user message that begins it. */
   prompt: string;
   /**
@@ -141,10 +149,6 @@ export interface Run {
   dependencies: AgentDependencies;
   request: AgentRequest;
   context: RunContext;
-  binary: string;
-  sandbox: Sandbox;
-  scratch: Scratch;
-  egress: OpenEgress;
   claudeMd: ClaudeMd;
   startedAt: number;
 }

@@ -11,16 +11,16 @@ import { submissionServerName, submissionToolName } from '../definition/submissi
 import { isAllowed } from './allowed-tools.js';
 
 /**
- * The servers of every step, the chain's own among them, created for each run. Those in this process answer calls of the
- * allowed tools only. Throws INVALID_CONFIG.
+ * The servers of every step, the chain's own among them, created for each process of Claude Code. Those in this process
+ * answer calls only of the tools that are allowed then. Throws INVALID_CONFIG.
  */
 export function serversOf(
   definition: ChainDefinition,
-  allowedTools: readonly string[],
+  allowedNow: () => readonly string[],
 ): Record<string, McpServerConfig> {
   const servers = allServers(definition);
   for (const [name, server] of Object.entries(servers)) {
-    if (server.type === 'sdk') answerAllowed(name, server.instance, allowedTools);
+    if (server.type === 'sdk') answerAllowed(name, server.instance, allowedNow);
   }
   return servers;
 }
@@ -28,7 +28,7 @@ export function serversOf(
 type Instance = McpSdkServerConfigWithInstance['instance'];
 
 /** The hook is asked by Claude Code; what the agent started can write a call to its standard output itself. */
-function answerAllowed(server: string, instance: Instance, allowedTools: readonly string[]): void {
+function answerAllowed(server: string, instance: Instance, allowedNow: () => readonly string[]): void {
   const connect = instance.connect.bind(instance);
   instance.connect = async (transport) => {
     await connect(transport);
@@ -40,7 +40,7 @@ function answerAllowed(server: string, instance: Instance, allowedTools: readonl
         params?: { name?: unknown; arguments?: unknown };
       };
       const tool = `mcp__${server}__${String(params?.name)}`.replaceAll(/[^A-Za-z0-9_-]/g, '_');
-      if (method !== 'tools/call' || isAllowed(allowedTools, tool, params?.arguments))
+      if (method !== 'tools/call' || isAllowed(allowedNow(), tool, params?.arguments))
         return receive?.(message, extra);
       const error = { code: -32602, message: `${tool} is not allowed in this step.` };
       if (id !== undefined) void transport.send({ jsonrpc: '2.0', id, error });

@@ -4,8 +4,6 @@ import type { StopReason } from './results.js';
 
 /** Ends a run early: in order if there is time for that, and reliably in any case. */
 export interface Stop {
-  /** For the SDK; aborted once the process is to die, so that the messages also end. */
-  abortController: AbortController;
   attachQuery(messages: Query): void;
   attachProcess(agentProcess: AgentProcess): void;
   /** Interrupts the agent, which then stores what it has; kills it when that takes longer than the grace. */
@@ -20,8 +18,8 @@ export interface Stop {
   finish(): Promise<void>;
 }
 
-export function createStop(killGraceMs: number): Stop {
-  const abortController = new AbortController();
+/** `abortController` is the SDK's; it is aborted once the process is dead, so that the messages also end. */
+export function createStop(killGraceMs: number, abortController: AbortController): Stop {
   let messages: Query | null = null;
   let agentProcess: AgentProcess | null = null;
   let reason: StopReason | null = null;
@@ -44,7 +42,6 @@ export function createStop(killGraceMs: number): Stop {
   }
 
   return {
-    abortController,
     attachQuery(query) {
       messages = query;
       if (reason !== null) interrupt();

@@ -24,7 +24,9 @@ export async function measureSandbox(runs: number): Promise<Row[]> {
   const model = await startOfflineModel();
   const credential = { ANTHROPIC_BASE_URL: model.url, ANTHROPIC_API_KEY: 'offline' };
   const egress = createEgress({ model: credential, worker: {}, allow: [], log: () => undefined });
-  const proxy = await egress.open({ listen: 'loopback', sessionId: 'bench', step: 'bench' });
+  const proxy = await egress.open({ listen: 'loopback' });
+  const task = { name: 'bench', kind: 'work' } as const;
+  proxy.attach({ sessionId: 'bench', task, mode: 'initial', instructionKind: 'none' });
   const proxied = proxy.environment.ANTHROPIC_BASE_URL ?? '';
   try {
     const [direct, through] = await inTurns(

@@ -52,10 +52,6 @@ export async function prepareShellChain(folder: string, modelUrl: string): Promi
         egress: { ANTHROPIC_BASE_URL: modelUrl },
         ...homes,
         marker: { name: 'SESSION_CHAIN_BENCH', value: 'shell' },
-        // The script names its steps itself.
-        task: { name: 'build', kind: 'work' },
-        mode: 'initial',
-        instructionKind: 'none',
       });
       const { stdout } = await promisify(execFile)(
         script,

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Dispatcher } from 'undici';
 import { modelServiceOf } from './model-service.js';
+import { type TaskHeaders, taskHeaders } from './task-headers.js';
 import { createUpstream } from './upstream.js';
 
 /**
@@ -16,8 +17,8 @@ import { createUpstream } from './upstream.js';
  * without it; everything else is refused.
  */
 export interface Egress {
-  /** A proxy for one run. */
-  open(options: { listen: EgressListener } & EgressRun): Promise<OpenEgress>;
+  /** A proxy for one process of Claude Code. */
+  open(options: { listen: EgressListener }): Promise<OpenEgress>;
 }
 
 /**
@@ -29,6 +30,8 @@ export type EgressListener = { socket: string } | 'loopback';
 export interface OpenEgress {
   /** What Claude Code gets to reach the model and, through the proxy, other hosts. Nothing in it is a secret. */
   environment: Record<string, string>;
+  /** What the process works on from now on; without a task, nothing reaches the model. */
+  attach(task: TaskHeaders | null): void;
   /** Ends all connections. */
   close(): Promise<void>;
 }
@@ -82,7 +85,9 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
   const allowed = new Set(allow.map((entry) => entry.toLowerCase()));
 
   return {
-    async open({ listen, sessionId, step }) {
+    async open({ listen }) {
+      let task: TaskHeaders | null = null;
+      const run = (): EgressRun => ({ sessionId: task?.sessionId ?? '', step: task?.task.name ?? '' });
       const token = randomBytes(16).toString('hex');
       const refusals = new Set<string>();
       const tunnels = new Set<Duplex>();
@@ -95,7 +100,7 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
         if (allowed.has(target)) return null;
         if (!refusals.has(target) && refusals.size < maxLoggedHosts) {
           refusals.add(target);
-          log({ event: 'agent.egress_refused', sessionId, step, host, port });
+          log({ event: 'agent.egress_refused', ...run(), host, port });
         }
         return `${target} is not reachable from here: the operator would add it to sandbox.egress`;
       }
@@ -105,6 +110,7 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
         const url = incoming.url?.startsWith(`/${token}/`) ? service.urlOf(method, path) : null;
         if (url === null)
           return sendError(outgoing, 404, 'not_found_error', 'Not part of what an agent may ask.');
+        if (task === null) return sendError(outgoing, 403, 'permission_error', 'No task is under way.');
         try {
           const body = service.signsBody ? await boundedBody(incoming) : null;
           if (body === 'too large') {
@@ -115,11 +121,12 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
           const { 'anthropic-beta': betas, ...own } = service.headers;
           if (betas !== undefined)
             headers['anthropic-beta'] = [headers['anthropic-beta'], betas].filter(Boolean).join(',');
-          await forward(url, { ...headers, ...credentials, ...own }, incoming, outgoing, body);
+          const all = { ...taskHeaders(task), ...headers, ...credentials, ...own };
+          await forward(url, all, incoming, outgoing, body);
         } catch (error) {
           if (outgoing.destroyed && !outgoing.headersSent) return;
           const code = codeOf(error);
-          log({ event: 'agent.model_unreachable', sessionId, step, host: url.host, error: code });
+          log({ event: 'agent.model_unreachable', ...run(), host: url.host, error: code });
           if (outgoing.headersSent) outgoing.destroy();
           else if (isRefusedCredential(error)) {
             sendError(
@@ -210,6 +217,10 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
       const { port, release } = await listenOn(server, listen);
       return {
         environment: environmentOf(`http://127.0.0.1:${port}`, token),
+        attach(next) {
+          task = next;
+          refusals.clear();
+        },
         async close() {
           const closed = once(server, 'close');
           server.close();

@@ -1,7 +1,5 @@
 import { SessionChainError } from '../../contracts/failures.js';
 import { modelCredentials } from '../../contracts/model-credentials.js';
-import type { ChainMode } from '../../contracts/steps.js';
-import type { AgentTask } from '../kinds/kind.js';
 
 /** Names that pass from the worker's environment to the agent; everything else, above all DATABASE_URL, does not. */
 const passedNames = new Set([
@@ -54,9 +52,6 @@ export interface EnvironmentParts {
   tmp: string;
   /** Marks the agent and, by inheritance, every process it starts. */
   marker: { name: string; value: string };
-  task: Pick<AgentTask, 'name' | 'kind' | 'role'>;
-  mode: ChainMode;
-  instructionKind: 'none' | 'free';
 }
 
 /** Throws CREDENTIALS_MISSING when nothing in the model's environment can authenticate. */
@@ -74,20 +69,8 @@ export function agentEnvironment(parts: EnvironmentParts): Record<string, string
     HOME: parts.home,
     CLAUDE_CONFIG_DIR: parts.config,
     TMPDIR: parts.tmp,
-    ANTHROPIC_CUSTOM_HEADERS: customHeaders(parts),
     [parts.marker.name]: parts.marker.value,
   };
-}
-
-/** The task travels by header, not by wording; a model service that does not know the names ignores them. */
-function customHeaders({ task, mode, instructionKind }: EnvironmentParts): string {
-  return [
-    `x-session-chain-step: ${task.name}`,
-    `x-session-chain-kind: ${task.kind}`,
-    ...(task.role ? [`x-session-chain-role: ${task.role}`] : []),
-    `x-session-chain-mode: ${mode}`,
-    `x-session-chain-instruction: ${instructionKind}`,
-  ].join('\n');
 }
 
 function pick(inherited: EnvironmentParts['inherited']): Record<string, string> {

@@ -30,6 +30,34 @@ export function createLease(endsAtMs: number): HeldLease {
   };
 }
 
+/** The lease of a process that passes from one attempt to the next. */
+export interface PassedLease extends Lease {
+  /** From now on it is this one. */
+  passTo(lease: Lease): void;
+}
+
+export function createPassedLease(first: Lease): PassedLease {
+  const listeners = new Set<() => void>();
+  const tellAll = () => {
+    for (const extended of [...listeners]) extended();
+  };
+  let current = first;
+  let forget = first.onExtended(tellAll);
+  return {
+    endsAtMs: () => current.endsAtMs(),
+    onExtended(extended) {
+      listeners.add(extended);
+      return () => listeners.delete(extended);
+    },
+    passTo(lease) {
+      forget();
+      current = lease;
+      forget = lease.onExtended(tellAll);
+      tellAll();
+    },
+  };
+}
+
 /**
  * The machine's clock that never jumps and that keeps running during a suspend, in steps of 10 ms. Every process of the
  * machine reads the same one.

@@ -55,6 +55,12 @@ export function readStepHint(headers: IncomingHttpHeaders): StepHint {
   };
 }
 
+/** The session that the request belongs to, where the process that sends it goes by the id of an earlier one. */
+export function readSession(headers: IncomingHttpHeaders): string | undefined {
+  const value = headers['x-session-chain-session'];
+  return typeof value === 'string' ? value : undefined;
+}
+
 /** The id by which Claude Code marks the requests of a subagent; undefined for those of the agent itself. */
 export function readSubagent(headers: IncomingHttpHeaders): string | undefined {
   const value = headers['x-claude-code-agent-id'];

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nextTurn } from './builder.js';
-import { readStepHint, readSubagent } from './headers.js';
+import { readSession, readStepHint, readSubagent } from './headers.js';
 import {
   activate,
   type ActiveInjection,
@@ -103,7 +103,7 @@ export async function startOfflineModel(options: OfflineModelOptions = {}): Prom
       number: (received += 1),
       at: new Date().toISOString(),
       model: body.model,
-      sessionId: sessionIdOf(body.metadata?.user_id),
+      sessionId: readSession(incoming.headers) ?? sessionIdOf(body.metadata?.user_id),
       subagent: readSubagent(incoming.headers),
       bodyText,
     };

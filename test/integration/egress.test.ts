@@ -53,6 +53,13 @@ async function serve(answer: (incoming: IncomingMessage, outgoing: ServerRespons
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+const build = {
+  sessionId: 'a-session',
+  task: { name: 'build', kind: 'work', role: 'build' },
+  mode: 'initial',
+  instructionKind: 'none',
+} as const;
+
 interface Opening {
   model?: Record<string, string>;
   worker?: Record<string, string>;
@@ -62,7 +69,8 @@ interface Opening {
 
 async function openProxy({ model = {}, worker = {}, allow = [], listen = 'loopback' }: Opening) {
   const egress = createEgress({ model, worker, allow, log: (event) => events.push(event) });
-  const proxy = await egress.open({ listen, sessionId: 'a-session', step: 'build' });
+  const proxy = await egress.open({ listen });
+  proxy.attach(build);
   opened.push(proxy);
   const url = new URL(proxy.environment.HTTP_PROXY ?? '');
   const [, token = ''] = /\/([0-9a-f]{32})$/.exec(proxy.environment.ANTHROPIC_BASE_URL ?? '') ?? [];

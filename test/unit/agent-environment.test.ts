@@ -1,11 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { questionTask } from '../../agent/kinds/question.js';
 import {
   agentEnvironment,
   type EnvironmentParts,
   requireCredentials,
 } from '../../agent/process/environment.js';
-import { shippedDefinition } from '../../definition/shipped.js';
 
 const parts: EnvironmentParts = {
   inherited: {},
@@ -14,9 +12,6 @@ const parts: EnvironmentParts = {
   config: '/run/config',
   tmp: '/run/tmp',
   marker: { name: 'SESSION_CHAIN_AGENT', value: 'run-1' },
-  task: { name: 'docs', kind: 'work' },
-  mode: 'update',
-  instructionKind: 'none',
 };
 
 describe('agentEnvironment', () => {
@@ -51,33 +46,6 @@ describe('agentEnvironment', () => {
     ]) {
       expect(env).not.toHaveProperty(name);
     }
-  });
-
-  const headersOf = (change: Partial<EnvironmentParts>) =>
-    agentEnvironment({ ...parts, ...change }).ANTHROPIC_CUSTOM_HEADERS?.split('\n');
-
-  it('tells the task by header', () => {
-    expect(headersOf({})).toEqual([
-      'x-session-chain-step: docs',
-      'x-session-chain-kind: work',
-      'x-session-chain-mode: update',
-      'x-session-chain-instruction: none',
-    ]);
-  });
-
-  it('tells the role of a step that has one, and what a question is', () => {
-    const task = { name: 'make', kind: 'work', role: 'build' } as const;
-    expect(headersOf({ task, mode: 'initial', instructionKind: 'free' })).toEqual([
-      'x-session-chain-step: make',
-      'x-session-chain-kind: work',
-      'x-session-chain-role: build',
-      'x-session-chain-mode: initial',
-      'x-session-chain-instruction: free',
-    ]);
-    expect(headersOf({ task: questionTask(shippedDefinition) })?.slice(0, 2)).toEqual([
-      'x-session-chain-step: chat_plan',
-      'x-session-chain-kind: question',
-    ]);
   });
 });
 

@@ -6,7 +6,7 @@ import { checkDefinition } from '../../definition/check.js';
 import type { ChainDefinitionInput } from '../../definition/definition.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 
-const serversFor = (input: object) => serversOf(checkDefinition(input).definition, ['mcp__chain']);
+const serversFor = (input: object) => serversOf(checkDefinition(input).definition, () => ['mcp__chain']);
 
 describe('the servers of a run', () => {
   it('are there before the first request, and the own one beside them', () => {
@@ -24,7 +24,7 @@ describe('the servers of a run', () => {
     let made = 0;
     const make = () => ({ type: 'sdk', name: 'db', instance: { number: ++made, connect: () => undefined } });
     const { definition } = checkDefinition({ mcpServers: { db: make } });
-    expect([serversOf(definition, []).db, serversOf(definition, []).db]).toMatchObject([
+    expect([serversOf(definition, () => []).db, serversOf(definition, () => []).db]).toMatchObject([
       { instance: { number: 1 } },
       { instance: { number: 2 } },
     ]);
@@ -35,7 +35,7 @@ describe('the servers of a run', () => {
       { mcpServers: { db: broken } },
       { file: '/srv/my.config.ts' },
     );
-    expect(() => serversOf(withBroken, [])).toThrow(
+    expect(() => serversOf(withBroken, () => [])).toThrow(
       expect.objectContaining({
         code: 'INVALID_CONFIG',
         message: '/srv/my.config.ts: mcpServers.db failed: no socket.',
@@ -61,7 +61,10 @@ describe('the tools of submission', () => {
   };
 
   it('are one for each submission, with the fields of its schema', async () => {
-    const { tools } = (await asked(serversOf(shippedDefinition, []), 'tools/list')) as { tools: Tool[] };
+    const { tools } = (await asked(
+      serversOf(shippedDefinition, () => []),
+      'tools/list',
+    )) as { tools: Tool[] };
     expect(tools).toMatchObject([
       {
         name: 'submit_metadata',
@@ -92,7 +95,7 @@ describe('the tools of submission', () => {
     [['mcp__chain__submit_review'], true],
     [['mcp__chain'], true],
   ])('answer in a step that allows %j: %j', async (allowedTools, answers) => {
-    const servers = serversOf(checkDefinition(review).definition, allowedTools);
+    const servers = serversOf(checkDefinition(review).definition, () => allowedTools);
     const call = { name: 'submit_review', arguments: { from: 1, to: 2 } };
     expect(await asked(servers, 'tools/call', call)).toMatchObject(
       answers ? { content: [{ text: 'Accepted.' }] } : { message: expect.stringContaining('not allowed') },

@@ -1,0 +1,63 @@
+import { lstatSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isAgentStep } from '../definition/definition.js';
+import { stepTask } from './kinds/kinds.js';
+import type { Line } from './line.js';
+import type { AgentRequest, Run } from './run.js';
+import type { Sandbox } from './sandbox/sandbox.js';
+
+/** Which tasks may follow each other in one process. */
+
+/** The tools that any task of a process may use, which Claude Code is told once: a question's own, or those of all steps. */
+export function toolsOfProcess({ dependencies: { definition }, request: { task } }: Run): readonly string[] {
+  if (task.kind === 'question') return task.allowedTools;
+  const ofSteps = definition.steps.filter(isAgentStep).flatMap((step) => stepTask(step).allowedTools);
+  return [...new Set([...ofSteps, ...task.allowedTools])].sort();
+}
+
+/** What the tasks of one process have in common: all that it was started with, and has read since. */
+export async function keyOf(run: Run, binary: string, allowedTools: readonly string[]): Promise<string> {
+  const { request, context, claudeMd } = run;
+  const { task, workspace, mode, instructionKind, killGraceMs } = request;
+  const [folder, file] = await Promise.all([stat(workspace), stat(binary)]);
+  // A mount of its own in the sandbox.
+  const marker = lstatSync(join(workspace, '.session-chain'), { throwIfNoEntry: false });
+  return JSON.stringify([
+    ...[workspace, folder.dev, folder.ino, marker?.ino],
+    ...[binary, file.ino, file.size, file.mtimeMs],
+    ...[task.kind === 'question', allowedTools, mode, instructionKind, killGraceMs],
+    ...[claudeMd.digest, context.onText !== undefined],
+  ]);
+}
+
+/** Whether a process goes on with a task as a new one would. */
+export function fits(line: Line, key: string, request: AgentRequest): boolean {
+  const { maxTurns, maxCostUsd = Infinity, store, earlierEntries } = request;
+  const { costLeftUsd = Infinity } = line;
+  return (
+    line.key === key &&
+    // The process has nothing but the session that it holds.
+    earlierEntries === undefined &&
+    store.appendToCopy !== undefined &&
+    // It ends by itself at the limits that it was started with; fewer turns are counted here.
+    maxTurns <= line.maxTurns &&
+    (costLeftUsd === maxCostUsd || Math.abs(costLeftUsd - maxCostUsd) < billionth)
+  );
+}
+
+/** Of a dollar: what sums of costs differ by when they are added in another order. */
+const billionth = 1e-9;
+
+/**
+ * Whether what a task started can be kept from the next: in a process namespace everything can be found and ended, and the
+ * sandbox keeps it from changing the agent itself. Servers that the agent has started would be ended, too.
+ */
+export function canBeFenced(line: Line, { dependencies }: Run, sandbox: Sandbox): boolean {
+  const startsServers = Object.values(dependencies.definition.mcpServers).some(
+    (server) => typeof server !== 'function' && 'command' in server,
+  );
+  return (
+    sandbox.hold === 'namespace' && !startsServers && (sandbox.kind === 'bwrap' || !line.hasStartedProcesses)
+  );
+}
