@@ -1180,6 +1180,9 @@ export const workersSchema = z
             taskQueues: z.array(taskQueue).describe('For chains, agents and chats'),
             agents: load('Agents of steps'),
             chats: load('Answers'),
+            parked: count.describe(
+              'Claude Code processes that wait for the next task of their chain or chat',
+            ),
             limits: workerLimits,
             definition: z.object({
               digest: z.string().describe('The same for workers whose chains are the same'),

@@ -188,6 +188,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   const isStep = new Set(definition.steps.map(({ name }) => name));
   const places = { agents: createPlaces(limits.maxAgents), chats: createPlaces(limits.maxChats) };
   const agent = createAgent({
+    maxProcesses: limits.maxAgents + limits.maxChats,
     modelEnvironment,
     inheritedEnvironment: options.agentEnvironment,
     scratchRoot: options.scratchFolder,
@@ -196,6 +197,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     definition,
     log: (event) => {
       meter.agentEvent(event);
+      meter.parked(agent.parked());
       if (event.event === 'agent.started') running[isStep.has(event.step) ? 'agents' : 'chats'] += 1;
       if (event.event === 'agent.ended') running[isStep.has(event.step) ? 'agents' : 'chats'] -= 1;
       if (event.event === 'agent.parked' && isStep.has(event.step)) places.agents.keep();
@@ -281,7 +283,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           ...{ claudeCode: version, sdk: installedSdk().version, sandbox: sandbox.kind },
           ...{ definition: shown, definitionDigest: digest, definitionFile: definition.file },
         },
-        running: () => ({ ...running }),
+        running: () => ({ ...running, parked: agent.parked() }),
       });
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
@@ -293,6 +295,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           maxChats,
           claudeCode,
           sandbox: sandbox.kind,
+          warm: limits.warm,
           ...(onEnd ? { onEnd: `${onEnd.activity} on ${onEnd.taskQueue}` } : {}),
           archive: retention.policy.archive ?? 'none',
           definition: definition.file ?? 'shipped',
