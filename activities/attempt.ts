@@ -55,6 +55,8 @@ export interface AgentOperation<Stored, Outcome> {
   hasCostLimit: boolean;
   /** The limits of the run. Throws BUDGET_EXCEEDED where nothing is left. */
   limits: () => Promise<RunLimits>;
+  /** How long the process may wait for the next task; null: it ends. */
+  keepWarm: { idleMs: number } | null;
   /** The user message of a run that does not continue from an earlier one. */
   message: (attempt: Attempt) => string;
   /**
@@ -88,6 +90,8 @@ export interface DoneOperation {
   spent: AttemptMetrics;
   /** How many appends the attempt's own session received. */
   appends: number;
+  /** Whether the process waits for the next task. */
+  parked: boolean;
 }
 
 /**
@@ -175,6 +179,7 @@ async function adopt(
     warnings: [],
     spent: nothingSpent,
     appends: 0,
+    parked: false,
   };
 }
 
@@ -225,6 +230,7 @@ async function run<Stored>(
       model,
       workspace: operation.workspace,
       killGraceMs: operation.killGraceMs,
+      keepWarm: operation.keepWarm,
       ...limits,
     },
     {
@@ -254,6 +260,7 @@ async function run<Stored>(
     warnings: result.warnings,
     spent: ledger.spent,
     appends: store.appends(attempt.sessionId),
+    parked: result.parked,
   };
 }
 

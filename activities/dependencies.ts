@@ -28,6 +28,8 @@ export interface ActivityDependencies {
   chainRuns: ChainRuns;
   retention: RetentionSetting;
   stopRequests: StopRequests;
+  /** The task queues that this worker alone polls, for tasks whose process it keeps; null where it keeps none. */
+  ownQueues: { agents: string; chats: string } | null;
   log: ActivityLog;
   meter: Meter;
 }

@@ -31,6 +31,9 @@ import { withHeartbeat } from './heartbeat.js';
 import { bringBack } from './restore.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
+/** A person reads the answer before the next question. */
+const nextQuestionWithinMs = 60_000;
+
 /** Determines which session a question may read by now; see {@link SessionRead}. */
 export async function readSession(
   { pool }: Pick<ActivityDependencies, 'pool'>,
@@ -125,6 +128,7 @@ export async function answerQuestion(
         ...{ timeoutMs, maxTurns, limitsOf: ofQuestion },
         ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
       }),
+      keepWarm: deps.ownQueues === null ? null : { idleMs: nextQuestionWithinMs },
       message: ({ baseSessionId }) =>
         // A session that continues from the chat's own side branch knows what was said there.
         baseSessionId !== null && baseSessionId === branch?.sessionId
@@ -135,7 +139,16 @@ export async function answerQuestion(
               rewound.count > 0 ? [rewoundNote(rewound)] : [],
             ),
       stored: ({ seq }) => ({ kind: seq === undefined ? 'side_branch' : 'transition' }),
-      commit: async ({ attempt, sessionId, parentSessionId, baseSessionId, text, spent, appends }) => {
+      commit: async ({
+        attempt,
+        sessionId,
+        parentSessionId,
+        baseSessionId,
+        text,
+        spent,
+        appends,
+        parked,
+      }) => {
         const { outcome } = await commitOperation(deps.pool, {
           ...{ attempt, parentSessionId, appends },
           source: 'chat_plan',
@@ -147,7 +160,10 @@ export async function answerQuestion(
           // same.
           beside: baseSessionId === attempt.baseSessionId ? 'allowed' : 'always',
         });
-        return { kind: outcome === 'moved' ? 'transition' : 'side_branch' };
+        return {
+          kind: outcome === 'moved' ? 'transition' : 'side_branch',
+          ...(parked && deps.ownQueues ? { parkedOn: deps.ownQueues.chats } : {}),
+        };
       },
     });
   });

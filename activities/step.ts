@@ -33,6 +33,9 @@ import {
   workerName,
 } from './workspace.js';
 
+/** The next step follows its predecessor at once, or after an activity of the host. */
+const nextStepWithinMs = 5_000;
+
 /** One try of a step of a chain: the next attempt of its operation. Its session becomes the head. */
 export async function runStep(deps: ActivityDependencies, input: StepInput): Promise<StepResult> {
   return await withHeartbeat(async (beat) => {
@@ -96,6 +99,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
       },
       hasCostLimit: input.budget.maxCostUsd !== undefined,
       limits: () => remainingLimits(deps.pool, input),
+      keepWarm: input.hasNext && deps.ownQueues !== null ? { idleMs: nextStepWithinMs } : null,
       message: () => prompt,
       onFiles: (sessionId, filesCreated) =>
         void deps.checkpoint.write({ buildId, sessionId, projectPath: workspace, filesCreated }),
@@ -172,10 +176,10 @@ async function waitForFolder(
 }
 
 async function commitStep(
-  { pool }: ActivityDependencies,
+  { pool, ownQueues }: ActivityDependencies,
   input: StepInput,
   { origin }: ChainRow,
-  { attempt, sessionId, parentSessionId, value, warnings, spent, appends }: DoneOperation,
+  { attempt, sessionId, parentSessionId, value, warnings, spent, appends, parked }: DoneOperation,
   column: string | undefined,
 ): Promise<CommittedStep> {
   // The result also counts what earlier attempts took.
@@ -208,7 +212,8 @@ async function commitStep(
     ...(value === undefined ? {} : { value }),
     ...(column === undefined ? {} : { column }),
   });
-  return committed.result;
+  // Beside what is stored, which outlives the process.
+  return parked && ownQueues ? { ...committed.result, parkedOn: ownQueues.agents } : committed.result;
 }
 
 // A chain may wait for weeks, and each try adds to its history.

@@ -2,7 +2,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { readableClaudeMd } from './claude-md.js';
 import { createEgress } from './egress/egress.js';
 import { type Line, openLine } from './line.js';
-import { createLines } from './lines.js';
+import { createLines, hasMemoryToWait } from './lines.js';
 import { findAgentBinary, versionReader } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { type Scratch, createScratch, sweepScratch } from './process/scratch.js';
@@ -63,6 +63,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
 
   const lines = createLines({
     maxProcesses: dependencies.maxProcesses ?? Infinity,
+    hasMemory: hasMemoryToWait,
     onGivenUp: ({ sessionId, step }, reason) => log({ event: 'agent.given_up', sessionId, step, reason }),
   });
   let running = 0;
@@ -127,7 +128,7 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         return await runTask(run, {
           parked,
           start: async (starter) => await start(run, { binary, sandbox, key, allowedTools }, starter),
-          mayWait: (line) => keepWarm !== null && canBeFenced(line, run, sandbox),
+          mayWait: (line) => keepWarm !== null && hasMemoryToWait() && canBeFenced(line, run, sandbox),
           park(line) {
             lines.park(line, keepWarm?.idleMs ?? 0);
             log({ event: 'agent.parked', sessionId, step: task.name });

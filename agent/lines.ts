@@ -1,3 +1,4 @@
+import { freemem } from 'node:os';
 import type { SessionId } from '../contracts/ids.js';
 import type { Line } from './line.js';
 
@@ -21,11 +22,13 @@ export interface Lines {
 export interface LinesOptions {
   /** Processes at the same time, parked ones included. */
   maxProcesses: number;
+  /** Whether the machine has memory for processes that only wait. */
+  hasMemory: () => boolean;
   /** Called when a parked process was given up. */
   onGivenUp: (line: Line, reason: string) => void;
 }
 
-export function createLines({ maxProcesses, onGivenUp }: LinesOptions): Lines {
+export function createLines({ maxProcesses, hasMemory, onGivenUp }: LinesOptions): Lines {
   /** In the order in which they were parked. */
   const parked = new Map<Line, NodeJS.Timeout>();
   const ending = new Set<Promise<void>>();
@@ -60,7 +63,7 @@ export function createLines({ maxProcesses, onGivenUp }: LinesOptions): Lines {
     },
     async makeRoom(running) {
       for (const line of parked.keys()) {
-        if (running + parked.size < maxProcesses) break;
+        if (running + parked.size < maxProcesses && hasMemory()) break;
         giveUp(line, 'Another task needs its place.');
       }
       await Promise.all(ending);
@@ -72,6 +75,11 @@ export function createLines({ maxProcesses, onGivenUp }: LinesOptions): Lines {
       await Promise.all(ending);
     },
   };
+}
+
+/** The machine has enough memory available for what its other processes start. */
+export function hasMemoryToWait(): boolean {
+  return freemem() >= 512 * 2 ** 20;
 }
 
 /** Kills a process that has no task, and removes what belongs to it. */

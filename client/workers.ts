@@ -36,6 +36,8 @@ export interface WorkerSummary {
   agents: { running: number; max: number };
   /** The same for answers of chats. */
   chats: { running: number; max: number };
+  /** Claude Code processes on it that wait for the next task of their chain or chat. */
+  parked: number;
   limits: WorkerLimitsInForce;
   /** Which chain it runs; see {@link WorkerReads.definitions}. `file` is null for one that came from no file. */
   definition: { digest: string; file: string | null };
@@ -171,12 +173,12 @@ async function describeAll(temporal: Client, wanted: readonly WantedQueue[]): Pr
 }
 
 function summaryOf(worker: StoredWorker): WorkerSummary {
-  const { claudeCode, sdk, taskQueue, digest, file, limits, runningAgents, runningChats } = worker;
+  const { claudeCode, sdk, taskQueue, digest, file, limits, runningAgents, runningChats, parked } = worker;
   const { id, identity, host, version, sandbox, namespace, startedAt, seenAt, alive } = worker;
   const { chains, chats } = taskQueuesOf(taskQueue);
   return {
     ...{ id, identity, host, version, agentVersion: claudeCode, sdkVersion: sdk, sandbox, namespace },
-    ...{ startedAt, seenAt, alive, limits },
+    ...{ startedAt, seenAt, alive, limits, parked },
     taskQueues: [chains.chains, chains.agents, chats.chats],
     agents: { running: runningAgents, max: limits.maxAgents },
     chats: { running: runningChats, max: limits.maxChats },

@@ -100,6 +100,13 @@ export const variables = {
     .min(1)
     .default(2)
     .describe('Questions that one worker answers at a time, beside its agents'),
+  SESSION_CHAIN_WARM: z
+    .enum(['0', '1'])
+    .default('1')
+    .transform((value) => value === '1')
+    .describe(
+      'Steps and answers go on in the Claude Code process of the one before, where it is still there; 0 starts each anew',
+    ),
   SESSION_CHAIN_MAX_QUEUED: z.coerce
     .number()
     .int()

@@ -36,5 +36,13 @@ export interface ChainActivities {
   commit(input: CloseInput): Promise<ChainCost>;
 }
 
+/**
+ * What an activity on the queue of one worker alone returns where that has no place for another agent: it goes to all workers.
+ * Nothing was begun.
+ */
+export interface Returned {
+  outcome: 'returned';
+}
+
 /** The activities that run Claude Code: one per step of the definition, under the step's name. */
 export type AgentActivities = Record<StepName, (input: StepInput) => Promise<StepResult>>;

@@ -128,6 +128,8 @@ export interface StepInput extends StepCall {
   waitMs: WaitPolicy;
   /** How often the step was left to another worker, see WaitingStep. */
   waits: number;
+  /** Whether a later step of the plan runs Claude Code, which may go on in the same process. */
+  hasNext: boolean;
 }
 
 /**
@@ -148,6 +150,8 @@ export interface CommittedStep {
   costUsd: number;
   durationMs: number;
   warnings: string[];
+  /** The task queue of the worker that keeps the step's process for the next one; absent where none does. */
+  parkedOn?: string;
 }
 
 /** A step that had nothing to do; the head stays. */

@@ -153,6 +153,8 @@ export interface QuestionFailureInput {
 
 export interface AnsweredQuestion {
   kind: AnswerKind;
+  /** The task queue of the worker that keeps the answer's process for the next question; absent where none does. */
+  parkedOn?: string;
 }
 
 /** A question that continues later: the worker that took it does not have the project's folder. */

@@ -33,6 +33,7 @@ export interface WorkerLimitsInForce {
   shutdownGraceMs: number;
   workspaceWaitMs: number;
   eventsDays: number;
+  warm: boolean;
   retention: RetentionPolicy;
 }
 

@@ -774,6 +774,7 @@ CREATE TABLE session_chain.workers (
   definition_file text,
   running_agents integer NOT NULL CHECK (running_agents >= 0),
   running_chats integer NOT NULL CHECK (running_chats >= 0),
+  parked integer NOT NULL DEFAULT 0 CHECK (parked >= 0),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -787,6 +788,7 @@ COMMENT ON COLUMN session_chain.workers.sandbox IS 'How its agents are kept in: 
 COMMENT ON COLUMN session_chain.workers.task_queue IS 'The queue of the chains; those of agents and chats add -agents and -chats';
 COMMENT ON COLUMN session_chain.workers.definition IS 'Its chain as data, without prompts, credentials and addresses, as contracts/workers.ts gives it';
 COMMENT ON COLUMN session_chain.workers.definition_digest IS 'The same for workers whose chains are the same; prompts count';
+COMMENT ON COLUMN session_chain.workers.parked IS 'Claude Code processes that wait for the next task of their chain or chat';
 COMMENT ON COLUMN session_chain.workers.seen_at IS 'A worker that was not seen for a minute has died, or does not reach the database';
 
 -- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each

@@ -1155,6 +1155,7 @@ const workerLimits = z
     shutdownGraceMs: ms.describe('What a stopping worker gives its running steps, in ms'),
     workspaceWaitMs: ms.describe('After which an operation fails whose folder no worker has, in ms'),
     eventsDays: count.describe('Days after which it deletes events'),
+    warm: z.boolean().describe('Whether tasks go on in the process of the one before'),
     retention: retentionPolicy,
   })
   .meta({ id: 'WorkerLimits' }) satisfies z.ZodType<Json<WorkerLimitsInForce>>;
@@ -1179,6 +1180,9 @@ export const workersSchema = z
             taskQueues: z.array(taskQueue).describe('For chains, agents and chats'),
             agents: load('Agents of steps'),
             chats: load('Answers'),
+            parked: count.describe(
+              'Claude Code processes that wait for the next task of their chain or chat',
+            ),
             limits: workerLimits,
             definition: z.object({
               digest: z.string().describe('The same for workers whose chains are the same'),

@@ -85,3 +85,9 @@ export function taskQueuesOf(name: string): TaskQueueNames {
     chats: { chats: `${name}-chats`, chains: name },
   };
 }
+
+/** The queues that one worker alone polls, for tasks whose process it keeps; `worker` names it uniquely. */
+export function ownTaskQueuesOf(name: string, worker: string): { agents: string; chats: string } {
+  const { chains, chats } = taskQueuesOf(name);
+  return { agents: `${chains.agents}-${worker}`, chats: `${chats.chats}-${worker}` };
+}

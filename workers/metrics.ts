@@ -7,6 +7,8 @@ import type { StepName } from '../contracts/steps.js';
 /** What a worker counts from its start on; a process may have several. docs/metrics.md explains each. */
 export interface WorkerMetrics extends Meter {
   agentEvent(event: AgentEvent): void;
+  /** How many processes wait for their next task now. */
+  parked(count: number): void;
   /** Called once the worker is ready. A step that is not among `steps` counts as `other`, which bounds the series. */
   describe(worker: {
     steps: readonly StepName[];
@@ -88,6 +90,16 @@ export function createWorkerMetrics(): WorkerMetrics {
     'Agents that run now, for steps or questions.',
     'task',
   );
+  const parked = gauge(
+    'session_chain_agents_parked',
+    'Claude Code processes that wait for the next task of their chain or chat.',
+  );
+  const starts = counter(
+    'session_chain_agent_starts_total',
+    'Agents that began a task, in the process of the task before (warm) or in one of their own (cold).',
+    'task',
+    'start',
+  );
   const most = gauge(
     'session_chain_agents_max',
     'Agents that may run at a time, for steps or questions.',
@@ -104,7 +116,10 @@ export function createWorkerMetrics(): WorkerMetrics {
   const nameOf = (step: StepName) => (known.has(step) ? step : 'other');
   // A series that begins with its first event shows no increase by it.
   for (const code of failureCodes) failures.inc({ code }, 0);
-  for (const task of ['step', 'question']) running.set({ task }, 0);
+  for (const task of ['step', 'question']) {
+    running.set({ task }, 0);
+    for (const start of ['warm', 'cold']) starts.inc({ task, start }, 0);
+  }
   for (const outcome of attemptOutcomes) questionsEnded.inc({ outcome }, 0);
   for (const type of tokenTypes) tokens.inc({ type }, 0);
 
@@ -138,6 +153,7 @@ export function createWorkerMetrics(): WorkerMetrics {
     agentEvent(event) {
       switch (event.event) {
         case 'agent.started':
+          starts.inc({ task: taskOf(event.step), start: event.warm ? 'warm' : 'cold' });
           return running.inc({ task: taskOf(event.step) });
         case 'agent.ended':
           return running.dec({ task: taskOf(event.step) });
@@ -148,6 +164,7 @@ export function createWorkerMetrics(): WorkerMetrics {
         default:
       }
     },
+    parked: (count) => parked.set(count),
     describe({ steps, maxAgents, maxChats, claudeCode, sandbox }) {
       for (const step of steps) {
         known.add(step);

@@ -37,6 +37,8 @@ export interface WorkerLimits {
   workspaceWaitMs?: number;
   /** Days after which events are deleted; of several workers the least counts. Default: 30. */
   eventsDays?: number;
+  /** Whether steps and answers go on in the Claude Code process of the one before, where it is still there. Default: true. */
+  warm?: boolean;
 }
 
 /**
@@ -155,6 +157,7 @@ const chainShape = {
       shutdownGraceMs: count(defaults.SESSION_CHAIN_SHUTDOWN_GRACE_MS),
       workspaceWaitMs: count(defaults.SESSION_CHAIN_WORKSPACE_WAIT_MS),
       eventsDays: z.number().int().min(1).max(maxEventsDays).default(defaults.SESSION_CHAIN_EVENTS_DAYS),
+      warm: z.boolean().default(defaults.SESSION_CHAIN_WARM),
     })
     .prefault({}),
   retention: z
@@ -295,6 +298,7 @@ export function optionsFromEnvironment(
       shutdownGraceMs: config.SESSION_CHAIN_SHUTDOWN_GRACE_MS,
       workspaceWaitMs: config.SESSION_CHAIN_WORKSPACE_WAIT_MS,
       eventsDays: config.SESSION_CHAIN_EVENTS_DAYS,
+      warm: config.SESSION_CHAIN_WARM,
     },
     retention: retentionOfVariables(config),
     log: createLog(config),

@@ -74,13 +74,15 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
     const service = await openService(checked, meter);
     const temporal = { connection, namespace };
     const more = dataConverter === undefined ? {} : { dataConverter };
-    const activities = service.activitiesOn(temporal, more);
+    const activities = service.activitiesOn({ ...temporal, taskQueue }, more);
     return {
       service,
       activities,
       createWorkers: async () => {
         const { chains, chats } = taskQueuesOf(taskQueue);
-        ownQueues.add(chains.agents).add(chats.chats);
+        const { queues } = activities.own ?? {};
+        for (const one of [chains.agents, chats.chats, queues?.agents, queues?.chats])
+          if (one !== undefined) ownQueues.add(one);
         const workers = await Promise.all(agentWorkers(checked, temporal, taskQueue, activities, more));
         service.ready({ namespace, taskQueue });
         return workers;
@@ -119,10 +121,10 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
         const { runTogether } = await import('./worker.js');
         const own = await hosted.createWorkers();
         const run = next(worker);
-        const together = runTogether([
-          { worker, run },
-          ...own.map((one) => ({ worker: one, run: one.run() })),
-        ]);
+        const together = runTogether(
+          [{ worker, run }, ...own.map((one) => ({ worker: one, run: one.run() }))],
+          hosted.service.stopping,
+        );
         void stopWith(worker, run, together.shutdown);
         await together.finished;
       } finally {

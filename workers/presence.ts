@@ -45,7 +45,7 @@ export function keepPresent({
     let written: { at: number; said: string } | undefined;
     while (!closed.signal.aborted) {
       const now = running();
-      const said = `${now.agents} ${now.chats}`;
+      const said = JSON.stringify(now);
       if (written === undefined || said !== written.said || performance.now() - written.at >= renewMs) {
         try {
           await renewWorker(pool, id, facts, now);

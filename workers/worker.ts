@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
@@ -24,6 +25,7 @@ import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
 import { packageVersion } from '../config/package-version.js';
 import { sandboxSettings } from '../config/sandbox.js';
+import type { Returned } from '../contracts/activities.js';
 import type { EndActivities } from '../contracts/end.js';
 import type { EraseActivities } from '../contracts/erasure.js';
 import type { RestoreActivities } from '../contracts/retention.js';
@@ -44,7 +46,7 @@ import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { type NativeTemporal, connectNative } from '../temporal/connect-native.js';
 import { createLog } from '../config/log.js';
 import { createProjectHistories } from '../temporal/histories.js';
-import { taskQueuesOf } from '../temporal/names.js';
+import { ownTaskQueuesOf, taskQueuesOf } from '../temporal/names.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { requireRoots } from '../workspace/workspace.js';
 import { type WorkerHealth, createHealth, healthTimeoutMs } from './health.js';
@@ -56,6 +58,7 @@ import {
   checkWorkerOptions,
 } from './options.js';
 import { type EndDispatcher, dispatchEnds } from './ends.js';
+import { type Places, createPlaces } from './places.js';
 import { type Presence, keepPresent } from './presence.js';
 import { workflowBundle } from './workflow-bundles.js';
 
@@ -81,7 +84,7 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
   try {
     const temporal = await connectNative(where);
     try {
-      const activities = service.activitiesOn(temporal);
+      const activities = service.activitiesOn({ ...temporal, taskQueue });
       const workers = await Promise.all([
         Worker.create({
           ...sharedOptions(options, temporal),
@@ -92,7 +95,10 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
         ...agentWorkers(options, temporal, taskQueue, activities),
       ]);
       service.ready({ namespace: temporal.namespace, taskQueue });
-      const { finished, shutdown } = runTogether(workers.map((worker) => ({ worker, run: worker.run() })));
+      const { finished, shutdown } = runTogether(
+        workers.map((worker) => ({ worker, run: worker.run() })),
+        service.stopping,
+      );
       return {
         health: createHealth({
           states: () => workers.map((worker) => worker.getState()),
@@ -117,13 +123,15 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
 export interface ChainService {
   /** The activities, by the queue that is polled for them. */
   activitiesOn(
-    temporal: Pick<NativeTemporal, 'connection' | 'namespace'>,
+    temporal: Pick<NativeTemporal, 'connection' | 'namespace'> & { taskQueue: string },
     more?: Pick<WorkerOptions, 'dataConverter'>,
   ): ServiceActivities;
   /** Called when its workers poll: logs it, and begins to listen for requests to stop and for ends of chains. */
   ready(fields: { namespace: string; taskQueue: string }): void;
   /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
   requireDatabase(timeoutMs: number): Promise<void>;
+  /** Called when its workers begin to stop: ends the processes that wait for their next task. */
+  stopping(): void;
   /** Closes what was opened here. */
   close(): Promise<void>;
 }
@@ -137,6 +145,8 @@ export interface ServiceActivities {
     ReturnType<typeof createRetentionActivities>;
   agents: ReturnType<typeof createAgentActivities>;
   chats: ReturnType<typeof createChatActivities>;
+  /** What agents and chats of this worker share between the queues of all workers and its own; null where it keeps no process. */
+  own: { queues: { agents: string; chats: string }; agents: Places; chats: Places } | null;
 }
 
 /**
@@ -176,7 +186,9 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   const pool = ownPool ?? (options.pool as Pool);
   const running = { agents: 0, chats: 0 };
   const isStep = new Set(definition.steps.map(({ name }) => name));
+  const places = { agents: createPlaces(limits.maxAgents), chats: createPlaces(limits.maxChats) };
   const agent = createAgent({
+    maxProcesses: limits.maxAgents + limits.maxChats,
     modelEnvironment,
     inheritedEnvironment: options.agentEnvironment,
     scratchRoot: options.scratchFolder,
@@ -185,8 +197,10 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     definition,
     log: (event) => {
       meter.agentEvent(event);
+      meter.parked(agent.parked());
       if (event.event === 'agent.started') running[isStep.has(event.step) ? 'agents' : 'chats'] += 1;
       if (event.event === 'agent.ended') running[isStep.has(event.step) ? 'agents' : 'chats'] -= 1;
+      if (event.event === 'agent.parked' && isStep.has(event.step)) places.agents.keep();
       logAgent(log, event);
     },
   });
@@ -218,10 +232,13 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   let dispatcher: EndDispatcher | undefined;
   let presence: Presence | undefined;
   return {
-    activitiesOn({ connection, namespace }, more = {}) {
+    activitiesOn({ connection, namespace, taskQueue }, more = {}) {
       client = new Client({ connection, namespace, ...more });
+      // A process id is not unique among containers.
+      const ownQueues = limits.warm ? ownTaskQueuesOf(taskQueue, randomUUID().slice(0, 8)) : null;
       const dependencies = {
         ...{ pool, agent, checkpoint, workspaceRoots, definition, versionStatus, stopRequests, log, meter },
+        ownQueues,
         createTranscriptStore: (projectId: Parameters<typeof createTranscriptStore>[0]['projectId']) =>
           createTranscriptStore({ pool, projectId }),
         workspaceWaitMs: limits.workspaceWaitMs,
@@ -242,6 +259,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         },
         agents: createAgentActivities(dependencies),
         chats: createChatActivities(dependencies),
+        own: ownQueues && { queues: ownQueues, ...places },
       };
     },
     ready(fields) {
@@ -265,7 +283,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           ...{ claudeCode: version, sdk: installedSdk().version, sandbox: sandbox.kind },
           ...{ definition: shown, definitionDigest: digest, definitionFile: definition.file },
         },
-        running: () => ({ ...running }),
+        running: () => ({ ...running, parked: agent.parked() }),
       });
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
@@ -277,6 +295,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           maxChats,
           claudeCode,
           sandbox: sandbox.kind,
+          warm: limits.warm,
           ...(onEnd ? { onEnd: `${onEnd.activity} on ${onEnd.taskQueue}` } : {}),
           archive: retention.policy.archive ?? 'none',
           definition: definition.file ?? 'shipped',
@@ -289,11 +308,12 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         'The worker is ready.',
       );
     },
+    stopping: () => void agent.close(),
     requireDatabase: async (timeoutMs) => await requireAnswer(pool, timeoutMs),
     async close() {
       checkpoint.close();
       await presence?.close();
-      const closing = [dispatcher?.close(), stopRequests.close(), trimming?.close()];
+      const closing = [agent.close(), dispatcher?.close(), stopRequests.close(), trimming?.close()];
       await Promise.allSettled([...closing, ownPool?.end()]);
     },
   };
@@ -340,7 +360,7 @@ export function agentWorkers(
   options: Pick<CheckedChainOptions, 'limits'>,
   temporal: Pick<NativeTemporal, 'connection' | 'namespace'>,
   taskQueue: string,
-  { agents, chats }: Pick<ServiceActivities, 'agents' | 'chats'>,
+  { agents, chats, own }: Pick<ServiceActivities, 'agents' | 'chats' | 'own'>,
   more: Pick<WorkerOptions, 'dataConverter'> = {},
 ): Promise<Worker>[] {
   const { maxAgents, maxChats, heartbeatThrottleMs } = options.limits;
@@ -350,20 +370,58 @@ export function agentWorkers(
     ...more,
     maxHeartbeatThrottleInterval: heartbeatThrottleMs,
   };
-  return [
-    Worker.create({
-      ...shared,
-      taskQueue: queues.chains.agents,
-      activities: agents,
-      maxConcurrentActivityTaskExecutions: maxAgents,
-    }),
-    Worker.create({
-      ...shared,
-      taskQueue: queues.chats.chats,
-      activities: chats,
-      maxConcurrentActivityTaskExecutions: maxChats,
-    }),
+  const all = [
+    { taskQueue: queues.chains.agents, activities: agents, max: maxAgents, places: own?.agents },
+    { taskQueue: queues.chats.chats, activities: chats, max: maxChats, places: own?.chats },
   ];
+  return [
+    ...all.map(({ max, places, ...polled }) =>
+      Worker.create({
+        ...{ ...shared, ...polled },
+        ...(places ? shareOf(places) : { maxConcurrentActivityTaskExecutions: max }),
+      }),
+    ),
+    ...(own
+      ? [
+          { taskQueue: own.queues.agents, activities: withPlace(agents, own.agents), max: maxAgents },
+          { taskQueue: own.queues.chats, activities: withPlace(chats, own.chats), max: maxChats },
+        ].map(({ max, ...polled }) =>
+          // One more, which is returned.
+          Worker.create({ ...shared, ...polled, maxConcurrentActivityTaskExecutions: max + 1 }),
+        )
+      : []),
+  ];
+}
+
+/** One poll at a time: each has a place before it brings a task. */
+function shareOf({ supplier }: Places): Pick<WorkerOptions, 'tuner' | 'activityTaskPollerBehavior'> {
+  const none = { type: 'fixed-size', numSlots: 1 } as const;
+  return {
+    tuner: {
+      activityTaskSlotSupplier: supplier,
+      workflowTaskSlotSupplier: { type: 'fixed-size', numSlots: 2 },
+      localActivityTaskSlotSupplier: none,
+      nexusTaskSlotSupplier: none,
+    },
+    activityTaskPollerBehavior: { type: 'simple-maximum', maximum: 1 },
+  };
+}
+
+/** The same activities; each returns at once where no place is free, so that another worker takes it. */
+function withPlace<Input, Result>(
+  activities: Record<string, (input: Input) => Promise<Result>>,
+  places: Places,
+): Record<string, (input: Input) => Promise<Result | Returned>> {
+  return Object.fromEntries(
+    Object.entries(activities).map(([name, run]) => [
+      name,
+      async (input: Input) => {
+        const give = places.take();
+        if (give === null) return { outcome: 'returned' };
+        return await run(input).finally(give);
+      },
+    ]),
+  );
 }
 
 function sharedOptions(
@@ -400,11 +458,14 @@ function ownWorkflows(): Pick<
  */
 export function runTogether(
   members: { worker: Worker; run: Promise<void> }[],
+  stopping: () => void,
 ): Pick<RunningWorker, 'finished' | 'shutdown'> {
-  const shutdown = () =>
+  const shutdown = () => {
+    stopping();
     members.forEach(({ worker }) => {
       if (worker.getState() === 'RUNNING') worker.shutdown();
     });
+  };
   const finished = Promise.allSettled(members.map(({ run }) => run.finally(shutdown))).then((ends) => {
     const broken = ends.find((end) => end.status === 'rejected');
     if (broken) throw broken.reason;

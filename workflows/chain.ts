@@ -1,4 +1,5 @@
 import {
+  type ActivityOptions,
   ApplicationFailure,
   CancellationScope,
   CancelledFailure,
@@ -22,6 +23,7 @@ import type {
   OpenedChain,
   QueuedChain,
   StepInput,
+  StepResult,
 } from '../contracts/chain.js';
 import { type FailureCode, failureOfCode } from '../contracts/failures.js';
 import { type AgentStepPlan, type StepPlan, payloadVersion } from '../contracts/plan.js';
@@ -29,6 +31,7 @@ import { queries, signals } from '../temporal/names.js';
 import { callHostActivity } from './activity-step.js';
 import { createChainDetails, statusWords, stepSummary, stoppedStep } from './details.js';
 import { type ActivityLimits, attemptOf, failureOf } from './failures.js';
+import { offer, ownQueueOptions } from './own-queue.js';
 import { rejectUnknownPayload, unknownPayload } from './payload-version.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
 import { answerSessionRequests } from './session-requests.js';
@@ -78,8 +81,11 @@ export async function chain(input: ChainInput): Promise<ChainResult> {
     ticket = opened.ticket;
     if (opened.plan?.version !== payloadVersion) throw unknownPayload('the plan', opened.plan?.version);
     apply({ type: 'opened', opened });
+    /** The queue of the worker that keeps the process of the last agent step. */
+    let parkedOn: string | undefined;
     for (const step of opened.plan.steps) {
-      const ended = await runStep(step, input, opened, () => state, apply);
+      const ended = await runStep(step, input, opened, parkedOn, () => state, apply);
+      if (step.kind !== 'activity') parkedOn = parkedOnOf(ended);
       apply(ended);
       chats.stepEnded();
       if (ended.type === 'stepCancelled') apply({ type: 'failed', failure: cancelled });
@@ -174,10 +180,15 @@ async function takeProject(
   }
 }
 
+function parkedOnOf(ended: ChainEvent): string | undefined {
+  return ended.type === 'stepEnded' && 'parkedOn' in ended.result ? ended.result.parkedOn : undefined;
+}
+
 async function runStep(
   plan: StepPlan,
   input: ChainInput,
-  { ticket, plan: { budget } }: OpenedChain,
+  { ticket, plan: { budget, steps } }: OpenedChain,
+  parkedOn: string | undefined,
   state: () => ChainState,
   apply: (event: ChainEvent) => void,
 ): Promise<ChainEvent> {
@@ -195,14 +206,20 @@ async function runStep(
         ? { type: 'stepFailed', step, failure, attempts: 0, critical }
         : { type: 'activityEnded', step };
     }
-    for (let waits = 0, tries = 0; ;) {
+    const hasNext = steps.slice(steps.indexOf(plan) + 1).some(({ kind }) => kind !== 'activity');
+    for (let waits = 0, tries = 0, own = parkedOn; ; own = undefined) {
       apply({ type: 'stepStarted', step });
       const { killGraceMs, waitMs } = input.policy;
-      const run = agentActivity(input, plan, state(), tries);
-      const result = await run({
-        ...{ ...call, mode: input.mode, plan, head: state().head },
-        ...{ budget, killGraceMs, waitMs, waits },
-      });
+      const result = await runAgent(
+        input,
+        plan,
+        state(),
+        { own, tries },
+        {
+          ...{ ...call, mode: input.mode, plan, head: state().head },
+          ...{ budget, killGraceMs, waitMs, waits, hasNext },
+        },
+      );
       if (result.outcome !== 'waiting') return { type: 'stepEnded', result };
       if (result.attempt === 0) waits += 1;
       tries += result.tries ?? 0;
@@ -251,28 +268,56 @@ function databaseActivities({ policy }: ChainInput): ChainActivities {
   });
 }
 
+/** Runs the step on the worker that keeps its process, where that takes it, else on any. `tries` failed before a wait. */
+async function runAgent(
+  input: ChainInput,
+  plan: AgentStepPlan,
+  state: ChainState,
+  { own, tries }: { own: string | undefined; tries: number },
+  call: StepInput,
+): Promise<StepResult> {
+  const pauseMs = Math.max(5_000, input.policy.killGraceMs);
+  const maxAttempts = Math.max(1, plan.limits.maxAttempts - tries);
+  let failed = 0;
+  if (own !== undefined) {
+    const run = agentActivity(input, plan, state, {
+      taskQueue: own,
+      ...ownQueueOptions,
+    });
+    const offered = await offer(() => run(call), { maxAttempts, pauseMs });
+    if (offered.taken) return offered.result;
+    failed = offered.tries;
+  }
+  const run = agentActivity(input, plan, state, {
+    taskQueue: input.policy.taskQueues.agents,
+    retry: {
+      initialInterval: pauseMs * 2 ** failed,
+      maximumInterval: '5 min',
+      maximumAttempts: maxAttempts - failed,
+    },
+  });
+  const result = await run(call);
+  return failed > 0 && result.outcome === 'waiting'
+    ? { ...result, tries: failed + (result.tries ?? 0) }
+    : result;
+}
+
 // A step runs for minutes. Its worker sends heartbeats; silence for one heartbeat timeout means that it is lost. 5
 // attempts wait 5 + 10 + 20 + 40 s between them (the lease in the journal, not this, keeps two agents apart). The agent
-// keeps its own time limit; the activity's adds room to start, to wait for a former lease, and to commit. `tries` have
-// failed before a wait.
+// keeps its own time limit; the activity's adds room to start, to wait for a former lease, and to commit.
 function agentActivity(
   { policy }: ChainInput,
   plan: AgentStepPlan,
   state: ChainState,
-  tries: number,
+  options: Pick<ActivityOptions, 'taskQueue' | 'scheduleToStartTimeout' | 'retry'>,
 ): AgentActivities[string] {
   const { name, limits } = plan;
   const base = baseOf(state);
   const { startToCloseTimeoutMs, heartbeatTimeoutMs } = limitsOf({ policy }, { limits });
   const activities = proxyActivities<AgentActivities>({
-    taskQueue: policy.taskQueues.agents,
+    ...options,
     startToCloseTimeout: startToCloseTimeoutMs,
     heartbeatTimeout: heartbeatTimeoutMs,
-    retry: {
-      initialInterval: Math.max(5_000, policy.killGraceMs),
-      maximumInterval: '5 min',
-      maximumAttempts: Math.max(1, limits.maxAttempts - tries),
-    },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
     summary: `${stepSummary(plan)} · from ${base ? base.slice(0, 8) : 'a fresh session'}`,
   });

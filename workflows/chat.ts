@@ -1,4 +1,5 @@
 import {
+  type ActivityOptions,
   ApplicationFailure,
   CancellationScope,
   allHandlersFinished,
@@ -29,6 +30,7 @@ import { parseAsk, parseSessionAnswer } from '../contracts/question.js';
 import { signals, updates } from '../temporal/names.js';
 import { timeOf } from './details.js';
 import { type ActivityLimits, failureOf } from './failures.js';
+import { offer, ownQueueOptions } from './own-queue.js';
 import { unknownPayload } from './payload-version.js';
 import { maxAnswers, requestSession } from './session-requests.js';
 import { taskTime } from './task-time.js';
@@ -52,6 +54,8 @@ export async function chat(input: ChatInput): Promise<void> {
   let answers = 0;
   const ready: string[] = [];
   let running: string | null = null;
+  /** The queue of the worker that keeps the process of the last answer. */
+  let parkedOn: string | undefined;
   let endedQuestions = 0;
   let handsOn = false;
 
@@ -78,7 +82,9 @@ export async function chat(input: ChatInput): Promise<void> {
       runningSince = taskTime();
       ready.shift();
       showDetails();
-      await answer(input, questionId);
+      const own = parkedOn;
+      parkedOn = undefined;
+      parkedOn = await answer(input, questionId, own);
       return 'answered';
     } catch (error) {
       const failure = failureOf(error, limitsOf(policy));
@@ -168,17 +174,31 @@ export async function chat(input: ChatInput): Promise<void> {
   });
 }
 
-/** Has a question answered; where the database went back and lost the attempt, again, as often as it may be tried. */
-async function answer(input: ChatInput, questionId: string): Promise<void> {
+/**
+ * Has a question answered, by the worker that keeps the process of the last answer, where that takes it; where the database went
+ * back and lost the attempt, again, as often as it may be tried. Returns the queue of the worker that keeps the process now.
+ */
+async function answer(
+  input: ChatInput,
+  questionId: string,
+  parkedOn: string | undefined,
+): Promise<string | undefined> {
   const { projectId, chatId, policy } = input;
   const { limits, killGraceMs } = policy;
-  for (let tries = 0; ;) {
+  const question = { version: payloadVersion, projectId, chatId, questionId, limits, killGraceMs } as const;
+  for (let tries = 0, own = parkedOn; ; own = undefined) {
     try {
-      const result = await agentActivities(input, tries).answerQuestion({
-        version: payloadVersion,
-        ...{ projectId, chatId, questionId, limits, killGraceMs },
-      });
-      if (!('waitMs' in result)) return;
+      const maxAttempts = Math.max(1, limits.maxAttempts - tries);
+      const offered =
+        own === undefined
+          ? { taken: true as const, result: await onAny(input, maxAttempts).answerQuestion(question) }
+          : await offer(() => onOwn(input, own).answerQuestion(question), { maxAttempts, pauseMs });
+      if (!offered.taken) {
+        tries += offered.tries;
+        continue;
+      }
+      const { result } = offered;
+      if (!('waitMs' in result)) return result.parkedOn;
       tries += result.tries;
       await sleep(result.waitMs);
     } catch (error) {
@@ -237,16 +257,27 @@ function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSe
 
 // A person waits for the answer: tries follow each other quickly, 1 + 2 + 4 + 8 s apart. The lease in the journal keeps two
 // agents apart; the time over the question's own limit is for starting, for a former lease, and for the commit.
-function agentActivities({ policy }: ChatInput, tries: number): Pick<ChatActivities, 'answerQuestion'> {
+const pauseMs = 1_000;
+
+function onAny(input: ChatInput, maximumAttempts: number): AnswerActivity {
+  const retry = { initialInterval: pauseMs, maximumInterval: '1 min', maximumAttempts } as const;
+  return answerActivity(input, { taskQueue: input.policy.taskQueues.chats, retry });
+}
+
+function onOwn(input: ChatInput, taskQueue: string): AnswerActivity {
+  return answerActivity(input, { taskQueue, ...ownQueueOptions });
+}
+
+type AnswerActivity = Pick<ChatActivities, 'answerQuestion'>;
+
+function answerActivity(
+  { policy }: ChatInput,
+  options: Pick<ActivityOptions, 'taskQueue' | 'scheduleToStartTimeout' | 'retry'>,
+): AnswerActivity {
   return proxyActivities<ChatActivities>({
-    taskQueue: policy.taskQueues.chats,
+    ...options,
     startToCloseTimeout: limitsOf(policy).startToCloseTimeoutMs,
     heartbeatTimeout: policy.heartbeatTimeoutMs,
-    retry: {
-      initialInterval: '1 s',
-      maximumInterval: '1 min',
-      maximumAttempts: Math.max(1, policy.limits.maxAttempts - tries),
-    },
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
   });
 }

@@ -8,6 +8,8 @@ import { type Pool, queryRows } from '../db/pool.js';
 export interface Running {
   agents: number;
   chats: number;
+  /** Processes that wait for their next task. */
+  parked: number;
 }
 
 /** Writes a worker's row, or renews it. */
@@ -15,12 +17,12 @@ export async function renewWorker(
   pool: Pool,
   id: string,
   facts: WorkerFacts,
-  { agents, chats }: Running,
+  { agents, chats, parked }: Running,
 ): Promise<void> {
   await queryRows(pool, {
     name: 'renew_worker',
-    text: 'SELECT session_chain.renew_worker($1, $2, $3, $4)',
-    values: [id, jsonbOf(facts), agents, chats],
+    text: 'SELECT session_chain.renew_worker($1, $2, $3, $4, $5)',
+    values: [id, jsonbOf(facts), agents, chats, parked],
     query_timeout: 5_000,
   });
 }
@@ -49,6 +51,7 @@ export interface StoredWorker {
   file: string | null;
   runningAgents: number;
   runningChats: number;
+  parked: number;
   startedAt: Date;
   seenAt: Date;
   /** Seen within the last minute. */
@@ -63,7 +66,7 @@ export async function listWorkers(pool: Pool): Promise<StoredWorker[]> {
     name: 'list_workers',
     text: `SELECT w.id, w.identity, w.host, w.version, w.claude_code AS "claudeCode", w.sdk, w.sandbox, w.namespace,
              w.task_queue AS "taskQueue", w.limits, w.definition_digest AS digest, w.definition_file AS file,
-             w.running_agents AS "runningAgents", w.running_chats AS "runningChats", w.started_at AS "startedAt",
+             w.running_agents AS "runningAgents", w.running_chats AS "runningChats", w.parked, w.started_at AS "startedAt",
              w.seen_at AS "seenAt", ${alive} AS alive,
              ARRAY(SELECT q #>> '{}' FROM jsonb_path_query(w.definition, '$.steps[*].taskQueue') q
                WHERE jsonb_typeof(q) = 'string' UNION SELECT w.definition #>> '{onEnd,taskQueue}'

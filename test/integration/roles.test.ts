@@ -376,7 +376,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       `SELECT * FROM session_chain.find_api_key('000000000000')`,
       `SELECT session_chain.create_login(repeat('0', 64), '000000000000', 1)`,
       'SELECT * FROM session_chain.list_api_keys()',
-      `SELECT session_chain.renew_worker(gen_random_uuid(), '{}', 0, 0)`,
+      `SELECT session_chain.renew_worker(gen_random_uuid(), '{}', 0, 0, 0)`,
       'SELECT session_chain.remove_worker(gen_random_uuid())',
       'DELETE FROM session_chain.workers',
       `UPDATE session_chain.events SET data = '{}'`,

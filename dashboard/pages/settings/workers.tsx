@@ -75,6 +75,11 @@ function WorkerTable({ workers }: { workers: Worker[] }) {
           cell: ({ alive, chats }) => <Load alive={alive} {...chats} />,
         },
         {
+          label: 'Parked',
+          hint: 'Claude Code processes that wait for the next task of their chain or chat',
+          cell: ({ alive, parked }) => (alive ? parked : ''),
+        },
+        {
           label: 'Version',
           hint: 'Of session-chain, and of Claude Code at the start of the worker',
           cell: (worker) => (
