@@ -25,7 +25,7 @@ import {
   type RunContext,
 } from './run.js';
 import { createStop, type Stop } from './stop.js';
-import { createToolGate, type ToolGate } from './tool-gate.js';
+import { createToolGate, neverStored, type ToolGate } from './tool-gate.js';
 import {
   acceptedCalls,
   agentVersion,
@@ -160,6 +160,7 @@ async function runStep(run: Run): Promise<AgentResult> {
     store: request.store,
     sessionId: request.sessionId,
     baseSessionId: request.baseSessionId,
+    ...(context.noteCalls ? { noteCalls: context.noteCalls } : {}),
     // Nothing that comes now can be stored, so there is nothing to wait for.
     onRefused: () => stop.now('store_refused'),
   });
@@ -212,6 +213,7 @@ async function runStep(run: Run): Promise<AgentResult> {
       progress,
       stop,
       maxTurns: request.maxTurns,
+      onMessage: (message) => gate.onMessage(message),
       onResult: () =>
         stop.reason() === null ? dialogue.afterResult(seen, ownOf(request, gate)) : dialogue.end(),
       ...(context.onText ? { onText: context.onText } : {}),
@@ -236,6 +238,12 @@ function writtenBefore({ earlierEntries, earlierBySubagents, workspace }: AgentR
 /** What the task has added so far, in earlier attempts and in this run. */
 function ownOf({ earlierEntries = [] }: AgentRequest, gate: ToolGate): SessionStoreEntry[] {
   return [...earlierEntries, ...ownEntries(gate.appended(), gate.base())];
+}
+
+/** A call that ran on its note, and whose entry never came. */
+function lackOf(gate: ToolGate): Error | null {
+  const [id] = gate.openCalls();
+  return id === undefined ? null : neverStored(id);
 }
 
 async function exitOf(agentProcess: AgentProcess | null): Promise<AgentExit & { errorTail: string }> {
@@ -268,6 +276,7 @@ function resultOf(
     apiDurationMs: spent === null ? null : Math.round(spent.apiDurationMs),
     agentVersion: seen.agentVersion || agentVersion(own),
     model: seen.model || lastModel(own),
+    hasOpenCalls: gate.openCalls().length > 0,
     turnInFlightUnknown:
       seen.result === null ||
       stopped !== null ||
@@ -280,7 +289,7 @@ function resultOf(
       seen,
       stopped,
       baseFailure: gate.baseFailure(),
-      refusal: gate.refusal(),
+      refusal: gate.refusal() ?? lackOf(gate),
       own: ownOf(request, gate),
       filesTouched,
       exit,

@@ -8,6 +8,8 @@ export interface Reader {
   progress: Progress;
   stop: Stop;
   maxTurns: number;
+  /** Called with each message. */
+  onMessage: (message: SDKMessage) => void;
   /** Called with each result, once it is observed: there may be more to say to the agent. */
   onResult: () => void;
   onText?: (text: string, message: number) => void;
@@ -19,12 +21,13 @@ export interface Reader {
  */
 export async function readToTheEnd(
   messages: Query,
-  { seen, progress, stop, maxTurns, onResult, onText }: Reader,
+  { seen, progress, stop, maxTurns, onMessage, onResult, onText }: Reader,
 ): Promise<void> {
   const readText = onText && textReader(onText);
   try {
     for await (const message of messages) {
       observe(seen, message);
+      onMessage(message);
       readText?.(message);
       progress.onMessage(message);
       const reason = reasonNotToRetry(message);
