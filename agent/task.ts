@@ -171,9 +171,10 @@ function onTopOf(store: RunStore, baseSessionId: SessionId): Pick<SessionStore, 
   return {
     load: async (key) => await store.load(key),
     async append(key, entries) {
-      if (isCopied || !store.appendToCopy) return await store.append(key, entries);
-      await store.appendToCopy(key, baseSessionId, entries);
+      if (isCopied || entries.length === 0 || !store.appendToCopy) return await store.append(key, entries);
+      // What comes meanwhile follows it: a store keeps the order of the calls.
       isCopied = true;
+      await store.appendToCopy(key, baseSessionId, entries);
     },
   };
 }
