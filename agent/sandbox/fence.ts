@@ -195,13 +195,15 @@ async function cleanUp(fenced: FencedProcess, agent: number, before: Before): Pr
       if (!isSame(folder, root + folder)) throw new Error(`A command has moved ${folder}.`);
     }
     const mounts = mountsOf(agent);
-    for (const folder of ['/tmp', '/dev/shm']) await clear(root, folder, mounts);
+    await Promise.all(['/tmp', '/dev/shm'].map((folder) => clear(root, folder, mounts)));
   }
   const shells = await snapshotsIn(fenced);
-  for (const name of await readdir(fenced.scratch.home)) await removeFolder(join(fenced.scratch.home, name));
-  for (const name of await readdir(fenced.config)) {
-    if (name !== '.claude.json') await removeFolder(join(fenced.config, name));
-  }
+  const kept = settingsOf(fenced);
+  const paths = [fenced.scratch.home, fenced.config].map(async (folder) =>
+    (await readdir(folder)).map((name) => join(folder, name)),
+  );
+  const left = (await Promise.all(paths)).flat().filter((path) => path !== kept);
+  await Promise.all(left.map(removeFolder));
   await writeSnapshots(fenced, shells);
 }
 
@@ -224,12 +226,15 @@ function mountsOf(pid: number): string[] {
 }
 
 async function clear(root: string, folder: string, mounts: readonly string[]): Promise<void> {
-  for (const name of await readdir(root + folder)) {
-    const path = `${folder}/${name}`;
-    if (mounts.includes(path)) continue;
-    if (mounts.some((mount) => mount.startsWith(`${path}/`))) await clear(root, path, mounts);
-    else await removeFolder(root + path);
-  }
+  const names = await readdir(root + folder);
+  await Promise.all(
+    names.map(async (name) => {
+      const path = `${folder}/${name}`;
+      if (mounts.includes(path)) return;
+      if (mounts.some((mount) => mount.startsWith(`${path}/`))) await clear(root, path, mounts);
+      else await removeFolder(root + path);
+    }),
+  );
 }
 
 const snapshots = 'shell-snapshots';

@@ -71,7 +71,7 @@ function line(workspace: string) {
   }
   return {
     /** What each command printed, and whether the process was one that had waited and waits again. */
-    async commands(...commands: string[]) {
+    commands: async (...commands: string[]) => {
       const replies = commands.map((command) => ({ tools: [{ name: 'Bash', input: { command } }] }));
       const task = { name: 'build', kind: 'work', allowedTools: shippedDefinition.tools } as const;
       const ended = await run(task, 'go on', [...replies, { text: 'Done.' }]);
