@@ -375,16 +375,18 @@ export function agentWorkers(
     { taskQueue: queues.chats.chats, activities: chats, max: maxChats, places: own?.chats },
   ];
   return [
-    ...all.map(({ max, places, ...polled }) =>
+    ...all.map(({ max, places, taskQueue, activities }) =>
       Worker.create({
-        ...{ ...shared, ...polled },
-        ...(places ? shareOf(places) : { maxConcurrentActivityTaskExecutions: max }),
+        ...{ ...shared, taskQueue },
+        ...(places
+          ? { ...shareOf(places), activities: withPlace(activities, places, 'all') }
+          : { activities, maxConcurrentActivityTaskExecutions: max }),
       }),
     ),
     ...(own
       ? [
-          { taskQueue: own.queues.agents, activities: withPlace(agents, own.agents), max: maxAgents },
-          { taskQueue: own.queues.chats, activities: withPlace(chats, own.chats), max: maxChats },
+          { taskQueue: own.queues.agents, activities: withPlace(agents, own.agents, 'own'), max: maxAgents },
+          { taskQueue: own.queues.chats, activities: withPlace(chats, own.chats, 'own'), max: maxChats },
         ].map(({ max, ...polled }) =>
           // One more, which is returned.
           Worker.create({ ...shared, ...polled, maxConcurrentActivityTaskExecutions: max + 1 }),
@@ -407,16 +409,17 @@ function shareOf({ supplier }: Places): Pick<WorkerOptions, 'tuner' | 'activityT
   };
 }
 
-/** The same activities; each returns at once where no place is free, so that another worker takes it. */
+/** The same activities; each returns at once where no place is free, and then goes to all workers. */
 function withPlace<Input, Result>(
-  activities: Record<string, (input: Input) => Promise<Result>>,
+  activities: { [name: string]: (input: Input) => Promise<Result> },
   places: Places,
+  queue: 'all' | 'own',
 ): Record<string, (input: Input) => Promise<Result | Returned>> {
   return Object.fromEntries(
     Object.entries(activities).map(([name, run]) => [
       name,
       async (input: Input) => {
-        const give = places.take();
+        const give = places.take(queue);
         if (give === null) return { outcome: 'returned' };
         return await run(input).finally(give);
       },
