@@ -18,13 +18,14 @@ import {
   isInterruption,
   journalFork,
   lostRow,
+  noteCalls,
   quarantineParent,
   quarantineSession,
 } from '../storage/operations/operations.js';
 import { isDatabaseAway } from '../storage/db/pool.js';
 import type { TranscriptStore } from '../storage/transcripts/store.js';
 import type { ActivityDependencies } from './dependencies.js';
-import { type EarlierWork, findEarlierWork } from './evidence.js';
+import { type EarlierWork, findEarlierWork, warningOfLostCalls } from './evidence.js';
 import { AttemptError } from './failures.js';
 import type { Heartbeat } from './heartbeat.js';
 import { type Hold, holdAttempt, leaseTimes } from './hold.js';
@@ -212,6 +213,8 @@ async function run<Stored>(
     );
   }
   if (earlier && goesOn) await journalFork(deps.pool, attempt, earlier.sessionId);
+  const known = earlier && goesOn ? [...earlier.own, ...earlier.bySubagents] : [];
+  const warning = await warningOfLostCalls(deps, attempt, known);
   let files: string[] = [];
   const tellFiles = () => onFiles?.(attempt.sessionId, files);
   tellFiles();
@@ -226,6 +229,7 @@ async function run<Stored>(
       store,
       prompt: operation.message(attempt),
       ...(earlier && goesOn ? { earlierEntries: earlier.own, earlierBySubagents: earlier.bySubagents } : {}),
+      ...(warning === undefined ? {} : { warning }),
       instructionKind: operation.instructionKind,
       model,
       workspace: operation.workspace,
@@ -242,6 +246,7 @@ async function run<Stored>(
         tellFiles();
       },
       onText: (text, message) => live.add(text, message),
+      noteCalls: (calls) => noteCalls(deps.pool, attempt, calls),
     },
   );
   const result: AgentResult = await running.finally(async () => {
@@ -299,7 +304,8 @@ async function endedWithout<Outcome>(
     seen.code === 'CANCELLED' ? null : await lostBy(deps, attempt, operation.kind === 'step', store);
   const failure = lost ?? seen;
   const spent = error instanceof AgentRunError ? metricsOf(error.spent) : ledger.spent;
-  const end = { failure: toFailure(failure), spent };
+  const hasOpenCalls = !(error instanceof AgentRunError) || error.spent.hasOpenCalls;
+  const end = { failure: toFailure(failure), spent, hasOpenCalls };
   // A step in the right folder must not continue from what was done in another one.
   const elsewhere = failure.code === 'WORKSPACE_CHANGED' ? failure : await replaced?.();
   if (elsewhere) {

@@ -3,9 +3,15 @@ import type { AgentTask, Evidence } from '../agent/kinds/kind.js';
 import { kinds } from '../agent/kinds/kinds.js';
 import { SessionChainError } from '../contracts/failures.js';
 import type { ProjectId, SessionId } from '../contracts/ids.js';
-import { type EarlierAttempt, noteEvidence, quarantineSession } from '../storage/operations/operations.js';
+import {
+  type Attempt,
+  type EarlierAttempt,
+  callsNotedBefore,
+  noteEvidence,
+  quarantineSession,
+} from '../storage/operations/operations.js';
 import { loadSubagents } from '../storage/transcripts/store.js';
-import { answerText, ownEntries } from '../transcript/entries.js';
+import { answerText, ownEntries, toolUseIds } from '../transcript/entries.js';
 import { findHole } from '../transcript/hole.js';
 import type { ActivityDependencies } from './dependencies.js';
 
@@ -81,6 +87,26 @@ export async function findEarlierWork(
     earlier.map(({ sessionId }) => loadSubagents(store, sessionId).catch(() => [])),
   );
   return { ...newest, bySubagents: transcripts.flat().flatMap(({ entries }) => entries) };
+}
+
+/**
+ * What to tell a session that goes on after `known` of tool calls that earlier attempts of the operation let run, and
+ * whose entries are not among it; undefined for none.
+ */
+export async function warningOfLostCalls(
+  { pool }: Pick<ActivityDependencies, 'pool'>,
+  attempt: Attempt,
+  known: SessionStoreEntry[],
+): Promise<string | undefined> {
+  if (attempt.attempt === 1) return undefined;
+  const stored = new Set(toolUseIds(known));
+  const lost = (await callsNotedBefore(pool, attempt)).filter(({ id }) => !stored.has(id));
+  if (lost.length === 0) return undefined;
+  return [
+    'An earlier try was stopped during these tool calls, before their results were stored. Each may have run, in part or ' +
+      'in full: check what it did before you make it again.',
+    ...lost.map(({ name, input }) => `${name}: ${input}`),
+  ].join('\n\n');
 }
 
 /** The entries of a session, or why they cannot be used: an entry, or the predecessor of one, is missing. */

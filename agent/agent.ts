@@ -97,7 +97,12 @@ export function createAgent(dependencies: AgentDependencies): Agent {
           ...{ key, maxTurns, maxCostUsd, model, egress: open, abortController, close },
           options: async (parts) => await queryOptions(run, at, parts),
           onStarted: (started) => stop.attachProcess(started),
-          fence: (started) => openFence({ started, scratch, sandbox }),
+          fence: ({ pid = 0 }, config) =>
+            openFence({
+              ...{ pid, scratch, config, workspace: request.workspace, binary, sandbox },
+              path: inheritedEnvironment.PATH ?? '',
+              processes: dependencies.sandbox.limits.processes,
+            }),
         },
         task,
       );

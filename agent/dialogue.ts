@@ -31,17 +31,25 @@ const mostRequestsToGoOn = 3;
  * then the task is sent again, because the summary may not hold it. So the number of requests is bounded whatever the
  * model does, and none of this takes another attempt.
  */
-export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: AgentRequest): Dialogue {
+export function createDialogue({
+  task,
+  prompt,
+  baseSessionId,
+  earlierEntries,
+  warning,
+}: AgentRequest): Dialogue {
   const kind = kinds[task.kind];
   const goOn = kind.continueMessage(task.name);
   const continued = (entries: SessionStoreEntry[]) =>
-    [goOn, ...(isCompacted(entries) ? [prompt] : [])].join('\n\n---\n\n');
+    parts(goOn, ...(isCompacted(entries) ? [prompt] : []), warning);
   let told =
-    goOn === null || !earlierEntries
+    goOn === null
       ? prompt
-      : endsWithFullContext(earlierEntries)
-        ? compact
-        : continued(earlierEntries);
+      : !earlierEntries
+        ? parts(prompt, warning)
+        : endsWithFullContext(earlierEntries)
+          ? compact
+          : continued(earlierEntries);
   let hasCompacted = told === compact;
   let requestsToGoOn = 0;
 
@@ -78,4 +86,8 @@ export function createDialogue({ task, prompt, baseSessionId, earlierEntries }: 
       return text;
     },
   };
+}
+
+function parts(...texts: (string | null | undefined)[]): string {
+  return texts.filter((text) => text !== null && text !== undefined).join('\n\n---\n\n');
 }

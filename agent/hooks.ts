@@ -52,7 +52,11 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     if (outside !== null) return deny(outside);
     const unfit = unfitForSubagents(input);
     if (unfit !== null) return deny(unfit);
-    const admitted = await gate.admit(input.tool_use_id);
+    const admitted = await gate.admit({
+      id: input.tool_use_id,
+      name: input.tool_name,
+      input: input.tool_input,
+    });
     const hasSubagents = input.tool_name === subagentTool || gate.appendedBySubagents().length > 0;
     if (admitted && (hasSubagents || !hasOwnTurnLimit) && gate.turns() >= maxTurns)
       stop.orderly('turns_used');
@@ -76,9 +80,10 @@ export function agentHooks(parts: HookParts): NonNullable<Options['hooks']> {
     return {};
   };
 
-  /** Ends the turn if the model is asked again for what it cannot write: its stop reason is in the stored entry. */
+  /** Ends the turn if the model is asked again for what it cannot write: its stop reason is in the stored entry, and in the stream. */
   const afterTools: HookCallback = async (input) => {
     if (input.hook_event_name !== 'PostToolBatch') return {};
+    if (input.tool_calls.every(({ tool_use_id: id }) => gate.endedForTools(id))) return {};
     for (const call of input.tool_calls) {
       if (!(await gate.isStored(call.tool_use_id))) return {};
     }

@@ -45,7 +45,7 @@ export interface LineParts {
   options: (parts: QueryParts) => Promise<Options>;
   abortController: AbortController;
   onStarted: (agentProcess: AgentProcess) => void;
-  fence: (agentProcess: AgentProcess) => Fence;
+  fence: (agentProcess: AgentProcess, config: string) => Fence;
   /** Removes what belongs to it, once the process is dead. */
   close: () => Promise<void>;
 }
@@ -144,22 +144,24 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
         return await task.store.load(key);
       },
     },
-    hooks: passedHooks(first.hooks, (event, tool) => {
+    hooks: passedHooks(first.hooks, async (event, tool) => {
       if (
         event === 'PreToolUse' &&
         tool !== undefined &&
         !withoutProcesses.has(tool) &&
         !tool.startsWith('mcp__')
-      )
+      ) {
         hasStartedProcesses = true;
+        await fence?.beforeCommand();
+      }
       if (task === null) spoil(`It called ${tool ?? event} without a task.`);
       return task?.hooks ?? null;
     }),
     allowedNow: () => task?.allowedTools ?? [],
     abortController: parts.abortController,
-    onStarted(started) {
+    onStarted(started, config) {
       process = started;
-      fence = parts.fence(started);
+      fence = parts.fence(started, config);
       void started.ended.then(() => spoil('It ended.'));
       parts.onStarted(started);
     },
@@ -224,12 +226,12 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
 /** The hooks of whatever task there is, for a process that is told of its hooks once. */
 function passedHooks(
   first: NonNullable<Options['hooks']>,
-  now: (event: HookEvent, tool: string | undefined) => NonNullable<Options['hooks']> | null,
+  now: (event: HookEvent, tool: string | undefined) => Promise<NonNullable<Options['hooks']> | null>,
 ): NonNullable<Options['hooks']> {
   const passed = (event: HookEvent, matcher: number, hook: number): HookCallback => {
     return async (input, toolUseId, options) => {
       const tool = 'tool_name' in input ? input.tool_name : undefined;
-      const callback = now(event, tool)?.[event]?.[matcher]?.hooks[hook];
+      const callback = (await now(event, tool))?.[event]?.[matcher]?.hooks[hook];
       // A hook that fails before a tool blocks it.
       if (callback === undefined) throw new Error('No task is under way.');
       return await callback(input, toolUseId, options);

@@ -15,8 +15,8 @@ export interface QueryParts extends Pick<SpawnAgentOptions['guard'], 'lease' | '
   /** The tools that the present task may use. */
   allowedNow: () => readonly string[];
   abortController: AbortController;
-  /** Gets the agent's process as soon as there is one. */
-  onStarted: (agentProcess: AgentProcess) => void;
+  /** Gets the agent's process as soon as there is one, and the folder with its configuration. */
+  onStarted: (agentProcess: AgentProcess, config: string) => void;
   onLimit: SpawnAgentOptions['onLimit'];
 }
 
@@ -57,13 +57,13 @@ export async function queryOptions(run: Run, place: ProcessPlace, parts: QueryPa
     env,
     abortController: parts.abortController,
     spawnClaudeCodeProcess: (spawn) => {
-      const config = spawn.env.CLAUDE_CONFIG_DIR;
-      if (config !== undefined && config !== scratch.config) scratch.noteResumeFolder(config);
+      const config = spawn.env.CLAUDE_CONFIG_DIR ?? scratch.config;
+      if (config !== scratch.config) scratch.noteResumeFolder(config);
       const agentProcess = spawnAgent({
         hold: sandbox.hold,
         command: inSandbox({
           command: [...insideLimits, spawn.command, ...spawn.args],
-          config: config ?? scratch.config,
+          config,
         }),
         cwd: request.workspace,
         env: spawn.env,
@@ -77,7 +77,7 @@ export async function queryOptions(run: Run, place: ProcessPlace, parts: QueryPa
         limits: dependencies.sandbox.limits,
         onLimit: parts.onLimit,
       });
-      parts.onStarted(agentProcess);
+      parts.onStarted(agentProcess, config);
       return agentProcess.spawned;
     },
     sessionId: request.sessionId,
@@ -96,7 +96,11 @@ export async function queryOptions(run: Run, place: ProcessPlace, parts: QueryPa
     settingSources: [],
     // Claude Code opens files without a tool and so bypasses every hook: after a compaction it reopens those that the
     // transcript knows, by their old paths.
-    settings: { permissions: { blockFileToolReadsOutsideWorkingDirectories: true } },
+    // Its commands know the socket on which it would take messages of other sessions, as the word of the system.
+    settings: {
+      permissions: { blockFileToolReadsOutsideWorkingDirectories: true },
+      crossSessionInbound: 'refuse',
+    },
     // Of a folder that is named here Claude Code reads CLAUDE.md, as agentEnvironment asks, and nothing else.
     ...(run.claudeMd.isRead ? { additionalDirectories: [request.workspace] } : {}),
     tools: [...definition.tools],

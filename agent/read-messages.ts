@@ -8,6 +8,8 @@ export interface Reader {
   progress: Progress;
   stop: Stop;
   maxTurns: number;
+  /** Called with each message. */
+  onMessage: (message: SDKMessage) => void;
   /** Called with each result, once it is observed: there may be more to say to the agent. True ends the reading. */
   onResult: () => boolean;
   onText?: (text: string, message: number) => void;
@@ -19,7 +21,7 @@ export interface Reader {
  */
 export async function readMessages(
   messages: Query,
-  { seen, progress, stop, maxTurns, onResult, onText }: Reader,
+  { seen, progress, stop, maxTurns, onMessage, onResult, onText }: Reader,
 ): Promise<void> {
   const readText = onText && textReader(onText);
   try {
@@ -27,6 +29,7 @@ export async function readMessages(
       const { value: message, done } = await messages.next();
       if (done || message === undefined) return;
       observe(seen, message);
+      onMessage(message);
       readText?.(message);
       progress.onMessage(message);
       const reason = reasonNotToRetry(message);

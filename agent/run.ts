@@ -12,6 +12,7 @@ import type { EgressEvent } from './egress/egress.js';
 import type { Lease } from './process/lease.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 import type { AgentProgress } from './progress.js';
+import type { ToolCall } from './tool-gate.js';
 
 /** What a run of the agent takes, what it gives back, and what it works with. */
 
@@ -80,6 +81,8 @@ export interface AgentRequest extends RunLimits {
   earlierEntries?: SessionStoreEntry[];
   /** What subagents of earlier attempts added. */
   earlierBySubagents?: SessionStoreEntry[];
+  /** What earlier attempts may have done that neither this session nor the task tells; said with the first message. */
+  warning?: string;
   instructionKind: 'none' | 'free';
   /** A model, or `default` for Claude Code's own choice; a fork without one would continue with its base's. */
   model: string;
@@ -107,6 +110,8 @@ export interface AgentSpend {
   model: string | null;
   /** The run did not end by itself: a model turn that was under way at that time is in no figure. */
   turnInFlightUnknown: boolean;
+  /** A tool call may have run whose entry is not stored. */
+  hasOpenCalls: boolean;
 }
 
 export interface AgentResult extends AgentSpend, Verdict {
@@ -142,6 +147,11 @@ export interface RunContext {
   onFiles?: (files: string[]) => void;
   /** Gets what the model writes while it writes it; `message` counts its messages from 1. Empty at the end of a block. */
   onText?: (text: string, message: number) => void;
+  /**
+   * Notes the tool calls that run before their transcript entries are stored, in place of those noted before. Rejects
+   * where the run may not go on. Default: every tool waits for its entry.
+   */
+  noteCalls?: (calls: ToolCall[]) => Promise<void>;
 }
 
 /** What one run works with. */

@@ -19,7 +19,7 @@ import {
   type RunStore,
 } from './run.js';
 import { createStop, type Stop } from './stop.js';
-import { createToolGate, type ToolGate } from './tool-gate.js';
+import { createToolGate, neverStored, type ToolGate } from './tool-gate.js';
 import {
   acceptedCalls,
   agentVersion,
@@ -63,6 +63,7 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
     store: parked && baseSessionId ? onTopOf(request.store, baseSessionId) : request.store,
     sessionId,
     baseSessionId: parked ? null : baseSessionId,
+    ...(context.noteCalls ? { noteCalls: context.noteCalls } : {}),
     // Nothing that comes now can be stored, so there is nothing to wait for.
     onRefused: () => stop.now('store_refused'),
   });
@@ -128,6 +129,7 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
       progress,
       stop,
       maxTurns,
+      onMessage: (message) => gate.onMessage(message),
       onResult() {
         const text = stop.reason() === null ? dialogue.afterResult(seen, ownOf(request, gate)) : null;
         waits =
@@ -169,9 +171,10 @@ function onTopOf(store: RunStore, baseSessionId: SessionId): Pick<SessionStore, 
   return {
     load: async (key) => await store.load(key),
     async append(key, entries) {
-      if (isCopied || !store.appendToCopy) return await store.append(key, entries);
-      await store.appendToCopy(key, baseSessionId, entries);
+      if (isCopied || entries.length === 0 || !store.appendToCopy) return await store.append(key, entries);
+      // What comes meanwhile follows it: a store keeps the order of the calls.
       isCopied = true;
+      await store.appendToCopy(key, baseSessionId, entries);
     },
   };
 }
@@ -188,6 +191,7 @@ function hasDoneWell(
     !result.is_error &&
     seen.lostEntries === null &&
     gate.refusal() === null &&
+    gate.openCalls().length === 0 &&
     kinds[request.task.kind].evidence(request.task, ownOf(request, gate)).kind === 'finished'
   );
 }
@@ -211,6 +215,12 @@ function writtenBefore({ earlierEntries, earlierBySubagents, workspace }: AgentR
 /** What the task has added so far, in earlier attempts and in this run. */
 function ownOf({ earlierEntries = [] }: AgentRequest, gate: ToolGate): SessionStoreEntry[] {
   return [...earlierEntries, ...ownEntries(gate.appended(), gate.base())];
+}
+
+/** A call that ran on its note, and whose entry never came. */
+function lackOf(gate: ToolGate): Error | null {
+  const [id] = gate.openCalls();
+  return id === undefined ? null : neverStored(id);
 }
 
 async function exitOf(agentProcess: AgentProcess | null): Promise<Exit> {
@@ -244,6 +254,7 @@ function resultOf(run: Run, { gate, seen, stop, filesTouched, totalsBefore }: Do
     apiDurationMs: spent === null ? null : Math.round(spent.apiDurationMs),
     agentVersion: seen.agentVersion || agentVersion(own),
     model: seen.model || lastModel(own),
+    hasOpenCalls: gate.openCalls().length > 0,
     turnInFlightUnknown:
       seen.result === null ||
       stopped !== null ||
@@ -256,7 +267,7 @@ function resultOf(run: Run, { gate, seen, stop, filesTouched, totalsBefore }: Do
       seen,
       stopped,
       baseFailure: gate.baseFailure(),
-      refusal: gate.refusal(),
+      refusal: gate.refusal() ?? lackOf(gate),
       own: ownOf(request, gate),
       filesTouched,
       exit,

@@ -1,6 +1,8 @@
 import type { ChainResult, Usage } from '../contracts/chain.js';
 import { inputTokensOf } from '../contracts/usage.js';
+import { parseMessagesRequest } from '../dev/offline-model/messages.js';
 import { type OfflineRequest, repeatedPart } from '../dev/offline-model/request-log.js';
+import { countTokens } from '../dev/offline-model/usage.js';
 import { transcriptBytes } from '../storage/transcripts/store.js';
 import { chainWorkflowId } from '../temporal/names.js';
 import { type Row, row } from './report.js';
@@ -25,8 +27,9 @@ export async function measureChain(stack: BenchStack, runs: number): Promise<Row
       await commitToRequestRow(stack, chains),
       ...gapRows(stack, chains, scripts),
       betweenRequestsRow(stack, chains, scripts),
-      ...(await continuityRows(stack, chains)),
+      // Before the first project has another chain.
       await bytesRow(stack, chains),
+      ...(await continuityRows(stack, chains)),
     ];
   } finally {
     await shell.stop();
@@ -124,21 +127,23 @@ async function eventsRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
   return row({ part, name: 'events per chain', unit: 'events', values: events, goal });
 }
 
-/** From the moment at which a step's result is durable to the next step's first request, over all boundaries. */
 async function commitToRequestRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
-  const waits = chains.map(async ({ result }) => {
-    const moves = await stack.sessionChain.transitions(result.projectId);
-    return boundariesOf(stack, sessionsOf(result)).map(({ last, first }) => {
-      const commit = moves.find(({ newSessionId }) => newSessionId === last.sessionId);
-      if (!commit) throw new Error(`No transition leads to ${last.sessionId}.`);
-      return Date.parse(first.at) - commit.createdAt.getTime();
-    });
-  });
+  const waits = await Promise.all(chains.map(({ result }) => commitToRequestMs(stack, result)));
   return row({
     part,
     name: "commit of a step to the next one's first request",
     unit: 'ms',
-    values: (await Promise.all(waits)).flat(),
+    values: waits.flat(),
+  });
+}
+
+/** From the moment at which a step's result is durable to the next step's first request, at each boundary of a chain. */
+export async function commitToRequestMs(stack: BenchStack, result: ChainResult): Promise<number[]> {
+  const moves = await stack.sessionChain.transitions(result.projectId);
+  return boundariesOf(stack, sessionsOf(result)).map(({ last, first }) => {
+    const commit = moves.find(({ newSessionId }) => newSessionId === last.sessionId);
+    if (!commit) throw new Error(`No transition leads to ${last.sessionId}.`);
+    return Date.parse(first.at) - commit.createdAt.getTime();
   });
 }
 
@@ -182,9 +187,10 @@ function betweenRequestsRow(stack: BenchStack, chains: ChainRun[], scripts: Shel
   });
 }
 
+const repeatedGoal = { text: '>= 99', met: (share: number) => share >= 99 };
+
 /** How much of the request before a boundary the request after it repeats, and so finds in the prompt cache. */
 async function continuityRows(stack: BenchStack, chains: ChainRun[]): Promise<Row[]> {
-  const goal = { text: '>= 99', met: (share: number) => share >= 99 };
   const share = ({ last, first }: Boundary) => 100 * repeatedPart(last, first);
   const within = boundaryNames.map((name, index) =>
     row({
@@ -195,12 +201,12 @@ async function continuityRows(stack: BenchStack, chains: ChainRun[]): Promise<Ro
         const boundary = boundariesOf(stack, sessionsOf(result))[index];
         return boundary ? [share(boundary)] : [];
       }),
-      goal,
+      goal: repeatedGoal,
     }),
   );
   return [
     ...within,
-    await afterCompactionRow(stack, chains),
+    ...(await afterCompactionRows(stack, chains)),
     row({
       part,
       name: 'input tokens of a chain that were read from the cache',
@@ -210,20 +216,31 @@ async function continuityRows(stack: BenchStack, chains: ChainRun[]): Promise<Ro
   ];
 }
 
-/** A compaction replaces the messages; tools and system prompt stay, and with them what the cache holds of these. */
-async function afterCompactionRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
-  const values: number[] = [];
+/**
+ * A compaction replaces the messages; tools and system prompt stay, and the cache holds all of these. What else the request
+ * brings is new: the summary, and the files that the agent worked with last, which it is shown again.
+ */
+async function afterCompactionRows(stack: BenchStack, chains: ChainRun[]): Promise<Row[]> {
+  const ofFixed: number[] = [];
+  const ofAll: number[] = [];
   for (const { result } of chains.slice(0, 1)) {
     const next = await stack.runChain({ projectId: result.projectId, steps: ['build'], mode: 'update' });
     const [first] = sessionsOf(next).flatMap((id) => requestsOf(stack, id));
-    if (first?.usage) values.push(cachedPercent([usageOf(first.usage)]));
+    if (!first?.usage) throw new Error('The model has no request after the compaction.');
+    const fixed = countTokens({ ...parseMessagesRequest(first.bodyText), messages: [] });
+    ofFixed.push((100 * Math.min(fixed, first.usage.cache_read_input_tokens)) / fixed);
+    ofAll.push(cachedPercent([usageOf(first.usage)]));
   }
-  return row({
-    part,
-    name: 'read from the cache by the first request after a compaction',
-    unit: '%',
-    values,
-  });
+  return [
+    row({
+      part,
+      name: 'tools and system prompt that the first request after a compaction read from the cache',
+      unit: '%',
+      values: ofFixed,
+      goal: repeatedGoal,
+    }),
+    row({ part, name: 'the same of the whole request, the rest is new', unit: '%', values: ofAll }),
+  ];
 }
 
 function usageOf(usage: NonNullable<OfflineRequest['usage']>): Usage {
@@ -241,10 +258,7 @@ function cachedPercent(usages: Usage[]): number {
 }
 
 async function bytesRow(stack: BenchStack, chains: ChainRun[]): Promise<Row> {
-  // The first project has had another chain by now.
-  const bytes = await Promise.all(
-    chains.slice(1).map(({ result }) => transcriptBytes(stack.pool, result.projectId)),
-  );
+  const bytes = await Promise.all(chains.map(({ result }) => transcriptBytes(stack.pool, result.projectId)));
   return row({
     part,
     name: 'transcripts of a chain, stored',
@@ -259,7 +273,7 @@ interface Boundary {
   first: OfflineRequest;
 }
 
-function sessionsOf({ steps }: ChainResult): string[] {
+export function sessionsOf({ steps }: ChainResult): string[] {
   return steps.flatMap(({ newSessionId }) => newSessionId ?? []);
 }
 
@@ -273,6 +287,6 @@ function boundariesOf(stack: BenchStack, sessionIds: string[]): Boundary[] {
   });
 }
 
-function requestsOf({ model }: BenchStack, id: string): OfflineRequest[] {
+export function requestsOf({ model }: BenchStack, id: string): OfflineRequest[] {
   return model.requests.filter(({ sessionId }) => sessionId === id);
 }

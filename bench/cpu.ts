@@ -5,7 +5,15 @@ const ticksPerSecond = 100;
 
 /** User and system time of a process so far, with that of the children it has waited for; 0 where there is no /proc. */
 export function cpuMsOf(pid: number): number {
-  const times = statOf(pid)?.slice(11, 15) ?? [];
+  return milliseconds(statOf(pid)?.slice(11, 15));
+}
+
+/** The same of the children alone. */
+export function cpuMsOfEndedChildren(pid: number): number {
+  return milliseconds(statOf(pid)?.slice(13, 15));
+}
+
+function milliseconds(times: readonly string[] = []): number {
   return (times.reduce((sum, ticks) => sum + Number(ticks), 0) * 1000) / ticksPerSecond;
 }
 

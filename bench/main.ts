@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { reportError } from '../cli/errors.js';
+import { exitCodes, reportError } from '../cli/errors.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { measureChain } from './chain.js';
 import { measureDashboard } from './dashboard.js';
@@ -11,17 +11,20 @@ import { measureHeads } from './heads.js';
 import { measureLongLife } from './long-life.js';
 import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
+import { type Part, measureParts } from './parts.js';
 import { measureRetention } from './retention.js';
 import { measureSandbox } from './sandbox.js';
 import { type BenchStack, startBenchStack } from './stack.js';
 import { measureViewers } from './viewers.js';
+import { measureWarm } from './warm.js';
 
-const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--chains N] [--json] [--out FILE] [--plot FILE]
+const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--rounds N] [--chains N] [--json] [--out FILE] [--plot FILE]
 
 Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints a table as soon as
-a part has ended.
+a part has ended. A part that fails is reported, and the others are measured; the exit code then is 1.
 
   --only PART   chain  whole chains, alternating with a bare shell script that makes the same four calls
+                warm   chains and questions warm and cold, alternating with the shell script, with an instant and a slow model
                 forks  what the transcripts of twenty forks take in the database
                 heads  commits, reads and openings beside the same bare statements; a large database
                 queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
@@ -33,6 +36,7 @@ a part has ended.
                 long-life  200 operations on one project, with accidents; every guarantee is checked, a plot is drawn
                 May be given several times; default: all but dashboard, retention and long-life, which take minutes.
   --runs N      counted runs of what is timed; default 5
+  --rounds N    counted rounds of warm: a warm chain, a cold one, the script; default: as many as --runs
   --chains N    chains in a batch of empty ones; default 40
   --json        one JSON document on stdout, at the end, instead of the tables
   --out FILE    the same document to a file, written anew after each part
@@ -44,6 +48,7 @@ const say = (line: string) => console.error(line);
 
 interface Settings {
   runs: number;
+  rounds: number;
   chains: number;
   plot: string;
 }
@@ -58,6 +63,10 @@ const onStack = {
   chain: {
     title: 'Whole chains, in turns with a shell script',
     measure: ({ runs }, stack) => measureChain(stack, runs),
+  },
+  warm: {
+    title: 'Chains and questions, warm and cold, in turns with a shell script',
+    measure: ({ rounds }, stack) => measureWarm(stack, rounds),
   },
   forks: { title: 'Twenty forks', measure: (_settings, stack) => measureForks(stack) },
   heads: {
@@ -95,37 +104,29 @@ const alone = {
   },
 } satisfies Record<string, Measured<[]>>;
 
-type Part = keyof typeof onStack | keyof typeof alone;
-const parts = Object.keys({ ...onStack, ...alone }) as Part[];
+type PartName = keyof typeof onStack | keyof typeof alone;
+const partNames = Object.keys({ ...onStack, ...alone }) as PartName[];
 /** Left out unless they are asked for. */
-const slow: Part[] = ['dashboard', 'retention', 'long-life'];
+const slow: PartName[] = ['dashboard', 'retention', 'long-life'];
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      only: { type: 'string', multiple: true },
-      runs: { type: 'string', default: '5' },
-      chains: { type: 'string', default: '40' },
-      json: { type: 'boolean', default: false },
-      out: { type: 'string' },
-      plot: { type: 'string', default: 'docs/long-life.svg' },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
-  });
+  const values = parseOptions();
   if (values.help) {
     console.log(usage);
     return;
   }
   const settings = {
     runs: parseCount('--runs', values.runs),
+    rounds: parseCount('--rounds', values.rounds ?? values.runs),
     chains: parseCount('--chains', values.chains),
     plot: values.plot,
   };
-  const wanted = new Set(values.only?.map(parsePart) ?? parts.filter((part) => !slow.includes(part)));
+  const wanted = new Set(values.only?.map(parsePart) ?? partNames.filter((part) => !slow.includes(part)));
 
   const startedAt = new Date();
   const loadBefore = loadavg()[0];
   const rows: Row[] = [];
+  const failures: { part: string; message: string }[] = [];
   const document = () =>
     JSON.stringify(
       {
@@ -135,14 +136,34 @@ async function main(): Promise<void> {
         cores: cpus().length,
         loadBefore,
         rows,
+        failures,
       },
       null,
       2,
     );
-  await measure(wanted, settings, (measured) => {
-    rows.push(...measured);
+  const save = () => {
     if (values.out !== undefined) writeFileSync(values.out, `${document()}\n`);
-    if (!values.json) console.log(`${reportTable(measured)}\n`);
+  };
+  // What cannot be written is found before anything is measured.
+  requireWritable('--out', save);
+  if (wanted.has('long-life')) requireWritable('--plot', () => closeSync(openSync(values.plot, 'a')));
+
+  await measureParts(partsOf(wanted, settings), startStack, {
+    begin: (_part, title) => say(`${title} …`),
+    measured(_part, measured) {
+      rows.push(...measured);
+      save();
+      if (!values.json) console.log(`${reportTable(measured)}\n`);
+    },
+    failed(part, error) {
+      const message = error instanceof Error ? error.message : String(error);
+      failures.push({ part, message });
+      save();
+      say(`The part ${part} failed.`);
+      process.exitCode = exitCodes.unexpected;
+      reportError(error, 'text', !(error instanceof SessionChainError));
+      if (!values.json) console.log(`${part}: failed. ${message}\n`);
+    },
   });
   console.log(
     values.json
@@ -151,45 +172,78 @@ async function main(): Promise<void> {
   );
 }
 
-/** Prints the rows of each part as soon as it has ended. */
-async function measure(
-  wanted: ReadonlySet<Part>,
-  settings: Settings,
-  tell: (rows: Row[]) => void,
-): Promise<void> {
-  const shared = Object.entries(onStack).filter(([part]) => wanted.has(part as Part));
-  if (shared.length > 0) {
-    say('Starting a stack …');
-    const stack = await startBenchStack(say);
-    try {
-      for (const [, { title, measure }] of shared) {
-        say(`${title} …`);
-        tell(await measure(settings, stack));
-      }
-    } finally {
-      await stack.stop();
-    }
-  }
-  for (const [part, { title, measure }] of Object.entries(alone)) {
-    if (!wanted.has(part as Part)) continue;
-    say(`${title} …`);
-    tell(await measure(settings));
+async function startStack(): Promise<BenchStack> {
+  say('Starting a stack …');
+  return await startBenchStack(say);
+}
+
+/** Those on the shared stack first; it is stopped before the others begin. */
+function partsOf(wanted: ReadonlySet<PartName>, settings: Settings): Part<BenchStack>[] {
+  const isWanted = ([name]: [string, unknown]) => wanted.has(name as PartName);
+  return [
+    ...Object.entries(onStack)
+      .filter(isWanted)
+      .map(([name, { title, measure }]) => ({
+        ...{ name, title },
+        measureOn: async (stack: BenchStack) => await measure(settings, stack),
+      })),
+    ...Object.entries(alone)
+      .filter(isWanted)
+      .map(([name, { title, measure }]) => ({ name, title, measure: async () => await measure(settings) })),
+  ];
+}
+
+function parseOptions() {
+  try {
+    return parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        runs: { type: 'string', default: '5' },
+        rounds: { type: 'string' },
+        chains: { type: 'string', default: '40' },
+        json: { type: 'boolean', default: false },
+        out: { type: 'string' },
+        plot: { type: 'string', default: 'docs/long-life.svg' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      (error as Error).message,
+      'npm run bench -- --help lists what there is.',
+    );
   }
 }
 
-function parsePart(name: string): Part {
-  const part = parts.find((known) => known === name);
+function requireWritable(option: string, write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    throw new SessionChainError(
+      'INVALID_INPUT',
+      `The file of ${option} cannot be written: ${(error as Error).message}.`,
+      'Name a file in a folder that exists and that you may write to.',
+    );
+  }
+}
+
+function parsePart(name: string): PartName {
+  const part = partNames.find((known) => known === name);
   if (part) return part;
   throw new SessionChainError(
     'INVALID_INPUT',
-    `--only takes ${parts.join(', ')}; ${JSON.stringify(name)} is none of them.`,
+    `--only takes ${partNames.join(', ')}; ${JSON.stringify(name)} is none of them.`,
   );
 }
 
 function parseCount(option: string, given: string): number {
   const count = Number(given);
   if (Number.isInteger(count) && count >= 1) return count;
-  throw new SessionChainError('INVALID_INPUT', `${option} takes a whole number of at least 1.`);
+  throw new SessionChainError(
+    'INVALID_INPUT',
+    `${option} takes a whole number of at least 1, not ${JSON.stringify(given)}.`,
+  );
 }
 
 try {

@@ -9,7 +9,19 @@ export interface Spread {
 }
 
 export type Unit =
-  'ms' | 'kB' | 'kTok' | 'ct' | '%' | 'events' | 'x' | '/s' | 'MB' | 'streams' | 'connections' | 'sessions';
+  | 'ms'
+  | 'kB'
+  | 'kTok'
+  | 'ct'
+  | '%'
+  | 'events'
+  | 'x'
+  | '/s'
+  | 'MB'
+  | 'streams'
+  | 'connections'
+  | 'sessions'
+  | 'processes';
 
 /** One line of the report. Two figures that are compared were measured alternately, in the same minutes. */
 export interface Row {
@@ -21,6 +33,8 @@ export interface Row {
   peer: ({ name: string } & Spread) | null;
   /** Figure divided by peer, or the reverse; the row's name says which. */
   ratio: number | null;
+  /** Where figure and peer were measured in rounds: lowest and highest ratio of a round; `ratio` is the median of these. */
+  ratioRange: { min: number; max: number } | null;
   goal: { text: string; met: boolean } | null;
 }
 
@@ -33,22 +47,29 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median, min, max, runs: sorted.length };
 }
 
-/** A row from measured values. `goal` looks at the ratio where there is a peer, else at the median. */
+/** A row from measured values. `goal` looks at the ratio where there is a peer, else at the median, unless it says otherwise. */
 export function row(measured: {
   part: string;
   name: string;
   unit: Unit;
   values: readonly number[];
   peer?: { name: string; values: readonly number[] };
+  /** One value of each side per round, in the same order: the ratio is that of each round, then the median. */
+  inRounds?: boolean;
   /** Default: figure divided by peer. */
   ratioOf?: 'figure/peer' | 'peer/figure';
-  goal?: { text: string; met: (value: number) => boolean };
+  goal?: { text: string; met: (value: number) => boolean; of?: 'figure' };
 }): Row {
   const { part, name, unit, values, ratioOf = 'figure/peer', goal } = measured;
   const figure = spreadOf(values);
   const peer = measured.peer ? { name: measured.peer.name, ...spreadOf(measured.peer.values) } : null;
-  const quotient = peer === null ? null : figure.median / peer.median;
-  const ratio = quotient === null || ratioOf === 'figure/peer' ? quotient : 1 / quotient;
+  const ratioBetween = (one: number, other: number) =>
+    ratioOf === 'figure/peer' ? one / other : other / one;
+  const ofRounds =
+    measured.inRounds && measured.peer
+      ? spreadOf(measured.peer.values.map((other, round) => ratioBetween(values[round] ?? Number.NaN, other)))
+      : null;
+  const ratio = ofRounds?.median ?? (peer === null ? null : ratioBetween(figure.median, peer.median));
   return {
     part,
     name,
@@ -56,7 +77,10 @@ export function row(measured: {
     figure,
     peer,
     ratio,
-    goal: goal ? { text: goal.text, met: goal.met(ratio ?? figure.median) } : null,
+    ratioRange: ofRounds && ofRounds.runs > 1 ? { min: ofRounds.min, max: ofRounds.max } : null,
+    goal: goal
+      ? { text: goal.text, met: goal.met(goal.of === 'figure' ? figure.median : (ratio ?? figure.median)) }
+      : null,
   };
 }
 
@@ -64,12 +88,12 @@ export function row(measured: {
 export function reportTable(rows: readonly Row[]): string {
   return table(
     ['part', 'what', 'figure', 'peer', 'ratio', 'goal', 'met'],
-    rows.map(({ part, name, unit, figure, peer, ratio, goal }) => [
+    rows.map(({ part, name, unit, figure, peer, ratio, ratioRange, goal }) => [
       part,
       name,
       written(figure, unit),
       peer === null ? '' : `${written(peer, unit)} ${peer.name}`,
-      ratio === null ? '' : ratio.toFixed(ratio < 0.5 ? 3 : 2),
+      ratio === null ? '' : writtenRatio(ratio, ratioRange),
       goal?.text ?? '',
       goal === null ? '' : goal.met ? 'yes' : 'NO',
     ]),
@@ -80,6 +104,12 @@ export function reportTable(rows: readonly Row[]): string {
 function written({ median, min, max, runs }: Spread, unit: Unit): string {
   const range = runs > 1 ? ` (${digits(min)}–${digits(max)}, ${runs} runs)` : '';
   return `${digits(median)} ${unit}${range}`;
+}
+
+function writtenRatio(ratio: number, range: Row['ratioRange']): string {
+  const decimals = ratio < 0.5 ? 3 : 2;
+  const spread = range ? ` (${range.min.toFixed(decimals)}–${range.max.toFixed(decimals)})` : '';
+  return `${ratio.toFixed(decimals)}${spread}`;
 }
 
 function digits(value: number): string {

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { openArchive } from '../archive/open.js';
@@ -128,7 +126,7 @@ async function measureProject({ pool, databaseUrl, folder, chains, say }: Place)
         );
       }
     }
-    const dumped = await dump(databaseUrl, projectId, folder);
+    const dumped = await dump(pool, projectId, folder);
 
     await pool.query(
       `UPDATE session_chain.archive_parts SET verified_at = verified_at - interval '31 days' WHERE project_id = $1`,
@@ -321,25 +319,28 @@ async function storedKb(pool: Pool, projectId: ProjectId): Promise<Kinds> {
   return Object.fromEntries(storedKinds.map((kind) => [kind, kinds[kind].bytes / 1_000])) as Kinds;
 }
 
-/** What pg_dump writes of the same rows; itself it refuses a server that is newer than it is. */
+/** What pg_dump would write of the same rows: the server copies them through gzip, so that no client of Postgres is needed. */
 async function dump(
-  databaseUrl: string,
+  pool: Pool,
   projectId: ProjectId,
   folder: string,
 ): Promise<{ bytes: number; ms: number }> {
-  const file = join(folder, 'dump.gz');
+  // Under root another user runs Postgres and must write here.
+  const into = join(folder, 'dump');
+  mkdirSync(into);
+  chmodSync(into, 0o777);
   const copies = [
     `session_chain.sessions t WHERE t.project_id = '${projectId}' AND t.archive_part IS NOT NULL`,
     `session_chain.transcript_batches t WHERE t.session IN (SELECT s.id FROM session_chain.sessions s
        WHERE s.project_id = '${projectId}' AND s.archive_part IS NOT NULL)`,
     `session_chain.transcript_texts t WHERE t.project_id = '${projectId}'`,
     `session_chain.session_transitions_archive t WHERE t.project_id = '${projectId}'`,
-  ].flatMap((rows) => ['-c', `COPY (SELECT t.* FROM ${rows}) TO STDOUT`]);
+  ];
+  const file = join(into, 'dump.gz');
   const began = performance.now();
-  await promisify(execFile)('bash', [
-    ...['-o', 'pipefail', '-c', 'psql -q -X "${@:3}" "$1" | gzip > "$2"', 'copy', databaseUrl, file],
-    ...copies,
-  ]);
+  for (const rows of copies) {
+    await pool.query(`COPY (SELECT t.* FROM ${rows}) TO PROGRAM 'gzip >> "${file}"'`);
+  }
   return { bytes: statSync(file).size, ms: performance.now() - began };
 }
 

@@ -102,7 +102,8 @@ async function timed(measured: () => Promise<unknown>): Promise<number> {
   return performance.now() - startedAt;
 }
 
-async function timedRequest(url: string): Promise<{ firstMs: number; wholeMs: number }> {
+/** How long a model takes for the first byte and for all of an answer. */
+export async function timedRequest(url: string): Promise<{ firstMs: number; wholeMs: number }> {
   const startedAt = performance.now();
   const answer = await fetch(`${url}/v1/messages`, {
     method: 'POST',

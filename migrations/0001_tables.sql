@@ -585,6 +585,7 @@ CREATE TABLE session_chain.attempts (
   value jsonb,
   failure jsonb,
   evidence jsonb,
+  calls jsonb,
   archive_part uuid REFERENCES session_chain.archive_parts (id),
   -- With the id, so that what a project cost is summed from indexes alone.
   CONSTRAINT attempts_session UNIQUE (project_id, session_id) INCLUDE (id),
@@ -621,6 +622,7 @@ COMMENT ON COLUMN session_chain.attempts.seen_at IS 'When the worker last confir
 COMMENT ON COLUMN session_chain.attempts.lease_ms IS 'After this much silence the attempt''s lease has expired and its agent is dead: heartbeat timeout plus kill grace';
 COMMENT ON COLUMN session_chain.attempts.value IS 'The submitted value';
 COMMENT ON COLUMN session_chain.attempts.archive_part IS 'The file of the archive that holds what it spent and said, or is to hold it; null for none';
+COMMENT ON COLUMN session_chain.attempts.calls IS 'Tool calls that were let run before their entries were stored: [{id, name, input}], the last ones noted; null where none was, and once the operation is committed';
 COMMENT ON COLUMN session_chain.attempts.evidence IS 'What a later attempt found that its transcript proves, and by which rule: {kind, rule}; null where no later attempt looked';
 
 CREATE TABLE session_chain.activity_steps (

@@ -2,7 +2,7 @@
 // arguments only Jest runs, and gets them. The last line is `N passed, N failed`: tests, and each check as one.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, setPriority, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import {
   checkNode,
@@ -45,12 +45,16 @@ function checks() {
   // By content, because a checkout changes times.
   const caches = 'node_modules/.cache';
   const cache = (location) => ['--cache', '--cache-strategy', 'content', '--cache-location', location];
+  const known = (name) => ['--incremental', '--tsBuildInfoFile', `${caches}/typescript/${name}.json`];
   keepLintCache(join(root, caches, 'eslint'));
   return Object.entries({
     format: [tool('prettier', 'bin', 'prettier.cjs'), '--check', ...cache(`${caches}/prettier/.cache`), '.'],
     lint: [tool('eslint', 'bin', 'eslint.js'), ...cache(`${caches}/eslint/`), '.'],
-    types: [tool('typescript', 'bin', 'tsc'), '--noEmit'],
-    'types of the dashboard': [tool('typescript', 'bin', 'tsc'), '--noEmit', '-p', 'dashboard'],
+    types: [tool('typescript', 'bin', 'tsc'), '--noEmit', ...known('types')],
+    'types of the dashboard': [
+      ...[tool('typescript', 'bin', 'tsc'), '--noEmit', '-p', 'dashboard'],
+      ...known('types-of-the-dashboard'),
+    ],
     'unused code': [tool('knip', 'bin', 'knip.js')],
   });
 }
@@ -68,7 +72,7 @@ function keepLintCache(folder) {
   writeFileSync(stampFile, stamp);
 }
 
-/** All at once, for each is busy with one core; what one printed is shown in one piece. */
+/** All at once, for each is busy with one core, and less urgent than the tests; what one printed is shown in one piece. */
 async function runChecks() {
   await Promise.all(
     checks().map(async ([name, args]) => {
@@ -134,6 +138,7 @@ function node(args, printed) {
     const output = printed ? 'pipe' : 'inherit';
     const child = spawn(process.execPath, args, { cwd: root, stdio: ['inherit', output, output] });
     interruption.children.add(child);
+    if (printed && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => printed.push(data));
     child.once('error', reject);
     child.once('close', (code) => {

@@ -16,6 +16,8 @@ export interface AgentExit extends ProcessExit {
 }
 
 export interface AgentProcess {
+  /** Of the command: the agent itself, or what makes its sandbox. Undefined where it could not be started. */
+  pid: number | undefined;
   /** For the SDK. Its `kill` always kills everything. */
   spawned: SpawnedProcess;
   /** The end of what the agent printed to stderr. */
@@ -89,7 +91,7 @@ export function spawnAgent(options: SpawnAgentOptions): AgentProcess {
       return true;
     },
   });
-  return { spawned, errorTail: () => errorTail, ended, kill };
+  return { pid: child.pid, spawned, errorTail: () => errorTail, ended, kill };
 }
 
 /**

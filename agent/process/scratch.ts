@@ -80,7 +80,7 @@ function isResumeFolder(path: string): boolean {
   return resumeFolderPattern.test(basename(path));
 }
 
-async function removeFolder(path: string): Promise<void> {
+export async function removeFolder(path: string): Promise<void> {
   try {
     await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
   } catch {

@@ -1,18 +1,10 @@
-import {
-  type StatsFs,
-  closeSync,
-  openSync,
-  readSync,
-  readdirSync,
-  readlinkSync,
-  statSync,
-  statfsSync,
-} from 'node:fs';
+import { type StatsFs, readlinkSync, statSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import type { SandboxLimit } from '../../contracts/limits.js';
 import type { SandboxLimits } from '../../contracts/sandbox.js';
 import type { Hold } from '../process/hold.js';
 import { makeControlGroup } from './cgroup.js';
+import { childrenOf, fieldOf, namesIn, orNull, textOf } from './proc.js';
 
 /**
  * What one run of the agent may use is limited twice. The kernel holds what it can, at once: each process (`limitPrefix`),
@@ -120,9 +112,6 @@ function kernels(limit: number): number {
   return Math.ceil(limit * aboveTheWorkers);
 }
 
-/**
- * Sees nothing where there is no /proc. Synchronous: these reads wait for no disk, and a thread for each would cost ten times as much.
- */
 function reachedLimit(root: number, limits: SandboxLimits, shmemBefore: number): SandboxLimit | null {
   const processes: Process[] = [];
   let threads = 0;
@@ -156,19 +145,14 @@ interface Process {
   shared: number;
 }
 
-/** A process and all that descend from it. By files that every user can read, whatever the processes do to hide. */
+/** A process and all that descend from it. */
 function* processesBelow(root: number): Generator<Process> {
   const pending = [root];
   for (let pid = pending.pop(); pid !== undefined; pid = pending.pop()) {
     const process = readProcess(pid);
     if (process === null) continue;
     yield process;
-    // A child is listed with the thread that started it.
-    const threads = process.threads === 1 ? [pid] : (namesIn(`/proc/${pid}/task`) ?? []);
-    for (const thread of threads) {
-      const children = textOf(`/proc/${pid}/task/${thread}/children`) ?? '';
-      pending.push(...children.split(' ').filter(Boolean).map(Number));
-    }
+    pending.push(...childrenOf(pid, process.threads));
   }
 }
 
@@ -263,35 +247,7 @@ function kilobytes(text: string, ...names: string[]): number {
 }
 
 function figure(text: string, name: string): number {
-  const at = text.indexOf(`\n${name}:`);
-  return at === -1 ? 0 : parseInt(text.slice(at + name.length + 2), 10);
-}
-
-const buffer = Buffer.alloc(64 * 1024);
-
-/** A file of /proc. In half the time of readFileSync, which asks for its size first. */
-function textOf(path: string): string | null {
-  return orNull(() => {
-    const file = openSync(path, 'r');
-    try {
-      return buffer.toString('latin1', 0, readSync(file, buffer));
-    } finally {
-      closeSync(file);
-    }
-  });
-}
-
-function namesIn(path: string): string[] | null {
-  return orNull(() => readdirSync(path));
-}
-
-/** Null where a process has ended or does not let itself be read. */
-function orNull<Value>(read: () => Value): Value | null {
-  try {
-    return read();
-  } catch {
-    return null;
-  }
+  return parseInt(fieldOf(text, name), 10) || 0;
 }
 
 function onLinux(prefix: string[]): string[] {

@@ -6,7 +6,8 @@ const machines: Readonly<Partial<Record<NodeJS.Architecture, Machine>>> = {
   x64: {
     audit: 0xc000003e,
     // keyctl, add_key and request_key: keys belong to the session of the worker. bpf, perf_event_open, userfaultfd.
-    refused: [250, 248, 249, 321, 298, 323],
+    // ptrace, process_vm_readv, process_vm_writev, kcmp, pidfd_getfd.
+    refused: [250, 248, 249, 321, 298, 323, 101, 310, 311, 312, 438],
     socket: 41,
     // chmod, fchmod, fchmodat, fchmodat2, creat, mknod, mknodat
     modes: [
@@ -26,7 +27,7 @@ const machines: Readonly<Partial<Record<NodeJS.Architecture, Machine>>> = {
   },
   arm64: {
     audit: 0xc00000b7,
-    refused: [219, 217, 218, 280, 241, 282],
+    refused: [219, 217, 218, 280, 241, 282, 117, 270, 271, 272, 438],
     socket: 198,
     modes: [
       [52, 1],
@@ -58,7 +59,8 @@ const errors = { EPERM: 1, ENOSYS: 38, EAFNOSUPPORT: 97 };
 /**
  * A filter of system calls for `bwrap --seccomp`, as seccomp(2) describes it. It keeps the agent from the worker's keys
  * in the kernel, from sockets that no network namespace holds, and from leaving a program in its folder that runs as the
- * worker's user whoever starts it. Null for a machine whose numbers it does not know.
+ * worker's user whoever starts it; and its commands from the memory and the open files of the agent and of its relay. Null
+ * for a machine whose numbers it does not know.
  */
 export function systemCallFilter(arch: NodeJS.Architecture = process.arch): Buffer | null {
   const machine = machines[arch];

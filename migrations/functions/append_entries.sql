@@ -1,5 +1,6 @@
 -- Stores one append and returns its ordinal. p_digests and p_texts are its entries in order, then the patch if there is
--- one (p_patched); the texts are joined by U+0003, because an array literal of much JSON costs 20 times the time.
+-- one (p_patched); the texts are joined by U+0003, because an array literal of much JSON costs 20 times the time. Where the
+-- append repeats entries of another session (p_base, else null), these are not among them: see referred_texts.
 -- p_context_tokens is the size of the context after it, null where the append does not state it. p_after is how many
 -- appends its writer knows that the session holds; null where it knows nothing of the session, which this append may
 -- then create. The first statement locks the session's row, so that appends of one session follow each other and none
@@ -7,15 +8,18 @@
 -- went back. A unique violation of transcript_batches_append_key says that this append was stored before.
 CREATE FUNCTION session_chain.append_entries(
   p_project text, p_session text, p_subpath text, p_append_id uuid, p_digests bytea[], p_texts text,
-  p_patched boolean, p_messages integer, p_bytes bigint, p_context_tokens bigint, p_after integer)
+  p_patched boolean, p_base text, p_runs integer[], p_proof bytea, p_messages integer, p_bytes bigint, p_context_tokens bigint, p_after integer)
 RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_entries integer := cardinality(p_digests) - p_patched::integer;
+  v_own integer := cardinality(p_digests) - p_patched::integer;
+  v_entries integer := CASE WHEN p_base IS NULL THEN v_own
+    ELSE (SELECT sum(r.length) FROM unnest(p_runs) WITH ORDINALITY AS r (length, n) WHERE r.n % 2 = 0) END;
   v_main integer := (p_subpath = '')::integer;
   v_session bigint;
   v_ordinal integer;
   v_ids bigint[];
+  v_patch bigint;
 BEGIN
   -- No text goes that this append finds, see drop_sessions.
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('session_chain texts ' || p_project, 0));
@@ -57,8 +61,16 @@ BEGIN
   FROM unnest(p_digests) WITH ORDINALITY AS u (digest, n)
   LEFT JOIN session_chain.transcript_texts t ON t.project_id = p_project AND t.digest = u.digest;
 
+  IF p_patched THEN
+    v_patch := v_ids[v_own + 1];
+  END IF;
+  v_ids := v_ids[1:v_own];
+  IF p_base IS NOT NULL THEN
+    v_ids := session_chain.referred_texts(p_project, p_base, p_runs, v_ids, p_proof);
+  END IF;
+
   INSERT INTO session_chain.transcript_batches (session, ordinal, append_id, patch_id, subpath, entry_ids)
-  VALUES (v_session, v_ordinal, p_append_id, CASE WHEN p_patched THEN v_ids[v_entries + 1] END, p_subpath, v_ids[1:v_entries]);
+  VALUES (v_session, v_ordinal, p_append_id, v_patch, p_subpath, v_ids);
   RETURN v_ordinal;
 END
 $$;

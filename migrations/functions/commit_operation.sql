@@ -71,7 +71,7 @@ BEGIN
       UPDATE project_versions v SET ai_session_id = p_new, ai_session_last_used_at = head.at
       FROM head WHERE v.version_id = head.version_id AND v.project_id = head.project_id
     )
-    UPDATE session_chain.attempts a SET state = 'committed', ended_at = head.at, value = p_options -> 'value',
+    UPDATE session_chain.attempts a SET state = 'committed', ended_at = head.at, value = p_options -> 'value', calls = NULL,
       result = p_result || jsonb_build_object('seq', head.session_seq)
     FROM head WHERE a.id = p_attempt
     RETURNING a.result INTO v_result;
@@ -83,10 +83,14 @@ BEGIN
       RETURN QUERY SELECT 'fenced', NULL::jsonb;
       RETURN;
     END IF;
-    UPDATE session_chain.attempts a SET state = 'committed', ended_at = clock_timestamp(), value = p_options -> 'value',
+    UPDATE session_chain.attempts a SET state = 'committed', ended_at = clock_timestamp(), value = p_options -> 'value', calls = NULL,
       result = p_result WHERE a.id = p_attempt RETURNING a.result INTO v_result;
   END IF;
 
+  UPDATE session_chain.attempts a SET calls = NULL
+    WHERE v_attempt.attempt > 1 AND a.calls IS NOT NULL AND a.project_id = v_attempt.project_id
+      AND a.build_id = v_attempt.build_id AND a.chain IS NOT DISTINCT FROM v_attempt.chain AND a.step = v_attempt.step
+      AND a.round = v_attempt.round;
   UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()
     WHERE s.project_id = v_attempt.project_id AND s.session_id IN (p_new, v_attempt.session_id) AND s.sealed_at IS NULL
       -- A recorded session without a transcript stays open for its import.

@@ -2,8 +2,10 @@
 -- `waiting`, and so is its chain: the next attempt begins after that time. An attempt that was superseded meanwhile
 -- stays as it is, except for what it spent: its own counters are more complete than the transcript from which its row
 -- was written. p_interrupted: it was stopped or died. p_metrics as in write_metrics.
+-- p_open_calls: it noted a tool call whose entry is not stored.
 CREATE FUNCTION session_chain.end_operation(
-  p_attempt bigint, p_failure jsonb, p_wait_ms integer, p_interrupted boolean, p_metrics jsonb)
+  p_attempt bigint, p_failure jsonb, p_wait_ms integer, p_interrupted boolean, p_metrics jsonb,
+  p_open_calls boolean)
 RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -12,7 +14,8 @@ BEGIN
   PERFORM session_chain.lock_project((SELECT a.project_id FROM session_chain.attempts a WHERE a.id = p_attempt));
   UPDATE session_chain.attempts a SET failure = p_failure,
       state = CASE WHEN p_wait_ms IS NULL THEN 'failed' ELSE 'waiting' END,
-      ended_at = CASE WHEN p_wait_ms IS NULL THEN clock_timestamp() END
+      ended_at = CASE WHEN p_wait_ms IS NULL THEN clock_timestamp() END,
+      calls = CASE WHEN p_open_calls THEN a.calls END
     WHERE a.id = p_attempt AND a.state = 'running' RETURNING * INTO v_attempt;
   IF FOUND THEN
     UPDATE session_chain.sessions s SET sealed_at = clock_timestamp()

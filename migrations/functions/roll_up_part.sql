@@ -37,6 +37,7 @@ BEGIN
       AND EXISTS (SELECT FROM session_chain.attempts n WHERE n.project_id = a.project_id AND n.build_id = a.build_id
         AND n.chain IS NOT DISTINCT FROM a.chain AND n.step = a.step AND n.round = a.round AND n.attempt > a.attempt)
       AND NOT EXISTS (SELECT FROM session_chain.attempts n WHERE n.project_id = a.project_id AND n.adopts = a.session_id);
+  UPDATE session_chain.attempts a SET calls = NULL WHERE a.archive_part = p_part AND a.calls IS NOT NULL;
   WITH gone AS (DELETE FROM session_chain.briefs b WHERE b.archive_part = p_part RETURNING 1)
   SELECT v_dropped + count(*) INTO v_dropped FROM gone;
   UPDATE session_chain.archive_parts p SET rolled_up_at = clock_timestamp() WHERE p.id = p_part;

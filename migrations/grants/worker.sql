@@ -8,7 +8,7 @@ GRANT SELECT ON session_chain.installation, session_chain.migrations, session_ch
   session_chain.archive_parts, session_chain.project_retention, session_chain.spend_days,
   session_chain.session_transitions_archive, session_chain.session_transitions_all TO :"role";
 GRANT UPDATE (failures) ON session_chain.chains TO :"role";
-GRANT UPDATE (seen_at, adopts, evidence) ON session_chain.attempts TO :"role";
+GRANT UPDATE (seen_at, adopts, evidence, calls) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)
   ON session_chain.sessions TO :"role";
 GRANT DELETE ON session_chain.transcript_batches TO :"role";
@@ -28,7 +28,7 @@ GRANT EXECUTE ON FUNCTION session_chain.open_chain, session_chain.release_chain,
   session_chain.end_operation, session_chain.settle_step, session_chain.note_waiting, session_chain.note_skipped,
   session_chain.fail_question, session_chain.lease_part, session_chain.trim_events, session_chain.events_horizon, session_chain.begin_activity, session_chain.end_activity,
   session_chain.begin_recording, session_chain.commit_recording, session_chain.forget_recording,
-  session_chain.adopt_outside_head, session_chain.append_entries, session_chain.write_metrics,
+  session_chain.adopt_outside_head, session_chain.append_entries, session_chain.append_to_copy, session_chain.write_metrics,
   session_chain.derive_cost, session_chain.due_details, session_chain.roll_up_part, session_chain.restore_details,
   session_chain.bind_workspace, session_chain.lock_project, session_chain.quarantine_session,
   session_chain.project_key, session_chain.version_key, session_chain.transition_project_key, session_chain.chat_key,

@@ -11,6 +11,7 @@ import {
   sessionOfAnotherProject,
   versionOfAnotherProject,
 } from '../heads/errors.js';
+import { shorten } from '../../contracts/text.js';
 import { jsonbOf } from '../jsonb.js';
 import { type AttemptMetrics, metricsColumns } from '../ledger/metrics.js';
 
@@ -341,22 +342,28 @@ export async function commitOperation<Result extends object>(
  * Records how an attempt that committed nothing ended and what it spent, and seals its session. With `waitMs` it is
  * `waiting`, and so is its chain: the next attempt begins after that time. An attempt that was superseded meanwhile
  * stays as it is, except for what it spent: its own counters are more complete than the transcript from which its row
- * was written.
+ * was written. What it noted of its tool calls stays where it may be more than the transcript has: `hasOpenCalls`.
  */
 export async function endOperation(
   pool: Pool,
   { attemptId }: Pick<Attempt, 'attemptId'>,
-  { failure, spent, waitMs }: { failure: Failure; spent: AttemptMetrics; waitMs?: number },
+  {
+    failure,
+    spent,
+    waitMs,
+    hasOpenCalls = false,
+  }: { failure: Failure; spent: AttemptMetrics; waitMs?: number; hasOpenCalls?: boolean },
 ): Promise<void> {
   await queryRows(pool, {
     name: 'end_operation',
-    text: 'SELECT session_chain.end_operation($1, $2, $3, $4, $5)',
+    text: 'SELECT session_chain.end_operation($1, $2, $3, $4, $5, $6)',
     values: [
       attemptId,
       jsonbOf(failure),
       waitMs === undefined ? null : Math.ceil(waitMs),
       isInterruption(failure.code),
       jsonbOf(metricsColumns(spent)),
+      hasOpenCalls,
     ],
   });
 }
@@ -394,6 +401,59 @@ export async function renewLease(pool: Pool, { attemptId }: Pick<Attempt, 'attem
     values: [attemptId],
   });
   return row?.lease ?? 'lost';
+}
+
+/** A tool call that ran, or may have, before its transcript entry was stored. */
+export interface NotedCall {
+  id: string;
+  name: string;
+  /** The beginning of the input, as JSON. */
+  input: string;
+}
+
+const notedInputLength = 500;
+
+/**
+ * Notes beside the journal which tool calls run before their entries are stored, in place of those noted before. The
+ * note counts as the store's knowledge of the calls: FENCED where the attempt would not take their entries, or its lease
+ * has expired.
+ */
+export async function noteCalls(
+  pool: Pool,
+  { attemptId }: Pick<Attempt, 'attemptId'>,
+  calls: readonly { id: string; name: string; input: unknown }[],
+): Promise<void> {
+  const noted = calls.map(({ id, name, input }): NotedCall => {
+    return { id, name, input: shorten(jsonbOf({ ...(input as object) }), notedInputLength) };
+  });
+  const rows = await queryRows(pool, {
+    name: 'note_calls',
+    text: `UPDATE session_chain.attempts a SET calls = $2 FROM session_chain.sessions s
+           WHERE a.id = $1 AND a.state = 'running' AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()
+             AND s.project_id = a.project_id AND s.session_id = a.session_id AND s.sealed_at IS NULL
+           RETURNING a.id`,
+    values: [attemptId, jsonbOf(noted)],
+  });
+  if (rows.length === 0) {
+    throw new SessionChainError('FENCED', `The attempt ${attemptId} may not go on: no tool call was noted.`);
+  }
+}
+
+/** What earlier attempts of the same operation noted and did not take back, in their order. */
+export async function callsNotedBefore(
+  pool: Pool,
+  { attemptId }: Pick<Attempt, 'attemptId'>,
+): Promise<NotedCall[]> {
+  const rows = await queryRows<{ calls: NotedCall[] }>(pool, {
+    name: 'calls_noted_before',
+    text: `SELECT a.calls FROM session_chain.attempts own
+           JOIN session_chain.attempts a ON a.project_id = own.project_id AND a.build_id = own.build_id
+             AND a.chain IS NOT DISTINCT FROM own.chain AND a.step = own.step AND a.round = own.round
+             AND a.attempt < own.attempt AND a.calls IS NOT NULL
+           WHERE own.id = $1 ORDER BY a.attempt`,
+    values: [attemptId],
+  });
+  return rows.flatMap(({ calls }) => calls);
 }
 
 /**

@@ -5,9 +5,10 @@ import type { QueryConfig, QueryResultRow } from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
 import { type Pool, type Query, isDatabaseAway, queryOne, queryRows, sqlState } from '../db/pool.js';
-import { encodeBatch, entryDecoder } from '../../transcript/codec.js';
+import { type Stored, digestOf, encodeBatch, entryDecoder } from '../../transcript/codec.js';
 import { contextTokensOf } from '../../transcript/context-size.js';
 import { ownEntries } from '../../transcript/entries.js';
+import { type LoadedTranscript, type References, loadedTranscript, referTo } from './references.js';
 
 export interface TranscriptStoreOptions {
   pool: Pool;
@@ -20,6 +21,12 @@ export interface TranscriptStoreOptions {
 export type TranscriptStore = Required<
   Pick<SessionStore, 'append' | 'load' | 'listSessions' | 'delete' | 'listSubkeys'>
 > & {
+  /**
+   * The first append of a session that goes on from another one of the project and repeats nothing of it: a copy of the
+   * base's main transcript, made where it is stored, and then these entries; all or nothing. Errors besides those of
+   * `append`: SESSION_NOT_IN_STORE when the base is not whole, INTERNAL when the session holds other appends.
+   */
+  appendToCopy(key: SessionKey, baseSessionId: SessionId, entries: SessionStoreEntry[]): Promise<void>;
   /** How many appends a session holds, as far as this store has appended to it; 0 where it has appended nothing. */
   appends(sessionId: string): number;
 };
@@ -30,7 +37,8 @@ export type TranscriptStore = Required<
  * each session's entries, waits for an unavailable database, stores an append whose answer was lost only once, and
  * after a failure refuses everything that follows in this session: a transcript may end early, but it has no hole. Each
  * append says how many come before it: a database that went back and lacks some refuses it, too. Errors: FENCED when
- * the session is sealed, DATABASE_WENT_BACK, STORE_REFUSED when the entries could not be stored. `load` returns the
+ * the session is sealed, DATABASE_WENT_BACK, STORE_REFUSED when the entries could not be stored. What the transcript that
+ * was loaded last holds already is not sent again but referred to. `load` returns the
  * entries as they were appended, byte for byte as JSON, a repeated uuid once; null when the session has none. `delete`
  * refuses (SESSION_IN_USE) what a head, a version or an attempt needs.
  */
@@ -43,14 +51,24 @@ export function createTranscriptStore({
 
   const appends = new Map<string, number>();
 
-  async function write(append: QueryConfig, sessionId: string, deadlineMs: number): Promise<void> {
+  /** What a fork will repeat. */
+  let loaded: LoadedTranscript | null = null;
+
+  async function send(append: QueryConfig, sessionId: string, deadlineMs: number): Promise<void> {
+    const { rows } = await untilDatabaseReturns(deadlineMs, (timeoutMs) =>
+      pool.query<{ ordinal: number }>(timed(append, timeoutMs)),
+    );
+    if (rows[0]) appends.set(sessionId, rows[0].ordinal);
+  }
+
+  async function write(append: Append, sessionId: string, deadlineMs: number): Promise<void> {
     const known = appends.get(sessionId);
-    const values = (append.values ?? []).with(-1, known ?? null);
+    const sendIt = async (of: Append) => await send(of.query(known ?? null), sessionId, deadlineMs);
     try {
-      const { rows } = await untilDatabaseReturns(deadlineMs, (timeoutMs) =>
-        pool.query<{ ordinal: number }>(timed({ ...append, values }, timeoutMs)),
-      );
-      if (rows[0]) appends.set(sessionId, rows[0].ordinal);
+      await sendIt(append).catch(async (error: unknown) => {
+        if (!append.whole || !isSqlError(error, otherTexts)) throw error;
+        await sendIt(append.whole);
+      });
     } catch (error) {
       if (!isStoredBefore(error)) throw await refusal(pool, projectId, sessionId, error);
       appends.set(sessionId, (known ?? 0) + 1);
@@ -69,14 +87,32 @@ export function createTranscriptStore({
     async append(key, entries) {
       if (entries.length === 0) return;
       const deadlineMs = Date.now() + waitForDatabaseMs;
-      const append = appendQuery(projectId, key, entries);
+      const append = appendOf(projectId, key, entries, loaded);
       await appendInOrder(key.sessionId, () => write(append, key.sessionId, deadlineMs));
+    },
+
+    async appendToCopy(key, baseSessionId, entries) {
+      if (entries.length === 0) throw new Error('The first append of a copy has no entries.');
+      const deadlineMs = Date.now() + waitForDatabaseMs;
+      const query = copyQuery(projectId, key, baseSessionId, entries);
+      await appendInOrder(key.sessionId, async () => {
+        try {
+          await send(query, key.sessionId, deadlineMs);
+        } catch (error) {
+          throw await refusal(pool, projectId, key.sessionId, error);
+        }
+      });
     },
 
     async load({ sessionId, subpath }) {
       const rows = await read<EntryRow>(loadQuery(projectId, sessionId, subpath ?? ''));
       if (rows.length === 0) return null;
-      return firstOfEachUuid(decodeRows(sessionId, rows));
+      const entries = firstOfEachUuid(decodeRows(sessionId, rows));
+      if (!subpath) {
+        const digests = rows.map(({ content }) => digestOf(content ?? ''));
+        loaded = loadedTranscript(sessionId, digests);
+      }
+      return entries;
     },
 
     async listSessions() {
@@ -293,35 +329,80 @@ export async function transcriptBytes(
   return { appendedBytes: row?.appended ?? 0, storedBytes: row?.stored ?? 0 };
 }
 
-/**
- * The statement that stores one append to a session; each call makes a new key. Its last value is how many appends the
- * session holds, null for not checked.
- */
+/** The statement that stores one append to a session; each call makes a new key. */
 export function appendQuery(
+  projectId: ProjectId,
+  key: Pick<SessionKey, 'sessionId' | 'subpath'>,
+  entries: SessionStoreEntry[],
+): QueryConfig {
+  return appendOf(projectId, key, entries, null).query(null);
+}
+
+interface Append {
+  /** The statement, by how many appends the session holds; null for not checked. */
+  query: (after: number | null) => QueryConfig;
+  /** The same without references; null where it has none. */
+  whole: Append | null;
+}
+
+function appendOf(
   projectId: ProjectId,
   { sessionId, subpath = '' }: Pick<SessionKey, 'sessionId' | 'subpath'>,
   entries: SessionStoreEntry[],
+  loaded: LoadedTranscript | null,
+): Append {
+  const { contents, ...batch } = encodeBatch(sessionId, entries);
+  const appendId = randomUUID();
+  const sending = (references: References | null): Append['query'] => {
+    const texts = textsOf(references?.own ?? contents, batch.patch);
+    return (after) => ({
+      name: 'append_entries',
+      text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS ordinal',
+      values: [
+        ...[projectId, sessionId, subpath, appendId, ...texts],
+        ...[references?.baseSessionId ?? null, references?.runs ?? null, references?.proof ?? null],
+        ...[batch.messages, batch.bytes, contextTokensIn(entries, subpath), after],
+      ],
+    });
+  };
+  const references = loaded && referTo(loaded, contents);
+  return {
+    query: sending(references),
+    whole: references && { query: sending(null), whole: null },
+  };
+}
+
+/** The statement that stores the first append of a session after a copy of its base. */
+function copyQuery(
+  projectId: ProjectId,
+  { sessionId, subpath = '' }: Pick<SessionKey, 'sessionId' | 'subpath'>,
+  baseSessionId: SessionId,
+  entries: SessionStoreEntry[],
 ): QueryConfig {
   const { contents, patch, messages, bytes } = encodeBatch(sessionId, entries);
-  const texts = patch === null ? contents : [...contents, patch];
   return {
-    name: 'append_entries',
-    text: 'SELECT session_chain.append_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS ordinal',
+    name: 'append_to_copy',
+    text: 'SELECT session_chain.append_to_copy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS ordinal',
     values: [
-      projectId,
-      sessionId,
-      subpath,
-      randomUUID(),
-      texts.map(({ digest }) => digest),
-      texts.map(({ text }) => text).join(textSeparator),
-      patch !== null,
-      messages,
-      bytes,
-      // A subagent has its own context.
-      subpath === '' ? contextTokensOf(entries) : null,
-      null,
+      ...[projectId, sessionId, baseSessionId, subpath, randomUUID(), ...textsOf(contents, patch)],
+      ...[messages, bytes, contextTokensIn(entries, subpath)],
     ],
   };
+}
+
+/** The texts of an append: their digests, the texts joined, and whether the last one is a patch. */
+function textsOf(contents: readonly Stored[], patch: Stored | null): [Buffer[], string, boolean] {
+  const texts = patch === null ? contents : [...contents, patch];
+  return [
+    texts.map(({ digest }) => digest),
+    texts.map(({ text }) => text).join(textSeparator),
+    patch !== null,
+  ];
+}
+
+/** A subagent has its own context. */
+function contextTokensIn(entries: SessionStoreEntry[], subpath: string): number | null {
+  return subpath === '' ? contextTokensOf(entries) : null;
 }
 
 interface EntryRow {
@@ -419,9 +500,12 @@ function timed<Timed extends object>(query: Timed, timeoutMs: number): Timed {
 /** Between the texts of one append; JSON never holds it raw. */
 const textSeparator = '\u0003';
 
-/** Our own SQLSTATEs, raised by session_chain.append_entries. */
+/** Our own SQLSTATEs, raised by session_chain.append_entries and append_to_copy. */
 const sessionSealed = 'SC001';
 const appendsMissing = 'SC002';
+const otherTexts = 'SC003';
+const baseNotWhole = 'SC005';
+const notTheFirst = 'SC006';
 
 function isSqlError(error: unknown, state: string): boolean {
   return (error as { code?: unknown } | null)?.code === state;
@@ -470,9 +554,17 @@ async function refusal(
       { cause: error },
     );
   }
+  if (isSqlError(error, baseNotWhole)) {
+    return new SessionChainError(
+      'SESSION_NOT_IN_STORE',
+      `The session ${sessionId} could not begin: ${reason}`,
+      undefined,
+      { cause: error },
+    );
+  }
   // A violated constraint of our own tables, and an error that no database raised, are our own errors.
   const state = sqlState(error);
-  const isOurs = state === null ? !isDatabaseAway(error) : /^23/.test(state);
+  const isOurs = state === null ? !isDatabaseAway(error) : state === notTheFirst || /^23/.test(state);
   return new SessionChainError(
     isOurs ? 'INTERNAL' : 'STORE_REFUSED',
     `The transcript of session ${sessionId} could not be stored: ${reason}`,

@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { chainKey } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { answers } from '../../dev/offline-model/injections.js';
-import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
 
 /** What the next attempt makes of what an earlier one left. A chain that failed is started again, for it waits for no retry. */
@@ -216,5 +218,73 @@ describe('a store that refuses in mid-run', () => {
       head: { sessionId: null },
     });
     expect(await run(request)).toMatchObject({ status: 'completed', head: { seq: 1 } });
+  });
+});
+
+describe('a tool call that ran on its note, whose entry the store does not have when the worker is killed', () => {
+  /** While it is held, the store takes no entry of the project. */
+  const holdStore = async (projectId: string) => {
+    const client = await stack.database.pool.connect();
+    await client.query(`SELECT pg_advisory_lock(hashtextextended('session_chain texts ' || $1, 0))`, [
+      projectId,
+    ]);
+    return {
+      /** What waits for it goes with the worker. */
+      async loseAppends() {
+        await client.query(`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`);
+        client.release(true);
+      },
+    };
+  };
+
+  it.each([
+    ['alone', 1],
+    ['after a call that is stored', 2],
+  ])('%s: the next attempt is told that it may have run', async (_when, nth) => {
+    const request = { ...stack.request(), steps: ['build' as const] };
+    const { projectId, workspace } = request;
+    const command = 'echo ran >> ran.txt';
+    let asked = 0;
+    const isIt = ({ bodyText }: { bodyText: string }) => bodyText.includes(projectId) && (asked += 1) === nth;
+    const held = stack.model.inject({
+      when: isIt,
+      hold: 'before',
+      answer: () => ({
+        content: [{ type: 'tool_use', name: 'Bash', input: { command, description: 'Runs' } }],
+        stopReason: 'tool_use',
+      }),
+    });
+    const started = await stack.sessionChain.start(request);
+    await held.reached;
+    const storedBefore = async () => {
+      const [attempt] = await attemptsOf(stack, projectId);
+      return await storedToolCalls(stack, projectId, attempt?.sessionId ?? '');
+    };
+    await until(async () => (await storedBefore()).length === nth - 1);
+    const store = await holdStore(projectId);
+    held.release();
+    await until(() => existsSync(join(workspace, 'ran.txt')));
+    await worker.kill('SIGKILL');
+    await store.loseAppends();
+    const before = await storedBefore();
+    expect(before).toHaveLength(nth - 1);
+    const noted = async () =>
+      await sql(
+        'SELECT state, calls FROM session_chain.attempts WHERE project_id = $1 AND calls IS NOT NULL',
+        projectId,
+      );
+    expect(await noted()).toMatchObject([
+      { calls: [{ name: 'Bash', input: expect.stringContaining(command) }] },
+    ]);
+
+    worker = await stack.startWorker();
+    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed' });
+    const told = answered(await requestsOf(stack, projectId)).filter(({ bodyText }) =>
+      bodyText.includes('Each may have run'),
+    );
+    expect(told[0]?.bodyText).toContain(command);
+    for (const call of before) expect(told[0]?.bodyText).toContain(call);
+    expect(await noted()).toEqual([]);
   });
 });

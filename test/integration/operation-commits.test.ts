@@ -26,9 +26,11 @@ import {
   type OperationCommit,
   adoptSession,
   beginOperation,
+  callsNotedBefore,
   commitOperation,
   countWaits,
   endOperation,
+  noteCalls,
   quarantineSession,
   renewLease,
   settleStep,
@@ -510,6 +512,58 @@ describe('a session whose transcript is', () => {
     expect(await commit(attempt, { requireTranscript: false })).toMatchObject({ outcome: 'moved' });
     expect(await readHead(pool, projectId)).toEqual({ sessionId: attempt.sessionId, seq: 2 });
     await storeMessage(pool, projectId, attempt.sessionId);
+  });
+});
+
+describe('tool calls that an attempt notes', () => {
+  const calls = [{ id: 'toolu_1', name: 'Bash', input: { command: `rm \0 ${'x'.repeat(10_000)}` } }];
+  const begunWith = async (chain: OpenedChain, leaseMs: number) =>
+    begunOf(await begin(pool, chain, 'docs', { leaseMs }));
+  const end = async (attempt: Attempt, hasOpenCalls: boolean) =>
+    await endOperation(pool, attempt, {
+      failure: failure('AGENT_FAILED', 'It fell over.'),
+      spent: someMetrics,
+      hasOpenCalls,
+    });
+
+  it('are told to later attempts of the operation until it is committed, shortened and in a form that is storable', async () => {
+    const chain = await openBuilt();
+    const first = await begunWith(chain, 60_000);
+    await noteCalls(pool, first, [{ id: 'toolu_0', name: 'Read', input: undefined }]);
+    await noteCalls(pool, first, calls);
+    expect(await callsNotedBefore(pool, first)).toEqual([]);
+    await end(first, true);
+    const second = await begunWith(chain, 60_000);
+    const [told, ...more] = await callsNotedBefore(pool, second);
+    expect(told).toMatchObject({
+      id: 'toolu_1',
+      name: 'Bash',
+      input: expect.stringContaining('{"command":"rm '),
+    });
+    expect([more, (told?.input.length ?? 0) < 600]).toEqual([[], true]);
+    await noteCalls(pool, second, calls);
+    await end(second, false);
+    const third = await begunWith(chain, 60_000);
+    expect(await callsNotedBefore(pool, third)).toHaveLength(1);
+    await noteCalls(pool, third, calls);
+    await storeMessage(pool, chain.projectId, third.sessionId);
+    await commit(third);
+    expect(await journalOf(first)).toMatchObject({ calls: null });
+    expect(await journalOf(third)).toMatchObject({ state: 'committed', calls: null });
+  });
+
+  it('are refused where the attempt has no lease, is sealed, or has ended', async () => {
+    const chain = await openBuilt();
+    const refused = async (attempt: Attempt) =>
+      await expect(noteCalls(pool, attempt, calls)).rejects.toMatchObject({ code: 'FENCED' });
+    await refused(await begunWith(chain, 0));
+    const attempt = await begunWith(chain, 60_000);
+    await noteCalls(pool, attempt, calls);
+    // It stops the one before, whose agent may be alive.
+    expect(await begin(pool, chain, 'docs')).toMatchObject({ outcome: 'former_agent_alive' });
+    await refused(attempt);
+    await end(attempt, true);
+    await refused(attempt);
   });
 });
 

@@ -3,16 +3,21 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { type ProjectId, parseProjectId, parseSessionId, type SessionId } from '../../contracts/ids.js';
 import { createPool, type Pool } from '../../storage/db/pool.js';
 import {
   contextTokens,
   createTranscriptStore,
+  firstOfEachUuid,
+  loadOwnEntries,
   sessionFitness,
   sessionState,
   transcriptBytes,
+  type TranscriptStore,
 } from '../../storage/transcripts/store.js';
+import { readEntries } from '../../storage/transcripts/entries.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startScriptedModel, toolResults } from '../../agent/probe/scripted-model.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
@@ -148,6 +153,182 @@ describe('entries', () => {
     expect(loaded).toHaveLength(40);
     expect(loaded.filter(({ uuid }) => ones.some((entry) => entry.uuid === uuid))).toEqual(ones);
     expect(loaded.filter(({ uuid }) => twos.some((entry) => entry.uuid === uuid))).toEqual(twos);
+  });
+});
+
+describe('a session that goes on from another one in the same process', () => {
+  let copy: SessionId;
+  beforeEach(() => {
+    copy = newSessionId();
+  });
+  const fresh = () => createTranscriptStore({ pool: database.pool, projectId });
+  const begin = async (entries: SessionStoreEntry[], { store = fresh(), base = sessionId } = {}) => {
+    await store.appendToCopy({ projectKey: '-', sessionId: copy }, base, entries);
+    return store;
+  };
+  /** As they read in the copy: what the base wrote itself has its id as that of the request. */
+  const inCopy = (entries: SessionStoreEntry[]) =>
+    entries.map((entry) => ({
+      ...entry,
+      sessionId: copy,
+      ...(entry.type === 'assistant' ? { requestSessionId: sessionId } : {}),
+    }));
+
+  it('begins with a copy of its main transcript, and goes on like any other', async () => {
+    const store = fresh();
+    const [before, after] = [conversation(5), conversation(2)];
+    await store.append({ projectKey: '-', sessionId }, before.slice(0, 2));
+    await store.append({ projectKey: '-', sessionId, subpath: 'subagents/agent-1' }, conversation(1));
+    await store.append({ projectKey: '-', sessionId }, [
+      ...before.slice(2),
+      { ...answer({ input_tokens: 7 }), sessionId },
+      { type: 'mode', mode: 'normal', sessionId },
+    ]);
+    const base = await load(store, sessionId);
+    const texts = await countTexts();
+    // In one pipe: what follows waits for the copy.
+    const own = after.map((entry) => ({ ...entry, sessionId: copy }));
+    await Promise.all([
+      begin(own.slice(0, 1), { store }),
+      store.append({ projectKey: '-', sessionId: copy }, own.slice(1)),
+    ]);
+    expect(await load(store, copy)).toEqual([...inCopy(base), ...own]);
+    expect(await store.listSubkeys({ projectKey: '-', sessionId: copy })).toEqual([]);
+    expect(store.appends(copy)).toBe(4);
+    expect(await countTexts()).toBe(texts + 3); // the new entries and the patch of the last
+    expect(await sessionState(database.pool, projectId, copy)).toEqual({
+      ...{ exists: true, entries: 9, sealed: false, quarantined: false },
+      appendedBytes: sizeOf(own.map(json)),
+    });
+    expect(await contextTokens(database.pool, projectId, copy)).toBe(7);
+    expect(await sessionFitness(database.pool, projectId, copy)).toBe('whole');
+    const found = await loadOwnEntries(database.pool, projectId, [
+      { sessionId: copy, baseSessionId: sessionId },
+    ]);
+    expect(found.get(copy)?.main).toEqual(own);
+    const read = await readEntries(database.pool, projectId, copy, { after: null, limit: 100 });
+    expect(read.entries.map(({ entry }) => entry)).toEqual([...inCopy(base), ...own]);
+  });
+
+  it('begins once, also when the answer to its first append is lost', async () => {
+    await fresh().append({ projectKey: '-', sessionId }, conversation(3));
+    const proxy = await startTcpProxy(database.url);
+    const pool = createPool(proxy.url, { applicationName: 'test behind proxy', max: 2 });
+    try {
+      const store = createTranscriptStore({ pool, projectId });
+      await pool.query('SELECT 1');
+      proxy.loseNextAnswer();
+      await begin(conversation(1), { store });
+      await store.append({ projectKey: '-', sessionId: copy }, conversation(1));
+      expect(store.appends(copy)).toBe(3);
+      expect(await load(store, copy)).toHaveLength(5);
+    } finally {
+      await pool.end();
+      await proxy.stop();
+    }
+  });
+
+  it('does not begin on what is not whole, and there is no half copy', async () => {
+    const refused = { code: 'SESSION_NOT_IN_STORE' };
+    const store = fresh();
+    await expect(begin(conversation(1))).rejects.toMatchObject(refused);
+    await store.append({ projectKey: '-', sessionId, subpath: 'subagents/agent-1' }, conversation(1));
+    await expect(begin(conversation(1))).rejects.toMatchObject(refused);
+    await store.append({ projectKey: '-', sessionId }, conversation(2));
+    const other = createTranscriptStore({ pool: database.pool, projectId: parseProjectId(randomUUID()) });
+    await expect(begin(conversation(1), { store: other })).rejects.toMatchObject(refused);
+    await database.pool.query(`DELETE FROM session_chain.transcript_texts WHERE content LIKE '%entry 1%'`);
+    await expect(begin(conversation(1))).rejects.toMatchObject(refused);
+    const { exists } = await sessionState(database.pool, projectId, copy);
+    expect(exists).toBe(false);
+  });
+
+  it('does not begin where a session is already, or is sealed', async () => {
+    const store = fresh();
+    await store.append({ projectKey: '-', sessionId }, conversation(2));
+    await begin(conversation(1));
+    await expect(begin(conversation(1))).rejects.toMatchObject({ code: 'INTERNAL' });
+    await expect(begin([])).rejects.toThrow('no entries');
+    expect(await load(store, copy)).toHaveLength(3);
+    await store.delete({ projectKey: '-', sessionId: copy });
+    await database.pool.query(
+      'INSERT INTO session_chain.sessions (project_id, session_id, sealed_at) VALUES ($1, $2, now())',
+      [projectId, copy],
+    );
+    await expect(begin(conversation(1))).rejects.toMatchObject({ code: 'FENCED' });
+    expect(await store.load({ projectKey: '-', sessionId: copy })).toBeNull();
+  });
+});
+
+describe('a fork', () => {
+  /** A pool that counts what is written to the database. */
+  const counting = () => {
+    const sent = { bytes: 0 };
+    const pool = new Proxy(database.pool, {
+      get: (target, name) =>
+        name === 'query'
+          ? (query: { values?: unknown[] }) => {
+              sent.bytes += Buffer.byteLength(json(query.values));
+              return target.query(query as never) as unknown;
+            }
+          : (Reflect.get(target, name) as unknown),
+    });
+    return { sent, store: createTranscriptStore({ pool, projectId }) };
+  };
+
+  it('refers to what it repeats of the transcript that was loaded, in any order and with what is new between', async () => {
+    const entries = conversation(60);
+    await openSession().append(entries.slice(0, 35));
+    await openSession().append(entries.slice(35));
+    const forked = async (store: TranscriptStore, pick: number[]) => {
+      const fork = newSessionId();
+      const copies = asCopies(entries, fork);
+      const given = pick.flatMap((index) => copies[index] ?? { ...answer({}), sessionId: fork });
+      await store.append({ projectKey: '-', sessionId: fork }, given);
+      await store.append({ projectKey: '-', sessionId: fork }, given.slice(0, 1));
+      expect(await load(createTranscriptStore({ pool: database.pool, projectId }), fork)).toEqual(
+        firstOfEachUuid(given),
+      );
+      expect(await sessionState(database.pool, projectId, fork)).toMatchObject({
+        entries: given.length + 1,
+        appendedBytes: sizeOf([...given, given[0]].map(json)),
+      });
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 65 }), { minLength: 1 }), async (pick) => {
+        const { store } = counting();
+        await load(store, sessionId);
+        await forked(store, pick);
+      }),
+      { numRuns: 30 },
+    );
+    const [cold, warm] = [counting(), counting()];
+    await load(warm.store, sessionId);
+    const all = entries.map((_, index) => index);
+    await forked(cold.store, all);
+    await forked(warm.store, all);
+    expect(warm.sent.bytes).toBeLessThan(cold.sent.bytes / 10);
+  });
+
+  it('sends what is no longer as it was loaded', async () => {
+    const entries = conversation(6);
+    const fork = newSessionId();
+    const change = async (sql: string) => {
+      const { store } = counting();
+      await store.append({ projectKey: '-', sessionId }, entries);
+      await load(store, sessionId);
+      await database.pool.query(sql, [projectId, sessionId]);
+      await store.append({ projectKey: '-', sessionId: fork }, asCopies(entries, fork));
+      expect(await load(store, fork)).toEqual(asCopies(entries, fork));
+      await store.delete({ projectKey: '-', sessionId: fork });
+      await store.delete({ projectKey: '-', sessionId });
+    };
+    const batches = 'session_chain.transcript_batches';
+    const ofSession = `session = (SELECT id FROM session_chain.sessions WHERE project_id = $1 AND session_id = $2)`;
+    await change(`DELETE FROM ${batches} WHERE ${ofSession}`);
+    await change(`UPDATE ${batches} SET entry_ids = entry_ids[2:] || entry_ids[1] WHERE ${ofSession}`);
+    await change(`WITH gone AS (DELETE FROM ${batches} WHERE ${ofSession})
+      DELETE FROM session_chain.transcript_texts WHERE project_id = $1 AND $2 <> ''`);
   });
 });
 

@@ -1,9 +1,4 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import {
-  InMemorySessionStore,
-  type SessionKey,
-  type SessionStoreEntry,
-} from '@anthropic-ai/claude-agent-sdk';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,6 +16,7 @@ import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/se
 import { findHole } from '../../transcript/hole.js';
 import { renewedLease } from '../support/agent-runner.js';
 import { until } from '../support/chain-stack.js';
+import { CopyingStore } from '../support/copying-store.js';
 import { processesNaming } from '../support/processes.js';
 import { shippedPrompt } from '../support/shipped-prompt.js';
 
@@ -30,26 +26,9 @@ const folder = realpathSync(mkdtempSync(join(tmpdir(), 'session-chain-warm-')));
 const scratchRoot = join(folder, 'scratch');
 const steps = shippedDefinition.steps.filter(isAgentStep);
 
-/** The store of a test; the key of the project, which comes from the folder, does not count. */
-class Store extends InMemorySessionStore {
-  override async append(key: SessionKey, entries: SessionStoreEntry[]): Promise<void> {
-    await super.append({ ...key, projectKey: '' }, entries);
-  }
-  override async load(key: SessionKey): Promise<SessionStoreEntry[] | null> {
-    return await super.load({ ...key, projectKey: '' });
-  }
-  async appendToCopy(key: SessionKey, base: SessionId, entries: SessionStoreEntry[]): Promise<void> {
-    const copied = (await this.load({ ...key, sessionId: base })) ?? [];
-    const own = copied.map((entry) =>
-      'sessionId' in entry ? { ...entry, sessionId: key.sessionId } : entry,
-    );
-    await this.append(key, [...own, ...entries]);
-  }
-}
-
 let model: OfflineModel;
 let agent: Agent;
-let store: Store;
+let store: CopyingStore;
 let workspace: string;
 let events: AgentEvent[] = [];
 
@@ -57,7 +36,7 @@ beforeAll(async () => {
   model = await startOfflineModel();
 });
 beforeEach(() => {
-  store = new Store();
+  store = new CopyingStore();
   events = [];
   workspace = mkdtempSync(join(folder, 'project-'));
   agent = newAgent();
