@@ -25,9 +25,10 @@ import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
 import { packageVersion } from '../config/package-version.js';
 import { sandboxSettings } from '../config/sandbox.js';
-import type { Returned } from '../contracts/activities.js';
+import type { AgentActivities, Returned } from '../contracts/activities.js';
 import type { EndActivities } from '../contracts/end.js';
 import type { EraseActivities } from '../contracts/erasure.js';
+import type { ChatActivities } from '../contracts/question.js';
 import type { RestoreActivities } from '../contracts/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
@@ -410,17 +411,18 @@ function shareOf({ supplier }: Places): Pick<WorkerOptions, 'tuner' | 'activityT
 }
 
 /** The same activities; each returns at once where no place is free, and then goes to all workers. */
-function withPlace<Input, Result>(
-  activities: { [name: string]: (input: Input) => Promise<Result> },
+function withPlace(
+  activities: AgentActivities | Pick<ChatActivities, 'answerQuestion'>,
   places: Places,
   queue: 'all' | 'own',
-): Record<string, (input: Input) => Promise<Result | Returned>> {
+): Record<string, (input: never) => Promise<unknown>> {
+  const entries = Object.entries<(input: never) => Promise<object>>(activities);
   return Object.fromEntries(
-    Object.entries(activities).map(([name, run]) => [
+    entries.map(([name, run]) => [
       name,
-      async (input: Input) => {
+      async (input: never): Promise<object> => {
         const give = places.take(queue);
-        if (give === null) return { outcome: 'returned' };
+        if (give === null) return { outcome: 'returned' } satisfies Returned;
         return await run(input).finally(give);
       },
     ]),

@@ -192,7 +192,10 @@ async function answer(
       const maxAttempts = Math.max(1, limits.maxAttempts - tries);
       const offered =
         own === undefined
-          ? { taken: true as const, result: await onAny(() => onAll(input, maxAttempts).answerQuestion(question)) }
+          ? {
+              taken: true as const,
+              result: await onAny(() => onAll(input, maxAttempts).answerQuestion(question)),
+            }
           : await offer(() => onOwn(input, own).answerQuestion(question), { maxAttempts, pauseMs });
       if (!offered.taken) {
         tries += offered.tries;
