@@ -36,13 +36,13 @@ export interface ChainActivities {
   commit(input: CloseInput): Promise<ChainCost>;
 }
 
-/**
- * What an activity on the queue of one worker alone returns where that has no place for another agent: it goes to all workers.
- * Nothing was begun.
- */
+/** A worker has no place for another agent, though it took the activity: it goes to all workers. Nothing was begun. */
 export interface Returned {
   outcome: 'returned';
 }
 
 /** The activities that run Claude Code: one per step of the definition, under the step's name. */
 export type AgentActivities = Record<StepName, (input: StepInput) => Promise<StepResult>>;
+
+/** The same, as a workflow calls them. */
+export type CalledActivities = Record<StepName, (input: StepInput) => Promise<StepResult | Returned>>;

@@ -3,10 +3,13 @@ import type { ActivitySlotInfo, CustomSlotSupplier } from '@temporalio/worker';
 
 /** How many agents run at the same time, whichever of two task queues they come from. */
 export interface Places {
-  /** For the queue that every worker polls: a poll has a place before it brings a task, and keeps it for the task. */
+  /** For the queue that every worker polls: a poll has a place before it brings a task. */
   supplier: CustomSlotSupplier<ActivitySlotInfo>;
-  /** For a task of the worker's own queue: returns what gives the place back; null where none is free. */
-  take(): (() => void) | null;
+  /**
+   * Takes a place for a task, and returns what gives it back; null where none is free. A task of the worker's own queue takes
+   * precedence of a poll that has brought none yet, so that what that brings then may find no place.
+   */
+  take(queue: 'all' | 'own'): (() => void) | null;
   /** A process is kept for the next task of its chain: its place stays free for that for a moment. */
   keep(): void;
 }
@@ -17,15 +20,16 @@ const keptMs = 1_000;
 export function createPlaces(max: number): Places {
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
-  /** By tasks, and by polls. */
-  let taken = 0;
+  /** Of polls, and of what they brought. */
+  let permits = 0;
+  const running = { all: 0, own: 0 };
   /** Timers, in the order in which they began. */
   const kept = new Set<NodeJS.Timeout>();
-  const hasRoom = () => taken + kept.size < max;
 
-  function give(): void {
-    taken -= 1;
-    changes.emit('free');
+  function permit(): boolean {
+    if (permits + running.own + kept.size >= max) return false;
+    permits += 1;
+    return true;
   }
 
   function forget(timer: NodeJS.Timeout): void {
@@ -37,33 +41,32 @@ export function createPlaces(max: number): Places {
     supplier: {
       type: 'custom',
       async reserveSlot(_context, signal) {
-        while (!hasRoom()) {
+        while (!permit()) {
           await once(changes, 'free', { signal }).catch(() => {
             // What Temporal's library takes for an orderly end.
             throw signal.reason;
           });
         }
-        taken += 1;
         return {};
       },
-      tryReserveSlot() {
-        if (!hasRoom()) return null;
-        taken += 1;
-        return {};
-      },
+      tryReserveSlot: () => (permit() ? {} : null),
       markSlotUsed: () => undefined,
-      releaseSlot: give,
+      releaseSlot() {
+        permits -= 1;
+        changes.emit('free');
+      },
     },
-    take() {
-      if (taken >= max) return null;
+    take(queue) {
+      if (running.all + running.own >= max) return null;
       const [first] = kept;
-      if (first) forget(first);
-      taken += 1;
+      if (queue === 'own' && first) forget(first);
+      running[queue] += 1;
       let isGiven = false;
       return () => {
         if (isGiven) return;
         isGiven = true;
-        give();
+        running[queue] -= 1;
+        changes.emit('free');
       };
     },
     keep() {

@@ -25,9 +25,10 @@ import { differenceFromTested } from '../agent/process/tested.js';
 import { modelEnvironmentOf } from '../config/environment.js';
 import { packageVersion } from '../config/package-version.js';
 import { sandboxSettings } from '../config/sandbox.js';
-import type { Returned } from '../contracts/activities.js';
+import type { AgentActivities, Returned } from '../contracts/activities.js';
 import type { EndActivities } from '../contracts/end.js';
 import type { EraseActivities } from '../contracts/erasure.js';
+import type { ChatActivities } from '../contracts/question.js';
 import type { RestoreActivities } from '../contracts/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
@@ -375,16 +376,18 @@ export function agentWorkers(
     { taskQueue: queues.chats.chats, activities: chats, max: maxChats, places: own?.chats },
   ];
   return [
-    ...all.map(({ max, places, ...polled }) =>
+    ...all.map(({ max, places, taskQueue, activities }) =>
       Worker.create({
-        ...{ ...shared, ...polled },
-        ...(places ? shareOf(places) : { maxConcurrentActivityTaskExecutions: max }),
+        ...{ ...shared, taskQueue },
+        ...(places
+          ? { ...shareOf(places), activities: withPlace(activities, places, 'all') }
+          : { activities, maxConcurrentActivityTaskExecutions: max }),
       }),
     ),
     ...(own
       ? [
-          { taskQueue: own.queues.agents, activities: withPlace(agents, own.agents), max: maxAgents },
-          { taskQueue: own.queues.chats, activities: withPlace(chats, own.chats), max: maxChats },
+          { taskQueue: own.queues.agents, activities: withPlace(agents, own.agents, 'own'), max: maxAgents },
+          { taskQueue: own.queues.chats, activities: withPlace(chats, own.chats, 'own'), max: maxChats },
         ].map(({ max, ...polled }) =>
           // One more, which is returned.
           Worker.create({ ...shared, ...polled, maxConcurrentActivityTaskExecutions: max + 1 }),
@@ -407,17 +410,19 @@ function shareOf({ supplier }: Places): Pick<WorkerOptions, 'tuner' | 'activityT
   };
 }
 
-/** The same activities; each returns at once where no place is free, so that another worker takes it. */
-function withPlace<Input, Result>(
-  activities: Record<string, (input: Input) => Promise<Result>>,
+/** The same activities; each returns at once where no place is free, and then goes to all workers. */
+function withPlace(
+  activities: AgentActivities | Pick<ChatActivities, 'answerQuestion'>,
   places: Places,
-): Record<string, (input: Input) => Promise<Result | Returned>> {
+  queue: 'all' | 'own',
+): Record<string, (input: never) => Promise<unknown>> {
+  const entries = Object.entries<(input: never) => Promise<object>>(activities);
   return Object.fromEntries(
-    Object.entries(activities).map(([name, run]) => [
+    entries.map(([name, run]) => [
       name,
-      async (input: Input) => {
-        const give = places.take();
-        if (give === null) return { outcome: 'returned' };
+      async (input: never): Promise<object> => {
+        const give = places.take(queue);
+        if (give === null) return { outcome: 'returned' } satisfies Returned;
         return await run(input).finally(give);
       },
     ]),

@@ -12,7 +12,7 @@ import {
   setHandler,
   sleep,
 } from '@temporalio/workflow';
-import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
+import type { CalledActivities, ChainActivities } from '../contracts/activities.js';
 import type {
   ChainCost,
   ChainInput,
@@ -31,7 +31,7 @@ import { queries, signals } from '../temporal/names.js';
 import { callHostActivity } from './activity-step.js';
 import { createChainDetails, statusWords, stepSummary, stoppedStep } from './details.js';
 import { type ActivityLimits, attemptOf, failureOf } from './failures.js';
-import { offer, ownQueueOptions } from './own-queue.js';
+import { offer, onAny, ownQueueOptions } from './own-queue.js';
 import { rejectUnknownPayload, unknownPayload } from './payload-version.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from './reducer.js';
 import { answerSessionRequests } from './session-requests.js';
@@ -296,7 +296,7 @@ async function runAgent(
       maximumAttempts: maxAttempts - failed,
     },
   });
-  const result = await run(call);
+  const result = await onAny(() => run(call));
   return failed > 0 && result.outcome === 'waiting'
     ? { ...result, tries: failed + (result.tries ?? 0) }
     : result;
@@ -310,18 +310,18 @@ function agentActivity(
   plan: AgentStepPlan,
   state: ChainState,
   options: Pick<ActivityOptions, 'taskQueue' | 'scheduleToStartTimeout' | 'retry'>,
-): AgentActivities[string] {
+): CalledActivities[string] {
   const { name, limits } = plan;
   const base = baseOf(state);
   const { startToCloseTimeoutMs, heartbeatTimeoutMs } = limitsOf({ policy }, { limits });
-  const activities = proxyActivities<AgentActivities>({
+  const activities = proxyActivities<CalledActivities>({
     ...options,
     startToCloseTimeout: startToCloseTimeoutMs,
     heartbeatTimeout: heartbeatTimeoutMs,
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
     summary: `${stepSummary(plan)} · from ${base ? base.slice(0, 8) : 'a fresh session'}`,
   });
-  return activities[name] as (input: StepInput) => ReturnType<AgentActivities[string]>;
+  return activities[name] as CalledActivities[string];
 }
 
 function limitsOf(

@@ -15,6 +15,7 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { Returned } from '../contracts/activities.js';
 import type {
   AskInput,
   AskResult,
@@ -30,7 +31,7 @@ import { parseAsk, parseSessionAnswer } from '../contracts/question.js';
 import { signals, updates } from '../temporal/names.js';
 import { timeOf } from './details.js';
 import { type ActivityLimits, failureOf } from './failures.js';
-import { offer, ownQueueOptions } from './own-queue.js';
+import { offer, onAny, ownQueueOptions } from './own-queue.js';
 import { unknownPayload } from './payload-version.js';
 import { maxAnswers, requestSession } from './session-requests.js';
 import { taskTime } from './task-time.js';
@@ -191,7 +192,10 @@ async function answer(
       const maxAttempts = Math.max(1, limits.maxAttempts - tries);
       const offered =
         own === undefined
-          ? { taken: true as const, result: await onAny(input, maxAttempts).answerQuestion(question) }
+          ? {
+              taken: true as const,
+              result: await onAny(() => onAll(input, maxAttempts).answerQuestion(question)),
+            }
           : await offer(() => onOwn(input, own).answerQuestion(question), { maxAttempts, pauseMs });
       if (!offered.taken) {
         tries += offered.tries;
@@ -259,7 +263,7 @@ function databaseActivities({ policy }: ChatInput): Pick<ChatActivities, 'readSe
 // agents apart; the time over the question's own limit is for starting, for a former lease, and for the commit.
 const pauseMs = 1_000;
 
-function onAny(input: ChatInput, maximumAttempts: number): AnswerActivity {
+function onAll(input: ChatInput, maximumAttempts: number): AnswerActivity {
   const retry = { initialInterval: pauseMs, maximumInterval: '1 min', maximumAttempts } as const;
   return answerActivity(input, { taskQueue: input.policy.taskQueues.chats, retry });
 }
@@ -268,13 +272,16 @@ function onOwn(input: ChatInput, taskQueue: string): AnswerActivity {
   return answerActivity(input, { taskQueue, ...ownQueueOptions });
 }
 
-type AnswerActivity = Pick<ChatActivities, 'answerQuestion'>;
+interface AnswerActivity {
+  answerQuestion(...input: Parameters<ChatActivities['answerQuestion']>): Promise<Answered | Returned>;
+}
+type Answered = Awaited<ReturnType<ChatActivities['answerQuestion']>>;
 
 function answerActivity(
   { policy }: ChatInput,
   options: Pick<ActivityOptions, 'taskQueue' | 'scheduleToStartTimeout' | 'retry'>,
 ): AnswerActivity {
-  return proxyActivities<ChatActivities>({
+  return proxyActivities<Pick<AnswerActivity, 'answerQuestion'>>({
     ...options,
     startToCloseTimeout: limitsOf(policy).startToCloseTimeoutMs,
     heartbeatTimeout: policy.heartbeatTimeoutMs,

@@ -35,6 +35,14 @@ export async function offer<Result extends object>(
   }
 }
 
+/** Calls an activity on the queue of all workers until one has a place for it, which is sooner than another is asked. */
+export async function onAny<Result extends object>(call: () => Promise<Result | Returned>): Promise<Result> {
+  for (;;) {
+    const result = await call();
+    if (!isReturned(result)) return result;
+  }
+}
+
 function isReturned(result: object): result is Returned {
   return 'outcome' in result && result.outcome === 'returned';
 }

@@ -46,6 +46,8 @@ describe('the options of a worker', () => {
     ['agents as text', { limits: { maxAgents: '4' } }, 'limits.maxAgents: '],
     ['events that are kept for no day', { limits: { eventsDays: 0 } }, 'limits.eventsDays: '],
     ['events that are kept for ever', { limits: { eventsDays: Infinity } }, 'limits.eventsDays: '],
+    ['warm as a number', { limits: { warm: 0 } }, 'limits.warm: '],
+    ['warm as text', { limits: { warm: '0' } }, 'limits.warm: '],
     ['a period of no day', { retention: { dropDays: 0 } }, 'retention.dropDays: '],
     ['half a day', { retention: { transitionsDays: 0.5 } }, 'retention.transitionsDays: '],
     ['a misspelled period', { retention: { dropDay: 3 } }, 'retention: Unrecognized key: "dropDay"'],
