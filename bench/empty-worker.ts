@@ -30,6 +30,7 @@ export interface EmptyRun {
   wallMs: number;
   /** CPU of this process: the worker and the client. */
   workerCpuMs: number;
+  workflowIds: string[];
 }
 
 const taskQueues = taskQueuesOf('empty').chains;
@@ -69,16 +70,17 @@ async function runChains(
   const cpu = process.cpuUsage();
   const startedAt = performance.now();
   let left = chains;
+  const workflowIds: string[] = [];
   const lane = async () => {
-    while (left-- > 0) await runChain(client);
+    while (left-- > 0) workflowIds.push(await runChain(client));
   };
   await Promise.all(Array.from({ length: atOnce }, lane));
   const wallMs = performance.now() - startedAt;
   const { user, system } = process.cpuUsage(cpu);
-  return { wallMs, workerCpuMs: (user + system) / 1000 };
+  return { wallMs, workerCpuMs: (user + system) / 1000, workflowIds };
 }
 
-async function runChain(client: Client): Promise<void> {
+async function runChain(client: Client): Promise<string> {
   const id = `empty-${randomUUID()}`;
   const key = { projectId: parseProjectId(id), versionId: parseVersionId(id), buildId: parseBuildId(id) };
   const input: ChainInput = {
@@ -89,11 +91,13 @@ async function runChain(client: Client): Promise<void> {
     policy: { ...defaultPolicy, taskQueues },
     overrides: [],
   };
+  const workflowId = chainWorkflowId(key);
   await client.workflow.execute(workflowTypes.chain, {
-    workflowId: chainWorkflowId(key),
+    workflowId,
     taskQueue: taskQueues.chains,
     args: [input],
   });
+  return workflowId;
 }
 
 const step = async ({ step, head }: StepInput): Promise<StepResult> => ({

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Connection } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { startServer } from '../dev/server.js';
 import { findTemporalCli } from '../dev/temporal-cli.js';
 import { startTemporal } from '../dev/temporal.js';
@@ -40,20 +40,30 @@ export async function measureEmptyChains(runs: number, chains = 40): Promise<Row
       () => ours.stop(),
       () => theirs.stop(),
     );
-    return await compare(ours, theirs, runs, chains);
+    return await compare(
+      { ...ours, address: tuned.address },
+      { ...theirs, address: stock.address },
+      runs,
+      chains,
+    );
   } finally {
     for (const close of closing) await close();
   }
 }
 
-async function compare(ours: Side, theirs: Side, runs: number, chains: number): Promise<Row[]> {
-  const single: Record<'ours' | 'theirs', number[]> = { ours: [], theirs: [] };
+async function compare(
+  ours: Side & { address: string },
+  theirs: Side & { address: string },
+  runs: number,
+  chains: number,
+): Promise<Row[]> {
+  const single: Record<'ours' | 'theirs', MeasuredRun[]> = { ours: [], theirs: [] };
   // The first of each meets cold caches.
   for (let run = 0; run <= runs; run++) {
     const [tuned, stock] = [await ours.run(1, 1), await theirs.run(1, 1)];
     if (run === 0) continue;
-    single.ours.push(tuned.wallMs);
-    single.theirs.push(stock.wallMs);
+    single.ours.push(tuned);
+    single.theirs.push(stock);
   }
   const batches: Record<'ours' | 'theirs', MeasuredRun[]> = { ours: [], theirs: [] };
   for (let batch = 0; batch < 3; batch++) {
@@ -71,16 +81,31 @@ async function compare(ours: Side, theirs: Side, runs: number, chains: number): 
       values: perChain('ours', of),
       peer: { name: stockName, values: perChain('theirs', of) },
     });
+  const idsOf = (measured: MeasuredRun[]) => measured.flatMap(({ workflowIds }) => workflowIds);
+  const times = {
+    ours: await taskTimesOf(ours.address, idsOf(single.ours)),
+    theirs: await taskTimesOf(theirs.address, idsOf(single.theirs)),
+  };
+  const timeRow = (name: string, of: (times: TaskTimes) => number): Row =>
+    row({
+      part: 'empty',
+      name,
+      unit: 'ms',
+      values: times.ours.map(of),
+      peer: { name: stockName, values: times.theirs.map(of) },
+    });
   return [
     row({
       part: 'empty',
       name: 'chain of empty steps (how many times faster)',
       unit: 'ms',
-      values: single.ours,
-      peer: { name: stockName, values: single.theirs },
+      values: single.ours.map(({ wallMs }) => wallMs),
+      peer: { name: stockName, values: single.theirs.map(({ wallMs }) => wallMs) },
       ratioOf: 'peer/figure',
       goal: { text: '>= 6', met: (ratio) => ratio >= 6 },
     }),
+    timeRow('of that until its tasks have reached the worker', ({ waitingMs }) => waitingMs),
+    timeRow('of that at the worker, until the server has the result', ({ workingMs }) => workingMs),
     row({
       part: 'empty',
       name: `chains a second, ${chainsAtOnce} at once`,
@@ -94,6 +119,39 @@ async function compare(ours: Side, theirs: Side, runs: number, chains: number): 
     cpuRow('CPU of the server per chain', ({ serverCpuMs }) => serverCpuMs),
     cpuRow('CPU of worker and client per chain', ({ workerCpuMs }) => workerCpuMs),
   ];
+}
+
+/** Where the time of a chain went, by its history: its tasks follow each other, one at a time. */
+interface TaskTimes {
+  /** From the moments at which its tasks were scheduled to their starts. */
+  waitingMs: number;
+  /** From their starts to their ends. */
+  workingMs: number;
+}
+
+async function taskTimesOf(address: string, workflowIds: string[]): Promise<TaskTimes[]> {
+  const connection = await Connection.connect({ address });
+  try {
+    const { workflow } = new Client({ connection });
+    return await Promise.all(
+      workflowIds.map(async (id) => {
+        const { events } = await workflow.getHandle(id).fetchHistory();
+        const times: TaskTimes = { waitingMs: 0, workingMs: 0 };
+        let before = 0;
+        for (const event of events ?? []) {
+          const at = Number(event.eventTime?.seconds ?? 0) * 1000 + (event.eventTime?.nanos ?? 0) / 1e6;
+          if (event.workflowTaskStartedEventAttributes ?? event.activityTaskStartedEventAttributes)
+            times.waitingMs += at - before;
+          if (event.workflowTaskCompletedEventAttributes ?? event.activityTaskCompletedEventAttributes)
+            times.workingMs += at - before;
+          before = at;
+        }
+        return times;
+      }),
+    );
+  } finally {
+    await connection.close();
+  }
 }
 
 /** A server and the process that works on it. */

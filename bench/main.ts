@@ -8,6 +8,7 @@ import { measureDashboard } from './dashboard.js';
 import { measureEmptyChains } from './empty.js';
 import { measureForks } from './forks.js';
 import { measureHeads } from './heads.js';
+import type { Size } from './large-database.js';
 import { measureLongLife } from './long-life.js';
 import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
@@ -18,7 +19,7 @@ import { type BenchStack, startBenchStack } from './stack.js';
 import { measureViewers } from './viewers.js';
 import { measureWarm } from './warm.js';
 
-const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--rounds N] [--chains N] [--json] [--out FILE] [--plot FILE]
+const usage = `Usage: npm run bench [-- --only PART] [--runs N] [--rounds N] [--chains N] [--small] [--json] [--out FILE] [--plot FILE]
 
 Measures on a throw-away stack of its own, with the real Claude Code and the offline model, and prints a table as soon as
 a part has ended. A part that fails is reported, and the others are measured; the exit code then is 1.
@@ -38,6 +39,7 @@ a part has ended. A part that fails is reported, and the others are measured; th
   --runs N      counted runs of what is timed; default 5
   --rounds N    counted rounds of warm: a warm chain, a cold one, the script; default: as many as --runs
   --chains N    chains in a batch of empty ones; default 40
+  --small       a hundredth of the database of dashboard and retention, to see that they run
   --json        one JSON document on stdout, at the end, instead of the tables
   --out FILE    the same document to a file, written anew after each part
   --plot FILE   where the plot of long-life goes; default docs/long-life.svg
@@ -50,6 +52,7 @@ interface Settings {
   runs: number;
   rounds: number;
   chains: number;
+  size: Size;
   plot: string;
 }
 
@@ -80,7 +83,7 @@ const onStack = {
   },
   dashboard: {
     title: 'The first view of the dashboard',
-    measure: ({ runs }, stack) => measureDashboard(stack, runs),
+    measure: ({ runs, size }, stack) => measureDashboard(stack, runs, size),
   },
   'long-life': {
     title: 'A long life',
@@ -100,7 +103,7 @@ const alone = {
   },
   retention: {
     title: 'Retention',
-    measure: () => measureRetention(say),
+    measure: ({ size }) => measureRetention(say, size),
   },
 } satisfies Record<string, Measured<[]>>;
 
@@ -119,6 +122,7 @@ async function main(): Promise<void> {
     runs: parseCount('--runs', values.runs),
     rounds: parseCount('--rounds', values.rounds ?? values.runs),
     chains: parseCount('--chains', values.chains),
+    size: values.small ? ('small' as const) : ('full' as const),
     plot: values.plot,
   };
   const wanted = new Set(values.only?.map(parsePart) ?? partNames.filter((part) => !slow.includes(part)));
@@ -201,6 +205,7 @@ function parseOptions() {
         runs: { type: 'string', default: '5' },
         rounds: { type: 'string' },
         chains: { type: 'string', default: '40' },
+        small: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         out: { type: 'string' },
         plot: { type: 'string', default: 'docs/long-life.svg' },

@@ -69,7 +69,9 @@ export function row(measured: {
     measured.inRounds && measured.peer
       ? spreadOf(measured.peer.values.map((other, round) => ratioBetween(values[round] ?? Number.NaN, other)))
       : null;
-  const ratio = ofRounds?.median ?? (peer === null ? null : ratioBetween(figure.median, peer.median));
+  const quotient = ofRounds?.median ?? (peer === null ? null : ratioBetween(figure.median, peer.median));
+  // By a peer of 0 there is none.
+  const ratio = quotient !== null && Number.isFinite(quotient) ? quotient : null;
   return {
     part,
     name,

@@ -28,7 +28,7 @@ import { readProjectStorage, readStorage } from '../storage/retention/sizes.js';
 import { archiveTransitions } from '../storage/retention/transitions.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import type { ProbeOptions } from './append-probe.js';
-import { largeDatabase, makeLargeDatabase } from './large-database.js';
+import { type Size, makeLargeDatabase } from './large-database.js';
 import { type Row, row } from './report.js';
 import { begin, close, commit, newKey, open, openOptions, register } from './storage-chain.js';
 import { copied, newEntries } from './transcripts.js';
@@ -40,7 +40,7 @@ const policy: RetentionPolicy = {
 };
 
 /** What retention costs: a project from its archiving to its restoration, and a large database of which nothing is due. */
-export async function measureRetention(say: (line: string) => void, chains = 252): Promise<Row[]> {
+export async function measureRetention(say: (line: string) => void, size: Size): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'session-chain-bench-'));
   // Under root another user runs Postgres and must reach its data.
   chmodSync(folder, 0o711);
@@ -52,9 +52,15 @@ export async function measureRetention(say: (line: string) => void, chains = 252
   const pool = createPool(postgres.url, { applicationName: 'session-chain bench', max: 4 });
   try {
     await migrate(postgres.url);
-    const rows = await measureProject({ pool, databaseUrl: postgres.url, folder, chains, say });
+    const rows = await measureProject({
+      pool,
+      databaseUrl: postgres.url,
+      folder,
+      chains: size === 'small' ? 12 : 252,
+      say,
+    });
     say('A large database …');
-    return [...rows, ...(await measureLarge(pool))];
+    return [...rows, ...(await measureLarge(pool, size))];
   } finally {
     await pool.end();
     await postgres.stop();
@@ -407,16 +413,15 @@ function percentile(values: readonly number[], percent: number): number {
 }
 
 /** What is asked of each database each day, where there is nothing to do. */
-async function measureLarge(pool: Pool): Promise<Row[]> {
-  await makeLargeDatabase(pool);
+async function measureLarge(pool: Pool, size: Size): Promise<Row[]> {
+  const { projects, sessions } = await makeLargeDatabase(pool, size);
   // What a version needs stays for ever, so that a look at the oldest meets it each time.
   await pool.query(
     `UPDATE session_chain.sessions s SET batches = 1 FROM project_versions v
      WHERE v.project_id = s.project_id AND v.ai_session_id = s.session_id AND s.project_id LIKE 'large-%'`,
   );
   await pool.query('VACUUM ANALYZE');
-  const { projects, chainsEach, steps } = largeDatabase;
-  const size = `${projects} projects, ${projects * chainsEach * steps} sessions`;
+  const made = `${projects} projects, ${sessions} sessions`;
   const asks: [name: string, ask: () => Promise<unknown>][] = [
     ['what a run asks first, all young', () => askAll(pool, policy)],
     ['the same, all old and needed', () => askAll(pool, { ...policy, transcriptsDays: 1 })],
@@ -435,7 +440,7 @@ async function measureLarge(pool: Pool): Promise<Row[]> {
       await ask();
       values.push(performance.now() - began);
     }
-    rows.push(row({ part, name: `${name}; ${size}`, unit: 'ms', values }));
+    rows.push(row({ part, name: `${name}; ${made}`, unit: 'ms', values }));
   }
   return rows;
 }

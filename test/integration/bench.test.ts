@@ -36,7 +36,7 @@ describe('npm run bench', () => {
       failures: unknown[];
     };
     expect(failures).toEqual([]);
-    expect(rows).toHaveLength(4);
+    expect(rows).toHaveLength(6);
     for (const { ratio } of rows) expect(ratio).toBeGreaterThan(0);
   });
 

@@ -81,6 +81,12 @@ describe('a row that was measured in rounds', () => {
     expect(row({ ...measured, peer, ratioOf: 'peer/figure' }).ratio).toBe(0.5);
   });
 
+  it('has no ratio to a peer of 0', () => {
+    const nothing = row({ ...measured, peer: { name: 'peer', values: [0, 0, 0] } });
+    expect(nothing.ratio).toBeNull();
+    expect(reportTable([nothing])).not.toContain('Infinity');
+  });
+
   it('looks at the figure, not at the ratio, where its goal says so', () => {
     const goal = { text: '<= 50 ms', met: (value: number) => value <= 50, of: 'figure' as const };
     expect(row({ ...measured, peer, goal }).goal).toEqual({ text: '<= 50 ms', met: true });
