@@ -11,8 +11,8 @@ import { stepOf } from './definition.js';
 import { strike } from './faults.js';
 import { startHost } from './host.js';
 import { type Lane, deployTaskQueueOf, policyFor, projectId } from './lane.js';
-import type { Cell } from './matrix.js';
-import { type MomentContext, hold } from './moments.js';
+import { type Cell, chainOf } from './matrix.js';
+import { type MomentContext, beforeStep, hold } from './moments.js';
 import { startStatementProxy } from './statement-proxy.js';
 import { createCallWitness, createWitness } from './witness.js';
 
@@ -25,18 +25,18 @@ export interface CellResult {
   paidTwice: number;
   /** Answered turns that no transcript holds: those in flight. */
   lost: number;
+  /** Whether the step went on in a process that waited. */
+  warm: boolean;
   durationMs: number;
 }
 
-/** Runs the step of a cell on a prepared base, strikes at the moment, and judges what became of it. */
-export async function runCell(
-  lane: Lane,
-  { moment, step, fault }: Cell,
-  options: { stallMs: number },
-): Promise<CellResult> {
+/** Runs the chain of a cell on a prepared base, strikes at the moment, and judges what became of it. */
+export async function runCell(lane: Lane, cell: Cell, options: { stallMs: number }): Promise<CellResult> {
   const startedAt = performance.now();
-  const name = `${step}_${moment}_${fault}`.replaceAll('-', '_');
-  const { databaseUrl, workspace } = await lane.createBase(step, name);
+  const { mode, moment, step, fault } = cell;
+  const name = `${mode}_${step}_${moment}_${fault}`.replaceAll('-', '_');
+  const steps = chainOf(cell);
+  const { databaseUrl, workspace } = await lane.createBase(steps[0] ?? step, name);
   const versionId = parseVersionId('version');
   const key = { projectId: parseProjectId(projectId), versionId, buildId: parseBuildId(versionId) };
   const pool = createPool(databaseUrl, { applicationName: 'test' });
@@ -51,6 +51,7 @@ export async function runCell(
       databaseUrl: proxy.url,
       model,
       taskQueue: name,
+      warm: mode === 'warm',
     });
     workers.push(worker);
     return worker;
@@ -62,6 +63,14 @@ export async function runCell(
     });
   const isChainClosed = async () =>
     await whenAnswered(async () => isClosed((await readChainState(pool, key)).status), false);
+  /** For a chain that is held; one that has ended was not. */
+  const isOver = async (): Promise<false> => {
+    if (await isChainClosed())
+      throw new Error(
+        `The chain ended before its moment: ${workers.map((worker) => worker.output()).join('')}`,
+      );
+    return false;
+  };
   async function watch(): Promise<MomentContext> {
     const definition = stepOf(lane.definition, step);
     if (definition.kind !== 'activity') {
@@ -73,11 +82,16 @@ export async function runCell(
     const witness = createCallWitness({ ...key, pool, workspace, step: definition, calls: host.calls });
     return { step: definition, host, proxy, witness };
   }
+  /** Of the other steps of the chain that run Claude Code. */
+  const others = steps.flatMap((other) => {
+    const definition = stepOf(lane.definition, other);
+    if (other === step || definition.kind === 'activity') return [];
+    return [createWitness({ ...key, pool, model, step: definition, workspace })];
+  });
   const problems: string[] = [];
   let attempts = 0;
   let turns = { paidTwice: 0, lost: 0 };
   try {
-    const barrier = hold(moment, watched);
     const worker = await startWorker();
     const chains = createSessionChain({
       pool,
@@ -85,11 +99,18 @@ export async function runCell(
       policy: policyFor(name),
       searchAttributes: 'off',
     });
-    const { workflowId } = await chains.start({ ...key, steps: [step], workspace, createRows: true });
-    await until(async () => {
-      if (await isChainClosed()) throw new Error(`The chain ended before its moment: ${worker.output()}`);
-      return await barrier.isReached();
-    });
+    // What comes before the step passes undisturbed.
+    const begin =
+      steps[0] === step || moment === 'parked' || 'host' in watched ? undefined : beforeStep(watched);
+    let barrier = begin ?? hold(moment, watched);
+    const { workflowId } = await chains.start({ ...key, steps, workspace, createRows: true });
+    const isHeld = async () => (await isOver()) || (await barrier.isReached());
+    await until(isHeld);
+    if (begin) {
+      barrier = hold(moment, watched);
+      begin.release();
+      await until(isHeld);
+    }
     await strike(fault, { lane, worker, barrier, model, witness, startWorker, isChainClosed, ...options });
     await until(isChainClosed);
     const { status, warnings, failure } = await readChainState(pool, key);
@@ -105,9 +126,12 @@ export async function runCell(
         (described?.status.name === 'FAILED' && status !== 'completed')
       );
     });
-    problems.push(...(await witness.problems()));
+    for (const each of [witness, ...others]) problems.push(...(await each.problems()));
     attempts = 'host' in watched ? watched.host.calls.length : (await witness.attempts()).length;
-    turns = await witness.turns();
+    for (const each of [witness, ...others]) {
+      const { paidTwice, lost } = await each.turns();
+      turns = { paidTwice: turns.paidTwice + paidTwice, lost: turns.lost + lost };
+    }
     if (turns.paidTwice > 0) problems.push(`${turns.paidTwice} stored turns were paid again.`);
     if (turns.lost > 1) problems.push(`${turns.lost} turns were lost, more than the one in flight.`);
   } catch (error) {
@@ -126,7 +150,19 @@ export async function runCell(
   }
   if (problems.length > 0)
     problems.push(...workers.map((worker, index) => `worker ${index + 1}: ${worker.output()}`));
-  return { problems, attempts, ...turns, durationMs: performance.now() - startedAt };
+  const warm = workers.some((worker) => wentOn(worker, step));
+  return { problems, attempts, ...turns, warm, durationMs: performance.now() - startedAt };
+}
+
+/** Whether a process that waited went on with this step, by the worker's log. */
+function wentOn(worker: TestWorker, step: string): boolean {
+  return worker
+    .output()
+    .split('\n')
+    .some(
+      (line) =>
+        line.includes('"agent.started"') && line.includes(`"step":"${step}"`) && line.includes('"warm":true'),
+    );
 }
 
 function isAway(error: unknown): boolean {

@@ -45,6 +45,8 @@ export interface WorkerOptions {
   taskQueue: string;
   /** Busy with its one agent, a worker that is frozen takes no further try with it. Default: 1. */
   maxAgents?: number;
+  /** Whether its processes go on with the next step; as workers do it where nothing else is said. */
+  warm?: boolean;
 }
 
 /** The chain of every lane, as the workers load it from a file. */
@@ -202,7 +204,7 @@ export async function startLaneIn(folder: string, { file, definition }: Chain): 
       await sql(lane, `DROP DATABASE ${name} WITH (FORCE)`);
       rmSync(join(folder, name), { recursive: true, force: true });
     },
-    startWorker: async ({ name, databaseUrl, model, taskQueue, maxAgents = 1 }) =>
+    startWorker: async ({ name, databaseUrl, model, taskQueue, maxAgents = 1, warm }) =>
       await startWorkerProcess(join(folder, name), {
         DATABASE_URL: databaseUrl,
         REDIS_URL: lane.redis.url,
@@ -214,6 +216,7 @@ export async function startLaneIn(folder: string, { file, definition }: Chain): 
         SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
         SESSION_CHAIN_KILL_GRACE_MS: '1000',
         SESSION_CHAIN_MAX_AGENTS: String(maxAgents),
+        ...(warm === undefined ? {} : { SESSION_CHAIN_WARM: warm ? '1' : '0' }),
         ANTHROPIC_BASE_URL: model.url,
         ANTHROPIC_API_KEY: 'test-credential',
       }),

@@ -6,10 +6,13 @@ import { prepareBase, startLane } from './lane.js';
 import {
   type Cell,
   type FaultName,
+  type Mode,
   type MomentName,
   allCells,
   faultNames,
   faults,
+  modeNames,
+  modes,
   momentNames,
   moments,
   nameOf,
@@ -17,14 +20,16 @@ import {
 } from './matrix.js';
 import { type Loss, lossNames, losses, runTakeover } from './takeover.js';
 
-const usage = `npm run fault -- [--step <step>] [--fault <fault>] [--moment <moment>] [--lanes 6] [--stall-ms 60000]
+const usage = `npm run fault -- [--mode <mode>] [--step <step>] [--fault <fault>] [--moment <moment>] [--lanes 6] [--stall-ms 60000]
   npm run fault -- --takeovers <n> [--busy <processes that make load meanwhile>] [--lanes 6]
+  modes: ${modeNames.join(', ')}
   steps: ${stepNames.join(', ')}
   faults: ${faultNames.join(', ')}
   moments: ${momentNames.join(', ')}`;
 
 const { values } = parseArgs({
   options: {
+    mode: { type: 'string', multiple: true },
     step: { type: 'string', multiple: true },
     fault: { type: 'string', multiple: true },
     moment: { type: 'string', multiple: true },
@@ -44,14 +49,18 @@ const chosen = <Name extends string>(all: readonly Name[], given: string[] | und
   }
   return given ? all.filter((name) => given.includes(name)) : all;
 };
-const [steps, someFaults, someMoments] = [
+const [someModes, steps, someFaults, someMoments] = [
+  chosen<Mode>(modeNames, values.mode),
   chosen<MatrixStep>(stepNames, values.step),
   chosen<FaultName>(faultNames, values.fault),
   chosen<MomentName>(momentNames, values.moment),
 ];
 const cells = allCells().filter(
-  ({ step, fault, moment }) =>
-    steps.includes(step) && someFaults.includes(fault) && someMoments.includes(moment),
+  ({ mode, step, fault, moment }) =>
+    someModes.includes(mode) &&
+    steps.includes(step) &&
+    someFaults.includes(fault) &&
+    someMoments.includes(moment),
 );
 
 const results = new Map<Cell, CellResult>();
@@ -78,7 +87,10 @@ try {
   clearInterval(watch);
   base.remove();
 }
-if (values.takeovers === undefined) printTable();
+if (values.takeovers === undefined) {
+  someModes.forEach(printTable);
+  printEnd();
+}
 
 /** Takes workers' leases while their agents write, and says how long before the next attempt the last line was written. */
 async function runTakeovers(count: number): Promise<void> {
@@ -145,20 +157,26 @@ function noteStandstills(): NodeJS.Timeout {
 
 function brokenLane(error: unknown): CellResult {
   const problem = `The cell could not be cleaned up: ${error instanceof Error ? error.message : String(error)}`;
-  return { problems: [problem], attempts: 0, paidTwice: 0, lost: 0, durationMs: 0 };
+  return { problems: [problem], attempts: 0, paidTwice: 0, lost: 0, warm: false, durationMs: 0 };
 }
 
 /** One row per fault and step, one column per moment: the mark, attempts, stored turns that were paid again. */
-function printTable(): void {
-  console.log('\n✓ attempts / stored turns paid twice; – = n/a\n');
-  someMoments.forEach((moment, index) => console.log(`  ${index + 1}  ${moments[moment]}`));
+function printTable(mode: Mode): void {
+  const isPossible = (cell: Cell) => cell.mode === mode && notApplicable(cell) === null;
+  const columns = someMoments.filter((moment) =>
+    cells.some((cell) => cell.moment === moment && isPossible(cell)),
+  );
+  const ofMode = cells.filter((cell) => cell.mode === mode && columns.includes(cell.moment));
+  console.log(`\n${mode}: ${modes[mode]}`);
+  console.log('✓ attempts / stored turns paid twice; – = n/a\n');
+  columns.forEach((moment, index) => console.log(`  ${index + 1}  ${moments[moment]}`));
   const width = 9;
-  const head = someMoments.map((_, index) => String(index + 1).padEnd(width)).join('');
+  const head = columns.map((_, index) => String(index + 1).padEnd(width)).join('');
   console.log(`\n  ${''.padEnd(18)}${'step'.padEnd(10)}${head}`);
   for (const fault of someFaults) {
     for (const step of steps) {
-      const row = someMoments.map((moment) => {
-        const cell = cells.find((one) => one.fault === fault && one.step === step && one.moment === moment);
+      const row = columns.map((moment) => {
+        const cell = ofMode.find((one) => one.fault === fault && one.step === step && one.moment === moment);
         const result = cell && results.get(cell);
         if (!result) return '–'.padEnd(width);
         const mark = result.problems.length === 0 ? '✓' : '✗';
@@ -167,7 +185,7 @@ function printTable(): void {
       console.log(`  ${fault.padEnd(18)}${step.padEnd(10)}${row.join('')}`);
     }
   }
-  const reasons = new Map(cells.map((cell) => [cell, notApplicable(cell)] as const));
+  const reasons = new Map(ofMode.map((cell) => [cell, notApplicable(cell)] as const));
   const grouped = new Set(
     [...reasons].flatMap(([{ moment, step, fault }, reason]) =>
       reason === null
@@ -176,11 +194,18 @@ function printTable(): void {
     ),
   );
   console.log(['', ...grouped].join('\n'));
+  const done = ofMode.flatMap((cell) => results.get(cell) ?? []);
+  const lost = done.reduce((sum, result) => sum + result.lost, 0);
+  const paidTwice = done.reduce((sum, result) => sum + result.paidTwice, 0);
+  const warm = done.filter((result) => result.warm).length;
+  console.log(
+    `\n  ${done.length} cells; turns paid twice: ${paidTwice}; turns in flight that were lost: ${lost}; steps that went on in a process that waited: ${warm}`,
+  );
+}
+
+function printEnd(): void {
   const failed = [...results.values()].filter(({ problems }) => problems.length > 0).length;
-  const lost = [...results.values()].reduce((sum, result) => sum + result.lost, 0);
-  const paidTwice = [...results.values()].reduce((sum, result) => sum + result.paidTwice, 0);
-  const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
-  console.log(`\n  turns paid twice: ${paidTwice}; turns in flight that were lost: ${lost}; ${minutes} min`);
+  console.log(`\n  ${((performance.now() - startedAt) / 60_000).toFixed(1)} min`);
   console.log(`${results.size - failed} passed, ${failed} failed`);
   process.exitCode = failed > 0 ? 1 : 0;
 }

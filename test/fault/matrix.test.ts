@@ -2,7 +2,16 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type CellResult, runCell } from './cell.js';
 import { stepNames } from './definition.js';
 import { type Base, type Lane, prepareBase, startLane } from './lane.js';
-import { type Cell, allCells, faultNames, momentNames, nameOf, notApplicable, sample } from './matrix.js';
+import {
+  type Cell,
+  allCells,
+  faultNames,
+  modeNames,
+  momentNames,
+  nameOf,
+  notApplicable,
+  sample,
+} from './matrix.js';
 import { type Loss, type TakeoverResult, lossNames, losses, runTakeover } from './takeover.js';
 
 /** A sample of the kill matrix, of which `npm run fault` runs all, and one takeover of each kind. */
@@ -48,11 +57,12 @@ describe('the kill matrix', () => {
     expect(await results.get(cell)).toMatchObject({ problems: [], paidTwice: 0 });
   });
 
-  it('names a reason for each cell that it leaves out, and a sample that touches every step, moment and fault', () => {
+  it('names a reason for each cell that it leaves out, and a sample that touches every mode, step, moment and fault', () => {
     const cells = allCells();
-    expect(cells).toHaveLength(448);
-    expect(cells.filter((cell) => notApplicable(cell) === null)).toHaveLength(378);
+    expect(cells).toHaveLength(1120);
+    expect(cells.filter((cell) => notApplicable(cell) === null)).toHaveLength(851);
     expect(sample.filter((cell) => notApplicable(cell) !== null)).toEqual([]);
+    expect(new Set(sample.map(({ mode }) => mode))).toEqual(new Set(modeNames));
     expect(new Set(sample.map(({ step }) => step))).toEqual(new Set(stepNames));
     expect(new Set(sample.map(({ moment }) => moment))).toEqual(new Set(momentNames));
     expect(new Set(sample.map(({ fault }) => fault))).toEqual(new Set(faultNames));

@@ -46,9 +46,16 @@ export function hold(moment: MomentName, context: MomentContext): Barrier {
 }
 
 const barriers: Record<MomentName, (context: AgentContext) => Barrier> = {
+  // The step before is committed; that this one begins does not reach Postgres.
+  parked: beforeStep,
+
   // The attempt is journalled; the look at what was spent so far comes between that and the agent.
   'before-agent': ({ proxy }) =>
     atStatement(proxy.hold('request', (bytes) => bytes.includes('chain_elapsed'))),
+
+  // Its first entries do not reach Postgres, with which what the step before left is copied.
+  'not-copied': ({ proxy }) =>
+    atStatement(proxy.hold('request', (bytes) => bytes.includes('append_to_copy'))),
 
   // The first request has come and gets no answer.
   'before-request': ({ model, step }) => atModel(model.holdNext((request) => isTurn(request, step.name))),
@@ -121,6 +128,15 @@ const barriersOfCall: Partial<Record<MomentName, (context: CallContext) => Barri
     return { ...atStatement(held), isReached: async () => held.isReached() && (await witness.isCommitted()) };
   },
 };
+
+/** Holds the statement that begins the first attempt of a step. */
+export function beforeStep({ proxy, step: { name } }: Pick<AgentContext, 'proxy' | 'step'>): Barrier {
+  // A value has its length before it.
+  const value = String.fromCharCode(0, 0, 0, name.length) + name;
+  return atStatement(
+    proxy.hold('request', (bytes) => bytes.includes('begin_operation') && bytes.includes(value)),
+  );
+}
 
 /** Holds the request that brings a tool's result; it is reached when that result is in the store. */
 export function holdWithStoredResult({

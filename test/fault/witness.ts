@@ -12,6 +12,7 @@ import type { OfflineModel } from '../../dev/offline-model/server.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { ownEntries } from '../../transcript/entries.js';
+import { stepNames } from './definition.js';
 import type { HostCall } from './host.js';
 
 /** Looks at a step from outside: at the database directly, past the proxy, at the files and at what the model was asked. */
@@ -116,24 +117,22 @@ export function createWitness({
   }
 
   async function problems(): Promise<string[]> {
-    const { head, transitions, problems } = await lineageOf(witnessed);
+    const { transitions, problems } = await lineageOf(witnessed);
+    const moves = transitions.filter((transition) => transition.step === step.name);
     const tried = await attempts();
     const committed = tried.filter(({ state }) => state === 'committed');
     const winner = committed[0];
     return [
       ...problems,
-      ...says(
-        transitions.filter((transition) => transition.step === step.name).length === 1,
-        'Not one transition for the step.',
-      ),
+      ...says(moves.length === 1, 'Not one transition for the step.'),
       ...says(committed.length === 1 && tried.at(-1) === winner, 'Not one committed attempt, the last one.'),
       ...says(
         tried.every(({ sealed }) => sealed),
         'A session of the step is not sealed.',
       ),
       ...says(
-        head.sessionId === (winner?.adopts ?? winner?.sessionId),
-        'The head is not what the attempt committed.',
+        moves[0]?.new === (winner?.adopts ?? winner?.sessionId),
+        'The head did not become what the attempt committed.',
       ),
       ...says(
         winner !== undefined &&
@@ -212,7 +211,10 @@ export function createCallWitness({
       return (await read()).some(({ state }) => state === 'completed');
     },
     async problems() {
-      const { head, transitions, problems } = await lineageOf(witnessed);
+      const { transitions, problems } = await lineageOf(witnessed);
+      // Steps that follow it may have moved the head since.
+      const following = stepNames.slice(stepNames.findIndex((name) => name === step.name) + 1);
+      const head = transitions.findLast((move) => !following.some((name) => name === move.step))?.new;
       const rows = await read();
       const [row] = rows;
       return [
@@ -228,7 +230,7 @@ export function createCallWitness({
           'The host was called with another key.',
         ),
         ...says(
-          [row, ...calls].every((one) => one?.sessionId === head.sessionId),
+          [row, ...calls].every((one) => one?.sessionId === head),
           'The host was called with another session than the head.',
         ),
       ];
@@ -243,18 +245,19 @@ export function createCallWitness({
 
 interface Lineage {
   transitions: { seq: number; old: string; new: string; step: string }[];
-  head: { sessionId: string | null; seq: number | null };
   problems: string[];
 }
 
-/** Transitions and head of a project, and what is wrong with them. */
+/** Transitions of a project, and what is wrong with them and its head. */
 async function lineageOf({ pool, projectId, versionId }: Witnessed): Promise<Lineage> {
   const { rows: transitions } = await pool.query<Lineage['transitions'][number]>(
     `SELECT seq, old_session_id AS old, new_session_id AS new, step FROM session_transitions
      WHERE project_id = $1 ORDER BY seq`,
     [projectId],
   );
-  const { rows: heads } = await pool.query<Lineage['head'] & { version: string | null }>(
+  const { rows: heads } = await pool.query<
+    Record<'sessionId' | 'version', string | null> & { seq: number | null }
+  >(
     `SELECT p.last_ai_session_id AS "sessionId", p.session_seq AS seq, v.ai_session_id AS version
      FROM projects p JOIN project_versions v USING (project_id) WHERE v.version_id = $1`,
     [versionId],
@@ -263,7 +266,6 @@ async function lineageOf({ pool, projectId, versionId }: Witnessed): Promise<Lin
   const last = transitions.at(-1);
   return {
     transitions,
-    head,
     problems: [
       ...transitions.flatMap((transition, index) =>
         says(
