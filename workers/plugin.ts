@@ -123,7 +123,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
         const run = next(worker);
         const together = runTogether(
           [{ worker, run }, ...own.map((one) => ({ worker: one, run: one.run() }))],
-          hosted.service.stopping,
+          () => hosted.service.stopping(),
         );
         void stopWith(worker, run, together.shutdown);
         await together.finished;

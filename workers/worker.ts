@@ -98,7 +98,7 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
       service.ready({ namespace: temporal.namespace, taskQueue });
       const { finished, shutdown } = runTogether(
         workers.map((worker) => ({ worker, run: worker.run() })),
-        service.stopping,
+        () => service.stopping(),
       );
       return {
         health: createHealth({
