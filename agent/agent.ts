@@ -127,9 +127,9 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       const parked = baseSessionId && lines.take(baseSessionId, (line) => fits(line, key, request));
       log({ event: 'agent.started', sessionId, step: task.name, warm: parked !== null });
       let outcome = 'done';
+      running += 1;
       try {
-        if (!parked) await lines.makeRoom(running);
-        running += 1;
+        if (!parked) await lines.makeRoom(running - 1);
         return await runTask(run, {
           parked,
           start: async (starter) => await start(run, { binary, sandbox, key, allowedTools }, starter),
@@ -139,11 +139,12 @@ export function createAgent(dependencies: AgentDependencies): Agent {
             log({ event: 'agent.parked', sessionId, step: task.name });
           },
           onGivenUp: (reason) => log({ event: 'agent.given_up', sessionId, step: task.name, reason }),
-        }).finally(() => (running -= 1));
+        });
       } catch (error) {
         outcome = error instanceof SessionChainError ? error.code : String(error);
         throw error;
       } finally {
+        running -= 1;
         const durationMs = Math.round(performance.now() - run.startedAt);
         log({ event: 'agent.ended', sessionId, step: task.name, outcome, durationMs });
       }

@@ -111,20 +111,20 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
     const totalsBefore = parked ? line.totals : lastCounters(gate.base());
     return resultOf(run, { gate, seen, stop, filesTouched: [...filesTouched], totalsBefore }, exit);
   };
-  let line = parked;
+  let started = parked;
   let isParked = false;
   try {
-    line ??= await rest.start({ task: lineTask, stop, abortController });
+    const line = parked ?? (await rest.start({ task: lineTask, stop, abortController }));
+    started = line;
     if (parked) {
       if (parked.process) stop.attachProcess(parked.process);
       parked.attach(lineTask);
       await parked.useModel(request.model);
     }
-    const { messages, say, end } = line;
-    stop.attachQuery(messages);
-    say(dialogue.first);
+    stop.attachQuery(line.messages);
+    line.say(dialogue.first);
     let waits = false;
-    await readMessages(messages, {
+    await readMessages(line.messages, {
       seen,
       progress,
       stop,
@@ -132,10 +132,9 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
       onMessage: (message) => gate.onMessage(message),
       onResult() {
         const text = stop.reason() === null ? dialogue.afterResult(seen, ownOf(request, gate)) : null;
-        waits =
-          text === null && line !== null && rest.mayWait(line) && hasDoneWell(run, { gate, seen, stop });
-        if (text !== null) say(text);
-        else if (!waits) end();
+        waits = text === null && rest.mayWait(line) && hasDoneWell(run, { gate, seen, stop });
+        if (text !== null) line.say(text);
+        else if (!waits) line.end();
         return waits;
       },
       ...(context.onText ? { onText: context.onText } : {}),
@@ -152,15 +151,15 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
       }
       if (reason !== null) rest.onGivenUp(reason);
     }
-    end();
+    line.end();
     await stop.finish();
     return judge(line, await exitOf(line.process));
   } finally {
     ended();
     if (!isParked) {
-      line?.end();
+      started?.end();
       await stop.finish();
-      await line?.close();
+      await started?.close();
     }
   }
 }
