@@ -3272,6 +3272,8 @@ export interface components {
       limits: components['schemas']['WorkerLimits'];
       /** @description In Temporal */
       namespace: string;
+      /** @description Claude Code processes that wait for the next task of their chain or chat */
+      parked: number;
       /**
        * @description How its agents are kept in
        * @enum {string}
@@ -3306,6 +3308,8 @@ export interface components {
       retention: components['schemas']['RetentionPolicy'];
       /** @description What a stopping worker gives its running steps, in ms */
       shutdownGraceMs: number;
+      /** @description Whether tasks go on in the process of the one before */
+      warm: boolean;
       /** @description After which an operation fails whose folder no worker has, in ms */
       workspaceWaitMs: number;
     };
