@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   mkdirSync,
@@ -40,7 +40,10 @@ export interface ChainStack {
   /** A request for a new version, of a new project unless one is given. */
   request(projectId?: string): StartRequest & { versionId: string };
   startWorker(environment?: Record<string, string>, command?: WorkerCommand): Promise<TestWorker>;
-  /** The only worker, with this environment: the one that runs if it is such, else a new one in place of all that run. */
+  /**
+   * The only worker, with this environment: the one that runs if it is such, else a new one in place of all that run. After an
+   * orderly stop of such a worker its process runs the next one.
+   */
   onlyWorker(environment?: Record<string, string>): Promise<TestWorker>;
   /** A configuration file whose definition has this body, for SESSION_CHAIN_CONFIG; its path, the same for the same body. */
   configuration(body: string): string;
@@ -53,6 +56,7 @@ export type WorkerCommand = (node: string, args: string[]) => [command: string, 
 
 export interface TestWorker {
   process: ChildProcess;
+  isRunning(): boolean;
   /** Agents and what they started: processes whose environment names this worker's scratch folder. */
   agentProcesses(): number[];
   output(): string;
@@ -85,6 +89,28 @@ export async function startChainStack(
   const workers: TestWorker[] = [];
   const environments = new Map<TestWorker, Record<string, string>>();
   const configurations = new Map<string, string>();
+  const hosts = createWorkerHosts();
+  const started = async (
+    environment: Record<string, string>,
+    start: (scratch: string, whole: Record<string, string>) => Promise<TestWorker>,
+  ): Promise<TestWorker> => {
+    const worker = await start(join(root, `scratch-${workers.length}`), {
+      DATABASE_URL: database.url,
+      REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
+      TEMPORAL_ADDRESS: address,
+      TEMPORAL_NAMESPACE: namespace,
+      SESSION_CHAIN_TASK_QUEUE: taskQueue,
+      SESSION_CHAIN_WORKSPACE_ROOTS: root,
+      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+      SESSION_CHAIN_KILL_GRACE_MS: '1000',
+      ANTHROPIC_BASE_URL: model.url,
+      ANTHROPIC_API_KEY: 'test-credential',
+      ...environment,
+    });
+    workers.push(worker);
+    environments.set(worker, environment);
+    return worker;
+  };
   const stack: ChainStack = {
     database,
     model,
@@ -107,35 +133,17 @@ export async function startChainStack(
       return { projectId: key.projectId, versionId: key.versionId, workspace, createRows: true };
     },
     async startWorker(environment = {}, command) {
-      const worker = await startWorkerProcess(
-        join(root, `scratch-${workers.length}`),
-        {
-          DATABASE_URL: database.url,
-          REDIS_URL: process.env['TEST_REDIS_URL'] ?? '',
-          TEMPORAL_ADDRESS: address,
-          TEMPORAL_NAMESPACE: namespace,
-          SESSION_CHAIN_TASK_QUEUE: taskQueue,
-          SESSION_CHAIN_WORKSPACE_ROOTS: root,
-          SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
-          SESSION_CHAIN_KILL_GRACE_MS: '1000',
-          ANTHROPIC_BASE_URL: model.url,
-          ANTHROPIC_API_KEY: 'test-credential',
-          ...environment,
-        },
-        command,
+      return await started(
+        environment,
+        async (scratch, whole) => await startWorkerProcess(scratch, whole, command),
       );
-      workers.push(worker);
-      environments.set(worker, environment);
-      return worker;
     },
     async onlyWorker(environment = {}) {
-      const running = workers.filter(
-        ({ process }) => process.exitCode === null && process.signalCode === null,
-      );
+      const running = workers.filter((worker) => worker.isRunning());
       const [only] = running;
       if (only && running.length === 1 && isDeepStrictEqual(environments.get(only), environment)) return only;
       await Promise.all(running.map((worker) => worker.kill('SIGTERM')));
-      return await stack.startWorker(environment);
+      return await started(environment, async (scratch, whole) => await hosts.start(scratch, whole));
     },
     configuration(body) {
       const known = configurations.get(body);
@@ -150,6 +158,7 @@ export async function startChainStack(
     },
     async stop() {
       await Promise.all(workers.map((worker) => worker.kill('SIGTERM')));
+      await hosts.stop();
       await connection.close();
       await model.stop();
       const orphans = workers.flatMap((worker) => worker.agentProcesses());
@@ -186,28 +195,68 @@ export async function startWorkerProcess(
     env: { PATH: process.env['PATH'], SESSION_CHAIN_SCRATCH_DIR: scratch, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  let output = '';
-  child.stderr.on('data', (data: Buffer) => (output += data.toString()));
   const exited = once(child, 'exit');
+  return await polling(child, scratch, exited);
+}
+
+/** Processes that have the compiled program loaded and run one worker after another. */
+function createWorkerHosts() {
+  const hosts = new Map<ChildProcess, Promise<unknown>>();
+  const idle: ChildProcess[] = [];
+  const startHost = () => {
+    const host = fork(join(import.meta.dirname, 'worker-host.js'), {
+      cwd: '/',
+      execArgv: [],
+      env: { PATH: process.env['PATH'] },
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    hosts.set(host, once(host, 'exit'));
+    return host;
+  };
+  return {
+    async start(scratch: string, environment: Record<string, string>): Promise<TestWorker> {
+      const host = idle.pop() ?? startHost();
+      // Those of the worker before.
+      host.stderr?.removeAllListeners('data');
+      const stopped = once(host, 'message').then(() => void idle.push(host));
+      host.send({ PATH: process.env['PATH'], SESSION_CHAIN_SCRATCH_DIR: scratch, ...environment });
+      return await polling(host, scratch, Promise.race([stopped, hosts.get(host)]));
+    },
+    async stop(): Promise<void> {
+      for (const host of hosts.keys()) host.kill('SIGKILL');
+      await Promise.all(hosts.values());
+    },
+  };
+}
+
+/** The worker that starts in a process, once it polls. */
+async function polling(child: ChildProcess, scratch: string, ended: Promise<unknown>): Promise<TestWorker> {
+  let output = '';
+  let isOver = false;
+  child.stderr?.on('data', (data: Buffer) => (output += data.toString()));
+  const whenOver = ended.then(() => {
+    isOver = true;
+  });
   const worker: TestWorker = {
     process: child,
+    isRunning: () => !isOver && isAlive(child),
     // The worker itself names the folder, too.
     agentProcesses: () => processesNaming(scratch).filter((pid) => pid !== child.pid),
     output: () => output,
     async kill(signal) {
       const agents = worker.agentProcesses();
-      child.kill(signal);
+      if (worker.isRunning()) child.kill(signal);
       if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
-      await exited;
+      await whenOver;
       // Its agents end with it, a moment later; until then a request that a test holds might still be answered.
-      await until(() => agents.every(isOver) && worker.agentProcesses().length === 0);
+      await until(() => agents.every(isGone) && worker.agentProcesses().length === 0);
       // Two rounds of the event loop, in which the offline model learns that their connections are closed.
       for (let round = 0; round < 2; round++) await new Promise(setImmediate);
     },
   };
   try {
     await until(() => {
-      if (child.exitCode !== null) throw new Error(`The worker did not start: ${output}`);
+      if (!isAlive(child)) throw new Error(`The worker did not start: ${output}`);
       return output.includes('The worker is ready.');
     });
   } catch (error) {
@@ -217,8 +266,12 @@ export async function startWorkerProcess(
   return worker;
 }
 
+function isAlive({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
 /** Whether a process has ended to its last thread: only then are its connections closed. */
-function isOver(pid: number): boolean {
+function isGone(pid: number): boolean {
   try {
     const [, state] = /\) (\w) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
     return (state === 'Z' || state === 'X') && readdirSync(`/proc/${pid}/task`).length <= 1;
