@@ -82,11 +82,16 @@ export function hasMemoryToWait(): boolean {
   return freemem() >= 512 * 2 ** 20;
 }
 
-/** Kills a process that has no task, and removes what belongs to it. */
+/** Ends a process that has nothing more to do, and removes what belongs to it. */
 async function endLine(line: Line): Promise<void> {
-  line.process?.kill();
-  await line.process?.ended;
-  // Before, the SDK would wait 2 s for a process that is dead by then.
-  line.abortController.abort();
+  await killLine(line);
   await line.close();
+}
+
+/** Ends a process that has nothing more to do; in order it would take longer, for nothing that counts. */
+export async function killLine({ process, abortController }: Line): Promise<void> {
+  process?.kill();
+  await process?.ended;
+  // Before, the SDK would wait 2 s for a process that is dead by then.
+  abortController.abort();
 }
