@@ -70,9 +70,9 @@ export interface Line extends Pick<LineParts, 'key' | 'maxTurns' | 'abortControl
   readonly hasStartedProcesses: boolean;
   /** From now on appends, hooks, requests and the guard belong to this task. */
   attach(task: LineTask): void;
-  say(text: string): void;
+  readonly say: (text: string) => void;
   /** Nothing more is said; Claude Code ends by itself. */
-  end(): void;
+  readonly end: () => void;
   useModel(model: string): Promise<void>;
   /** Ends what the task has started; null when another may follow, else why not. */
   closeFence(): Promise<string | null>;
