@@ -97,12 +97,14 @@ export function createAgent(dependencies: AgentDependencies): Agent {
           ...{ key, maxTurns, maxCostUsd, model, egress: open, abortController, close },
           options: async (parts) => await queryOptions(run, at, parts),
           onStarted: (started) => stop.attachProcess(started),
-          fence: ({ pid = 0 }, config) =>
-            openFence({
-              ...{ pid, scratch, config, workspace: request.workspace, binary, sandbox },
-              path: inheritedEnvironment.PATH ?? '',
-              processes: dependencies.sandbox.limits.processes,
-            }),
+          fence: !request.keepWarm
+            ? null
+            : ({ pid = 0 }, config) =>
+                openFence({
+                  ...{ pid, scratch, config, workspace: request.workspace, binary, sandbox },
+                  path: inheritedEnvironment.PATH ?? '',
+                  processes: dependencies.sandbox.limits.processes,
+                }),
         },
         task,
       );

@@ -45,7 +45,8 @@ export interface LineParts {
   options: (parts: QueryParts) => Promise<Options>;
   abortController: AbortController;
   onStarted: (agentProcess: AgentProcess) => void;
-  fence: (agentProcess: AgentProcess, config: string) => Fence;
+  /** Null where the process ends with its first task. */
+  fence: ((agentProcess: AgentProcess, config: string) => Fence) | null;
   /** Removes what belongs to it, once the process is dead. */
   close: () => Promise<void>;
 }
@@ -161,7 +162,7 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
     abortController: parts.abortController,
     onStarted(started, config) {
       process = started;
-      fence = parts.fence(started, config);
+      fence = parts.fence?.(started, config) ?? null;
       void started.ended.then(() => spoil('It ended.'));
       parts.onStarted(started);
     },
@@ -204,7 +205,7 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
       await messages.setModel(next === 'default' ? undefined : next);
       model = next;
     },
-    closeFence: async () => (fence === null ? 'It has no process.' : await fence.close()),
+    closeFence: async () => (fence === null ? 'It has no fence.' : await fence.close()),
     count(after, costUsd) {
       if (costLeftUsd !== undefined) costLeftUsd -= costUsd;
       if (after === null) return;

@@ -12,7 +12,7 @@ import { childrenOf, fieldOf, orNull, textOf } from './proc.js';
  * private folders is there for the second. The project's folder is not touched.
  */
 export interface Fence {
-  /** Before a tool runs that may start processes: looks at what none of them has had a chance to change. */
+  /** Before a tool runs that may start processes: looks at what none of them has had a chance to change. Never rejects. */
   beforeCommand(): Promise<void>;
   /** After the last tool of a task. Null, or why the process must not go on with another task. Never rejects. */
   close(): Promise<string | null>;
@@ -39,7 +39,8 @@ export function openFence(fenced: FencedProcess): Fence {
   return {
     async beforeCommand() {
       before ??= observe(fenced);
-      await before;
+      // It must not keep a tool from running; no other task follows then.
+      await before.catch(() => undefined);
     },
     async close() {
       try {
