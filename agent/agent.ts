@@ -135,7 +135,8 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         return await runTask(run, {
           parked,
           start: async (starter) => await start(run, { binary, sandbox, key, allowedTools }, starter),
-          mayWait: (line) => keepWarm !== null && hasMemoryToWait() && canBeFenced(line, run, sandbox),
+          mayWait: (line) =>
+            keepWarm !== null && hasMemoryToWait() && canBeFenced(line, dependencies.definition, sandbox),
           park(line) {
             lines.park(line, keepWarm?.idleMs ?? 0);
             log({ event: 'agent.parked', sessionId, step: task.name });

@@ -1,4 +1,4 @@
-import { freemem } from 'node:os';
+import { availableMemory } from 'node:process';
 import type { SessionId } from '../contracts/ids.js';
 import type { Line } from './line.js';
 
@@ -77,9 +77,9 @@ export function createLines({ maxProcesses, hasMemory, onGivenUp }: LinesOptions
   };
 }
 
-/** The machine has enough memory available for what its other processes start. */
+/** Whether there is enough memory, of the machine or of the container, for what others start. */
 export function hasMemoryToWait(): boolean {
-  return freemem() >= 512 * 2 ** 20;
+  return availableMemory() >= 512 * 2 ** 20;
 }
 
 /** Ends a process that has nothing more to do, and removes what belongs to it. */
