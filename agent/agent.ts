@@ -97,12 +97,14 @@ export function createAgent(dependencies: AgentDependencies): Agent {
           ...{ key, maxTurns, maxCostUsd, egress: open, abortController, close },
           options: async (parts) => await queryOptions(run, at, parts),
           onStarted: (started) => stop.attachProcess(started),
-          fence: ({ pid = 0 }, config) =>
-            openFence({
-              ...{ pid, scratch, config, workspace: request.workspace, binary, sandbox },
-              path: inheritedEnvironment.PATH ?? '',
-              processes: dependencies.sandbox.limits.processes,
-            }),
+          fence: !request.keepWarm
+            ? null
+            : ({ pid = 0 }, config) =>
+                openFence({
+                  ...{ pid, scratch, config, workspace: request.workspace, binary, sandbox },
+                  path: inheritedEnvironment.PATH ?? '',
+                  processes: dependencies.sandbox.limits.processes,
+                }),
         },
         task,
       );
@@ -133,7 +135,8 @@ export function createAgent(dependencies: AgentDependencies): Agent {
         return await runTask(run, {
           parked,
           start: async (starter) => await start(run, { binary, sandbox, key, allowedTools }, starter),
-          mayWait: (line) => keepWarm !== null && hasMemoryToWait() && canBeFenced(line, run, sandbox),
+          mayWait: (line) =>
+            keepWarm !== null && hasMemoryToWait() && canBeFenced(line, dependencies.definition, sandbox),
           park(line) {
             lines.park(line, keepWarm?.idleMs ?? 0);
             log({ event: 'agent.parked', sessionId, step: task.name });

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { readFile, readdir } from 'node:fs/promises';
+import { lstat, opendir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChainDefinition } from '../definition/definition.js';
 import { leadsOutside } from './workspace-guard.js';
@@ -8,7 +8,7 @@ import { leadsOutside } from './workspace-guard.js';
 export interface ClaudeMd {
   isRead: boolean;
   warnings: string[];
-  /** Changes with what Claude Code reads; of files that import others it is always new. */
+  /** Changes with what Claude Code reads; of files that import others, or that cannot be read, it is always new. */
   digest: string;
 }
 
@@ -33,19 +33,37 @@ export async function readableClaudeMd(
 }
 
 async function digestOf(workspace: string): Promise<string> {
-  const rules = await readdir(join(workspace, '.claude', 'rules'), {
-    recursive: true,
-    withFileTypes: true,
-  }).catch(() => []);
-  const paths = [
-    ...files.map((file) => join(workspace, file)),
-    ...rules.map(({ parentPath, name }) => join(parentPath, name)).sort(),
-  ];
   const hash = createHash('sha256');
-  for (const path of paths) {
-    const text = await readFile(path, 'utf8').catch(() => null);
+  const rules = await filesBelow(join(workspace, '.claude', 'rules'));
+  if (rules === null) return randomUUID();
+  for (const path of [...files.map((file) => join(workspace, file)), ...rules]) {
+    const found = await stat(path).catch(() => null);
+    // Whatever else has the name of a file may be read for ever: a pipe, a device.
+    if (found && !(found.isFile() && found.size <= mostBytes)) return randomUUID();
+    const text = found && (await readFile(path, 'utf8').catch(() => null));
     if (text?.includes('@')) return randomUUID();
     hash.update(JSON.stringify([path, text]));
   }
   return hash.digest('hex');
+}
+
+/** Of one file. */
+const mostBytes = 1024 ** 2;
+const mostRules = 1000;
+
+/** Null for a folder elsewhere, for one that cannot be read, and for too many. */
+async function filesBelow(folder: string): Promise<string[] | null> {
+  const found = await lstat(folder).catch(() => null);
+  if (found === null) return [];
+  if (!found.isDirectory()) return null;
+  const paths: string[] = [];
+  try {
+    for await (const entry of await opendir(folder, { recursive: true })) {
+      if (!entry.isDirectory()) paths.push(join(entry.parentPath, entry.name));
+      if (paths.length > mostRules) return null;
+    }
+  } catch {
+    return null;
+  }
+  return paths.sort();
 }

@@ -44,7 +44,8 @@ export interface LineParts {
   options: (parts: QueryParts) => Promise<Options>;
   abortController: AbortController;
   onStarted: (agentProcess: AgentProcess) => void;
-  fence: (agentProcess: AgentProcess, config: string) => Fence;
+  /** Null where the process ends with its first task. */
+  fence: ((agentProcess: AgentProcess, config: string) => Fence) | null;
   /** Removes what belongs to it, once the process is dead. */
   close: () => Promise<void>;
 }
@@ -69,9 +70,9 @@ export interface Line extends Pick<LineParts, 'key' | 'maxTurns' | 'abortControl
   readonly hasStartedProcesses: boolean;
   /** From now on appends, hooks, requests and the guard belong to this task. */
   attach(task: LineTask): void;
-  say(text: string): void;
+  readonly say: (text: string) => void;
   /** Nothing more is said; Claude Code ends by itself. */
-  end(): void;
+  readonly end: () => void;
   /** Ends what the task has started; null when another may follow, else why not. */
   closeFence(): Promise<string | null>;
   count(totals: Counters | null, costUsd: number): void;
@@ -159,7 +160,7 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
     abortController: parts.abortController,
     onStarted(started, config) {
       process = started;
-      fence = parts.fence(started, config);
+      fence = parts.fence?.(started, config) ?? null;
       void started.ended.then(() => spoil('It ended.'));
       parts.onStarted(started);
     },
@@ -197,7 +198,7 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
     attach,
     say: (text) => outbox.put(text),
     end: () => outbox.put(null),
-    closeFence: async () => (fence === null ? 'It has no process.' : await fence.close()),
+    closeFence: async () => (fence === null ? 'It has no fence.' : await fence.close()),
     count(after, costUsd) {
       if (costLeftUsd !== undefined) costLeftUsd -= costUsd;
       if (after === null) return;

@@ -1,4 +1,4 @@
-import { freemem } from 'node:os';
+import { availableMemory } from 'node:process';
 import type { SessionId } from '../contracts/ids.js';
 import type { Line } from './line.js';
 
@@ -77,16 +77,21 @@ export function createLines({ maxProcesses, hasMemory, onGivenUp }: LinesOptions
   };
 }
 
-/** The machine has enough memory available for what its other processes start. */
+/** Whether there is enough memory, of the machine or of the container, for what others start. */
 export function hasMemoryToWait(): boolean {
-  return freemem() >= 512 * 2 ** 20;
+  return availableMemory() >= 512 * 2 ** 20;
 }
 
-/** Kills a process that has no task, and removes what belongs to it. */
+/** Ends a process that has nothing more to do, and removes what belongs to it. */
 async function endLine(line: Line): Promise<void> {
-  line.process?.kill();
-  await line.process?.ended;
-  // Before, the SDK would wait 2 s for a process that is dead by then.
-  line.abortController.abort();
+  await killLine(line);
   await line.close();
+}
+
+/** Ends a process that has nothing more to do; in order it would take longer, for nothing that counts. */
+export async function killLine({ process, abortController }: Line): Promise<void> {
+  process?.kill();
+  await process?.ended;
+  // Before, the SDK would wait 2 s for a process that is dead by then.
+  abortController.abort();
 }

@@ -6,6 +6,7 @@ import type { AgentExit, AgentProcess } from './process/process.js';
 import { createDialogue } from './dialogue.js';
 import { kinds } from './kinds/kinds.js';
 import type { Line, LineTask } from './line.js';
+import { killLine } from './lines.js';
 import { createProgress } from './progress.js';
 import { readMessages } from './read-messages.js';
 import { judgeRun, noObservations, type Observations } from './results.js';
@@ -122,7 +123,7 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
     }
     stop.attachQuery(line.messages);
     line.say(dialogue.first);
-    let waits = false;
+    let [isDone, waits] = [false, false];
     await readMessages(line.messages, {
       seen,
       progress,
@@ -131,10 +132,11 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
       onMessage: (message) => gate.onMessage(message),
       onResult() {
         const text = stop.reason() === null ? dialogue.afterResult(seen, ownOf(request, gate)) : null;
-        waits = text === null && rest.mayWait(line) && hasDoneWell(run, { gate, seen, stop });
+        isDone = text === null && hasDoneWell(run, { gate, seen, stop });
+        waits = isDone && rest.mayWait(line);
         if (text !== null) line.say(text);
-        else if (!waits) line.end();
-        return waits;
+        else if (!isDone) line.end();
+        return isDone;
       },
       ...(context.onText ? { onText: context.onText } : {}),
     });
@@ -150,6 +152,8 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
       }
       if (reason !== null) rest.onGivenUp(reason);
     }
+    // The result of a compaction lacks what Claude Code stores at its end.
+    if (isDone && task.kind !== 'compaction') await killLine(line);
     line.end();
     await stop.finish();
     return judge(line, await exitOf(line.process));

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAgentStep } from '../definition/definition.js';
+import { type ChainDefinition, isAgentStep } from '../definition/definition.js';
 import { stepTask } from './kinds/kinds.js';
 import type { Line } from './line.js';
 import type { AgentRequest, Run } from './run.js';
@@ -58,11 +58,13 @@ const billionth = 1e-9;
  * Whether what a task started can be kept from the next: in a process namespace everything can be found and ended, and the
  * sandbox keeps it from changing the agent itself. Servers that the agent has started would be ended, too.
  */
-export function canBeFenced(line: Line, { dependencies }: Run, sandbox: Sandbox): boolean {
-  const startsServers = Object.values(dependencies.definition.mcpServers).some(
+export function canBeFenced(
+  { hasStartedProcesses }: Pick<Line, 'hasStartedProcesses'>,
+  { mcpServers }: Pick<ChainDefinition, 'mcpServers'>,
+  { hold, kind, hasFilter }: Pick<Sandbox, 'hold' | 'kind' | 'hasFilter'>,
+): boolean {
+  const startsServers = Object.values(mcpServers).some(
     (server) => typeof server !== 'function' && 'command' in server,
   );
-  return (
-    sandbox.hold === 'namespace' && !startsServers && (sandbox.kind === 'bwrap' || !line.hasStartedProcesses)
-  );
+  return hold === 'namespace' && !startsServers && ((kind === 'bwrap' && hasFilter) || !hasStartedProcesses);
 }

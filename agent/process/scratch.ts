@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { lstatSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -81,12 +81,32 @@ function isResumeFolder(path: string): boolean {
 }
 
 export async function removeFolder(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
-  } catch {
-    // Folders that an agent has closed, or that lie deeper than a path can name.
-    const run = promisify(execFile);
-    await run('chmod', ['-R', 'u+rwX', '--', path]).catch(() => undefined);
-    await run('rm', ['-rf', '--', path]);
+  await removeAll([path]);
+}
+
+/** Removes files and folders that an agent may have left in any number and in any state. Follows no link. */
+export async function removeAll(paths: readonly string[]): Promise<void> {
+  const left: string[] = [];
+  for (const some of inBatches(paths)) {
+    await Promise.all(
+      some.map(async (path) => {
+        await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 }).catch(() =>
+          left.push(path),
+        );
+      }),
+    );
   }
+  // Folders that an agent has closed, or that lie deeper than a path can name.
+  const run = promisify(execFile);
+  for (const some of inBatches(left)) {
+    // Of a link that it is given, chmod would change what the link leads to.
+    const folders = some.filter((path) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory());
+    if (folders.length > 0) await run('chmod', ['-R', 'u+rwX', '--', ...folders]).catch(() => undefined);
+    await run('rm', ['-rf', '--', ...some]);
+  }
+}
+
+function inBatches(paths: readonly string[], size = 100): string[][] {
+  const batches = Math.ceil(paths.length / size);
+  return Array.from({ length: batches }, (_, batch) => paths.slice(batch * size, (batch + 1) * size));
 }

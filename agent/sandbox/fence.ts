@@ -1,18 +1,18 @@
-import { existsSync, lstatSync, statSync } from 'node:fs';
-import { chown, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { existsSync, lstatSync } from 'node:fs';
+import { chmod, chown, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { killQuietly } from '../process/marked-processes.js';
-import { type Scratch, removeFolder } from '../process/scratch.js';
+import { type Scratch, removeAll } from '../process/scratch.js';
 import type { Sandbox } from './sandbox.js';
-import { childrenOf, fieldOf, orNull, textOf } from './proc.js';
+import { childrenOf, fieldOf, textOf } from './proc.js';
 
 /**
  * What separates two tasks of one Claude Code process: nothing that commands of the first one have started or written in the
  * private folders is there for the second. The project's folder is not touched.
  */
 export interface Fence {
-  /** Before a tool runs that may start processes: looks at what none of them has had a chance to change. */
+  /** Before a tool runs that may start processes: looks at what none of them has had a chance to change. Never rejects. */
   beforeCommand(): Promise<void>;
   /** After the last tool of a task. Null, or why the process must not go on with another task. Never rejects. */
   close(): Promise<string | null>;
@@ -21,8 +21,8 @@ export interface Fence {
 export interface FencedProcess {
   /** Of the command that was started: claude itself, or what makes its sandbox. */
   pid: number;
-  scratch: Pick<Scratch, 'home'>;
-  /** CLAUDE_CONFIG_DIR of the process. */
+  scratch: Pick<Scratch, 'home' | 'config'>;
+  /** CLAUDE_CONFIG_DIR of the process: that of `scratch`, or the one with the transcript that is resumed. */
   config: string;
   workspace: string;
   /** The claude binary, and the PATH of its commands. */
@@ -39,7 +39,8 @@ export function openFence(fenced: FencedProcess): Fence {
   return {
     async beforeCommand() {
       before ??= observe(fenced);
-      await before;
+      // It must not keep a tool from running; no other task follows then.
+      await before.catch(() => undefined);
     },
     async close() {
       try {
@@ -189,27 +190,24 @@ async function cleanUp(fenced: FencedProcess, agent: number, before: Before): Pr
   if (identityOf(settingsOf(fenced)) !== before.settings) {
     throw new Error('The .claude.json of the agent was changed.');
   }
+  const folders = [...new Set([fenced.scratch.home, fenced.scratch.config, fenced.config])];
   if (fenced.sandbox.hasOwnTmp) {
-    const root = `/proc/${agent}/root`;
-    for (const folder of [fenced.workspace, fenced.scratch.home, fenced.config]) {
-      if (!isSame(folder, root + folder)) throw new Error(`A command has moved ${folder}.`);
-    }
     const mounts = mountsOf(agent);
-    await Promise.all(['/tmp', '/dev/shm'].map((folder) => clear(root, folder, mounts)));
+    for (const folder of [fenced.workspace, ...folders]) {
+      if (!mounts.includes(folder)) throw new Error(`A command has moved ${folder}.`);
+    }
+    const root = `/proc/${agent}/root`;
+    await Promise.all(['/tmp', '/dev/shm'].map((folder) => clear(root, folder, 0o1777, mounts)));
   }
   const shells = await snapshotsIn(fenced);
   const kept = settingsOf(fenced);
-  const paths = [fenced.scratch.home, fenced.config].map(async (folder) =>
-    (await readdir(folder)).map((name) => join(folder, name)),
-  );
-  const left = (await Promise.all(paths)).flat().filter((path) => path !== kept);
-  await Promise.all(left.map(removeFolder));
+  for (const folder of folders) {
+    await chmod(folder, 0o700);
+    await removeAll(
+      (await readdir(folder)).map((name) => join(folder, name)).filter((path) => path !== kept),
+    );
+  }
   await writeSnapshots(fenced, shells);
-}
-
-function isSame(one: string, other: string): boolean {
-  const [first, second] = [one, other].map((path) => orNull(() => statSync(path)));
-  return first?.ino === second?.ino && first?.dev === second?.dev && first !== null;
 }
 
 /** Where other file systems lie on top of the agent's own: removing what they lie on would take them away as well. */
@@ -225,16 +223,13 @@ function mountsOf(pid: number): string[] {
   );
 }
 
-async function clear(root: string, folder: string, mounts: readonly string[]): Promise<void> {
-  const names = await readdir(root + folder);
-  await Promise.all(
-    names.map(async (name) => {
-      const path = `${folder}/${name}`;
-      if (mounts.includes(path)) return;
-      if (mounts.some((mount) => mount.startsWith(`${path}/`))) await clear(root, path, mounts);
-      else await removeFolder(root + path);
-    }),
-  );
+/** `mode` is the folder's own, which a command may have changed. */
+async function clear(root: string, folder: string, mode: number, mounts: readonly string[]): Promise<void> {
+  await chmod(root + folder, mode);
+  const paths = (await readdir(root + folder)).map((name) => `${folder}/${name}`);
+  const above = (path: string) => mounts.some((mount) => mount.startsWith(`${path}/`));
+  for (const path of paths) if (!mounts.includes(path) && above(path)) await clear(root, path, 0o755, mounts);
+  await removeAll(paths.filter((path) => !mounts.includes(path) && !above(path)).map((path) => root + path));
 }
 
 const snapshots = 'shell-snapshots';

@@ -10,6 +10,7 @@ import type { Scratch } from '../process/scratch.js';
 import { requireApart } from './apart.js';
 import { type Owner, type Visible, bubblewrap, bubblewrapAs, dieWithParent } from './bubblewrap.js';
 import { withRelay } from './relay.js';
+import { systemCallFilter } from './system-calls.js';
 import { findProgram, requirePrograms, requireWorking } from './unavailable.js';
 
 /** What holds the agents of a worker. */
@@ -21,6 +22,8 @@ export interface Sandbox {
   hasOwnNetwork: boolean;
   /** Whether /tmp inside is the agent's own. */
   hasOwnTmp: boolean;
+  /** Whether system calls are refused by which one process reaches into another. */
+  hasFilter: boolean;
   /**
    * Prepares a run, and returns how its command is started. Throws WORKSPACE_NOT_ALLOWED for a folder that the sandbox
    * could not keep apart from the worker, SANDBOX_UNAVAILABLE where the sandbox does not work for the folder's owner.
@@ -91,6 +94,7 @@ async function bubblewrapSandbox(settings: SandboxSettings, environment: Environ
     hold: 'namespace',
     hasOwnNetwork: true,
     hasOwnTmp: true,
+    hasFilter: systemCallFilter() !== null,
     async prepare({ workspace, scratch, scratchRoot, binary }) {
       await requireApart(workspace, { scratchRoot, binary });
       const { uid, gid } = await stat(workspace);
@@ -141,6 +145,7 @@ async function commandSandbox(settings: SandboxSettings, environment: Environmen
     hold: process.platform === 'linux' ? 'marker' : 'group',
     hasOwnNetwork: true,
     hasOwnTmp: false,
+    hasFilter: false,
     async prepare({ workspace, scratch, scratchRoot, binary }) {
       await requireApart(workspace, { scratchRoot, binary });
       return ({ command, config }) => {
@@ -174,6 +179,7 @@ async function noSandbox({ PATH = '' }: Environment): Promise<Sandbox> {
     hold,
     hasOwnNetwork: false,
     hasOwnTmp: false,
+    hasFilter: false,
     async prepare() {
       return ({ command }) => [...prefix, ...command];
     },

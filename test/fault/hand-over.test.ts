@@ -73,8 +73,11 @@ describe('a worker that starts', () => {
     const scratch = join(stack.root, 'shared-scratch');
     const [temp, otherTemp] = [join(stack.root, 'temp'), join(stack.root, 'other-temp')];
     for (const folder of [temp, otherTemp]) mkdirSync(folder);
-    const first = await stack.startWorker({ SESSION_CHAIN_SCRATCH_DIR: scratch, TMPDIR: temp });
-    // A step that resumes a session has its whole transcript in a folder there.
+    const first = await stack.startWorker({
+      ...{ SESSION_CHAIN_SCRATCH_DIR: scratch, TMPDIR: temp },
+      SESSION_CHAIN_WARM: '0',
+    });
+    // A process that resumes a session has its whole transcript in a folder there.
     const docs = stack.model.holdNext(({ step }) => step === 'docs');
     const started = await stack.sessionChain.start({ ...stack.request(), steps: ['build', 'docs'] });
     await docs.reached;

@@ -506,7 +506,10 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
   it('end with the step', async () => {
     newProject();
     playing(bash(`${detachedSleeps} echo started`));
-    await run({ inheritedEnvironment: { PATH: path() }, sandbox });
+    // Where nothing holds them together, no other step follows in the same process.
+    const keepWarm = kind === 'marker' ? { idleMs: 600_000 } : null;
+    const { parked } = await run({ inheritedEnvironment: { PATH: path() }, sandbox, keepWarm });
+    expect(parked).toBe(false);
     expect(existsSync(join(workspace, 'started'))).toBe(true);
   });
 

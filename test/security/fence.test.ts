@@ -153,8 +153,11 @@ describe.each(users)('between two tasks of one process, of %s', (_who, owner) =>
     expect(first.shown[2]).toMatch(/\n[3-9]\d\n/);
     expect(first.shown[2]).toMatch(/\.npmrc[^]*status[^]*settings\.json[^]*\.jsonl[^]*\/tmp\/planted/);
 
+    await commands('chmod 500 "$HOME"', 'chmod 555 /dev/shm /tmp');
     const second = await commands('bash check.sh', 'echo x >made; cat made; type rg');
     expect(second).toMatchObject({ started: 'warm', parked: true });
+    const modes = 'stat -c %a "$HOME" /tmp /dev/shm';
+    expect((await commands(modes)).shown).toEqual(['700\n1777\n1777']);
     expect(second.shown).toEqual(['0', expect.stringMatching(/^x\nrg is .*function/)]);
     expect(await compact()).toMatchObject({ started: 'warm', parked: true });
     expect(await commands('cat made')).toMatchObject({ started: 'warm', parked: true, shown: ['x'] });
@@ -183,6 +186,11 @@ describe('a command', () => {
       /\.claude\.json/,
     ],
     ['its relay', 'kill -KILL 2', /relay/],
+    [
+      'the place of its folders',
+      `cd ${folder}; mv scratch other; ln -s other scratch; cd "$OLDPWD"`,
+      /moved/,
+    ],
     ['the number of processes for good', 'for i in {1..300}; do (true &); done', /dead processes/],
   ])('ends the process with its task once it has changed %s', async (_what, command, reason) => {
     const changed = await commands(command);

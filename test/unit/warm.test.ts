@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { AgentRequest } from '../../agent/run.js';
-import { fits } from '../../agent/warm.js';
+import { canBeFenced, fits } from '../../agent/warm.js';
 
 type FittingLine = Parameters<typeof fits>[0];
 type FittingRequest = Parameters<typeof fits>[2];
@@ -38,5 +38,28 @@ describe('a process that waits fits a task', () => {
   it('whose store copies sessions', () => {
     const { appendToCopy: _, ...store } = request.store;
     expect(fits(line, 'a', { ...request, store })).toBe(false);
+  });
+});
+
+describe('what a task has started can be kept from the next', () => {
+  const bwrap = { hold: 'namespace', kind: 'bwrap', hasFilter: true } as const;
+  const [started, none] = [{ hasStartedProcesses: true }, { hasStartedProcesses: false }];
+
+  it('in a sandbox with a filter of system calls', () => {
+    expect(canBeFenced(started, { mcpServers: {} }, bwrap)).toBe(true);
+    expect(canBeFenced(started, { mcpServers: {} }, { ...bwrap, hasFilter: false })).toBe(false);
+  });
+
+  it('elsewhere where it has started nothing, and the kernel holds its processes together', () => {
+    const without = { ...bwrap, kind: 'none', hasFilter: false } as const;
+    expect(canBeFenced(none, { mcpServers: {} }, without)).toBe(true);
+    expect(canBeFenced(started, { mcpServers: {} }, without)).toBe(false);
+    expect(canBeFenced(none, { mcpServers: {} }, { ...without, hold: 'marker' })).toBe(false);
+  });
+
+  it('where Claude Code has no servers of its own to lose', () => {
+    expect(canBeFenced(none, { mcpServers: { search: { command: 'search' } } }, bwrap)).toBe(false);
+    const remote = { type: 'http', url: 'https://search.example' } as const;
+    expect(canBeFenced(none, { mcpServers: { search: remote } }, bwrap)).toBe(true);
   });
 });
