@@ -91,10 +91,10 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       closing.push(async () => await open.close());
       const killGraceMs = request.killGraceMs ?? defaultKillGraceMs;
       const at = { binary, sandbox, scratch, egress: open, allowedTools, killGraceMs };
-      const { maxTurns, maxCostUsd, model } = request;
+      const { maxTurns, maxCostUsd } = request;
       return await openLine(
         {
-          ...{ key, maxTurns, maxCostUsd, model, egress: open, abortController, close },
+          ...{ key, maxTurns, maxCostUsd, egress: open, abortController, close },
           options: async (parts) => await queryOptions(run, at, parts),
           onStarted: (started) => stop.attachProcess(started),
           fence: !request.keepWarm

@@ -39,7 +39,6 @@ export interface LineParts {
   maxTurns: number;
   /** US dollars that the process may spend; undefined for no limit. */
   maxCostUsd: number | undefined;
-  model: string;
   egress: OpenEgress;
   /** Starts it; called once. */
   options: (parts: QueryParts) => Promise<Options>;
@@ -74,7 +73,6 @@ export interface Line extends Pick<LineParts, 'key' | 'maxTurns' | 'abortControl
   readonly say: (text: string) => void;
   /** Nothing more is said; Claude Code ends by itself. */
   readonly end: () => void;
-  useModel(model: string): Promise<void>;
   /** Ends what the task has started; null when another may follow, else why not. */
   closeFence(): Promise<string | null>;
   count(totals: Counters | null, costUsd: number): void;
@@ -99,7 +97,7 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
   let spoil: (reason: string) => void = () => undefined;
   /** Entries that came after the end of a task; the next one appends them. */
   let late: SessionStoreEntry[] = [];
-  let { model, maxCostUsd: costLeftUsd } = parts;
+  let { maxCostUsd: costLeftUsd } = parts;
   let process: AgentProcess | null = null;
   let fence: Fence | null = null;
   let totals: Counters | null = null;
@@ -200,11 +198,6 @@ export async function openLine(parts: LineParts, first: LineTask): Promise<Line>
     attach,
     say: (text) => outbox.put(text),
     end: () => outbox.put(null),
-    async useModel(next) {
-      if (next === model) return;
-      await messages.setModel(next === 'default' ? undefined : next);
-      model = next;
-    },
     closeFence: async () => (fence === null ? 'It has no fence.' : await fence.close()),
     count(after, costUsd) {
       if (costLeftUsd !== undefined) costLeftUsd -= costUsd;

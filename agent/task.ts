@@ -120,7 +120,6 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
     if (parked) {
       if (parked.process) stop.attachProcess(parked.process);
       parked.attach(lineTask);
-      await parked.useModel(request.model);
     }
     stop.attachQuery(line.messages);
     line.say(dialogue.first);

@@ -40,7 +40,7 @@ export interface ToolGate {
   appended(): SessionStoreEntry[];
   /** What was stored of its subagents. */
   appendedBySubagents(): SessionStoreEntry[];
-  /** Model turns of the run that are stored, those of subagents included. */
+  /** Model turns of the run whose entries or calls are stored or noted, those of subagents included. */
   turns(): number;
 }
 
@@ -270,7 +270,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
     baseFailure: () => baseFailure,
     appended: () => appended,
     appendedBySubagents: () => bySubagents,
-    turns: () => turns.size,
+    turns: () => new Set([...turns, ...[...openCalls.values()].map(({ message }) => message.id)]).size,
   };
 }
 

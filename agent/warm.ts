@@ -19,14 +19,15 @@ export function toolsOfProcess({ dependencies: { definition }, request: { task }
 /** What the tasks of one process have in common: all that it was started with, and has read since. */
 export async function keyOf(run: Run, binary: string, allowedTools: readonly string[]): Promise<string> {
   const { request, context, claudeMd } = run;
-  const { task, workspace, mode, instructionKind, killGraceMs } = request;
+  const { task, workspace, model, mode, instructionKind, killGraceMs } = request;
   const [folder, file] = await Promise.all([stat(workspace), stat(binary)]);
   // A mount of its own in the sandbox.
   const marker = lstatSync(join(workspace, '.session-chain'), { throwIfNoEntry: false });
   return JSON.stringify([
     ...[workspace, folder.dev, folder.ino, marker?.ino],
     ...[binary, file.ino, file.size, file.mtimeMs],
-    ...[task.kind === 'question', allowedTools, mode, instructionKind, killGraceMs],
+    // Told another model, it asks that for a word, and puts the change into the conversation.
+    ...[task.kind === 'question', allowedTools, model, mode, instructionKind, killGraceMs],
     ...[claudeMd.digest, context.onText !== undefined],
   ]);
 }

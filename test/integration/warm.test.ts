@@ -156,21 +156,24 @@ describe('the steps of a chain', () => {
 });
 
 describe('a process that waits', () => {
-  it('takes the model and the limit of turns of each task', async () => {
+  it('takes no task with another model, and of each task the limit of turns', async () => {
     const build = await run('build', null);
     const metadata = await run('metadata', build.sessionId, { model: 'claude-haiku-4-5' });
+    // With nothing said about the model that the conversation or the model itself would not have without.
     expect(requestsOf(metadata.sessionId).map((request) => request.model)).toEqual(
-      requestsOf(metadata.sessionId).map(() => 'claude-haiku-4-5'),
+      Array.from({ length: metadata.turns }, () => 'claude-haiku-4-5'),
     );
+    const docs = await run('docs', metadata.sessionId);
     const sessionId = newSession();
-    await expect(run('docs', metadata.sessionId, { sessionId, maxTurns: 1 })).rejects.toMatchObject({
+    await expect(run('docs', docs.sessionId, { sessionId, maxTurns: 1 })).rejects.toMatchObject({
       code: 'BUDGET_EXCEEDED',
     });
-    expect(starts()).toEqual([false, true, true]);
+    expect(starts()).toEqual([false, false, false, true]);
     expect(requestsOf(sessionId).map((request) => request.model)).toEqual([build.model]);
     const own = (await stored(sessionId)).filter(({ type }) => type === 'assistant');
     expect(own.length).toBeGreaterThan(0);
-    expect(agent.parked()).toBe(0);
+    // The first two wait on, each with its own session.
+    expect(agent.parked()).toBe(2);
   });
 
   it('is given up when its time is over, when it dies, when another needs its place, and when its worker stops', async () => {

@@ -161,6 +161,8 @@ describe('a note of calls whose entries have not come yet', () => {
     notes[0]?.answer();
     expect(await admitted).toBe(true);
     expect(gate.openCalls()).toEqual(['a']);
+    // A limit of turns counts it before its entry comes.
+    expect(gate.turns()).toBe(1);
     const appended = gate.store.append(key, [toolCall('a')]);
     await settle();
     arrived[0]?.answer();
