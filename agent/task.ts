@@ -143,7 +143,9 @@ export async function runTask(run: Run, { parked, ...rest }: TaskProcess): Promi
     ended();
     if (waits) {
       const reason = (await line.closeFence()) ?? elsewhere(ownOf(request, gate), request.workspace);
-      if (reason === null && stop.reason() === null) {
+      // An append that is refused later would end the process under the next task.
+      await gate.settled();
+      if (reason === null && stop.reason() === null && gate.refusal() === null) {
         const result = judge(line, withoutExit);
         line.count(runningTotals(seen.result, gate.appended()), result.costUsd);
         rest.park(line);

@@ -28,6 +28,8 @@ export interface ToolGate {
   endedForTools(toolUseId: string): boolean;
   /** Whether the call's entry is stored, or soon will be. A call by a compaction's model never gets an entry. */
   isStored(toolUseId: string): Promise<boolean>;
+  /** Settles once all appends so far are stored or refused. */
+  settled(): Promise<void>;
   /** Why the store refused; null while it has not. */
   refusal(): Error | null;
   /** The calls that may have run and whose entries are not stored. */
@@ -264,6 +266,7 @@ export function createToolGate(options: ToolGateOptions): ToolGate {
     admit,
     endedForTools: (toolUseId) => messages.get(toolUseId)?.stopReason === 'tool_use',
     isStored: async (toolUseId) => await comes(() => storedCalls.has(toolUseId), soonTicks),
+    settled: () => tail,
     refusal: () => refusal,
     openCalls: () => [...openCalls.keys()],
     base: () => base,

@@ -15,8 +15,9 @@ beforeAll(async () => {
   stack = await startChainStack('evidence');
   worker = await stack.startWorker();
 });
-afterEach(() => {
-  expect(worker.agentProcesses()).toEqual([]);
+afterEach(async () => {
+  // The process of an answer waits a while for the next question.
+  await until(() => worker.agentProcesses().length === 0);
 });
 afterAll(async () => {
   await stack.stop();

@@ -235,12 +235,9 @@ async function ended(data: object, jobId: string): Promise<Job> {
   const queue = new Queue(environment['QUEUE'] ?? '', { connection });
   try {
     await queue.add('build', data, { jobId, attempts: 10 });
-    let job: Job | undefined;
-    await until(async () => {
-      job = await queue.getJob(jobId);
-      return ['completed', 'failed'].includes((await job?.getState()) ?? '');
-    });
-    return job as Job;
+    await until(async () => ['completed', 'failed'].includes(await queue.getJobState(jobId)));
+    // Read when it has ended: one that was read before has no outcome.
+    return (await queue.getJob(jobId)) as Job;
   } finally {
     await queue.close();
     connection.disconnect();

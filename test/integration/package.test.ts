@@ -252,11 +252,16 @@ describe('docs/recipes', () => {
       return { status: response.status, body: (await response.json()) as Record<string, unknown> };
     };
     const build = { instruction: 'A to-do list' };
+    const held = stack.model.holdNext(({ step }) => step === 'build');
     expect((await call('todo/versions/v1/build', build)).status).toBe(202);
     expect((await call('todo/versions/v1/build', build)).status).toBe(200);
 
     project.write('recipes/watch.js', watchProgram);
-    const told = (await project.node(['recipes/watch.js'], environment)).trim().split('\n');
+    const watching = await project.start(['recipes/watch.js'], environment, 'following');
+    held.release();
+    await until(() => /^Built, .+$/m.test(watching.output()));
+    const [following, ...told] = watching.output().trim().split('\n');
+    expect(following).toBe('following');
     expect(told.at(-2)).toBe('completed');
     expect(told.length).toBeGreaterThan(2);
     const { body: head } = await call('todo/head');
@@ -288,7 +293,9 @@ const watchProgram = `
   const key = chainKey({ projectId: 'todo', versionId: 'v1' });
   const server = createServer((_, response) => void sendStates(sessionChain, key, response)).listen(0);
   await once(server, 'listening');
-  const events = await (await fetch('http://127.0.0.1:' + server.address().port)).text();
+  const response = await fetch('http://127.0.0.1:' + server.address().port);
+  console.log('following');
+  const events = await response.text();
   for (const event of events.trim().split('\\n\\n')) console.log(JSON.parse(event.replace('data: ', '')).line);
   console.log(await outcomeOf(sessionChain, key));
   server.close();

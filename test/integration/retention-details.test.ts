@@ -454,8 +454,11 @@ describe('what takes space', () => {
     const stored = await sessionChain.storage({ limit: 1 });
     expect(stored.isEstimate).toBe(false);
     expect(stored.projects).toHaveLength(1);
-    for (const { projectId, bytes } of (await sessionChain.storage()).projects)
-      expect((await sessionChain.projectStorage(projectId)).bytes).toBe(bytes);
+    for (const { projectId, bytes } of (await sessionChain.storage()).projects) {
+      // A value that a plan has copied has a longer header, by three bytes.
+      const { bytes: alone } = await sessionChain.projectStorage(projectId);
+      expect(Math.abs(alone - bytes)).toBeLessThan(bytes / 1000);
+    }
     const [tables] = await sql<{ bytes: number }>(
       `SELECT pg_total_relation_size('session_chain.transcript_texts') AS bytes`,
     );

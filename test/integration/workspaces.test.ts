@@ -201,8 +201,9 @@ describe('a folder, in the end,', () => {
       async () =>
         (await stack.database.pool.query('SELECT FROM session_chain.workspace_searches')).rowCount === 1,
     );
-    // Each of them looks: which one of two Temporal asks is chance.
-    const here = await stack.onlyWorker(short);
+    // Each of them looks: which one of two Temporal asks is chance. A process of its own has a name of its own.
+    await other.kill('SIGTERM');
+    const here = await stack.startWorker(short);
     const result = await stack.sessionChain.wait(started);
     expect(stack.model.requests).toHaveLength(requests);
     expect(result).toMatchObject({ status: 'failed', failure: { code: 'WORKSPACE_NOT_ALLOWED' } });

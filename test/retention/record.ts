@@ -51,7 +51,7 @@ const kinds: Record<Kind, { key: (row: Record<string, string | null>) => string;
     key: ({ session_id: id }) => String(id),
     without: ['id', 'project_id', 'archive_part', 'dropped_at', 'last_text', 'restored_at', 'sealed_at'],
   },
-  attempt: { key: ({ id }) => String(id), without: ['archive_part', 'project_id'] },
+  attempt: { key: ({ id }) => String(id), without: ['archive_part', 'calls', 'project_id'] },
   metrics: { key: ({ attempt_id: id }) => String(id), without: ['project_id', 'host'] },
   brief: { key: ({ chain, head_session_id: head }) => `${chain}/${head}`, without: ['archive_part'] },
 };

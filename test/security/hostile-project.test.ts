@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { until } from '../support/chain-stack.js';
 import { type Target, won } from './attacks.js';
 import { type Battlefield, startBattlefield, users } from './battlefield.js';
 import { attack, bash, call, toolResults } from './hostile-model.js';
@@ -63,9 +64,10 @@ describe.each(users)('a hostile project of a worker that runs as %s', (user) => 
     await field.stop();
   });
 
-  it('is built and built again, whatever it leaves in its folders', () => {
+  it('is built and built again, whatever it leaves in its folders', async () => {
     expect([status, again]).toEqual(['completed', 'completed']);
-    expect(readdirSync(join(field.target.root, 'scratch-0'))).toEqual([]);
+    // The process of the answer waits a while for the next question.
+    await until(() => readdirSync(join(field.target.root, 'scratch-0')).length === 0);
     expect(readdirSync(join(field.target.root, 'tmp'))).toEqual([]);
   });
 
