@@ -146,8 +146,9 @@ class ConversationReader {
       ok: block.is_error !== true,
       result: blocksOf(block.content).map(textOf).join('\n').replace(reminders, '').trimEnd(),
     };
-    // An interrupted call may have run or not: as if it had not been made, so that it is made again.
-    if (call.result.startsWith('[Tool call interrupted')) return;
+    // An interrupted call may have run or not, and one that waited for leave has not: as if it had not been made, so that it
+    // is made again.
+    if (interruptions.some((start) => call.result.startsWith(start))) return;
     this.calls.push(call);
     if (call.ok) this.learn(call);
   }
@@ -185,6 +186,9 @@ class ConversationReader {
     return inside ?? path;
   }
 }
+
+/** What Claude Code answers a call in the tool's place when it is stopped. */
+const interruptions = ['[Tool call interrupted', "The user doesn't want to proceed with this tool use."];
 
 const reminders = /<system-reminder>[\s\S]*?<\/system-reminder>/g;
 
