@@ -36,7 +36,7 @@ describe('a process that waits fits a task', () => {
   });
 
   it('whose store copies sessions', () => {
-    const { appendToCopy: _, ...store } = request.store;
+    const store = {} as AgentRequest['store'];
     expect(fits(line, 'a', { ...request, store })).toBe(false);
   });
 });
