@@ -324,11 +324,11 @@ const facts: readonly FactDefinition[] = [
   {
     name: 'counters',
     severity: 'warn',
-    expected: 'running totals are stored at the end of a run, also of one that was interrupted',
+    expected: 'running totals are stored at the end of a compaction, and of a run that was interrupted',
     breaks: 'What an attempt cost is known only where it came to its end.',
-    look: ({ build, interrupted }) =>
+    look: ({ compaction, interrupted }) =>
       said(
-        Object.entries({ build, interrupted }).flatMap(([name, { appended }]) =>
+        Object.entries({ compaction, interrupted }).flatMap(([name, { appended }]) =>
           lastCounters(appended.map(({ entry }) => entry)) === null ? [`${name}: none`] : [],
         ),
       ),

@@ -272,7 +272,8 @@ async function play(
       task: { ...taskOf('build'), allowedTools: [] },
       prompt: 'Say it.',
       baseSessionId: null,
-      definition: { ...shippedDefinition, tools: ['default'] },
+      // A tool that a step may use would be offered, too.
+      definition: { ...shippedDefinition, steps: [], tools: ['default'] },
       // All of them with their schemas, and none deferred.
       modelEnvironment: { ENABLE_TOOL_SEARCH: 'false' },
     },
