@@ -7,12 +7,15 @@ import { closeSync, openSync, readSync, readdirSync } from 'node:fs';
 
 const buffer = Buffer.alloc(64 * 1024);
 
-/** In half the time of readFileSync, which asks for its size first. */
+/** All of a file, of which one read may bring a page only, in half the time of readFileSync, which asks for its size first. */
 export function textOf(path: string): string | null {
   return orNull(() => {
     const file = openSync(path, 'r');
     try {
-      return buffer.toString('latin1', 0, readSync(file, buffer));
+      let text = '';
+      for (let length = -1; length !== 0; text += buffer.toString('latin1', 0, length))
+        length = readSync(file, buffer);
+      return text;
     } finally {
       closeSync(file);
     }
