@@ -24,27 +24,29 @@ const takeovers = new Map<Loss, Promise<TakeoverResult>>();
 beforeAll(async () => {
   base = await prepareBase();
   lanes.push(...(await Promise.all(Array.from({ length: laneCount }, () => startLane(base)))));
-  // The cells of a lane follow one another, the lanes run side by side.
-  sample.forEach((cell, index) => {
-    const lane = lanes[index % laneCount];
-    const before = sample[index - laneCount];
-    if (!lane) return;
-    const run = Promise.resolve(before && results.get(before)).then(() =>
-      runCell(lane, cell, { stallMs: 8_000 }),
+  // What a lane runs follows one another, the lanes run side by side.
+  const tails = lanes.map(async () => await Promise.resolve());
+  function follow<Result>(index: number, run: (lane: Lane) => Promise<Result>): Promise<Result> {
+    const place = index % laneCount;
+    const result = Promise.resolve(tails[place]).then(async () => await run(lanes[place] as Lane));
+    tails[place] = result.then(
+      () => undefined,
+      () => undefined,
     );
-    run.catch(() => undefined);
-    results.set(cell, run);
-  });
-  lossNames.forEach((loss, index) => {
-    const lane = lanes[index % laneCount];
-    const before = sample[sample.length - laneCount + (index % laneCount)];
-    if (!lane) return;
-    const run = Promise.resolve(before && results.get(before)).then(() =>
-      runTakeover(lane, `takeover_${loss}`, loss),
-    );
-    run.catch(() => undefined);
-    takeovers.set(loss, run);
-  });
+    return result;
+  }
+  sample.forEach((cell, index) =>
+    results.set(
+      cell,
+      follow(index, (lane) => runCell(lane, cell, { stallMs: 8_000 })),
+    ),
+  );
+  lossNames.forEach((loss, index) =>
+    takeovers.set(
+      loss,
+      follow(sample.length + index, (lane) => runTakeover(lane, `takeover_${loss}`, loss)),
+    ),
+  );
 });
 afterAll(async () => {
   await Promise.allSettled([...results.values(), ...takeovers.values()]);
