@@ -48,7 +48,8 @@ export type AgentEvent =
 export interface RunStore extends Pick<SessionStore, 'append' | 'load'> {
   /**
    * The first append of a session that goes on from another one in the same process, which repeats nothing: all that the
-   * base's main transcript holds, copied where it is stored, and then these entries. All or nothing. A store without it has no warm runs.
+   * base's main transcript holds, copied where it is stored, and then these entries. All or nothing. With a store that
+   * lacks it every run starts a process.
    */
   appendToCopy?(key: SessionKey, baseSessionId: SessionId, entries: SessionStoreEntry[]): Promise<void>;
 }
