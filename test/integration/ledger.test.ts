@@ -6,7 +6,7 @@ import { answers } from '../../dev/offline-model/injections.js';
 import { projectSpend } from '../../storage/ledger/ledger.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
-import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/project-facts.js';
+import { answered, attemptsOf, loggedUsage, requestsOf, storedToolCalls } from '../support/project-facts.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
@@ -90,6 +90,15 @@ describe('the ledger of a plain chain', () => {
   });
 });
 
+/** Waits until the session of the newest attempt has a tool call that its base has not: its turn is stored then. */
+async function untilTurnIsStored(projectId: string, base: SessionId | null): Promise<void> {
+  const before = base ? (await storedToolCalls(stack, projectId, base)).length : 0;
+  await until(async () => {
+    const sessionId = (await attemptsOf(stack, projectId)).at(-1)?.sessionId;
+    return sessionId !== undefined && (await storedToolCalls(stack, projectId, sessionId)).length > before;
+  });
+}
+
 /** The connections whose commit statement waits for a lock. */
 async function waitingCommits(): Promise<number[]> {
   const { rows } = await stack.database.pool.query<{ pid: number }>(
@@ -122,7 +131,9 @@ describe('the ledger of a chain that had to try again', () => {
 
   it('of a worker killed in mid-build, and of a finished step that was adopted', async () => {
     const version1 = stack.request();
-    await stack.sessionChain.wait(await stack.sessionChain.start({ ...version1, steps: ['build'] }));
+    const { head } = await stack.sessionChain.wait(
+      await stack.sessionChain.start({ ...version1, steps: ['build'] }),
+    );
     const request = { ...stack.request(version1.projectId), steps: ['build' as const, 'docs' as const] };
     const { projectId } = request;
 
@@ -133,6 +144,8 @@ describe('the ledger of a chain that had to try again', () => {
     );
     const started = await stack.sessionChain.start(request);
     await build.reached;
+    // The tool ran on the note of its call; the turn itself may be on its way to the store.
+    await untilTurnIsStored(projectId, head.sessionId);
     await worker.kill('SIGKILL');
     worker = await stack.startWorker();
     build.remove();
@@ -185,6 +198,7 @@ describe('the ledger of a chain that had to try again', () => {
     );
     const started = await stack.sessionChain.start(request);
     await build.reached;
+    await untilTurnIsStored(request.projectId, null);
     for (const pid of worker.agentProcesses()) process.kill(pid, 'SIGKILL');
     await until(async () => (await attemptsOf(stack, request.projectId))[0]?.state === 'failed');
     build.remove();
