@@ -1,6 +1,7 @@
 -- The transitions that the head of transition p_seq comes from, itself included, as ranges of seq: a rewind (the low end of its
 -- range) continues with the transition that it went back to, and leaves out what came between.
--- What is archived comes before what is not.
+-- What is archived comes before what is not. A reader that wants the transitions compares their numbers with those of the
+-- ranges (generate_series): tried one after the other, many ranges are tried for each transition.
 CREATE FUNCTION session_chain.line_of_heads(p_project text, p_seq bigint) RETURNS TABLE (low bigint, high bigint)
 LANGUAGE sql STABLE AS $$
   WITH RECURSIVE line (high) AS (

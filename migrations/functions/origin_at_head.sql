@@ -27,7 +27,7 @@ BEGIN
       JOIN session_chain.attempts a ON a.id = t.attempt_id
     WHERE t.seq IS NOT NULL
       AND a.base_session_id IS NULL AND a.chain IS NOT NULL
-      AND EXISTS (SELECT FROM session_chain.line_of_heads(p_chain.project_id, p_seq) l WHERE t.seq BETWEEN l.low AND l.high)
+      AND t.seq IN (SELECT generate_series(l.low, l.high) FROM session_chain.line_of_heads(p_chain.project_id, p_seq) l)
     ORDER BY t.seq DESC LIMIT 1), 1);
   -- A rewind, the low end of its range, is no operation of its own.
   v_operations := (

@@ -90,8 +90,9 @@ export async function rewoundOperations(pool: Pool, projectId: ProjectId): Promi
              SELECT l.* FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
              WHERE p.project_id = session_chain.project_key($1)
            ), transition AS (
-             SELECT t.*, EXISTS (SELECT FROM line l WHERE t.seq BETWEEN l.low AND l.high) AS is_known
+             SELECT t.*, known.seq IS NOT NULL AS is_known
              FROM session_chain.all_transitions($1) t
+             LEFT JOIN (SELECT generate_series(l.low, l.high) AS seq FROM line l) known ON known.seq = t.seq
              WHERE
                -- Nothing before the first rewind's target is off the line.
                t.seq > (SELECT min(l.high) FROM line l)
@@ -116,9 +117,12 @@ async function lastOperations(
   const newestFirst = await queryRows<PastOperation>(pool, {
     name: 'last_operations',
     text: `SELECT t.seq, t.source, t.version_id AS "versionId", t.created_at AS "createdAt"
-           FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
-           JOIN session_chain.all_transitions($1) t ON t.seq BETWEEN l.low AND l.high
-           WHERE p.project_id = session_chain.project_key($1) AND t.seq > $2 ORDER BY t.seq DESC LIMIT $3`,
+           FROM session_chain.all_transitions($1) t
+           WHERE t.seq > $2 AND t.seq IN (
+             SELECT generate_series(l.low, l.high) FROM projects p
+             CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
+             WHERE p.project_id = session_chain.project_key($1))
+           ORDER BY t.seq DESC LIMIT $3`,
     values: [projectId, afterSeq, limit],
   });
   return newestFirst.reverse();

@@ -112,9 +112,10 @@ export async function getSessionChain(pool: Pool, projectId: ProjectId): Promise
   const rows = await queryRows<{ id: SessionId }>(pool, {
     name: 'session_chain',
     text: `WITH line AS (
-             SELECT t.* FROM projects p CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
-               JOIN session_chain.all_transitions($1) t ON t.seq BETWEEN l.low AND l.high
-             WHERE p.project_id = session_chain.project_key($1)
+             SELECT * FROM session_chain.all_transitions($1) t WHERE t.seq IN (
+               SELECT generate_series(l.low, l.high) FROM projects p
+               CROSS JOIN LATERAL session_chain.line_of_heads($1, p.session_seq) l
+               WHERE p.project_id = session_chain.project_key($1))
            )
            SELECT id FROM (
              SELECT seq, new_session_id AS id FROM line

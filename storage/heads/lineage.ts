@@ -100,10 +100,11 @@ export function lineageQuery(projectId: ProjectId, oldest: number, seq: number |
   return {
     name: 'read_lineage',
     text: `
-      WITH remembered AS MATERIALIZED (SELECT * FROM session_chain.line_of_heads($1, $3)),
+      WITH remembered AS MATERIALIZED (
+        SELECT generate_series(greatest(l.low, $2::bigint), l.high) AS seq FROM session_chain.line_of_heads($1, $3) l),
       moved AS (
-        SELECT t.*, EXISTS (SELECT FROM remembered r WHERE t.seq BETWEEN r.low AND r.high) AS is_remembered
-        FROM session_chain.all_transitions($1) t WHERE t.seq > $2
+        SELECT t.*, r.seq IS NOT NULL AS is_remembered
+        FROM session_chain.all_transitions($1) t LEFT JOIN remembered r ON r.seq = t.seq WHERE t.seq > $2
       ), line AS (
         -- Of a session that older writers made the head twice: the last time on the line, else the first time off it.
         SELECT DISTINCT ON (t.new_session_id) t.* FROM moved t

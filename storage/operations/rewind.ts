@@ -270,9 +270,11 @@ async function forgottenBy(
   return await queryRows<PastOperation>(connection, {
     name: 'forgotten_by',
     text: `SELECT t.seq, t.source, t.version_id AS "versionId", t.created_at AS "createdAt"
-           FROM session_chain.all_transitions($1) t JOIN session_chain.line_of_heads($1, $2::bigint - 1) l ON t.seq BETWEEN l.low AND l.high
-           WHERE t.rewound_to IS NULL AND NOT EXISTS (
-             SELECT FROM session_chain.line_of_heads($1, $2) n WHERE t.seq BETWEEN n.low AND n.high)
+           FROM session_chain.all_transitions($1) t
+           WHERE t.rewound_to IS NULL
+             AND t.seq IN (SELECT generate_series(l.low, l.high) FROM session_chain.line_of_heads($1, $2::bigint - 1) l)
+             AND NOT EXISTS (
+               SELECT FROM (SELECT generate_series(n.low, n.high) AS seq FROM session_chain.line_of_heads($1, $2) n) now WHERE now.seq = t.seq)
            ORDER BY t.seq`,
     values: [projectId, seq],
   });
