@@ -9,6 +9,7 @@ import { measureEmptyChains } from './empty.js';
 import { measureForks } from './forks.js';
 import { measureHeads } from './heads.js';
 import type { Size } from './large-database.js';
+import { measureLineage } from './lineage.js';
 import { measureLongLife } from './long-life.js';
 import { measureQueue } from './queue.js';
 import { type Row, reportTable } from './report.js';
@@ -28,6 +29,7 @@ a part has ended. A part that fails is reported, and the others are measured; th
                 warm   chains and questions warm and cold, alternating with the shell script, with an instant and a slow model
                 forks  what the transcripts of twenty forks take in the database
                 heads  commits, reads and openings beside the same bare statements; a large database
+                lineage  what a session comes from, over 20 to 10,000 operations, beside a plain recursive query
                 queue  the wake-up of the next chain in the queue; what 1,000 waiting chains take
                 viewers  500 viewers of streams on one server; 10,000 that ask for one
                 dashboard  the first view of the dashboard on 5,000 projects and 1,000,000 transitions
@@ -75,6 +77,10 @@ const onStack = {
   heads: {
     title: 'Heads, in turns with bare statements',
     measure: ({ runs }, stack) => measureHeads(stack, runs),
+  },
+  lineage: {
+    title: 'Ancestors, in turns with a plain recursive query',
+    measure: ({ runs }, stack) => measureLineage(stack, runs),
   },
   queue: { title: 'Queued chains', measure: ({ runs }, stack) => measureQueue(stack, runs) },
   viewers: {
