@@ -17,8 +17,8 @@ export async function redisFinding({ REDIS_URL }: Config): Promise<Finding> {
 function remedyOf({ command, why }: RedisRefusal): string {
   const known = remedies.find(([answer]) => answer.test(why))?.[1];
   if (known !== undefined) return known;
-  return command === 'connect'
-    ? 'Check the address in REDIS_URL, and that it begins with rediss:// where the server speaks TLS.'
+  return command === 'connection'
+    ? 'Check the address in REDIS_URL, and that it begins with rediss:// where the server speaks TLS, and only there.'
     : 'Check that REDIS_URL names a server that speaks the protocol of Redis, with TLS (rediss://) or without, as it does.';
 }
 

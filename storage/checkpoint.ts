@@ -129,7 +129,7 @@ export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOpt
 
 /** What Redis did not do, in its words. */
 export interface RedisRefusal {
-  command: 'connect' | 'SET' | 'GETRANGE' | 'DEL';
+  command: 'connection' | 'SET' | 'GETRANGE' | 'DEL';
   why: string;
 }
 
@@ -142,7 +142,7 @@ export async function tryCheckpoint(redisUrl: string): Promise<RedisRefusal | nu
   let reason: unknown;
   redis.on('error', (error) => (reason ??= error));
   const steps: [RedisRefusal['command'], () => Promise<unknown>][] = [
-    ['connect', () => redis.connect()],
+    ['connection', () => redis.connect()],
     ['SET', () => redis.set(key, value, 'EX', 60)],
     [
       'GETRANGE',
@@ -162,7 +162,7 @@ export async function tryCheckpoint(redisUrl: string): Promise<RedisRefusal | nu
       }
     }
     // Such as a database that it does not have: another one would be used.
-    return reason === undefined ? null : { command: 'connect', why: describe(reason) };
+    return reason === undefined ? null : { command: 'connection', why: describe(reason) };
   } finally {
     redis.disconnect();
   }
