@@ -38,14 +38,17 @@ const rooms = {
   ],
 };
 
-/** What `migrate` and `doctor` need: they work on a database that no client could use yet. */
-const onTheSchema = ['commands/migrate', 'commands/doctor', 'doctor-checks', 'database', 'expectations'];
+/** What `migrate` and `doctor` consist of: they work on a database that no client could use yet, and try what workers use. */
+const onTheSchema = [
+  ...['commands/migrate', 'commands/doctor', 'doctor-archive', 'doctor-checks', 'doctor-redis', 'database'],
+  'expectations',
+];
 
 const oneWayImports = [
   ...Object.entries(rooms).map(([room, allowed]) => importsOf(room, allowed, [`${room}/**/*.{ts,tsx}`])),
   importsOf(
     'cli',
-    [...rooms.cli, 'storage'],
+    [...rooms.cli, 'storage', 'archive'],
     onTheSchema.map((file) => `cli/${file}.ts`),
   ),
 ];

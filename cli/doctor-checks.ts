@@ -5,14 +5,14 @@ import type { Client } from '@temporalio/client';
 import { describeAgentBinary, installedSdk } from '../agent/process/binary.js';
 import { differenceFromTested } from '../agent/process/tested.js';
 import { missingSearchAttributes, registerCommand } from '../temporal/attributes.js';
+import { isAgentStep } from '../definition/definition.js';
 import { loadChainDefinition } from '../definition/load.js';
 import type { Config } from '../config/environment.js';
 import { retentionOfVariables } from '../config/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
-import { parseBuildId } from '../contracts/ids.js';
 import { createRetention } from '../client/retention.js';
-import { createCheckpoint } from '../storage/checkpoint.js';
+import { chainsWithoutCostLimit } from '../storage/chains/cost-limits.js';
 import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { type Part, currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
@@ -24,6 +24,8 @@ import { requireRoots } from '../workspace/workspace.js';
 import type { Check } from './examine.js';
 import { type StoredWorker, listDefinitions, listWorkers } from '../storage/workers/workers.js';
 import { openPool } from './database.js';
+import { archiveFinding } from './doctor-archive.js';
+import { redisFinding } from './doctor-redis.js';
 import { retentionFindings } from './doctor-retention.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
@@ -47,11 +49,7 @@ export const checks: Record<CheckName, Check> = {
   sandbox: sandboxFindings,
   credentials: async (config) => credentials(config),
   definition,
-  limits: async () => ({
-    status: 'warn',
-    message: 'no cost limit is set',
-    remedy: "Pass --max-cost-usd to start, or budget.maxCostUsd to the client's start.",
-  }),
+  limits,
   workspaces,
   database: withPool(async (pool) => databaseVersion(pool)),
   // A worker's environment has a model credential.
@@ -79,6 +77,12 @@ export const checks: Record<CheckName, Check> = {
   }),
   'search-attributes': searchAttributes,
   worker: withClient(worker),
+  activities: async (config) => {
+    const { definition } = await loadChainDefinition(config);
+    // Those of the workers, which are what chains are run with; the checks of the database tell why they cannot be read.
+    const stored = await withPool(listDefinitions)(config).catch(() => []);
+    return await activities(config, [definition, ...stored.map((one) => one.definition)]);
+  },
   'worker-here': withClient(workerHere),
   ends: async (config) =>
     await ends(config, (await loadChainDefinition(config)).definition.onEnd, 'the definition here'),
@@ -87,7 +91,8 @@ export const checks: Record<CheckName, Check> = {
     retentionOfVariables(config);
     return await retention(config);
   },
-  redis,
+  archive: archiveFinding,
+  redis: redisFinding,
 };
 
 /** The checks of a server: it runs no agent and has no definition, and its role needs two parts. */
@@ -99,6 +104,11 @@ export const serverChecks: Partial<Record<CheckName, Check>> = {
   temporal: checks.temporal,
   'search-attributes': checks['search-attributes'],
   worker: checks.worker,
+  activities: async (config) =>
+    await activities(
+      config,
+      (await withPool(listDefinitions)(config)).map(({ definition }) => definition),
+    ),
   ends: async (config) => {
     const definitions = await withPool(listDefinitions)(config);
     const [onEnd = null] = definitions.flatMap(({ definition }) => definition.onEnd ?? []);
@@ -127,7 +137,37 @@ function credentials({ modelEnvironment, hasModelCredentials }: Config): Finding
   }
   const names = modelCredentials.filter((name) => modelEnvironment[name] !== undefined);
   const service = modelEnvironment['ANTHROPIC_BASE_URL'];
-  return ok(`${names.join(', ')}${service === undefined ? '' : `, model service ${service}`}`);
+  return ok(`${names.join(', ')}${service === undefined ? '' : `, model service ${originOf(service)}`}`);
+}
+
+/** Of an address what names the server: user, password, path and query may be credentials. */
+function originOf(address: string): string {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  return url?.host ? `${url.protocol}//${url.host}` : 'at an address that is malformed (ANTHROPIC_BASE_URL)';
+}
+
+/** Whether what a chain may cost has a limit: of each step, by the definition, or of each chain, by who starts it. */
+async function limits(config: Config): Promise<Finding> {
+  const { definition } = await loadChainDefinition(config);
+  const steps = definition.steps.filter(isAgentStep);
+  const without = steps.filter(({ maxCostUsd }) => maxCostUsd === undefined).map(({ name }) => name);
+  if (without.length === 0) {
+    const sum = steps.reduce((total, { maxCostUsd = 0 }) => total + maxCostUsd, 0);
+    return ok(`each step has a cost limit; those of a chain come to $${sum.toFixed(2)}`);
+  }
+  // What a start asks for is nowhere but in its chain; the checks of the database tell why that cannot be read.
+  const { chains, unlimited } = await withPool(chainsWithoutCostLimit)(config).catch(() => ({
+    ...{ chains: 0, unlimited: 0 },
+  }));
+  if (chains > 0 && unlimited === 0)
+    return ok(`the last ${chains === 1 ? 'chain' : `${chains} chains`} had a cost limit (budget.maxCostUsd)`);
+  const seen = chains === 0 ? '' : `, and ${unlimited} of the last ${chains} chains had none either`;
+  return {
+    status: 'warn',
+    message: `no cost limit for the steps ${without.join(', ')}${seen}`,
+    remedy:
+      "Set maxCostUsd of these steps in the definition, or pass budget.maxCostUsd to the client's start (--max-cost-usd) every time.",
+  };
 }
 
 async function definition(config: Config): Promise<Finding> {
@@ -284,6 +324,35 @@ async function workersOf(client: Client, config: Config): Promise<string[]> {
     .filter((identity) => agents.some((agent) => agent.identity === identity));
 }
 
+/** Whether someone polls each queue on which a step of these definitions calls an activity of the host. */
+async function activities(
+  config: Config,
+  definitions: readonly {
+    steps: readonly { name: string; activity?: string | null; taskQueue?: string | null }[];
+  }[],
+): Promise<Finding> {
+  const called = new Map<string, Set<string>>();
+  for (const { name, activity, taskQueue } of definitions.flatMap(({ steps }) => steps)) {
+    if (!activity || !taskQueue) continue;
+    called.set(taskQueue, (called.get(taskQueue) ?? new Set()).add(`${activity} (step ${name})`));
+  }
+  if (called.size === 0) return ok('no step is an activity of yours');
+  return await withClient<Finding>(async (client) => {
+    const unpolled: string[] = [];
+    for (const [taskQueue, by] of called) {
+      if ((await pollersOf(client, taskQueue, 'activity')).length === 0)
+        unpolled.push(`${taskQueue} for ${[...by].join(', ')}`);
+    }
+    return unpolled.length === 0
+      ? ok(`polled: ${[...called.keys()].join(', ')}`)
+      : {
+          status: 'warn',
+          message: `no worker polls the task queue ${unpolled.join('; ')}: chains wait there`,
+          remedy: 'Start your worker for that queue, or correct taskQueue of the step.',
+        };
+  })(config);
+}
+
 /** Whether the host is told of the ends of chains, where it wants to be. `by` has the definition that says so, or not. */
 async function ends(
   config: Config,
@@ -332,20 +401,6 @@ async function retention(config: Config): Promise<Finding[]> {
         return retentionFindings(await createRetention({ pool, temporal, policy }).retentionStatus());
       })(config),
   )(config);
-}
-
-async function redis({ REDIS_URL }: Config): Promise<Finding> {
-  if (!REDIS_URL) return ok('not configured; it is optional');
-  let trouble: string | undefined;
-  const checkpoint = createCheckpoint(REDIS_URL, { log: (message) => (trouble ??= message) });
-  try {
-    await checkpoint.read(parseBuildId('doctor'));
-  } finally {
-    checkpoint.close();
-  }
-  return trouble === undefined
-    ? ok('answers')
-    : { status: 'warn', message: trouble, remedy: 'Check REDIS_URL, or unset it: nothing depends on Redis.' };
 }
 
 function withPool<Found>(look: (pool: Pool) => Promise<Found>): (config: Config) => Promise<Found> {

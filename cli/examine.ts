@@ -1,6 +1,6 @@
 import type { Config } from '../config/environment.js';
 import { toSessionChainError } from '../contracts/failures.js';
-import { withoutCredentials } from '../contracts/secrets.js';
+import { credentialsIn, withoutCredentials, withoutValues } from '../contracts/secrets.js';
 import type { CheckName, Finding } from './finding.js';
 import { remedyInWords } from './remedies.js';
 
@@ -9,11 +9,13 @@ const answerWithinMs = 15_000;
 export type NamedFinding = Finding & { check: CheckName };
 export type Check = (config: Config) => Promise<Finding | Finding[]>;
 
-/** What a check found, without credentials in the addresses that it quotes. One that cannot be made, or not in time, has failed. */
+/** What a check found, without the credentials that it quotes. One that cannot be made, or not in time, has failed. */
 export async function examine(check: CheckName, look: Check, config: Config): Promise<NamedFinding[]> {
+  const credentials = credentialsIn(config.environment);
+  const safe = (text: string) => withoutValues(withoutCredentials(text), credentials);
   return [await outcomeOf(look, config)].flat().map(({ status, message, remedy }) => ({
-    ...{ check, status, message: withoutCredentials(message) },
-    ...(remedy === undefined ? {} : { remedy: withoutCredentials(remedy) }),
+    ...{ check, status, message: safe(message) },
+    ...(remedy === undefined ? {} : { remedy: safe(remedy) }),
   }));
 }
 

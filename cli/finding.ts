@@ -24,8 +24,10 @@ export const checkNames = [
   'temporal',
   'search-attributes',
   'worker',
+  'activities',
   'ends',
   'retention',
+  'archive',
   'redis',
 ] as const;
 /** Only on request, by name: the health of a worker's container. */

@@ -345,7 +345,10 @@ const optionsSchema = z
     maxQueued: z.number().int().min(1).optional(),
     workspaceRoots: z.array(z.string()).optional(),
     searchAttributes: z.enum(searchAttributeModes).optional(),
-    dashboardUrl: z.url({ protocol: /^https?$/ }).optional(),
+    dashboardUrl: z
+      .url({ protocol: /^https?$/ })
+      .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must be without user and password')
+      .optional(),
   })
   .refine(isOneDatabase, giveOneDatabase);
 

@@ -214,14 +214,10 @@ export const variables = {
     .min(1)
     .default(2_000)
     .describe('Connections that one HTTP server keeps at a time; one more is closed at once'),
-  SESSION_CHAIN_TEMPORAL_UI: z
-    .url({ protocol: /^https?$/, error: 'must be an address that begins with http:// or https://' })
-    .transform((url) => url.replace(/\/+$/, ''))
+  SESSION_CHAIN_TEMPORAL_UI: link()
     .optional()
     .describe("Address of Temporal's Web UI, to which the dashboard links"),
-  SESSION_CHAIN_DASHBOARD_URL: z
-    .url({ protocol: /^https?$/, error: 'must be an address that begins with http:// or https://' })
-    .transform((url) => url.replace(/\/+$/, ''))
+  SESSION_CHAIN_DASHBOARD_URL: link()
     .optional()
     .describe("Address of the dashboard, to which the page of a chain in Temporal's Web UI links"),
   SESSION_CHAIN_LOG_LEVEL: z
@@ -344,6 +340,17 @@ function listOf(form: RegExp, problem: string) {
         .filter(Boolean),
     )
     .refine((items) => items.every((item) => form.test(item)), problem);
+}
+
+/** An address that others are shown. */
+function link() {
+  return z
+    .url({ protocol: /^https?$/, error: 'must be an address that begins with http:// or https://' })
+    .refine(
+      (url) => !/^https?:\/\/[^/?#]*@/.test(url),
+      'must be without user and password: it is shown to others',
+    )
+    .transform((url) => url.replace(/\/+$/, ''));
 }
 
 /** `host:port`, an IPv6 address in brackets. */

@@ -940,7 +940,7 @@ export const syncSchema = z
     ),
     more: z.boolean().describe('There are more drifted projects than `limit`'),
     checkpoints: z.union([
-      z.object({ status: z.literal('compared'), compared: count }),
+      z.object({ status: z.literal('compared'), compared: count, malformed: count }),
       z.object({ status: z.enum(['off', 'unavailable']) }),
     ]),
   })

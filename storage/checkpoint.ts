@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { BuildId, SessionId } from '../contracts/ids.js';
@@ -9,7 +10,7 @@ export interface CheckpointValue {
   sessionId: SessionId;
   /** Absolute path of the workspace. */
   projectPath: string;
-  /** Paths of the files written so far. */
+  /** Paths of the files written so far; of more than fit, the newest. */
   filesCreated: string[];
 }
 
@@ -19,7 +20,10 @@ export interface Checkpoint {
   write(value: CheckpointValue): Promise<void>;
   /** Null when there is none, when it is malformed, or when Redis does not answer in time. */
   read(buildId: BuildId): Promise<CheckpointValue | null>;
-  /** Those of some builds that are there, with the session of each, null for a malformed one; null where Redis does not answer. */
+  /**
+   * Those of some builds that are there, with the session of each, null for a malformed one; null where Redis does not answer.
+   * What is read at a time is bounded, whatever the keys hold.
+   */
   find(buildIds: readonly BuildId[]): Promise<Map<BuildId, SessionId | null> | null>;
   /** False where Redis does not answer. */
   delete(buildIds: readonly BuildId[]): Promise<boolean>;
@@ -33,6 +37,21 @@ export interface CheckpointOptions {
 
 const timeToLiveSeconds = 3600;
 const answerWithinMs = 500;
+/** Of one value. A larger one is none of ours, and no more of it is read. */
+const maxBytes = 256 * 1024;
+const readAtOnce = 50;
+
+const options = {
+  lazyConnect: true,
+  connectTimeout: answerWithinMs,
+  commandTimeout: answerWithinMs,
+  maxRetriesPerRequest: 0,
+  // A command never waits for a connection: without one it fails at once, while the client reconnects by itself.
+  enableOfflineQueue: false,
+  // It would ask for the right to INFO, and say on the console where that is missing.
+  enableReadyCheck: false,
+  disableClientInfo: true,
+} as const;
 
 /** A checkpoint in the Redis at `redisUrl`; without one, `read` finds nothing and `write` does nothing. */
 export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOptions): Checkpoint {
@@ -45,16 +64,7 @@ export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOpt
       close: () => undefined,
     };
   }
-  const redis = new Redis(redisUrl, {
-    lazyConnect: true,
-    connectTimeout: answerWithinMs,
-    commandTimeout: answerWithinMs,
-    maxRetriesPerRequest: 0,
-    // A command never waits for a connection: without one it fails at once, while the client reconnects by itself.
-    enableOfflineQueue: false,
-    retryStrategy: (tries) => Math.min(tries * 200, 5_000),
-    disableClientInfo: true,
-  });
+  const redis = new Redis(redisUrl, { ...options, retryStrategy: (tries) => Math.min(tries * 200, 5_000) });
   let connected: Promise<void> | undefined;
   let inTrouble = false;
   const trouble = (error: unknown) => {
@@ -77,24 +87,36 @@ export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOpt
     }
   }
 
+  async function stored(buildId: BuildId): Promise<CheckpointValue | 'malformed' | 'none'> {
+    const bytes = await redis.getrangeBuffer(keyOf(buildId), 0, maxBytes).catch((error: unknown) => {
+      if (describe(error).startsWith('WRONGTYPE')) return null;
+      throw error;
+    });
+    if (bytes?.length === 0) return 'none';
+    if (bytes === null || bytes.length > maxBytes) return 'malformed';
+    return parse(bytes.toString(), buildId) ?? 'malformed';
+  }
+
   return {
     async write(value) {
-      await hint(() => redis.set(keyOf(value.buildId), JSON.stringify(value), 'EX', timeToLiveSeconds));
+      await hint(() => redis.set(keyOf(value.buildId), textOf(value), 'EX', timeToLiveSeconds));
     },
     async read(buildId) {
-      const json = await hint(() => redis.get(keyOf(buildId)));
-      return json === null ? null : parse(json, buildId);
+      const found = await hint(() => stored(buildId));
+      return typeof found === 'string' ? null : found;
     },
     async find(buildIds) {
-      if (buildIds.length === 0) return new Map();
-      const values = await hint(() => redis.mget(buildIds.map(keyOf)));
-      if (values === null) return null;
-      return new Map(
-        buildIds.flatMap((buildId, index): [BuildId, SessionId | null][] => {
-          const json = values[index] ?? null;
-          return json === null ? [] : [[buildId, parse(json, buildId)?.sessionId ?? null]];
-        }),
-      );
+      const sessions = new Map<BuildId, SessionId | null>();
+      for (let from = 0; from < buildIds.length; from += readAtOnce) {
+        const asked = buildIds.slice(from, from + readAtOnce);
+        const page = await Promise.all(asked.map((buildId) => hint(() => stored(buildId))));
+        for (const [index, buildId] of asked.entries()) {
+          const found = page[index] ?? null;
+          if (found === null) return null;
+          if (found !== 'none') sessions.set(buildId, found === 'malformed' ? null : found.sessionId);
+        }
+      }
+      return sessions;
     },
     async delete(buildIds) {
       return buildIds.length === 0 || (await hint(() => redis.del(buildIds.map(keyOf)))) !== null;
@@ -103,6 +125,57 @@ export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOpt
       redis.disconnect();
     },
   };
+}
+
+/** What Redis did not do, in its words. */
+export interface RedisRefusal {
+  command: 'connection' | 'SET' | 'GETRANGE' | 'DEL';
+  why: string;
+}
+
+/** Whether the Redis at `redisUrl` takes, gives and deletes checkpoints: tried with a key of its own. Null where it does. */
+export async function tryCheckpoint(redisUrl: string): Promise<RedisRefusal | null> {
+  const redis = new Redis(redisUrl, { ...options, retryStrategy: () => null });
+  const key = `claude:session:doctor:${randomUUID()}`;
+  const value = randomUUID();
+  // It says why there is no connection; a command only says that there is none.
+  let reason: unknown;
+  redis.on('error', (error) => (reason ??= error));
+  const steps: [RedisRefusal['command'], () => Promise<unknown>][] = [
+    ['connection', () => redis.connect()],
+    ['SET', () => redis.set(key, value, 'EX', 60)],
+    [
+      'GETRANGE',
+      async () => {
+        if ((await redis.getrange(key, 0, maxBytes)) !== value)
+          throw new Error('it does not give what was written just now');
+      },
+    ],
+    ['DEL', () => redis.del(key)],
+  ];
+  try {
+    for (const [command, attempt] of steps) {
+      try {
+        await attempt();
+      } catch (error) {
+        return { command, why: describe(reason ?? error) };
+      }
+    }
+    // Such as a database that it does not have: another one would be used.
+    return reason === undefined ? null : { command: 'connection', why: describe(reason) };
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** The value as it is stored, without the oldest files where it would be too large. */
+function textOf(value: CheckpointValue): string {
+  let { filesCreated } = value;
+  for (;;) {
+    const text = JSON.stringify({ ...value, filesCreated });
+    if (filesCreated.length === 0 || Buffer.byteLength(text) <= maxBytes) return text;
+    filesCreated = filesCreated.slice(Math.ceil(filesCreated.length / 2));
+  }
 }
 
 const checkpointSchema = z.object({

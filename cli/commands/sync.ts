@@ -80,7 +80,7 @@ function percent(share: number): string {
 function checkpointText(checkpoints: SyncReport['checkpoints']): string {
   switch (checkpoints.status) {
     case 'compared':
-      return `Checkpoints compared: ${checkpoints.compared}.`;
+      return `Checkpoints compared: ${checkpoints.compared}.${checkpoints.malformed === 0 ? '' : ` Malformed, and not compared: ${checkpoints.malformed}.`}`;
     case 'off':
       return 'Checkpoints were not compared: REDIS_URL is not set.';
     case 'unavailable':

@@ -47,8 +47,8 @@ export interface SyncReport {
 }
 
 export type CheckpointCheck =
-  /** How many were found and compared. */
-  | { status: 'compared'; compared: number }
+  /** How many were found and compared. `malformed`: how many builds have something else in its place. */
+  | { status: 'compared'; compared: number; malformed: number }
   /** `off`: no Redis was given, or the limit is 0. `unavailable`: it did not answer, and no checkpoint is compared. */
   | { status: 'off' | 'unavailable' };
 
@@ -211,21 +211,25 @@ async function staleCheckpoints(
            ORDER BY c.closed_at DESC LIMIT ${comparedCheckpoints}`,
     values: [projectIds],
   });
-  let isAvailable = true;
   // Loaded for this report only, and with it the client of Redis.
   const { createCheckpoint } = await import('../checkpoint.js');
-  const checkpoint = createCheckpoint(redisUrl, { log: () => (isAvailable = false) });
+  const checkpoint = createCheckpoint(redisUrl, { log: () => undefined });
   try {
-    const found = await Promise.all(chains.map(({ buildId }) => checkpoint.read(buildId)));
-    // With nothing to compare, Redis has not been queried yet.
-    if (chains.length === 0) await checkpoint.read('sync' as BuildId);
-    if (!isAvailable) return { projectIds: [], check: { status: 'unavailable' } };
+    // With nothing to compare, Redis is asked whether it is there.
+    const asked = chains.length === 0 ? ['sync' as BuildId] : chains.map(({ buildId }) => buildId);
+    const found = await checkpoint.find(asked);
+    if (found === null) return { projectIds: [], check: { status: 'unavailable' } };
+    const sessions = [...found.values()];
     return {
-      projectIds: chains.flatMap(({ projectId, sessionIds }, index) => {
-        const copy = found[index];
-        return copy && !sessionIds.includes(copy.sessionId) ? [projectId] : [];
+      projectIds: chains.flatMap(({ projectId, buildId, sessionIds }) => {
+        const copy = found.get(buildId) ?? null;
+        return copy !== null && !sessionIds.includes(copy) ? [projectId] : [];
       }),
-      check: { status: 'compared', compared: found.filter((copy) => copy !== null).length },
+      check: {
+        status: 'compared',
+        compared: sessions.filter((session) => session !== null).length,
+        malformed: sessions.filter((session) => session === null).length,
+      },
     };
   } finally {
     checkpoint.close();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { findAgentBinary } from '../../agent/process/binary.js';
-import { checks } from '../../cli/doctor-checks.js';
+import { checks, serverChecks } from '../../cli/doctor-checks.js';
 import { readConfig } from '../../config/environment.js';
 import { defineChain } from '../../definition/define-chain.js';
 import { sessionChainPlugin } from '../../workers/plugin.js';
@@ -184,6 +184,27 @@ describe('the row of a worker', () => {
       remedy: expect.stringContaining('rollout'),
     });
     expect(await stack.sessionChain.definitions()).toHaveLength(2);
+
+    // A queue on which a step calls an activity, and that nobody polls, by the definition here or by that of a worker.
+    const unpolled = {
+      status: 'warn',
+      message: expect.stringContaining('of-the-host for deploy (step deploy)'),
+    };
+    const having = { ...settings, SESSION_CHAIN_CONFIG: file };
+    expect(await checks.activities(settings)).toMatchObject({ status: 'ok' });
+    expect(await checks.activities(having)).toMatchObject(unpolled);
+    await pool.query(`UPDATE session_chain.workers SET definition = $1 WHERE identity = '7@elsewhere'`, [
+      JSON.stringify(definition?.definition),
+    ]);
+    expect(await checks.activities(settings)).toMatchObject(unpolled);
+    expect(await serverChecks.activities?.(settings)).toMatchObject(unpolled);
+    const polled = stack.configuration(
+      `{ steps: ['build', { kind: 'activity', name: 'deploy', activity: 'deploy', taskQueue: '${agents}' }] }`,
+    );
+    await pool.query(`DELETE FROM session_chain.workers WHERE identity = '7@elsewhere'`);
+    expect(await checks.activities({ ...settings, SESSION_CHAIN_CONFIG: polled })).toEqual({
+      ...{ status: 'ok', message: `polled: ${agents}` },
+    });
   });
 });
 

@@ -1,10 +1,16 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, type Server, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { redisFinding } from '../../cli/doctor-redis.js';
+import { readConfig } from '../../config/environment.js';
 import { parseBuildId, parseSessionId } from '../../contracts/ids.js';
 import { type RedisServer, startRedis } from '../../dev/redis.js';
+import { until } from '../support/chain-stack.js';
 import { type Checkpoint, type CheckpointValue, createCheckpoint } from '../../storage/checkpoint.js';
 
 const buildId = parseBuildId('build-1');
@@ -58,11 +64,121 @@ describe('the checkpoint', () => {
     expect(await checkpoint.read(buildId)).toBeNull();
   });
 
-  it('is null where the key is no string', async () => {
+  it('is null where the key is no string, which is no trouble', async () => {
     await withRedis((redis) => redis.lpush('claude:session:build-1', 'x'));
     expect(await checkpoint.read(buildId)).toBeNull();
+    expect(logged).toEqual([]);
+  });
+
+  it('keeps the newest of more files than fit', async () => {
+    const files = Array.from({ length: 5_000 }, (_, index) => `src/${'é'.repeat(60)}/${index}.ts`);
+    await checkpoint.write({ ...value, filesCreated: files });
+    const kept = (await checkpoint.read(buildId))?.filesCreated ?? [];
+    expect(kept.length).toBeGreaterThan(1_000);
+    expect(kept).toEqual(files.slice(-kept.length));
+  });
+
+  it('is found among many, of which giants and other kinds are malformed and not read as a whole', async () => {
+    const builds = Array.from({ length: 120 }, (_, index) => parseBuildId(`many-${index}`));
+    const keyOf = (index: number) => `claude:session:many-${index}`;
+    await withRedis(async (redis) => {
+      // 64 MB each: all of them would not come within the time of a command.
+      for (let giant = 0; giant < 8; giant++) await redis.setrange(keyOf(giant), 64 * 1024 * 1024, 'x');
+      await redis.lpush(keyOf(8), 'x');
+      await redis.hset(keyOf(9), 'sessionId', value.sessionId);
+      await redis.set(keyOf(10), '');
+      await redis.set(keyOf(119), JSON.stringify({ ...value, buildId: builds[119] }));
+    });
+    const sent = async () => {
+      let bytes = 0;
+      await withRedis(async (redis) => {
+        bytes = Number(/total_net_output_bytes:(\d+)/.exec(await redis.info('stats'))?.[1]);
+      });
+      return bytes;
+    };
+    const before = await sent();
+    const found = await checkpoint.find(builds);
+    expect([...(found ?? [])]).toEqual([
+      ...builds.slice(0, 10).map((build) => [build, null]),
+      [builds[119], value.sessionId],
+    ]);
+    expect((await sent()) - before).toBeLessThan(4 * 1024 * 1024);
   });
 });
+
+describe('the doctor of Redis', () => {
+  const others: Server[] = [];
+  afterEach(() => others.splice(0).forEach((other) => other.close()));
+  const look = async (url: string) => await redisFinding(readConfig({ REDIS_URL: url }));
+  const as = (user: string, password: string) =>
+    Object.assign(new URL(server.url), { username: user, password }).href;
+  /** A server that is no Redis; it ends connections that it was left with. */
+  async function other(made: Server): Promise<string> {
+    others.push(made);
+    made.listen(0, '127.0.0.1');
+    await once(made, 'listening');
+    return `127.0.0.1:${(made.address() as AddressInfo).port}`;
+  }
+
+  it('is content where a worker could work, with no more than the rights that it needs, and leaves nothing', async () => {
+    expect(await look(server.url)).toMatchObject({ status: 'ok' });
+    await withRedis(async (redis) => {
+      await redis.call(...words('ACL SETUSER app on >pass ~claude:session:* +set +getrange +del'));
+      expect(await look(as('app', 'pass'))).toMatchObject({ status: 'ok' });
+      expect(await redis.dbsize()).toBe(0);
+    });
+  });
+
+  it.each([
+    ['no right to SET', 'ACL SETUSER app on >pass ~* +@read +ping', / SET: NOPERM/, /\+set/],
+    ['no right to read', 'ACL SETUSER app on >pass ~* +set', /GETRANGE: NOPERM/, /\+getrange/],
+    ['no right to DEL', 'ACL SETUSER app on >pass ~* +set +getrange', /DEL: NOPERM/, /\+del/],
+    ['other keys only', 'ACL SETUSER app on >pass ~other:* +@all', /SET: NOPERM/, /claude:session/],
+    ['another password', 'ACL SETUSER app on >different ~* +@all', /WRONGPASS/, /password in REDIS_URL/],
+    ['a user that is off', 'ACL SETUSER app off >pass ~* +@all', /WRONGPASS/, /password in REDIS_URL/],
+  ])('warns of %s', async (_, acl, message, remedy) => {
+    await withRedis((redis) => redis.call(...words(acl)));
+    expect(await look(as('app', 'pass'))).toEqual({
+      ...{ status: 'warn', message: expect.stringMatching(message), remedy: expect.stringMatching(remedy) },
+    });
+  });
+
+  it.each([
+    ['a password that is missing', 'CONFIG SET requirepass secret', /NOAUTH/, /password in REDIS_URL/],
+    ['memory that is full', 'CONFIG SET maxmemory 1', /OOM/, /maxmemory/],
+    ['a replica', 'REPLICAOF 127.0.0.1 1', /READONLY/, /primary/],
+  ])('warns of %s', async (_, command, message, remedy) => {
+    const { url } = server;
+    await withRedis((redis) => redis.call(...words(command)));
+    expect(await look(url)).toEqual({
+      ...{ status: 'warn', message: expect.stringMatching(message), remedy: expect.stringMatching(remedy) },
+    });
+  });
+
+  it('warns of what is not such a Redis', async () => {
+    const addresses = [
+      `${server.url}/4711`,
+      server.url.replace('redis:', 'rediss:'),
+      `redis://${await other(createHttpServer((_, response) => response.end('hello')))}`,
+      `redis://${await other(createServer())}`,
+      `redis://${await other(createServer((socket) => socket.destroy()))}`,
+      'redis://127.0.0.1:1',
+    ];
+    for (const address of addresses)
+      expect([address, await look(address)]).toEqual([
+        address,
+        {
+          status: 'warn',
+          message: expect.stringMatching(/\w+: \S/),
+          remedy: expect.stringContaining('REDIS_URL'),
+        },
+      ]);
+  });
+});
+
+function words(command: string): [string, ...string[]] {
+  return command.split(' ') as [string, ...string[]];
+}
 
 describe('without Redis', () => {
   it('nothing is written, read or logged', async () => {
@@ -136,8 +252,4 @@ async function withRedis(work: (redis: Redis) => Promise<unknown>): Promise<void
   } finally {
     redis.disconnect();
   }
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -914,7 +914,8 @@ describe('session-chain serve', () => {
     const { findings } = (await doctor.json()) as { findings: { check: string; status: string }[] };
     expect(findings.map(({ check, status }) => `${check} ${status}`)).toEqual([
       ...['node ok', 'database ok', 'rights warn', 'migrations ok', 'temporal ok'],
-      ...['search-attributes ok', 'worker warn', 'ends ok', 'retention ok', 'retention ok', 'redis ok'],
+      ...['search-attributes ok', 'worker warn', 'activities ok', 'ends ok', 'retention ok', 'retention ok'],
+      'redis ok',
     ]);
     const key = await keyOf('read');
     await until(async () => (await fetch(`${base}/readyz`)).status === 200);
