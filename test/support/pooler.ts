@@ -3,6 +3,7 @@ import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { findOnPath } from '../../dev/find-on-path.js';
 import { startServer } from '../../dev/server.js';
 
 export interface Pooler {
@@ -68,16 +69,10 @@ export async function startPooler(
   };
 }
 
-/** Debian keeps it where the PATH of a user does not look. */
 function pgbouncer(): string {
-  const path = `${process.env['PATH'] ?? ''}:/usr/sbin`;
-  const { stdout } = spawnSync('/bin/sh', ['-c', 'command -v pgbouncer'], {
-    encoding: 'utf8',
-    env: { PATH: path },
-  });
-  if (stdout.trim() === '')
-    throw new Error('pgbouncer is not set up on this machine; npm test does that, or says how.');
-  return stdout.trim();
+  const path = findOnPath('pgbouncer');
+  if (!path) throw new Error('pgbouncer is not set up on this machine; npm test does that, or says how.');
+  return path;
 }
 
 function nobody(): { uid: number; gid: number } {
