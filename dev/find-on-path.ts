@@ -2,9 +2,10 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-/** The first executable file of that name in the folders of PATH. */
+/** The first executable file of that name in the folders of PATH, then where Debian keeps servers. */
 export function findOnPath(name: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  const path = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  const folders = [...path, '/usr/sbin'];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 

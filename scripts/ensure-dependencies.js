@@ -16,6 +16,7 @@ const packageOf = {
   setpriv: ['util-linux', 'util-linux', 'setpriv'],
   prlimit: ['util-linux', 'util-linux', 'util-linux-misc'],
   chromium: ['chromium', 'chromium', 'chromium'],
+  pgbouncer: ['pgbouncer', 'pgbouncer', 'pgbouncer'],
 };
 /** Under which a program is also found. */
 const otherNames = { chromium: ['chromium-browser', 'google-chrome'] };

@@ -26,9 +26,12 @@ try {
   await ensureDependencies();
   await ensureBuild();
   await ensureTemporalCli();
-  const { missing, advice } = await ensurePrograms([...sandboxPrograms, 'redis-server', 'chromium']);
+  const { missing, advice } = await ensurePrograms([
+    ...sandboxPrograms,
+    ...['redis-server', 'chromium', 'pgbouncer'],
+  ]);
   if (missing.length > 0)
-    throw new Error(`The tests run agents in their sandbox, Redis, and a browser. ${advice}`);
+    throw new Error(`The tests run agents in their sandbox, Redis, PgBouncer, and a browser. ${advice}`);
   await ensureTestPrograms();
   // The checks beside the tests, which leave cores idle now and then.
   if (!interruption.signal) await Promise.all([jestArgs.length === 0 && runChecks(), runJest()]);

@@ -18,6 +18,7 @@ import {
   type Pool,
   classified,
   createPool,
+  introductionOf,
   isDatabaseAway,
   queryOne,
   queryRows,
@@ -40,6 +41,8 @@ export async function migrate(
 ): Promise<string[]> {
   const pool = createPool(databaseUrl, { applicationName: 'session-chain migrate', max: 1 });
   try {
+    const { hidden } = await introductionOf(pool);
+    if (hidden) throw hidden;
     return await inTransaction(pool, async (client) => {
       await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('session_chain migrate', 0))`);
       return await runMigration(client, expectations, grants);

@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { startOf, storableText } from '../../contracts/text.js';
+import { settingsOf } from './address.js';
+import { type Introduction, Unsuitable, introduce } from './suitable.js';
 
 export type Pool = pg.Pool;
 
@@ -22,34 +24,20 @@ export interface PoolOptions {
  * INVALID_INPUT for an address that cannot be used.
  */
 export function createPool(url: string, { applicationName, max = 10, log }: PoolOptions): Pool {
-  requireUsable(url);
-  const pool = new pg.Pool({
-    connectionString: url,
+  const settings: pg.PoolConfig = {
     application_name: applicationName,
     max,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     types: { getTypeParser },
-  });
+    ...settingsOf(url),
+  };
+  const pool = new pg.Pool(settings);
   // An idle connection that breaks (a restarted server) is replaced at the next use; it must not end the process.
   pool.on('error', (error) => log?.(`An idle database connection broke: ${error.message}`));
   // Nor must one that breaks the moment it is made, before its user can listen; the user's first statement fails.
   pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
-}
-
-/** A pool reads its address at the first connection only, and the certificates that it names. */
-function requireUsable(url: string): void {
-  try {
-    new pg.Client(url);
-  } catch (error) {
-    // Without its cause, which quotes the address and so the password.
-    throw new SessionChainError(
-      'INVALID_INPUT',
-      `The address of the database is not usable: ${describe(error)}.`,
-      'Correct the address (DATABASE_URL): postgres://user:password@host:port/database, and the files that it names.',
-    );
-  }
 }
 
 const numbers = new Set<number>([pg.types.builtins.INT8, pg.types.builtins.NUMERIC]);
@@ -81,8 +69,8 @@ export async function queryOne<Row extends pg.QueryResultRow>(
 }
 
 /**
- * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, one that denies permission
- * DATABASE_REFUSED, a missing schema MIGRATIONS_BEHIND. Texts are stored as `storableText` leaves them, whatever their
+ * The rows of one statement; a database that cannot be reached is DATABASE_UNAVAILABLE, one that denies permission or does not
+ * suit DATABASE_REFUSED, a missing schema MIGRATIONS_BEHIND. Texts are stored as `storableText` leaves them, whatever their
  * origin.
  */
 export async function queryRows<Row extends pg.QueryResultRow>(
@@ -90,19 +78,102 @@ export async function queryRows<Row extends pg.QueryResultRow>(
   { values = [], ...query }: Query,
 ): Promise<Row[]> {
   try {
-    // A pool created by the host has its own parsers.
-    const { rows } = await connection.query<Row>({
-      types: { getTypeParser },
+    return await sendStatement<Row>(connection, {
       ...query,
       values: values.map((value) => (typeof value === 'string' ? storableText(value) : value)),
     });
-    return rows;
   } catch (error) {
-    throw classified(error, {
+    const known = explained(error, introductions.get(connection));
+    throw classified(known, {
       connectMs: (connection as Partial<pg.Pool>).options?.connectionTimeoutMillis,
       answerMs: query.query_timeout,
     });
   }
+}
+
+/** As `queryRows`, with values as they are, and errors as Postgres and node-postgres have them. */
+export async function sendStatement<Row extends pg.QueryResultRow>(
+  connection: Connection,
+  { name, ...query }: pg.QueryConfig & { query_timeout?: number },
+): Promise<Row[]> {
+  const known =
+    introductions.get(connection) ??
+    (isPool(connection) ? await introductionOf(connection, query.query_timeout) : null);
+  const { rows } = await connection.query<Row>({
+    // A pool created by the host has its own parsers.
+    types: { getTypeParser },
+    ...query,
+    // Another connection of the server might not know the statement, or know another of that name.
+    ...(name !== undefined && known?.isPooled === false ? { name } : {}),
+  });
+  return rows;
+}
+
+/** Of pools, and of their connections that run a transaction. */
+const introductions = new WeakMap<object, Introduction>();
+const underWay = new WeakMap<object, Promise<Introduction>>();
+const introductionMs = 10_000;
+
+/** What connections of a pool are like, which its first statement finds out. Errors as those of `queryRows`. */
+export async function introductionOf(pool: Pool, timeoutMs = Infinity): Promise<Introduction> {
+  const known = introductions.get(pool);
+  if (known) return known;
+  const asked = underWay.get(pool) ?? introducePool(pool).finally(() => void underWay.delete(pool));
+  underWay.set(pool, asked);
+  try {
+    return timeoutMs >= introductionMs ? await asked : await within(timeoutMs, asked);
+  } catch (error) {
+    throw classified(error, {
+      connectMs: (pool as Partial<pg.Pool>).options?.connectionTimeoutMillis,
+      answerMs: Math.min(timeoutMs, introductionMs),
+    });
+  }
+}
+
+/** A connection that was not introduced is used as it is, without names. */
+function isPool(connection: Connection): connection is Pool {
+  return 'connect' in connection && !('processID' in connection);
+}
+
+async function introducePool(pool: Pool): Promise<Introduction> {
+  const client = await pool.connect();
+  const ignore = () => undefined;
+  client.on('error', ignore);
+  // One that does not suit is closed: the next one may have other settings.
+  let isFit = false;
+  try {
+    const introduction = await introduce(client, introductionMs);
+    introductions.set(pool, introduction);
+    isFit = true;
+    return introduction;
+  } finally {
+    client.off('error', ignore);
+    client.release(!isFit);
+  }
+}
+
+/** Lets `queryRows` know what a connection of a pool is like. */
+export function introduceAs(connection: Connection, introduction: Introduction): void {
+  introductions.set(connection, introduction);
+}
+
+async function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('Query read timeout')), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** An error that a setting of the connection explains. */
+function explained(error: unknown, introduction: Introduction | undefined): unknown {
+  const state = sqlState(error);
+  if (state === '25006') return introduction?.readOnly ?? error;
+  return state === '42P01' ? (introduction?.hidden ?? error) : error;
 }
 
 /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
@@ -134,6 +205,13 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
       'Connect to Postgres itself, or to a connection pooler in session mode.',
     );
   }
+  if (error instanceof Error && poolerMessages.test(error.message)) {
+    return as(
+      'DATABASE_REFUSED',
+      `A connection pooler is in between and refuses what is asked of it: ${described}`,
+      'Let it pool transactions or sessions, not statements. Leave a parameter that it does not support out of the address (DATABASE_URL) and PGOPTIONS, or let it ignore that (PgBouncer: ignore_startup_parameters).',
+    );
+  }
   if (isInsecure(error)) {
     return as(
       'DATABASE_REFUSED',
@@ -157,6 +235,13 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
   }
   if (isAway(error))
     return as('DATABASE_UNAVAILABLE', `The database ${lateness(error, limits)}: ${described}`);
+  if ((error as { severity?: unknown } | null)?.severity === 'FATAL') {
+    return as(
+      'DATABASE_REFUSED',
+      `The database refuses the connection: ${described}`,
+      'Correct the address of the database (DATABASE_URL), its options, and PGOPTIONS.',
+    );
+  }
   // undefined_table, invalid_schema_name, undefined_function, undefined_column
   if (state !== null && /^(42P01|3F000|42883|42703)$/.test(state)) {
     return as('MIGRATIONS_BEHIND', `The database lacks what this version needs: ${described}`);
@@ -185,6 +270,8 @@ const connectionCodes = /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|N
 // what is wrong with the server itself: its system, its disk.
 const awayStates =
   /^(08...|57P0[1-5]|53...|25006|28000|28P01|3D000|40001|40P01|55P03|57014|25P03|25P04|58...|XX...)$/;
+// What PgBouncer says under a code that it has for everything.
+const poolerMessages = /statement pooling mode|unsupported startup parameter/;
 // A named statement that is not there, or is there twice: another connection of the server got it.
 const lostStatements = /^(26000|42P05)$/;
 // What node-postgres says without a code: a connection that ended, could not be had or did not answer in time.
@@ -193,6 +280,7 @@ const awayMessages =
 
 function isAway(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false;
+  if (error instanceof Unsuitable) return true;
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.every(isAway);
   const { code, message, syscall } = error as { code?: unknown; message?: unknown; syscall?: unknown };
   // Also a socket in the file system that is not there (ENOENT).

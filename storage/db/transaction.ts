@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { type Pool, classified } from './pool.js';
+import { type Pool, classified, introduceAs, introductionOf } from './pool.js';
 
 /**
  * Runs statements in one transaction on one connection; an error undoes all of them, and so does `undo`, for a dry run. Most of
@@ -10,9 +10,11 @@ export async function inTransaction<Result>(
   work: (client: pg.PoolClient) => Promise<Result>,
   { undo = false }: { undo?: boolean } = {},
 ): Promise<Result> {
+  const introduction = await introductionOf(pool);
   const client = await pool.connect().catch((error: unknown) => {
     throw classified(error);
   });
+  introduceAs(client, introduction);
   let isBroken = true;
   // A connection that breaks also emits an event; the running statement has failed already.
   const ignore = () => undefined;

@@ -4,7 +4,7 @@ import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId, VersionId } from '../../contracts/ids.js';
 import type { LocalTranscript, TranscriptPart } from '../../transcript/local-files.js';
 import { entryBytes, isSameEntry } from '../../transcript/records.js';
-import { type Pool, queryRows } from '../db/pool.js';
+import { type Pool, queryRows, sendStatement } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 import { projectNotFound, sessionOfAnotherProject } from '../heads/errors.js';
 import { appendQuery, createTranscriptStore, firstOfEachUuid, loadSubagents } from '../transcripts/store.js';
@@ -240,7 +240,7 @@ async function appendParts(
   await seal('NULL');
   for (const { subpath, entries } of parts) {
     for (const batch of batchesOf(entries)) {
-      await client.query(appendQuery(projectId, { sessionId, subpath }, batch));
+      await sendStatement(client, appendQuery(projectId, { sessionId, subpath }, batch));
     }
   }
   await seal('clock_timestamp()');

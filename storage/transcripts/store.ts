@@ -4,7 +4,15 @@ import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/
 import type { QueryConfig, QueryResultRow } from 'pg';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
-import { type Pool, type Query, isDatabaseAway, queryOne, queryRows, sqlState } from '../db/pool.js';
+import {
+  type Pool,
+  type Query,
+  isDatabaseAway,
+  queryOne,
+  queryRows,
+  sendStatement,
+  sqlState,
+} from '../db/pool.js';
 import { type Stored, digestOf, encodeBatch, entryDecoder } from '../../transcript/codec.js';
 import { contextTokensOf } from '../../transcript/context-size.js';
 import { ownEntries } from '../../transcript/entries.js';
@@ -55,10 +63,10 @@ export function createTranscriptStore({
   let loaded: LoadedTranscript | null = null;
 
   async function send(append: QueryConfig, sessionId: string, deadlineMs: number): Promise<void> {
-    const { rows } = await untilDatabaseReturns(deadlineMs, (timeoutMs) =>
-      pool.query<{ ordinal: number }>(timed(append, timeoutMs)),
+    const [row] = await untilDatabaseReturns(deadlineMs, (timeoutMs) =>
+      sendStatement<{ ordinal: number }>(pool, timed(append, timeoutMs)),
     );
-    if (rows[0]) appends.set(sessionId, rows[0].ordinal);
+    if (row) appends.set(sessionId, row.ordinal);
   }
 
   async function write(append: Append, sessionId: string, deadlineMs: number): Promise<void> {

@@ -208,8 +208,8 @@ describe('a database that answers, and does not do what it is asked', () => {
     ['statement_timeout', 'SELECT pg_sleep(60)', '-c statement_timeout=20', /statement_timeout/],
     [
       'a read-only server',
-      `INSERT INTO projects (project_id) VALUES ('p')`,
-      '-c default_transaction_read_only=on',
+      `BEGIN READ ONLY; INSERT INTO projects (project_id) VALUES ('p')`,
+      '',
       /read-only/,
     ],
     ['a cancelled statement', 'SELECT pg_cancel_backend(pg_backend_pid())', '', /cancel/],
