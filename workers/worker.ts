@@ -314,7 +314,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     async close() {
       checkpoint.close();
       await presence?.close();
-      const closing = [agent.close(), dispatcher?.close(), stopRequests.close(), trimming?.close()];
+      stopRequests.close();
+      const closing = [agent.close(), dispatcher?.close(), trimming?.close()];
       await Promise.allSettled([...closing, ownPool?.end()]);
     },
   };

@@ -23,6 +23,9 @@ BEGIN
       jsonb_build_object('step', NEW.step, 'round', NEW.round, 'attemptId', NEW.id::text, 'attempt', NEW.attempt,
         'code', session_chain.failure_code(NEW.failure), 'waits', NEW.state = 'waiting'));
   END IF;
+  IF TG_OP = 'UPDATE' AND NEW.chain IS NOT NULL THEN
+    PERFORM session_chain.tell_waiters(NEW.project_id);
+  END IF;
   RETURN NULL;
 END
 $$;

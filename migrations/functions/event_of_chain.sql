@@ -41,6 +41,9 @@ BEGIN
       jsonb_build_object('status', NEW.status, 'failureCode', session_chain.failure_code(NEW.result -> 'failure'),
         'headSessionId', v_head.session_id, 'headSeq', v_head.seq));
   END IF;
+  IF TG_OP = 'UPDATE' AND OLD.status IN ('running', 'waiting') AND NEW.status NOT IN ('running', 'waiting') THEN
+    PERFORM session_chain.tell_waiters(NEW.project_id);
+  END IF;
   RETURN NULL;
 END
 $$;

@@ -1,8 +1,8 @@
 -- Writes an event, for the triggers alone. Its id is drawn under the lock of the project's row, which the change itself
 -- holds already: within a project ids rise in the order of the commits. Over all projects a lower id may become visible
 -- later. So a transaction tells in pg_locks, before it draws its first id, what the sequence stood at: events_horizon
--- stays below. The key of that lock is the number modulo 2^31. Nothing is notified: commits that notify follow one another,
--- those of all databases of the server.
+-- stays below. The key of that lock is the number modulo 2^31. No event is notified: commits that notify follow one another,
+-- those of all databases of the server; see tell_waiters.
 CREATE FUNCTION session_chain.write_event(
   p_project text, p_version text, p_build text, p_chain bigint, p_type text, p_data jsonb) RETURNS void
 LANGUAGE plpgsql AS $$

@@ -12,7 +12,7 @@ GRANT SELECT (project_id, last_ai_session_id, last_ai_session_updated_at, sessio
 GRANT SELECT (id, version_id, project_id, status, created_at, ai_session_id, ai_session_last_used_at, ai_metadata)
   ON project_versions TO :"role";
 GRANT SELECT ON session_transitions, project_ai_session_metrics, chat_plan_sessions, project_chat_log_minimal TO :"role";
-GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_stop, session_chain.release_chain,
+GRANT EXECUTE ON FUNCTION session_chain.register_chain, session_chain.request_stop, session_chain.wait_for, session_chain.release_chain,
   session_chain.record_question, session_chain.fail_question, session_chain.begin_recording,
   session_chain.commit_recording, session_chain.forget_recording, session_chain.adopt_outside_head,
   session_chain.copy_rewound, session_chain.lock_project, session_chain.give_up_session,

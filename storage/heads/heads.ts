@@ -25,10 +25,14 @@ export interface HeadSnapshot {
   running: { attemptId: AttemptId; step: string } | null;
 }
 
-/** The head, the holder and its running attempt, read in one statement. Throws PROJECT_NOT_FOUND. */
-export async function readHeadSnapshot(pool: Pool, projectId: ProjectId): Promise<HeadSnapshot> {
-  const [row] = await queryRows<
+/** Of each project that exists the head, the holder and its running attempt, read in one statement. */
+export async function readHeadSnapshots(
+  pool: Pool,
+  projectIds: readonly ProjectId[],
+): Promise<Map<ProjectId, HeadSnapshot>> {
+  const rows = await queryRows<
     Head & {
+      projectId: ProjectId;
       chainId: ChainId | null;
       workflowId: string;
       ticket: number;
@@ -36,23 +40,28 @@ export async function readHeadSnapshot(pool: Pool, projectId: ProjectId): Promis
       step: string;
     }
   >(pool, {
-    name: 'read_head_snapshot',
-    text: `SELECT p.last_ai_session_id AS "sessionId", p.session_seq AS seq,
+    name: 'read_head_snapshots',
+    text: `SELECT one.id AS "projectId", p.last_ai_session_id AS "sessionId", p.session_seq AS seq,
              h.id::text AS "chainId", h.workflow_id AS "workflowId", h.ticket, a.id::text AS "attemptId", a.step
-           FROM projects p
-           LEFT JOIN session_chain.holder_of($1) h ON true
-           LEFT JOIN session_chain.attempts a ON a.chain = h.id AND a.state = 'running'
-             AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()
-           WHERE p.project_id = session_chain.project_key($1) ORDER BY a.id DESC LIMIT 1`,
-    values: [projectId],
+           FROM unnest($1::text[]) AS one (id)
+           JOIN projects p ON p.project_id = session_chain.project_key(one.id)
+           LEFT JOIN LATERAL session_chain.holder_of(one.id) h ON true
+           LEFT JOIN LATERAL (
+             SELECT * FROM session_chain.attempts a WHERE a.chain = h.id AND a.state = 'running'
+               AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()
+             ORDER BY a.id DESC LIMIT 1) a ON true`,
+    values: [projectIds],
   });
-  if (!row) throw projectNotFound(projectId);
-  const { sessionId, seq, chainId, workflowId, ticket, attemptId, step } = row;
-  return {
-    head: { sessionId, seq },
-    holder: chainId === null ? null : { chainId, workflowId, ticket },
-    running: attemptId === null ? null : { attemptId, step },
-  };
+  return new Map(
+    rows.map(({ projectId, sessionId, seq, chainId, workflowId, ticket, attemptId, step }) => [
+      projectId,
+      {
+        head: { sessionId, seq },
+        holder: chainId === null ? null : { chainId, workflowId, ticket },
+        running: attemptId === null ? null : { attemptId, step },
+      },
+    ]),
+  );
 }
 
 /** The project's latest session, null for none. */

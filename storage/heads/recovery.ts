@@ -92,22 +92,33 @@ export async function nearestValidAncestor(
   sessionId: SessionId,
   { dryRun = false }: RecoverOptions = {},
 ): Promise<Recovery> {
-  const ancestors = await queryRows<{ sessionId: SessionId; fitness: SessionFitness }>(pool, {
+  const ancestors = await queryRows<{ id: SessionId }>(pool, {
     name: 'session_ancestors',
-    text: `SELECT session_id AS "sessionId", session_chain.session_fitness($1, session_id) AS fitness
-           FROM session_chain.session_ancestors($1, $2) ORDER BY distance`,
+    text: 'SELECT session_id AS id FROM session_chain.session_ancestors($1, $2) ORDER BY distance',
     values: [projectId, sessionId],
   });
-  for (const [skipped, ancestor] of ancestors.entries()) {
-    // The step that continues from an archived one restores it.
-    if (ancestor.fitness === 'archived') return { sessionId: ancestor.sessionId, skipped };
-    if (ancestor.fitness !== 'whole') continue;
-    const hole = await holeOf(pool, projectId, ancestor.sessionId);
-    if (hole === null) return { sessionId: ancestor.sessionId, skipped };
-    if (!dryRun) await quarantineSession(pool, projectId, ancestor.sessionId, hole);
+  for (let skipped = 0; skipped < ancestors.length; skipped += pageSize) {
+    const page = await queryRows<{ sessionId: SessionId; fitness: SessionFitness }>(pool, {
+      name: 'fitness_of_ancestors',
+      text: `SELECT one.id AS "sessionId", session_chain.session_fitness($1, one.id) AS fitness
+             FROM unnest($2::text[]) WITH ORDINALITY AS one (id, n) ORDER BY one.n`,
+      values: [projectId, ancestors.slice(skipped, skipped + pageSize).map(({ id }) => id)],
+    });
+    for (const [index, ancestor] of page.entries()) {
+      const found: Recovery = { sessionId: ancestor.sessionId, skipped: skipped + index };
+      // The step that continues from an archived one restores it.
+      if (ancestor.fitness === 'archived') return found;
+      if (ancestor.fitness !== 'whole') continue;
+      const hole = await holeOf(pool, projectId, ancestor.sessionId);
+      if (hole === null) return found;
+      if (!dryRun) await quarantineSession(pool, projectId, ancestor.sessionId, hole);
+    }
   }
   return { sessionId: null, skipped: ancestors.length };
 }
+
+/** The nearest few nearly always have one that is whole, and a line may have thousands. */
+const pageSize = 50;
 
 /** Whether an operation can continue from it, if only once it is restored. */
 function isUsable(

@@ -1,11 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextRound, setTimeout as sleep } from 'node:timers/promises';
 import { assertNever } from '../../contracts/assert-never.js';
 import type { Head } from '../../contracts/chain.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId } from '../../contracts/ids.js';
 import type { SessionMoment } from '../../contracts/question.js';
-import { type HeadSnapshot, readHead, readHeadSnapshot } from './heads.js';
-import type { Pool } from '../db/pool.js';
+import { onAbort } from '../../temporal/signal.js';
+import { projectNotFound } from './errors.js';
+import { type HeadSnapshot, readHead, readHeadSnapshots } from './heads.js';
+import { listen } from '../db/listener.js';
+import { type Connection, type Pool, queryOne } from '../db/pool.js';
 
 /**
  * Which head a reader wants: `now`, the head at this moment; `after_step`, the head once the step that runs now has ended,
@@ -18,9 +21,6 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
-const firstLookMs = 200;
-const slowestLookMs = 1_000;
-
 /**
  * The project's head at the given moment, from the database alone, with or without a worker. It is never older than one
  * that was read before. `after_step` is `now` where no agent works: between two steps, while a chain is queued or waits
@@ -31,21 +31,196 @@ export async function sessionFor(
   pool: Pool,
   projectId: ProjectId,
   moment: SessionMoment,
-  { timeoutMs = Number.POSITIVE_INFINITY, signal }: WaitOptions = {},
+  { timeoutMs, signal }: WaitOptions = {},
 ): Promise<Head> {
   if (moment === 'now') return await readHead(pool, projectId);
-  const deadlineMs = Date.now() + timeoutMs;
-  const first = await readHeadSnapshot(pool, projectId);
-  let latest = first;
-  for (let pauseMs = firstLookMs; isInTheWay(moment, first, latest);) {
-    signal?.throwIfAborted();
-    const leftMs = deadlineMs - Date.now();
-    if (leftMs <= 0) throw timedOut(projectId, moment, timeoutMs, first);
-    await sleep(Math.min(pauseMs, leftMs), undefined, signal ? { signal } : {}).catch(() => undefined);
-    pauseMs = Math.min(pauseMs * 1.25, slowestLookMs);
-    latest = await readHeadSnapshot(pool, projectId);
+  signal?.throwIfAborted();
+  const room = rooms.get(pool) ?? createRoom(pool);
+  rooms.set(pool, room);
+  return await new Promise((resolve, reject) => {
+    let isLate = false;
+    const timer =
+      timeoutMs === undefined || timeoutMs > longestTimerMs
+        ? undefined
+        : setTimeout(() => {
+            isLate = true;
+            room.look([waiter]);
+          }, timeoutMs);
+    const forget = onAbort(signal, () => leave(() => reject(signal?.reason as Error)));
+    const leave = (settle: () => void) => {
+      clearTimeout(timer);
+      forget();
+      room.leave(waiter);
+      settle();
+    };
+    const waiter: Waiter = {
+      ...{ projectId, sinceMs: Date.now(), first: null, group: null },
+      see(latest) {
+        if (!latest) return leave(() => reject(projectNotFound(projectId)));
+        waiter.first ??= latest;
+        if (!isInTheWay(moment, waiter.first, latest)) leave(() => resolve(latest.head));
+        else if (isLate) leave(() => reject(timedOut(projectId, moment, timeoutMs ?? 0, latest)));
+      },
+      fail: (error) => leave(() => reject(error)),
+    };
+    room.enter(waiter);
+  });
+}
+
+/** What setTimeout takes; a longer one would be over at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
+interface Waiter {
+  projectId: ProjectId;
+  sinceMs: number;
+  /** What was under way at its first look. */
+  first: HeadSnapshot | null;
+  /** By which its project's changes are told of; null until they are. */
+  group: number | null;
+  see(latest: HeadSnapshot | undefined): void;
+  fail(error: Error): void;
+}
+
+/** Where all that wait through a pool do so together: one statement looks for all of them, one after the other. */
+interface Room {
+  enter(waiter: Waiter): void;
+  leave(waiter: Waiter): void;
+  /** Looks for these as soon as possible. */
+  look(at: Iterable<Waiter>): void;
+}
+
+const rooms = new WeakMap<Pool, Room>();
+
+const firstLookMs = 200;
+/** As often as nothing would tell of a change. */
+const slowestLookMs = 1_000;
+/** As often while changes are told of. */
+const netMs = 5_000;
+/** However often there is something new. */
+const betweenTellingsMs = 100;
+/** What is over before is not worth a connection that listens. */
+const listensAfterMs = 1_000;
+
+function createRoom(pool: Pool): Room {
+  const waiters = new Set<Waiter>();
+  const due = new Set<Waiter>();
+  let isLooking = false;
+  let timer: NodeJS.Timeout | undefined;
+  let stopListening: (() => void) | undefined;
+  let hearing: Connection | null = null;
+
+  function look(at: Iterable<Waiter>): void {
+    for (const waiter of at) due.add(waiter);
+    if (!isLooking) void lookAtDue();
   }
-  return latest.head;
+
+  async function lookAtDue(): Promise<void> {
+    isLooking = true;
+    clearTimeout(timer);
+    // Whoever comes in the same moment is looked for by the same statement.
+    await nextRound();
+    while (due.size > 0) {
+      const looked = [...due].filter((waiter) => waiters.has(waiter));
+      due.clear();
+      if (looked.length > 0) await lookFor(looked);
+      for (const waiter of await newlyTold()) due.add(waiter);
+    }
+    isLooking = false;
+    if (waiters.size > 0) timer = setTimeout(() => look(waiters), pauseMs());
+  }
+
+  async function lookFor(looked: readonly Waiter[]): Promise<void> {
+    try {
+      const snapshots = await readHeadSnapshots(pool, [...new Set(looked.map(({ projectId }) => projectId))]);
+      for (const waiter of looked) waiter.see(snapshots.get(waiter.projectId));
+    } catch (error) {
+      for (const waiter of looked) waiter.fail(error as Error);
+    }
+  }
+
+  /** Has changes told of the projects of waiters that are new. Returns these: what happened meanwhile was told to nobody. */
+  async function newlyTold(): Promise<Waiter[]> {
+    const connection = hearing;
+    const untold = [...waiters].filter(({ group }) => group === null);
+    if (!connection || untold.length === 0) return [];
+    const told = [...waiters];
+    const groups = await groupsOf(connection, told);
+    if (hearing !== connection) return [];
+    if (!groups) hearing = null;
+    for (const waiter of told) waiter.group = groups?.get(waiter.projectId) ?? null;
+    return groups ? untold : [];
+  }
+
+  function pauseMs(): number {
+    const now = Date.now();
+    const [oldest, youngest] = [Math.min, Math.max].map((of) =>
+      of(...[...waiters].map(({ sinceMs }) => sinceMs)),
+    ) as [number, number];
+    if (now - oldest >= listensAfterMs) stopListening ??= startListening();
+    if ([...waiters].every(({ group }) => group !== null)) return netMs;
+    return Math.min(Math.max((now - youngest) / 4, firstLookMs), slowestLookMs);
+  }
+
+  function startListening(): () => void {
+    const tellings = new Set<Waiter>();
+    const deaf = () => {
+      hearing = null;
+      for (const waiter of waiters) waiter.group = null;
+    };
+    const stop = listen(pool, 'session_chain_wait', {
+      onNotice(group) {
+        const isQuiet = tellings.size === 0;
+        for (const waiter of waiters) if (String(waiter.group) === group) tellings.add(waiter);
+        if (!isQuiet || tellings.size === 0) return;
+        void sleep(betweenTellingsMs).then(() => {
+          look(tellings);
+          tellings.clear();
+        });
+      },
+      onHearing(connection) {
+        hearing = connection;
+        look(waiters);
+      },
+      onDeaf: deaf,
+    });
+    return () => {
+      stop();
+      deaf();
+    };
+  }
+
+  return {
+    enter(waiter) {
+      waiters.add(waiter);
+      look([waiter]);
+    },
+    leave(waiter) {
+      waiters.delete(waiter);
+      if (waiters.size > 0) return;
+      clearTimeout(timer);
+      stopListening?.();
+      stopListening = undefined;
+    },
+    look,
+  };
+}
+
+/** Lets the connection be told of changes of these projects alone, each by its group; null where it may not. */
+async function groupsOf(
+  connection: Connection,
+  waiters: readonly Waiter[],
+): Promise<ReadonlyMap<ProjectId, number> | null> {
+  const projectIds = [...new Set(waiters.map(({ projectId }) => projectId))];
+  try {
+    const { groups } = await queryOne<{ groups: number[] }>(connection, {
+      text: 'SELECT session_chain.wait_for($1::text[]) AS groups',
+      values: [projectIds],
+      query_timeout: 10_000,
+    });
+    return new Map(groups.map((group, index) => [projectIds[index] as ProjectId, group]));
+  } catch {
+    return null;
+  }
 }
 
 /** Whether what was under way at the first look still is. */

@@ -39,7 +39,7 @@ async function stopListeners(): Promise<void> {
   const listeners = async () =>
     (
       await stack.database.pool.query<{ pid: number }>(
-        `SELECT pid FROM pg_stat_activity WHERE application_name = 'session-chain stop requests'
+        `SELECT pid FROM pg_stat_activity WHERE application_name = 'session-chain listener'
            AND datname = current_database() AND query LIKE 'LISTEN%'`,
       )
     ).rows.map(({ pid }) => pid);

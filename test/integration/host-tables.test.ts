@@ -24,7 +24,7 @@ import {
   recordQuestion,
 } from '../../storage/questions/questions.js';
 import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/heads/enforce-head.js';
-import { getSessionChain, listTransitions, readHead, readHeadSnapshot } from '../../storage/heads/heads.js';
+import { getSessionChain, listTransitions, readHead, readHeadSnapshots } from '../../storage/heads/heads.js';
 import {
   accountInterrupted,
   chainSpend,
@@ -85,7 +85,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     const died = await begin(pool, chain, 'compact');
     if (died.outcome !== 'begun') throw new Error(died.outcome);
     await accountInterrupted(pool, died.attempt.attemptId, nothingSpent);
-    expect((await readHeadSnapshot(pool, projectId)).holder).toMatchObject({ ticket: chain.ticket });
+    expect((await readHeadSnapshots(pool, [projectId])).get(projectId)?.holder).toMatchObject({ ticket: chain.ticket });
     const state = await readChainState(pool, key);
     await closeChain(pool, chain, {
       ticket: chain.ticket,
@@ -289,7 +289,7 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     const notFound = { code: 'PROJECT_NOT_FOUND' };
     await expect(register(pool, strange)).rejects.toMatchObject(notFound);
     await expect(readHead(pool, strange.projectId)).rejects.toMatchObject(notFound);
-    await expect(readHeadSnapshot(pool, strange.projectId)).rejects.toMatchObject(notFound);
+    expect(await readHeadSnapshots(pool, [strange.projectId])).toEqual(new Map());
     await expect(
       readSyncReport(pool, { projectId: strange.projectId, limit: 1, redisUrl: null }),
     ).rejects.toMatchObject(notFound);
