@@ -2,7 +2,9 @@
 // mutants that the same check must catch (--help). The last line is `N passed, N failed`.
 import { compileTests } from './compile-tests.js';
 import { checkNode, ensureBuild, ensureDependencies, root, say } from './ensure-dependencies.js';
+import { inOwnGroup } from './own-group.js';
 
+await inOwnGroup();
 try {
   checkNode();
   await ensureDependencies();

@@ -2,7 +2,9 @@
 // at random moments while many chains run. The last line is `N passed, N failed`.
 import { compileTests } from './compile-tests.js';
 import { checkNode, ensureBuild, ensureDependencies, root, say } from './ensure-dependencies.js';
+import { inOwnGroup } from './own-group.js';
 
+await inOwnGroup();
 const isRandom = process.argv[2] === 'random';
 if (isRandom) process.argv.splice(2, 1);
 try {

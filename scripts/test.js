@@ -14,7 +14,10 @@ import {
   say,
   sourcesHash,
 } from './ensure-dependencies.js';
+import { inOwnGroup } from './own-group.js';
 import { ensureTestPrograms } from './test-programs.js';
+
+await inOwnGroup();
 
 const jestArgs = process.argv.slice(2);
 const total = { passed: 0, failed: 0 };

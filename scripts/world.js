@@ -2,7 +2,9 @@
 // one works on it. `node scripts/world.js [port] [file for the key]` stays until Ctrl-C. Needs the build.
 import { compileTests } from './compile-tests.js';
 import { root, say } from './ensure-dependencies.js';
+import { inOwnGroup } from './own-group.js';
 
+await inOwnGroup();
 process.chdir(root);
 await compileTests('support');
 const { default: startServers } = await import('../test/support/global-setup.js');
