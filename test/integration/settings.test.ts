@@ -276,6 +276,23 @@ describe('doctor --only database', () => {
     ]);
   });
 
+  it('looks at what an address does not say in the variables that node-postgres reads', async () => {
+    const url = new URL(database.url);
+    url.username = '';
+    const [, message] =
+      (await doctor({ DATABASE_URL: url.href, PGUSER: role, PGOPTIONS: '-c datestyle=sql' }))[0] ?? [];
+    expect(message).toContain(`the role ${role} have DateStyle = SQL`);
+  });
+
+  it.each([
+    ['postgres://h1:1,h2:2/d', 'several hosts'],
+    ['postgres://h/d?target_session_attrs=read-write', 'target_session_attrs=read-write'],
+  ])('names what it cannot use in the address %s', async (address, named) => {
+    expect(await doctor({ DATABASE_URL: address })).toEqual([
+      ['fail', expect.stringContaining(named), expect.stringContaining('DATABASE_URL')],
+    ]);
+  });
+
   it('names variables that would count for psql, and count nothing here', async () => {
     expect(await doctor({ PGSSLROOTCERT: '/ca.pem', PGSERVICE: 'shop', PGPASSFILE: '/x' })).toEqual([
       fine,
