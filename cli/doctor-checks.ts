@@ -17,7 +17,7 @@ import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { type Part, currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
-import { type Pool, queryOne } from '../storage/db/pool.js';
+import type { Pool } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf, workflowTypes } from '../temporal/names.js';
 import { requireRoots } from '../workspace/workspace.js';
@@ -26,6 +26,7 @@ import { type StoredWorker, listDefinitions, listWorkers } from '../storage/work
 import { openPool } from './database.js';
 import { archiveFinding } from './doctor-archive.js';
 import { redisFinding } from './doctor-redis.js';
+import { databaseFindings } from './doctor-database.js';
 import { retentionFindings } from './doctor-retention.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
@@ -51,7 +52,7 @@ export const checks: Record<CheckName, Check> = {
   definition,
   limits,
   workspaces,
-  database: withPool(async (pool) => databaseVersion(pool)),
+  database: async (config) => await withPool((pool) => databaseFindings(pool, config.environment))(config),
   // A worker's environment has a model credential.
   rights: async (config) =>
     await withPool((pool) => rights(pool, config.hasModelCredentials ? ['worker'] : []))(config),
@@ -202,16 +203,6 @@ async function troubleWithFolder(path: string): Promise<string | null> {
     () => false,
   );
   return usable ? null : `${path} cannot be written by this user`;
-}
-
-async function databaseVersion(pool: Pool): Promise<Finding> {
-  const { number, database } = await queryOne<{ number: string; database: string }>(pool, {
-    text: `SELECT current_setting('server_version_num') AS number, current_database() AS database`,
-  });
-  const major = Math.floor(Number(number) / 10_000);
-  return major >= 15
-    ? ok(`Postgres ${major}, database ${database}`)
-    : { status: 'fail', message: `Postgres ${major} is too old`, remedy: 'Use Postgres 15 or newer.' };
 }
 
 /** What the role of DATABASE_URL may do, which has to have these parts; without any, whichever it has will do. */

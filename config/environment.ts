@@ -18,9 +18,10 @@ export const maxEventsDays = 36_500;
  */
 export const variables = {
   DATABASE_URL: z
-    .url({ protocol: /^postgres(ql)?$/ })
+    .string()
+    .regex(/^postgres(ql)?:\/\//, { error: 'must begin with postgres://' })
     .optional()
-    .describe('Postgres 15 or newer, as postgres://…'),
+    .describe('Postgres 15 or newer, as postgres://…; docs/host-databases.md says which parameters count'),
   REDIS_URL: z
     .url({ protocol: /^rediss?$/ })
     .optional()

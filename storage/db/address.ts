@@ -34,6 +34,8 @@ export function settingsOf(url: string): pg.PoolConfig {
   try {
     return {
       ...parseIntoClientConfig(rest === '' ? base : `${base}?${rest}`),
+      // The library leaves some escapes in the name.
+      ...(path.length < 2 ? {} : { database: decodeURIComponent(path.slice(1)) }),
       ...translated,
     } as pg.PoolConfig;
   } catch (error) {
@@ -45,7 +47,7 @@ export function settingsOf(url: string): pg.PoolConfig {
 function translate(parameters: URLSearchParams): object {
   const settings: Record<string, unknown> = {};
   for (const [name, value] of [...parameters]) {
-    const known = parametersOf[name];
+    const known = parametersOf.get(name);
     if (known === undefined) throw unusable(`it has the parameter ${name}`, leaveOut(name));
     if (!(known.values?.test(value) ?? true)) {
       const shown = value.length < 30 ? `${name}=${value}` : name;
@@ -93,62 +95,66 @@ const seconds = (as: (ms: number) => object): Parameter => ({
   as: (value) => as(Number(value) * 1_000),
 });
 
-const parametersOf: Partial<Record<string, Parameter>> = {
-  host: heeded,
-  user: heeded,
-  password: heeded,
-  options: heeded,
-  application_name: heeded,
-  fallback_application_name: heeded,
-  sslcert: heeded,
-  sslkey: heeded,
-  sslrootcert: heeded,
-  sslnegotiation: heeded,
-  uselibpqcompat: heeded,
-  statement_timeout: milliseconds,
-  lock_timeout: milliseconds,
-  idle_in_transaction_session_timeout: milliseconds,
-  port: { heeded: true, values: /^\d+$/, instead: 'Give one number.' },
-  ssl: { heeded: true, values: /^(true|false|1|0|no-verify)$/, instead: 'Use sslmode.' },
-  sslmode: {
-    heeded: true,
-    values: /^(disable|no-verify|require|verify-ca|verify-full)$/,
-    instead:
-      'Use verify-full, or disable; no-verify encrypts and trusts every server. Modes that leave open whether the connection is encrypted do not exist here.',
-  },
-  dbname: { as: (database) => ({ database }) },
-  connect_timeout: seconds((connectionTimeoutMillis) => ({ connectionTimeoutMillis })),
-  keepalives: { values: /^[01]$/, instead: 'Give 1 or 0.', as: (value) => ({ keepAlive: value === '1' }) },
-  keepalives_idle: seconds((keepAliveInitialDelayMillis) => ({ keepAliveInitialDelayMillis })),
-  channel_binding: {
-    values: /^(prefer|disable)$/,
-    instead:
-      'Use channel_binding=prefer with sslmode=verify-full: it is used where the server offers it, but not demanded.',
-    as: (value) => ({ enableChannelBinding: value === 'prefer' }),
-  },
-  client_encoding: { values: /^(utf-?8|unicode|auto)$/i, instead: 'Leave it out: it is always UTF8.' },
-  target_session_attrs: {
-    values: /^any$/,
-    instead:
-      'Leave it out, and name a host that leads to the primary: a server that cannot write is waited for.',
-  },
-  load_balance_hosts: { values: /^disable$/ },
-  gssencmode: { values: /^(disable|prefer)$/, instead: 'Use TLS (sslmode=verify-full).' },
-};
+const parametersOf = new Map<string, Parameter>(
+  Object.entries<Parameter>({
+    host: heeded,
+    user: heeded,
+    password: heeded,
+    options: heeded,
+    application_name: heeded,
+    fallback_application_name: heeded,
+    sslcert: heeded,
+    sslkey: heeded,
+    sslrootcert: heeded,
+    sslnegotiation: heeded,
+    uselibpqcompat: heeded,
+    statement_timeout: milliseconds,
+    lock_timeout: milliseconds,
+    idle_in_transaction_session_timeout: milliseconds,
+    port: { heeded: true, values: /^\d+$/, instead: 'Give one number.' },
+    ssl: { heeded: true, values: /^(true|false|1|0|no-verify)$/, instead: 'Use sslmode.' },
+    sslmode: {
+      heeded: true,
+      values: /^(disable|no-verify|require|verify-ca|verify-full)$/,
+      instead:
+        'Use verify-full, or disable; no-verify encrypts and trusts every server. Modes that leave open whether the connection is encrypted do not exist here.',
+    },
+    dbname: { as: (database) => ({ database }) },
+    connect_timeout: seconds((connectionTimeoutMillis) => ({ connectionTimeoutMillis })),
+    keepalives: { values: /^[01]$/, instead: 'Give 1 or 0.', as: (value) => ({ keepAlive: value === '1' }) },
+    keepalives_idle: seconds((keepAliveInitialDelayMillis) => ({ keepAliveInitialDelayMillis })),
+    channel_binding: {
+      values: /^(prefer|disable)$/,
+      instead:
+        'Use channel_binding=prefer with sslmode=verify-full: it is used where the server offers it, but not demanded.',
+      as: (value) => ({ enableChannelBinding: value === 'prefer' }),
+    },
+    client_encoding: { values: /^(utf-?8|unicode|auto)$/i, instead: 'Leave it out: it is always UTF8.' },
+    target_session_attrs: {
+      values: /^any$/,
+      instead:
+        'Leave it out, and name a host that leads to the primary: a server that cannot write is waited for.',
+    },
+    load_balance_hosts: { values: /^disable$/ },
+    gssencmode: { values: /^(disable|prefer)$/, instead: 'Use TLS (sslmode=verify-full).' },
+  }),
+);
 
-const insteadOf: Partial<Record<string, string>> = {
-  hostaddr: 'Write the address as the host.',
-  service: 'Write out what the service stands for.',
-  passfile: 'Name the file in PGPASSFILE.',
-  sslpassword: 'Name a key file without a password (sslkey).',
-  keepalives_interval: 'Set it for the system (net.ipv4.tcp_keepalive_intvl).',
-  keepalives_count: 'Set it for the system (net.ipv4.tcp_keepalive_probes).',
-  tcp_user_timeout: 'Set it for the system (net.ipv4.tcp_retries2).',
-};
+const insteadOf = new Map(
+  Object.entries({
+    hostaddr: 'Write the address as the host.',
+    service: 'Write out what the service stands for.',
+    passfile: 'Name the file in PGPASSFILE.',
+    sslpassword: 'Name a key file without a password (sslkey).',
+    keepalives_interval: 'Set it for the system (net.ipv4.tcp_keepalive_intvl).',
+    keepalives_count: 'Set it for the system (net.ipv4.tcp_keepalive_probes).',
+    tcp_user_timeout: 'Set it for the system (net.ipv4.tcp_retries2).',
+  }),
+);
 
 function leaveOut(name: string): string {
   return (
-    insteadOf[name] ??
+    insteadOf.get(name) ??
     `Leave ${name} out, which has no meaning here. A setting of the server is written options=-c%20name%3Dvalue.`
   );
 }

@@ -26,6 +26,7 @@ const settings = [
   'DateStyle',
   'standard_conforming_strings',
   'session_replication_role',
+  'quote_all_identifiers',
   'statement_timeout',
   'lock_timeout',
   'idle_in_transaction_session_timeout',
@@ -66,6 +67,12 @@ const needs: readonly Need[] = [
     fits: /^(origin|local)$/,
     value: `'origin'`,
     because: 'events are written by triggers, and keys keep the lineage whole',
+  },
+  {
+    name: 'quote_all_identifiers',
+    fits: /^off$/,
+    value: 'off',
+    because: 'names are compared as Postgres prints them',
   },
 ];
 
