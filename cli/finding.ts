@@ -24,6 +24,7 @@ export const checkNames = [
   'temporal',
   'search-attributes',
   'worker',
+  'workflow-tasks',
   'ends',
   'retention',
   'redis',
