@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { sep } from 'node:path';
 import { Context } from '@temporalio/activity';
@@ -17,8 +18,11 @@ import type { ActivityDependencies } from './dependencies.js';
 
 type Deps = Pick<ActivityDependencies, 'pool' | 'workspaceRoots' | 'workspaceWaitMs' | 'log'>;
 
-/** The name of this process in the journal. */
-export const workerName = () => `${process.pid}@${hostname()}`;
+// In a container the process id is the same after every start, and the host's name may be.
+const name = `${process.pid}-${randomUUID().slice(0, 8)}@${hostname()}`;
+
+/** The name of this process, in the journal and in Temporal: `<pid>-<8 hex>@<hostname>`, unlike that of any other. */
+export const workerName = () => name;
 
 export interface WorkspaceRequest {
   projectId: ProjectId;

@@ -17,10 +17,13 @@ export function chainReport(
     colour = false,
     width,
     reason = null,
+    remedy,
     more = [],
   }: Look & {
     /** Why it waits, if its steps do not say so already. */
     reason?: string | null;
+    /** What to do about that. */
+    remedy?: string;
     more?: Parameters<typeof facts>[0];
   } = {},
 ): string {
@@ -35,6 +38,7 @@ export function chainReport(
         ['failure', failure && `${failure.code}: ${failure.message}`, 'prose'],
         ['what to do', failure && remedyInWords(failure), 'prose'],
         ['reason', reason ?? whyOpen(state), 'prose'],
+        ['what to do', remedy, 'prose'],
         ['queue', state.queue && queuePosition(state.queue), 'prose'],
         ['waits until', state.waitingUntil && formatTime(new Date(state.waitingUntil))],
         ...state.warnings.map((warning) => ['warning', warning, 'prose'] as const),

@@ -1,5 +1,5 @@
 import type { ChainSummary } from '../client/chains.js';
-import type { WaitingFor } from '../contracts/waiting.js';
+import { type FailingTask, type WaitingFor, whatFails } from '../contracts/waiting.js';
 import {
   type Look,
   fittingId,
@@ -55,7 +55,8 @@ export function chainTable(
 
 /** Why a chain waits, and for how long, or why it failed, the code of a failure first. */
 export function reasonOf(chain: ChainSummary): string[] {
-  const { missingWorker, waitingFor, failure, reason } = chain;
+  const { failingTask, missingWorker, waitingFor, failure, reason } = chain;
+  if (failingTask) return [failingTaskText(failingTask)];
   if (missingWorker) return [missingWorkerText(missingWorker)];
   if (waitingFor)
     return [`${waitText(chain, waitingFor)}, for ${formatAge(Date.now() - waitingFor.since.getTime())}`];
@@ -79,6 +80,11 @@ function waitText({ queue, reason }: ChainSummary, waitingFor: WaitingFor): stri
 /** `no worker polls deploy for 3 min`. */
 export function missingWorkerText({ taskQueue, since }: NonNullable<ChainSummary['missingWorker']>): string {
   return `no worker polls ${taskQueue} for ${formatAge(Date.now() - since.getTime())}`;
+}
+
+/** `its workflow task fails for 3 min, in 7 tries: NON_DETERMINISTIC_ERROR: …`. */
+export function failingTaskText(task: FailingTask): string {
+  return `its workflow task fails for ${formatAge(Date.now() - task.since.getTime())}, in ${task.tries} tries: ${whatFails(task)}`;
 }
 
 function buildOf(chain: ChainSummary): string[] {

@@ -11,6 +11,7 @@ import type { Config } from '../config/environment.js';
 import { retentionOfVariables } from '../config/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { modelCredentials } from '../contracts/model-credentials.js';
+import { failingTaskRemedy, whatFails } from '../contracts/waiting.js';
 import { createRetention } from '../client/retention.js';
 import { chainsWithoutCostLimit } from '../storage/chains/cost-limits.js';
 import { lateEnds } from '../storage/chains/ends.js';
@@ -31,7 +32,8 @@ import { retentionFindings } from './doctor-retention.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
 import { formatTime } from './format.js';
-import { pollersOf } from '../temporal/task-queues.js';
+import { currentReleaseOf, pollersOf } from '../temporal/task-queues.js';
+import { failingWorkflows } from '../temporal/workflow-tasks.js';
 
 /** Looks at one thing, or at several that belong together. Rejects where that cannot even be asked. */
 export const checks: Record<CheckName, Check> = {
@@ -84,6 +86,7 @@ export const checks: Record<CheckName, Check> = {
     const stored = await withPool(listDefinitions)(config).catch(() => []);
     return await activities(config, [definition, ...stored.map((one) => one.definition)]);
   },
+  'workflow-tasks': withClient(workflowTasks),
   'worker-here': withClient(workerHere),
   ends: async (config) =>
     await ends(config, (await loadChainDefinition(config)).definition.onEnd, 'the definition here'),
@@ -110,6 +113,7 @@ export const serverChecks: Partial<Record<CheckName, Check>> = {
       config,
       (await withPool(listDefinitions)(config)).map(({ definition }) => definition),
     ),
+  'workflow-tasks': checks['workflow-tasks'],
   ends: async (config) => {
     const definitions = await withPool(listDefinitions)(config);
     const [onEnd = null] = definitions.flatMap(({ definition }) => definition.onEnd ?? []);
@@ -254,17 +258,20 @@ async function searchAttributes(config: Config): Promise<Finding> {
 }
 
 async function worker(client: Client, config: Config): Promise<Finding> {
-  const identities = await workersOf(client, config);
-  if (identities.length === 0) {
+  const { live, others, rows } = await workersOf(client, config);
+  if (live.length === 0) {
     return {
       status: 'warn',
-      message: `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait`,
+      message:
+        `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait` +
+        (others.length > 0 ? `. They stopped, or work for another database: ${others.join(', ')}` : ''),
       remedy: 'Run: session-chain worker',
     };
   }
-  const polling = `polling: ${identities.join(', ')}`;
-  // What workers say of themselves is not needed for chains; the checks of the database tell why it cannot be read.
-  const differing = await withPool(differencesOfWorkers)(config).catch(() => []);
+  const polling = `polling: ${live.join(', ')}`;
+  const unrouted = await unroutedDeployment(client, rows);
+  if (unrouted) return { ...unrouted, message: `${polling}; ${unrouted.message}` };
+  const differing = differencesOf(rows);
   return differing.length === 0
     ? ok(polling)
     : {
@@ -274,9 +281,26 @@ async function worker(client: Client, config: Config): Promise<Finding> {
       };
 }
 
-/** In what the living workers differ, with who has what: `session-chain 0.1.0 (7@one), 0.2.0 (8@two)`. */
-async function differencesOfWorkers(pool: Pool): Promise<string[]> {
-  const living = (await listWorkers(pool)).filter(({ alive }) => alive);
+/** The first worker deployment whose current release no living worker has: new chains wait for one. */
+async function unroutedDeployment(client: Client, living: readonly StoredWorker[]): Promise<Finding | null> {
+  for (const { deployment, release } of living) {
+    if (deployment === null) continue;
+    const current = await currentReleaseOf(client, deployment);
+    if (living.some((one) => one.deployment === deployment && one.release === current)) continue;
+    return {
+      status: 'warn',
+      message:
+        current === null
+          ? `the deployment ${deployment} has no current release, and its workers get no new chains`
+          : `no worker has ${current}, the current release of the deployment ${deployment}, and new chains wait for one`,
+      remedy: `Start one, or route new chains to those that are there: temporal worker deployment set-current-version --namespace ${client.options.namespace} --deployment-name ${deployment} --build-id ${release} --yes`,
+    };
+  }
+  return null;
+}
+
+/** In what living workers differ, with who has what: `session-chain 0.1.0-1f (7@one), 0.2.0-2e (8@two)`. */
+function differencesOf(living: readonly StoredWorker[]): string[] {
   const by = (what: string, valueOf: (one: StoredWorker) => string) => {
     const values = [...new Set(living.map(valueOf))];
     const holders = (value: string) =>
@@ -286,14 +310,15 @@ async function differencesOfWorkers(pool: Pool): Promise<string[]> {
       : [`${what} ${values.map((value) => `${value} (${holders(value).join(', ')})`).join(', ')}`];
   };
   return [
-    ...by('session-chain', ({ version }) => version),
+    ...by('session-chain', ({ release }) => release),
     ...by('Claude Code', ({ claudeCode }) => claudeCode ?? 'unknown'),
     ...by('definition', ({ digest }) => digest.slice(0, 12)),
   ];
 }
 
 async function workerHere(client: Client, config: Config): Promise<Finding> {
-  const here = (await workersOf(client, config)).filter((identity) => identity.endsWith(`@${hostname()}`));
+  const { live } = await workersOf(client, config);
+  const here = live.filter((identity) => identity.endsWith(`@${hostname()}`));
   return here.length > 0
     ? ok(`polling: ${here.join(', ')}`)
     : {
@@ -303,16 +328,53 @@ async function workerHere(client: Client, config: Config): Promise<Finding> {
       };
 }
 
-/** The identities, `pid@host`, of the workers that poll for both chains and steps. */
-async function workersOf(client: Client, config: Config): Promise<string[]> {
+/**
+ * The identities of the workers that poll for both chains and steps. Temporal remembers a poller for minutes; one that lives also has
+ * renewed its row in the database. Where that cannot be read, which other checks tell, Temporal alone counts.
+ */
+async function workersOf(
+  client: Client,
+  config: Config,
+): Promise<{ live: string[]; others: string[]; rows: StoredWorker[] }> {
   const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains;
-  const [chains, agents] = await Promise.all([
+  const [chains, agents, rows] = await Promise.all([
     pollersOf(client, queues.chains, 'workflow'),
     pollersOf(client, queues.agents, 'activity'),
+    withPool(listWorkers)(config).catch(() => null),
   ]);
-  return chains
-    .map(({ identity }) => identity)
-    .filter((identity) => agents.some((agent) => agent.identity === identity));
+  const living = rows?.filter(({ alive }) => alive) ?? null;
+  const polling = [...new Set(chains.map(({ identity }) => identity))].filter((identity) =>
+    agents.some((agent) => agent.identity === identity),
+  );
+  const isAlive = (identity: string) => living?.some((row) => row.identity === identity) ?? true;
+  return {
+    live: polling.filter(isAlive),
+    others: polling.filter((identity) => !isAlive(identity)),
+    rows: living ?? [],
+  };
+}
+
+/** Of more open workflows, as many are looked at, the newest. */
+const mostWorkflows = 1_000;
+const shownWorkflows = 3;
+
+/** Whether open workflows stand still because their tasks fail, as on a release that does not replay them. */
+async function workflowTasks(client: Client, config: Config): Promise<Finding> {
+  const taskQueue = config.SESSION_CHAIN_TASK_QUEUE;
+  const { open, more, failing } = await failingWorkflows(client, taskQueue, mostWorkflows);
+  const looked = more ? `the newest ${open}` : String(open);
+  if (failing.length === 0) return ok(`no task fails of ${looked} open workflows on ${taskQueue}`);
+  const shown = failing
+    .slice(0, shownWorkflows)
+    .map(
+      (one) => `${one.workflowId}, since ${formatTime(one.since)}, in ${one.tries} tries: ${whatFails(one)}`,
+    );
+  const rest = failing.length - shown.length;
+  return {
+    status: 'fail',
+    message: `the workflow tasks of ${failing.length} of ${looked} open workflows fail, and they stand still: ${shown.join('; ')}${rest > 0 ? `; and ${rest} more` : ''}`,
+    remedy: failingTaskRemedy,
+  };
 }
 
 /** Whether someone polls each queue on which a step of these definitions calls an activity of the host. */

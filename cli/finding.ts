@@ -25,6 +25,7 @@ export const checkNames = [
   'search-attributes',
   'worker',
   'activities',
+  'workflow-tasks',
   'ends',
   'retention',
   'archive',

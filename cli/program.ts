@@ -17,6 +17,7 @@ import { chainCommand, headCommand, statusCommand, transitionsCommand } from './
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
 import { retentionCommand } from './commands/retention.js';
+import { replayCommand } from './commands/replay.js';
 import { restoreCommand } from './commands/restore.js';
 import { rewindCommand } from './commands/rewind.js';
 import { serveCommand } from './commands/serve.js';
@@ -80,6 +81,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     keysCommand(),
     eraseCommand(exitWith),
     doctorCommand(exitWith),
+    replayCommand(exitWith),
     completionCommand(program),
   ]) {
     program.addCommand(command);

@@ -37,8 +37,8 @@ export interface ChainFilter {
   /** `nextCursor` of the page before. */
   cursor?: string;
   /**
-   * Also asks Temporal whether a worker polls the task queues on which these chains wait (`missingWorker`). Best effort: where
-   * Temporal does not answer, the list is what Postgres knows.
+   * Also asks Temporal whether a worker polls the task queues on which these chains wait (`missingWorker`), and whether their workflow
+   * tasks fail (`failingTask`). Best effort: where Temporal does not answer, the list is what Postgres knows.
    */
   askTemporal?: boolean;
 }

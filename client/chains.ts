@@ -12,7 +12,13 @@ import {
   chainStatuses,
   isClosed,
 } from '../contracts/steps.js';
-import { type WaitKind, type WaitingFor, waitKinds } from '../contracts/waiting.js';
+import {
+  type FailingTask,
+  type WaitKind,
+  type WaitingFor,
+  waitKinds,
+  whatFails,
+} from '../contracts/waiting.js';
 import { readBrief } from '../storage/chains/brief.js';
 import { type ActivityDetails, type AttemptDetails, readJournal } from '../storage/chains/chain-journal.js';
 import { type ListedChain, countChains, listChains } from '../storage/chains/chain-list.js';
@@ -25,6 +31,7 @@ import { type ChainSpend, chainElapsedMs, chainSpend } from '../storage/ledger/l
 import type { Pool } from '../storage/db/pool.js';
 import { type OwnEntries, loadOwnEntries } from '../storage/transcripts/store.js';
 import { pollersOf } from '../temporal/task-queues.js';
+import { describeWorkflow, failingTaskOf } from '../temporal/workflow-tasks.js';
 import { answerText } from '../transcript/entries.js';
 import { writtenFiles } from '../transcript/written-files.js';
 import { chainKey } from './chain-key.js';
@@ -66,6 +73,11 @@ export interface ChainSummary extends ChainKey {
   sessionId: SessionId | null;
   /** The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked. */
   missingWorker: { taskQueue: string; since: Date } | null;
+  /**
+   * Why it stands still though workers poll: its workflow task fails, as on a release that does not replay it. Null where it does not,
+   * and where Temporal was not asked.
+   */
+  failingTask: FailingTask | null;
 }
 
 /** A page of a list, newest first. */
@@ -209,9 +221,9 @@ export function createChainReads({
       if (projectId !== null) await readHead(pool, projectId);
       const listed = await listChains(pool, conditions, { after, limit: limit + 1 });
       const page = listed.slice(0, limit);
-      const missing = askTemporal ? await missingWorkers(temporal, policy, page) : new Map<string, never>();
+      const seen = askTemporal ? await seenByTemporal(temporal, policy, page) : new Map<string, never>();
       return {
-        chains: page.map((one) => summaryOf(one, policy, missing.get(one.chain.workflowId) ?? null)),
+        chains: page.map((one) => summaryOf(one, policy, seen.get(one.chain.workflowId))),
         nextCursor:
           listed.length > limit ? (page.slice(-1).map(({ place }) => cursorOf(place))[0] ?? null) : null,
       };
@@ -257,7 +269,7 @@ function countsOf(counted: Awaited<ReturnType<typeof countChains>>, since: Date)
 function summaryOf(
   listed: ListedChain,
   policy: ChainPolicy,
-  missingWorker: ChainSummary['missingWorker'],
+  { missingWorker, failingTask }: SeenByTemporal = { missingWorker: null, failingTask: null },
 ): ChainSummary {
   const { chain, state, costUsd, attemptsOfUnknownCost, progressAt } = listed;
   const { projectId, versionId, buildId, workflowId, mode, status, createdAt, openedAt, closedAt } = chain;
@@ -265,7 +277,11 @@ function summaryOf(
     ...{ projectId, versionId, buildId, workflowId, mode, status },
     step: currentStep(state),
     steps: state.steps.map(({ step, status }) => ({ step, status })),
-    reason: missingWorker ? `no worker polls the task queue ${missingWorker.taskQueue}` : reasonOf(state),
+    reason: failingTask
+      ? `its workflow task fails: ${whatFails(failingTask)}`
+      : missingWorker
+        ? `no worker polls the task queue ${missingWorker.taskQueue}`
+        : reasonOf(state),
     failure: state.failure ?? null,
     warnings: state.warnings,
     firstLine: firstLineOf(chain.instruction),
@@ -274,7 +290,7 @@ function summaryOf(
     queue: state.queue ?? null,
     waitingFor: waitingForOf(listed, policy),
     sessionId: state.head.sessionId,
-    missingWorker,
+    ...{ missingWorker, failingTask },
   };
 }
 
@@ -323,19 +339,18 @@ function firstLineOf(instruction: string | null): string | null {
   return instruction?.trim().split('\n')[0]?.trim() ?? null;
 }
 
-/** How long Temporal may take to name the pollers; the list does not depend on it. */
+/** How long Temporal may take; the list does not depend on it. */
 const askTemporalMs = 5_000;
 
-/** The task queues that chains wait on and that no worker polls, by workflow id; empty where Temporal does not answer. */
-async function missingWorkers(
+/** What Temporal alone knows of an open chain. */
+type SeenByTemporal = Pick<ChainSummary, 'missingWorker' | 'failingTask'>;
+
+/** What Temporal knows of the open chains of a page, by workflow id; empty where it does not answer. */
+async function seenByTemporal(
   temporal: Client,
   policy: ChainPolicy,
   page: readonly ListedChain[],
-): Promise<Map<string, { taskQueue: string; since: Date }>> {
-  const waits = page.flatMap((one) => {
-    const queue = waitsOn(one, policy);
-    return queue ? [{ ...queue, workflowId: one.chain.workflowId }] : [];
-  });
+): Promise<Map<string, SeenByTemporal>> {
   const polled = new Map<string, Promise<boolean>>();
   const isPolled = (taskQueue: string, type: 'workflow' | 'activity') => {
     const known = polled.get(`${type}/${taskQueue}`);
@@ -343,19 +358,23 @@ async function missingWorkers(
     polled.set(`${type}/${taskQueue}`, asked);
     return asked;
   };
+  const look = async (one: ListedChain): Promise<SeenByTemporal> => {
+    const waits = waitsOn(one, policy);
+    const description = await describeWorkflow(temporal, one.chain.workflowId);
+    const failingTask = description && (await failingTaskOf(temporal, description));
+    if (!waits || (await isPolled(waits.taskQueue, waits.type))) return { missingWorker: null, failingTask };
+    const { type, ...queue } = waits;
+    // A worker with all its slots taken does not poll.
+    const isWaiting = type === 'workflow' || (description !== null && waitsInItsTaskQueue(description));
+    return { missingWorker: isWaiting ? queue : null, failingTask };
+  };
+  const open = page.filter(({ chain }) => !isClosed(chain.status));
   try {
-    return await temporal.withDeadline(Date.now() + askTemporalMs, async () => {
-      const missing = await Promise.all(
-        waits.map(async ({ workflowId, taskQueue, type, since }) => {
-          if (await isPolled(taskQueue, type)) return [];
-          // A worker with all its slots taken does not poll.
-          const isWaiting =
-            type === 'workflow' || (await waitsInItsTaskQueue(temporal.workflow.getHandle(workflowId)));
-          return isWaiting ? [[workflowId, { taskQueue, since }] as const] : [];
-        }),
-      );
-      return new Map(missing.flat());
-    });
+    return await temporal.withDeadline(
+      Date.now() + askTemporalMs,
+      async () =>
+        new Map(await Promise.all(open.map(async (one) => [one.chain.workflowId, await look(one)] as const))),
+    );
   } catch {
     return new Map();
   }

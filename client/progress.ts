@@ -1,4 +1,9 @@
-import { type WorkflowHandle, defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  type WorkflowExecutionDescription,
+  type WorkflowHandle,
+  defaultPayloadConverter,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import type { StepProgress } from '../contracts/chain.js';
 import { temporalError } from '../temporal/errors.js';
 
@@ -14,7 +19,11 @@ export interface LiveProgress extends Partial<StepProgress> {
 
 /** The pending activity of a chain with its last heartbeat, from Temporal; null when none is pending. */
 export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress | null> {
-  const pending = await pendingActivity(handle);
+  const description = await handle.describe().catch((error: unknown) => {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw temporalError(error);
+  });
+  const pending = description?.raw.pendingActivities?.[0];
   if (!pending) return null;
   const step = pending.activityType?.name ?? '';
   // The heartbeat details of an activity of the host are its own and are not read.
@@ -29,20 +38,12 @@ export async function readProgress(handle: WorkflowHandle): Promise<LiveProgress
 }
 
 /** Whether the pending activity of a chain is still in its task queue: no worker has taken it. */
-export async function waitsInItsTaskQueue(handle: WorkflowHandle): Promise<boolean> {
-  return Number((await pendingActivity(handle))?.state) === scheduled;
+export function waitsInItsTaskQueue({ raw }: WorkflowExecutionDescription): boolean {
+  return Number(raw.pendingActivities?.[0]?.state) === scheduled;
 }
 
 /** PENDING_ACTIVITY_STATE_SCHEDULED, as Temporal numbers it. */
 const scheduled = 1;
-
-async function pendingActivity(handle: WorkflowHandle) {
-  const description = await handle.describe().catch((error: unknown) => {
-    if (error instanceof WorkflowNotFoundError) return null;
-    throw temporalError(error);
-  });
-  return description?.raw.pendingActivities?.[0];
-}
 
 function isProgress(value: unknown): value is StepProgress {
   const { turns, activity } = (value ?? {}) as Partial<StepProgress>;

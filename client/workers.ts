@@ -13,11 +13,15 @@ import { type TaskQueueKind, queueStateOf } from '../temporal/task-queues.js';
 export interface WorkerSummary {
   /** Made at its start; a process may run several workers. */
   id: string;
-  /** `pid@host` of its process, as in `worker` of an attempt. */
+  /** `<pid>-<8 hex>@<hostname>` of its process, as in `worker` of an attempt and in Temporal. */
   identity: string;
   host: string;
   /** Of the package session-chain. */
   version: string;
+  /** Its release: to Temporal its build id. */
+  release: string;
+  /** The worker deployment of Temporal whose version the release is; null where it takes tasks of every release. */
+  deployment: string | null;
   /** Of Claude Code at its start; null where it did not tell. */
   agentVersion: string | null;
   /** Of the Claude Agent SDK. */
@@ -67,7 +71,7 @@ export interface DefinitionInUse {
   digest: string;
   /** Where workers loaded it from. */
   files: string[];
-  /** `pid@host` of the workers that have it, of the living alone. */
+  /** `identity` of the workers that have it, of the living alone. */
   workers: string[];
   definition: ShownDefinition;
 }
@@ -174,10 +178,22 @@ async function describeAll(temporal: Client, wanted: readonly WantedQueue[]): Pr
 
 function summaryOf(worker: StoredWorker): WorkerSummary {
   const { claudeCode, sdk, taskQueue, digest, file, limits, runningAgents, runningChats, parked } = worker;
-  const { id, identity, host, version, sandbox, namespace, startedAt, seenAt, alive } = worker;
+  const { id, identity, host, version, release, deployment, sandbox, namespace, startedAt, seenAt, alive } =
+    worker;
   const { chains, chats } = taskQueuesOf(taskQueue);
   return {
-    ...{ id, identity, host, version, agentVersion: claudeCode, sdkVersion: sdk, sandbox, namespace },
+    ...{
+      id,
+      identity,
+      host,
+      version,
+      release,
+      deployment,
+      agentVersion: claudeCode,
+      sdkVersion: sdk,
+      sandbox,
+      namespace,
+    },
     ...{ startedAt, seenAt, alive, limits, parked },
     taskQueues: [chains.chains, chains.agents, chats.chats],
     agents: { running: runningAgents, max: limits.maxAgents },

@@ -167,6 +167,26 @@ export const variables = {
     .describe(
       "A build starts a fresh session past this context size; 0 for never; default: the definition's, 150000",
     ),
+  SESSION_CHAIN_RELEASE: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$/, 'must be letters, digits and . _ + -')
+    .optional()
+    .describe(
+      "What a worker's release is called, to Temporal its build id; default: the package's version and a hash of its workflows",
+    ),
+  SESSION_CHAIN_DEPLOYMENT: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/, 'must be letters, digits, _ and -')
+    .optional()
+    .describe(
+      'Worker deployment of Temporal, in which each release is a version; default: none, a worker takes the tasks of every release',
+    ),
+  SESSION_CHAIN_VERSIONING: z
+    .enum(['pinned', 'auto-upgrade'])
+    .default('pinned')
+    .describe(
+      'In a deployment: whether open workflows stay with the release with which they began, or go on with the current one',
+    ),
   SESSION_CHAIN_WORKER_HTTP: address().describe(
     'Address on which the worker answers /healthz, /readyz and /metrics, as host:port; default: it does not',
   ),

@@ -34,3 +34,27 @@ export type WaitingFor = { since: Date } & (
       taskQueue: string;
     }
 );
+
+/** Of a workflow that stands still: the task in which it goes on fails on every worker that tries, and Temporal lets them try again. */
+export interface FailingTask {
+  /** When it failed first. */
+  since: Date;
+  /** How often it has been tried. */
+  tries: number;
+  /** As Temporal names it, such as NON_DETERMINISTIC_ERROR. */
+  cause: string;
+  /** What the worker said, the first line. */
+  message: string;
+  /** The worker that said it; empty where Temporal does not know. */
+  worker: string;
+}
+
+/** `NON_DETERMINISTIC_ERROR: [TMPRL1100] …`, and which worker said it. */
+export function whatFails({ cause, message, worker }: FailingTask): string {
+  return [cause, message].filter(Boolean).join(': ') + (worker === '' ? '' : ` (${worker})`);
+}
+
+/** What to do about it. */
+export const failingTaskRemedy =
+  'Run workers of the release before, which goes on with it by itself. Or terminate the workflow in Temporal (temporal workflow terminate), ' +
+  'let session-chain status close the chain, and start it again: steps that are committed are not repeated.';

@@ -5,11 +5,15 @@ import type { StepKind, StepName, StepRole } from './steps.js';
 
 /** What a running worker tells of itself through the database: no prompt, no credential, no environment. */
 export interface WorkerFacts {
-  /** `pid@host` of its process. */
+  /** How Temporal knows it too: `<pid>-<8 hex>@<hostname>` of its process, unless the host's worker has a name of its own. */
   identity: string;
   host: string;
   /** Of the package session-chain. */
   version: string;
+  /** To Temporal its build id. */
+  release: string;
+  /** The worker deployment of Temporal whose version the release is; null where it takes tasks of every release. */
+  deployment: string | null;
   /** Null where Claude Code did not tell. */
   claudeCode: string | null;
   /** Version of the Claude Agent SDK. */

@@ -765,6 +765,8 @@ CREATE TABLE session_chain.workers (
   identity text NOT NULL CHECK (char_length(identity) BETWEEN 1 AND 300),
   host text NOT NULL,
   version text NOT NULL,
+  release text NOT NULL,
+  deployment text,
   claude_code text,
   sdk text NOT NULL,
   sandbox text NOT NULL,
@@ -782,8 +784,10 @@ CREATE TABLE session_chain.workers (
 );
 COMMENT ON TABLE session_chain.workers IS 'One row per running worker, which renews it every 15 s and removes it when it stops; no chain depends on it';
 COMMENT ON COLUMN session_chain.workers.id IS 'Made at the start of the worker; a process may run several';
-COMMENT ON COLUMN session_chain.workers.identity IS 'pid@host of its process, as in attempts.worker';
+COMMENT ON COLUMN session_chain.workers.identity IS 'pid, 8 random digits and host of its process, as in attempts.worker and in Temporal';
 COMMENT ON COLUMN session_chain.workers.version IS 'Of the package session-chain';
+COMMENT ON COLUMN session_chain.workers.release IS 'To Temporal its build id';
+COMMENT ON COLUMN session_chain.workers.deployment IS 'The worker deployment of Temporal whose version the release is; null where it takes tasks of every release';
 COMMENT ON COLUMN session_chain.workers.claude_code IS 'Version of Claude Code at its start; null where it did not tell';
 COMMENT ON COLUMN session_chain.workers.sdk IS 'Version of the Claude Agent SDK';
 COMMENT ON COLUMN session_chain.workers.sandbox IS 'How its agents are kept in: bwrap, command or none';

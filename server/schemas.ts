@@ -483,6 +483,16 @@ export const chainSummarySchema = z
       .object({ taskQueue: z.string(), since: instant })
       .nullable()
       .describe('The task queue that it waits on and that no worker polls, where Temporal was asked'),
+    failingTask: z
+      .object({
+        since: instant.describe('When it failed first'),
+        tries: count,
+        cause: z.string().describe('As Temporal names it, such as NON_DETERMINISTIC_ERROR'),
+        message: z.string().describe('What the worker said'),
+        worker: z.string().describe('The worker that said it; may be empty'),
+      })
+      .nullable()
+      .describe('Why it stands still though workers poll: its workflow task fails, where Temporal was asked'),
   })
   .meta({ id: 'ChainSummary' }) satisfies z.ZodType<Json<ChainSummary>>;
 
@@ -1167,9 +1177,14 @@ export const workersSchema = z
         z
           .object({
             id: id.describe('Made at its start; a process may run several workers'),
-            identity: z.string().describe('Its process, as pid@host'),
+            identity: z.string().describe('Its process, as <pid>-<8 hex>@<hostname>'),
             host: z.string(),
             version: z.string().describe('Of the package session-chain'),
+            release: z.string().describe('To Temporal its build id'),
+            deployment: z
+              .string()
+              .nullable()
+              .describe('The worker deployment of Temporal whose version the release is; null for none'),
             agentVersion: z.string().nullable().describe('Of Claude Code; null where it did not tell'),
             sdkVersion: z.string().describe('Of the Claude Agent SDK'),
             sandbox: z.enum(['bwrap', 'command', 'none']).describe('How its agents are kept in'),

@@ -1,8 +1,8 @@
-import type { Client } from '@temporalio/client';
+import { type Client, isGrpcServiceError } from '@temporalio/client';
 
 /** A worker that polls for work. */
 export interface Poller {
-  /** `pid@host` of the worker's process. */
+  /** `<pid>-<8 hex>@<hostname>` of the worker's process; of another library what that library says. */
   identity: string;
   lastSeen: Date;
 }
@@ -59,3 +59,21 @@ function pollingNow({ pollers }: Described): Poller[] {
     }))
     .filter(({ lastSeen }) => Date.now() - lastSeen.getTime() < pollsWithinMs);
 }
+
+/** The build id that a worker deployment routes new workflows to; null for none, or where Temporal does not know the deployment. */
+export async function currentReleaseOf(client: Client, deploymentName: string): Promise<string | null> {
+  const { namespace } = client.options;
+  try {
+    const { workerDeploymentInfo } = await client.workflowService.describeWorkerDeployment({
+      namespace,
+      deploymentName,
+    });
+    return workerDeploymentInfo?.routingConfig?.currentDeploymentVersion?.buildId ?? null;
+  } catch (error) {
+    if (isGrpcServiceError(error) && notThere.has(error.code)) return null;
+    throw error;
+  }
+}
+
+/** NOT_FOUND and UNIMPLEMENTED, as gRPC numbers them. */
+const notThere = new Set([5, 12]);

@@ -16,6 +16,7 @@ export interface WorkerMetrics extends Meter {
     maxChats: number;
     claudeCode: string;
     sandbox: string;
+    release: string;
   }): void;
   /** In the text format of Prometheus. */
   text(): Promise<string>;
@@ -110,6 +111,7 @@ export function createWorkerMetrics(): WorkerMetrics {
     'What the worker runs; the value is 1.',
     'claude_code',
     'sandbox',
+    'release',
   );
 
   const known = new Set<string>();
@@ -165,14 +167,14 @@ export function createWorkerMetrics(): WorkerMetrics {
       }
     },
     parked: (count) => parked.set(count),
-    describe({ steps, maxAgents, maxChats, claudeCode, sandbox }) {
+    describe({ steps, maxAgents, maxChats, claudeCode, sandbox, release }) {
       for (const step of steps) {
         known.add(step);
         for (const outcome of stepOutcomes) stepsEnded.inc({ step, outcome }, 0);
       }
       most.set({ task: 'step' }, maxAgents);
       most.set({ task: 'question' }, maxChats);
-      info.set({ claude_code: claudeCode, sandbox }, 1);
+      info.set({ claude_code: claudeCode, sandbox, release }, 1);
     },
     text: async () => await registry.metrics(),
   };

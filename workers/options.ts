@@ -66,10 +66,18 @@ export interface RetentionOptions {
   hostTables?: boolean;
 }
 
-/** Where a worker logs: a pino logger, or anything with these two methods. */
+/** Where a worker logs: a pino logger, or anything with these methods; without `error` such a line is a warning. */
 export interface WorkerLog {
   info(fields: Record<string, unknown>, message?: string): void;
   warn(fields: Record<string, unknown>, message?: string): void;
+  error?(fields: Record<string, unknown>, message?: string): void;
+}
+
+/** A worker deployment of Temporal, in which each release is a version; docs/operations.md says what has to be set on the server. */
+export interface DeploymentInput {
+  name: string;
+  /** Whether open workflows stay with the release with which they began, or go on with the current one. Default: `pinned`. */
+  versioning?: 'pinned' | 'auto-upgrade';
 }
 
 /** The options of anything that runs chains: `createWorker`, or a worker of the host with `sessionChainPlugin`. */
@@ -102,6 +110,10 @@ export type ChainWorkerOptions = DatabaseOptions & {
   versionStatus?: Partial<VersionStatus>;
   limits?: WorkerLimits;
   retention?: RetentionOptions;
+  /** What its release is called, to Temporal its build id. Default: the package's version and a hash of its workflows. */
+  release?: string;
+  /** Lets Temporal keep releases apart. Default: none; a worker takes the tasks of every release. */
+  deployment?: DeploymentInput;
   /** Default: JSON lines on stderr. */
   log?: WorkerLog;
 };
@@ -174,6 +186,13 @@ const chainShape = {
         context.addIssue({ code: 'custom', path: [path], message });
     })
     .prefault({}),
+  release: variables.SESSION_CHAIN_RELEASE,
+  deployment: z
+    .strictObject({
+      name: variables.SESSION_CHAIN_DEPLOYMENT.unwrap(),
+      versioning: variables.SESSION_CHAIN_VERSIONING,
+    })
+    .optional(),
   log: z
     .custom<WorkerLog>(
       (value) => has(value, 'info', 'function') && has(value, 'warn', 'function'),
@@ -301,6 +320,15 @@ export function optionsFromEnvironment(
       warm: config.SESSION_CHAIN_WARM,
     },
     retention: retentionOfVariables(config),
+    ...(config.SESSION_CHAIN_RELEASE === undefined ? {} : { release: config.SESSION_CHAIN_RELEASE }),
+    ...(config.SESSION_CHAIN_DEPLOYMENT === undefined
+      ? {}
+      : {
+          deployment: {
+            name: config.SESSION_CHAIN_DEPLOYMENT,
+            versioning: config.SESSION_CHAIN_VERSIONING,
+          },
+        }),
     log: createLog(config),
   };
 }

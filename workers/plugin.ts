@@ -5,6 +5,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { createWorkerMetrics } from './metrics.js';
 import { type ChainWorkerOptions, checkChainOptions } from './options.js';
+import { deploymentOptions } from './release.js';
 import {
   convertersCollide,
   namesCollide,
@@ -27,6 +28,8 @@ interface HostedService {
   activities: ServiceActivities;
   /** Starts the workers of agents and chats. */
   createWorkers(): Promise<Worker[]>;
+  /** How Temporal knows all of them. */
+  told: Pick<WorkerOptions, 'identity' | 'workerDeploymentOptions'>;
 }
 
 /**
@@ -70,21 +73,34 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
     }
     findAgentSdk();
     // Loaded only now, because it cannot be loaded without the agent SDK.
-    const { agentWorkers, openService } = await import('./worker.js');
+    const [{ agentWorkers, openService }, { workerName }] = await Promise.all([
+      import('./worker.js'),
+      import('../activities/workspace.js'),
+    ]);
     const service = await openService(checked, meter);
     const temporal = { connection, namespace };
+    const identity = host.identity ?? workerName();
+    const told = {
+      identity,
+      // The host may have versions of its own, of the former kind, too.
+      ...('buildId' in host ? {} : deploymentOptions(checked.deployment, service.release)),
+      ...(host.workerDeploymentOptions ? { workerDeploymentOptions: host.workerDeploymentOptions } : {}),
+    };
     const more = dataConverter === undefined ? {} : { dataConverter };
     const activities = service.activitiesOn({ ...temporal, taskQueue }, more);
     return {
       service,
       activities,
+      told,
       createWorkers: async () => {
         const { chains, chats } = taskQueuesOf(taskQueue);
         const { queues } = activities.own ?? {};
         for (const one of [chains.agents, chats.chats, queues?.agents, queues?.chats])
           if (one !== undefined) ownQueues.add(one);
-        const workers = await Promise.all(agentWorkers(checked, temporal, taskQueue, activities, more));
-        service.ready({ namespace, taskQueue });
+        const workers = await Promise.all(
+          agentWorkers(checked, temporal, taskQueue, activities, { ...more, ...told }),
+        );
+        service.ready({ namespace, taskQueue, identity });
         return workers;
       },
     };
@@ -108,6 +124,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
       if (twice.length > 0) throw namesCollide('activities', twice);
       return {
         ...host,
+        ...hosted.told,
         activities: { ...theirs, ...database },
         ...(bundle || workflowsPath ? {} : { workflowBundle: workflowBundle() }),
       };
@@ -119,6 +136,7 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
       created.delete(taskQueue);
       try {
         const { runTogether } = await import('./worker.js');
+        hosted.service.watch(worker, hosted.told.identity ?? '');
         const own = await hosted.createWorkers();
         const run = next(worker);
         const together = runTogether(

@@ -60,7 +60,9 @@ import {
 } from './options.js';
 import { type EndDispatcher, dispatchEnds } from './ends.js';
 import { type Places, createPlaces } from './places.js';
+import { tellFailingTasks } from './failing-tasks.js';
 import { type Presence, keepPresent } from './presence.js';
+import { deploymentOptions, releaseOf, unversioned } from './release.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -82,20 +84,24 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
   const { temporal: where, taskQueue, ...options } = checkWorkerOptions(given);
   const metrics = createWorkerMetrics();
   const service = await openService(options, metrics);
+  const identity = workerName();
   try {
     const temporal = await connectNative(where);
     try {
       const activities = service.activitiesOn({ ...temporal, taskQueue });
+      const told = { identity, ...deploymentOptions(options.deployment, service.release) };
       const workers = await Promise.all([
         Worker.create({
           ...sharedOptions(options, temporal),
+          ...told,
           ...ownWorkflows(),
           taskQueue,
           activities: { ...activities.database },
         }),
-        ...agentWorkers(options, temporal, taskQueue, activities),
+        ...agentWorkers(options, temporal, taskQueue, activities, told),
       ]);
-      service.ready({ namespace: temporal.namespace, taskQueue });
+      service.watch(workers[0], identity);
+      service.ready({ namespace: temporal.namespace, taskQueue, identity });
       const { finished, shutdown } = runTogether(
         workers.map((worker) => ({ worker, run: worker.run() })),
         () => service.stopping(),
@@ -122,13 +128,17 @@ export async function createWorker(given: CreateWorkerOptions): Promise<RunningW
 
 /** What chains need from a process, whichever workers poll for it. */
 export interface ChainService {
+  /** What this release is called. */
+  release: string;
   /** The activities, by the queue that is polled for them. */
   activitiesOn(
     temporal: Pick<NativeTemporal, 'connection' | 'namespace'> & { taskQueue: string },
     more?: Pick<WorkerOptions, 'dataConverter'>,
   ): ServiceActivities;
   /** Called when its workers poll: logs it, and begins to listen for requests to stop and for ends of chains. */
-  ready(fields: { namespace: string; taskQueue: string }): void;
+  ready(fields: { namespace: string; taskQueue: string; identity: string }): void;
+  /** Called for the worker that has the workflows: logs those whose tasks fail on it. */
+  watch(worker: Worker | undefined, identity: string): void;
   /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
   requireDatabase(timeoutMs: number): Promise<void>;
   /** Called when its workers begin to stop: ends the processes that wait for their next task. */
@@ -218,6 +228,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   }
   const version = await agent.version();
   const claudeCode = version ?? 'of unknown version';
+  const release = releaseOf(options.release);
   const difference = differenceFromTested({ claudeCode, sdk: installedSdk().version });
   if (difference !== null) {
     log.warn(
@@ -233,6 +244,10 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   let dispatcher: EndDispatcher | undefined;
   let presence: Presence | undefined;
   return {
+    release,
+    watch(worker, identity) {
+      if (worker && client) tellFailingTasks(worker, { client, log, facts: { release, worker: identity } });
+    },
     activitiesOn({ connection, namespace, taskQueue }, more = {}) {
       client = new Client({ connection, namespace, ...more });
       // A process id is not unique among containers.
@@ -277,9 +292,10 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           ...{
             ...fields,
             limits: { ...limits, retention: retention.policy },
-            identity: workerName(),
             host: hostname(),
             version: packageVersion(),
+            release,
+            deployment: options.deployment?.name ?? null,
           },
           ...{ claudeCode: version, sdk: installedSdk().version, sandbox: sandbox.kind },
           ...{ definition: shown, definitionDigest: digest, definitionFile: definition.file },
@@ -288,10 +304,12 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       });
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
-      meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind });
+      meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind, release });
       log.info(
         {
           ...fields,
+          release,
+          ...(options.deployment ? { deployment: options.deployment } : {}),
           maxAgents,
           maxChats,
           claudeCode,
@@ -363,7 +381,7 @@ export function agentWorkers(
   temporal: Pick<NativeTemporal, 'connection' | 'namespace'>,
   taskQueue: string,
   { agents, chats, own }: Pick<ServiceActivities, 'agents' | 'chats' | 'own'>,
-  more: Pick<WorkerOptions, 'dataConverter'> = {},
+  more: Pick<WorkerOptions, 'dataConverter' | 'identity' | 'workerDeploymentOptions'>,
 ): Promise<Worker>[] {
   const { maxAgents, maxChats, heartbeatThrottleMs } = options.limits;
   const queues = taskQueuesOf(taskQueue);
@@ -391,7 +409,12 @@ export function agentWorkers(
           { taskQueue: own.queues.chats, activities: withPlace(chats, own.chats, 'own'), max: maxChats },
         ].map(({ max, ...polled }) =>
           // One more, which is returned.
-          Worker.create({ ...shared, ...polled, maxConcurrentActivityTaskExecutions: max + 1 }),
+          Worker.create({
+            ...shared,
+            ...unversioned(more),
+            ...polled,
+            maxConcurrentActivityTaskExecutions: max + 1,
+          }),
         )
       : []),
   ];

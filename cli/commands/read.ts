@@ -6,10 +6,11 @@ import type { ChainEnd } from '../../contracts/end.js';
 import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { SessionChainError } from '../../contracts/failures.js';
 import { isClosed } from '../../contracts/steps.js';
+import { failingTaskRemedy } from '../../contracts/waiting.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainOptions, keyOf, withChainOptions } from '../chain-options.js';
 import { chainReport } from '../chain-report.js';
-import { chainTable, missingWorkerText } from '../chain-table.js';
+import { chainTable, failingTaskText, missingWorkerText } from '../chain-table.js';
 import { askTemporal } from '../ask-temporal.js';
 import { type CommandContext, withContext } from '../context.js';
 import { costNote, openChains } from './list.js';
@@ -167,13 +168,14 @@ async function showProgress(
       ...state,
       reason: summary?.reason ?? null,
       missingWorker: summary?.missingWorker ?? null,
+      failingTask: summary?.failingTask ?? null,
       progress,
       reconciled: live?.reconciled ?? null,
       end,
     },
     chainReport(state, {
       ...look,
-      reason: summary?.missingWorker ? missingWorkerText(summary.missingWorker) : null,
+      ...standstill(summary),
       more: [
         ...timesOf(summary),
         ['host', end && toldOf(end), 'prose'],
@@ -181,6 +183,13 @@ async function showProgress(
       ],
     }),
   );
+}
+
+/** Why a chain stands still as Temporal knows it, and what to do about it. */
+function standstill(summary: ChainSummary | null | undefined): { reason: string | null; remedy?: string } {
+  const { failingTask = null, missingWorker = null } = summary ?? {};
+  if (failingTask) return { reason: failingTaskText(failingTask), remedy: failingTaskRemedy };
+  return { reason: missingWorker && missingWorkerText(missingWorker) };
 }
 
 /** Whether the activity of the host was told of the end. */
@@ -251,15 +260,23 @@ export function chainCommand(): Command {
         const sessionChain = await context.sessionChain();
         const chain = await sessionChain.chain(key);
         const brief = chain.brief ? await sessionChain.brief(key) : null;
+        const summary = isClosed(chain.status)
+          ? null
+          : await askTemporal(
+              context,
+              'Whether its workflow goes on',
+              async () => (await sessionChain.chains({ ...key, limit: 1, askTemporal: true })).chains[0],
+            );
         const lineage = (await sessionChain.lineage(key.projectId)).slice(0, options.limit);
         const look = lookOfStdout();
         const sessions = chain.steps.flatMap((step) => stepLines(step, stepWidth(chain.steps), look.width));
         print(
           options.output,
-          { ...chain, brief, lineage },
+          { ...chain, failingTask: summary?.failingTask ?? null, brief, lineage },
           [
             chainReport(chain, {
               ...look,
+              ...standstill(summary),
               more: [
                 ['workspace', chain.workspace],
                 ['instruction', chain.firstLine && oneLine(chain.instruction ?? '', look.width - 14)],

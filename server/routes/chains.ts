@@ -48,7 +48,9 @@ const filter = {
   since: z.string().describe('Asked for at this moment or later; ISO 8601').optional(),
   stuckForMs: whole(0, 1_000_000_000_000, 'Open, and without progress for longer than so many ms').optional(),
   failureCode: z.enum(failureCodes).describe('Failed with this code').optional(),
-  askTemporal: flag('Also ask Temporal which task queues no worker polls').optional(),
+  askTemporal: flag(
+    'Also ask Temporal which task queues no worker polls, and which chains stand still',
+  ).optional(),
   limit: limit(50),
   cursor,
 };

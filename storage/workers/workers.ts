@@ -41,6 +41,8 @@ export interface StoredWorker {
   identity: string;
   host: string;
   version: string;
+  release: string;
+  deployment: string | null;
   claudeCode: string | null;
   sdk: string;
   sandbox: SandboxSettings['kind'];
@@ -64,7 +66,7 @@ export interface StoredWorker {
 export async function listWorkers(pool: Pool): Promise<StoredWorker[]> {
   return await queryRows<StoredWorker & Record<string, unknown>>(pool, {
     name: 'list_workers',
-    text: `SELECT w.id, w.identity, w.host, w.version, w.claude_code AS "claudeCode", w.sdk, w.sandbox, w.namespace,
+    text: `SELECT w.id, w.identity, w.host, w.version, w.release, w.deployment, w.claude_code AS "claudeCode", w.sdk, w.sandbox, w.namespace,
              w.task_queue AS "taskQueue", w.limits, w.definition_digest AS digest, w.definition_file AS file,
              w.running_agents AS "runningAgents", w.running_chats AS "runningChats", w.parked, w.started_at AS "startedAt",
              w.seen_at AS "seenAt", ${alive} AS alive,
@@ -80,7 +82,7 @@ export interface StoredDefinition {
   digest: string;
   definition: ShownDefinition;
   files: string[];
-  /** `pid@host` of the workers that are alive and have it. */
+  /** `identity` of the workers that are alive and have it. */
   workers: string[];
 }
 

@@ -1,5 +1,4 @@
 import { readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { NativeConnection, Worker } from '@temporalio/worker';
@@ -164,6 +163,17 @@ describe('the row of a worker', () => {
     await ago('61 seconds');
     expect(await listed()).toMatchObject([{ identity: identityOf(worker), alive: false }]);
     expect(await stack.sessionChain.definitions()).toEqual([]);
+    // Temporal still remembers its polls.
+    const settings = readConfig({
+      DATABASE_URL: stack.database.url,
+      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
+      SESSION_CHAIN_TASK_QUEUE: chains,
+    });
+    expect(await checks.worker(settings)).toMatchObject({
+      status: 'warn',
+      message: expect.stringMatching(`^no worker polls.* stopped, or .*${identityOf(worker)}$`),
+    });
+    expect(await checks['worker-here'](settings)).toMatchObject({ status: 'fail' });
     await ago('25 hours');
     const next = await stack.startWorker();
     await until(async () => (await listed()).length > 0);
@@ -172,12 +182,7 @@ describe('the row of a worker', () => {
 
     // A second one, of another version and definition, is told by doctor.
     await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
-      'identity', '7@elsewhere', 'version', '9.9.9', 'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w`);
-    const settings = readConfig({
-      DATABASE_URL: stack.database.url,
-      TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
-      SESSION_CHAIN_TASK_QUEUE: chains,
-    });
+      'identity', '7@elsewhere', 'release', '9.9.9', 'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w`);
     expect(await checks.worker(settings)).toMatchObject({
       status: 'warn',
       message: expect.stringMatching(/session-chain .*9\.9\.9 \(7@elsewhere\)[^]*definition .*000000000000/),
@@ -209,4 +214,4 @@ describe('the row of a worker', () => {
 });
 
 const listed = async () => (await stack.sessionChain.workers()).workers;
-const identityOf = ({ process }: TestWorker) => `${process.pid}@${hostname()}`;
+const identityOf = (worker: TestWorker) => /"identity":"([^"]+)"/.exec(worker.output())?.[1] ?? '';

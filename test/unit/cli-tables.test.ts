@@ -64,6 +64,7 @@ function summary(newId: () => string, changes: Partial<ChainSummary> = {}): Chai
     waitingFor: null,
     sessionId: parseSessionId(randomUUID()),
     missingWorker: null,
+    failingTask: null,
     ...changes,
   };
 }

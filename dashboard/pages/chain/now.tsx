@@ -50,6 +50,21 @@ export function Now({ chain }: { chain: ChainDetails }) {
     );
   }
   const now = listed.data?.chains[0];
+  if (now?.failingTask) {
+    const { since, tries, cause, message, worker } = now.failingTask;
+    return (
+      <Notice tone="failed" title="Its workflow task fails" code={cause}>
+        <p>
+          For <Elapsed from={since} />, in {tries} tries{worker !== '' && <> on {worker}</>}:{' '}
+          <Text text={message} />
+        </p>
+        <p>
+          <strong>What to do:</strong> run workers of the release before, which goes on with it by itself; or
+          terminate its workflow in Temporal and start the chain again.
+        </p>
+      </Notice>
+    );
+  }
   const running = chain.steps.find((step) => step.status === 'running');
   if (!now?.waitingFor) {
     return (

@@ -38,6 +38,7 @@ export function Attention() {
     );
   }
   const missing = byQueue(waits.data?.chains ?? []);
+  const failing = (waits.data?.chains ?? []).filter(({ failingTask }) => failingTask !== null);
   const forModel = model.data?.chains ?? [];
   const modelCount = counts.data.waitingFor.model;
   const { since } = counts.data;
@@ -48,6 +49,25 @@ export function Attention() {
   const dead = workers.data?.workers.filter(({ alive }) => !alive) ?? [];
   const drifted = sync.data ? sync.data.projects - sync.data.inSync : 0;
   const items = [
+    ...(failing.length > 0
+      ? [
+          <Item
+            key="tasks"
+            tone="failed"
+            label="Stands still"
+            what={
+              <>
+                The workflow task of{' '}
+                {failing.length === 1 ? '1 chain' : `${formatCount(failing.length)} chains`} fails since{' '}
+                <Ago at={oldest(failing.map(({ failingTask }) => failingTask?.since ?? ''))} />:{' '}
+                <code>{failing[0]?.failingTask?.cause}</code>
+              </>
+            }
+            todo="Run workers of the release before."
+            chains={failing}
+          />,
+        ]
+      : []),
     ...missing.map(([taskQueue, chains]) => (
       <Item
         key={`queue ${taskQueue}`}
