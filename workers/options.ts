@@ -66,10 +66,12 @@ export interface RetentionOptions {
   hostTables?: boolean;
 }
 
-/** Where a worker logs: a pino logger, or anything with these two methods. */
+/** Where a worker logs: a pino logger, or anything with these methods. docs/log.md explains the lines. */
 export interface WorkerLog {
   info(fields: Record<string, unknown>, message?: string): void;
   warn(fields: Record<string, unknown>, message?: string): void;
+  /** What pages a person. Default: `warn`. */
+  error?(fields: Record<string, unknown>, message?: string): void;
 }
 
 /** The options of anything that runs chains: `createWorker`, or a worker of the host with `sessionChainPlugin`. */
