@@ -305,7 +305,8 @@ export async function age({ pool }: World, { projectId }: Project, days: number)
 let unexpected: Error | null = null;
 const keep: Log['error'] = (_event, { err } = {}) => void (unexpected = err instanceof Error ? err : null);
 const log: Log = { ids: {}, info: keep, warn: keep, error: keep, with: () => log };
-const outages = { database: { trouble: () => undefined, over: () => undefined } };
+const quiet = { trouble: () => undefined, over: () => undefined };
+const outages = { model: quiet, database: quiet };
 const silent = new DefaultLogger('ERROR', () => undefined);
 const meter = {
   ...{ attemptEnded: () => undefined, stepSkipped: () => undefined },
