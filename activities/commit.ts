@@ -27,9 +27,11 @@ export async function commit(
   await settleLedger(deps, input.projectId);
   const { costUsd, attemptsOfUnknownCost } = await chainSpend(deps.pool, input);
   if (outcome === 'closed') {
-    const { status, failure } = input.result;
+    const { status, failure, steps } = input.result;
+    const stopped = steps.find((step) => step.status === 'failed' || step.status === 'cancelled');
     deps.log[failure ? levelOf(failure.code) : 'info']('chain.closed', {
       ...{ status, costUsd, attemptsOfUnknownCost },
+      ...(failure && stopped ? { step: stopped.step } : {}),
       // Null for a chain that never opened.
       durationMs: Math.round(await chainElapsedMs(deps.pool, input)),
       ...(failure ? failureFields(failure) : {}),

@@ -71,8 +71,8 @@ export async function findEarlierWork(
     const own = ownEntries([...(await inheritedOnly(attempt, entries)), ...entries], base);
     const evidence = kinds[task.kind].evidence(task, own);
     await noteEvidence(deps.pool, projectId, sessionId, evidence);
-    deps.log.info('evidence.found', { earlier: sessionId, kind: evidence.kind, rule: evidence.rule });
     if (evidence.kind === 'nothing') continue;
+    deps.log.info('evidence.found', { earlier: sessionId, kind: evidence.kind, rule: evidence.rule });
     const work = { ...attempt, evidence, own, bySubagents: [], text: answerText(own) };
     if (evidence.kind === 'finished') return work;
     partial.push(work);

@@ -43,7 +43,7 @@ export const logEvents = {
   'activity.retried': 'A short activity failed; it is tried again.',
   'activity.failed': 'A short activity failed for good.',
   'failure.not_stored': 'The message of a failure could not be stored.',
-  'evidence.found': 'What an earlier attempt left was judged.',
+  'evidence.found': 'An earlier attempt left something to go on from.',
   'transcript.quarantined': 'A transcript with a hole was quarantined.',
   'transcript.restored': 'A transcript was restored from the archive.',
   'attempt.not_recorded': 'The end of the attempt could not be recorded; the next one does it.',
@@ -155,34 +155,31 @@ export function forActivity(log: Log, ids: ActivityLog['ids']): ActivityLog {
 const mostBytes = 1_800;
 const mostStack = 700;
 
-/** The fields with as much of each text as fits. */
+/** The fields with as much of each text as fits; the ids are whole. */
 function bounded(fields: Record<string, unknown>, hide: readonly string[]): Record<string, unknown> {
-  const { err, ...rest } = fields;
-  const whole = err === undefined ? rest : { ...rest, err: errorFields(err) };
+  const { err, ...given } = fields;
+  const all = err === undefined ? given : { ...given, err: errorFields(err) };
+  const entries = Object.entries(all);
+  const ids = Object.fromEntries(entries.filter(([name]) => whole.has(name)));
+  const rest = Object.fromEntries(entries.filter(([name]) => !whole.has(name)));
   for (const longest of [700, 250, 80]) {
-    const cut = cutTexts(whole, longest, hide) as Record<string, unknown>;
-    if (Buffer.byteLength(JSON.stringify(cut)) <= mostBytes) return cut;
+    const line = { ...ids, ...(cutTexts(rest, longest, hide) as Record<string, unknown>) };
+    if (Buffer.byteLength(JSON.stringify(line)) <= mostBytes) return line;
   }
-  // An id has 255 characters at most, and a name of an event is short.
-  const ids = Object.entries(rest).filter(([name]) => idNames.has(name));
-  return cutTexts(Object.fromEntries(ids), 800, hide) as Record<string, unknown>;
+  return ids;
 }
 
-const idNames = new Set<string>([
-  ...['event', 'projectId', 'versionId', 'buildId', 'chatId', 'questionId', 'step', 'activity', 'attempt'],
-  ...['sessionId', 'code'],
+/** An id has 255 characters at most. */
+const whole = new Set<string>([
+  ...['event', 'projectId', 'versionId', 'buildId', 'chatId', 'questionId', 'workflowId', 'step', 'activity'],
+  ...['attempt', 'sessionId', 'code'],
 ]);
 
 function cutTexts(value: unknown, longest: number, hide: readonly string[]): unknown {
   if (typeof value === 'string') return shorten(withoutValues(withoutCredentials(value), hide), longest);
   if (Array.isArray(value)) return value.map((one) => cutTexts(one, longest, hide));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, one]) => [
-      name,
-      cutTexts(one, name === 'workflowId' ? 800 : longest, hide),
-    ]),
-  );
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, cutTexts(one, longest, hide)]));
 }
 
 function errorFields(error: unknown): { type: string; message: string; stack?: string } {
