@@ -12,7 +12,7 @@ export interface Watch {
 
 const lookMs = 5_000;
 /** A pool whose connections are all in use for a moment is no outage. */
-const answerMs = 10_000;
+const answerMs = { database: 10_000, temporal: 5_000 };
 
 export function keepWatch({
   log,
@@ -38,7 +38,7 @@ export function keepWatch({
   };
   const askTemporal = async () => {
     await connection
-      .withDeadline(Date.now() + answerMs, () => connection.workflowService.getSystemInfo({}))
+      .withDeadline(Date.now() + answerMs.temporal, () => connection.workflowService.getSystemInfo({}))
       .catch((error: unknown) => {
         throw temporalError(error);
       });
@@ -50,7 +50,7 @@ export function keepWatch({
     }
   };
   const watching = [
-    until(outages.database, async () => await database(answerMs)),
+    until(outages.database, async () => await database(answerMs.database)),
     until(outages.temporal, askTemporal),
   ];
   return {
