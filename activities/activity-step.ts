@@ -3,13 +3,14 @@ import type { BeginActivityInput, BegunActivity, EndActivityInput } from '../con
 import { chainOfStep } from '../storage/chains/chains.js';
 import { beginActivityStep, endActivityStep } from '../storage/operations/activity-steps.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { failureFields, levelOfPart } from './log.js';
 
 /**
  * Journals that an activity of the host is about to be called, and returns its input. Throws FENCED,
  * DATABASE_WENT_BACK.
  */
 export async function beginActivity(
-  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { pool, log }: Pick<ActivityDependencies, 'pool' | 'log'>,
   input: BeginActivityInput,
 ): Promise<BegunActivity> {
   const { projectId, versionId, buildId, chainId, ticket, step, round, plan, head } = input;
@@ -20,6 +21,10 @@ export async function beginActivity(
     ...head,
     scheduledAtMs: Context.current().info.currentAttemptScheduledTimestampMs,
   });
+  if (begun.outcome === 'call') {
+    const { scheduleToStartTimeoutMs } = plan;
+    log.info('step.called', { called: activity, taskQueue, mustBeTakenWithinMs: scheduleToStartTimeoutMs });
+  }
   return begun.outcome === 'completed'
     ? begun
     : { outcome: 'call', call: { projectId, versionId, buildId, step, key: begun.key, ...head, workspace } };
@@ -27,10 +32,13 @@ export async function beginActivity(
 
 /** Journals how an activity of the host ended; a chain that no longer holds its project changes nothing. */
 export async function endActivity(
-  { pool, meter }: Pick<ActivityDependencies, 'pool' | 'meter'>,
+  { pool, meter, log }: Pick<ActivityDependencies, 'pool' | 'meter' | 'log'>,
   { projectId, chainId, ticket, step, round, failure }: EndActivityInput,
 ): Promise<void> {
   const cancelled = failure?.code === 'CANCELLED';
   await endActivityStep(pool, { projectId, chainId, ticket, step, round, failure, cancelled });
   meter.activityEnded(step, failure);
+  if (failure === null) log.info('step.completed');
+  else if (cancelled) log.info('step.interrupted', failureFields(failure));
+  else log[levelOfPart(failure.code)]('step.failed', failureFields(failure));
 }

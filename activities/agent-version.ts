@@ -2,7 +2,8 @@ import type { StepInput, WaitingStep } from '../contracts/chain.js';
 import { type ChainOfStep, noteWaiting } from '../storage/chains/chains.js';
 import { endSearch } from '../storage/workspaces/searches.js';
 import type { ActivityDependencies } from './dependencies.js';
-import { lookAgain, triesBefore, workerName } from './workspace.js';
+import { waitFields } from './log.js';
+import { lookAgain, tellWait, triesBefore, workerName } from './workspace.js';
 
 /**
  * A chain keeps the version of Claude Code that it began with, where possible: a worker with another one leaves the
@@ -16,7 +17,7 @@ export async function keepAgentVersion(
   isCommitted: () => Promise<boolean>,
 ): Promise<WaitingStep | { outcome: 'goes_on'; warnings: string[] }> {
   const { pool, log } = deps;
-  const { step, projectId, buildId, chainId, ticket } = input;
+  const { step, chainId, ticket } = input;
   const search = `agent:${chainId}:${ticket}`;
   const here = await deps.agent.version();
   if (former === null || here === null || here === former) {
@@ -26,8 +27,7 @@ export async function keepAgentVersion(
   // A committed step needs no agent.
   if (await isCommitted()) return { outcome: 'goes_on', warnings: [] };
   const trouble = `This worker has Claude Code ${here}, and the chain works with ${former}.`;
-  log.warn({ step, projectId, buildId }, trouble);
-  const { waitMs, isOverdue, searchedMs } = await lookAgain(deps, {
+  const { waitMs, isOverdue, searchedMs, looks } = await lookAgain(deps, {
     search,
     trouble: { code: 'AGENT_NOT_FOUND', message: trouble },
   });
@@ -42,6 +42,7 @@ export async function keepAgentVersion(
     };
   }
   const waitingFor = `${step}: a worker with Claude Code ${former}. ${workerName()}: ${trouble}`;
+  tellWait(log, looks, { reason: trouble, ...waitFields(`a worker with Claude Code ${former}`, waitMs) });
   await noteWaiting(pool, input, { waitMs, waitingFor, code: 'AGENT_NOT_FOUND' });
   return {
     outcome: 'waiting',

@@ -31,6 +31,7 @@ import type { Heartbeat } from './heartbeat.js';
 import { type Hold, holdAttempt, leaseTimes } from './hold.js';
 import { settleLedger } from './ledger.js';
 import { createLiveText } from './live-text.js';
+import { failureFields, waitFields } from './log.js';
 import type { AttemptOutcome } from './meter.js';
 import { workerName } from './workspace.js';
 
@@ -101,14 +102,18 @@ export interface DoneOperation {
  * an earlier attempt finished is adopted; neither costs anything.
  */
 export async function perform<Stored, Outcome>(
-  deps: ActivityDependencies,
+  shared: ActivityDependencies,
   beat: Heartbeat,
   operation: AgentOperation<Stored, Outcome>,
 ): Promise<Outcome> {
   const times = leaseTimes(Context.current().info.heartbeatTimeoutMs ?? 30_000, operation.killGraceMs);
-  const { begun, begunAtMs } = await beginOnceAlone(deps, operation, times.leaseMs);
+  const { begun, begunAtMs } = await beginOnceAlone(shared, operation, times.leaseMs);
   if (begun.outcome === 'committed') return operation.stored(begun.result);
   const { attempt } = begun;
+  const { sessionId } = attempt;
+  const deps = { ...shared, log: shared.log.with({ attempt: attempt.attempt, sessionId }) };
+  const says = eventsOf[operation.operation.kind];
+  deps.log.info(says.started, { from: attempt.baseSessionId, model: operation.model });
   const hold = holdAttempt(deps, attempt, { chainId: operation.chainId, begunAtMs, ...times });
   const ledger = { spent: nothingSpent };
   const store = deps.createTranscriptStore(operation.projectId);
@@ -132,7 +137,14 @@ export async function perform<Stored, Outcome>(
       if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
       return await operation.commit(done);
     });
-    count(earlier?.evidence.kind === 'finished' ? 'adopted' : 'committed', done.spent);
+    const isAdopted = earlier?.evidence.kind === 'finished';
+    count(isAdopted ? 'adopted' : 'committed', done.spent);
+    const { costUsd, turns } = done.spent;
+    deps.log.info(says.committed, {
+      ...{ costUsd, turns, durationMs: Math.round(uptimeMs() - begunAtMs) },
+      ...(isAdopted ? { adopted: done.sessionId } : {}),
+      ...(done.warnings.length > 0 ? { warnings: done.warnings.length } : {}),
+    });
     return outcome;
   } catch (error) {
     return await endedWithout(deps, operation, { attempt, hold, ledger, store }, error, count);
@@ -140,6 +152,11 @@ export async function perform<Stored, Outcome>(
     hold.release();
   }
 }
+
+const eventsOf = {
+  step: { started: 'step.started', committed: 'step.committed', waiting: 'chain.waiting' },
+  outside: { started: 'question.started', committed: 'question.answered', waiting: 'question.waiting' },
+} as const;
 
 /** Counts the end of the attempt. */
 type Count = (outcome: AttemptOutcome, spent: AttemptMetrics) => void;
@@ -240,6 +257,7 @@ async function run<Stored>(
     {
       signal: hold.signal,
       lease: hold.lease,
+      ids: deps.log.ids,
       onProgress: (progress) => beat.report(progress),
       onFiles: (written) => {
         files = written;
@@ -286,7 +304,7 @@ async function whenDatabaseAnswers<Result>(
 
 /** Records how an attempt that committed nothing ended, and tells the workflow that it waits or that it failed. */
 async function endedWithout<Outcome>(
-  deps: Pick<ActivityDependencies, 'pool' | 'log' | 'meter'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'log' | 'meter' | 'outages'>,
   {
     projectId,
     waits,
@@ -313,11 +331,16 @@ async function endedWithout<Outcome>(
       hold.signal,
       async () => await quarantineSession(pool, projectId, attempt.sessionId, elsewhere.message),
     ).catch((cause: unknown) => {
-      log.warn({ err: cause, attemptId: attempt.attemptId }, 'The session could not be quarantined.');
+      log.warn('attempt.not_quarantined', { err: cause });
     });
   }
+  if (failure.code === 'MODEL_UNAVAILABLE') deps.outages.model.trouble(log, failureFields(failure));
   if ((failure.code === 'MODEL_UNAVAILABLE' || failure.code === 'WORKSPACE_CHANGED') && waits) {
     const { waitMs, outcome } = await waits(failure, attempt);
+    log.info(eventsOf[operation.kind].waiting, {
+      ...failureFields(failure),
+      ...waitFields(failure.code === 'MODEL_UNAVAILABLE' ? 'the model service' : 'the folder', waitMs),
+    });
     deps.meter.failed(failure);
     count('waiting', spent);
     await endOperation(pool, attempt, { ...end, waitMs });
@@ -330,9 +353,9 @@ async function endedWithout<Outcome>(
     if (failure.code === 'SESSION_NOT_IN_STORE') await quarantineParent(pool, attempt, failure.message);
   } catch (cause) {
     // The next attempt ends what is recorded as running.
-    log.warn({ err: cause, attemptId: attempt.attemptId }, 'The end of the attempt could not be recorded.');
+    log.warn('attempt.not_recorded', { err: cause });
   }
-  throw new AttemptError(failure, attempt.attempt);
+  throw new AttemptError(failure, attempt.attempt, log);
 }
 
 async function lostBy(
@@ -344,7 +367,7 @@ async function lostBy(
   try {
     return await lostRow(pool, attempt, { ofChain, appends: store.appends(attempt.sessionId) });
   } catch (error) {
-    log.warn({ err: error, attemptId: attempt.attemptId }, 'What the attempt lacks could not be read.');
+    log.warn('attempt.not_examined', { err: error });
     return null;
   }
 }

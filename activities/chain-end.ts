@@ -1,19 +1,17 @@
 import type { EndActivities } from '../contracts/end.js';
 import { SessionChainError } from '../contracts/failures.js';
 import { beginEnd, noteEnd } from '../storage/chains/ends.js';
-import type { ActivityDependencies } from './dependencies.js';
+import type { WorkerDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 
 /** The short activities around the call of the host's activity at the end of a chain. */
-export function createEndActivities({
-  pool,
-  log,
-  meter,
-}: Pick<ActivityDependencies, 'pool' | 'log' | 'meter'>): EndActivities {
+export function createEndActivities(
+  deps: Pick<WorkerDependencies, 'pool' | 'log' | 'meter' | 'outages'>,
+): EndActivities {
+  const { pool } = deps;
   return {
-    beginEnd: (input) => reportingFailures(input, { log, meter }, () => beginEnd(pool, keyOf(input))),
-    noteEnd: (input) =>
-      reportingFailures(input, { log, meter }, () => noteEnd(pool, keyOf(input), input.failure)),
+    beginEnd: (input) => reportingFailures(input, deps, () => beginEnd(pool, keyOf(input))),
+    noteEnd: (input) => reportingFailures(input, deps, () => noteEnd(pool, keyOf(input), input.failure)),
   };
 }
 

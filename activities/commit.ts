@@ -1,10 +1,11 @@
 import { Context } from '@temporalio/activity';
 import type { ChainCost, CloseInput } from '../contracts/chain.js';
 import { closeChain, listOpenRuns, releaseChain } from '../storage/chains/chains.js';
-import { chainSpend } from '../storage/ledger/ledger.js';
+import { chainElapsedMs, chainSpend } from '../storage/ledger/ledger.js';
 import { wakeNext } from '../storage/chains/queue.js';
 import { chainWorkflowId } from '../temporal/names.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { failureFields, levelOf } from './log.js';
 import { settleLedger } from './ledger.js';
 import { holderEnding } from './open.js';
 
@@ -20,14 +21,22 @@ export async function commit(
     versionStatus: deps.versionStatus,
   });
   if (outcome === 'fenced' && !(input.ticket === null && (await closeFormerRun(deps, input)))) {
-    deps.log.warn(
-      { workflowId: chainWorkflowId(input) },
-      'The chain was closed before, or has another run: the end of this one changed nothing.',
-    );
+    deps.log.warn('chain.close_refused');
   }
   await wakeNext(deps.pool, deps.chainRuns, input.projectId, next);
   await settleLedger(deps, input.projectId);
   const { costUsd, attemptsOfUnknownCost } = await chainSpend(deps.pool, input);
+  if (outcome === 'closed') {
+    const { status, failure, steps } = input.result;
+    const stopped = steps.find((step) => step.status === 'failed' || step.status === 'cancelled');
+    deps.log[failure ? levelOf(failure.code) : 'info']('chain.closed', {
+      ...{ status, costUsd, attemptsOfUnknownCost },
+      ...(failure && stopped ? { step: stopped.step } : {}),
+      // Null for a chain that never opened.
+      durationMs: Math.round(await chainElapsedMs(deps.pool, input)),
+      ...(failure ? failureFields(failure) : {}),
+    });
+  }
   return { costUsd, attemptsOfUnknownCost };
 }
 

@@ -9,7 +9,9 @@ import type { Checkpoint } from '../storage/checkpoint.js';
 import type { Pool } from '../storage/db/pool.js';
 import type { StopRequests } from '../storage/chains/stop-requests.js';
 import type { TranscriptStore } from '../storage/transcripts/store.js';
+import type { ActivityLog, Log } from './log.js';
 import type { Meter } from './meter.js';
+import type { Outage } from './outage.js';
 
 /** The dependencies of the activities; wired in workers/. */
 export interface ActivityDependencies {
@@ -30,9 +32,16 @@ export interface ActivityDependencies {
   stopRequests: StopRequests;
   /** The task queues that this worker alone polls, for tasks whose process it keeps; null where it keeps none. */
   ownQueues: { agents: string; chats: string } | null;
+  /** Of one call; see `reportingFailures`. */
   log: ActivityLog;
   meter: Meter;
+  /** What is said once for all calls. */
+  outages: { model: Outage; database: Outage };
 }
+
+/** What is the same for all calls: only `reportingFailures` makes a log that knows its ids of `log`. */
+export type WorkerDependencies = Shared<ActivityDependencies>;
+export type Shared<Dependencies extends { log: ActivityLog }> = Omit<Dependencies, 'log'> & { log: Log };
 
 /** How long this worker keeps what, and where to it archives. */
 export interface RetentionSetting {
@@ -41,9 +50,4 @@ export interface RetentionSetting {
   archive: ArchiveStore | null;
   /** Version of the package, for manifests. */
   writtenBy: string;
-}
-
-export interface ActivityLog {
-  info(fields: Record<string, unknown>, message: string): void;
-  warn(fields: Record<string, unknown>, message: string): void;
 }

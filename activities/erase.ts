@@ -16,12 +16,12 @@ import {
 } from '../storage/erasure/erasure.js';
 import { temporalError } from '../temporal/errors.js';
 import type { Execution, ProjectHistories } from '../temporal/histories.js';
-import type { ActivityDependencies } from './dependencies.js';
+import type { ActivityDependencies, WorkerDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 
 export interface EraseDependencies extends Pick<
   ActivityDependencies,
-  'pool' | 'agent' | 'checkpoint' | 'definition' | 'retention' | 'log' | 'meter'
+  'pool' | 'agent' | 'checkpoint' | 'definition' | 'retention'
 > {
   histories: ProjectHistories;
 }
@@ -32,12 +32,13 @@ const atOnce = 8;
 const buildsAtOnce = 500;
 
 /** The activities of an erasure; on the task queue of the chains. Each does again what was done, and finds less. */
-export function createEraseActivities(deps: EraseDependencies): EraseActivities {
-  const { log, meter } = deps;
+export function createEraseActivities(
+  deps: EraseDependencies & Pick<WorkerDependencies, 'log' | 'meter' | 'outages'>,
+): EraseActivities {
   const reporting =
     <Result>(run: (deps: EraseDependencies, input: EraseInput) => Promise<Result>) =>
     (input: EraseInput) =>
-      reportingFailures(input, { log, meter }, () => withHeartbeats(() => run(deps, input)));
+      reportingFailures(input, deps, () => withHeartbeats(() => run(deps, input)));
   return {
     stopWork: reporting(stopWork),
     eraseHistories: reporting(eraseHistories),

@@ -64,18 +64,15 @@ export async function findEarlierWork(
     if (typeof entries === 'string') {
       await quarantineSession(deps.pool, projectId, sessionId, entries);
       await noteEvidence(deps.pool, projectId, sessionId, { kind: 'nothing', rule: entries });
-      deps.log.warn({ sessionId, reason: entries }, 'A transcript with a hole was quarantined.');
+      deps.log.warn('transcript.quarantined', { quarantined: sessionId, reason: entries });
       continue;
     }
     const base = (baseSessionId && bases.get(baseSessionId)) || [];
     const own = ownEntries([...(await inheritedOnly(attempt, entries)), ...entries], base);
     const evidence = kinds[task.kind].evidence(task, own);
     await noteEvidence(deps.pool, projectId, sessionId, evidence);
-    deps.log.info(
-      { sessionId, step: task.name, kind: evidence.kind, rule: evidence.rule },
-      'Judged an earlier attempt.',
-    );
     if (evidence.kind === 'nothing') continue;
+    deps.log.info('evidence.found', { earlier: sessionId, kind: evidence.kind, rule: evidence.rule });
     const work = { ...attempt, evidence, own, bySubagents: [], text: answerText(own) };
     if (evidence.kind === 'finished') return work;
     partial.push(work);

@@ -9,8 +9,21 @@ import {
   toSessionChainError,
 } from '../contracts/failures.js';
 import { payloadVersion } from '../contracts/plan.js';
-import type { ActivityLog } from './dependencies.js';
+import { isDatabaseAway } from '../storage/db/pool.js';
+import { isInterruption } from '../storage/operations/operations.js';
+import {
+  type ActivityLog,
+  type Log,
+  type LogIds,
+  failureFields,
+  forActivity,
+  isWorthALine,
+  levelOf,
+  levelOfPart,
+  levelOfTry,
+} from './log.js';
 import type { Meter } from './meter.js';
+import type { Outage } from './outage.js';
 
 /** The failure of an attempt whose end is in the journal. */
 export class AttemptError extends Error {
@@ -18,43 +31,52 @@ export class AttemptError extends Error {
     readonly failure: SessionChainError,
     /** Number of the attempt that failed. */
     readonly attempt: number,
+    /** Of the attempt. */
+    readonly log: ActivityLog,
   ) {
     super(failure.message, { cause: failure });
   }
 }
 
 export interface FailureReport {
-  log: ActivityLog;
+  log: Log;
   meter: Meter;
+  outages: { database: Outage };
+  /** What its lines are about; they are loudest where nothing else tells of the failure. Default: the activity alone. */
+  subject?: 'step' | 'question' | 'part of a chain';
+  /** How often the operation may be tried, where this call of the activity is one try of several. */
+  maxAttempts?: number;
   /** Stores the whole message in the database. */
   keep?: (failure: Failure) => Promise<void>;
 }
 
 /**
- * Runs an activity and turns its errors into what a workflow can read: type = the failure's code, message = what the code
+ * Runs an activity with a log that knows its ids, logs how it failed, and turns its errors into what a workflow can read: type = the failure's code, message = what the code
  * means, details = [number of the attempt, the limit that was reached]. Messages may quote models, agents and files, so they stay in the database:
  * Temporal's histories hold codes. A cancellation that Temporal asked for stays one.
  */
 export async function reportingFailures<Result>(
   input: { version: number },
-  { log, meter, keep }: FailureReport,
-  run: () => Promise<Result>,
+  report: FailureReport,
+  run: (log: ActivityLog) => Promise<Result>,
 ): Promise<Result> {
+  const { meter, keep } = report;
+  const ofCall = forActivity(report.log, idsOf(input, report));
   try {
     requireKnownVersion(input);
-    return await run();
+    return await run(ofCall);
   } catch (error) {
     // Temporal's own, such as a cancellation.
     if (error instanceof TemporalFailure) throw error;
-    const { failure, attempt } =
-      error instanceof AttemptError ? error : { failure: toSessionChainError(error), attempt: undefined };
+    const { failure, attempt, log } =
+      error instanceof AttemptError
+        ? error
+        : { failure: toSessionChainError(error), attempt: undefined, log: ofCall };
     meter.failed(failure);
-    if (failure.code === 'INTERNAL') log.warn({ err: failure.cause }, 'An unexpected error.');
+    if (failure.code === 'DATABASE_UNAVAILABLE') report.outages.database.trouble(log, failureFields(failure));
+    logFailure(log, report, failure);
     await keep?.(toFailure(failure)).catch((cause: unknown) => {
-      log.warn(
-        { err: cause, code: failure.code, message: failure.message },
-        'A failure could not be stored.',
-      );
+      log[isDatabaseAway(cause) ? 'info' : 'warn']('failure.not_stored', { code: failure.code, err: cause });
     });
     if (failure.code === 'CANCELLED' && Context.current().cancellationDetails?.cancelRequested) {
       throw new CancelledFailure(failureOfCode('CANCELLED').message);
@@ -67,6 +89,55 @@ export async function reportingFailures<Result>(
       ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
     });
   }
+}
+
+/** One line: a try that another follows, or the last one. */
+function logFailure(
+  log: ActivityLog,
+  { subject, maxAttempts }: FailureReport,
+  failure: SessionChainError,
+): void {
+  const { attempt, retryPolicy } = Context.current().info;
+  const { code } = failure;
+  const ofWhat = subject === 'step' || subject === 'question' ? subject : 'activity';
+  const fields = {
+    ...failureFields(failure),
+    ...(code === 'INTERNAL' ? { err: failure.cause } : {}),
+  };
+  if (isInterruption(code)) {
+    if (ofWhat !== 'activity') log.info(`${ofWhat}.interrupted`, fields);
+    return;
+  }
+  const most = maxAttempts ?? retryPolicy?.maximumAttempts ?? 0;
+  if (isRetryable(code) && (most === 0 || attempt < most)) {
+    // What is tried without end says so at every doubling.
+    if (ofWhat === 'activity' && !isWorthALine(attempt)) return;
+    return log[levelOfTry(code, attempt)](`${ofWhat}.retried`, {
+      ...fields,
+      tries: attempt,
+      ...(failure.retryAfterMs === undefined ? {} : { waitMs: failure.retryAfterMs }),
+    });
+  }
+  const level = subject === undefined ? levelOf(code) : levelOfPart(code);
+  log[level](`${ofWhat}.failed`, { ...fields, tries: attempt });
+}
+
+const idNames = ['projectId', 'versionId', 'buildId', 'chatId', 'questionId', 'step'] as const;
+
+/** The ids in the input of an activity, and what Temporal knows of the call. */
+function idsOf(input: object, { subject }: FailureReport): LogIds & { workflowId: string } {
+  const { info } = Context.current();
+  const given = { ...input, ...('request' in input ? (input.request as object) : {}) } as Record<
+    string,
+    unknown
+  >;
+  return {
+    ...Object.fromEntries(
+      idNames.flatMap((name) => (typeof given[name] === 'string' ? [[name, given[name]]] : [])),
+    ),
+    workflowId: info.workflowExecution?.workflowId ?? '',
+    ...(subject === 'step' || subject === 'question' ? {} : { activity: info.activityType }),
+  };
 }
 
 function requireKnownVersion({ version }: { version: number }): void {

@@ -2,7 +2,9 @@ import { Context } from '@temporalio/activity';
 import type { ChainId } from '../contracts/ids.js';
 import { type Attempt, renewLease } from '../storage/operations/operations.js';
 import { type Lease, createLease, uptimeMs } from '../agent/process/lease.js';
+import { toSessionChainError } from '../contracts/failures.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { failureFields } from './log.js';
 
 /** A worker's hold on an attempt: aborts when it is to stop. */
 export interface Hold {
@@ -37,7 +39,12 @@ export function leaseTimes(heartbeatTimeoutMs: number, killGraceMs: number): Lea
  * taken over. `begunAtMs` is when the attempt's beginning was sent, by {@link uptimeMs}.
  */
 export function holdAttempt(
-  { pool, stopRequests, log }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log'>,
+  {
+    pool,
+    stopRequests,
+    log,
+    outages,
+  }: Pick<ActivityDependencies, 'pool' | 'stopRequests' | 'log' | 'outages'>,
   attempt: Pick<Attempt, 'attemptId'>,
   {
     chainId,
@@ -53,6 +60,7 @@ export function holdAttempt(
   const lease = createLease(provenUntil(begunAtMs));
   let chainCancelled = false;
   let unanswered = 0;
+  let isTold = false;
   const renew = async () => {
     // A database that hangs must not use up all connections of the pool.
     if (unanswered === renewalsPerTimeout) return;
@@ -60,11 +68,20 @@ export function holdAttempt(
     const sentAtMs = uptimeMs();
     try {
       const state = await renewLease(pool, attempt);
+      isTold = false;
       if (state === 'held') return lease.extendTo(provenUntil(sentAtMs));
       chainCancelled ||= state === 'cancelled';
       stopped.abort();
     } catch (error) {
-      log.warn({ err: error, attemptId: attempt.attemptId }, 'The lease could not be renewed.');
+      const failure = failureFields(toSessionChainError(error));
+      if (failure.code === 'DATABASE_UNAVAILABLE') outages.database.trouble(log, failure);
+      // An outage is loud by itself.
+      if (!isTold)
+        log[failure.code === 'DATABASE_UNAVAILABLE' ? 'info' : 'warn']('lease.not_renewed', {
+          ...failure,
+          agentEndsWithinMs: Math.max(0, Math.round(lease.endsAtMs() - uptimeMs())),
+        });
+      isTold = true;
     } finally {
       unanswered -= 1;
     }

@@ -1,6 +1,8 @@
 import type { AttemptId } from '../contracts/ids.js';
 import { type LivePiece, addLiveText, forgetLiveText } from '../storage/live/text.js';
+import { toSessionChainError } from '../contracts/failures.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { failureFields } from './log.js';
 
 /** Takes the text of an attempt piece by piece while the model writes it, and stores it for viewers. */
 export interface LiveText {
@@ -20,10 +22,12 @@ export function createLiveText(
 ): LiveText {
   let pieces: LivePiece[] = [];
   let timer: NodeJS.Timeout | undefined;
-  const write = async (work: () => Promise<void>) =>
-    await work().catch((error: unknown) =>
-      log.warn({ err: error, attemptId }, 'A piece of live text was not stored.'),
-    );
+  let isTold = false;
+  const tell = (error: unknown) => {
+    if (!isTold) log.info('live_text.not_stored', failureFields(toSessionChainError(error)));
+    isTold = true;
+  };
+  const write = async (work: () => Promise<void>) => await work().catch((error: unknown) => tell(error));
   let writing = write(() => forgetLiveText(pool));
   const flush = () => {
     clearTimeout(timer);

@@ -14,7 +14,7 @@ import type { ActivityDependencies } from './dependencies.js';
  * retry. A head whose transcript is lost is replaced as base by its nearest ancestor that is whole, with a warning.
  */
 export async function open(
-  deps: Pick<ActivityDependencies, 'pool' | 'chainRuns' | 'definition'>,
+  deps: Pick<ActivityDependencies, 'pool' | 'chainRuns' | 'definition' | 'log'>,
   input: OpenInput,
 ): Promise<OpenResult> {
   const { workflowExecution } = Context.current().info;
@@ -43,6 +43,13 @@ export async function open(
     const answer = await openChain(deps.pool, input, opener, goneRunId, options);
     switch (answer.outcome) {
       case 'opened':
+        deps.log.info('chain.opened', {
+          head: answer.head.sessionId,
+          seq: answer.head.seq,
+          from: answer.origin.kind,
+          steps: plan.steps.map(({ name }) => name),
+          ...(options.opening === 1 ? {} : { opening: options.opening }),
+        });
         return { ...answer, warnings: [...earlierWarnings, ...answer.warnings], plan };
       case 'head_lost': {
         opener.ticket = answer.ticket;
@@ -56,10 +63,13 @@ export async function open(
         if (blocker.runId !== goneRunId && (await deps.chainRuns.isGone(blocker, workflowId))) {
           opener.ticket = ticket;
           goneRunId = blocker.runId;
+          deps.log.warn('chain.taken_out', { gone: blocker.workflowId });
           break;
         }
         // The project is free, and the chain in the way may not know it.
         if (!holds) await wakeNext(deps.pool, deps.chainRuns, input.projectId, blocker);
+        // It asks again and again, with its ticket.
+        if (input.ticket === null) deps.log.info('chain.queued', { position, waitsFor: blocker.workflowId });
         return { outcome: 'queued', ticket, position, waitsFor: blocker.workflowId };
       }
       case 'former_agent_alive':

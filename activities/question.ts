@@ -28,6 +28,7 @@ import {
 import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { failureFields, levelOf } from './log.js';
 import { bringBack } from './restore.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
@@ -53,10 +54,11 @@ export async function readSession(
 
 /** Records that a question has finally failed; an answered one stays answered. The workflow knows only the code. */
 export async function failQuestion(
-  { pool }: Pick<ActivityDependencies, 'pool'>,
+  { pool, log }: Pick<ActivityDependencies, 'pool' | 'log'>,
   { failure, ...question }: QuestionFailureInput,
 ): Promise<void> {
   await markFailed(pool, question, failure);
+  log[levelOf(failure.code)]('question.given_up', failureFields(failure));
 }
 
 /**
@@ -85,7 +87,8 @@ export async function answerQuestion(
     };
     const found = await findWorkspace(deps, wanted);
     if ('trouble' in found) {
-      return { waitMs: await waitForWorkspace(deps, wanted, found.trouble), tries: triesBefore() };
+      const waitMs = await waitForWorkspace(deps, wanted, found.trouble);
+      return { waitMs, tries: triesBefore() };
     }
     const { sessionId: head } = await readHead(deps.pool, projectId);
     if (head !== null) await bringBack(deps, projectId, head);

@@ -17,21 +17,22 @@ import {
 } from '../storage/retention/restore.js';
 import type { Pool } from '../storage/db/pool.js';
 import { readHold } from '../storage/retention/hold.js';
-import type { ActivityDependencies } from './dependencies.js';
+import type { ActivityDependencies, WorkerDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 
-type Dependencies = Pick<ActivityDependencies, 'pool' | 'log' | 'meter' | 'retention'>;
+type Dependencies = Pick<ActivityDependencies, 'pool' | 'retention'>;
 
 /** What restores on the queue of the chains. */
-export function createRestoreActivities(deps: Dependencies): RestoreActivities {
-  const { pool, log, meter } = deps;
+export function createRestoreActivities(
+  deps: Dependencies & Pick<WorkerDependencies, 'log' | 'meter' | 'outages'>,
+): RestoreActivities {
+  const { pool } = deps;
   return {
     restoreProject: (input) =>
       reportingFailures(
         input,
         {
-          log,
-          meter,
+          ...deps,
           // What the code alone says needs no row of the project.
           keep: async (failure) => {
             if (!saysAll.has(failure.code)) await noteRestoreFailure(pool, input.request.projectId, failure);
@@ -158,7 +159,7 @@ async function restoreFile(
  * before. Throws SESSION_ARCHIVED where this worker has no archive, and what reading the archive throws.
  */
 export async function bringBack(
-  { pool, retention: { archive }, log }: Pick<Dependencies, 'pool' | 'retention' | 'log'>,
+  { pool, retention: { archive }, log }: Pick<ActivityDependencies, 'pool' | 'retention' | 'log'>,
   projectId: ProjectId,
   sessionId: SessionId,
 ): Promise<void> {
@@ -172,7 +173,7 @@ export async function bringBack(
     );
   }
   await restoreFile(pool, archive, projectId, file, { sessionId });
-  log.warn({ projectId, sessionId, object: file.object }, 'A transcript was restored from the archive.');
+  log.warn('transcript.restored', { restored: sessionId, object: file.object });
 }
 
 /** What a chain is told whose base was restored for it. */

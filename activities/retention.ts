@@ -19,7 +19,7 @@ import {
   verifyPart,
 } from '../storage/retention/parts.js';
 import { archiveTransitions } from '../storage/retention/transitions.js';
-import type { ActivityDependencies } from './dependencies.js';
+import type { ActivityDependencies, WorkerDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 import { settleLedger } from './ledger.js';
 
@@ -27,13 +27,13 @@ type RetentionDependencies = Pick<ActivityDependencies, 'pool' | 'createTranscri
 
 /** The activities of retention, for the task queue of the chains. */
 export function createRetentionActivities(
-  deps: RetentionDependencies & Pick<ActivityDependencies, 'log' | 'meter'>,
+  deps: RetentionDependencies & Pick<WorkerDependencies, 'log' | 'meter' | 'outages'>,
 ): Pick<RetentionActivities, 'dueProjects' | 'retainProject'> {
-  const { pool, retention, log, meter } = deps;
+  const { pool, retention } = deps;
   const { policy } = retention;
   return {
     dueProjects: (input) =>
-      reportingFailures(input, { log, meter }, async () => {
+      reportingFailures(input, deps, async () => {
         const { projectId, after = null } = input;
         return {
           policy,
@@ -42,18 +42,11 @@ export function createRetentionActivities(
         };
       }),
     retainProject: (input) =>
-      reportingFailures(input, { log, meter }, async () => {
+      reportingFailures(input, deps, async () => {
         const { projectId, dryRun } = input;
-        try {
-          return dryRun
-            ? { ...(await dryRunOf(pool, projectId, policy)), more: false }
-            : await retainProject(deps, projectId);
-        } catch (error) {
-          // Of a failure Temporal keeps the code alone.
-          if (error instanceof SessionChainError)
-            log.warn({ projectId, code: error.code }, `Retention: ${error.message}`);
-          throw error;
-        }
+        return dryRun
+          ? { ...(await dryRunOf(pool, projectId, policy)), more: false }
+          : await retainProject(deps, projectId);
       }),
   };
 }

@@ -24,10 +24,12 @@ import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { waitFields } from './log.js';
 import { bringBack, restoredWarning } from './restore.js';
 import {
   type WorkspaceRequest,
   findWorkspace,
+  tellWait,
   triesBefore,
   waitForWorkspace,
   workerName,
@@ -49,6 +51,7 @@ export async function runStep(deps: ActivityDependencies, input: StepInput): Pro
     if (skipped) {
       await noteSkipped(deps.pool, input, skipped);
       deps.meter.stepSkipped(step);
+      deps.log.info('step.skipped', { reason: skipped });
       return { outcome: 'skipped', step, reason: skipped };
     }
     const wanted = workspaceRequest(input, chain);
@@ -229,10 +232,7 @@ export async function leaveToOthers(
 ): Promise<WaitingStep> {
   const { step, plan, waits } = input;
   const waitMs = Math.min(1_000 * 2 ** waits, slowestLookMs);
-  log.warn(
-    { step, digest: plan.digest, projectId: input.projectId, buildId: input.buildId },
-    'The chain was planned with another definition of this step; it is left to a worker that has that one.',
-  );
+  tellWait(log, waits + 1, waitFields(`a worker with the definition ${plan.digest.slice(0, 12)}`, waitMs));
   await noteWaiting(pool, input, {
     waitMs,
     code: 'INVALID_CONFIG',

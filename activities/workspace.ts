@@ -15,6 +15,7 @@ import {
 import { markerFile, readFolder, writeMarker } from '../workspace/marker.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import type { ActivityDependencies } from './dependencies.js';
+import { type ActivityLog, type LogFields, failureFields, isWorthALine, waitFields } from './log.js';
 
 type Deps = Pick<ActivityDependencies, 'pool' | 'workspaceRoots' | 'workspaceWaitMs' | 'log'>;
 
@@ -142,7 +143,7 @@ async function keepMarker(
     // Another folder may have taken its place meanwhile, such as the mount point of a lost mount.
     if (now.identity === identity) await putBack({ path, ...now }, marker);
   } catch (error) {
-    log.warn({ err: error, workspace: path }, 'The marker of the folder could not be put back.');
+    log.warn('workspace.marker_not_kept', { ...failureFields(toSessionChainError(error)), workspace: path });
   }
 }
 
@@ -203,15 +204,20 @@ export async function waitForWorkspace(
   { projectId, path, search }: WorkspaceRequest,
   trouble: SessionChainError,
 ): Promise<number> {
-  const { pool, workspaceRoots, log } = deps;
+  const { pool, workspaceRoots } = deps;
   const { code, message } = trouble;
-  log.warn({ projectId, code, search }, message);
   const said = `${message} Its roots: ${workspaceRoots.join(', ')}.`;
   const { looks, searchedMs, workers, waitMs, isOverdue } = await lookAgain(deps, {
     search,
     trouble: { code, message: said },
   });
-  if (!isOverdue || (await othersAtWork(pool, Object.keys(workers)))) return waitMs;
+  if (!isOverdue || (await othersAtWork(pool, Object.keys(workers)))) {
+    tellWait(deps.log, looks, {
+      ...failureFields(trouble),
+      ...waitFields('a worker that has the folder', waitMs),
+    });
+    return waitMs;
+  }
   await endSearch(pool, search);
   const all = Object.entries(workers);
   const changed = all.some(([, one]) => one.code === 'WORKSPACE_CHANGED');
@@ -220,6 +226,15 @@ export async function waitForWorkspace(
     `No worker had the folder ${path} of the project ${projectId} for ${Math.round(searchedMs / 1_000)} s, in ${looks} looks. ` +
       all.map(([name, one]) => `${name}: ${one.message}`).join(' '),
   );
+}
+
+/** Tells that an operation is left to another worker: loudly the first time, then at every doubling. */
+export function tellWait({ ids, ...log }: ActivityLog, looks: number, fields: LogFields): void {
+  if (!isWorthALine(looks)) return;
+  log[looks === 1 ? 'warn' : 'info'](ids.step === undefined ? 'question.waiting' : 'chain.waiting', {
+    ...fields,
+    looks,
+  });
 }
 
 /** Earlier tries of this activity: they count if the operation continues in another activity. */

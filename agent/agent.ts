@@ -1,4 +1,4 @@
-import { SessionChainError } from '../contracts/failures.js';
+import { SessionChainError, toSessionChainError } from '../contracts/failures.js';
 import { readableClaudeMd } from './claude-md.js';
 import { createEgress } from './egress/egress.js';
 import { type Line, openLine } from './line.js';
@@ -7,7 +7,15 @@ import { findAgentBinary, versionReader } from './process/binary.js';
 import { requireCredentials } from './process/environment.js';
 import { type Scratch, createScratch, sweepScratch } from './process/scratch.js';
 import { queryOptions } from './query-options.js';
-import type { AgentDependencies, AgentRequest, AgentResult, Run, RunContext } from './run.js';
+import type {
+  AgentDependencies,
+  AgentEvent,
+  AgentRequest,
+  AgentResult,
+  Run,
+  RunContext,
+  RunIds,
+} from './run.js';
 import { openFence } from './sandbox/fence.js';
 import { requireKeepingIn } from './sandbox/probes.js';
 import { type Sandbox, openSandbox } from './sandbox/sandbox.js';
@@ -35,7 +43,13 @@ export interface Agent {
 
 /** Throws INVALID_INPUT where the model variables, or the worker's proxy, are not valid. */
 export function createAgent(dependencies: AgentDependencies): Agent {
-  const { inheritedEnvironment, scratchRoot, log } = dependencies;
+  const { inheritedEnvironment, scratchRoot } = dependencies;
+  /** Of the tasks that are under way, by session. */
+  const ofTasks = new Map<string, RunIds>();
+  /** Of the last task of a process. */
+  const ofLines = new WeakMap<Line, RunIds>();
+  const log = (event: AgentEvent, ids = ('sessionId' in event && ofTasks.get(event.sessionId)) || {}) =>
+    dependencies.log(event, ids);
   const egress = createEgress({
     model: dependencies.modelEnvironment,
     worker: inheritedEnvironment,
@@ -64,7 +78,10 @@ export function createAgent(dependencies: AgentDependencies): Agent {
   const lines = createLines({
     maxProcesses: dependencies.maxProcesses ?? Infinity,
     hasMemory: hasMemoryToWait,
-    onGivenUp: ({ sessionId, step }, reason) => log({ event: 'agent.given_up', sessionId, step, reason }),
+    onGivenUp: (line, reason) => {
+      const { sessionId, step } = line;
+      log({ event: 'agent.given_up', sessionId, step, reason }, ofLines.get(line));
+    },
   });
   let running = 0;
 
@@ -127,29 +144,35 @@ export function createAgent(dependencies: AgentDependencies): Agent {
       const key = await keyOf(run, binary, allowedTools);
       const { sessionId, baseSessionId, task, keepWarm = null } = request;
       const parked = baseSessionId && lines.take(baseSessionId, (line) => fits(line, key, request));
-      log({ event: 'agent.started', sessionId, step: task.name, warm: parked !== null });
-      let outcome = 'done';
+      const ids = context.ids ?? {};
+      const step = task.name;
+      const durationMs = () => Math.round(performance.now() - run.startedAt);
+      ofTasks.set(sessionId, ids);
+      log({ event: 'agent.started', sessionId, step, warm: parked !== null });
       running += 1;
       try {
         if (!parked) await lines.makeRoom(running - 1);
-        return await runTask(run, {
+        const result = await runTask(run, {
           parked,
           start: async (starter) => await start(run, { binary, sandbox, key, allowedTools }, starter),
           mayWait: (line) =>
             keepWarm !== null && hasMemoryToWait() && canBeFenced(line, dependencies.definition, sandbox),
           park(line) {
+            ofLines.set(line, ids);
             lines.park(line, keepWarm?.idleMs ?? 0);
-            log({ event: 'agent.parked', sessionId, step: task.name });
+            log({ event: 'agent.parked', sessionId, step });
           },
-          onGivenUp: (reason) => log({ event: 'agent.given_up', sessionId, step: task.name, reason }),
+          onGivenUp: (reason) => log({ event: 'agent.given_up', sessionId, step, reason }),
         });
+        log({ event: 'agent.ended', sessionId, step, durationMs: durationMs() });
+        return result;
       } catch (error) {
-        outcome = error instanceof SessionChainError ? error.code : String(error);
+        const failure = toSessionChainError(error);
+        log({ event: 'agent.failed', sessionId, step, error: failure, durationMs: durationMs() });
         throw error;
       } finally {
         running -= 1;
-        const durationMs = Math.round(performance.now() - run.startedAt);
-        log({ event: 'agent.ended', sessionId, step: task.name, outcome, durationMs });
+        ofTasks.delete(sessionId);
       }
     },
     async recover() {

@@ -5,7 +5,7 @@ import type {
   SDKResultMessage,
   SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
-import { SessionChainError, type FailureCode } from '../contracts/failures.js';
+import { SessionChainError, type FailureCode, failureOfCode } from '../contracts/failures.js';
 import {
   type Limit,
   type SandboxLimit,
@@ -18,7 +18,7 @@ import { startOf } from '../contracts/text.js';
 import { endsWithFullContext } from '../transcript/entries.js';
 import type { AgentTask, Verdict } from './kinds/kind.js';
 import { kinds } from './kinds/kinds.js';
-import type { RunLimits } from './run.js';
+import { QuotingError, type RunLimits } from './run.js';
 import { codeOfError, codeOfStatus } from './service-errors.js';
 
 /** Model services quote requests in their messages; what is stored and sent stays short. */
@@ -195,12 +195,11 @@ function failureOf(run: JudgedRun): SessionChainError {
     case 'turns_used':
       return limitReached(run, 'turns', 'has no model turn left, nor have its subagents');
     case 'unauthorized':
-      return failure('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
+      return ours('MODEL_UNAUTHORIZED', `The model service answered ${seen.lastRetryStatus ?? 401}.`);
     case 'unavailable':
-      return new SessionChainError(
+      return ours(
         'MODEL_UNAVAILABLE',
         `The model service answered ${seen.lastRetryStatus ?? 'nothing'} and asks for a pause.`,
-        undefined,
         { retryAfterMs: seen.lastRetryDelayMs ?? 0 },
       );
     case 'processes':
@@ -257,20 +256,25 @@ function codeOfErrorResult({ seen, own }: JudgedRun, result: SDKResultMessage): 
 }
 
 function modelFailure({ seen, nowMs }: JudgedRun, code: FailureCode, said: string): SessionChainError {
-  if (code !== 'MODEL_UNAVAILABLE' || seen.rateLimitEndsAtMs === null) return failure(code, said);
-  const retryAfterMs = Math.max(0, seen.rateLimitEndsAtMs - nowMs);
-  return new SessionChainError(code, startOf(said, messageLength), undefined, { retryAfterMs });
+  const { rateLimitEndsAtMs, result, lastRetryStatus } = seen;
+  const waits = code === 'MODEL_UNAVAILABLE' && rateLimitEndsAtMs !== null;
+  const status = (result?.subtype === 'success' ? result.api_error_status : null) ?? lastRetryStatus;
+  return new QuotingError(
+    code,
+    startOf(said, messageLength),
+    status === null ? failureOfCode(code).message : `The model service answered ${status}.`,
+    waits ? { retryAfterMs: Math.max(0, rateLimitEndsAtMs - nowMs) } : {},
+  );
 }
 
 function withoutResult({ seen, exit }: JudgedRun): SessionChainError {
   const how = exit.signal === null ? `with exit code ${exit.code ?? 'unknown'}` : `by ${exit.signal}`;
   const said = [seen.thrown?.message, exit.errorTail.trim()].filter(Boolean).join('; ');
   if (isNotLoggedIn(said)) return failure('CREDENTIALS_MISSING', said);
-  return failure(
-    'AGENT_FAILED',
-    `Claude Code ended ${how} and without a result. ${said}`.trim(),
-    seen.thrown,
-  );
+  const ended = `Claude Code ended ${how} and without a result.`;
+  return new QuotingError('AGENT_FAILED', startOf(`${ended} ${said}`.trim(), messageLength), ended, {
+    cause: seen.thrown,
+  });
 }
 
 /** Without a server the list of tools differs: what it offers is missing, and the prompt cache is lost. */
@@ -307,6 +311,11 @@ function sandboxLimitReached({ task, sandboxLimits }: JudgedRun, limit: SandboxL
     limitRemedy(reached),
     { reached },
   );
+}
+
+/** Of a code whose messages else quote somebody: this one is in our own words. */
+function ours(code: FailureCode, message: string, options?: { retryAfterMs: number }): SessionChainError {
+  return new QuotingError(code, message, message, options);
 }
 
 function failure(code: FailureCode, message: string, cause?: unknown): SessionChainError {

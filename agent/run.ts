@@ -1,6 +1,6 @@
 import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import type { ModelUsage, Usage } from '../contracts/chain.js';
-import { SessionChainError } from '../contracts/failures.js';
+import { type FailureCode, SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
 import type { Limit, LimitOwner } from '../contracts/limits.js';
 import type { SandboxSettings } from '../contracts/sandbox.js';
@@ -30,8 +30,11 @@ export interface AgentDependencies {
   sandbox: SandboxSettings;
   /** Tools, rules and servers that all steps share. */
   definition: ChainDefinition;
-  log: (event: AgentEvent) => void;
+  log: (event: AgentEvent, ids: RunIds) => void;
 }
+
+/** What an event is about, beside its session and step: what the run was given. */
+export type RunIds = Readonly<Record<string, string | number | undefined>>;
 
 /** Messages for the worker's log. */
 export type AgentEvent =
@@ -42,7 +45,9 @@ export type AgentEvent =
   | { event: 'agent.started'; sessionId: string; step: string; warm: boolean }
   | { event: 'agent.parked'; sessionId: string; step: string }
   | { event: 'agent.given_up'; sessionId: string; step: string; reason: string }
-  | { event: 'agent.ended'; sessionId: string; step: string; outcome: string; durationMs: number };
+  | { event: 'agent.ended'; sessionId: string; step: string; durationMs: number }
+  /** `error` is what `run` throws. */
+  | { event: 'agent.failed'; sessionId: string; step: string; error: SessionChainError; durationMs: number };
 
 /** The transcripts of a project, as a run reads and writes them. */
 export interface RunStore extends Pick<SessionStore, 'append' | 'load'> {
@@ -130,11 +135,27 @@ export interface AgentResult extends AgentSpend, Verdict {
 /** A run that did not do its step; `spent` was spent nevertheless. */
 export class AgentRunError extends SessionChainError {
   readonly spent: AgentSpend;
+  /** The message without what it quotes; absent where it quotes nothing, or is nothing without. */
+  readonly logged: string | undefined;
 
   constructor(error: SessionChainError, spent: AgentSpend) {
     const { cause, retryAfterMs, reached } = error;
     super(error.code, error.message, error.remedy, { cause, retryAfterMs, reached });
     this.spent = spent;
+    this.logged = error instanceof QuotingError ? error.logged : undefined;
+  }
+}
+
+/** An error whose message quotes the model service or Claude Code. */
+export class QuotingError extends SessionChainError {
+  constructor(
+    code: FailureCode,
+    message: string,
+    /** The same in our own words. */
+    readonly logged: string,
+    options?: { cause?: unknown; retryAfterMs?: number },
+  ) {
+    super(code, message, undefined, options);
   }
 }
 
@@ -143,6 +164,8 @@ export interface RunContext {
   signal: AbortSignal;
   /** The agent is interrupted a kill grace before it ends, and dead by then, whatever has become of this process. */
   lease: Lease;
+  /** Go with every event of the run, and of its process while that waits. */
+  ids?: RunIds;
   onProgress: (progress: AgentProgress) => void;
   /** Gets all files that the file tools have written so far, relative to the workspace, whenever there is a new one. */
   onFiles?: (files: string[]) => void;

@@ -6,7 +6,8 @@ import type { Pool } from '../storage/db/pool.js';
 import { takeEnds } from '../storage/chains/ends.js';
 import { temporalError } from '../temporal/errors.js';
 import { endWorkflowId, workflowTypes } from '../temporal/names.js';
-import type { WorkerLog } from './options.js';
+import { type Log, failureFields } from '../activities/log.js';
+import { toSessionChainError } from '../contracts/failures.js';
 
 /** Starts the workflows that tell the host of ends of chains, until it is closed. */
 export interface EndDispatcher {
@@ -33,7 +34,7 @@ export function dispatchEnds({
   /** Of the chains: their worker runs the workflow. */
   taskQueue: string;
   onEnd: HostActivity;
-  log: WorkerLog;
+  log: Log;
 }): EndDispatcher {
   const closed = new AbortController();
   const looking = lookUntilClosed();
@@ -45,13 +46,16 @@ export function dispatchEnds({
   };
 
   async function lookUntilClosed(): Promise<void> {
+    let isTold = false;
     while (!closed.signal.aborted) {
       try {
         await startDue();
+        if (isTold) log.info('ends.resumed');
+        isTold = false;
       } catch (error) {
         if (closed.signal.aborted) return;
-        const why = error instanceof Error ? error.message : String(error);
-        log.warn({}, `The ends of chains are told later: ${why}`);
+        if (!isTold) log.warn('ends.delayed', failureFields(toSessionChainError(error)));
+        isTold = true;
       }
       await sleep(lookMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined);
     }

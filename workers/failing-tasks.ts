@@ -2,11 +2,11 @@ import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Worker } from '@temporalio/worker';
+import type { Log } from '../activities/log.js';
 import { startOf } from '../contracts/text.js';
 import { failingTaskRemedy } from '../contracts/waiting.js';
 import { chainKeyOf } from '../temporal/names.js';
 import { workflowOfRun } from '../temporal/workflow-tasks.js';
-import type { WorkerLog } from './options.js';
 
 /** Why a workflow leaves a worker's cache, as far as its task has failed: the SDK's number, and Temporal's name of the cause. */
 const causes: Readonly<Record<number, string>> = {
@@ -31,7 +31,7 @@ interface Eviction {
  */
 export function tellFailingTasks(
   worker: Worker,
-  { client, log, facts }: { client: Client; log: WorkerLog; facts: Record<string, unknown> },
+  { client, log, facts }: { client: Client; log: Log; facts: Record<string, unknown> },
 ): void {
   // No public interface tells it; the one that replays histories listens here.
   const { evictionsEmitter } = worker as unknown as { evictionsEmitter?: EventEmitter };
@@ -49,16 +49,10 @@ export function tellFailingTasks(
 
   async function tell(runId: string, cause: string, said: string): Promise<void> {
     const workflowId = await find(runId);
-    const write = log.error ?? log.warn;
-    write.call(
-      log,
-      {
-        event: 'workflow.task_failing',
-        ...(workflowId === null ? {} : { workflowId, ...chainKeyOf(workflowId) }),
-        ...{ runId, cause, ...facts, remedy: failingTaskRemedy },
-      },
-      `${workflowId ?? `The workflow of the run ${runId}`} stands still: its workflow task fails on this worker: ${said}`,
-    );
+    log.error('workflow.task_failing', {
+      ...(workflowId === null ? {} : { workflowId, ...chainKeyOf(workflowId) }),
+      ...{ runId, cause, reason: said, ...facts, remedy: failingTaskRemedy },
+    });
   }
 
   async function find(runId: string): Promise<string | null> {

@@ -1,10 +1,12 @@
-import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { Runtime } from '@temporalio/worker';
+import { createEventLog } from '../activities/log.js';
 import { readConfig } from '../config/environment.js';
 import { createLog } from '../config/log.js';
 import { processMetrics } from '../config/process-metrics.js';
 import { type Endpoint, openEndpoint } from './endpoint.js';
 import { optionsFromEnvironment } from './options.js';
 import { installRuntime } from './runtime.js';
+import { temporalLogger } from './temporal-log.js';
 import { type RunningWorker, createWorker } from './worker.js';
 
 /** After the grace time: what is done is reported, connections are closed. */
@@ -16,12 +18,10 @@ const closingMs = 2_000;
  */
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);
-  const log = createLog(config);
-  const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) =>
-    log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
-  );
+  const sink = createLog(config);
+  const log = createEventLog(sink);
   const address = config.SESSION_CHAIN_WORKER_HTTP;
-  const temporalMetrics = await installRuntime(sdkLogger, address !== undefined);
+  const temporalMetrics = await installRuntime(temporalLogger(log), address !== undefined);
   let worker: RunningWorker | null = null;
   let endpoint: Endpoint | null = null;
   const start = async () => {
@@ -32,9 +32,9 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
         health: () => worker?.health() ?? null,
         metrics: async () => (await Promise.all(sources.map(async (read) => await read()))).join('\n'),
       });
-      log.info({ url: endpoint.url }, 'The worker tells its health and its metrics.');
+      log.info('worker.endpoint', { url: endpoint.url });
     }
-    return await createWorker({ ...optionsFromEnvironment(environment), log });
+    return await createWorker({ ...optionsFromEnvironment(environment), log: sink });
   };
   const running = await start().catch(async (error: unknown) => {
     endpoint?.close();
@@ -49,7 +49,7 @@ export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(1);
     stopping = true;
-    log.info({ signal }, 'The worker stops: running steps are interrupted and go on elsewhere.');
+    log.info('worker.stopping', { signal });
     running.shutdown();
     // A database that does not answer would hold the last statement, and with it the process, for ever.
     setTimeout(() => process.exit(1), config.SESSION_CHAIN_SHUTDOWN_GRACE_MS + closingMs).unref();

@@ -158,6 +158,7 @@ export function createWorkerMetrics(): WorkerMetrics {
           starts.inc({ task: taskOf(event.step), start: event.warm ? 'warm' : 'cold' });
           return running.inc({ task: taskOf(event.step) });
         case 'agent.ended':
+        case 'agent.failed':
           return running.dec({ task: taskOf(event.step) });
         case 'agent.egress_refused':
           return egressRefused.inc();

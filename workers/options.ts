@@ -66,10 +66,11 @@ export interface RetentionOptions {
   hostTables?: boolean;
 }
 
-/** Where a worker logs: a pino logger, or anything with these methods; without `error` such a line is a warning. */
+/** Where a worker logs: a pino logger, or anything with these methods. docs/log.md explains the lines. */
 export interface WorkerLog {
   info(fields: Record<string, unknown>, message?: string): void;
   warn(fields: Record<string, unknown>, message?: string): void;
+  /** What pages a person. Default: `warn`. */
   error?(fields: Record<string, unknown>, message?: string): void;
 }
 

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Log, failureFields } from '../activities/log.js';
+import { toSessionChainError } from '../contracts/failures.js';
 import type { WorkerFacts } from '../contracts/workers.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type Running, removeWorker, renewWorker } from '../storage/workers/workers.js';
@@ -21,12 +23,12 @@ export function keepPresent({
   pool,
   facts,
   running,
-  warn,
+  log,
 }: {
   pool: Pool;
   facts: WorkerFacts;
   running: () => Running;
-  warn: (message: string) => void;
+  log: Log;
 }): Presence {
   const id = randomUUID();
   const closed = new AbortController();
@@ -51,10 +53,10 @@ export function keepPresent({
           await renewWorker(pool, id, facts, now);
           isTold = false;
         } catch (error) {
-          if (!isTold && !closed.signal.aborted)
-            warn(
-              `The worker's row was not renewed: ${error instanceof Error ? error.message : String(error)}`,
-            );
+          const failure = failureFields(toSessionChainError(error));
+          // An outage is told by itself.
+          if (!isTold && !closed.signal.aborted && failure.code !== 'DATABASE_UNAVAILABLE')
+            log.warn('worker.row_not_written', failure);
           isTold = true;
         }
         written = { at: performance.now(), said };

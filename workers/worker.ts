@@ -13,6 +13,8 @@ import { createRetentionActivities } from '../activities/retention.js';
 import type { RetentionSetting } from '../activities/dependencies.js';
 import { createEraseActivities } from '../activities/erase.js';
 import { createRestoreActivities } from '../activities/restore.js';
+import { type Log, createEventLog, failureFields, levelOfPart } from '../activities/log.js';
+import { type Outage, createOutage } from '../activities/outage.js';
 import { workerName } from '../activities/workspace.js';
 import { createAgent } from '../agent/agent.js';
 import { openArchive } from '../archive/open.js';
@@ -31,12 +33,14 @@ import type { EraseActivities } from '../contracts/erasure.js';
 import type { ChatActivities } from '../contracts/question.js';
 import type { RestoreActivities } from '../contracts/retention.js';
 import { SessionChainError } from '../contracts/failures.js';
+import { credentialsIn } from '../contracts/secrets.js';
 import { type ChainDefinition, isAgentStep, submissionSteps } from '../definition/definition.js';
 import { stepDigest } from '../definition/digest.js';
 import { loadDefinition } from '../definition/load.js';
 import { showDefinition } from '../definition/shown.js';
 import { takeEnds } from '../storage/chains/ends.js';
 import { createStopRequests } from '../storage/chains/stop-requests.js';
+import { isInterruption } from '../storage/operations/operations.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
@@ -52,17 +56,13 @@ import { createChainRuns } from '../temporal/runs.js';
 import { requireRoots } from '../workspace/workspace.js';
 import { type WorkerHealth, createHealth, healthTimeoutMs } from './health.js';
 import { type WorkerMetrics, createWorkerMetrics } from './metrics.js';
-import {
-  type CheckedChainOptions,
-  type CreateWorkerOptions,
-  type WorkerLog,
-  checkWorkerOptions,
-} from './options.js';
+import { type CheckedChainOptions, type CreateWorkerOptions, checkWorkerOptions } from './options.js';
 import { type EndDispatcher, dispatchEnds } from './ends.js';
 import { type Places, createPlaces } from './places.js';
 import { tellFailingTasks } from './failing-tasks.js';
 import { type Presence, keepPresent } from './presence.js';
 import { deploymentOptions, releaseOf, unversioned } from './release.js';
+import { type Watch, keepWatch } from './watch.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -167,23 +167,29 @@ export interface ServiceActivities {
  */
 export async function openService(options: CheckedChainOptions, meter: WorkerMetrics): Promise<ChainService> {
   const { limits, workspaceRoots, versionStatus } = options;
-  const log = options.log ?? ownLog(options);
-  const warn = (message: string) => log.warn({}, message);
+  const log = logOf(options);
+  const outages = {
+    model: createOutage(log, { subject: 'model', pageAfterMs: null }),
+    database: createOutage(log, { subject: 'database', pageAfterMs: leasesEndAfterMs }),
+    temporal: createOutage(log, { subject: 'temporal', pageAfterMs: leasesEndAfterMs }),
+  };
+  const onBrokenConnection = saidSeldom((reason) => log.info('database.connection_broke', { reason }));
   const modelEnvironment = modelEnvironmentOf(options.agentEnvironment);
   requireCredentials(modelEnvironment);
   await findAgentBinary(options.agentPath);
   for (const root of await requireRoots(workspaceRoots)) {
-    log.warn({ root }, 'This workspace root is not a folder here.');
+    log.warn('worker.warning', { reason: 'This workspace root is not a folder here.', root });
   }
   const { definition, warnings } = await loadDefinition(options.definition, options.model);
-  for (const warning of warnings) log.warn({ file: definition.file }, warning);
+  for (const reason of warnings) log.warn('worker.warning', { reason, file: definition.file });
   const onEnd = options.onEnd ?? definition.onEnd;
   const { sandbox, missing } = await checkSandbox(sandboxSettings(definition.sandbox, options.sandbox), {
     workspaceRoots,
     scratchRoot: options.scratchFolder,
   });
   for (const path of missing) {
-    log.warn({ path }, 'This path of sandbox.read does not exist here; agents go without it.');
+    const reason = 'This path of sandbox.read does not exist here; agents go without it.';
+    log.warn('worker.warning', { reason, path });
   }
   const ownPool =
     options.databaseUrl === undefined
@@ -192,7 +198,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           applicationName: 'session-chain worker',
           // One listens for requests to stop.
           max: 11 + limits.maxAgents + limits.maxChats,
-          log: warn,
+          log: onBrokenConnection,
         });
   const pool = ownPool ?? (options.pool as Pool);
   const running = { agents: 0, chats: 0 };
@@ -206,13 +212,14 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     sandbox,
     ...(options.agentPath === undefined ? {} : { binaryPath: options.agentPath }),
     definition,
-    log: (event) => {
+    log: (event, ids) => {
       meter.agentEvent(event);
       meter.parked(agent.parked());
       if (event.event === 'agent.started') running[isStep.has(event.step) ? 'agents' : 'chats'] += 1;
-      if (event.event === 'agent.ended') running[isStep.has(event.step) ? 'agents' : 'chats'] -= 1;
+      if (event.event === 'agent.ended' || event.event === 'agent.failed')
+        running[isStep.has(event.step) ? 'agents' : 'chats'] -= 1;
       if (event.event === 'agent.parked' && isStep.has(event.step)) places.agents.keep();
-      logAgent(log, event);
+      logAgent(log.with(ids), event, outages.model);
     },
   });
   try {
@@ -231,18 +238,21 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   const release = releaseOf(options.release);
   const difference = differenceFromTested({ claudeCode, sdk: installedSdk().version });
   if (difference !== null) {
-    log.warn(
-      { event: 'agent.untested', claudeCode },
-      `${difference}: run session-chain doctor --probe-agent, which says what differs in what chains rely on.`,
-    );
+    const remedy = 'run session-chain doctor --probe-agent, which says what differs in what chains rely on.';
+    log.warn('agent.untested', { claudeCode, reason: `${difference}: ${remedy}` });
   }
   const retention = retentionSetting(options);
-  const checkpoint = createCheckpoint(options.redisUrl ?? null, { log: warn });
-  const stopRequests = createStopRequests(pool, warn);
+  const checkpoint = createCheckpoint(options.redisUrl ?? null, {
+    log: (reason) => log.warn('redis.unavailable', { reason }),
+  });
+  const stopRequests = createStopRequests(pool, onBrokenConnection);
   let trimming: ReturnType<typeof keepTrimmed> | undefined;
   let client: Client | undefined;
   let dispatcher: EndDispatcher | undefined;
   let presence: Presence | undefined;
+  let watch: Watch | undefined;
+  let keepsWatch: (() => Watch) | undefined;
+  const requireDatabase = async (timeoutMs: number) => await requireAnswer(pool, timeoutMs);
   return {
     release,
     watch(worker, identity) {
@@ -250,10 +260,22 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     },
     activitiesOn({ connection, namespace, taskQueue }, more = {}) {
       client = new Client({ connection, namespace, ...more });
+      keepsWatch = () => keepWatch({ log, connection, database: requireDatabase, outages });
       // A process id is not unique among containers.
       const ownQueues = limits.warm ? ownTaskQueuesOf(taskQueue, randomUUID().slice(0, 8)) : null;
       const dependencies = {
-        ...{ pool, agent, checkpoint, workspaceRoots, definition, versionStatus, stopRequests, log, meter },
+        ...{
+          pool,
+          agent,
+          checkpoint,
+          workspaceRoots,
+          definition,
+          versionStatus,
+          stopRequests,
+          log,
+          meter,
+          outages,
+        },
         ownQueues,
         createTranscriptStore: (projectId: Parameters<typeof createTranscriptStore>[0]['projectId']) =>
           createTranscriptStore({ pool, projectId }),
@@ -280,14 +302,17 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     },
     ready(fields) {
       stopRequests.listen();
-      trimming ??= keepTrimmed(pool, limits.eventsDays, warn);
+      trimming ??= keepTrimmed(pool, limits.eventsDays, (reason) =>
+        log.warn('events.not_trimmed', { reason }),
+      );
+      watch ??= keepsWatch?.();
       if (onEnd && client) {
         const { taskQueue } = fields;
         dispatcher = dispatchEnds({ pool, client, taskQueue, onEnd, log });
       }
       const { shown, digest } = showDefinition(definition, onEnd);
       presence ??= keepPresent({
-        ...{ pool, warn },
+        ...{ pool, log },
         facts: {
           ...{
             ...fields,
@@ -305,35 +330,32 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
       meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind, release });
-      log.info(
-        {
-          ...fields,
-          release,
-          ...(options.deployment ? { deployment: options.deployment } : {}),
-          maxAgents,
-          maxChats,
-          claudeCode,
-          sandbox: sandbox.kind,
-          warm: limits.warm,
-          ...(onEnd ? { onEnd: `${onEnd.activity} on ${onEnd.taskQueue}` } : {}),
-          archive: retention.policy.archive ?? 'none',
-          definition: definition.file ?? 'shipped',
-          steps: Object.fromEntries(
-            definition.steps
-              .filter(isAgentStep)
-              .map((step) => [step.name, stepDigest(definition, step).slice(0, 12)]),
-          ),
-        },
-        'The worker is ready.',
-      );
+      log.info('worker.ready', {
+        ...fields,
+        release,
+        ...(options.deployment ? { deployment: options.deployment } : {}),
+        maxAgents,
+        maxChats,
+        claudeCode,
+        sandbox: sandbox.kind,
+        warm: limits.warm,
+        ...(onEnd ? { onEnd: `${onEnd.activity} on ${onEnd.taskQueue}` } : {}),
+        archive: retention.policy.archive ?? 'none',
+        definition: definition.file ?? 'shipped',
+        steps: Object.fromEntries(
+          definition.steps
+            .filter(isAgentStep)
+            .map((step) => [step.name, stepDigest(definition, step).slice(0, 12)]),
+        ),
+      });
     },
     stopping: () => void agent.close(),
-    requireDatabase: async (timeoutMs) => await requireAnswer(pool, timeoutMs),
+    requireDatabase,
     async close() {
       checkpoint.close();
       await presence?.close();
       stopRequests.close();
-      const closing = [agent.close(), dispatcher?.close(), trimming?.close()];
+      const closing = [watch?.close(), agent.close(), dispatcher?.close(), trimming?.close()];
       await Promise.allSettled([...closing, ownPool?.end()]);
     },
   };
@@ -349,18 +371,53 @@ function retentionSetting({ retention, agentEnvironment }: CheckedChainOptions):
   };
 }
 
-function logAgent(log: WorkerLog, event: AgentEvent): void {
-  if (event.event === 'agent.sandbox' && event.kind === 'none') {
-    log.warn({ ...event }, withoutSandbox(event.hold));
-  } else if (event.event === 'agent.egress_refused') {
-    log.warn({ ...event }, 'An agent was refused a host that is not in sandbox.egress.');
-  } else log.info({ ...event });
+function logAgent(log: Log, event: AgentEvent, model: Outage): void {
+  switch (event.event) {
+    case 'agent.sandbox': {
+      const { event: name, ...fields } = event;
+      if (event.kind !== 'none') return log.info(name, fields);
+      return log.warn(name, { ...fields, reason: withoutSandbox(event.hold) });
+    }
+    case 'agent.egress_refused': {
+      const { event: name, ...fields } = event;
+      return log.warn(name, fields);
+    }
+    case 'agent.model_unreachable':
+      return model.trouble(log, { host: event.host, reason: event.error });
+    case 'agent.failed': {
+      const { event: name, error, ...fields } = event;
+      const level = isInterruption(error.code) ? 'info' : levelOfPart(error.code);
+      return log[level](name, { ...fields, ...failureFields(error) });
+    }
+    default: {
+      const { event: name, ...fields } = event;
+      if (name === 'agent.ended') model.over();
+      log.info(name, fields);
+    }
+  }
 }
 
-function ownLog({ agentEnvironment, databaseUrl, redisUrl }: CheckedChainOptions): WorkerLog {
+/** The host's log, or lines on stderr; in neither is a credential of the environment. */
+function logOf({ log, agentEnvironment, databaseUrl, redisUrl }: CheckedChainOptions): Log {
   const environment = { ...agentEnvironment, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl };
-  return createLog({ SESSION_CHAIN_LOG_LEVEL: 'info', environment });
+  return createEventLog(
+    log ?? createLog({ SESSION_CHAIN_LOG_LEVEL: 'info', environment }),
+    credentialsIn(environment),
+  );
 }
+
+/** Of what comes in swarms: the first, then none for a minute. */
+function saidSeldom(say: (message: string) => void): (message: string) => void {
+  let saidAtMs = -Infinity;
+  return (message) => {
+    if (performance.now() - saidAtMs < 60_000) return;
+    saidAtMs = performance.now();
+    say(message);
+  };
+}
+
+/** From about then on agents are stopped, because their leases cannot be renewed. */
+const leasesEndAfterMs = 30_000;
 
 /** Every column that a submission is written to must exist before anything is paid. */
 async function requireColumns(pool: Pool, definition: ChainDefinition): Promise<void> {

@@ -588,8 +588,8 @@ describe.each(['namespace', 'marker'] as const)('processes, held by %s', (kind) 
     expect(linesOf('looping')).toBeGreaterThan(before[0]!);
     expect(linesOf('detached')).toBeGreaterThan(before[1]!);
     worker.kill('SIGCONT');
-    await until(() => log().includes('agent.ended'));
-    expect(log()).toContain('"outcome":"WORKER_LOST"');
+    await until(() => log().includes('agent.failed'));
+    expect(log()).toContain('"code":"WORKER_LOST"');
     expect(guardsOf(scratchRoot)).toEqual([]);
   });
 

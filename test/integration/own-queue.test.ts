@@ -158,7 +158,7 @@ describe('a worker with one place', () => {
     const most = worker
       .output()
       .split('\n')
-      .flatMap((line) => /"agent\.(started|ended)"/.exec(line)?.[1] ?? [])
+      .flatMap((line) => /"agent\.(started|ended|failed)"/.exec(line)?.[1] ?? [])
       .map((event) => (running += event === 'started' ? 1 : -1));
     expect([most.length, Math.max(...most)]).toEqual([12, 1]);
   });

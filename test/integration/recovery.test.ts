@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ActivityDependencies } from '../../activities/dependencies.js';
 import { findEarlierWork } from '../../activities/evidence.js';
+import { createEventLog, forActivity } from '../../activities/log.js';
 import { createSessionChain } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
@@ -17,6 +18,10 @@ import { flowed } from '../support/flowed.js';
 import { requestsOf } from '../support/project-facts.js';
 
 /** A head that cannot be gone on from: what the next chain does, and what it says. */
+
+const silent = forActivity(createEventLog({ info: () => undefined, warn: () => undefined }), {
+  workflowId: 'test',
+});
 
 let stack: ChainStack;
 beforeAll(async () => {
@@ -369,7 +374,7 @@ describe('the checkpoint in Redis', () => {
           return await store.load(key);
         },
       }),
-      log: { info: () => undefined, warn: () => undefined },
+      log: silent,
     } as unknown as ActivityDependencies;
     const attempt = async (stopReason: string) => {
       const sessionId = randomUUID() as SessionId;
@@ -443,7 +448,7 @@ describe('an attempt that goes on from one whose context was compacted', () => {
       {
         pool: stack.database.pool,
         createTranscriptStore: () => store,
-        log: { info: () => undefined, warn: () => undefined },
+        log: silent,
       },
       {
         projectId,

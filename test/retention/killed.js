@@ -6,6 +6,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { asyncLocalStorage } from '@temporalio/activity';
 import pg from 'pg';
 import { createEraseActivities } from '../../dist/activities/erase.js';
+import { createEventLog } from '../../dist/activities/log.js';
 import { createRetentionActivities } from '../../dist/activities/retention.js';
 import { createTranscriptStore } from '../../dist/storage/transcripts/store.js';
 import { openArchive } from '../../dist/archive/open.js';
@@ -67,11 +68,13 @@ syncBuiltinESMExports();
 
 const pool = createPool(databaseUrl, { applicationName: 'killed', max: 1 });
 const archive = openArchive(folder, {});
+const tell = (line) => fs.writeSync(2, `${JSON.stringify(line)}\n`);
 const deps = {
   ...{ pool, retention: { policy, archive, writtenBy: 'test' } },
   createTranscriptStore: (projectId) => createTranscriptStore({ pool, projectId }),
-  log: { info: () => undefined, warn: ({ err }) => fs.writeSync(2, `${err?.stack}\n`) },
+  log: createEventLog({ info: tell, warn: tell }),
   meter: { failed: () => undefined },
+  outages: { database: { trouble: () => undefined } },
 };
 const context = {
   info: { heartbeatTimeoutMs: 30_000 },

@@ -5,6 +5,7 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import type { Agent } from '../../agent/agent.js';
 import { createEraseActivities } from '../../activities/erase.js';
+import type { Log } from '../../activities/log.js';
 import { createRestoreActivities } from '../../activities/restore.js';
 import { createRetentionActivities } from '../../activities/retention.js';
 import type { ArchiveStore } from '../../archive/store.js';
@@ -302,10 +303,10 @@ export async function age({ pool }: World, { projectId }: Project, days: number)
 
 /** What an activity says of an unexpected error, of which it fails with the code alone. */
 let unexpected: Error | null = null;
-const log = {
-  info: () => undefined,
-  warn: ({ err }: Record<string, unknown>) => void (unexpected = err instanceof Error ? err : null),
-};
+const keep: Log['error'] = (_event, { err } = {}) => void (unexpected = err instanceof Error ? err : null);
+const log: Log = { ids: {}, info: keep, warn: keep, error: keep, with: () => log };
+const quiet = { trouble: () => undefined, over: () => undefined };
+const outages = { model: quiet, database: quiet };
 const silent = new DefaultLogger('ERROR', () => undefined);
 const meter = {
   ...{ attemptEnded: () => undefined, stepSkipped: () => undefined },
@@ -336,7 +337,7 @@ export async function retain(
   { dryRun = false } = {},
 ): Promise<Omit<RetainedSlice, 'more'>> {
   const { retainProject } = createRetentionActivities({
-    ...{ pool: world.pool, retention: settingOf(world), log, meter },
+    ...{ pool: world.pool, retention: settingOf(world), log, meter, outages },
     createTranscriptStore: (projectId) => createTranscriptStore({ pool: world.pool, projectId }),
   });
   const total = { transitions: 0, archivedSessions: 0, droppedSessions: 0, freedBytes: 0, details: 0 };
@@ -353,7 +354,7 @@ export async function restore(
   what: Pick<RestoreRequest, 'sessionId' | 'month'>,
 ): Promise<RestoreOutcome> {
   const activities = createRestoreActivities({
-    ...{ pool: world.pool, retention: settingOf(world), log, meter },
+    ...{ pool: world.pool, retention: settingOf(world), log, meter, outages },
   });
   const request = { projectId, keepDays: 30, ...what };
   return await asActivity(() =>
@@ -374,6 +375,7 @@ export async function erase(world: World, { projectId }: Project): Promise<void>
       retention: settingOf(world),
       log,
       meter,
+      outages,
       histories: world.histories,
     },
     // No agent ran.
