@@ -5,6 +5,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { createWorkerMetrics } from './metrics.js';
 import { type ChainWorkerOptions, checkChainOptions } from './options.js';
+import { withoutTaskTokens } from './temporal-log.js';
 import {
   convertersCollide,
   namesCollide,
@@ -109,6 +110,10 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
       return {
         ...host,
         activities: { ...theirs, ...database },
+        interceptors: {
+          ...host.interceptors,
+          activity: [...(host.interceptors?.activity ?? []), withoutTaskTokens((type) => type in database)],
+        },
         ...(bundle || workflowsPath ? {} : { workflowBundle: workflowBundle() }),
       };
     },

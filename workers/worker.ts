@@ -61,6 +61,7 @@ import { type EndDispatcher, dispatchEnds } from './ends.js';
 import { type Places, createPlaces } from './places.js';
 import { type Presence, keepPresent } from './presence.js';
 import { type Watch, keepWatch } from './watch.js';
+import { withoutTaskTokens } from './temporal-log.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -316,6 +317,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind });
       log.info('worker.ready', {
         ...fields,
+        identity: workerName(),
         maxAgents,
         maxChats,
         claudeCode,
@@ -495,8 +497,12 @@ function withPlace(
 function sharedOptions(
   { limits }: Pick<CheckedChainOptions, 'limits'>,
   { connection, namespace }: Pick<NativeTemporal, 'connection' | 'namespace'>,
-): Pick<WorkerOptions, 'connection' | 'namespace' | 'shutdownGraceTime' | 'shutdownForceTime'> {
+): Pick<
+  WorkerOptions,
+  'connection' | 'namespace' | 'interceptors' | 'shutdownGraceTime' | 'shutdownForceTime'
+> {
   return {
+    interceptors: { activity: [withoutTaskTokens(() => true)] },
     connection,
     namespace,
     // Running steps are told immediately: an agent that is interrupted early leaves a transcript to continue from,
