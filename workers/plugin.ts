@@ -6,6 +6,7 @@ import { taskQueuesOf } from '../temporal/names.js';
 import { createWorkerMetrics } from './metrics.js';
 import { type ChainWorkerOptions, checkChainOptions } from './options.js';
 import { deploymentOptions } from './release.js';
+import { withoutTaskTokens } from './temporal-log.js';
 import {
   convertersCollide,
   namesCollide,
@@ -126,6 +127,10 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
         ...host,
         ...hosted.told,
         activities: { ...theirs, ...database },
+        interceptors: {
+          ...host.interceptors,
+          activity: [...(host.interceptors?.activity ?? []), withoutTaskTokens((type) => type in database)],
+        },
         ...(bundle || workflowsPath ? {} : { workflowBundle: workflowBundle() }),
       };
     },

@@ -1,5 +1,5 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
-import { DefaultLogger, type LogEntry } from '@temporalio/worker';
+import { type ActivityInterceptorsFactory, DefaultLogger, type LogEntry } from '@temporalio/worker';
 import type { Log, LogLevel } from '../activities/log.js';
 import { isFailureCode } from '../contracts/failures.js';
 
@@ -18,6 +18,14 @@ export function temporalLogger(log: Log): DefaultLogger {
       ...(error === undefined ? {} : { err: error }),
     });
   });
+}
+
+/** Keeps task tokens out of what Temporal's library says of these activities, whichever logger the process has. */
+export function withoutTaskTokens(isOurs: (activityType: string) => boolean): ActivityInterceptorsFactory {
+  return ({ info }) =>
+    isOurs(info.activityType)
+      ? { outbound: { getLogAttributes: ({ taskToken: _, ...about }, next) => next(about) } }
+      : {};
 }
 
 const levels: Readonly<Record<string, LogLevel>> = { WARN: 'warn', ERROR: 'error' };

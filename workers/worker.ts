@@ -63,6 +63,7 @@ import { tellFailingTasks } from './failing-tasks.js';
 import { type Presence, keepPresent } from './presence.js';
 import { deploymentOptions, releaseOf, unversioned } from './release.js';
 import { type Watch, keepWatch } from './watch.js';
+import { withoutTaskTokens } from './temporal-log.js';
 import { workflowBundle } from './workflow-bundles.js';
 
 export interface RunningWorker {
@@ -334,6 +335,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         ...fields,
         release,
         ...(options.deployment ? { deployment: options.deployment } : {}),
+        identity: workerName(),
         maxAgents,
         maxChats,
         claudeCode,
@@ -513,8 +515,12 @@ function withPlace(
 function sharedOptions(
   { limits }: Pick<CheckedChainOptions, 'limits'>,
   { connection, namespace }: Pick<NativeTemporal, 'connection' | 'namespace'>,
-): Pick<WorkerOptions, 'connection' | 'namespace' | 'shutdownGraceTime' | 'shutdownForceTime'> {
+): Pick<
+  WorkerOptions,
+  'connection' | 'namespace' | 'interceptors' | 'shutdownGraceTime' | 'shutdownForceTime'
+> {
   return {
+    interceptors: { activity: [withoutTaskTokens(() => true)] },
     connection,
     namespace,
     // Running steps are told immediately: an agent that is interrupted early leaves a transcript to continue from,

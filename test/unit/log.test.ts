@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { ApplicationFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger, type LogEntry } from '@temporalio/worker';
 import {
   type LogSink,
   createEventLog,
@@ -15,7 +17,7 @@ import {
 import { createOutage } from '../../activities/outage.js';
 import { AgentRunError, QuotingError, type AgentSpend } from '../../agent/run.js';
 import { SessionChainError, categoryOf, failureCodes } from '../../contracts/failures.js';
-import { temporalLogger } from '../../workers/temporal-log.js';
+import { temporalLogger, withoutTaskTokens } from '../../workers/temporal-log.js';
 
 type Line = Record<string, unknown> & { level: string };
 
@@ -211,6 +213,24 @@ describe("what Temporal's library says", () => {
       { level: 'error', event: 'temporal.sdk', err: { message: 'no determinism' } },
     ]);
     expect(JSON.stringify(lines)).not.toContain('CiQw');
+  });
+
+  it.each([true, false])('has no task token of ours in the logger of a host (ours: %s)', async (ours) => {
+    const said: LogEntry[] = [];
+    const environment = new MockActivityEnvironment(
+      { activityType: ours ? 'open' : 'theirs' },
+      {
+        interceptors: [withoutTaskTokens((type) => type === 'open')],
+        logger: new DefaultLogger('WARN', (entry) => void said.push(entry)),
+      },
+    );
+    const failing = async () => {
+      throw new Error('It failed.');
+    };
+    await expect(environment.run(failing)).rejects.toThrow('It failed.');
+    expect(
+      said.map(({ message, meta = {} }) => [message, 'taskToken' in meta, 'workflowId' in meta]),
+    ).toEqual([['Activity failed', !ours, true]]);
   });
 });
 
