@@ -46,6 +46,7 @@ import {
   type ScriptedModel,
 } from '../../agent/probe/scripted-model.js';
 import { transpileRooms } from '../support/transpile.js';
+import { until } from '../support/until.js';
 
 /** The real Claude Code binary on a model that plays what each case needs. */
 
@@ -182,10 +183,6 @@ const write = (file: string, content = 'x') => ({
 function transcript(sessionId: string): SessionStoreEntry[] {
   const projectKey = workspace.replace(/[^A-Za-z0-9]/g, '-');
   return store.getEntries({ projectKey, sessionId });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 describe('a step', () => {

@@ -10,7 +10,7 @@ import { redisFinding } from '../../cli/doctor-redis.js';
 import { readConfig } from '../../config/environment.js';
 import { parseBuildId, parseSessionId } from '../../contracts/ids.js';
 import { type RedisServer, startRedis } from '../../dev/redis.js';
-import { until } from '../support/chain-stack.js';
+import { until } from '../support/until.js';
 import { type Checkpoint, type CheckpointValue, createCheckpoint } from '../../storage/checkpoint.js';
 
 const buildId = parseBuildId('build-1');

@@ -24,6 +24,7 @@ import { startGuarded } from '../../dev/guard.js';
 import { startPostgres } from '../../dev/postgres.js';
 import { type Stack, type StackServer, startStack } from '../../dev/stack.js';
 import { findTemporalCli } from '../../dev/temporal-cli.js';
+import { until } from '../support/until.js';
 
 const nothingGiven = { DATABASE_URL: undefined, REDIS_URL: undefined, TEMPORAL_ADDRESS: undefined };
 const common = { env: nothingGiven, durable: false, namespace: 'test', searchAttributes: [] };
@@ -323,7 +324,12 @@ function runModule(file: string, code: string, argument: string): ChildProcess {
 }
 
 async function firstLine(child: ChildProcess): Promise<string> {
-  for await (const line of createInterface({ input: child.stdout! })) return line;
+  const lines = createInterface({ input: child.stdout! });
+  const said: string[] = [];
+  lines.on('line', (line) => said.push(line));
+  await until(() => said.length > 0 || child.exitCode !== null || child.signalCode !== null);
+  const [first] = said;
+  if (first !== undefined) return first;
   throw new Error('The process ended without saying anything; its errors stand above.');
 }
 
@@ -335,10 +341,6 @@ async function query(url: string, sql: string): Promise<unknown[]> {
   } finally {
     await client.end();
   }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resume) => setTimeout(resume, 20));
 }
 
 /** A process that has ended but that nobody has waited for counts as ended. */

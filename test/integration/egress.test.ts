@@ -25,6 +25,7 @@ import { shippedDefinition } from '../../definition/shipped.js';
 import { startScriptedModel, toolResults, type ScriptedModel } from '../../agent/probe/scripted-model.js';
 import { renewedLease } from '../support/agent-runner.js';
 import { processesNaming } from '../support/processes.js';
+import { until } from '../support/until.js';
 
 /** The proxy that holds the credential, by raw connections and with the real Claude Code. */
 
@@ -270,7 +271,7 @@ describe('a raw connection', () => {
     while (written < 200 && answer?.write(megabyte)) written += 1;
     expect(written).toBeLessThan(50);
     received.destroy();
-    while (!isGone) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until(() => isGone);
     const second = await ask();
     const ended = once(second, 'error');
     answer?.destroy();

@@ -10,12 +10,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { z } from 'zod';
 import { readStepHint, stepHeaderLines, type StepHint } from '../../dev/offline-model/headers.js';
 import { answers } from '../../dev/offline-model/injections.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { startOfflineModel, type OfflineModel } from '../../dev/offline-model/server.js';
+import { until } from '../support/until.js';
 
 let model: OfflineModel;
 beforeAll(async () => {
@@ -168,7 +168,7 @@ describe('the offline model and the real agent', () => {
     });
     const { sessionId: partial } = await held.reached;
     // The agent writes its local transcript a little later than it asks the model.
-    while (!(await transcript(partial)).includes('"tool_result"')) await setImmediate();
+    await until(async () => (await transcript(partial)).includes('"tool_result"'));
     agent?.kill('SIGKILL');
     const { sessionId, error } = await killed;
     held.remove();

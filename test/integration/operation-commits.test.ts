@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Failure, failureOfCode } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
@@ -57,6 +56,7 @@ import {
   storeMessage,
 } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { until } from '../support/until.js';
 
 /** How operations end: what a commit writes and what fences it, waits, failures, and the activities of the host. */
 
@@ -394,7 +394,7 @@ describe('an answer', () => {
       );
       const late = commit(attempt, { beside: 'allowed', ...answerOf(question, 'Late.') });
       const refused = expect(late).rejects.toMatchObject({ code: 'FENCED' });
-      while (!(await isAnyoneLocked())) await sleep(20);
+      await until(isAnyoneLocked);
       await connection.query('COMMIT');
       await refused;
     } finally {

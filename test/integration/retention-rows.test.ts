@@ -40,6 +40,7 @@ import { appendQuery, createTranscriptStore, sessionFitness } from '../../storag
 import { newKey, openNew, runStep, shippedStatus } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { uuidHost } from '../support/host-schemas.js';
+import { until } from '../support/until.js';
 
 /** The rows that retention moves, chooses and drops, and those that it leaves. */
 
@@ -463,10 +464,10 @@ async function isBlocked(statement: string): Promise<boolean> {
 }
 
 /** Until something is so, or what could make it so has ended. */
-async function until(isSo: () => Promise<boolean>, unless: Promise<unknown>): Promise<void> {
+async function untilSo(isSo: () => Promise<boolean>, unless: Promise<unknown>): Promise<void> {
   let hasEnded = false;
   void unless.finally(() => (hasEnded = true)).catch(() => undefined);
-  while (!hasEnded && !(await isSo())) await pool.query('SELECT pg_sleep(0.01)');
+  await until(async () => hasEnded || (await isSo()));
 }
 
 /** Writes a planned part as a worker does, but for the file. */
@@ -790,7 +791,7 @@ describe('transcripts', () => {
         part?.id,
       ]);
       rewinding = rewindProject(pool, { projectId, to: 1, versionId: null, key: null, dryRun: false });
-      await until(async () => await isBlocked(`%lock_project%`), rewinding);
+      await untilSo(async () => await isBlocked(`%lock_project%`), rewinding);
     });
     await expect(rewinding).rejects.toMatchObject({ code: 'SESSION_ARCHIVED' });
   });
@@ -888,7 +889,7 @@ describe('transcripts', () => {
     await inTransaction(pool, async (client) => {
       await client.query(appendQuery(projectId, { sessionId: forkId }, entriesOf(forkId, first.entries)));
       dropping = drop(projectId, 10);
-      await until(async () => await isBlocked(`%drop_sessions%`), dropping);
+      await untilSo(async () => await isBlocked(`%drop_sessions%`), dropping);
     });
     expect(await dropping).toMatchObject({ sessions: 1 });
     expect(await sessionFitness(pool, projectId, forkId)).toBe('whole');
@@ -902,7 +903,7 @@ describe('transcripts', () => {
         part?.id,
       ]);
       appending = append(second.entries);
-      await until(async () => await isBlocked(`%append_entries%`), appending);
+      await untilSo(async () => await isBlocked(`%append_entries%`), appending);
     });
     expect(await sessionFitness(pool, projectId, await appending)).toBe('whole');
 

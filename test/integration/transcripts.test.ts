@@ -21,6 +21,7 @@ import { readEntries } from '../../storage/transcripts/entries.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startScriptedModel, toolResults } from '../../agent/probe/scripted-model.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { until } from '../support/until.js';
 
 let database: TestDatabase;
 let projectId: ProjectId;
@@ -591,13 +592,12 @@ async function seal(): Promise<void> {
 }
 
 async function untilSomebodyWaitsForALock(waiters = 1): Promise<void> {
-  for (;;) {
+  await until(async () => {
     const { rowCount } = await database.pool.query(
       `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
     );
-    if (rowCount !== null && rowCount >= waiters) return;
-    await database.pool.query('SELECT pg_sleep(0.01)');
-  }
+    return rowCount !== null && rowCount >= waiters;
+  });
 }
 
 async function countTexts(): Promise<number> {

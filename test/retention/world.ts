@@ -36,6 +36,7 @@ import { recordQuestion, startQuestion } from '../../storage/questions/questions
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import type { ProjectHistories } from '../../temporal/histories.js';
 import { type OpenedChain, begin, newKey, noStatus, openNew, plan } from '../support/chains.js';
+import { until } from '../support/until.js';
 
 /** What works on projects without an agent: chains, questions, retention, restorations and erasures, by the real functions. */
 
@@ -384,16 +385,14 @@ export async function erase(world: World, { projectId }: Project): Promise<void>
   try {
     const erasureId = await requestErasure(pool, { projectId, by: 'the test' });
     const input = { version: payloadVersion, heartbeatTimeoutMs, erasureId, projectId } as const;
-    const until = async (isDone: () => Promise<boolean>) => {
-      while (!(await asActivity(isDone)));
-    };
-    await until(async () => {
-      await until(() => activities.stopWork(input));
-      await until(() => activities.eraseHistories(input));
+    const done = async (isDone: () => Promise<boolean>) => await until(() => asActivity(isDone));
+    await done(async () => {
+      await done(() => activities.stopWork(input));
+      await done(() => activities.eraseHistories(input));
       await asActivity(() => activities.eraseArchive(input));
       await asActivity(() => activities.eraseCheckpoints(input));
       await asActivity(() => activities.eraseRunFiles(input));
-      await until(() => activities.eraseRows(input));
+      await done(() => activities.eraseRows(input));
       return await asActivity(() => activities.certify(input));
     });
   } finally {

@@ -11,7 +11,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
@@ -25,6 +24,9 @@ import { taskQueuesOf } from '../../temporal/names.js';
 import { processesNaming } from './processes.js';
 import { newKey } from './chains.js';
 import { type TestDatabase, createTestDatabase } from './database.js';
+import { until } from './until.js';
+
+export { until };
 
 /** Everything that a chain needs, real: a database and a task queue of its own, the offline model, workers as processes. */
 export interface ChainStack {
@@ -277,15 +279,5 @@ function isGone(pid: number): boolean {
     return (state === 'Z' || state === 'X') && readdirSync(`/proc/${pid}/task`).length <= 1;
   } catch {
     return true;
-  }
-}
-
-/** Waits for a condition, with a look every 50 ms. */
-export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 240_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await condition())) {
-    if (Date.now() > deadline)
-      throw new Error(`It did not come true within ${timeoutMs} ms: ${condition.toString()}`);
-    await sleep(50);
   }
 }

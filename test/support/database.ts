@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Pool, createPool } from '../../storage/db/pool.js';
+import { until } from './until.js';
 
 export interface TestDatabase {
   url: string;
@@ -53,29 +54,37 @@ export async function createTestDatabase({ empty = false } = {}): Promise<TestDa
 
 /** Renames a database as soon as nothing is connected to it. */
 async function renamed(admin: Pool, name: string, to: string): Promise<void> {
-  for (let tries = 0; ; tries++) {
+  await until(async () => {
     try {
       await admin.query(`ALTER DATABASE ${name} RENAME TO ${to}`);
-      return;
+      return true;
     } catch (error) {
-      if (tries === 200) throw error;
+      if ((error as { code?: unknown }).code !== objectInUse) throw error;
       await admin.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND pid <> pg_backend_pid()`,
       );
+      return false;
     }
-  }
+  });
 }
 
-/** Who is still connected, once connections that are just closing have had their time. */
+const objectInUse = '55006';
+
+/** Which clients are still connected, once those that are just leaving have had their time. Autovacuum is none. */
 async function connectionsTo(admin: Pool, name: string): Promise<string[]> {
-  for (let tries = 0; ; tries++) {
+  let left: string[] = [];
+  const noneLeft = async () => {
     const { rows } = await admin.query<{ application_name: string }>(
-      'SELECT application_name FROM pg_stat_activity WHERE datname = $1',
+      `SELECT application_name FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'`,
       [name],
     );
-    if (rows.length === 0 || tries === 100) return rows.map((row) => row.application_name);
-    await admin.query('SELECT pg_sleep(0.02)');
-  }
+    left = rows.map((row) => row.application_name);
+    return left.length === 0;
+  };
+  await until(noneLeft, 60_000).catch((error: unknown) => {
+    if (left.length === 0) throw error;
+  });
+  return left;
 }
 
 async function asAdmin(work: (admin: Pool) => Promise<unknown>): Promise<void> {

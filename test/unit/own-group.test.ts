@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { until } from '../support/chain-stack.js';
+import { until } from '../support/until.js';
 import { processesNaming } from '../support/processes.js';
 
 /** `npm test`, `npm run fault` and their like end with all that they started, whoever is killed. */
@@ -122,14 +122,14 @@ describe('what npm runs in a group of its own', () => {
     const guard = parentOf(pids['inner'] ?? 0);
     const outer = parentOf(guard);
     process.kill({ npm: child.pid ?? 0, outer, inner: pids['inner'] ?? 0, guard }[which], signal);
-    await until(() => left().length === 0);
+    await until(() => left().length === 0, 25_000);
   });
 
   it('leaves nothing when its terminal is closed', async () => {
     tiny('terminal');
     const { child, left } = await start('terminal', 'script', ['-qec', 'npm test', '/dev/null'], names);
     child.kill('SIGKILL');
-    await until(() => left().length === 0);
+    await until(() => left().length === 0, 25_000);
   });
 
   it('leaves nothing when it ends by itself, and ends as it ends', async () => {
@@ -143,7 +143,7 @@ describe('what npm runs in a group of its own', () => {
     const { child, left } = await start('by-itself', 'npm', ['test', '--silent'], ['inner']);
     const [code] = (await once(child, 'exit')) as [number | null];
     expect(code).toBe(7);
-    await until(() => left().length === 0);
+    await until(() => left().length === 0, 25_000);
   });
 });
 
@@ -178,6 +178,6 @@ describe('npm test', () => {
     const args = ['test', '--prefix', root, '--', `--config=${config}`];
     const { child, left } = await start('jest', 'npm', args, ['one', 'two', 'server']);
     child.kill('SIGKILL');
-    await until(() => left().length === 0);
+    await until(() => left().length === 0, 25_000);
   });
 });
