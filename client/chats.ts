@@ -351,7 +351,7 @@ async function untilEnded(
         { cause: answer },
       );
     }
-    if (answer !== 'again') await delay(250, undefined, signal ? { signal } : {});
+    if (answer !== 'again') await delay(250);
   }
 }
 

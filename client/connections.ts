@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import type pg from 'pg';
 import { z } from 'zod';
 import { type Pool, createPool } from '../storage/db/pool.js';
+import { endCallsWithConnection } from '../temporal/closed-connection.js';
 import { type TemporalAddress, lazyClient } from '../temporal/connect.js';
 import { has } from './input.js';
 
@@ -53,6 +54,7 @@ export function openConnections({ databaseUrl, pool, temporal }: ConnectionsOpti
   const ownPool =
     databaseUrl === undefined ? null : createPool(databaseUrl, { applicationName: 'session-chain client' });
   const ownClient = 'workflow' in temporal ? null : lazyClient(temporal);
+  if ('workflow' in temporal) endCallsWithConnection(temporal);
   return {
     pool: ownPool ?? (pool as Pool),
     temporal: ownClient ?? (temporal as Client),

@@ -1,34 +1,50 @@
+import type { Client } from '@temporalio/client';
 import { SessionChainError } from '../contracts/failures.js';
 import { classified } from '../storage/db/pool.js';
 import { temporalError } from '../temporal/errors.js';
+import { withSignal } from '../temporal/signal.js';
 
 type Method = (...args: unknown[]) => unknown;
 
-/**
- * The same methods, which throw only our own errors: an error of Postgres or Temporal by its kind, any other as
- * INTERNAL with its cause. The reason of a signal that the caller aborted is passed through.
- */
-export function throwingOwnErrors<Client extends object>(client: Client): Client {
-  const methods = Object.entries(client) as [string, Method][];
-  return Object.fromEntries(methods.map(([name, method]) => [name, guarded(method)])) as Client;
+/** What ends the calls under way: Temporal's client, through which they call, and the signal with the error that they then get. */
+export interface Closing {
+  temporal: Client;
+  closed: AbortSignal;
 }
 
-function guarded(method: Method): Method {
+/**
+ * The same methods, which throw only our own errors: an error of Postgres or Temporal by its kind, any other as
+ * INTERNAL with its cause. The reason of a signal that the caller aborted is passed through. With `closing` the signal ends
+ * what is under way, and what is called later; what reads item by item ends by itself.
+ */
+export function throwingOwnErrors<Methods extends object>(client: Methods, closing?: Closing): Methods {
+  const methods = Object.entries(client) as [string, Method][];
+  return Object.fromEntries(methods.map(([name, method]) => [name, guarded(method, closing)])) as Methods;
+}
+
+function guarded(method: Method, closing: Closing | undefined): Method {
   return (...args) => {
     const own = (error: unknown) => (isAborted(args) ? error : ownError(error));
-    let returned: unknown;
     try {
-      returned = method(...args);
+      const returned = closing && isAsync(method) ? endedBy(closing, method, args) : method(...args);
+      if (returned instanceof Promise) {
+        return returned.catch((error: unknown) => {
+          throw own(error);
+        });
+      }
+      return isAsyncGenerator(returned) ? guardedItems(returned, own) : returned;
     } catch (error) {
       throw own(error);
     }
-    if (returned instanceof Promise) {
-      return returned.catch((error: unknown) => {
-        throw own(error);
-      });
-    }
-    return isAsyncGenerator(returned) ? guardedItems(returned, own) : returned;
   };
+}
+
+async function endedBy({ temporal, closed }: Closing, method: Method, args: unknown[]): Promise<unknown> {
+  return await withSignal(temporal, closed, async () => await method(...args));
+}
+
+function isAsync(method: Method): boolean {
+  return method.constructor.name === 'AsyncFunction';
 }
 
 async function* guardedItems(items: AsyncGenerator<unknown>, own: (error: unknown) => unknown) {

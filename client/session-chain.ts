@@ -125,7 +125,7 @@ export interface StartedChain extends ChainKey {
 /**
  * What an application calls: start a chain when a project build starts, wait for it, read the head. Every method but `close`
  * may throw INVALID_INPUT, DATABASE_UNAVAILABLE, DATABASE_REFUSED and MIGRATIONS_BEHIND, and one that speaks to Temporal
- * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED; what else it throws is said of each.
+ * TEMPORAL_UNAVAILABLE and TEMPORAL_REFUSED, each of them CLIENT_CLOSED; what else it throws is said of each.
  */
 export interface SessionChain
   extends
@@ -328,7 +328,8 @@ export interface SessionChain
    */
   getSessionChain(projectId: string): Promise<SessionId[]>;
   /**
-   * Ends every watch, and closes the connections that were opened by address; what the host passed stays open. May be called again.
+   * Ends every watch, and every call that is under way with CLIENT_CLOSED, as any later one; what a call had begun goes on. Closes
+   * the connections that were opened by address; what the host passed stays open. May be called again.
    * @example
    * process.once('beforeExit', () => void sessionChain.close());
    */
@@ -381,7 +382,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   const record = async (request: RecordSessionRequest) =>
     await recordSession(pool, parseRecordRequest(request));
   const lineage = async (projectId: string) => await getSessionChain(pool, await existing(pool, projectId));
-  return throwingOwnErrors<SessionChain>({
+  const closing = new AbortController();
+  const methods: Omit<SessionChain, 'close'> = {
     ...createImports(pool),
     ...createEntries(pool),
     ...createErasures(client),
@@ -399,7 +401,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     state: async (key) => await readChainState(pool, chainKey(key)),
     progress: async (key) => await readProgress(handleOf(chainKey(key))),
     wait: async (key, { signal } = {}) =>
-      await withSignal(temporal, signal, () => wait(pool, handleOf, chainKey(key), signal)),
+      await withSignal(temporal, signal, (own) => wait(pool, handleOf, chainKey(key), own)),
     async cancel(key, options) {
       const { force } = checkedOptions({ force: z.boolean().default(false) }, options);
       await cancel(pool, runs, handleOf, chainKey(key), force);
@@ -411,7 +413,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     head: async (projectId) => await readHead(pool, parseProjectId(projectId)),
     async sessionFor(projectId, moment, options) {
       checkedOptions({ timeoutMs: z.number().min(0).optional(), signal: z.custom().optional() }, options);
-      return await sessionFor(pool, parseProjectId(projectId), checkedMoment(moment), options);
+      const wanted = [parseProjectId(projectId), checkedMoment(moment)] as const;
+      return await withSignal(temporal, options?.signal, (signal) =>
+        sessionFor(pool, ...wanted, { ...options, signal }),
+      );
     },
     recordSession: record,
     updateProjectSession: async (projectId, sessionId, source, versionId) =>
@@ -457,11 +462,17 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     lineage,
     getProjectSession: async (projectId) => await getProjectSession(pool, parseProjectId(projectId)),
     getSessionChain: lineage,
-    async close() {
-      hub.close();
-      await close();
-    },
-  });
+  };
+  return {
+    ...throwingOwnErrors(methods, { temporal, closed: closing.signal }),
+    ...throwingOwnErrors<Pick<SessionChain, 'close'>>({
+      async close() {
+        closing.abort(new SessionChainError('CLIENT_CLOSED', 'The client was closed.'));
+        hub.close();
+        await close();
+      },
+    }),
+  };
 }
 
 const syncShape = {
@@ -618,7 +629,7 @@ async function wait(
   pool: Pool,
   handleOf: HandleOf,
   key: ChainKey,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<ChainResult> {
   let unknown: SessionChainError | undefined;
   const ended = await resultOf(pool, key).catch((error: unknown) => {
@@ -627,7 +638,7 @@ async function wait(
     return null;
   });
   if (ended) return ended;
-  signal?.throwIfAborted();
+  signal.throwIfAborted();
   const end = await endOfWorkflow(handleOf(key));
   if (unknown && !end) throw unknown;
   const result = await resultOf(pool, key).catch((error: unknown) => {

@@ -4,6 +4,7 @@ import { type EventPage, readAllEvents, readProjectEvents } from '../storage/eve
 import { type LiveAttempt, type LiveState, readAttemptsRunningAt } from '../storage/live/attempts.js';
 import { readLiveEntries, readRewritten } from '../storage/live/entries.js';
 import { readLiveText } from '../storage/live/text.js';
+import { onAbort } from '../temporal/signal.js';
 import { shownEntryOf, subagentOf } from '../transcript/parts.js';
 import { type LivePlace, cursorOf, liveStart } from './watch-cursor.js';
 import { type WatchHub, whenAnswered } from './watch-hub.js';
@@ -45,8 +46,7 @@ export async function* follow(
   const ended = new AbortController();
   const stop = () => ended.abort();
   const { signal } = ended;
-  if (options.signal.aborted) stop();
-  options.signal.addEventListener('abort', stop);
+  const forget = onAbort(options.signal, stop);
   const leave = hub.onClose(stop);
   const woken = finish ? AbortSignal.any([signal, finish]) : signal;
   const tracker = options.running && createTracker(hub, followed, options.running, options.textOnly === true);
@@ -105,7 +105,7 @@ export async function* follow(
       );
     }
   } finally {
-    options.signal.removeEventListener('abort', stop);
+    forget();
     leave();
   }
 }

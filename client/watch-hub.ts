@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { AttemptId, ProjectId } from '../contracts/ids.js';
 import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
 import { type EventsSeen, eventsHorizon, projectsWithNews } from '../storage/events/events.js';
+import { onAbort } from '../temporal/signal.js';
 import { type LiveState, readLiveStates } from '../storage/live/attempts.js';
 
 /**
@@ -75,12 +76,12 @@ export function createWatchHub(pool: Pool): WatchHub {
       if (signal.aborted) return;
       let wake = () => undefined as void;
       const woken = new Promise<void>((resolve) => (wake = resolve));
-      signal.addEventListener('abort', wake);
+      const forget = onAbort(signal, wake);
       waiting.set(wake, seen);
       if (!isLooking) void look();
       await woken;
       waiting.delete(wake);
-      signal.removeEventListener('abort', wake);
+      forget();
     },
     close() {
       isClosed = true;
@@ -129,7 +130,7 @@ export async function whenAnswered<Value>(
   let stop = () => undefined as void;
   // A statement that waits for a connection of a pool that is closed would hold it up.
   const stopped = new Promise<null>((resolve) => (stop = () => resolve(null)));
-  signal.addEventListener('abort', stop);
+  const forget = onAbort(signal, stop);
   try {
     for (let waitMs = 100; !signal.aborted; waitMs = Math.min(2 * waitMs, longestPauseMs)) {
       try {
@@ -142,6 +143,6 @@ export async function whenAnswered<Value>(
     }
     return null;
   } finally {
-    signal.removeEventListener('abort', stop);
+    forget();
   }
 }

@@ -10,7 +10,7 @@ export const failureCategories = {
   model: 'The model did not do what was asked, or its service rejected the request.',
   agent: "The step's work failed where it ran: the agent, the host's activity, or their worker.",
   budget: 'A limit is used up: cost, turns, time, or what a sandbox allows.',
-  unavailable: 'Postgres, Temporal or the model service does not answer at the moment.',
+  unavailable: 'Postgres, Temporal or the model service does not answer at the moment, or the client is closed.',
   ended: 'The chain was ended from outside: cancelled, terminated, or its rows are gone.',
   internal: 'An unexpected error of Session Chain itself.',
 } as const;
@@ -433,6 +433,13 @@ const failures = {
     category: 'unavailable',
     retryable: true,
     remedy: 'Check the address of Temporal (TEMPORAL_ADDRESS) and that the server is up.',
+  },
+  CLIENT_CLOSED: {
+    summary: 'The client is closed.',
+    category: 'unavailable',
+    retryable: false,
+    remedy:
+      'Make another client and call it. What the call had begun goes on: the same call, with the same ids, finds it.',
   },
   TEMPORAL_REFUSED: {
     summary: 'Temporal refuses the call.',

@@ -1,4 +1,4 @@
-import type { ConnectionOptions } from '@temporalio/client';
+import type { Client, ConnectionOptions } from '@temporalio/client';
 import { defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
 
 type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
@@ -10,14 +10,24 @@ type Call = ReturnType<Interceptor>;
  */
 export const retriesUntilClosed: Interceptor[] = [
   makeGrpcRetryInterceptor(defaultGrpcRetryOptions()),
-  (options, nextCall) => {
-    try {
-      return nextCall(options) as Call;
-    } catch (error) {
-      return endedCall(error instanceof Error ? error.message : String(error));
-    }
-  },
+  endsWithConnection,
 ];
+
+/** The same for a connection that the host made, whose retries we know nothing of: after them, what they call. */
+export function endCallsWithConnection({ connection }: Client): void {
+  const { options } = connection as { options?: { interceptors?: unknown } };
+  if (!Array.isArray(options?.interceptors)) return;
+  const interceptors = options.interceptors as Interceptor[];
+  if (!interceptors.includes(endsWithConnection)) interceptors.push(endsWithConnection);
+}
+
+function endsWithConnection(...[options, nextCall]: Parameters<Interceptor>): Call {
+  try {
+    return nextCall(options) as Call;
+  } catch (error) {
+    return endedCall(error instanceof Error ? error.message : String(error));
+  }
+}
 
 const cancelled = 1;
 

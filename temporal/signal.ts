@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Client } from '@temporalio/client';
 
 /**
@@ -29,37 +30,34 @@ export function onAbort(signal: AbortSignal | undefined, call: () => void): () =
 
 const waiting = new WeakMap<AbortSignal, { calls: Set<() => void>; tell: () => void }>();
 
-/**
- * A signal that aborts with the given one, for what adds listeners and does not remove them; `end` lets go of the given one.
- */
-export function ownSignal(signal: AbortSignal | undefined): { signal: AbortSignal; end: () => void } {
-  const own = new AbortController();
-  return { signal: own.signal, end: onAbort(signal, () => own.abort(signal?.reason)) };
-}
+/** The signals under which the present call stands: Temporal's client knows the innermost one alone. */
+const around = new AsyncLocalStorage<AbortSignal>();
 
 /**
  * Calls to Temporal that a signal ends, with its reason. Temporal's own `withAbortSignal` ends a call that is under
- * way; it does not notice an abort before a call or between two.
+ * way; it does not notice an abort before a call or between two. `work` gets the signal for what else it waits for: that of the
+ * call around it, too, ends it.
  */
 export async function withSignal<Result>(
   client: Client,
   signal: AbortSignal | undefined,
-  work: () => Promise<Result>,
+  work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  if (!signal) return await work();
-  signal.throwIfAborted();
-  const own = ownSignal(signal);
-  let stop = (): void => undefined;
+  signal?.throwIfAborted();
+  const outer = around.getStore();
+  // Temporal's client adds a listener for each call, and removes none.
+  const own = new AbortController();
+  const forgets = [signal, outer].map((one) => onAbort(one, () => own.abort(one?.reason)));
   const aborted = new Promise<never>((_, reject) => {
-    stop = onAbort(signal, () => reject(signal.reason as Error));
+    onAbort(own.signal, () => reject(own.signal.reason as Error));
   });
   try {
-    return await Promise.race([client.withAbortSignal(own.signal, work), aborted]);
+    const working = around.run(own.signal, () => client.withAbortSignal(own.signal, () => work(own.signal)));
+    return await Promise.race([working, aborted]);
   } catch (error) {
-    signal.throwIfAborted();
+    own.signal.throwIfAborted();
     throw error;
   } finally {
-    stop();
-    own.end();
+    for (const forget of forgets) forget();
   }
 }
