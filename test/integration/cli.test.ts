@@ -1033,7 +1033,7 @@ describe('credentials', () => {
     SESSION_CHAIN_LOG_LEVEL: 'debug',
   });
   const unreachable = {
-    DATABASE_URL: `postgres://app:${canary}@${nowhere}/none?sslpassword=${canary}`,
+    DATABASE_URL: `postgres://app:${canary}@${nowhere}/none?password=${canary}`,
     REDIS_URL: `redis://:${canary}@${nowhere}`,
     ANTHROPIC_BASE_URL: `http://u:${canary}@${nowhere}/?token=${canary}`,
     TEMPORAL_API_KEY: canary,
