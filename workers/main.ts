@@ -17,9 +17,11 @@ const closingMs = 2_000;
 export async function runWorkerProcess(environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(environment);
   const log = createLog(config);
-  const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) =>
-    log[level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message),
-  );
+  const sdkLogger = new DefaultLogger('WARN', ({ level, message, meta }) => {
+    // One line for each try; the worker tells it once, with the workflow.
+    const isToldOnce = message === 'Failed to process Workflow Activation';
+    log[isToldOnce ? 'debug' : level === 'ERROR' ? 'error' : 'warn'](meta ?? {}, message);
+  });
   const address = config.SESSION_CHAIN_WORKER_HTTP;
   const temporalMetrics = await installRuntime(sdkLogger, address !== undefined);
   let worker: RunningWorker | null = null;
