@@ -16,10 +16,7 @@ export const recordedReleases = () => readdirSync(folder);
 export function recordedHistories(): [name: string, history: History][] {
   return recordedReleases()
     .flatMap((version) => readdirSync(join(folder, version)).map((file) => join(version, file)))
-    .map((file) => [
-      file,
-      historyFromJSON(JSON.parse(readFileSync(join(folder, file), 'utf8')) as unknown),
-    ]);
+    .map((file) => [file, historyFromJSON(JSON.parse(readFileSync(join(folder, file), 'utf8')) as unknown)]);
 }
 
 /** The history of a run that just ended. With RECORD_HISTORIES=1 it is also written to the folder of this version. */
