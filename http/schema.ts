@@ -1665,6 +1665,21 @@ export interface components {
        * @description ISO 8601, UTC
        */
       createdAt: string;
+      /** @description Why it stands still though workers poll: its workflow task fails, where Temporal was asked */
+      failingTask: {
+        /** @description As Temporal names it, such as NON_DETERMINISTIC_ERROR */
+        cause: string;
+        /** @description What the worker said */
+        message: string;
+        /**
+         * Format: date-time
+         * @description When it failed first
+         */
+        since: string;
+        tries: number;
+        /** @description The worker that said it; may be empty */
+        worker: string;
+      } | null;
       failure: {
         code: components['schemas']['FailureCode'];
         /** @description What happened */
@@ -3264,16 +3279,20 @@ export interface components {
         /** @description Where it was loaded from; null for no file */
         file: string | null;
       };
+      /** @description The worker deployment of Temporal whose version the release is; null for none */
+      deployment: string | null;
       host: string;
       /** @description Made at its start; a process may run several workers */
       id: string;
-      /** @description Its process, as pid@host */
+      /** @description Its process, as <pid>-<8 hex>@<hostname> */
       identity: string;
       limits: components['schemas']['WorkerLimits'];
       /** @description In Temporal */
       namespace: string;
       /** @description Claude Code processes that wait for the next task of their chain or chat */
       parked: number;
+      /** @description To Temporal its build id */
+      release: string;
       /**
        * @description How its agents are kept in
        * @enum {string}
@@ -3421,7 +3440,7 @@ export interface operations {
   listChains: {
     parameters: {
       query?: {
-        /** @description Also ask Temporal which task queues no worker polls */
+        /** @description Also ask Temporal which task queues no worker polls, and which chains stand still */
         askTemporal?: boolean;
         buildId?: string;
         /** @description `nextCursor` of the page before */
@@ -3979,7 +3998,7 @@ export interface operations {
   listProjectChains: {
     parameters: {
       query?: {
-        /** @description Also ask Temporal which task queues no worker polls */
+        /** @description Also ask Temporal which task queues no worker polls, and which chains stand still */
         askTemporal?: boolean;
         buildId?: string;
         /** @description `nextCursor` of the page before */

@@ -39,5 +39,7 @@ function isToldByUs({ message, meta }: LogEntry): boolean {
     return (
       error instanceof CancelledFailure || (error instanceof ApplicationFailure && isFailureCode(error.type))
     );
+  // `workflow.task_failing`, once for each cause and not for each try.
+  if (message === 'Failed to process Workflow Activation') return true;
   return message === 'Workflow failed' && meta?.['workflowType'] === 'chain';
 }

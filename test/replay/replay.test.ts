@@ -1,23 +1,24 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { DefaultLogger, NativeConnection, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker';
 import { answers } from '../../dev/offline-model/injections.js';
 import type { StartedChain } from '../../client/session-chain.js';
+import { packageVersion } from '../../config/package-version.js';
 import { payloadVersion } from '../../contracts/plan.js';
 import { releaseChain } from '../../storage/chains/chains.js';
 import { takeEnds } from '../../storage/chains/ends.js';
 import { chainWorkflowId, endWorkflowId, workflowTypes } from '../../temporal/names.js';
 import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
 import { openNew } from '../support/chains.js';
-import { historyOf, recordedHistories } from '../support/histories.js';
+import { historyOf, recordedHistories, recordedReleases } from '../support/histories.js';
 
 /**
- * Histories that are committed, and chains that ran just now, replay on the released workflow code. The recorded ones are
- * made anew, from the chains and chats that run in this folder, by
+ * Histories that are committed, of each release, and chains that ran just now, replay on the workflow code of today. Those of the next
+ * release, in the folder of its version, are made anew, from the chains and chats that run in this folder, by
  *
- *   rm -f test/replay/histories/*.json && RECORD_HISTORIES=1 npm test -- test/replay
+ *   rm -f test/replay/histories/<version>/*.json && RECORD_HISTORIES=1 npm test -- test/replay
  *
  * which does not replay what was recorded before; a run without the variable replays the new ones.
  */
@@ -38,6 +39,12 @@ if (!process.env['RECORD_HISTORIES']) {
       await Worker.runReplayHistory({ workflowBundle: released }, history);
     });
 
+    it('are there of each version that the changelog names, and of the next one', () => {
+      const versions = readFileSync('CHANGELOG.md', 'utf8').matchAll(/^## \[(\d+\.\d+\.\d+)\]/gm);
+      const out = [...versions].map(([, version = '']) => version);
+      expect(recordedReleases().sort()).toEqual([...new Set([...out, packageVersion()])].sort());
+    });
+
     it('do not replay on a chain whose steps run in another order', async () => {
       const reversed = join(import.meta.dirname, 'reversed-chain.ts');
       const workflowBundle = await bundleWorkflowCode({
@@ -45,7 +52,7 @@ if (!process.env['RECORD_HISTORIES']) {
         workflowInterceptorModules: [reversed],
         logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
       });
-      const completed = recorded.find(([name]) => name === 'completed.json');
+      const completed = recorded.find(([name]) => name === `${packageVersion()}/completed.json`);
       await expect(Worker.runReplayHistory({ workflowBundle }, completed?.[1])).rejects.toThrow(
         DeterminismViolationError,
       );

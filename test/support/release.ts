@@ -1,16 +1,22 @@
+import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import type { WorkerCommand } from './chain-stack.js';
+import type { Ended } from './cli.js';
 
-/**
- * Another release of the compiled program, in a folder of its own: with this version and this bundle of workflows. What
- * it returns starts a worker of it.
- */
+export interface Release {
+  /** Starts a worker of it. */
+  command: WorkerCommand;
+  /** Runs its command line. */
+  run(args: string[], environment: NodeJS.ProcessEnv): Promise<Ended>;
+}
+
+/** Another release of the compiled program, in a folder of its own: with this version and this bundle of workflows. */
 export function makeRelease(
   folder: string,
   { version, bundle }: { version: string; bundle: string },
-): WorkerCommand {
+): Release {
   mkdirSync(folder);
   cpSync('dist', join(folder, 'dist'), { recursive: true });
   for (const name of ['node_modules', 'migrations'])
@@ -20,7 +26,16 @@ export function makeRelease(
     JSON.stringify({ name: 'session-chain', version, type: 'module' }),
   );
   writeFileSync(join(folder, 'dist/workers/workflow-bundle.js'), bundle);
-  return (node, [, ...args]) => [node, [join(folder, 'dist/cli/main.js'), ...args]];
+  const main = join(folder, 'dist/cli/main.js');
+  return {
+    command: (node, [, ...args]) => [node, [main, ...args]],
+    run: async (args, env) =>
+      await new Promise((settle) => {
+        const child = execFile(process.execPath, [main, ...args], { env }, (_error, stdout, stderr) =>
+          settle({ code: child.exitCode, stdout, stderr }),
+        );
+      }),
+  };
 }
 
 /** The workflows of a release whose chains run their steps in another order: open chains do not replay on it. */
