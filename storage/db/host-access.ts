@@ -1,3 +1,4 @@
+import { SessionChainError } from '../../contracts/failures.js';
 import type { Obstacle } from './host-tables.js';
 import { type Connection, queryRows } from './pool.js';
 import { quoted } from './quoted.js';
@@ -28,6 +29,20 @@ export async function accessObstacles(
   callers: readonly string[],
 ): Promise<Obstacle[]> {
   return [...(await missingOfOwner(connection)), ...(await hiddenRows(connection, callers))];
+}
+
+/**
+ * Throws DATABASE_REFUSED, naming what hides rows of the host's tables from the role of this connection, or from the one that
+ * owns our functions: a row that is hidden would be taken for one that is not there.
+ */
+export async function requireAccess(connection: Connection): Promise<void> {
+  const obstacles = await accessObstacles(connection, []);
+  if (obstacles.length === 0) return;
+  throw new SessionChainError(
+    'DATABASE_REFUSED',
+    `The tables are not open to what works for chains: ${obstacles.map(({ problem }) => problem).join('; ')}.`,
+    `Review, adapt and run as the owner of the tables: ${obstacles.map(({ statement }) => statement).join(' ')}`,
+  );
 }
 
 const madeBy = `(SELECT p.proowner FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

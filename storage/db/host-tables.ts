@@ -142,6 +142,8 @@ interface Table {
   persistence: string;
   /** The columns that say in which partition a row is, with an empty one for an expression; null where there are none. */
   partitionedBy: string[] | null;
+  /** The partitioned table that it is a part of. */
+  partitionOf: string | null;
   /** Rules that replace or add to what is written. */
   rules: string[];
   /** Whether a publication has its changes, and Postgres cannot tell which row changed. */
@@ -300,6 +302,7 @@ async function readTables(connection: Connection): Promise<Map<HostTable, Table>
     text: `SELECT c.relname AS table, c.relkind AS kind, c.relpersistence AS persistence,
              (SELECT array_agg(coalesce(k.attname, '')::text) FROM pg_partitioned_table p CROSS JOIN unnest(p.partattrs::smallint[]) AS by (n)
               LEFT JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = by.n AND by.n > 0 WHERE p.partrelid = c.oid) AS "partitionedBy",
+             (SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE c.relispartition AND i.inhrelid = c.oid) AS "partitionOf",
              ARRAY(SELECT w.rulename::text FROM pg_rewrite w
                WHERE w.ev_class = c.oid AND w.ev_type IN ('2', '3') AND w.ev_enabled IN ('O', 'A') ORDER BY 1) AS rules,
              NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (i.indisreplident OR (i.indisprimary AND c.relreplident = 'd')))
@@ -321,10 +324,19 @@ async function readTables(connection: Connection): Promise<Map<HostTable, Table>
     values: [hostTableNames],
   });
   const tables = new Map<HostTable, Table>();
-  for (const { table: name, kind, persistence, partitionedBy, rules, isUnidentified, ...column } of rows) {
+  for (const {
+    table: name,
+    kind,
+    persistence,
+    partitionedBy,
+    partitionOf,
+    rules,
+    isUnidentified,
+    ...column
+  } of rows) {
     const isView = kind !== 'r' && kind !== 'p';
     const table = tables.get(name) ?? {
-      ...{ name, kind, isView, persistence, partitionedBy, rules, isUnidentified },
+      ...{ name, kind, isView, persistence, partitionedBy, partitionOf, rules, isUnidentified },
       columns: new Map<string, Column>(),
     };
     tables.set(name, table);
@@ -384,7 +396,14 @@ function missingColumn({ name, columns }: Table, column: string): Obstacle {
 }
 
 /** What a table is, apart from its columns. */
-function obstaclesOfTable({ name, persistence, partitionedBy, rules, isUnidentified }: Table): Obstacle[] {
+function obstaclesOfTable({
+  name,
+  persistence,
+  partitionedBy,
+  partitionOf,
+  rules,
+  isUnidentified,
+}: Table): Obstacle[] {
   const at = { table: name, column: null };
   const { keys } = hostTables[name] as { keys: readonly string[] | null };
   return [
@@ -406,6 +425,15 @@ function obstaclesOfTable({ name, persistence, partitionedBy, rules, isUnidentif
           },
         ]
       : []),
+    ...(partitionOf === null
+      ? []
+      : [
+          {
+            ...at,
+            problem: `${name} is a partition of ${partitionOf}, and Postgres adds columns to the whole alone`,
+            statement: `-- give ${partitionOf} the name ${name}`,
+          },
+        ]),
     ...rules.map((rule) => ({
       ...at,
       problem: `the rule ${rule} of ${name} changes what is written, and Postgres takes no such rule where several tables are written at once`,
@@ -594,8 +622,8 @@ async function narrowChecks(
   });
   const obstacles: Obstacle[] = [];
   for (const { owner, name, definition, rule, isAlone } of checks) {
-    // A constraint that also covers other columns cannot be evaluated; one that does not name the value counts as a
-    // refusal.
+    // A constraint that also covers other columns cannot be evaluated; one that does not name the source counts as a
+    // refusal. Of a status only a rehearsal can tell.
     const refused = isAlone
       ? (
           await queryRows<{ value: string }>(connection, {
@@ -603,7 +631,7 @@ async function narrowChecks(
             values: [values],
           })
         ).map(({ value }) => value)
-      : values.filter((value) => !definition.includes(`'${value}'`));
+      : values.filter((value) => column === 'source' && !definition.includes(`'${value}'`));
     if (refused.length === 0) continue;
     obstacles.push({
       table,

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { SessionChainError } from '../../contracts/failures.js';
 import {
   type BuildId,
@@ -18,7 +20,8 @@ import {
 } from '../operations/operations.js';
 import { recordQuestion } from '../questions/questions.js';
 import type { Expectations, Obstacle } from './host-tables.js';
-import { type Connection, classified, isDatabaseAway, queryRows } from './pool.js';
+import { migrationsFolder } from './migrations-folder.js';
+import { type Connection, classified, isDatabaseAway, queryOne, queryRows } from './pool.js';
 import { quoted } from './quoted.js';
 
 /**
@@ -229,65 +232,49 @@ async function requireVersion(
   if (!row) throw notWritten('project_versions');
 }
 
-/** Two chats, where the host has none: the ids are made up, which its keys and checks may refuse. */
+/** In a chat of the host, or in one whose id is made up, which keys and checks of the host may refuse with good reason. */
 async function ask(connection: Connection, { projectId, chatId }: Project): Promise<void> {
-  const chats = chatId === null ? await madeUpChats(connection) : [chatId];
-  for (const chat of chats) {
-    await queryRows(connection, { text: 'SAVEPOINT session_chain_chat' });
-    try {
-      const { questionId } = await recordQuestion(connection, {
-        ...{
-          projectId,
-          chatId: chat,
-          messageId: `rehearsal:${randomUUID()}`,
-          question: 'Rehearsal',
-          when: 'now',
-        },
-      });
-      const attempt = await begun(connection, projectId, {
-        ...{
-          kind: 'outside',
-          versionId: null,
-          buildId: `chat:${questionId}`,
-          source: 'chat_plan',
-          sessionId: null,
-        },
-      });
-      await commitOperation(connection, {
-        ...{ attempt, source: 'chat_plan', newSessionId: attempt.sessionId, parentSessionId: null },
-        ...{ metrics: unknownSpend, result: {}, requireTranscript: false },
-        ...{ answer: { questionId, reply: 'Rehearsal' } },
-      });
-      const [there] = await queryRows(connection, {
-        text: `SELECT FROM chat_plan_sessions c, project_chat_log_minimal q WHERE c.session_id::text = $1 AND q.question_id = $2
-                 AND q.state = 'answered'`,
-        values: [chat, questionId],
-      });
-      if (!there) throw notWritten('chat_plan_sessions or project_chat_log_minimal');
-    } catch (error) {
-      if (chatId === null && /^(23503|23514|22001)$/.test(stateOf(error))) {
-        await queryRows(connection, { text: 'ROLLBACK TO SAVEPOINT session_chain_chat' });
-        return;
-      }
-      throw error;
-    }
+  await queryRows(connection, { text: 'SAVEPOINT session_chain_chat' });
+  try {
+    await askIn(connection, projectId, chatId ?? (await madeUpChat(connection)));
+  } catch (error) {
+    if (chatId !== null || !/^(23503|23514|22001)$/.test(saidOf(error).code ?? '')) throw error;
+    await queryRows(connection, { text: 'ROLLBACK TO SAVEPOINT session_chain_chat' });
   }
 }
 
-async function madeUpChats(connection: Connection): Promise<string[]> {
-  const name = `rehearsal-${randomUUID().slice(0, 8)}`;
-  const [made] = await queryRows<{ id: string }>(connection, {
-    text: `SELECT ${madeUp('chat_plan_sessions', 'session_id')} AS id`,
-    values: [name],
+async function askIn(connection: Connection, projectId: ProjectId, chatId: string): Promise<void> {
+  const { questionId } = await recordQuestion(connection, {
+    ...{ projectId, chatId, messageId: `rehearsal:${randomUUID()}`, question: 'Rehearsal', when: 'now' },
   });
-  const id = made?.id ?? name;
-  const other =
-    id === name
-      ? `${name}-2`
-      : /^\d+$/.test(id)
-        ? id.replace(/\d$/, (digit) => `${Number(digit) - 1}`)
-        : randomUUID();
-  return [id, other];
+  const attempt = await begun(connection, projectId, {
+    ...{
+      kind: 'outside',
+      versionId: null,
+      buildId: `chat:${questionId}`,
+      source: 'chat_plan',
+      sessionId: null,
+    },
+  });
+  await commitOperation(connection, {
+    ...{ attempt, source: 'chat_plan', newSessionId: attempt.sessionId, parentSessionId: null },
+    ...{ metrics: unknownSpend, result: {}, requireTranscript: false },
+    ...{ answer: { questionId, reply: 'Rehearsal' } },
+  });
+  const [there] = await queryRows(connection, {
+    text: `SELECT FROM chat_plan_sessions c, project_chat_log_minimal q
+           WHERE c.session_id::text = $1 AND q.question_id = $2 AND q.state = 'answered'`,
+    values: [chatId, questionId],
+  });
+  if (!there) throw notWritten('chat_plan_sessions or project_chat_log_minimal');
+}
+
+async function madeUpChat(connection: Connection): Promise<string> {
+  const { id } = await queryOne<{ id: string }>(connection, {
+    text: `SELECT ${madeUp('chat_plan_sessions', 'session_id')} AS id`,
+    values: [`rehearsal-${randomUUID().slice(0, 8)}`],
+  });
+  return id;
 }
 
 /** Runs `work` and takes back what it wrote. Null where it went through. */
@@ -308,7 +295,7 @@ async function undone(connection: Connection, work: () => Promise<void>): Promis
 function notWritten(table: string): Error {
   return Object.assign(
     new Error(
-      `what was written to ${table} is not there afterwards: a trigger left the row out, or wrote another value`,
+      `what was written to ${table} is not there afterwards: a trigger or a key left the row out, or a trigger wrote another value`,
     ),
     { table },
   );
@@ -329,17 +316,13 @@ function saidOf(error: unknown): Said {
   return ((error instanceof SessionChainError ? error.cause : undefined) ?? error) as Said;
 }
 
-function stateOf(error: unknown): string {
-  return saidOf(error).code ?? '';
-}
-
 function obstacleOf(error: unknown): Obstacle {
   const { message = String(error), detail, table, column, constraint, where } = saidOf(error);
-  // The innermost line says where it happened; our own functions are around it.
-  const place = where
-    ?.split('\n')
-    .find((line) => /^\S+ function /.test(line) && !line.includes('session_chain.'));
-  const at = [place, detail].filter(Boolean).join('; ');
+  // The innermost line says where it happened, unless that is in a function of ours.
+  const [, line, name = ''] = /^(\S+ function (?:\S+\.)?([^\s(]+).*)/.exec(where ?? '') ?? [];
+  const place = existsSync(join(migrationsFolder(), 'functions', `${name}.sql`)) ? undefined : line;
+  // Not the row itself, which has the host's data.
+  const at = [place, detail?.startsWith('Failing row') ? undefined : detail].filter(Boolean).join('; ');
   return {
     table: table ?? 'projects',
     column: column ?? null,
@@ -347,6 +330,6 @@ function obstacleOf(error: unknown): Obstacle {
     statement:
       table !== undefined && constraint !== undefined
         ? `ALTER TABLE ${quoted(table)} DROP CONSTRAINT ${quoted(constraint)}; -- or change it so that it lets the row pass`
-        : `-- change ${place ?? table ?? 'what it names'} so that it lets pass what is written`,
+        : `-- change ${place ?? table ?? 'what the message names'} so that it lets pass what is written`,
   };
 }

@@ -9,6 +9,7 @@ import {
   parseSessionId,
   parseVersionId,
 } from '../../contracts/ids.js';
+import type { VersionStatus } from '../../contracts/chain.js';
 import { questionBuildId } from '../../contracts/question.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { operationsSince, readPast as readProjectPast } from '../../storage/chains/brief.js';
@@ -33,7 +34,7 @@ import {
   uncostedAttempts,
 } from '../../storage/ledger/ledger.js';
 import { findObstacles, missingSubmissionColumns } from '../../storage/db/host-tables.js';
-import { migrate, planMigration } from '../../storage/db/migrate.js';
+import { migrate, planMigration, rehearseMigration } from '../../storage/db/migrate.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { beginOperation, commitOperation, endOperation } from '../../storage/operations/operations.js';
 import { recordSession, unknownSpend } from '../../storage/operations/record.js';
@@ -42,6 +43,7 @@ import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import {
   begin,
   beginWithTranscript,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -454,7 +456,7 @@ describe('migrate --dry-run', () => {
     expect(
       await stops(`CREATE TYPE state AS ENUM ('queued', 'deployed');
         ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`),
-    ).toEqual([['project_versions.status (state) cannot hold what we write to it as text'], 0]);
+    ).toEqual([['project_versions.status (state) has no label failed'], 0]);
     expect(
       await stops(`ALTER TABLE session_transitions ADD CONSTRAINT known_sources
         CHECK (source IN ('build', 'metadata_generation', 'chat_plan'))`),
@@ -473,6 +475,301 @@ describe('migrate --dry-run', () => {
     expect(
       await stops('ALTER TABLE projects RENAME TO apps; CREATE VIEW projects AS SELECT * FROM apps'),
     ).toEqual([['projects is a view, not a table; nothing can be added to it'], 1]);
+  });
+});
+
+describe('a table that would refuse what chains write', () => {
+  // Read from the catalogs, before a migration; each is undone by its transaction.
+  const listed: [string, string, string][] = [
+    [
+      'a generated head',
+      `ALTER TABLE projects DROP COLUMN last_ai_session_id,
+         ADD COLUMN last_ai_session_id text GENERATED ALWAYS AS (project_id || '-head') STORED`,
+      'projects.last_ai_session_id is generated, and session-chain writes to it',
+    ],
+    [
+      'an identity where a number is written',
+      'ALTER TABLE project_ai_session_metrics ADD COLUMN attempt_id bigint GENERATED ALWAYS AS IDENTITY',
+      'project_ai_session_metrics.attempt_id is generated, and session-chain writes to it',
+    ],
+    [
+      'a generated status',
+      `ALTER TABLE project_versions DROP COLUMN status, ADD COLUMN status text GENERATED ALWAYS AS (version_id || '!') STORED`,
+      'project_versions.status is generated, and session-chain writes to it',
+    ],
+    [
+      'an enum without the labels',
+      `CREATE TYPE state AS ENUM ('queued', 'failed'); ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`,
+      'project_versions.status (state) has no label deployed',
+    ],
+    [
+      'a domain over an enum, with a check',
+      `CREATE TYPE state AS ENUM ('failed', 'deployed'); CREATE DOMAIN checked AS state CHECK (VALUE <> 'failed');
+       ALTER TABLE project_versions ALTER COLUMN status TYPE checked USING status::state`,
+      `project_versions.status is bound to other values than failed: CHECK ((VALUE <> 'failed'::state))`,
+    ],
+    [
+      'a check on the status',
+      `ALTER TABLE project_versions ADD CONSTRAINT known CHECK (status <> 'deployed')`,
+      `project_versions.status is bound to other values than deployed: CHECK (((status)::text <> 'deployed'::text))`,
+    ],
+    [
+      'a short status',
+      'ALTER TABLE project_versions ALTER COLUMN status TYPE varchar(6)',
+      'project_versions.status (character varying(6)) is too short for deployed',
+    ],
+    [
+      'transitions in partitions',
+      partitioned('RANGE (created_at)', 'DEFAULT'),
+      'session_transitions is partitioned by created_at, so that it can have no unique key without it',
+    ],
+    [
+      'a table that is a partition',
+      `ALTER TABLE chat_plan_sessions RENAME TO chats_2026; CREATE TABLE chat_plan_sessions_all (LIKE chats_2026) PARTITION BY RANGE (id);
+       ALTER TABLE chats_2026 RENAME TO chat_plan_sessions;
+       ALTER TABLE chat_plan_sessions_all ATTACH PARTITION chat_plan_sessions FOR VALUES FROM (0) TO (9)`,
+      'chat_plan_sessions is a partition of chat_plan_sessions_all, and Postgres adds columns to the whole alone',
+    ],
+    [
+      'an unlogged table',
+      'ALTER TABLE project_chat_log_minimal SET UNLOGGED',
+      'project_chat_log_minimal is unlogged: after a crash of the server it is empty',
+    ],
+    [
+      'a rule',
+      'CREATE RULE twice AS ON INSERT TO session_transitions DO ALSO NOTHING',
+      'the rule twice of session_transitions changes what is written, and Postgres takes no such rule where several tables are written at once',
+    ],
+    [
+      'a published table whose rows have no identity',
+      'ALTER TABLE projects REPLICA IDENTITY NOTHING; CREATE PUBLICATION changes FOR TABLE projects',
+      'projects is published for logical replication and has no replica identity: Postgres refuses every update and delete',
+    ],
+    [
+      'a column of our name',
+      'ALTER TABLE session_transitions ADD COLUMN seq text',
+      'session_transitions has a column seq already, and session-chain adds one of this name',
+    ],
+    [
+      'a column of our name with another type',
+      'ALTER TABLE projects ADD COLUMN session_epoch text',
+      'projects.session_epoch (text) cannot hold what we write to it, which is bigint',
+    ],
+    [
+      'a column in capitals',
+      'ALTER TABLE project_versions RENAME COLUMN created_at TO "Created_At"',
+      'project_versions has no column created_at, only "Created_At": Postgres tells names in capitals apart',
+    ],
+    [
+      'a table in capitals',
+      'ALTER TABLE projects RENAME TO "Projects"',
+      'public."Projects" is there and projects is not: Postgres tells names in capitals apart',
+    ],
+    [
+      'tables outside the search path',
+      'CREATE SCHEMA "My app"; ALTER TABLE projects SET SCHEMA "My app"; ALTER TABLE project_versions SET SCHEMA "My app"',
+      'the table projects is in the schema My app, which is not in the search path ("$user", public) of postgres',
+    ],
+  ];
+
+  it('is named before a migration, with a statement after which it is none', async () => {
+    await withHost(varcharHost.sql, async ({ pool }) => {
+      for (const [what, sql, problem] of listed) {
+        const client = await pool.connect();
+        try {
+          await client.query(`BEGIN; ${sql}`);
+          const { obstacles } = await planMigration(client);
+          expect([what, obstacles.map((one) => one.problem)]).toEqual([what, [problem]]);
+          // A label cannot be used in the transaction that adds it, and a path counts for the next connection.
+          const statement = obstacles[0]?.statement ?? '';
+          await client.query(
+            statement.replace(/^ALTER ROLE .* IN DATABASE \S+ SET search_path/, 'SET LOCAL search_path'),
+          );
+          const isLeft = statement.startsWith('--') || statement.startsWith('ALTER TYPE');
+          const left = isLeft ? [] : (await planMigration(client)).obstacles;
+          expect([what, left]).toEqual([what, []]);
+        } finally {
+          await client.query('ROLLBACK');
+          client.release();
+        }
+      }
+    });
+  });
+
+  // Found by writing, on tables that are migrated already or that will be; `undo` takes the hindrance away again.
+  const tried: [string, string, string, string][] = [
+    [
+      'a trigger that raises',
+      hinder('session_transitions', 'BEFORE INSERT', `RAISE EXCEPTION 'frozen'`),
+      'DROP FUNCTION hinder CASCADE',
+      'frozen (PL/pgSQL function hinder() line 1 at RAISE)',
+    ],
+    [
+      'a trigger that raises at the end of the transaction',
+      hinder(
+        'projects',
+        'AFTER UPDATE',
+        `RAISE EXCEPTION 'not today'`,
+        'CONSTRAINT',
+        'DEFERRABLE INITIALLY DEFERRED',
+      ),
+      'DROP FUNCTION hinder CASCADE',
+      'not today (PL/pgSQL function hinder() line 1 at RAISE)',
+    ],
+    [
+      'a trigger that leaves rows out',
+      hinder('project_ai_session_metrics', 'BEFORE INSERT', 'RETURN NULL'),
+      'DROP FUNCTION hinder CASCADE',
+      'what was written to project_ai_session_metrics is not there afterwards: a trigger or a key left the row out, or a trigger wrote another value',
+    ],
+    [
+      'a key that the second build of a version breaks',
+      'ALTER TABLE session_transitions ADD CONSTRAINT once EXCLUDE USING btree (version_id WITH =, source WITH =)',
+      'ALTER TABLE session_transitions DROP CONSTRAINT once',
+      'conflicting key value violates exclusion constraint "once"',
+    ],
+    [
+      'a check over two columns of which one is not set',
+      `ALTER TABLE project_versions ADD COLUMN url text, ADD CONSTRAINT has_url CHECK (status <> 'deployed' OR url IS NOT NULL)`,
+      'ALTER TABLE project_versions DROP COLUMN url',
+      'new row for relation "project_versions" violates check constraint "has_url"',
+    ],
+    [
+      'a publication that does not cover what is updated',
+      `CREATE PUBLICATION named FOR TABLE projects WHERE (name <> '')`,
+      'DROP PUBLICATION named',
+      'cannot update table "projects" (Column used in the publication WHERE expression is not part of the replica identity.)',
+    ],
+  ];
+
+  it.each(['before', 'after'])(
+    'is found by a rehearsal %s the migration, and nothing is changed',
+    async (moment) => {
+      await withHost(varcharHost.sql, async ({ pool, url }) => {
+        if (moment === 'after') await migrate(url);
+        // Before it, one is enough: each is a whole migration.
+        for (const [what, sql, undo, problem] of moment === 'after' ? tried : tried.slice(0, 1)) {
+          await pool.query(sql);
+          const before = await rowsOf(pool);
+          const { obstacles } = await rehearseMigration(pool);
+          expect([what, obstacles.map((one) => one.problem)]).toEqual([
+            what,
+            [
+              expect.stringMatching(
+                new RegExp(`^a chain was rehearsed, and could not write: ${escaped(problem)}`),
+              ),
+            ],
+          ]);
+          await expect(migrate(url)).rejects.toMatchObject({
+            code: 'MIGRATION_FAILED',
+            message: expect.stringContaining(problem),
+          });
+          expect(await rowsOf(pool)).toEqual(before);
+          await pool.query(undo);
+        }
+        expect(await rehearseMigration(pool)).toEqual({ obstacles: [], notRehearsed: null });
+      });
+    },
+  );
+
+  it('is none where only one project refuses, and cannot be known without a project', async () => {
+    await withHost(varcharHost.sql, async ({ pool, url }) => {
+      await migrate(url);
+      const archived = `IF NEW.project_id = 'blog' THEN RAISE EXCEPTION 'archived'; END IF; RETURN NEW`;
+      await pool.query(hinder('projects', 'BEFORE UPDATE', archived));
+      expect(await rehearseMigration(pool)).toEqual({ obstacles: [], notRehearsed: null });
+      await pool.query('TRUNCATE projects, project_versions');
+      expect(await rehearseMigration(pool)).toEqual({
+        obstacles: [],
+        notRehearsed: 'projects has no row with a version, and none could be made',
+      });
+    });
+  });
+
+  it('is left alone while another holds its lock', async () => {
+    await withHost(varcharHost.sql, async ({ pool }) => {
+      const client = await pool.connect();
+      await client.query('BEGIN; LOCK TABLE projects IN ROW SHARE MODE');
+      expect((await rehearseMigration(pool)).notRehearsed).toMatch(/^a lock was not to be had within 2 s/);
+      await client.query('ROLLBACK');
+      client.release();
+    });
+  });
+});
+
+/** A trigger of the host that gets in the way. */
+function hinder(table: string, when: string, body: string, kind = '', how = ''): string {
+  return `CREATE FUNCTION hinder() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${body}; END $$;
+    CREATE ${kind} TRIGGER hinder ${when} ON ${table} ${how} FOR EACH ROW EXECUTE FUNCTION hinder()`;
+}
+
+function partitioned(by: string, values: string): string {
+  return `DROP TABLE session_transitions;
+    CREATE TABLE session_transitions (project_id varchar(255) NOT NULL, version_id varchar(255), old_session_id varchar(255),
+      new_session_id varchar(255) NOT NULL, source varchar(50) NOT NULL, created_at timestamptz DEFAULT now()) PARTITION BY ${by};
+    CREATE TABLE transitions_part PARTITION OF session_transitions ${values}`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+/** What a rehearsal might leave behind. */
+async function rowsOf(pool: TestDatabase['pool']): Promise<unknown> {
+  const { rows } = await pool.query(
+    `SELECT (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.project_id) FROM projects p) AS projects,
+       (SELECT jsonb_agg(to_jsonb(v) ORDER BY v.id) FROM project_versions v) AS versions,
+       (SELECT count(*) FROM session_transitions) AS transitions, (SELECT count(*) FROM project_ai_session_metrics) AS metrics,
+       to_regclass('session_chain.chains') IS NOT NULL AS "isMigrated"`,
+  );
+  return rows;
+}
+
+describe('a status that is no text', () => {
+  const key: ChainKey = {
+    projectId: parseProjectId(varcharHost.projectId),
+    versionId: parseVersionId(varcharHost.versionId),
+    buildId: parseBuildId('b1'),
+  };
+  const statusAfter = async (change: string, versionStatus: VersionStatus, statuses: string[]) =>
+    await withHost(varcharHost.sql, async ({ pool, url }) => {
+      await pool.query(change);
+      await migrate(url, { statuses });
+      expect(await rehearseMigration(pool, { statuses })).toEqual({ obstacles: [], notRehearsed: null });
+      const chain = await openNew(pool, key);
+      await runStep(pool, chain, 'build');
+      const state = await readChainState(pool, key);
+      const { ticket, runId } = chain;
+      await closeChain(pool, chain, {
+        ticket,
+        runId,
+        result: { ...state, status: 'completed' },
+        versionStatus,
+      });
+      const { rows } = await pool.query<{ status: string; session: string }>(
+        'SELECT status::text, ai_session_id AS session FROM project_versions WHERE version_id = $1',
+        [key.versionId],
+      );
+      expect(rows[0]?.session).toBe((await readHead(pool, key.projectId)).sessionId);
+      return rows[0]?.status;
+    });
+  const toEnum = `CREATE TYPE state AS ENUM ('queued', 'deployed', 'failed');
+    UPDATE project_versions SET status = 'queued'; ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`;
+
+  it('gets the labels of an enum', async () => {
+    expect(await statusAfter(toEnum, shippedStatus, ['deployed', 'failed'])).toBe('deployed');
+  });
+
+  it('is left alone where both values are empty, and may be generated then', async () => {
+    expect(await statusAfter(toEnum.replace(`'deployed', 'failed'`, `'live'`), noStatus, [])).toBe('queued');
+    const generated = `ALTER TABLE project_versions DROP COLUMN status, ADD COLUMN status text GENERATED ALWAYS AS ('as ' || version_id) STORED`;
+    expect(await statusAfter(generated, noStatus, [])).toBe(`as ${varcharHost.versionId}`);
+  });
+
+  it('may be citext, and the source of a transition, too', async () => {
+    const caseless = `CREATE EXTENSION citext; ALTER TABLE project_versions ALTER COLUMN status TYPE citext;
+      ALTER TABLE session_transitions ALTER COLUMN source TYPE citext`;
+    expect(await statusAfter(caseless, shippedStatus, ['deployed', 'failed'])).toBe('deployed');
   });
 });
 
