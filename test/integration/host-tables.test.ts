@@ -52,6 +52,7 @@ import {
   shippedStatus,
   storeMessage,
 } from '../support/chains.js';
+import { type Ended, createCommandLine } from '../support/cli.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';
 import { dumpSchema } from '../support/schema-dump.js';
@@ -723,6 +724,134 @@ async function rowsOf(pool: TestDatabase['pool']): Promise<unknown> {
        to_regclass('session_chain.chains') IS NOT NULL AS "isMigrated"`,
   );
   return rows;
+}
+
+describe('roles that may not see or write every row', () => {
+  const run = randomUUID().slice(0, 8);
+  const [owner, client, stranger] = ['owner', 'client', 'stranger'].map((name) => `${name}_${run}`) as [
+    string,
+    string,
+    string,
+  ];
+  const cli = createCommandLine();
+  let admin: TestDatabase;
+  beforeAll(async () => {
+    admin = await createTestDatabase({ empty: true });
+    for (const role of [owner, client, stranger]) await admin.pool.query(`CREATE ROLE ${role} LOGIN`);
+  });
+  afterAll(async () => {
+    cli.stop();
+    for (const role of [owner, client, stranger]) await admin.pool.query(`DROP ROLE ${role}`);
+    await admin.drop();
+  });
+
+  /** A database whose tables `owner` has; `as` runs a command as a role. */
+  const withRoles = async (
+    work: (on: TestDatabase & { as: (role: string, ...args: string[]) => Promise<Ended> }) => Promise<void>,
+  ) =>
+    await withHost('', async (database) => {
+      await database.pool.query(
+        `GRANT CREATE ON DATABASE ${new URL(database.url).pathname.slice(1)} TO ${owner}; GRANT ALL ON SCHEMA public TO ${owner};
+         SET ROLE ${owner}; ${varcharHost.sql}; RESET ROLE`,
+      );
+      const as = async (role: string, ...args: string[]) => {
+        const url = new URL(database.url);
+        url.username = role;
+        return await cli.run(args, { PATH: process.env['PATH'], DATABASE_URL: url.href });
+      };
+      await work({ ...database, as });
+      await database.pool.query(`DROP OWNED BY ${owner}, ${client}, ${stranger} CASCADE`);
+    });
+
+  it('row-level security that may hide rows is refused at each step', async () => {
+    await withRoles(async ({ pool, as }) => {
+      const hides = `row-level security of projects may hide rows from ${owner}`;
+      await pool.query(`ALTER TABLE projects ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+        CREATE POLICY of_tenant ON projects USING (name = current_setting('app.tenant', true))`);
+      const dry = await as(owner, 'migrate', '--dry-run');
+      expect([dry.code, dry.stdout]).toEqual([7, expect.stringContaining(`stops: ${hides}`)]);
+      expect(await as(owner, 'migrate')).toMatchObject({
+        code: 7,
+        stderr: expect.stringContaining('MIGRATION_FAILED'),
+      });
+      await pool.query(
+        `CREATE POLICY session_chain_${owner} ON projects TO ${owner} USING (true) WITH CHECK (true)`,
+      );
+      expect((await as(owner, 'migrate', '--dry-run')).code).toBe(0);
+      const forClient = `CREATE POLICY session_chain_${client} ON projects FOR SELECT TO ${client} USING (true);`;
+      const denied = await as(owner, 'migrate', '--grants', `client=${client}`);
+      expect([denied.code, words(denied.stderr)]).toEqual([7, expect.stringContaining(forClient)]);
+      await pool.query(forClient);
+      expect((await as(owner, 'migrate', '--grants', `client=${client}`)).code).toBe(0);
+      expect((await as(client, 'sync')).code).toBe(1);
+
+      // What a person changes later.
+      await pool.query(`DROP POLICY session_chain_${client} ON projects`);
+      const synced = await as(client, 'sync');
+      expect([synced.code, words(synced.stderr)]).toEqual([
+        7,
+        expect.stringMatching(/error DATABASE_REFUSED.*may hide rows/),
+      ]);
+      const examined = await as(client, 'doctor', '--only', 'host-tables');
+      expect([examined.code, words(examined.stdout)]).toEqual([7, expect.stringContaining(forClient)]);
+      await pool.query(`${forClient} DROP POLICY session_chain_${owner} ON projects`);
+      const enforced = await as(owner, 'migrate', '--enforce-head');
+      expect([enforced.code, words(enforced.stderr)]).toEqual([7, expect.stringContaining(hides)]);
+      await pool.query(`CREATE POLICY none_of_x ON projects AS RESTRICTIVE USING (name <> 'x')`);
+      expect(words((await as(owner, 'migrate', '--dry-run')).stdout)).toContain(
+        `ALTER ROLE ${owner} BYPASSRLS;`,
+      );
+      await pool.query(`ALTER ROLE ${owner} BYPASSRLS; ALTER ROLE ${client} BYPASSRLS`);
+      expect((await as(owner, 'migrate', '--enforce-head')).stdout).toContain('Adopted 1 head');
+      expect((await as(client, 'doctor', '--only', 'host-tables')).code).toBe(0);
+      await pool.query(`ALTER ROLE ${owner} NOBYPASSRLS; ALTER ROLE ${client} NOBYPASSRLS; DROP POLICY none_of_x ON projects;
+        CREATE POLICY all_of_it ON projects USING (true); ALTER ROLE ${client} SET row_security = off`);
+      expect(words((await as(client, 'sync')).stderr)).toContain(
+        `ALTER ROLE ${client} SET row_security = on;`,
+      );
+    });
+  });
+
+  it('sequences and tables that the owner of the functions may not use are named', async () => {
+    await withRoles(async ({ pool, as }) => {
+      await pool.query(`REVOKE ALL ON SEQUENCE session_transitions_id_seq FROM ${owner}`);
+      const lacks = 'GRANT USAGE ON SEQUENCE session_transitions_id_seq TO';
+      const dry = await as(owner, 'migrate', '--dry-run');
+      expect([dry.code, dry.stdout]).toEqual([7, expect.stringContaining(lacks)]);
+      await pool.query(`GRANT USAGE ON SEQUENCE session_transitions_id_seq TO ${owner}`);
+      expect((await as(owner, 'migrate', '--grants', `client=${client}`)).code).toBe(0);
+      await pool.query(`REVOKE ALL ON SEQUENCE session_transitions_id_seq FROM ${owner};
+        ALTER TABLE project_chat_log_minimal OWNER TO ${stranger}`);
+      const examined = await as(client, 'doctor', '--only', 'rights,host-tables');
+      expect([examined.code, words(examined.stdout)]).toEqual([
+        7,
+        expect.stringMatching(
+          new RegExp(
+            `${lacks} ${owner}; GRANT SELECT, INSERT, UPDATE, DELETE ON project_chat_log_minimal TO`,
+          ),
+        ),
+      ]);
+    });
+  });
+
+  it('a role that may not migrate is told what would let it, by the dry run as well', async () => {
+    await withRoles(async ({ as }) => {
+      for (const args of [['migrate', '--dry-run'], ['migrate']]) {
+        const { code, stdout, stderr } = await as(stranger, ...args);
+        expect([code, words(stdout + stderr)]).toEqual([
+          7,
+          expect.stringMatching(
+            new RegExp(`the role ${stranger} may not do .*GRANT ${owner} TO ${stranger};`),
+          ),
+        ]);
+      }
+    });
+  });
+});
+
+/** A text without the breaks of its lines. */
+function words(text: string): string {
+  return text.replaceAll(/\s+/g, ' ');
 }
 
 describe('a status that is no text', () => {
