@@ -52,6 +52,7 @@ import {
   shippedStatus,
   storeMessage,
 } from '../support/chains.js';
+import { createPool } from '../../storage/db/pool.js';
 import { type Ended, createCommandLine } from '../support/cli.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';
@@ -684,6 +685,35 @@ describe('a table that would refuse what chains write', () => {
         obstacles: [],
         notRehearsed: 'projects has no row with a version, and none could be made',
       });
+    });
+  });
+
+  it('is none in a schema of another name, in partitions by project, with children', async () => {
+    await withHost('', async ({ pool, url }) => {
+      const name = new URL(url).pathname.slice(1);
+      await pool.query(`CREATE SCHEMA "My app"; ALTER DATABASE ${name} SET search_path TO "My app", public`);
+      const there = createPool(url, { applicationName: 'test', max: 2 });
+      try {
+        // The same names in a later schema of the path are not meant.
+        await there.query(`CREATE TABLE public.projects (project_id int); SET search_path TO "My app"; ${varcharHost.sql};
+          ${partitioned('HASH (project_id)', 'FOR VALUES WITH (MODULUS 1, REMAINDER 0)')};
+          CREATE TABLE more_projects () INHERITS (projects);
+          CREATE TABLE all_chats (LIKE chat_plan_sessions) PARTITION BY LIST (session_id);
+          DROP TABLE chat_plan_sessions; ALTER TABLE all_chats RENAME TO chat_plan_sessions;
+          CREATE TABLE chats_part PARTITION OF chat_plan_sessions DEFAULT; CREATE SEQUENCE chat_ids;
+          ALTER TABLE chat_plan_sessions ALTER COLUMN id SET DEFAULT nextval('chat_ids'); RESET search_path`);
+        expect(await rehearseMigration(there)).toEqual({ obstacles: [], notRehearsed: null });
+        await migrate(url);
+        expect(await rehearseMigration(there)).toEqual({ obstacles: [], notRehearsed: null });
+        const projectId = parseProjectId(varcharHost.projectId);
+        const recorded = await recordSession(there, {
+          ...{ projectId, versionId: null, source: 'build', sessionId: parseSessionId(randomUUID()) },
+          ...{ metrics: unknownSpend, notInStore: true },
+        });
+        expect(await readHead(there, projectId)).toEqual({ sessionId: recorded.newSessionId, seq: 1 });
+      } finally {
+        await there.end();
+      }
     });
   });
 

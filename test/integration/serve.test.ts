@@ -913,7 +913,7 @@ describe('session-chain serve', () => {
     const doctor = await fetch(`${base}/v1/doctor`, { headers: bearer(await keyOf('admin')) });
     const { findings } = (await doctor.json()) as { findings: { check: string; status: string }[] };
     expect(findings.map(({ check, status }) => `${check} ${status}`)).toEqual([
-      ...['node ok', 'database ok', 'rights warn', 'migrations ok', 'temporal ok'],
+      ...['node ok', 'database ok', 'rights warn', 'host-tables ok', 'migrations ok', 'temporal ok'],
       ...['search-attributes ok', 'worker warn', 'ends ok', 'retention ok', 'retention ok', 'redis ok'],
     ]);
     const key = await keyOf('read');
