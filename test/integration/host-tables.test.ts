@@ -35,6 +35,7 @@ import {
 } from '../../storage/ledger/ledger.js';
 import { findObstacles, missingSubmissionColumns } from '../../storage/db/host-tables.js';
 import { migrate, planMigration, rehearseMigration } from '../../storage/db/migrate.js';
+import { createPool } from '../../storage/db/pool.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { beginOperation, commitOperation, endOperation } from '../../storage/operations/operations.js';
 import { recordSession, unknownSpend } from '../../storage/operations/record.js';
@@ -52,7 +53,6 @@ import {
   shippedStatus,
   storeMessage,
 } from '../support/chains.js';
-import { createPool } from '../../storage/db/pool.js';
 import { type Ended, createCommandLine } from '../support/cli.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';
