@@ -17,6 +17,7 @@ import { chainsWithoutCostLimit } from '../storage/chains/cost-limits.js';
 import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { type Part, currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
+import { type Expectations, findObstacles } from '../storage/db/host-tables.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import type { Pool } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
@@ -28,6 +29,7 @@ import { openPool } from './database.js';
 import { archiveFinding } from './doctor-archive.js';
 import { redisFinding } from './doctor-redis.js';
 import { databaseFindings } from './doctor-database.js';
+import { expectationsOf } from './expectations.js';
 import { retentionFindings } from './doctor-retention.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
@@ -58,6 +60,10 @@ export const checks: Record<CheckName, Check> = {
   // A worker's environment has a model credential.
   rights: async (config) =>
     await withPool((pool) => rights(pool, config.hasModelCredentials ? ['worker'] : []))(config),
+  'host-tables': async (config) => {
+    const expectations = await expectationsOf(config);
+    return await withPool((pool) => hostTables(pool, expectations))(config);
+  },
   migrations: withPool(async (pool) => {
     const pending = await pendingMigrations(pool);
     if (pending.length > 0) {
@@ -104,6 +110,8 @@ export const serverChecks: Partial<Record<CheckName, Check>> = {
   node: checks.node,
   database: checks.database,
   rights: withPool(async (pool) => await rights(pool, ['client', 'server'])),
+  // What else the tables must accept depends on the definition, which a worker's doctor has.
+  'host-tables': withPool(async (pool) => await hostTables(pool, { sources: [], columns: [], statuses: [] })),
   migrations: checks.migrations,
   temporal: checks.temporal,
   'search-attributes': checks['search-attributes'],
@@ -240,6 +248,19 @@ async function rights(pool: Pool, needed: readonly Part[]): Promise<Finding> {
         status: 'warn',
         message: `every role may create tables and functions in a schema of the search path of ${role}, and so stand in for yours`,
         remedy: open.join(' '),
+      };
+}
+
+/** What an up-to-date database can be read to refuse; what only a trial shows is for the rehearsal of `migrate --dry-run`. */
+async function hostTables(pool: Pool, expectations: Expectations): Promise<Finding> {
+  const isMigrated = !(await pendingMigrations(pool)).some((name) => !name.startsWith('functions/'));
+  const obstacles = await findObstacles(pool, expectations, { isMigrated });
+  return obstacles.length === 0
+    ? ok('they take what chains write, as far as can be read; session-chain migrate --dry-run also tries it')
+    : {
+        status: 'fail',
+        message: obstacles.map(({ problem }) => problem).join('; '),
+        remedy: `Review, adapt and run: ${obstacles.map(({ statement }) => statement).join(' ')}`,
       };
 }
 

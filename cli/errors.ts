@@ -38,7 +38,7 @@ export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   endedBadly: 'the chain failed, was cancelled or ran out of budget (start --wait)',
   unavailable: 'Postgres, Temporal or the model service does not answer',
   setUp:
-    'something is not set up: migrations, credentials, rights, the configuration file, the agent; doctor found a problem',
+    'something is not set up: migrations, credentials, rights, the configuration file, the agent; doctor found a problem; migrate --dry-run found what stops it',
   interrupted: 'interrupted by Ctrl-C',
 };
 

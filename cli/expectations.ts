@@ -12,5 +12,8 @@ export async function expectationsOf(config: Config): Promise<Expectations> {
     columns: submissionSteps(definition).flatMap(({ name, column }) =>
       column === undefined ? [] : [{ step: name, column }],
     ),
+    statuses: [config.SESSION_CHAIN_STATUS_SUCCEEDED, config.SESSION_CHAIN_STATUS_FAILED].filter(
+      (status) => status !== '',
+    ),
   };
 }

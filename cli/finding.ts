@@ -20,6 +20,7 @@ export const checkNames = [
   'workspaces',
   'database',
   'rights',
+  'host-tables',
   'migrations',
   'temporal',
   'search-attributes',

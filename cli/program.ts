@@ -54,7 +54,7 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     .addHelpText('after', helpEnd);
   for (const command of [
     initCommand(),
-    migrateCommand(),
+    migrateCommand(exitWith),
     workerCommand(),
     serveCommand(packageVersion),
     startCommand(exitWith),

@@ -1,3 +1,4 @@
+import { requireAccess } from '../storage/db/host-access.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, type PoolOptions, createPool } from '../storage/db/pool.js';
 
@@ -6,11 +7,12 @@ export function openDatabase(databaseUrl: string, options: PoolOptions): Pool {
   return createPool(databaseUrl, options);
 }
 
-/** A pool for a few statements on a migrated database. Throws DATABASE_UNAVAILABLE, MIGRATIONS_BEHIND. */
+/** A pool for a few statements on a migrated database. Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED, MIGRATIONS_BEHIND. */
 export async function openMigratedDatabase(databaseUrl: string, applicationName: string): Promise<Pool> {
   const pool = createPool(databaseUrl, { applicationName, max: 4 });
   try {
     await requireMigrations(pool);
+    await requireAccess(pool);
     return pool;
   } catch (error) {
     await pool.end();

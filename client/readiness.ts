@@ -1,4 +1,5 @@
 import { SessionChainError } from '../contracts/failures.js';
+import { requireAccess } from '../storage/db/host-access.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryRows } from '../storage/db/pool.js';
 
@@ -14,8 +15,10 @@ export function createReadiness(pool: Pool): () => Promise<void> {
   let isMigrated = false;
   const look = async () => {
     // Compares all functions; what was migrated once stays so.
-    if (!isMigrated) await requireMigrations(pool);
-    else await queryRows(pool, { text: 'SELECT FROM session_chain.installation' });
+    if (!isMigrated) {
+      await requireMigrations(pool);
+      await requireAccess(pool);
+    } else await queryRows(pool, { text: 'SELECT FROM session_chain.installation' });
     isMigrated = true;
   };
   return async () => {

@@ -44,6 +44,7 @@ import { isInterruption } from '../storage/operations/operations.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
+import { requireAccess } from '../storage/db/host-access.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool, requireAnswer } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
@@ -226,6 +227,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   try {
     await requireRights(pool, 'worker');
     await requireMigrations(pool);
+    await requireAccess(pool);
     await requireColumns(pool, definition);
     // Before any chain can end here: it says that ends are wanted.
     if (onEnd) await takeEnds(pool, 0);

@@ -2,12 +2,20 @@ import { Command, InvalidArgumentError } from 'commander';
 import { required } from '../../config/environment.js';
 import { countDriftedHeads, enforceHead, readHeadKey } from '../../storage/heads/enforce-head.js';
 import { type Grant, grantStatements, parts } from '../../storage/db/grants.js';
-import { type MigrationPlan, migrate, planMigration, requireMigrations } from '../../storage/db/migrate.js';
+import {
+  type MigrationPlan,
+  type RehearsedMigration,
+  migrate,
+  planMigration,
+  rehearseMigration,
+  requireMigrations,
+} from '../../storage/db/migrate.js';
 import type { Expectations } from '../../storage/db/host-tables.js';
 import type { Pool } from '../../storage/db/pool.js';
 import { expectationsOf } from '../expectations.js';
 import { withContext } from '../context.js';
 import { openPool } from '../database.js';
+import { type ExitCode, exitCodes } from '../errors.js';
 import { type OutputFormat, outputOption, print } from '../output.js';
 
 interface MigrateOptions {
@@ -17,12 +25,15 @@ interface MigrateOptions {
   output: OutputFormat;
 }
 
-export function migrateCommand(): Command {
+/** What is printed as JSON. */
+type Facts = Partial<MigrationPlan> & Record<string, unknown>;
+
+export function migrateCommand(exitWith: (code: ExitCode) => void): Command {
   return new Command('migrate')
     .description('Bring the database up to date. Safe to repeat, and safe for several at once.')
     .option(
       '--dry-run',
-      'only print what would be done: migrations, what they add to your tables, what stops them',
+      'only print what would be done: migrations, what they add to your tables, and what stops them, with exit code 7; rehearses it and takes it back, which locks your tables for as long, at most 10 s',
     )
     .option(
       '--enforce-head',
@@ -39,10 +50,10 @@ export function migrateCommand(): Command {
       '\nExample:\n  DATABASE_URL=postgres://localhost/app session-chain migrate --dry-run\n' +
         '  session-chain migrate --grants worker=app_worker,client=app_web,reader=bi,keys=ops\n',
     )
-    .action(runMigrate);
+    .action(async (options: MigrateOptions) => await runMigrate(options, exitWith));
 }
 
-async function runMigrate(options: MigrateOptions): Promise<void> {
+async function runMigrate(options: MigrateOptions, exitWith: (code: ExitCode) => void): Promise<void> {
   const { dryRun = false, output } = options;
   await withContext(async ({ config }) => {
     const expectations = await expectationsOf(config);
@@ -52,6 +63,7 @@ async function runMigrate(options: MigrateOptions): Promise<void> {
         ? await plan(pool, options, expectations)
         : await run(pool, required(config.DATABASE_URL, 'DATABASE_URL'), options, expectations);
       print(output, facts, lines.length > 0 ? lines.join('\n') : 'The database is up to date.');
+      if ((facts.obstacles ?? []).length > 0) exitWith(exitCodes.setUp);
     } finally {
       await pool.end();
     }
@@ -62,8 +74,13 @@ async function plan(
   pool: Pool,
   options: MigrateOptions,
   expectations: Expectations,
-): Promise<[object, string[]]> {
-  const migration = await planMigration(pool, expectations);
+): Promise<[Facts, string[]]> {
+  const migration = await rehearsed(
+    pool,
+    await planMigration(pool, expectations, options.grants),
+    options,
+    expectations,
+  );
   const grants = options.grants && (await grantStatements(pool, options.grants));
   const lines = [...linesOf(migration), ...(grants ?? [])];
   if (!options.enforceHead) return [{ ...migration, ...(grants ? { grants } : {}) }, lines];
@@ -81,7 +98,23 @@ async function plan(
   ];
 }
 
-function linesOf({ pending, additions, obstacles }: MigrationPlan): string[] {
+/** What can be read comes first: a rehearsal locks tables. */
+async function rehearsed(
+  pool: Pool,
+  plan: MigrationPlan,
+  { grants }: MigrateOptions,
+  expectations: Expectations,
+): Promise<MigrationPlan & Pick<RehearsedMigration, 'notRehearsed'>> {
+  if (plan.obstacles.length > 0) return { ...plan, notRehearsed: null };
+  return { ...plan, ...(await rehearseMigration(pool, expectations, grants)) };
+}
+
+function linesOf({
+  pending,
+  additions,
+  obstacles,
+  notRehearsed,
+}: MigrationPlan & Pick<RehearsedMigration, 'notRehearsed'>): string[] {
   return [
     ...pending.flatMap((name) => [
       name,
@@ -93,6 +126,7 @@ function linesOf({ pending, additions, obstacles }: MigrationPlan): string[] {
       `stops: ${problem}`,
       `  what would help: ${statement}`,
     ]),
+    ...(notRehearsed === null ? [] : [`not rehearsed: ${notRehearsed}`]),
   ];
 }
 
@@ -101,7 +135,7 @@ async function run(
   databaseUrl: string,
   options: MigrateOptions,
   expectations: Expectations,
-): Promise<[object, string[]]> {
+): Promise<[Facts, string[]]> {
   const applied = await migrate(databaseUrl, expectations, options.grants);
   const lines = applied.map((name) => `applied ${name}`);
   if (!options.enforceHead) return [{ applied }, lines];

@@ -22,6 +22,7 @@ DECLARE
   v_status text := p_said ->> 'status';
   v_said_done boolean := v_status IS NULL OR v_status NOT IN ('failed', 'cancelled', 'budget_exceeded');
   v_failure jsonb := p_said -> 'failure';
+  v_version_status project_versions.status%TYPE;
 BEGIN
   SELECT * INTO v_project FROM projects p WHERE p.project_id = v_id FOR NO KEY UPDATE;
   SELECT * INTO v_chain FROM session_chain.chains c
@@ -42,10 +43,18 @@ BEGIN
         WHERE s.chain = v_chain.id AND s.state = 'running';
       UPDATE projects p SET session_epoch = p.session_epoch + 1 WHERE p.project_id = v_id;
       v_steps := session_chain.ended_steps(v_chain, p_said);
-      UPDATE project_versions v SET ai_session_id = v_project.last_ai_session_id,
-        status = coalesce(session_chain.version_status(v_steps, v_chain.deploys, v_status = 'cancelled', v.status,
-          p_succeeded, p_failed), v.status)
-        WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
+      -- The assignment casts to the type of the column, which may be an enum. A status that stays is not written: the column may be
+      -- generated.
+      v_version_status := session_chain.version_status(v_steps, v_chain.deploys, v_status = 'cancelled',
+        (SELECT v.status::text FROM project_versions v
+         WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id), p_succeeded, p_failed);
+      IF v_version_status IS NULL THEN
+        UPDATE project_versions v SET ai_session_id = v_project.last_ai_session_id
+          WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
+      ELSE
+        UPDATE project_versions v SET ai_session_id = v_project.last_ai_session_id, status = v_version_status
+          WHERE v.version_id = session_chain.version_key(p_version) AND v.project_id = v_id;
+      END IF;
     END IF;
     IF v_said_done THEN
       v_undone := ARRAY(SELECT s ->> 'step' FROM jsonb_array_elements(v_steps) s

@@ -44,7 +44,7 @@ export interface RegisteredChain {
  * Records what a caller wants done, before any workflow exists. Safe to repeat. Throws PROJECT_NOT_FOUND,
  * VERSION_NOT_FOUND, VERSION_OF_ANOTHER_PROJECT and PROJECT_QUEUE_FULL.
  */
-export async function registerChain(pool: Pool, request: ChainRequest): Promise<RegisteredChain> {
+export async function registerChain(pool: Connection, request: ChainRequest): Promise<RegisteredChain> {
   const row = await queryOne<{
     outcome:
       | 'registered'
@@ -143,7 +143,7 @@ export interface Opener {
  * REQUEST_LOST for one that does not exist, and PROJECT_NOT_FOUND.
  */
 export async function openChain(
-  pool: Pool,
+  pool: Connection,
   chain: ChainKey & { chainId: ChainId },
   { runId, home, ticket }: Opener,
   goneRunId: string | null,
@@ -259,7 +259,7 @@ function nextOf(row: NextRow): ChainRun | null {
  * know.
  */
 export async function closeChain(
-  pool: Pool,
+  pool: Connection,
   chain: ChainKey,
   close: {
     ticket: number | null;

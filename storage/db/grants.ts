@@ -4,6 +4,7 @@ import { SessionChainError } from '../../contracts/failures.js';
 import { jsonbOf } from '../jsonb.js';
 import { migrationsFolder } from './migrations-folder.js';
 import { type Connection, queryOne, queryRows, sqlState } from './pool.js';
+import { quoted } from './quoted.js';
 
 /**
  * The rights of each part in the database, as migrations/grants/<part>.sql gives them: whoever runs `migrate` owns
@@ -292,9 +293,4 @@ function rightsIn(statement: string, role: string): Right[] {
       statement: written,
     })),
   );
-}
-
-/** A name as SQL takes it. */
-function quoted(name: string): string {
-  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }

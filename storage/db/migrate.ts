@@ -10,7 +10,7 @@ import {
   pinnedPath,
   requireGrantable,
 } from './grants.js';
-import { type Expectations, type Obstacle, findObstacles, findUnmetExpectations } from './host-tables.js';
+import { type Expectations, type Obstacle, findObstacles, hostTableNames, inFull } from './host-tables.js';
 import { type Routine, idFunctions } from './id-functions.js';
 import { migrationsFolder } from './migrations-folder.js';
 import {
@@ -24,14 +24,15 @@ import {
   queryRows,
   sqlState,
 } from './pool.js';
+import { rehearse } from './rehearsal.js';
 import { inTransaction } from './transaction.js';
 import { transitionFunctions } from './transition-functions.js';
 
 /**
  * Brings the database up to date in one transaction, under an advisory lock that a second process waits for: tables by
  * migrations that run once, then every function whose text has changed, which is recreated. Returns the names of what
- * was done: migrations, `functions/<name>`, and `grants/<part>=<role>`. Stops before it changes anything if the host's
- * tables do not fit, and names the statements that would help. Gives roles their parts, those of `grants` and those
+ * was done: migrations, `functions/<name>`, and `grants/<part>=<role>`. Stops, and leaves everything as it was, if the host's
+ * tables do not fit, or refuse what a rehearsal writes to them, and names the statements that would help. Gives roles their parts, those of `grants` and those
  * that were given before. Throws DATABASE_UNAVAILABLE, INVALID_INPUT for roles that cannot have a part, MIGRATION_FAILED.
  */
 export async function migrate(
@@ -44,8 +45,12 @@ export async function migrate(
     const { hidden } = await introductionOf(pool);
     if (hidden) throw hidden;
     return await inTransaction(pool, async (client) => {
-      await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('session_chain migrate', 0))`);
-      return await runMigration(client, expectations, grants);
+      await lockMigration(client);
+      const { obstacles } = await planMigration(client, expectations, grants);
+      if (obstacles.length > 0) throw stopped(obstacles);
+      const { done, found } = await runMigration(client, expectations, grants);
+      if (found.length > 0) throw stopped(found);
+      return done;
     });
   } catch (error) {
     if (sqlState(error) === '42501') throw await mayNotMigrate(pool, error);
@@ -56,18 +61,27 @@ export async function migrate(
   }
 }
 
+async function lockMigration(client: Connection): Promise<void> {
+  await queryRows(client, {
+    text: `SELECT pg_advisory_xact_lock(hashtextextended('session_chain migrate', 0))`,
+  });
+}
+
 /** A role that may not do what a migration does, with the statements that would let it. */
 async function mayNotMigrate(pool: Pool, cause: unknown): Promise<SessionChainError> {
   const { role, statements } = await queryOne<{ role: string; statements: string[] }>(pool, {
     text: `SELECT current_user AS role, ARRAY(
              SELECT format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user)
                WHERE NOT has_database_privilege(current_database(), 'CREATE') AND to_regnamespace('session_chain') IS NULL
-             UNION ALL SELECT DISTINCT format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), current_user)
-               WHERE NOT has_schema_privilege(current_schema(), 'CREATE') AND to_regclass('projects') IS NULL
+             -- An index needs the right in the schema of its table.
+             UNION ALL SELECT DISTINCT format('GRANT CREATE ON SCHEMA %I TO %I;', s.name, current_user)
+               FROM (SELECT current_schema() AS name UNION SELECT c.relnamespace::regnamespace::name FROM unnest($1::text[]) AS host (name)
+                 JOIN pg_class c ON c.oid = to_regclass(host.name)) s WHERE NOT has_schema_privilege(s.name, 'CREATE')
              UNION ALL SELECT DISTINCT format('GRANT %I TO %I;', o.rolname, current_user)
-               FROM (SELECT c.relowner AS owner FROM pg_class c WHERE c.oid = to_regclass('projects')
+               FROM (SELECT c.relowner AS owner FROM unnest($1::text[]) AS host (name) JOIN pg_class c ON c.oid = to_regclass(host.name)
                  UNION SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'session_chain') owned
                JOIN pg_roles o ON o.oid = owned.owner WHERE NOT pg_has_role(o.oid, 'USAGE')) AS statements`,
+    values: [hostTableNames],
   });
   return new SessionChainError(
     'MIGRATION_FAILED',
@@ -77,16 +91,21 @@ async function mayNotMigrate(pool: Pool, cause: unknown): Promise<SessionChainEr
   );
 }
 
+/** Returns what was done, and what a rehearsal found that the host's tables refuse; then the caller has to undo it all. */
 async function runMigration(
   connection: Connection,
   expectations: Expectations,
   grants: readonly Grant[],
-): Promise<string[]> {
-  const { pending, obstacles } = await planMigration(connection, expectations);
-  if (obstacles.length > 0) throw stopped(obstacles);
+): Promise<{ done: string[]; found: Obstacle[]; isRehearsed: boolean }> {
   await requireGrantable(connection, grants);
-  const done = pending.length === 0 ? [] : await applyPending(connection, pending);
-  return [...done, ...(await giveParts(connection, grants, pending.length > 0))];
+  const pending = await pendingMigrations(connection, await pinnedPath(connection));
+  // Tables that are made here are as they should be.
+  const areNew = !(await presentTables(connection)).includes('projects');
+  const applied = pending.length === 0 ? [] : await applyPending(connection, pending);
+  const done = [...applied, ...(await giveParts(connection, grants, pending.length > 0))];
+  if (areNew) return { done, found: [], isRehearsed: true };
+  const { obstacles, hasRun } = await rehearse(connection, inFull(expectations));
+  return { done, found: obstacles, isRehearsed: hasRun };
 }
 
 /** Functions that were made anew have lost their grants, and a restore may have lost all. */
@@ -180,13 +199,17 @@ export interface MigrationPlan {
 export async function planMigration(
   connection: Connection,
   expectations: Expectations = {},
+  grants: readonly Grant[] = [],
 ): Promise<MigrationPlan> {
   const pending = await pendingMigrations(connection, await pinnedPath(connection));
   const migrations = pending.filter((name) => !isFunction(name));
   if (pending.length > 0) await refuseOther(connection, migrations);
-  if (migrations.length === 0) {
-    return { pending, additions: [], obstacles: await findUnmetExpectations(connection, expectations) };
-  }
+  const isMigrated = migrations.length === 0;
+  const obstacles = await findObstacles(connection, expectations, {
+    isMigrated,
+    callers: callersOf([...grants, ...(isMigrated ? await notedGrants(connection) : [])]),
+  });
+  if (isMigrated) return { pending, additions: [], obstacles };
   const present = await presentTables(connection);
   return {
     pending,
@@ -195,7 +218,78 @@ export async function planMigration(
         .filter((statement) => addsTo(statement, present))
         .map((statement) => ({ migration, statement })),
     ),
-    obstacles: await findObstacles(connection, expectations),
+    obstacles,
+  };
+}
+
+/** A dashboard may be meant to see some rows only; what works for chains has to see all. */
+function callersOf(grants: readonly Grant[]): string[] {
+  return grants.flatMap(({ part, role }) => (['worker', 'client', 'archiver'].includes(part) ? [role] : []));
+}
+
+/** What a rehearsed migration comes to. */
+export interface RehearsedMigration {
+  obstacles: Obstacle[];
+  /** Why nothing can be said; null where the rehearsal ran to its end. */
+  notRehearsed: string | null;
+}
+
+/** For how long a rehearsal waits for a lock, and goes on at most: it locks the host's tables as the migration does. */
+const rehearsal = { lockMs: 2_000, atMostMs: 10_000 };
+
+/**
+ * Migrates, writes to the tables what chains write, and undoes it all: finds what stops a migration and cannot be read from the
+ * catalogs. Throws what `migrate` throws for other reasons.
+ */
+export async function rehearseMigration(
+  pool: Pool,
+  expectations: Expectations = {},
+  grants: readonly Grant[] = [],
+): Promise<RehearsedMigration> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const { found, isRehearsed } = await inTransaction(
+      pool,
+      async (client) => {
+        const { pid } = await queryOne<{ pid: number }>(client, {
+          text: `SELECT pg_backend_pid() AS pid, set_config('lock_timeout', $1, true)`,
+          values: [String(rehearsal.lockMs)],
+        });
+        timer = setTimeout(() => {
+          pool.query('SELECT pg_cancel_backend($1)', [pid]).catch(() => undefined);
+        }, rehearsal.atMostMs);
+        await lockMigration(client);
+        return await runMigration(client, expectations, grants);
+      },
+      { undo: true },
+    );
+    return {
+      obstacles: found,
+      notRehearsed: isRehearsed ? null : 'projects has no row with a version, and none could be made',
+    };
+  } catch (error) {
+    const state = sqlState(error);
+    if (state === '42501')
+      return { obstacles: [asObstacle(await mayNotMigrate(pool, error))], notRehearsed: null };
+    if (state === '55P03' || state === '57014') {
+      return {
+        obstacles: [],
+        notRehearsed: `${state === '55P03' ? `a lock was not to be had within ${rehearsal.lockMs / 1_000} s` : `it would take longer than ${rehearsal.atMostMs / 1_000} s`}; rehearse on a copy of the database`,
+      };
+    }
+    if (error instanceof SessionChainError && error.code === 'MIGRATION_FAILED')
+      return { obstacles: [asObstacle(error)], notRehearsed: null };
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function asObstacle({ message, remedy }: SessionChainError): Obstacle {
+  return {
+    ...{ table: 'projects', column: null },
+    problem: message.replace(/^Nothing was changed: /, ''),
+    statement: `-- ${remedy}`,
   };
 }
 
@@ -258,7 +352,7 @@ function addsTo(statement: string, tables: string[]): boolean {
 function stopped(obstacles: Obstacle[]): SessionChainError {
   return new SessionChainError(
     'MIGRATION_FAILED',
-    `Nothing was changed, because the existing tables do not fit: ${obstacles.map(({ problem }) => problem).join('; ')}.`,
+    `Nothing was changed, because the existing tables do not fit: ${obstacles.map(({ problem }) => problem.replace(/\.$/, '')).join('; ')}.`,
     `Review, adapt and run these statements, then migrate again: ${obstacles.map(({ statement }) => statement).join(' ')}`,
   );
 }

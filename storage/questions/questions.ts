@@ -1,7 +1,7 @@
 import { type Failure, SessionChainError } from '../../contracts/failures.js';
 import type { ProjectId, SessionId } from '../../contracts/ids.js';
 import type { Question, ReadTarget, SessionMoment } from '../../contracts/question.js';
-import { type Pool, queryOne, queryRows } from '../db/pool.js';
+import { type Connection, type Pool, queryOne, queryRows } from '../db/pool.js';
 import { projectNotFound } from '../heads/errors.js';
 import { jsonbOf } from '../jsonb.js';
 
@@ -25,7 +25,7 @@ export interface NewQuestion {
  * again. Creates the chat's row where it is missing. Throws PROJECT_NOT_FOUND, MESSAGE_ID_REUSED for a message id with
  * another text or another `aside`, INVALID_INPUT for a chat of another project, CHAT_BUSY.
  */
-export async function recordQuestion(pool: Pool, asked: NewQuestion): Promise<Question> {
+export async function recordQuestion(pool: Connection, asked: NewQuestion): Promise<Question> {
   const { projectId, chatId, messageId, when, aside = false, workspace, maxOpen } = asked;
   const { outcome, questionId } = await queryOne<{
     outcome:
@@ -71,7 +71,7 @@ const questionColumns = `question_id::text AS "questionId", project_id::text AS 
   ai_session_id::text AS "sessionId", failure, asked_at AS "askedAt", answered_at AS "answeredAt"`;
 
 /** The question, or null where its row is gone. */
-export async function readQuestion(pool: Pool, questionId: string): Promise<Question | null> {
+export async function readQuestion(pool: Connection, questionId: string): Promise<Question | null> {
   const [question] = await queryRows<Question>(pool, {
     name: 'read_question',
     text: `SELECT ${questionColumns} FROM project_chat_log_minimal WHERE question_id = $1`,
@@ -101,7 +101,7 @@ export async function findQuestion(
 }
 
 /** As {@link readQuestion}. Throws REQUEST_LOST. */
-export async function requireQuestion(pool: Pool, questionId: string): Promise<Question> {
+export async function requireQuestion(pool: Connection, questionId: string): Promise<Question> {
   const question = await readQuestion(pool, questionId);
   if (question) return question;
   throw new SessionChainError(

@@ -9,6 +9,7 @@ import {
   parseSessionId,
   parseVersionId,
 } from '../../contracts/ids.js';
+import type { VersionStatus } from '../../contracts/chain.js';
 import { questionBuildId } from '../../contracts/question.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { operationsSince, readPast as readProjectPast } from '../../storage/chains/brief.js';
@@ -33,7 +34,8 @@ import {
   uncostedAttempts,
 } from '../../storage/ledger/ledger.js';
 import { findObstacles, missingSubmissionColumns } from '../../storage/db/host-tables.js';
-import { migrate, planMigration } from '../../storage/db/migrate.js';
+import { migrate, planMigration, rehearseMigration } from '../../storage/db/migrate.js';
+import { createPool } from '../../storage/db/pool.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { beginOperation, commitOperation, endOperation } from '../../storage/operations/operations.js';
 import { recordSession, unknownSpend } from '../../storage/operations/record.js';
@@ -42,6 +44,7 @@ import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import {
   begin,
   beginWithTranscript,
+  noStatus,
   openNew,
   openerOf,
   plan,
@@ -50,6 +53,7 @@ import {
   shippedStatus,
   storeMessage,
 } from '../support/chains.js';
+import { type Ended, createCommandLine } from '../support/cli.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { bigintHost, hostSchemas, uuidHost, varcharHost } from '../support/host-schemas.js';
 import { dumpSchema } from '../support/schema-dump.js';
@@ -454,7 +458,7 @@ describe('migrate --dry-run', () => {
     expect(
       await stops(`CREATE TYPE state AS ENUM ('queued', 'deployed');
         ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`),
-    ).toEqual([['project_versions.status (state) cannot hold what we write to it as text'], 0]);
+    ).toEqual([['project_versions.status (state) has no label failed'], 0]);
     expect(
       await stops(`ALTER TABLE session_transitions ADD CONSTRAINT known_sources
         CHECK (source IN ('build', 'metadata_generation', 'chat_plan'))`),
@@ -473,6 +477,458 @@ describe('migrate --dry-run', () => {
     expect(
       await stops('ALTER TABLE projects RENAME TO apps; CREATE VIEW projects AS SELECT * FROM apps'),
     ).toEqual([['projects is a view, not a table; nothing can be added to it'], 1]);
+  });
+});
+
+describe('a table that would refuse what chains write', () => {
+  // Read from the catalogs, before a migration; each is undone by its transaction.
+  const listed: [string, string, string][] = [
+    [
+      'a generated head',
+      `ALTER TABLE projects DROP COLUMN last_ai_session_id,
+         ADD COLUMN last_ai_session_id text GENERATED ALWAYS AS (project_id || '-head') STORED`,
+      'projects.last_ai_session_id is generated, and session-chain writes to it',
+    ],
+    [
+      'an identity where a number is written',
+      'ALTER TABLE project_ai_session_metrics ADD COLUMN attempt_id bigint GENERATED ALWAYS AS IDENTITY',
+      'project_ai_session_metrics.attempt_id is generated, and session-chain writes to it',
+    ],
+    [
+      'a generated status',
+      `ALTER TABLE project_versions DROP COLUMN status, ADD COLUMN status text GENERATED ALWAYS AS (version_id || '!') STORED`,
+      'project_versions.status is generated, and session-chain writes to it',
+    ],
+    [
+      'an enum without the labels',
+      `CREATE TYPE state AS ENUM ('queued', 'failed'); ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`,
+      'project_versions.status (state) has no label deployed',
+    ],
+    [
+      'a domain over an enum, with a check',
+      `CREATE TYPE state AS ENUM ('failed', 'deployed'); CREATE DOMAIN checked AS state CHECK (VALUE <> 'failed');
+       ALTER TABLE project_versions ALTER COLUMN status TYPE checked USING status::state`,
+      `project_versions.status is bound to other values than failed: CHECK ((VALUE <> 'failed'::state))`,
+    ],
+    [
+      'a check on the status',
+      `ALTER TABLE project_versions ADD CONSTRAINT known CHECK (status <> 'deployed')`,
+      `project_versions.status is bound to other values than deployed: CHECK (((status)::text <> 'deployed'::text))`,
+    ],
+    [
+      'a short status',
+      'ALTER TABLE project_versions ALTER COLUMN status TYPE varchar(6)',
+      'project_versions.status (character varying(6)) is too short for deployed',
+    ],
+    [
+      'transitions in partitions',
+      partitioned('RANGE (created_at)', 'DEFAULT'),
+      'session_transitions is partitioned by created_at, so that it can have no unique key without it',
+    ],
+    [
+      'a table that is a partition',
+      `ALTER TABLE chat_plan_sessions RENAME TO chats_2026; CREATE TABLE chat_plan_sessions_all (LIKE chats_2026) PARTITION BY RANGE (id);
+       ALTER TABLE chats_2026 RENAME TO chat_plan_sessions;
+       ALTER TABLE chat_plan_sessions_all ATTACH PARTITION chat_plan_sessions FOR VALUES FROM (0) TO (9)`,
+      'chat_plan_sessions is a partition of chat_plan_sessions_all, and Postgres adds columns to the whole alone',
+    ],
+    [
+      'an unlogged table',
+      'ALTER TABLE project_chat_log_minimal SET UNLOGGED',
+      'project_chat_log_minimal is unlogged: after a crash of the server it is empty',
+    ],
+    [
+      'a rule',
+      'CREATE RULE twice AS ON INSERT TO session_transitions DO ALSO NOTHING',
+      'the rule twice of session_transitions changes what is written, and Postgres takes no such rule where several tables are written at once',
+    ],
+    [
+      'a published table whose rows have no identity',
+      'ALTER TABLE projects REPLICA IDENTITY NOTHING; CREATE PUBLICATION changes FOR TABLE projects',
+      'projects is published for logical replication and has no replica identity: Postgres refuses every update and delete',
+    ],
+    [
+      'a column of our name',
+      'ALTER TABLE session_transitions ADD COLUMN seq text',
+      'session_transitions has a column seq already, and session-chain adds one of this name',
+    ],
+    [
+      'a column of our name with another type',
+      'ALTER TABLE projects ADD COLUMN session_epoch text',
+      'projects.session_epoch (text) cannot hold what we write to it, which is bigint',
+    ],
+    [
+      'a column in capitals',
+      'ALTER TABLE project_versions RENAME COLUMN created_at TO "Created_At"',
+      'project_versions has no column created_at, only "Created_At": Postgres tells names in capitals apart',
+    ],
+    [
+      'a table in capitals',
+      'ALTER TABLE projects RENAME TO "Projects"',
+      'public."Projects" is there and projects is not: Postgres tells names in capitals apart',
+    ],
+    [
+      'tables outside the search path',
+      'CREATE SCHEMA "My app"; ALTER TABLE projects SET SCHEMA "My app"; ALTER TABLE project_versions SET SCHEMA "My app"',
+      'the table projects is in the schema My app, which is not in the search path ("$user", public) of postgres',
+    ],
+  ];
+
+  it('is named before a migration, with a statement after which it is none', async () => {
+    await withHost(varcharHost.sql, async ({ pool }) => {
+      for (const [what, sql, problem] of listed) {
+        const client = await pool.connect();
+        try {
+          await client.query(`BEGIN; ${sql}`);
+          const { obstacles } = await planMigration(client);
+          expect([what, obstacles.map((one) => one.problem)]).toEqual([what, [problem]]);
+          // A label cannot be used in the transaction that adds it, and a path counts for the next connection.
+          const statement = obstacles[0]?.statement ?? '';
+          await client.query(
+            statement.replace(/^ALTER ROLE .* IN DATABASE \S+ SET search_path/, 'SET LOCAL search_path'),
+          );
+          const isLeft = statement.startsWith('--') || statement.startsWith('ALTER TYPE');
+          const left = isLeft ? [] : (await planMigration(client)).obstacles;
+          expect([what, left]).toEqual([what, []]);
+        } finally {
+          await client.query('ROLLBACK');
+          client.release();
+        }
+      }
+    });
+  });
+
+  // Found by writing, on tables that are migrated already or that will be; `undo` takes the hindrance away again.
+  const tried: [string, string, string, string][] = [
+    [
+      'a trigger that raises',
+      hinder('session_transitions', 'BEFORE INSERT', `RAISE EXCEPTION 'frozen'`),
+      'DROP FUNCTION hinder CASCADE',
+      'frozen (PL/pgSQL function hinder() line 1 at RAISE)',
+    ],
+    [
+      'a trigger that raises at the end of the transaction',
+      hinder(
+        'projects',
+        'AFTER UPDATE',
+        `RAISE EXCEPTION 'not today'`,
+        'CONSTRAINT',
+        'DEFERRABLE INITIALLY DEFERRED',
+      ),
+      'DROP FUNCTION hinder CASCADE',
+      'not today (PL/pgSQL function hinder() line 1 at RAISE)',
+    ],
+    [
+      'a trigger that leaves rows out',
+      hinder('project_ai_session_metrics', 'BEFORE INSERT', 'RETURN NULL'),
+      'DROP FUNCTION hinder CASCADE',
+      'what was written to project_ai_session_metrics is not there afterwards: a trigger or a key left the row out, or a trigger wrote another value',
+    ],
+    [
+      'a key that the second build of a version breaks',
+      'ALTER TABLE session_transitions ADD CONSTRAINT once EXCLUDE USING btree (version_id WITH =, source WITH =)',
+      'ALTER TABLE session_transitions DROP CONSTRAINT once',
+      'conflicting key value violates exclusion constraint "once"',
+    ],
+    [
+      'a check over two columns of which one is not set',
+      `ALTER TABLE project_versions ADD COLUMN url text, ADD CONSTRAINT has_url CHECK (status <> 'deployed' OR url IS NOT NULL)`,
+      'ALTER TABLE project_versions DROP COLUMN url',
+      'new row for relation "project_versions" violates check constraint "has_url"',
+    ],
+    [
+      'a publication that does not cover what is updated',
+      `CREATE PUBLICATION named FOR TABLE projects WHERE (name <> '')`,
+      'DROP PUBLICATION named',
+      'cannot update table "projects" (Column used in the publication WHERE expression is not part of the replica identity.)',
+    ],
+  ];
+
+  it.each(['before', 'after'])(
+    'is found by a rehearsal %s the migration, and nothing is changed',
+    async (moment) => {
+      await withHost(varcharHost.sql, async ({ pool, url }) => {
+        if (moment === 'after') await migrate(url);
+        // Before it, one is enough: each is a whole migration.
+        for (const [what, sql, undo, problem] of moment === 'after' ? tried : tried.slice(0, 1)) {
+          await pool.query(sql);
+          const before = await rowsOf(pool);
+          const { obstacles } = await rehearseMigration(pool);
+          expect([what, obstacles.map((one) => one.problem)]).toEqual([
+            what,
+            [
+              expect.stringMatching(
+                new RegExp(`^a chain was rehearsed, and could not write: ${escaped(problem)}`),
+              ),
+            ],
+          ]);
+          await expect(migrate(url)).rejects.toMatchObject({
+            code: 'MIGRATION_FAILED',
+            message: expect.stringContaining(problem),
+          });
+          expect(await rowsOf(pool)).toEqual(before);
+          await pool.query(undo);
+        }
+        expect(await rehearseMigration(pool)).toEqual({ obstacles: [], notRehearsed: null });
+      });
+    },
+  );
+
+  it('is none where only one project refuses, and cannot be known without a project', async () => {
+    await withHost(varcharHost.sql, async ({ pool, url }) => {
+      await migrate(url);
+      const archived = `IF NEW.project_id = 'blog' THEN RAISE EXCEPTION 'archived'; END IF; RETURN NEW`;
+      await pool.query(hinder('projects', 'BEFORE UPDATE', archived));
+      expect(await rehearseMigration(pool)).toEqual({ obstacles: [], notRehearsed: null });
+      await pool.query('TRUNCATE projects, project_versions');
+      expect(await rehearseMigration(pool)).toEqual({
+        obstacles: [],
+        notRehearsed: 'projects has no row with a version, and none could be made',
+      });
+    });
+  });
+
+  it('is none in a schema of another name, in partitions by project, with children', async () => {
+    await withHost('', async ({ pool, url }) => {
+      const name = new URL(url).pathname.slice(1);
+      await pool.query(`CREATE SCHEMA "My app"; ALTER DATABASE ${name} SET search_path TO "My app", public`);
+      const there = createPool(url, { applicationName: 'test', max: 2 });
+      try {
+        // The same names in a later schema of the path are not meant.
+        await there.query(`CREATE TABLE public.projects (project_id int); SET search_path TO "My app"; ${varcharHost.sql};
+          ${partitioned('HASH (project_id)', 'FOR VALUES WITH (MODULUS 1, REMAINDER 0)')};
+          CREATE TABLE more_projects () INHERITS (projects);
+          CREATE TABLE all_chats (LIKE chat_plan_sessions) PARTITION BY LIST (session_id);
+          DROP TABLE chat_plan_sessions; ALTER TABLE all_chats RENAME TO chat_plan_sessions;
+          CREATE TABLE chats_part PARTITION OF chat_plan_sessions DEFAULT; CREATE SEQUENCE chat_ids;
+          ALTER TABLE chat_plan_sessions ALTER COLUMN id SET DEFAULT nextval('chat_ids'); RESET search_path`);
+        expect(await rehearseMigration(there)).toEqual({ obstacles: [], notRehearsed: null });
+        await migrate(url);
+        expect(await rehearseMigration(there)).toEqual({ obstacles: [], notRehearsed: null });
+        const projectId = parseProjectId(varcharHost.projectId);
+        const recorded = await recordSession(there, {
+          ...{ projectId, versionId: null, source: 'build', sessionId: parseSessionId(randomUUID()) },
+          ...{ metrics: unknownSpend, notInStore: true },
+        });
+        expect(await readHead(there, projectId)).toEqual({ sessionId: recorded.newSessionId, seq: 1 });
+      } finally {
+        await there.end();
+      }
+    });
+  });
+
+  it('is left alone while another holds its lock', async () => {
+    await withHost(varcharHost.sql, async ({ pool }) => {
+      const client = await pool.connect();
+      await client.query('BEGIN; LOCK TABLE projects IN ROW SHARE MODE');
+      expect((await rehearseMigration(pool)).notRehearsed).toMatch(/^a lock was not to be had within 2 s/);
+      await client.query('ROLLBACK');
+      client.release();
+    });
+  });
+});
+
+/** A trigger of the host that gets in the way. */
+function hinder(table: string, when: string, body: string, kind = '', how = ''): string {
+  return `CREATE FUNCTION hinder() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${body}; END $$;
+    CREATE ${kind} TRIGGER hinder ${when} ON ${table} ${how} FOR EACH ROW EXECUTE FUNCTION hinder()`;
+}
+
+function partitioned(by: string, values: string): string {
+  return `DROP TABLE session_transitions;
+    CREATE TABLE session_transitions (project_id varchar(255) NOT NULL, version_id varchar(255), old_session_id varchar(255),
+      new_session_id varchar(255) NOT NULL, source varchar(50) NOT NULL, created_at timestamptz DEFAULT now()) PARTITION BY ${by};
+    CREATE TABLE transitions_part PARTITION OF session_transitions ${values}`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+/** What a rehearsal might leave behind. */
+async function rowsOf(pool: TestDatabase['pool']): Promise<unknown> {
+  const { rows } = await pool.query(
+    `SELECT (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.project_id) FROM projects p) AS projects,
+       (SELECT jsonb_agg(to_jsonb(v) ORDER BY v.id) FROM project_versions v) AS versions,
+       (SELECT count(*) FROM session_transitions) AS transitions, (SELECT count(*) FROM project_ai_session_metrics) AS metrics,
+       to_regclass('session_chain.chains') IS NOT NULL AS "isMigrated"`,
+  );
+  return rows;
+}
+
+describe('roles that may not see or write every row', () => {
+  const run = randomUUID().slice(0, 8);
+  const [owner, client, stranger] = ['owner', 'client', 'stranger'].map((name) => `${name}_${run}`) as [
+    string,
+    string,
+    string,
+  ];
+  const cli = createCommandLine();
+  let admin: TestDatabase;
+  beforeAll(async () => {
+    admin = await createTestDatabase({ empty: true });
+    for (const role of [owner, client, stranger]) await admin.pool.query(`CREATE ROLE ${role} LOGIN`);
+  });
+  afterAll(async () => {
+    cli.stop();
+    for (const role of [owner, client, stranger]) await admin.pool.query(`DROP ROLE ${role}`);
+    await admin.drop();
+  });
+
+  /** A database whose tables `owner` has; `as` runs a command as a role. */
+  const withRoles = async (
+    work: (on: TestDatabase & { as: (role: string, ...args: string[]) => Promise<Ended> }) => Promise<void>,
+  ) =>
+    await withHost('', async (database) => {
+      await database.pool.query(
+        `GRANT CREATE ON DATABASE ${new URL(database.url).pathname.slice(1)} TO ${owner}; GRANT ALL ON SCHEMA public TO ${owner};
+         SET ROLE ${owner}; ${varcharHost.sql}; RESET ROLE`,
+      );
+      const as = async (role: string, ...args: string[]) => {
+        const url = new URL(database.url);
+        url.username = role;
+        return await cli.run(args, { PATH: process.env['PATH'], DATABASE_URL: url.href });
+      };
+      await work({ ...database, as });
+      await database.pool.query(`DROP OWNED BY ${owner}, ${client}, ${stranger} CASCADE`);
+    });
+
+  it('row-level security that may hide rows is refused at each step', async () => {
+    await withRoles(async ({ pool, as }) => {
+      const hides = `row-level security of projects may hide rows from ${owner}`;
+      await pool.query(`ALTER TABLE projects ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+        CREATE POLICY of_tenant ON projects USING (name = current_setting('app.tenant', true))`);
+      const dry = await as(owner, 'migrate', '--dry-run');
+      expect([dry.code, dry.stdout]).toEqual([7, expect.stringContaining(`stops: ${hides}`)]);
+      expect(await as(owner, 'migrate')).toMatchObject({
+        code: 7,
+        stderr: expect.stringContaining('MIGRATION_FAILED'),
+      });
+      await pool.query(
+        `CREATE POLICY session_chain_${owner} ON projects TO ${owner} USING (true) WITH CHECK (true)`,
+      );
+      expect((await as(owner, 'migrate', '--dry-run')).code).toBe(0);
+      const forClient = `CREATE POLICY session_chain_${client} ON projects FOR SELECT TO ${client} USING (true);`;
+      const denied = await as(owner, 'migrate', '--grants', `client=${client}`);
+      expect([denied.code, words(denied.stderr)]).toEqual([7, expect.stringContaining(forClient)]);
+      await pool.query(forClient);
+      expect((await as(owner, 'migrate', '--grants', `client=${client}`)).code).toBe(0);
+      expect((await as(client, 'sync')).code).toBe(1);
+
+      // What a person changes later.
+      await pool.query(`DROP POLICY session_chain_${client} ON projects`);
+      const synced = await as(client, 'sync');
+      expect([synced.code, words(synced.stderr)]).toEqual([
+        7,
+        expect.stringMatching(/error DATABASE_REFUSED.*may hide rows/),
+      ]);
+      const examined = await as(client, 'doctor', '--only', 'host-tables');
+      expect([examined.code, words(examined.stdout)]).toEqual([7, expect.stringContaining(forClient)]);
+      await pool.query(`${forClient} DROP POLICY session_chain_${owner} ON projects`);
+      const enforced = await as(owner, 'migrate', '--enforce-head');
+      expect([enforced.code, words(enforced.stderr)]).toEqual([7, expect.stringContaining(hides)]);
+      await pool.query(`CREATE POLICY none_of_x ON projects AS RESTRICTIVE USING (name <> 'x')`);
+      expect(words((await as(owner, 'migrate', '--dry-run')).stdout)).toContain(
+        `ALTER ROLE ${owner} BYPASSRLS;`,
+      );
+      await pool.query(`ALTER ROLE ${owner} BYPASSRLS; ALTER ROLE ${client} BYPASSRLS`);
+      expect((await as(owner, 'migrate', '--enforce-head')).stdout).toContain('Adopted 1 head');
+      expect((await as(client, 'doctor', '--only', 'host-tables')).code).toBe(0);
+      await pool.query(`ALTER ROLE ${owner} NOBYPASSRLS; ALTER ROLE ${client} NOBYPASSRLS; DROP POLICY none_of_x ON projects;
+        CREATE POLICY all_of_it ON projects USING (true); ALTER ROLE ${client} SET row_security = off`);
+      expect(words((await as(client, 'sync')).stderr)).toContain(
+        `ALTER ROLE ${client} SET row_security = on;`,
+      );
+    });
+  });
+
+  it('sequences and tables that the owner of the functions may not use are named', async () => {
+    await withRoles(async ({ pool, as }) => {
+      await pool.query(`REVOKE ALL ON SEQUENCE session_transitions_id_seq FROM ${owner}`);
+      const lacks = 'GRANT USAGE ON SEQUENCE session_transitions_id_seq TO';
+      const dry = await as(owner, 'migrate', '--dry-run');
+      expect([dry.code, dry.stdout]).toEqual([7, expect.stringContaining(lacks)]);
+      await pool.query(`GRANT USAGE ON SEQUENCE session_transitions_id_seq TO ${owner}`);
+      expect((await as(owner, 'migrate', '--grants', `client=${client}`)).code).toBe(0);
+      await pool.query(`REVOKE ALL ON SEQUENCE session_transitions_id_seq FROM ${owner};
+        ALTER TABLE project_chat_log_minimal OWNER TO ${stranger}`);
+      const examined = await as(client, 'doctor', '--only', 'rights,host-tables');
+      expect([examined.code, words(examined.stdout)]).toEqual([
+        7,
+        expect.stringMatching(
+          new RegExp(
+            `${lacks} ${owner}; GRANT SELECT, INSERT, UPDATE, DELETE ON project_chat_log_minimal TO`,
+          ),
+        ),
+      ]);
+    });
+  });
+
+  it('a role that may not migrate is told what would let it, by the dry run as well', async () => {
+    await withRoles(async ({ as }) => {
+      for (const args of [['migrate', '--dry-run'], ['migrate']]) {
+        const { code, stdout, stderr } = await as(stranger, ...args);
+        expect([code, words(stdout + stderr)]).toEqual([
+          7,
+          expect.stringMatching(
+            new RegExp(`the role ${stranger} may not do .*GRANT ${owner} TO ${stranger};`),
+          ),
+        ]);
+      }
+    });
+  });
+});
+
+/** A text without the breaks of its lines. */
+function words(text: string): string {
+  return text.replaceAll(/\s+/g, ' ');
+}
+
+describe('a status that is no text', () => {
+  const key: ChainKey = {
+    projectId: parseProjectId(varcharHost.projectId),
+    versionId: parseVersionId(varcharHost.versionId),
+    buildId: parseBuildId('b1'),
+  };
+  const statusAfter = async (change: string, versionStatus: VersionStatus, statuses: string[]) =>
+    await withHost(varcharHost.sql, async ({ pool, url }) => {
+      await pool.query(change);
+      await migrate(url, { statuses });
+      expect(await rehearseMigration(pool, { statuses })).toEqual({ obstacles: [], notRehearsed: null });
+      const chain = await openNew(pool, key);
+      await runStep(pool, chain, 'build');
+      const state = await readChainState(pool, key);
+      const { ticket, runId } = chain;
+      await closeChain(pool, chain, {
+        ticket,
+        runId,
+        result: { ...state, status: 'completed' },
+        versionStatus,
+      });
+      const { rows } = await pool.query<{ status: string; session: string }>(
+        'SELECT status::text, ai_session_id AS session FROM project_versions WHERE version_id = $1',
+        [key.versionId],
+      );
+      expect(rows[0]?.session).toBe((await readHead(pool, key.projectId)).sessionId);
+      return rows[0]?.status;
+    });
+  const toEnum = `CREATE TYPE state AS ENUM ('queued', 'deployed', 'failed');
+    UPDATE project_versions SET status = 'queued'; ALTER TABLE project_versions ALTER COLUMN status TYPE state USING status::state`;
+
+  it('gets the labels of an enum', async () => {
+    expect(await statusAfter(toEnum, shippedStatus, ['deployed', 'failed'])).toBe('deployed');
+  });
+
+  it('is left alone where both values are empty, and may be generated then', async () => {
+    expect(await statusAfter(toEnum.replace(`'deployed', 'failed'`, `'live'`), noStatus, [])).toBe('queued');
+    const generated = `ALTER TABLE project_versions DROP COLUMN status, ADD COLUMN status text GENERATED ALWAYS AS ('as ' || version_id) STORED`;
+    expect(await statusAfter(generated, noStatus, [])).toBe(`as ${varcharHost.versionId}`);
+  });
+
+  it('may be citext, and the source of a transition, too', async () => {
+    const caseless = `CREATE EXTENSION citext; ALTER TABLE project_versions ALTER COLUMN status TYPE citext;
+      ALTER TABLE session_transitions ALTER COLUMN source TYPE citext`;
+    expect(await statusAfter(caseless, shippedStatus, ['deployed', 'failed'])).toBe('deployed');
   });
 });
 

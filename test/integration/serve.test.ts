@@ -917,9 +917,9 @@ describe('session-chain serve', () => {
     const doctor = await fetch(`${base}/v1/doctor`, { headers: bearer(await keyOf('admin')) });
     const { findings } = (await doctor.json()) as { findings: { check: string; status: string }[] };
     expect(findings.map(({ check, status }) => `${check} ${status}`)).toEqual([
-      ...['node ok', 'database ok', 'rights warn', 'migrations ok', 'temporal ok'],
-      ...['search-attributes ok', 'worker warn', 'activities ok', 'ends ok', 'retention ok', 'retention ok'],
-      'redis ok',
+      ...['node ok', 'database ok', 'rights warn', 'host-tables ok', 'migrations ok', 'temporal ok'],
+      ...['search-attributes ok', 'worker warn', 'activities ok', 'workflow-tasks ok', 'ends ok'],
+      ...['retention ok', 'retention ok', 'redis ok'],
     ]);
     const key = await keyOf('read');
     await until(async () => (await fetch(`${base}/readyz`)).status === 200);
