@@ -59,6 +59,13 @@ export async function failQuestion(
   await markFailed(pool, question, failure);
 }
 
+const longestLookMs = 60_000;
+
+/** Leaves the question to a worker of its own installation. */
+export function leftQuestion(_why: string, { looks = 0 }: QuestionInput): WaitingQuestion {
+  return { waitMs: Math.min(1_000 * 2 ** looks, longestLookMs), tries: triesBefore() };
+}
+
 /**
  * One try of a question: the next attempt of its operation, on a fork that may read and not write. If the head is still
  * what the question found, it moves to the question's session; else the answer stays a side branch.

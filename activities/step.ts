@@ -245,6 +245,15 @@ export async function leaveToOthers(
   };
 }
 
+/** Leaves the step to a worker of its own installation, of whose database this worker knows nothing. */
+export function leftToOwnInstallation(why: string, { step, waits }: StepInput): WaitingStep {
+  return {
+    outcome: 'waiting',
+    ...{ step, waitMs: Math.min(1_000 * 2 ** waits, slowestLookMs), attempt: 0, tries: triesBefore() },
+    reason: `No worker of its database has taken it: ${why}`,
+  };
+}
+
 /** Why there is nothing to do: so far only a context too small to be worth compacting. */
 async function reasonToSkip(
   { pool }: ActivityDependencies,

@@ -30,6 +30,7 @@ import { writtenFiles } from '../transcript/written-files.js';
 import { chainKey } from './chain-key.js';
 import { type ChainFilter, cursorOf, moment, parseChainFilter, someProjects } from './chain-filter.js';
 import { checkedOptions, limit as rows } from './input.js';
+import { takenByOthers } from './installation.js';
 import { waitsInItsTaskQueue } from './progress.js';
 import { type Saved, savedOf, sumSaved } from './saved.js';
 
@@ -64,8 +65,11 @@ export interface ChainSummary extends ChainKey {
   waitingFor: WaitingFor | null;
   /** The project's head, or of a closed chain the head that it left. */
   sessionId: SessionId | null;
-  /** The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked. */
-  missingWorker: { taskQueue: string; since: Date } | null;
+  /**
+   * The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked.
+   * `othersOnly`: what a worker of another database said, where such ones alone poll it.
+   */
+  missingWorker: { taskQueue: string; since: Date; othersOnly: string | null } | null;
 }
 
 /** A page of a list, newest first. */
@@ -209,7 +213,9 @@ export function createChainReads({
       if (projectId !== null) await readHead(pool, projectId);
       const listed = await listChains(pool, conditions, { after, limit: limit + 1 });
       const page = listed.slice(0, limit);
-      const missing = askTemporal ? await missingWorkers(temporal, policy, page) : new Map<string, never>();
+      const missing = askTemporal
+        ? await missingWorkers(pool, temporal, policy, page)
+        : new Map<string, never>();
       return {
         chains: page.map((one) => summaryOf(one, policy, missing.get(one.chain.workflowId) ?? null)),
         nextCursor:
@@ -265,7 +271,9 @@ function summaryOf(
     ...{ projectId, versionId, buildId, workflowId, mode, status },
     step: currentStep(state),
     steps: state.steps.map(({ step, status }) => ({ step, status })),
-    reason: missingWorker ? `no worker polls the task queue ${missingWorker.taskQueue}` : reasonOf(state),
+    reason: missingWorker
+      ? `no worker ${missingWorker.othersOnly === null ? '' : 'of this database '}polls the task queue ${missingWorker.taskQueue}`
+      : reasonOf(state),
     failure: state.failure ?? null,
     warnings: state.warnings,
     firstLine: firstLineOf(chain.instruction),
@@ -328,10 +336,11 @@ const askTemporalMs = 5_000;
 
 /** The task queues that chains wait on and that no worker polls, by workflow id; empty where Temporal does not answer. */
 async function missingWorkers(
+  pool: Pool,
   temporal: Client,
   policy: ChainPolicy,
   page: readonly ListedChain[],
-): Promise<Map<string, { taskQueue: string; since: Date }>> {
+): Promise<Map<string, NonNullable<ChainSummary['missingWorker']>>> {
   const waits = page.flatMap((one) => {
     const queue = waitsOn(one, policy);
     return queue ? [{ ...queue, workflowId: one.chain.workflowId }] : [];
@@ -347,11 +356,16 @@ async function missingWorkers(
     return await temporal.withDeadline(Date.now() + askTemporalMs, async () => {
       const missing = await Promise.all(
         waits.map(async ({ workflowId, taskQueue, type, since }) => {
-          if (await isPolled(taskQueue, type)) return [];
+          const missing = (othersOnly: string | null) =>
+            [workflowId, { taskQueue, since, othersOnly }] as const;
+          if (await isPolled(taskQueue, type)) {
+            const othersOnly = await takenByOthers(pool, temporal, workflowId, policy.taskQueues.chains);
+            return othersOnly === null ? [] : [missing(othersOnly)];
+          }
           // A worker with all its slots taken does not poll.
           const isWaiting =
             type === 'workflow' || (await waitsInItsTaskQueue(temporal.workflow.getHandle(workflowId)));
-          return isWaiting ? [[workflowId, { taskQueue, since }] as const] : [];
+          return isWaiting ? [missing(null)] : [];
         }),
       );
       return new Map(missing.flat());

@@ -13,6 +13,13 @@ import { createRetentionActivities } from '../activities/retention.js';
 import type { RetentionSetting } from '../activities/dependencies.js';
 import { createEraseActivities } from '../activities/erase.js';
 import { createRestoreActivities } from '../activities/restore.js';
+import {
+  createInstallationCheck,
+  ofOwnInstallation,
+  waitingForOwnInstallation,
+} from '../activities/installation.js';
+import { leftToOwnInstallation } from '../activities/step.js';
+import { leftQuestion } from '../activities/question.js';
 import { workerName } from '../activities/workspace.js';
 import { createAgent } from '../agent/agent.js';
 import { openArchive } from '../archive/open.js';
@@ -40,6 +47,7 @@ import { createStopRequests } from '../storage/chains/stop-requests.js';
 import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
+import { readInstallation } from '../storage/db/installation.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool, requireAnswer } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
@@ -226,6 +234,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     );
   }
   const retention = retentionSetting(options);
+  const check = createInstallationCheck(pool, log);
+  const installationId = async () => (await readInstallation(pool)).id;
   const checkpoint = createCheckpoint(options.redisUrl ?? null, { log: warn });
   const stopRequests = createStopRequests(pool, warn);
   let trimming: ReturnType<typeof keepTrimmed> | undefined;
@@ -244,22 +254,28 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           createTranscriptStore({ pool, projectId }),
         workspaceWaitMs: limits.workspaceWaitMs,
         retention,
-        chainRuns: createChainRuns(client),
+        chainRuns: createChainRuns(client, installationId),
       };
+      const histories = createProjectHistories(client, installationId);
       return {
         database: {
-          ...createChainActivities(dependencies),
-          ...createChatReadActivities(dependencies),
-          ...createEndActivities(dependencies),
-          ...createEraseActivities({
-            ...dependencies,
-            histories: createProjectHistories(client),
-          }),
-          ...createRetentionActivities(dependencies),
-          ...createRestoreActivities(dependencies),
+          ...ofOwnInstallation(
+            {
+              ...createChainActivities(dependencies),
+              ...createChatReadActivities(dependencies),
+              ...createEndActivities(dependencies),
+              ...createEraseActivities({ ...dependencies, histories }),
+            },
+            check,
+          ),
+          ...ofOwnInstallation(
+            { ...createRetentionActivities(dependencies), ...createRestoreActivities(dependencies) },
+            check,
+            { bounded: true },
+          ),
         },
-        agents: createAgentActivities(dependencies),
-        chats: createChatActivities(dependencies),
+        agents: waitingForOwnInstallation(createAgentActivities(dependencies), check, leftToOwnInstallation),
+        chats: waitingForOwnInstallation(createChatActivities(dependencies), check, leftQuestion),
         own: ownQueues && { queues: ownQueues, ...places },
       };
     },

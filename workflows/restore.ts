@@ -1,6 +1,7 @@
 import { proxyActivities, workflowInfo } from '@temporalio/workflow';
 import { payloadVersion } from '../contracts/plan.js';
 import type { RestoreActivities, RestoreInput, RestoreOutcome } from '../contracts/retention.js';
+import { onOwnInstallation } from './own-installation.js';
 import { unknownPayload } from './payload-version.js';
 
 /** Brings something of a project back from the archive. Its caller reads from the database why it failed. */
@@ -12,5 +13,5 @@ export async function restore(input: RestoreInput): Promise<RestoreOutcome> {
     heartbeatTimeout: input.heartbeatTimeoutMs,
     retry: { initialInterval: '1 s', maximumInterval: '1 min', maximumAttempts: 10 },
   });
-  return await restoreProject(input);
+  return await onOwnInstallation(() => restoreProject(input));
 }
