@@ -16,6 +16,8 @@ import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
+import { reconcileCommand } from './commands/reconcile.js';
+import { restoredCommand } from './commands/restored.js';
 import { retentionCommand } from './commands/retention.js';
 import { restoreCommand } from './commands/restore.js';
 import { rewindCommand } from './commands/rewind.js';
@@ -69,6 +71,8 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     recoverCommand(),
     rewindCommand(),
     restoreCommand(),
+    restoredCommand(),
+    reconcileCommand(exitWith),
     holdCommand(),
     unbindCommand(),
     importCommand(exitWith),

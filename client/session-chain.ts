@@ -58,7 +58,13 @@ import { resolveWorkspace } from '../workspace/workspace.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { someProjects } from './chain-filter.js';
 import { chainKey } from './chain-key.js';
-import { ofOtherInstallation, otherInstallation, requireOwn } from './installation.js';
+import {
+  type Installations,
+  createInstallations,
+  ofOtherInstallation,
+  otherInstallation,
+  requireOwn,
+} from './installation.js';
 import { type ChainReads, createChainReads } from './chains.js';
 import { type ChainWork, createChainWork } from './chain-work.js';
 import { type Chats, createChats } from './chats.js';
@@ -138,6 +144,7 @@ export interface SessionChain
     Entries,
     Erasures,
     Imports,
+    Installations,
     IntegrityReads,
     ProjectReads,
     Restores,
@@ -385,6 +392,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createImports(pool),
     ...createEntries(pool),
     ...createErasures(client),
+    ...createInstallations({ pool, temporal, runs }),
     ...createIntegrityReads(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),
@@ -567,7 +575,7 @@ async function start(
         // should.
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        memo: installationMemo(installation),
+        memo: { ...installationMemo(installation), chain: chain.chainId },
         staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
         ...(dashboardUrl === undefined ? {} : { staticDetails: `[Dashboard](${pageOf(dashboardUrl, key)})` }),
         ...(typedSearchAttributes ? { typedSearchAttributes } : {}),
