@@ -20,6 +20,7 @@ import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf, workflowTypes } from '../temporal/names.js';
+import { strangersOn } from '../workers/neighbours.js';
 import { requireRoots } from '../workspace/workspace.js';
 import type { Check } from './examine.js';
 import { type StoredWorker, listDefinitions, listWorkers } from '../storage/workers/workers.js';
@@ -232,6 +233,17 @@ async function worker(client: Client, config: Config): Promise<Finding> {
     };
   }
   const polling = `polling: ${identities.join(', ')}`;
+  const strangers = await withPool((pool) => strangersOn(pool, client, config.SESSION_CHAIN_TASK_QUEUE))(
+    config,
+  ).catch(() => []);
+  if (strangers.length > 0) {
+    return {
+      status: 'warn',
+      message: `${polling}; this database does not know ${strangers.join(', ')}`,
+      remedy:
+        'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database: look at their logs.',
+    };
+  }
   // What workers say of themselves is not needed for chains; the checks of the database tell why it cannot be read.
   const differing = await withPool(differencesOfWorkers)(config).catch(() => []);
   return differing.length === 0

@@ -68,6 +68,7 @@ import {
 } from './options.js';
 import { type EndDispatcher, dispatchEnds } from './ends.js';
 import { type Places, createPlaces } from './places.js';
+import { warnOfNeighbours } from './neighbours.js';
 import { type Presence, keepPresent } from './presence.js';
 import { workflowBundle } from './workflow-bundles.js';
 
@@ -242,6 +243,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   let client: Client | undefined;
   let dispatcher: EndDispatcher | undefined;
   let presence: Presence | undefined;
+  let neighbours: ReturnType<typeof warnOfNeighbours> | undefined;
   return {
     activitiesOn({ connection, namespace, taskQueue }, more = {}) {
       client = new Client({ connection, namespace, ...more });
@@ -302,6 +304,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         },
         running: () => ({ ...running, parked: agent.parked() }),
       });
+      if (client) neighbours ??= warnOfNeighbours({ pool, client, log }, fields);
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
       meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind });
@@ -329,6 +332,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     requireDatabase: async (timeoutMs) => await requireAnswer(pool, timeoutMs),
     async close() {
       checkpoint.close();
+      neighbours?.close();
       await presence?.close();
       const closing = [agent.close(), dispatcher?.close(), stopRequests.close(), trimming?.close()];
       await Promise.allSettled([...closing, ownPool?.end()]);

@@ -11,7 +11,7 @@ import type {
   RetentionTotals,
 } from '../contracts/retention.js';
 import { failureOf } from './failures.js';
-import { onOwnInstallation } from './own-installation.js';
+import { onAnyWorker, onOwnInstallation } from './own-installation.js';
 import { unknownPayload } from './payload-version.js';
 
 /** In the result; sums are over all. */
@@ -29,11 +29,13 @@ export async function retention(input: RetentionInput): Promise<RetentionOutcome
   const { taskQueue, startTime } = workflowInfo();
   const retry = { initialInterval: '1 s', backoffCoefficient: 3, maximumAttempts: 3 } as const;
   const { dueProjects } = proxyActivities<Pick<RetentionActivities, 'dueProjects'>>({
+    ...onAnyWorker,
     taskQueue,
     startToCloseTimeout: '5 min',
     retry,
   });
   const { retainProject } = proxyActivities<Pick<RetentionActivities, 'retainProject'>>({
+    ...onAnyWorker,
     taskQueue,
     startToCloseTimeout: '2 h',
     heartbeatTimeout: heartbeatTimeoutMs,

@@ -28,6 +28,11 @@ afterAll(async () => {
   await other.drop();
 });
 
+let isStarted = false;
+const startOwn = async () => {
+  if (!isStarted) await stack.startWorker();
+  isStarted = true;
+};
 const eventsOf = async (workflowId: string) =>
   (await stack.temporal.workflow.getHandle(workflowId).describe()).historyLength;
 const bothIds = () => expect.stringMatching(new RegExp(`${ids.own}.*${ids.other}|${ids.other}.*${ids.own}`));
@@ -62,12 +67,14 @@ describe('while a worker of another database alone polls the task queue', () => 
       code: 'OTHER_INSTALLATION',
       message: bothIds(),
     });
-    await stack.startWorker();
+    await startOwn();
     expect(await stack.sessionChain.ask(question)).toMatchObject({ kind: 'transition' });
   });
 });
 
 describe('with a worker of each', () => {
+  beforeAll(startOwn);
+
   it('the chains of both complete, whoever takes their tasks first, and none uses up a try', async () => {
     const theirs = createSessionChain({
       ...{ pool: other.pool, temporal: stack.temporal, policy: stack.policy, overrides: stack.overrides },

@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@temporalio/client';
+import type { Pool } from '../storage/db/pool.js';
+import { listWorkers } from '../storage/workers/workers.js';
+import { taskQueuesOf } from '../temporal/names.js';
+import { pollersOf } from '../temporal/task-queues.js';
+import type { WorkerLog } from './options.js';
+
+/** After so long each worker of this database has written its row. */
+const lookAgainMs = 20_000;
+
+/** Warns of workers of another database on the task queue, once, after the start. */
+export function warnOfNeighbours(
+  { pool, client, log }: { pool: Pool; client: Client; log: WorkerLog },
+  { namespace, taskQueue }: { namespace: string; taskQueue: string },
+): { close(): void } {
+  const closed = new AbortController();
+  const look = async () => {
+    if ((await strangersOn(pool, client, taskQueue)).length === 0) return;
+    await sleep(lookAgainMs, undefined, { signal: closed.signal, ref: false });
+    const workers = await strangersOn(pool, client, taskQueue);
+    if (workers.length === 0 || closed.signal.aborted) return;
+    log.warn(
+      { event: 'installation.neighbours', namespace, taskQueue, workers },
+      'Workers that this database does not know poll the same task queue: of another database, or they cannot write to this one. Each database needs a task queue or a namespace of its own.',
+    );
+  };
+  // What cannot be asked now doctor asks.
+  void look().catch(() => undefined);
+  return { close: () => closed.abort() };
+}
+
+/** The workers that poll the queues of chains and have no row in this database. */
+export async function strangersOn(pool: Pool, client: Client, taskQueue: string): Promise<string[]> {
+  const { chains } = taskQueuesOf(taskQueue).chains;
+  const pollers = await pollersOf(client, chains, 'workflow');
+  const known = new Set((await listWorkers(pool)).map(({ identity }) => identity));
+  return pollers.map(({ identity }) => identity).filter((identity) => !known.has(identity));
+}
