@@ -43,6 +43,17 @@ export function createInstallationCheck(pool: Pool, log: ActivityLog): Installat
   };
 }
 
+/** Every other task finds its worker at once: the first tries follow each other quickly. Tries add nothing to a history. */
+function nextTryMs(attempt: number): number {
+  if (attempt <= 5) return 1_000;
+  return attempt <= 15 ? 5_000 : 60_000;
+}
+
+/** The same for what adds to a history: the n-th look, from 0. */
+export function nextLookMs(look: number, longestMs: number): number {
+  return Math.round(Math.min(1_000 * 1.5 ** look, longestMs));
+}
+
 type Activity = (input: never) => Promise<unknown>;
 
 /**
@@ -55,7 +66,10 @@ export function ofOwnInstallation<Activities extends object>(
   { bounded = false } = {},
 ): Activities {
   return guarded(activities, check, (why) => {
-    throw ApplicationFailure.create({ type: 'OTHER_INSTALLATION', message: why, nonRetryable: bounded });
+    throw ApplicationFailure.create({
+      ...{ type: 'OTHER_INSTALLATION', message: why, nonRetryable: bounded },
+      nextRetryDelay: nextTryMs(Context.current().info.attempt),
+    });
   });
 }
 

@@ -28,6 +28,7 @@ import {
 import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { nextLookMs } from './installation.js';
 import { bringBack } from './restore.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
 
@@ -63,7 +64,7 @@ const longestLookMs = 60_000;
 
 /** Leaves the question to a worker of its own installation. */
 export function leftQuestion(_why: string, { looks = 0 }: QuestionInput): WaitingQuestion {
-  return { waitMs: Math.min(1_000 * 2 ** looks, longestLookMs), tries: triesBefore() };
+  return { waitMs: nextLookMs(looks, longestLookMs), tries: triesBefore() };
 }
 
 /**

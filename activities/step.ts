@@ -24,6 +24,7 @@ import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { nextLookMs } from './installation.js';
 import { bringBack, restoredWarning } from './restore.js';
 import {
   type WorkspaceRequest,
@@ -249,7 +250,7 @@ export async function leaveToOthers(
 export function leftToOwnInstallation(why: string, { step, waits }: StepInput): WaitingStep {
   return {
     outcome: 'waiting',
-    ...{ step, waitMs: Math.min(1_000 * 2 ** waits, slowestLookMs), attempt: 0, tries: triesBefore() },
+    ...{ step, waitMs: nextLookMs(waits, slowestLookMs), attempt: 0, tries: triesBefore() },
     reason: `No worker of its database has taken it: ${why}`,
   };
 }

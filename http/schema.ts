@@ -1676,6 +1676,7 @@ export interface components {
       firstLine: string | null;
       /** @description The task queue that it waits on and that no worker polls, where Temporal was asked */
       missingWorker: {
+        othersOnly: string | null;
         /**
          * Format: date-time
          * @description ISO 8601, UTC
@@ -2128,6 +2129,8 @@ export interface components {
       | 'WORKER_LOST'
       | 'CANCELLED'
       | 'PAYLOAD_UNKNOWN'
+      | 'OTHER_INSTALLATION'
+      | 'INSTALLATION_IN_USE'
       | 'DATABASE_UNAVAILABLE'
       | 'DATABASE_REFUSED'
       | 'MIGRATIONS_BEHIND'
@@ -3488,6 +3491,8 @@ export interface operations {
           | 'WORKER_LOST'
           | 'CANCELLED'
           | 'PAYLOAD_UNKNOWN'
+          | 'OTHER_INSTALLATION'
+          | 'INSTALLATION_IN_USE'
           | 'DATABASE_UNAVAILABLE'
           | 'DATABASE_REFUSED'
           | 'MIGRATIONS_BEHIND'
@@ -4046,6 +4051,8 @@ export interface operations {
           | 'WORKER_LOST'
           | 'CANCELLED'
           | 'PAYLOAD_UNKNOWN'
+          | 'OTHER_INSTALLATION'
+          | 'INSTALLATION_IN_USE'
           | 'DATABASE_UNAVAILABLE'
           | 'DATABASE_REFUSED'
           | 'MIGRATIONS_BEHIND'

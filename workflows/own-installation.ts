@@ -8,7 +8,7 @@ export const onAnyWorker = { allowEagerDispatch: false } as const;
 
 /** The result of a call, which is made again, less and less often, as long as a worker of another installation takes it. */
 export async function onOwnInstallation<Result>(call: () => Promise<Result>): Promise<Result> {
-  for (let pauseMs = 1_000; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+  for (let pauseMs = 1_000; ; pauseMs = Math.min(1.5 * pauseMs, longestPauseMs)) {
     try {
       return await call();
     } catch (error) {

@@ -81,7 +81,7 @@ describe('with a worker of each', () => {
       searchAttributes: 'off',
     });
     const one = { limits: { build: { maxAttempts: 1 } }, steps: ['build'] };
-    const requests = Array.from({ length: 4 }, () => ({ ...stack.request(), ...one }));
+    const requests = Array.from({ length: 2 }, () => ({ ...stack.request(), ...one }));
     const results = await Promise.all(
       requests.map(async (request, index) => {
         const client = index % 2 === 0 ? stack.sessionChain : theirs;
@@ -91,8 +91,6 @@ describe('with a worker of each', () => {
     expect(results.map(({ status }) => status)).toEqual(requests.map(() => 'completed'));
     const run = await theirs.runRetention({ projectId: requests[1]?.projectId ?? '' });
     expect(run).toMatchObject({ failure: null, total: { failed: 0 } });
-    const { certificate } = await theirs.erase(requests[3]?.projectId ?? '', { by: 'test' });
-    expect(certificate).not.toBeNull();
     await theirs.close();
   });
 
