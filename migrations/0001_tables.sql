@@ -782,9 +782,10 @@ CREATE TABLE session_chain.workers (
   running_chats integer NOT NULL CHECK (running_chats >= 0),
   parked integer NOT NULL DEFAULT 0 CHECK (parked >= 0),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  stopped_at timestamptz
 );
-COMMENT ON TABLE session_chain.workers IS 'One row per running worker, which renews it every 15 s and removes it when it stops; no chain depends on it';
+COMMENT ON TABLE session_chain.workers IS 'One row per worker, which renews it every 15 s until it stops; kept for a day; no chain depends on it';
 COMMENT ON COLUMN session_chain.workers.id IS 'Made at the start of the worker; a process may run several';
 COMMENT ON COLUMN session_chain.workers.identity IS 'pid@host of its process, as in attempts.worker';
 COMMENT ON COLUMN session_chain.workers.version IS 'Of the package session-chain';
@@ -795,6 +796,7 @@ COMMENT ON COLUMN session_chain.workers.task_queue IS 'The queue of the chains; 
 COMMENT ON COLUMN session_chain.workers.definition IS 'Its chain as data, without prompts, credentials and addresses, as contracts/workers.ts gives it';
 COMMENT ON COLUMN session_chain.workers.definition_digest IS 'The same for workers whose chains are the same; prompts count';
 COMMENT ON COLUMN session_chain.workers.parked IS 'Claude Code processes that wait for the next task of their chain or chat';
+COMMENT ON COLUMN session_chain.workers.stopped_at IS 'When it stopped in order; Temporal remembers it for minutes, and what has no row here is of another database';
 COMMENT ON COLUMN session_chain.workers.seen_at IS 'A worker that was not seen for a minute has died, or does not reach the database';
 
 -- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each

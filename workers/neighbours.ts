@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Pool } from '../storage/db/pool.js';
-import { listWorkers } from '../storage/workers/workers.js';
+import { unknownIdentities } from '../storage/workers/workers.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { pollersOf } from '../temporal/task-queues.js';
 import type { WorkerLog } from './options.js';
@@ -34,6 +34,5 @@ export function warnOfNeighbours(
 export async function strangersOn(pool: Pool, client: Client, taskQueue: string): Promise<string[]> {
   const { chains } = taskQueuesOf(taskQueue).chains;
   const pollers = await pollersOf(client, chains, 'workflow');
-  const known = new Set((await listWorkers(pool)).map(({ identity }) => identity));
-  return pollers.map(({ identity }) => identity).filter((identity) => !known.has(identity));
+  return await unknownIdentities(pool, [...new Set(pollers.map(({ identity }) => identity))]);
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { chainKey, createSessionChain } from '../../client/session-chain.js';
+import { checks } from '../../cli/doctor-checks.js';
+import { readConfig } from '../../config/environment.js';
 import { readInstallation } from '../../storage/db/installation.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
@@ -28,10 +30,9 @@ afterAll(async () => {
   await other.drop();
 });
 
-let isStarted = false;
+let own: TestWorker | undefined;
 const startOwn = async () => {
-  if (!isStarted) await stack.startWorker();
-  isStarted = true;
+  own ??= await stack.startWorker();
 };
 const eventsOf = async (workflowId: string) =>
   (await stack.temporal.workflow.getHandle(workflowId).describe()).historyLength;
@@ -120,5 +121,20 @@ describe('with a worker of each', () => {
     await other.pool.query('INSERT INTO projects (project_id) VALUES ($1)', [request.projectId]);
     await expect(theirs.ask(question)).rejects.toMatchObject(refused);
     await theirs.close();
+  });
+
+  it('a worker that starts beside the other one warns, and doctor names that one', async () => {
+    await until(() => own?.output().includes('"event":"installation.neighbours"') ?? false);
+    const found = await checks.worker(
+      readConfig({
+        DATABASE_URL: stack.database.url,
+        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+        SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
+      }),
+    );
+    expect(found).toMatchObject({
+      status: 'warn',
+      message: expect.stringContaining(`this database does not know ${String(stranger.process.pid)}`),
+    });
   });
 });

@@ -128,6 +128,7 @@ describe('after a restore', () => {
       randomUUID(),
       JSON.stringify({
         ...{ identity: '7@one', host: 'one', version: '0', sdk: '0', sandbox: 'none', namespace: 'default' },
+        release: '0',
         ...{ taskQueue: 'q', limits: {}, definition: {}, definitionDigest: '0'.repeat(64) },
       }),
     );
