@@ -92,7 +92,7 @@ function guarded<Activities extends object>(
     entries.map(([name, run]) => [
       name,
       async (input: never) => {
-        const why = await check((input ?? {}) as OfInstallation);
+        const why = await check(input ?? {});
         return why === null ? await run(input) : otherwise(why, input);
       },
     ]),

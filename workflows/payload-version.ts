@@ -1,7 +1,7 @@
 import { ApplicationFailure, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { ChainActivities } from '../contracts/activities.js';
 import { failureOfCode } from '../contracts/failures.js';
-import { type OfInstallation, sameInstallation } from '../contracts/installation.js';
+import { sameInstallation } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import { chainKeyOf } from '../temporal/names.js';
 
@@ -31,7 +31,7 @@ export async function rejectUnknownPayload(input: unknown): Promise<never> {
     const { code, remedy } = failureOfCode('PAYLOAD_UNKNOWN');
     await commit({
       version: payloadVersion,
-      ...sameInstallation((input ?? {}) as OfInstallation),
+      ...sameInstallation(input ?? {}),
       ...key,
       ticket: null,
       result: {

@@ -44,7 +44,7 @@ describe('while a worker of another database alone polls the task queue', () => 
     const { workflowId } = await stack.sessionChain.start(request);
     const listed = async () =>
       (await stack.sessionChain.chains({ projectId: request.projectId, askTemporal: true })).chains[0];
-    await until(async () => (await listed())?.missingWorker?.othersOnly != null);
+    await until(async () => typeof (await listed())?.missingWorker?.othersOnly === 'string');
     expect(await listed()).toMatchObject({
       status: 'queued',
       reason: expect.stringContaining('no worker of this database polls'),
