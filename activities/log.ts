@@ -18,6 +18,10 @@ export const logEvents = {
   'worker.endpoint': 'The worker tells its health and its metrics.',
   'worker.stopping': 'The worker stops: running steps are interrupted and go on elsewhere.',
   'worker.warning': 'Something of the worker is not set up as it seems to be meant.',
+  'installation.other':
+    'A task of another database is left alone: each database needs a task queue or a namespace of its own.',
+  'installation.neighbours':
+    'Workers that this database does not know poll the same task queue: of another database, or they cannot write to this one. Each database needs a task queue or a namespace of its own.',
   'worker.row_not_written': 'The row of the worker was not renewed; its work goes on.',
   'chain.queued': 'The chain waits for another one of its project.',
   'chain.opened': 'The chain holds its project and works.',

@@ -28,6 +28,7 @@ import {
 import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { nextLookMs } from './installation.js';
 import { failureFields, levelOf } from './log.js';
 import { bringBack } from './restore.js';
 import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
@@ -59,6 +60,13 @@ export async function failQuestion(
 ): Promise<void> {
   await markFailed(pool, question, failure);
   log[levelOf(failure.code)]('question.given_up', failureFields(failure));
+}
+
+const longestLookMs = 60_000;
+
+/** Leaves the question to a worker of its own installation. */
+export function leftQuestion(_why: string, { looks = 0 }: QuestionInput): WaitingQuestion {
+  return { waitMs: nextLookMs(looks, longestLookMs), tries: triesBefore() };
 }
 
 /**

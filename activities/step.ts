@@ -24,6 +24,7 @@ import { notesFor } from './brief.js';
 import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
+import { nextLookMs } from './installation.js';
 import { waitFields } from './log.js';
 import { bringBack, restoredWarning } from './restore.js';
 import {
@@ -242,6 +243,15 @@ export async function leaveToOthers(
     outcome: 'waiting',
     ...{ step, waitMs, attempt: 0, tries: triesBefore() },
     reason: `No worker with the definition ${plan.digest.slice(0, 12)} of the step has taken it: start one, or cancel the chain and start it again.`,
+  };
+}
+
+/** Leaves the step to a worker of its own installation, of whose database this worker knows nothing. */
+export function leftToOwnInstallation(why: string, { step, waits }: StepInput): WaitingStep {
+  return {
+    outcome: 'waiting',
+    ...{ step, waitMs: nextLookMs(waits, slowestLookMs), attempt: 0, tries: triesBefore() },
+    reason: `No worker of its database has taken it: ${why}`,
   };
 }
 

@@ -78,8 +78,14 @@ function waitText({ queue, reason }: ChainSummary, waitingFor: WaitingFor): stri
 }
 
 /** `no worker polls deploy for 3 min`. */
-export function missingWorkerText({ taskQueue, since }: NonNullable<ChainSummary['missingWorker']>): string {
-  return `no worker polls ${taskQueue} for ${formatAge(Date.now() - since.getTime())}`;
+export function missingWorkerText({
+  taskQueue,
+  since,
+  othersOnly,
+}: NonNullable<ChainSummary['missingWorker']>): string {
+  const which = othersOnly === null ? 'no worker' : 'no worker of this database';
+  const who = `${which} polls ${taskQueue} for ${formatAge(Date.now() - since.getTime())}`;
+  return othersOnly === null ? who : `${who}. ${othersOnly}`;
 }
 
 /** `its workflow task fails for 3 min, in 7 tries: NON_DETERMINISTIC_ERROR: …`. */

@@ -22,6 +22,7 @@ import { pendingMigrations } from '../storage/db/migrate.js';
 import type { Pool } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf, workflowTypes } from '../temporal/names.js';
+import { strangersOn } from '../workers/neighbours.js';
 import { requireRoots } from '../workspace/workspace.js';
 import type { Check } from './examine.js';
 import { type StoredWorker, listDefinitions, listWorkers } from '../storage/workers/workers.js';
@@ -290,6 +291,17 @@ async function worker(client: Client, config: Config): Promise<Finding> {
     };
   }
   const polling = `polling: ${live.join(', ')}`;
+  const strangers = await withPool((pool) => strangersOn(pool, client, config.SESSION_CHAIN_TASK_QUEUE))(
+    config,
+  ).catch(() => []);
+  if (strangers.length > 0) {
+    return {
+      status: 'warn',
+      message: `${polling}; this database does not know ${strangers.join(', ')}`,
+      remedy:
+        'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database: look at their logs.',
+    };
+  }
   const unrouted = await unroutedDeployment(client, rows);
   if (unrouted) return { ...unrouted, message: `${polling}; ${unrouted.message}` };
   const differing = differencesOf(rows);

@@ -31,7 +31,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   ok: 'done; start --wait: the chain completed, possibly with warnings',
   unexpected:
-    'an unexpected error; sync: under 95 % of the projects are in sync; import --all: some heads failed',
+    'an unexpected error; sync: under 95 % of the projects are in sync; import --all: some heads failed; reconcile: something is left to do',
   badInput: 'wrong usage, malformed input or environment, workspace not allowed',
   notFound: 'no such project, version, chain, chat or transcript',
   conflict: 'another chain or process holds the project, the session or the folder',

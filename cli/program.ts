@@ -16,6 +16,8 @@ import { migrateCommand } from './commands/migrate.js';
 import { chainCommand, headCommand, statusCommand, transitionsCommand } from './commands/read.js';
 import { recordCommand } from './commands/record.js';
 import { recoverCommand } from './commands/recover.js';
+import { reconcileCommand } from './commands/reconcile.js';
+import { restoredCommand } from './commands/restored.js';
 import { retentionCommand } from './commands/retention.js';
 import { replayCommand } from './commands/replay.js';
 import { restoreCommand } from './commands/restore.js';
@@ -70,6 +72,8 @@ export function createProgram(exitWith: (code: ExitCode) => void): Command {
     recoverCommand(),
     rewindCommand(),
     restoreCommand(),
+    restoredCommand(),
+    reconcileCommand(exitWith),
     holdCommand(),
     unbindCommand(),
     importCommand(exitWith),

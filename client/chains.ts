@@ -37,6 +37,7 @@ import { writtenFiles } from '../transcript/written-files.js';
 import { chainKey } from './chain-key.js';
 import { type ChainFilter, cursorOf, moment, parseChainFilter, someProjects } from './chain-filter.js';
 import { checkedOptions, limit as rows } from './input.js';
+import { takenByOthers } from './installation.js';
 import { waitsInItsTaskQueue } from './progress.js';
 import { type Saved, savedOf, sumSaved } from './saved.js';
 
@@ -71,8 +72,11 @@ export interface ChainSummary extends ChainKey {
   waitingFor: WaitingFor | null;
   /** The project's head, or of a closed chain the head that it left. */
   sessionId: SessionId | null;
-  /** The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked. */
-  missingWorker: { taskQueue: string; since: Date } | null;
+  /**
+   * The task queue that it waits on and that no worker polls; null where one does, and where Temporal was not asked.
+   * `othersOnly`: what a worker of another database said, where such ones alone poll it.
+   */
+  missingWorker: { taskQueue: string; since: Date; othersOnly: string | null } | null;
   /**
    * Why it stands still though workers poll: its workflow task fails, as on a release that does not replay it. Null where it does not,
    * and where Temporal was not asked.
@@ -221,7 +225,9 @@ export function createChainReads({
       if (projectId !== null) await readHead(pool, projectId);
       const listed = await listChains(pool, conditions, { after, limit: limit + 1 });
       const page = listed.slice(0, limit);
-      const seen = askTemporal ? await seenByTemporal(temporal, policy, page) : new Map<string, never>();
+      const seen = askTemporal
+        ? await seenByTemporal(pool, temporal, policy, page)
+        : new Map<string, never>();
       return {
         chains: page.map((one) => summaryOf(one, policy, seen.get(one.chain.workflowId))),
         nextCursor:
@@ -280,7 +286,7 @@ function summaryOf(
     reason: failingTask
       ? `its workflow task fails: ${whatFails(failingTask)}`
       : missingWorker
-        ? `no worker polls the task queue ${missingWorker.taskQueue}`
+        ? `no worker ${missingWorker.othersOnly === null ? '' : 'of this database '}polls the task queue ${missingWorker.taskQueue}`
         : reasonOf(state),
     failure: state.failure ?? null,
     warnings: state.warnings,
@@ -347,6 +353,7 @@ type SeenByTemporal = Pick<ChainSummary, 'missingWorker' | 'failingTask'>;
 
 /** What Temporal knows of the open chains of a page, by workflow id; empty where it does not answer. */
 async function seenByTemporal(
+  pool: Pool,
   temporal: Client,
   policy: ChainPolicy,
   page: readonly ListedChain[],
@@ -362,11 +369,15 @@ async function seenByTemporal(
     const waits = waitsOn(one, policy);
     const description = await describeWorkflow(temporal, one.chain.workflowId);
     const failingTask = description && (await failingTaskOf(temporal, description));
-    if (!waits || (await isPolled(waits.taskQueue, waits.type))) return { missingWorker: null, failingTask };
+    if (!waits) return { missingWorker: null, failingTask };
     const { type, ...queue } = waits;
+    if (await isPolled(queue.taskQueue, type)) {
+      const othersOnly = await takenByOthers(pool, temporal, one.chain.workflowId, policy.taskQueues.chains);
+      return { missingWorker: othersOnly === null ? null : { ...queue, othersOnly }, failingTask };
+    }
     // A worker with all its slots taken does not poll.
     const isWaiting = type === 'workflow' || (description !== null && waitsInItsTaskQueue(description));
-    return { missingWorker: isWaiting ? queue : null, failingTask };
+    return { missingWorker: isWaiting ? { ...queue, othersOnly: null } : null, failingTask };
   };
   const open = page.filter(({ chain }) => !isClosed(chain.status));
   try {

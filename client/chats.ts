@@ -21,6 +21,7 @@ import {
   sessionMoments,
 } from '../contracts/question.js';
 import { SessionChainError, isFailureCode } from '../contracts/failures.js';
+import { installationMemo } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import {
   type ProjectId,
@@ -40,9 +41,11 @@ import {
   recordQuestion,
 } from '../storage/questions/questions.js';
 import { readHead } from '../storage/heads/heads.js';
+import { readInstallation } from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { callerText } from './caller-text.js';
 import { checked, checkedOptions, limit as rows } from './input.js';
+import { noOwnWorker, takenByOthers } from './installation.js';
 import { resolveWorkspace } from '../workspace/workspace.js';
 import { temporalError } from '../temporal/errors.js';
 import type { WatchHub } from './watch-hub.js';
@@ -333,7 +336,9 @@ async function untilEnded(
 ): Promise<Question> {
   let refusals = 0;
   for (;;) {
-    const answer = await updateWithStart(options, question, signal, waits);
+    const answer = await whileOurs(options, question, signal, async (own) => {
+      return await updateWithStart(options, question, own, waits);
+    });
     if (answer !== 'again') refusals += 1;
     // Its row may be gone: deleted, or lost by a database that went back to an earlier state. Then it is asked again.
     const now =
@@ -355,6 +360,34 @@ async function untilEnded(
   }
 }
 
+/** How often a caller that waits looks whether only workers of another database take its question. */
+const lookForOthersMs = 5_000;
+
+/** Ends a wait, as OTHER_INSTALLATION, where workers of another database alone poll for the chat. */
+async function whileOurs<Result>(
+  { pool, temporal, policy }: ChatsOptions,
+  question: Question,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const taken = new AbortController();
+  const workflowId = chatWorkflowId(question);
+  const timer = setInterval(() => {
+    const taskQueue = policy.taskQueues.chains;
+    takenByOthers(pool, temporal, workflowId, taskQueue).then(
+      (refusal) => refusal !== null && taken.abort(noOwnWorker(temporal, taskQueue, refusal)),
+      // What does not answer now is noticed by the work itself.
+      () => undefined,
+    );
+  }, lookForOthersMs);
+  timer.unref();
+  try {
+    return await work(signal ? AbortSignal.any([signal, taken.signal]) : taken.signal);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** How the question ended, that the workflow has it, or the error of a workflow that closed under it. */
 async function updateWithStart(
   { pool, temporal, policy }: ChatsOptions,
@@ -364,10 +397,14 @@ async function updateWithStart(
 ): Promise<AskResult['outcome'] | 'taken' | Error> {
   // Temporal's client only notices a signal that is aborted later.
   signal?.throwIfAborted();
-  const input: ChatInput = { version: payloadVersion, projectId, chatId, policy };
+  const installation = await readInstallation(pool);
+  const input: ChatInput = {
+    ...{ version: payloadVersion, installation: installation.id },
+    ...{ projectId, chatId, policy },
+  };
   type Chat = (input: ChatInput) => Promise<void>;
   const update = {
-    args: [{ questionId, when }] as [AskInput],
+    args: [{ questionId, when, installation: installation.id }] as [AskInput],
     startWorkflowOperation: new WithStartWorkflowOperation<Chat>(workflowTypes.chat, {
       workflowId: chatWorkflowId(input),
       taskQueue: policy.taskQueues.chains,
@@ -375,6 +412,7 @@ async function updateWithStart(
       // One running workflow per chat: a question goes to it, or starts the next one after an idle end.
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      memo: installationMemo(installation),
       staticSummary: `chat ${chatId}`,
     }),
   };

@@ -6,7 +6,9 @@ import type { ChainPolicy } from '../contracts/chain.js';
 import type { EraseInput, Erasure } from '../contracts/erasure.js';
 import { SessionChainError, isFailureCode } from '../contracts/failures.js';
 import { type ProjectId, parseProjectId } from '../contracts/ids.js';
+import { installationMemo } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
+import { readInstallation } from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { lastErasure, planErasure, readErasure, requestErasure } from '../storage/erasure/erasure.js';
 import { temporalError } from '../temporal/errors.js';
@@ -83,8 +85,13 @@ export function createErasures({
         ...(reason === undefined ? {} : { reason }),
       });
       const { heartbeatTimeoutMs } = policy;
-      const input: EraseInput = { version: payloadVersion, heartbeatTimeoutMs, erasureId, projectId };
-      await withSignal(temporal, signal, () => startAndWait(temporal, policy, input, timeoutMs));
+      const installation = await readInstallation(pool);
+      const input: EraseInput = {
+        ...{ version: payloadVersion, heartbeatTimeoutMs, erasureId, projectId },
+        installation: installation.id,
+      };
+      const memo = installationMemo(installation);
+      await withSignal(temporal, signal, () => startAndWait(temporal, policy, input, memo, timeoutMs));
       return await readErasure(pool, erasureId);
     },
     erasure: async (projectId) => await lastErasure(pool, parseProjectId(projectId)),
@@ -95,7 +102,11 @@ async function plan(pool: Pool, temporal: Client, projectId: ProjectId): Promise
   const counts = await planErasure(pool, projectId);
   let workflows = 0;
   try {
-    for await (const _ of createProjectHistories(temporal).list(projectId)) workflows += 1;
+    for await (const _ of createProjectHistories(
+      temporal,
+      async () => (await readInstallation(pool)).id,
+    ).list(projectId))
+      workflows += 1;
   } catch (error) {
     throw temporalError(error);
   }
@@ -110,6 +121,7 @@ async function startAndWait(
   temporal: Client,
   policy: ChainPolicy,
   input: EraseInput,
+  memo: Record<string, unknown>,
   timeoutMs: number | undefined,
 ): Promise<void> {
   try {
@@ -118,6 +130,7 @@ async function startAndWait(
       workflowIdConflictPolicy: 'USE_EXISTING',
       taskQueue: policy.taskQueues.chains,
       args: [input],
+      memo,
       staticSummary: 'erasure of a project',
     });
     const waited = new AbortController();

@@ -31,6 +31,15 @@ export type {
   ImportSessionRequest,
   Imports,
 } from './import.js';
+export type {
+  Installations,
+  ReconcileAllOptions,
+  ReconciledAll,
+  RestoredOptions,
+  UnknownChain,
+} from './installation.js';
+export type { MarkedRestored } from '../storage/db/installation.js';
+export type { Installation } from '../contracts/installation.js';
 export type { IntegrityOptions, IntegrityReads } from './integrity.js';
 export type { ProjectFilter, ProjectPage, ProjectReads, SpendOptions } from './projects.js';
 export type { LiveProgress } from './progress.js';

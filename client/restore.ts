@@ -10,6 +10,7 @@ import { z } from 'zod';
 import type { ChainPolicy } from '../contracts/chain.js';
 import { type Failure, SessionChainError, failureOfCode, isFailureCode } from '../contracts/failures.js';
 import { type ProjectId, parseProjectId, parseSessionId } from '../contracts/ids.js';
+import { installationMemo } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import type {
   ProjectHold,
@@ -18,6 +19,7 @@ import type {
   RestoreOutcome,
   Restored,
 } from '../contracts/retention.js';
+import { readInstallation } from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { holdProject, readHold, releaseProject } from '../storage/retention/hold.js';
 import { readRestoreFailure } from '../storage/retention/restore.js';
@@ -26,6 +28,7 @@ import { restoreWorkflowId, workflowTypes } from '../temporal/names.js';
 import { withSignal } from '../temporal/signal.js';
 import { callerWords } from './caller-text.js';
 import { checked, checkedOptions } from './input.js';
+import { requireOwn } from './installation.js';
 
 export interface RestoreProjectRequest {
   projectId: string;
@@ -126,8 +129,9 @@ export function createRestores({
     const request = checked(requestSchema, unchecked, refusal, 'request');
     const { month, sessionId, keepDays = defaultKeepDays } = request;
     const projectId = parseProjectId(request.projectId);
+    const installation = await readInstallation(pool);
     const input: RestoreInput = {
-      ...{ version: payloadVersion, heartbeatTimeoutMs },
+      ...{ version: payloadVersion, installation: installation.id, heartbeatTimeoutMs },
       request: {
         ...{ projectId, keepDays },
         ...(sessionId === undefined ? {} : { sessionId: parseSessionId(sessionId) }),
@@ -141,11 +145,15 @@ export function createRestores({
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        memo: installationMemo(installation),
         staticSummary: `restore ${sessionId ?? month ?? 'everything'}`,
       });
       return handle.firstExecutionRunId;
     } catch (error) {
-      if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
+      if (error instanceof WorkflowExecutionAlreadyStartedError) {
+        await requireOwn(pool, temporal, restoreWorkflowId(projectId));
+        return null;
+      }
       throw temporalError(error);
     }
   }

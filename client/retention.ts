@@ -12,6 +12,7 @@ import { z } from 'zod';
 import type { ChainPolicy } from '../contracts/chain.js';
 import { type Failure, SessionChainError, failureOfCode, isFailureCode } from '../contracts/failures.js';
 import { type ProjectId, parseProjectId } from '../contracts/ids.js';
+import { type Installation, installationMemo } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import type {
   RetentionInput,
@@ -20,6 +21,7 @@ import type {
   RetentionRun,
   RetentionRunState,
 } from '../contracts/retention.js';
+import { readInstallation } from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { readHead } from '../storage/heads/heads.js';
 import { type ArchiveParts, readParts } from '../storage/retention/status.js';
@@ -131,7 +133,9 @@ export function createRetention({
 }): Retention {
   const taskQueue = taskQueues.chains;
   const scheduleId = retentionId(taskQueue);
-  const input = { version: payloadVersion, dryRun: false, heartbeatTimeoutMs } satisfies RetentionInput;
+  const inputOf = ({ id }: Installation): RetentionInput => ({
+    ...{ version: payloadVersion, installation: id, dryRun: false, heartbeatTimeoutMs },
+  });
   const ids = runIds(scheduleId);
 
   async function start(options: z.infer<z.ZodObject<typeof runShape>>): Promise<string> {
@@ -139,12 +143,16 @@ export function createRetention({
     if (projectId !== undefined) await readHead(pool, projectId);
     const { dryRun } = options;
     const id = randomUUID();
-    const one: RetentionInput = { ...input, dryRun, ...(projectId === undefined ? {} : { projectId }) };
+    const installation = await readInstallation(pool);
+    const one: RetentionInput = {
+      ...{ ...inputOf(installation), dryRun },
+      ...(projectId === undefined ? {} : { projectId }),
+    };
     await temporal.workflow.start(workflowTypes.retention, {
       workflowId: ids.workflowIdOf(id),
       taskQueue,
       args: [one],
-      memo: memoOf(one),
+      memo: { ...memoOf(one), ...installationMemo(installation) },
       staticSummary: `${dryRun ? 'dry run' : 'run'}${projectId === undefined ? '' : ` of ${projectId}`}`,
     });
     return id;
@@ -175,8 +183,11 @@ export function createRetention({
     async installRetention(options) {
       const shape = { every: z.string().default('day at 03:00'), paused: z.boolean().optional() };
       const { every, paused } = checkedOptions(shape, options);
+      const installation = await readInstallation(pool);
+      const input = inputOf(installation);
+      const memo = { ...memoOf(input), ...installationMemo(installation) };
       await putSchedule(temporal, {
-        ...{ scheduleId, every, spec: specOf(every), taskQueue, input, memo: memoOf(input) },
+        ...{ scheduleId, every, spec: specOf(every), taskQueue, input, memo },
         workflowType: workflowTypes.retention,
         ...(paused === undefined ? {} : { paused }),
       });

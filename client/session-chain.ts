@@ -24,6 +24,7 @@ import {
   parseProjectId,
   parseSessionId,
 } from '../contracts/ids.js';
+import { type Installation, installationMemo, isOfOther } from '../contracts/installation.js';
 import { defaultMaxQueued, defaultPolicy } from '../contracts/policy.js';
 import { type ChainStatus, isClosed } from '../contracts/steps.js';
 import { readChainState } from '../storage/chains/chain-state.js';
@@ -44,6 +45,7 @@ import {
 import { type ChainSpend, type Spent, chainSpend, projectSpend } from '../storage/ledger/ledger.js';
 import { type Stats, readStats } from '../storage/ledger/stats.js';
 import { type ReconcileOptions, type Reconciled, reconcile, wakeNext } from '../storage/chains/queue.js';
+import { readInstallation } from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { type RecoverOptions, type RecoveredSession, validateAndRecover } from '../storage/heads/recovery.js';
 import { type RecordedSession, recordSession } from '../storage/operations/record.js';
@@ -56,6 +58,13 @@ import { resolveWorkspace } from '../workspace/workspace.js';
 import { createChainRuns } from '../temporal/runs.js';
 import { someProjects } from './chain-filter.js';
 import { chainKey } from './chain-key.js';
+import {
+  type Installations,
+  createInstallations,
+  ofOtherInstallation,
+  otherInstallation,
+  requireOwn,
+} from './installation.js';
 import { type ChainReads, createChainReads } from './chains.js';
 import { type ChainWork, createChainWork } from './chain-work.js';
 import { type Chats, createChats } from './chats.js';
@@ -135,6 +144,7 @@ export interface SessionChain
     Entries,
     Erasures,
     Imports,
+    Installations,
     IntegrityReads,
     ProjectReads,
     Restores,
@@ -378,7 +388,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   const chat = chatPolicyOf(client.policy, options.chat);
   const searchAttributes = createSearchAttributes(temporal, options.searchAttributes ?? 'auto');
   const handleOf = (key: ChainKey) => temporal.workflow.getHandle(chainWorkflowId(key));
-  const runs = createChainRuns(temporal);
+  const runs = createChainRuns(temporal, async () => (await readInstallation(pool)).id);
   const record = async (request: RecordSessionRequest) =>
     await recordSession(pool, parseRecordRequest(request));
   const lineage = async (projectId: string) => await getSessionChain(pool, await existing(pool, projectId));
@@ -387,6 +397,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     ...createImports(pool),
     ...createEntries(pool),
     ...createErasures(client),
+    ...createInstallations({ pool, temporal, runs }),
     ...createIntegrityReads(pool),
     ...createProjectReads(pool),
     ...createChainReads(client),
@@ -401,10 +412,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     state: async (key) => await readChainState(pool, chainKey(key)),
     progress: async (key) => await readProgress(handleOf(chainKey(key))),
     wait: async (key, { signal } = {}) =>
-      await withSignal(temporal, signal, (own) => wait(pool, handleOf, chainKey(key), own)),
+      await withSignal(temporal, signal, (own) => wait(pool, temporal, handleOf, chainKey(key), own)),
     async cancel(key, options) {
       const { force } = checkedOptions({ force: z.boolean().default(false) }, options);
-      await cancel(pool, runs, handleOf, chainKey(key), force);
+      await cancel(pool, temporal, runs, handleOf, chainKey(key), force);
     },
     async reconcile(projectId, options) {
       const dry = checkedOptions({ dryRun: z.boolean().default(false) }, options);
@@ -553,9 +564,13 @@ async function start(
     };
   }
   // A row without a workflow, left by an interrupted start, holds what was first asked for.
-  const { steps, formerRunId } = await requireChain(pool, key);
+  const [{ steps, formerRunId }, installation] = await Promise.all([
+    requireChain(pool, key),
+    readInstallation(pool),
+  ]);
   const input: ChainInput = {
     version: payloadVersion,
+    installation: installation.id,
     ...key,
     chainId: chain.chainId,
     mode: chain.mode,
@@ -574,6 +589,7 @@ async function start(
         // should.
         workflowIdConflictPolicy: 'FAIL',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        memo: { ...installationMemo(installation), chain: chain.chainId },
         staticSummary: steps ? `${chain.mode}: ${steps.join(' → ')}` : chain.mode,
         ...(dashboardUrl === undefined ? {} : { staticDetails: `[Dashboard](${pageOf(dashboardUrl, key)})` }),
         ...(typedSearchAttributes ? { typedSearchAttributes } : {}),
@@ -581,7 +597,7 @@ async function start(
       return { ...started, alreadyStarted: false };
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw temporalError(error);
-      if (!(await formerRunEnded(temporal, workflowId, formerRunId)))
+      if (!(await formerRunEnded(temporal, workflowId, formerRunId, installation)))
         return { ...started, alreadyStarted: true };
     }
   }
@@ -601,9 +617,11 @@ async function formerRunEnded(
   temporal: Client,
   workflowId: string,
   formerRunId: string | null,
+  installation: Installation,
 ): Promise<boolean> {
   try {
-    const { runId } = await temporal.workflow.getHandle(workflowId).describe();
+    const { runId, memo } = await temporal.workflow.getHandle(workflowId).describe();
+    if (isOfOther(memo, installation.id)) throw ofOtherInstallation(temporal, workflowId, memo, installation);
     if (runId !== formerRunId) return false;
     await temporal.workflow.getHandle(workflowId, runId).result();
   } catch (error) {
@@ -627,6 +645,7 @@ type HandleOf = (key: ChainKey) => WorkflowHandle;
 
 async function wait(
   pool: Pool,
+  temporal: Client,
   handleOf: HandleOf,
   key: ChainKey,
   signal: AbortSignal,
@@ -639,6 +658,7 @@ async function wait(
   });
   if (ended) return ended;
   signal.throwIfAborted();
+  await requireOwn(pool, temporal, chainWorkflowId(key));
   const end = await endOfWorkflow(handleOf(key));
   if (unknown && !end) throw unknown;
   const result = await resultOf(pool, key).catch((error: unknown) => {
@@ -690,6 +710,7 @@ async function resultOf(pool: Pool, key: ChainKey): Promise<ChainResult | null> 
 
 async function cancel(
   pool: Pool,
+  temporal: Client,
   runs: ChainRuns,
   handleOf: HandleOf,
   key: ChainKey,
@@ -703,7 +724,8 @@ async function cancel(
     throw temporalError(error);
   });
   const livesElsewhere = run !== undefined && run.home !== null && run.home !== home;
-  const isCancelled = await requestCancel(handle);
+  const isOwn = (await otherInstallation(pool, temporal, handle.workflowId)) === null;
+  const isCancelled = isOwn && (await requestCancel(handle));
   if (isCancelled && !livesElsewhere) {
     // Temporal tells the running step with its next heartbeat; this tells it now.
     await requestStop(pool, chainId);

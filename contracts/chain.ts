@@ -1,5 +1,6 @@
 import type { BriefFacts } from './brief.js';
 import type { Failure } from './failures.js';
+import type { OfInstallation } from './installation.js';
 import type { AttemptId, ChainId, ChainKey, SessionId } from './ids.js';
 import type { ChainBudget } from './limits.js';
 import type { ChainOrigin } from './origin.js';
@@ -51,7 +52,7 @@ export interface TaskQueues {
 }
 
 /** The workflow's input: ids, counters and labels only; the instruction stays in Postgres and is found by the chain id. */
-export interface ChainInput extends ChainKey {
+export interface ChainInput extends ChainKey, OfInstallation {
   version: typeof payloadVersion;
   chainId: ChainId;
   mode: ChainMode;
@@ -69,7 +70,7 @@ export interface Head {
   seq: number | null;
 }
 
-export interface OpenInput extends ChainKey {
+export interface OpenInput extends ChainKey, OfInstallation {
   version: typeof payloadVersion;
   chainId: ChainId;
   /** The ticket that the chain drew when it asked before; null when it has none. */
@@ -110,7 +111,7 @@ export type OpenResult = OpenedChain | QueuedChain;
 export type QueuePosition = Pick<QueuedChain, 'position' | 'waitsFor'>;
 
 /** The input of every activity of a step. */
-export interface StepCall extends ChainKey {
+export interface StepCall extends ChainKey, OfInstallation {
   version: typeof payloadVersion;
   chainId: ChainId;
   ticket: number;
@@ -245,7 +246,7 @@ export interface VersionStatus {
 }
 
 /** `ticket` is null for a run that never learnt it. */
-export interface CloseInput extends ChainKey {
+export interface CloseInput extends ChainKey, OfInstallation {
   version: typeof payloadVersion;
   ticket: number | null;
   /** The workflow's own account; it counts as far as the database confirms it. */

@@ -1,4 +1,5 @@
 import type { FailureCode } from './failures.js';
+import type { OfInstallation } from './installation.js';
 import type { HostActivity, payloadVersion } from './plan.js';
 import type { ClosedChainStatus, StepName } from './steps.js';
 
@@ -40,14 +41,14 @@ export interface ChainEnd extends ChainEndCall {
 }
 
 /** The input of the workflow that calls the activity of the host for one end. */
-export interface DeliverEndInput {
+export interface DeliverEndInput extends OfInstallation {
   version: typeof payloadVersion;
   key: string;
   onEnd: HostActivity;
 }
 
 /** The input of the activities of that workflow. */
-export interface EndInput {
+export interface EndInput extends OfInstallation {
   version: typeof payloadVersion;
   key: string;
 }

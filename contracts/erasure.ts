@@ -1,4 +1,5 @@
 import type { ProjectId } from './ids.js';
+import type { OfInstallation } from './installation.js';
 import type { payloadVersion } from './plan.js';
 
 /** What is counted when a project is erased: rows, files, workflows and keys by kind, such as `sessions` or `workflows`. */
@@ -39,7 +40,7 @@ export interface Erasure {
 }
 
 /** The input of the workflow that erases a project. */
-export interface EraseInput {
+export interface EraseInput extends OfInstallation {
   version: typeof payloadVersion;
   /** After which silence of a worker another one goes on. */
   heartbeatTimeoutMs: number;

@@ -403,6 +403,20 @@ const failures = {
     retryable: false,
     remedy: 'Start the chain again from a client of the same release as the workers.',
   },
+  OTHER_INSTALLATION: {
+    summary: 'It belongs to another installation: another database.',
+    category: 'setup',
+    retryable: true,
+    remedy:
+      'Give each database a task queue or a namespace of its own, and start a worker with the right database (DATABASE_URL).',
+  },
+  INSTALLATION_IN_USE: {
+    summary: 'Workers use the database.',
+    category: 'conflict',
+    retryable: false,
+    remedy:
+      'Stop the workers, wait a minute, and call again; `force` does it all the same, where none of them runs any more.',
+  },
   DATABASE_UNAVAILABLE: {
     summary: 'The database cannot be reached, or does not answer in time.',
     category: 'unavailable',

@@ -84,7 +84,10 @@ export interface ActivityStepInput {
   versionId: string;
   buildId: string;
   step: StepName;
-  /** A uuid, the same at every call for this step of this chain: the key by which a repeated call is recognised. */
+  /**
+   * A uuid, the same at every call for this step of this chain: the key by which a repeated call is recognised. Another one where
+   * the database lost what the chain did before it, and the chain did that again.
+   */
   key: string;
   /** The project's head: the last committed session, with the number of its transition. */
   sessionId: string | null;

@@ -1,6 +1,7 @@
 import type { WaitPolicy } from './chain.js';
 import type { Failure } from './failures.js';
 import type { ProjectId, SessionId } from './ids.js';
+import type { OfInstallation } from './installation.js';
 import type { payloadVersion } from './plan.js';
 
 /** A chat is a row of `chat_plan_sessions`, a question with its answer a row of `project_chat_log_minimal`. */
@@ -87,7 +88,7 @@ export interface ReadTarget {
   attemptId: string | null;
 }
 
-export interface ChatInput {
+export interface ChatInput extends OfInstallation {
   version: typeof payloadVersion;
   projectId: ProjectId;
   chatId: string;
@@ -97,7 +98,7 @@ export interface ChatInput {
 }
 
 /** The argument of the Update `ask`; question and answer travel by the row of the question. */
-export interface AskInput {
+export interface AskInput extends OfInstallation {
   questionId: string;
   when: SessionMoment;
 }
@@ -121,7 +122,7 @@ export interface SessionAnswer {
   sessionId: SessionId | null;
 }
 
-export interface ReadSessionInput {
+export interface ReadSessionInput extends OfInstallation {
   version: typeof payloadVersion;
   projectId: ProjectId;
   /** What the caller waits for; null at the first look. */
@@ -135,16 +136,18 @@ export type SessionRead =
   /** A chain holds the project; `target` is what the question waits for. */
   | { outcome: 'wait'; target: ReadTarget };
 
-export interface QuestionInput {
+export interface QuestionInput extends OfInstallation {
   version: typeof payloadVersion;
   projectId: ProjectId;
   chatId: string;
   questionId: string;
   limits: ChatPolicy['limits'];
   killGraceMs: number;
+  /** How often it was left to another worker. */
+  looks?: number;
 }
 
-export interface QuestionFailureInput {
+export interface QuestionFailureInput extends OfInstallation {
   version: typeof payloadVersion;
   projectId: ProjectId;
   questionId: string;
@@ -212,8 +215,9 @@ export function parseSessionAnswer(value: unknown): SessionAnswer | null {
 
 /** An Update's argument as a question that the database knows; null for anything else. */
 export function parseAsk(value: unknown): AskInput | null {
-  const { questionId, when } = fieldsOf(value);
-  return isShort(questionId) && /^\d+$/.test(questionId) && isMoment(when) ? { questionId, when } : null;
+  const { questionId, when, installation } = fieldsOf(value);
+  if (!isShort(questionId) || !/^\d+$/.test(questionId) || !isMoment(when)) return null;
+  return { questionId, when, ...(isShort(installation) ? { installation } : {}) };
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

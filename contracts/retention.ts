@@ -1,5 +1,6 @@
 import type { Failure } from './failures.js';
 import type { ProjectId, SessionId } from './ids.js';
+import type { OfInstallation } from './installation.js';
 import type { payloadVersion } from './plan.js';
 
 /** How long what is kept. Periods in whole days, at least one each; the database's clock decides. */
@@ -159,7 +160,7 @@ export interface ProjectHold {
 }
 
 /** The input of the workflow of retention, started by its schedule or by a person. */
-export interface RetentionInput {
+export interface RetentionInput extends OfInstallation {
   version: typeof payloadVersion;
   dryRun: boolean;
   /** After which a worker that says nothing has died; also the lease of a file that is being written. */
@@ -194,21 +195,17 @@ export interface RetainedSlice extends Omit<ProjectRetained, 'projectId' | 'fail
 /** The activities of retention, on the queue of the chains. Each may run twice. */
 export interface RetentionActivities {
   /** The policy of this worker, and the next projects of which something is due, in the order of their ids. */
-  dueProjects(input: {
-    version: typeof payloadVersion;
-    projectId?: ProjectId;
-    after?: ProjectId;
-  }): Promise<{ policy: RetentionPolicy; projects: ProjectId[] }>;
+  dueProjects(
+    input: { version: typeof payloadVersion; projectId?: ProjectId; after?: ProjectId } & OfInstallation,
+  ): Promise<{ policy: RetentionPolicy; projects: ProjectId[] }>;
   /** Does what is due for a project, for some minutes at most, with heartbeats; `dryRun` only says what. */
-  retainProject(input: {
-    version: typeof payloadVersion;
-    projectId: ProjectId;
-    dryRun: boolean;
-  }): Promise<RetainedSlice>;
+  retainProject(
+    input: { version: typeof payloadVersion; projectId: ProjectId; dryRun: boolean } & OfInstallation,
+  ): Promise<RetainedSlice>;
 }
 
 /** The input of the workflow that restores from the archive. */
-export interface RestoreInput {
+export interface RestoreInput extends OfInstallation {
   version: typeof payloadVersion;
   /** After which a worker that says nothing has died. */
   heartbeatTimeoutMs: number;

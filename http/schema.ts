@@ -1691,6 +1691,7 @@ export interface components {
       firstLine: string | null;
       /** @description The task queue that it waits on and that no worker polls, where Temporal was asked */
       missingWorker: {
+        othersOnly: string | null;
         /**
          * Format: date-time
          * @description ISO 8601, UTC
@@ -2143,6 +2144,8 @@ export interface components {
       | 'WORKER_LOST'
       | 'CANCELLED'
       | 'PAYLOAD_UNKNOWN'
+      | 'OTHER_INSTALLATION'
+      | 'INSTALLATION_IN_USE'
       | 'DATABASE_UNAVAILABLE'
       | 'DATABASE_REFUSED'
       | 'MIGRATIONS_BEHIND'
@@ -3507,6 +3510,8 @@ export interface operations {
           | 'WORKER_LOST'
           | 'CANCELLED'
           | 'PAYLOAD_UNKNOWN'
+          | 'OTHER_INSTALLATION'
+          | 'INSTALLATION_IN_USE'
           | 'DATABASE_UNAVAILABLE'
           | 'DATABASE_REFUSED'
           | 'MIGRATIONS_BEHIND'
@@ -4065,6 +4070,8 @@ export interface operations {
           | 'WORKER_LOST'
           | 'CANCELLED'
           | 'PAYLOAD_UNKNOWN'
+          | 'OTHER_INSTALLATION'
+          | 'INSTALLATION_IN_USE'
           | 'DATABASE_UNAVAILABLE'
           | 'DATABASE_REFUSED'
           | 'MIGRATIONS_BEHIND'

@@ -6,11 +6,15 @@ CREATE SCHEMA IF NOT EXISTS session_chain;
 -- only then does the key from projects to its last transition exist from the start.
 CREATE TABLE session_chain.installation (
   single boolean PRIMARY KEY DEFAULT true CHECK (single),
+  id uuid NOT NULL DEFAULT gen_random_uuid(),
+  incarnation integer NOT NULL DEFAULT 1 CHECK (incarnation > 0),
   owns_host_tables boolean NOT NULL,
   version text,
   installed_at timestamptz NOT NULL DEFAULT now(),
   ends_wanted_at timestamptz
 );
+COMMENT ON COLUMN session_chain.installation.id IS 'Tells this database from others in Temporal: a worker leaves alone what another installation asked for. A copy of the database has the same one';
+COMMENT ON COLUMN session_chain.installation.incarnation IS 'Raised each time that the database is said to have been restored';
 COMMENT ON COLUMN session_chain.installation.ends_wanted_at IS 'When a worker that calls an activity of the host at the end of chains was last seen, to the hour: ends are recorded until 30 days later';
 INSERT INTO session_chain.installation (owns_host_tables) VALUES (to_regclass('projects') IS NULL);
 
@@ -629,7 +633,7 @@ CREATE TABLE session_chain.activity_steps (
   chain bigint NOT NULL REFERENCES session_chain.chains (id) ON DELETE CASCADE,
   step text NOT NULL CHECK (step ~ '^[a-z][a-z0-9_]{0,39}$'),
   round integer NOT NULL DEFAULT 1 CHECK (round > 0),
-  key uuid NOT NULL GENERATED ALWAYS AS (md5(chain::text || '/' || step || '/' || round::text)::uuid) STORED UNIQUE,
+  key uuid NOT NULL UNIQUE,
   ticket bigint NOT NULL,
   role text,
   activity text NOT NULL,
@@ -647,7 +651,7 @@ CREATE TABLE session_chain.activity_steps (
   CHECK (state <> 'failed' OR failure IS NOT NULL)
 );
 COMMENT ON TABLE session_chain.activity_steps IS 'The steps of a chain that are activities of the host; they move no head';
-COMMENT ON COLUMN session_chain.activity_steps.key IS 'The same at every call, even where this row was lost, so that the host can recognise a repeated call';
+COMMENT ON COLUMN session_chain.activity_steps.key IS 'The same at every call, even where this row was lost, so that the host can recognise a repeated call; another one where the database lost a step before it, which was done again';
 COMMENT ON COLUMN session_chain.activity_steps.ticket IS 'The ticket under which the chain held the project at the last call';
 COMMENT ON COLUMN session_chain.activity_steps.session_id IS 'The head at the last call; seq is that of its transition';
 COMMENT ON COLUMN session_chain.activity_steps.calls IS 'How often the chain decided to call it; Temporal''s own retries are not counted';
@@ -780,9 +784,10 @@ CREATE TABLE session_chain.workers (
   running_chats integer NOT NULL CHECK (running_chats >= 0),
   parked integer NOT NULL DEFAULT 0 CHECK (parked >= 0),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  stopped_at timestamptz
 );
-COMMENT ON TABLE session_chain.workers IS 'One row per running worker, which renews it every 15 s and removes it when it stops; no chain depends on it';
+COMMENT ON TABLE session_chain.workers IS 'One row per worker, which renews it every 15 s until it stops; kept for a day; no chain depends on it';
 COMMENT ON COLUMN session_chain.workers.id IS 'Made at the start of the worker; a process may run several';
 COMMENT ON COLUMN session_chain.workers.identity IS 'pid, 8 random digits and host of its process, as in attempts.worker and in Temporal';
 COMMENT ON COLUMN session_chain.workers.version IS 'Of the package session-chain';
@@ -795,6 +800,7 @@ COMMENT ON COLUMN session_chain.workers.task_queue IS 'The queue of the chains; 
 COMMENT ON COLUMN session_chain.workers.definition IS 'Its chain as data, without prompts, credentials and addresses, as contracts/workers.ts gives it';
 COMMENT ON COLUMN session_chain.workers.definition_digest IS 'The same for workers whose chains are the same; prompts count';
 COMMENT ON COLUMN session_chain.workers.parked IS 'Claude Code processes that wait for the next task of their chain or chat';
+COMMENT ON COLUMN session_chain.workers.stopped_at IS 'When it stopped in order; Temporal remembers it for minutes, and what has no row here is of another database';
 COMMENT ON COLUMN session_chain.workers.seen_at IS 'A worker that was not seen for a minute has died, or does not reach the database';
 
 -- What dashboards read, and the client's lists: no instruction, no transcript, no question or answer, no failure's message. Each

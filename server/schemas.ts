@@ -480,7 +480,7 @@ export const chainSummarySchema = z
     waitingFor: waitingFor.nullable().describe('What it waits for and since when'),
     sessionId: sessionId.nullable().describe("The project's head, or the head that a closed chain left"),
     missingWorker: z
-      .object({ taskQueue: z.string(), since: instant })
+      .object({ taskQueue: z.string(), since: instant, othersOnly: z.string().nullable() })
       .nullable()
       .describe('The task queue that it waits on and that no worker polls, where Temporal was asked'),
     failingTask: z

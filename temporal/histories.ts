@@ -1,5 +1,6 @@
 import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@temporalio/client';
 import type { ProjectId } from '../contracts/ids.js';
+import { isOfOther } from '../contracts/installation.js';
 import { workflowPrefixesOf } from './names.js';
 
 /** The histories of one project in Temporal. */
@@ -23,8 +24,11 @@ export interface ProjectHistories {
 /** NOT_FOUND, as gRPC numbers it. */
 const gone = new Set([5]);
 
-/** Through a client of their namespace. */
-export function createProjectHistories(client: Client): ProjectHistories {
+/** Through a client of their namespace, but for those of another installation, whose project of that name is another one. */
+export function createProjectHistories(
+  client: Client,
+  installationId: () => Promise<string>,
+): ProjectHistories {
   const { namespace } = client.options;
   const terminate = async ({ workflowId, runId }: Execution) =>
     void (await client.workflow
@@ -33,9 +37,11 @@ export function createProjectHistories(client: Client): ProjectHistories {
       .catch(ignoreGone));
   return {
     async *list(projectId) {
+      const own = await installationId();
       for (const prefix of workflowPrefixesOf(projectId)) {
         const query = `WorkflowId STARTS_WITH '${prefix}/' OR WorkflowId = '${prefix}'`;
-        for await (const { workflowId, runId } of client.workflow.list({ query })) {
+        for await (const { workflowId, runId, memo } of client.workflow.list({ query })) {
+          if (isOfOther(memo, own)) continue;
           // A search may take no notice of case.
           if (workflowId === prefix || workflowId.startsWith(`${prefix}/`)) yield { workflowId, runId };
         }
@@ -43,8 +49,8 @@ export function createProjectHistories(client: Client): ProjectHistories {
     },
     async latest(workflowId) {
       try {
-        const { runId } = await client.workflow.getHandle(workflowId).describe();
-        return { workflowId, runId };
+        const { runId, memo } = await client.workflow.getHandle(workflowId).describe();
+        return isOfOther(memo, await installationId()) ? null : { workflowId, runId };
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return null;
         throw error;

@@ -1,9 +1,10 @@
 import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@temporalio/client';
 import type { ChainRun, ChainRuns } from '../contracts/chain-runs.js';
+import { isOfOther } from '../contracts/installation.js';
 import { signals } from './names.js';
 
-/** Looks up runs, and wakes them, through a client of their namespace. */
-export function createChainRuns(client: Client): ChainRuns {
+/** Looks up runs, and wakes them, through a client of their namespace. A workflow of another installation is none of ours. */
+export function createChainRuns(client: Client, installationId: () => Promise<string>): ChainRuns {
   let home: Promise<string> | undefined;
   const homeOf = () => {
     home ??= findHome(client);
@@ -17,7 +18,8 @@ export function createChainRuns(client: Client): ChainRuns {
       try {
         if (await livesElsewhere(run)) return false;
         const runId = run.workflowId === ownWorkflowId ? run.runId : undefined;
-        const { status } = await client.workflow.getHandle(run.workflowId, runId).describe();
+        const { status, memo } = await client.workflow.getHandle(run.workflowId, runId).describe();
+        if (isOfOther(memo, await installationId())) return true;
         return status.name !== 'RUNNING' && status.name !== 'PAUSED';
       } catch (error) {
         return error instanceof WorkflowNotFoundError;

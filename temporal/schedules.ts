@@ -6,6 +6,7 @@ import {
   type ScheduleSpec,
 } from '@temporalio/client';
 import { SessionChainError } from '../contracts/failures.js';
+import { isOfOther } from '../contracts/installation.js';
 import { temporalError } from './errors.js';
 
 /** A workflow that Temporal starts at given times, one run at a time. */
@@ -60,10 +61,18 @@ export async function putSchedule(client: Client, scheduled: Scheduled): Promise
           `${JSON.stringify(every)} says no times: ${error.message}.`,
         );
       if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-      await client.schedule.getHandle(scheduleId).update(({ state }) => ({
-        ...{ spec, action, policies },
-        state: { ...state, paused: paused ?? state.paused },
-      }));
+      await client.schedule.getHandle(scheduleId).update(({ state, action: former }) => {
+        const own = memo['installation'];
+        if (typeof own === 'string' && isOfOther(former.memo, own))
+          throw new SessionChainError(
+            'OTHER_INSTALLATION',
+            `The schedule ${scheduleId} in the namespace ${client.options.namespace} is of the installation ${String(former.memo?.['installation'])}; this is the installation ${own}.`,
+          );
+        return {
+          ...{ spec, action, policies },
+          state: { ...state, paused: paused ?? state.paused },
+        };
+      });
     }
   });
 }

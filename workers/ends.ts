@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { DeliverEndInput } from '../contracts/end.js';
+import { installationMemo } from '../contracts/installation.js';
 import { type HostActivity, payloadVersion } from '../contracts/plan.js';
+import { readInstallation } from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { takeEnds } from '../storage/chains/ends.js';
 import { temporalError } from '../temporal/errors.js';
@@ -64,15 +66,21 @@ export function dispatchEnds({
   async function startDue(): Promise<void> {
     for (;;) {
       const due = await takeEnds(pool, atOnce);
+      if (due.length === 0) return;
+      const installation = await readInstallation(pool);
       for (const end of due) {
         if (closed.signal.aborted) return;
-        const input: DeliverEndInput = { version: payloadVersion, key: end.key, onEnd };
+        const input: DeliverEndInput = {
+          ...{ version: payloadVersion, installation: installation.id },
+          ...{ key: end.key, onEnd },
+        };
         await client.workflow
           .start(workflowTypes.chainEnd, {
             workflowId: endWorkflowId(end, end.key),
             workflowIdConflictPolicy: 'USE_EXISTING',
             taskQueue,
             args: [input],
+            memo: installationMemo(installation),
             staticSummary: `${onEnd.activity} on ${onEnd.taskQueue}`,
           })
           .catch((error: unknown) => {

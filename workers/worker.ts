@@ -13,6 +13,13 @@ import { createRetentionActivities } from '../activities/retention.js';
 import type { RetentionSetting } from '../activities/dependencies.js';
 import { createEraseActivities } from '../activities/erase.js';
 import { createRestoreActivities } from '../activities/restore.js';
+import {
+  createInstallationCheck,
+  ofOwnInstallation,
+  waitingForOwnInstallation,
+} from '../activities/installation.js';
+import { leftToOwnInstallation } from '../activities/step.js';
+import { leftQuestion } from '../activities/question.js';
 import { type Log, createEventLog, failureFields, levelOfPart } from '../activities/log.js';
 import { type Outage, createOutage } from '../activities/outage.js';
 import { workerName } from '../activities/workspace.js';
@@ -45,6 +52,7 @@ import { createCheckpoint } from '../storage/checkpoint.js';
 import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
 import { requireAccess } from '../storage/db/host-access.js';
+import { readInstallation } from '../storage/db/installation.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool, requireAnswer } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
@@ -61,6 +69,7 @@ import { type CheckedChainOptions, type CreateWorkerOptions, checkWorkerOptions 
 import { type EndDispatcher, dispatchEnds } from './ends.js';
 import { type Places, createPlaces } from './places.js';
 import { tellFailingTasks } from './failing-tasks.js';
+import { warnOfNeighbours } from './neighbours.js';
 import { type Presence, keepPresent } from './presence.js';
 import { deploymentOptions, releaseOf, unversioned } from './release.js';
 import { type Watch, keepWatch } from './watch.js';
@@ -245,6 +254,8 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     log.warn('agent.untested', { claudeCode, reason: `${difference}: ${remedy}` });
   }
   const retention = retentionSetting(options);
+  const check = createInstallationCheck(pool, log);
+  const installationId = async () => (await readInstallation(pool)).id;
   const checkpoint = createCheckpoint(options.redisUrl ?? null, {
     log: (reason) => log.warn('redis.unavailable', { reason }),
   });
@@ -256,6 +267,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   let watch: Watch | undefined;
   let keepsWatch: (() => Watch) | undefined;
   const requireDatabase = async (timeoutMs: number) => await requireAnswer(pool, timeoutMs);
+  let neighbours: ReturnType<typeof warnOfNeighbours> | undefined;
   return {
     release,
     watch(worker, identity) {
@@ -284,22 +296,28 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
           createTranscriptStore({ pool, projectId }),
         workspaceWaitMs: limits.workspaceWaitMs,
         retention,
-        chainRuns: createChainRuns(client),
+        chainRuns: createChainRuns(client, installationId),
       };
+      const histories = createProjectHistories(client, installationId);
       return {
         database: {
-          ...createChainActivities(dependencies),
-          ...createChatReadActivities(dependencies),
-          ...createEndActivities(dependencies),
-          ...createEraseActivities({
-            ...dependencies,
-            histories: createProjectHistories(client),
-          }),
-          ...createRetentionActivities(dependencies),
-          ...createRestoreActivities(dependencies),
+          ...ofOwnInstallation(
+            {
+              ...createChainActivities(dependencies),
+              ...createChatReadActivities(dependencies),
+              ...createEndActivities(dependencies),
+              ...createEraseActivities({ ...dependencies, histories }),
+            },
+            check,
+          ),
+          ...ofOwnInstallation(
+            { ...createRetentionActivities(dependencies), ...createRestoreActivities(dependencies) },
+            check,
+            { bounded: true },
+          ),
         },
-        agents: createAgentActivities(dependencies),
-        chats: createChatActivities(dependencies),
+        agents: waitingForOwnInstallation(createAgentActivities(dependencies), check, leftToOwnInstallation),
+        chats: waitingForOwnInstallation(createChatActivities(dependencies), check, leftQuestion),
         own: ownQueues && { queues: ownQueues, ...places },
       };
     },
@@ -330,6 +348,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         },
         running: () => ({ ...running, parked: agent.parked() }),
       });
+      if (client) neighbours ??= warnOfNeighbours({ pool, client, log }, fields);
       const { maxAgents, maxChats } = limits;
       const steps = definition.steps.map(({ name }) => name);
       meter.describe({ steps, maxAgents, maxChats, claudeCode, sandbox: sandbox.kind, release });
@@ -357,6 +376,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     requireDatabase,
     async close() {
       checkpoint.close();
+      neighbours?.close();
       await presence?.close();
       stopRequests.close();
       const closing = [watch?.close(), agent.close(), dispatcher?.close(), trimming?.close()];

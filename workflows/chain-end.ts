@@ -6,6 +6,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { DeliverEndInput, EndActivities } from '../contracts/end.js';
+import { sameInstallation } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import { callOnHost, hostFailure } from './host-activity.js';
 import { unknownPayload } from './payload-version.js';
@@ -17,14 +18,15 @@ import { unknownPayload } from './payload-version.js';
 export async function chainEnd(input: DeliverEndInput): Promise<void> {
   if (input?.version !== payloadVersion) throw unknownPayload('the input', input?.version);
   const { version, key, onEnd } = input;
+  const end = { version, key, ...sameInstallation(input) } as const;
   const { beginEnd, noteEnd } = proxyActivities<EndActivities>({
     taskQueue: workflowInfo().taskQueue,
     startToCloseTimeout: '30 s',
     retry: { initialInterval: '1 s', maximumInterval: '1 min' },
   });
   const note = async (failure: string | null) =>
-    await CancellationScope.nonCancellable(() => noteEnd({ version, key, failure }));
-  const call = await beginEnd({ version, key });
+    await CancellationScope.nonCancellable(() => noteEnd({ ...end, failure }));
+  const call = await beginEnd(end);
   if (!call) return;
   try {
     await callOnHost(onEnd, call.status, call);

@@ -26,6 +26,7 @@ import type {
   StepResult,
 } from '../contracts/chain.js';
 import { type FailureCode, failureOfCode } from '../contracts/failures.js';
+import { sameInstallation } from '../contracts/installation.js';
 import { type AgentStepPlan, type StepPlan, payloadVersion } from '../contracts/plan.js';
 import { queries, signals } from '../temporal/names.js';
 import { callHostActivity } from './activity-step.js';
@@ -335,6 +336,8 @@ function limitsOf(
   };
 }
 
-function keyOf({ projectId, versionId, buildId, chainId }: ChainInput) {
-  return { version: payloadVersion, projectId, versionId, buildId, chainId } as const;
+function keyOf(input: ChainInput) {
+  const { projectId, versionId, buildId, chainId } = input;
+  const key = { version: payloadVersion, projectId, versionId, buildId, chainId } as const;
+  return { ...key, ...sameInstallation(input) };
 }

@@ -26,6 +26,7 @@ import type {
   ReadTarget,
   SessionRequest,
 } from '../contracts/question.js';
+import { sameInstallation } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import { parseAsk, parseSessionAnswer } from '../contracts/question.js';
 import { signals, updates } from '../temporal/names.js';
@@ -92,6 +93,7 @@ export async function chat(input: ChatInput): Promise<void> {
       await CancellationScope.nonCancellable(() =>
         databaseActivities(input).failQuestion({
           version: payloadVersion,
+          ...sameInstallation(input),
           projectId: input.projectId,
           questionId,
           failure,
@@ -133,6 +135,12 @@ export async function chat(input: ChatInput): Promise<void> {
       validator: (asked: unknown) => {
         const question = parseAsk(asked);
         if (!question) throw refusal('INVALID_INPUT', 'The update does not name a question.');
+        const theirs = sameInstallation(question).installation ?? input.installation;
+        if (theirs !== input.installation)
+          throw refusal(
+            'OTHER_INSTALLATION',
+            `This chat is of the installation ${input.installation ?? ''}, and the question of ${theirs ?? ''}.`,
+          );
         if (questions.has(question.questionId) || questions.size < policy.maxPending) return;
         throw refusal('CHAT_BUSY', `${questions.size} questions of this chat wait already.`);
       },
@@ -186,9 +194,10 @@ async function answer(
 ): Promise<string | undefined> {
   const { projectId, chatId, policy } = input;
   const { limits, killGraceMs } = policy;
-  const question = { version: payloadVersion, projectId, chatId, questionId, limits, killGraceMs } as const;
-  for (let tries = 0, own = parkedOn; ; own = undefined) {
+  const asked = { version: payloadVersion, projectId, chatId, questionId, limits, killGraceMs } as const;
+  for (let tries = 0, looks = 0, own = parkedOn; ; own = undefined) {
     try {
+      const question = { ...asked, ...sameInstallation(input), ...(looks > 0 ? { looks } : {}) };
       const maxAttempts = Math.max(1, limits.maxAttempts - tries);
       const offered =
         own === undefined
@@ -204,6 +213,7 @@ async function answer(
       const { result } = offered;
       if (!('waitMs' in result)) return result.parkedOn;
       tries += result.tries;
+      looks += 1;
       await sleep(result.waitMs);
     } catch (error) {
       tries += 1;
@@ -221,7 +231,13 @@ async function reachSession(
   const { projectId, policy } = input;
   const { questionId, when } = question;
   const read = (target: ReadTarget | null) =>
-    databaseActivities(input).readSession({ version: payloadVersion, projectId, when, target });
+    databaseActivities(input).readSession({
+      version: payloadVersion,
+      ...sameInstallation(input),
+      projectId,
+      when,
+      target,
+    });
   const isAnswered = () => answered.has(questionId);
 
   const found = await read(question.target ?? null);
@@ -293,7 +309,10 @@ function limitsOf({ limits: { timeoutMs }, killGraceMs, heartbeatTimeoutMs }: Ch
   return { timeoutMs, startToCloseTimeoutMs: timeoutMs + killGraceMs + 120_000, heartbeatTimeoutMs };
 }
 
-function refusal(code: 'INVALID_INPUT' | 'CHAT_BUSY', message: string): ApplicationFailure {
+function refusal(
+  code: 'INVALID_INPUT' | 'CHAT_BUSY' | 'OTHER_INSTALLATION',
+  message: string,
+): ApplicationFailure {
   return ApplicationFailure.create({ type: code, message, nonRetryable: true });
 }
 

@@ -1,6 +1,7 @@
 import { ApplicationFailure, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { ChainActivities } from '../contracts/activities.js';
 import { failureOfCode } from '../contracts/failures.js';
+import { sameInstallation } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import { chainKeyOf } from '../temporal/names.js';
 
@@ -30,6 +31,7 @@ export async function rejectUnknownPayload(input: unknown): Promise<never> {
     const { code, remedy } = failureOfCode('PAYLOAD_UNKNOWN');
     await commit({
       version: payloadVersion,
+      ...sameInstallation(input ?? {}),
       ...key,
       ticket: null,
       result: {

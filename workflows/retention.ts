@@ -1,5 +1,6 @@
 import { continueAsNew, isCancellation, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import { categoryOf } from '../contracts/failures.js';
+import { sameInstallation } from '../contracts/installation.js';
 import { payloadVersion } from '../contracts/plan.js';
 import type {
   ProjectRetained,
@@ -10,6 +11,7 @@ import type {
   RetentionTotals,
 } from '../contracts/retention.js';
 import { failureOf } from './failures.js';
+import { onAnyWorker, onOwnInstallation } from './own-installation.js';
 import { unknownPayload } from './payload-version.js';
 
 /** In the result; sums are over all. */
@@ -27,11 +29,13 @@ export async function retention(input: RetentionInput): Promise<RetentionOutcome
   const { taskQueue, startTime } = workflowInfo();
   const retry = { initialInterval: '1 s', backoffCoefficient: 3, maximumAttempts: 3 } as const;
   const { dueProjects } = proxyActivities<Pick<RetentionActivities, 'dueProjects'>>({
+    ...onAnyWorker,
     taskQueue,
     startToCloseTimeout: '5 min',
     retry,
   });
   const { retainProject } = proxyActivities<Pick<RetentionActivities, 'retainProject'>>({
+    ...onAnyWorker,
     taskQueue,
     startToCloseTimeout: '2 h',
     heartbeatTimeout: heartbeatTimeoutMs,
@@ -41,11 +45,14 @@ export async function retention(input: RetentionInput): Promise<RetentionOutcome
   let { after } = input;
   for (;;) {
     const only = projectId === undefined ? {} : { projectId };
-    const { policy, projects } = await dueProjects({
-      version,
-      ...only,
-      ...(after === undefined ? {} : { after }),
-    });
+    const { policy, projects } = await onOwnInstallation(() =>
+      dueProjects({
+        version,
+        ...sameInstallation(input),
+        ...only,
+        ...(after === undefined ? {} : { after }),
+      }),
+    );
     const outcome = (failure: RetentionOutcome['failure']): RetentionOutcome => {
       const { unavailable: _, ...totals } = soFar;
       return { ...totals, dryRun, policy, failure };
@@ -54,7 +61,9 @@ export async function retention(input: RetentionInput): Promise<RetentionOutcome
       const retained: ProjectRetained = { projectId: one, ...nothing, leftAlone: null, failure: null };
       try {
         for (let more = true; more;) {
-          const slice = await retainProject({ version, projectId: one, dryRun });
+          const slice = await onOwnInstallation(() =>
+            retainProject({ version, ...sameInstallation(input), projectId: one, dryRun }),
+          );
           add(retained, slice);
           retained.leftAlone = slice.leftAlone;
           ({ more } = slice);

@@ -1,5 +1,5 @@
--- A worker that stops takes its row along.
+-- A worker that stops says so; its row is forgotten with the others.
 CREATE FUNCTION session_chain.remove_worker(p_id uuid) RETURNS void
 LANGUAGE sql AS $$
-  DELETE FROM session_chain.workers WHERE id = p_id
+  UPDATE session_chain.workers SET stopped_at = clock_timestamp() WHERE id = p_id
 $$;

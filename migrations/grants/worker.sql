@@ -7,6 +7,7 @@ GRANT SELECT ON session_chain.installation, session_chain.migrations, session_ch
   session_chain.live_chunks, session_chain.events, session_chain.trimmed_events, session_chain.chain_ends,
   session_chain.archive_parts, session_chain.project_retention, session_chain.spend_days,
   session_chain.session_transitions_archive, session_chain.session_transitions_all TO :"role";
+GRANT SELECT (identity) ON session_chain.workers TO :"role";
 GRANT UPDATE (failures) ON session_chain.chains TO :"role";
 GRANT UPDATE (seen_at, adopts, evidence, calls) ON session_chain.attempts TO :"role";
 GRANT UPDATE (parent_session_id, quarantined_at, quarantine_reason, sealed_at, entries, messages, context_tokens)

@@ -1,6 +1,6 @@
 import type { ChainRun, ChainRuns } from '../../contracts/chain-runs.js';
 import type { ProjectId } from '../../contracts/ids.js';
-import type { Pool } from '../db/pool.js';
+import { type Pool, queryRows } from '../db/pool.js';
 import { inTransaction } from '../db/transaction.js';
 import { listOpenRuns, releaseChain } from './chains.js';
 
@@ -60,4 +60,31 @@ export async function reconcile(
     }
   }
   return reconciled;
+}
+
+/** Projects with chains that a workflow has taken up, in the order of their ids. */
+export async function projectsWithOpenChains(
+  pool: Pool,
+  after: ProjectId | null,
+  limit: number,
+): Promise<ProjectId[]> {
+  const rows = await queryRows<{ id: ProjectId }>(pool, {
+    name: 'projects_with_open_chains',
+    text: `SELECT DISTINCT c.project_id AS id FROM session_chain.chains c
+           WHERE c.closed_at IS NULL AND c.ticket IS NOT NULL AND ($1::text IS NULL OR c.project_id > $1)
+           ORDER BY c.project_id LIMIT $2`,
+    values: [after, limit],
+  });
+  return rows.map(({ id }) => id);
+}
+
+/** Those of the chains that have no row. */
+export async function chainsWithoutRow(pool: Pool, chainIds: readonly string[]): Promise<Set<string>> {
+  const rows = await queryRows<{ id: string }>(pool, {
+    name: 'chains_without_row',
+    text: `SELECT w.id::text FROM unnest($1::bigint[]) w (id)
+           WHERE NOT EXISTS (SELECT FROM session_chain.chains c WHERE c.id = w.id)`,
+    values: [chainIds],
+  });
+  return new Set(rows.map(({ id }) => id));
 }

@@ -73,9 +73,20 @@ export async function listWorkers(pool: Pool): Promise<StoredWorker[]> {
              ARRAY(SELECT q #>> '{}' FROM jsonb_path_query(w.definition, '$.steps[*].taskQueue') q
                WHERE jsonb_typeof(q) = 'string' UNION SELECT w.definition #>> '{onEnd,taskQueue}'
                WHERE w.definition #>> '{onEnd,taskQueue}' IS NOT NULL) AS "hostQueues"
-           FROM session_chain.workers w WHERE w.seen_at > clock_timestamp() - interval '1 day'
+           FROM session_chain.workers w WHERE w.stopped_at IS NULL AND w.seen_at > clock_timestamp() - interval '1 day'
            ORDER BY alive DESC, w.started_at DESC, w.id`,
   });
+}
+
+/** Those that no worker of this database has had within a day, stopped or not. */
+export async function unknownIdentities(pool: Pool, identities: readonly string[]): Promise<string[]> {
+  const rows = await queryRows<{ identity: string }>(pool, {
+    name: 'unknown_identities',
+    text: `SELECT p.identity FROM unnest($1::text[]) p (identity)
+           WHERE NOT EXISTS (SELECT FROM session_chain.workers w WHERE w.identity = p.identity)`,
+    values: [identities],
+  });
+  return rows.map(({ identity }) => identity);
 }
 
 export interface StoredDefinition {
@@ -98,4 +109,4 @@ export async function listDefinitions(pool: Pool): Promise<StoredDefinition[]> {
   });
 }
 
-const alive = `w.seen_at > clock_timestamp() - interval '1 minute'`;
+const alive = `(w.stopped_at IS NULL AND w.seen_at > clock_timestamp() - interval '1 minute')`;

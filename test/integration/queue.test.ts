@@ -5,11 +5,13 @@ import { registerChain } from '../../storage/chains/chains.js';
 import { newKey } from '../support/chains.js';
 import { reconcile } from '../../storage/chains/queue.js';
 import { taskQueuesOf } from '../../temporal/names.js';
+import { readInstallation } from '../../storage/db/installation.js';
 import { createChainRuns } from '../../temporal/runs.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
+const ownId = async () => (await readInstallation(stack.database.pool)).id;
 let worker: TestWorker;
 beforeAll(async () => {
   stack = await startChainStack('queue');
@@ -222,7 +224,7 @@ describe('a holder that is gone without a word', () => {
       namespace: 'default',
       workflowExecution: { workflowId: first.workflowId, runId },
     });
-    const runs = createChainRuns(stack.temporal);
+    const runs = createChainRuns(stack.temporal, ownId);
     const run = { workflowId: first.workflowId, runId, home: await runs.home() };
     await until(() => runs.isGone(run));
     const dry = () => reconcile(stack.database.pool, runs, first.projectId, { dryRun: true });
@@ -243,12 +245,12 @@ describe('a holder that is gone without a word', () => {
 
   it('counts as alive for who talks to another cluster, and when Temporal does not answer', async () => {
     const { chain, build } = await heldChain();
-    const runs = createChainRuns(stack.temporal);
+    const runs = createChainRuns(stack.temporal, ownId);
     const { runId } = await handleOf(chain).describe();
     await handleOf(chain).terminate();
     await until(() => runs.isGone({ ...chain, runId, home: null }));
     expect(await runs.isGone({ ...chain, runId, home: 'another/cluster' })).toBe(false);
-    const deaf = createChainRuns(stack.temporal);
+    const deaf = createChainRuns(stack.temporal, ownId);
     await stack.temporal.withDeadline(Date.now() - 1, async () => {
       expect(await deaf.isGone({ ...chain, runId, home: null })).toBe(false);
     });

@@ -549,7 +549,7 @@ describe('a database that others share', () => {
          AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS part (role) WHERE has_function_privilege(part.role, p.oid, 'EXECUTE'))`,
       [called, parts.map(role)],
     );
-    expect(rows.map(({ name }) => name)).toEqual(['adopt_head']);
+    expect(rows.map(({ name }) => name)).toEqual(['adopt_head', 'mark_restored']);
   });
 
   /** Registers a chain and opens it as far as the client and the owner can without a worker. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import fc from 'fast-check';
 import { openArchive } from '../../archive/open.js';
+import { readInstallation } from '../../storage/db/installation.js';
 import { createProjectHistories } from '../../temporal/histories.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { expectHeadsResume, histories, newModel, reached } from './histories.js';
@@ -31,7 +32,10 @@ beforeAll(async () => {
   world = {
     pool: database.pool,
     archive: openArchive(folder, {}),
-    histories: createProjectHistories(new Client({ connection })),
+    histories: createProjectHistories(
+      new Client({ connection }),
+      async () => (await readInstallation(database.pool)).id,
+    ),
   };
 });
 afterAll(async () => {

@@ -82,7 +82,7 @@ describe.each(sizes)('with ids that are %s', (_, newId) => {
     summary(newId, { status: 'queued', queue: { position: 123, waitsFor: waitsFor() } }),
     summary(newId, {
       status: 'running',
-      missingWorker: { taskQueue: newId().slice(0, 200), since: new Date(0) },
+      missingWorker: { taskQueue: newId().slice(0, 200), since: new Date(0), othersOnly: null },
     }),
     summary(newId, { status: 'waiting', reason: `a worker that has the folder /${newId()}` }),
   ];
