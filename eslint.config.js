@@ -39,7 +39,10 @@ const rooms = {
 };
 
 /** What `migrate` and `doctor` need: they work on a database that no client could use yet. */
-const onTheSchema = ['commands/migrate', 'commands/doctor', 'doctor-checks', 'database', 'expectations'];
+const onTheSchema = [
+  ...['commands/migrate', 'commands/doctor', 'doctor-checks', 'doctor-database'],
+  ...['database', 'expectations'],
+];
 
 const oneWayImports = [
   ...Object.entries(rooms).map(([room, allowed]) => importsOf(room, allowed, [`${room}/**/*.{ts,tsx}`])),
