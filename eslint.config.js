@@ -40,8 +40,8 @@ const rooms = {
 
 /** What `migrate` and `doctor` consist of: they work on a database that no client could use yet, and try what workers use. */
 const onTheSchema = [
-  ...['commands/migrate', 'commands/doctor', 'doctor-archive', 'doctor-checks', 'doctor-redis', 'database'],
-  'expectations',
+  ...['commands/migrate', 'commands/doctor', 'doctor-archive', 'doctor-checks', 'doctor-database', 'doctor-redis'],
+  ...['database', 'expectations'],
 ];
 
 const oneWayImports = [

@@ -1,15 +1,19 @@
 import { introductionOf, type Pool, queryOne } from '../storage/db/pool.js';
 import { type Finding, ok } from './finding.js';
 
-/** Below it, in milliseconds, a time-out ends what only takes its time; what it ends is tried again. */
-const shortTimeouts = {
-  statement_timeout: 10_000,
-  lock_timeout: 10_000,
-  idle_in_transaction_session_timeout: 10_000,
-  transaction_timeout: 10_000,
-  // A connection that listens is idle for long.
-  idle_session_timeout: 600_000,
-} as const;
+const undone = 'work that takes longer is undone and tried again, and a migration may not end';
+/** Time-outs, with the milliseconds below which they hurt, and how. */
+const shortTimeouts = [
+  { name: 'statement_timeout', limitMs: 10_000, hurt: undone },
+  { name: 'lock_timeout', limitMs: 10_000, hurt: undone },
+  { name: 'idle_in_transaction_session_timeout', limitMs: 10_000, hurt: undone },
+  { name: 'transaction_timeout', limitMs: 10_000, hurt: undone },
+  {
+    name: 'idle_session_timeout',
+    limitMs: 600_000,
+    hurt: 'the connection on which a worker listens ends again and again',
+  },
+] as const;
 
 /** Variables of libpq that change where psql connects to, or how, and that count nothing here. */
 const unreadVariables = [
@@ -54,12 +58,12 @@ export async function databaseFindings(
   }
   if (readOnly) found.push({ status: 'fail', message: readOnly.message, remedy: readOnly.remedy });
   if (hidden) found.push({ status: 'warn', message: hidden.message, remedy: hidden.remedy });
-  for (const [name, limitMs] of Object.entries(shortTimeouts)) {
-    const ms = Number(settings[name as keyof typeof shortTimeouts] ?? 0);
+  for (const { name, limitMs, hurt } of shortTimeouts) {
+    const ms = Number(settings[name] ?? 0);
     if (ms === 0 || ms >= limitMs) continue;
     found.push({
       status: 'warn',
-      message: `${name} is ${ms} ms: work that takes longer is undone and tried again, and a migration may not end`,
+      message: `${name} is ${ms} ms: ${hurt}`,
       remedy: `${alter} ${name} TO 0; or at least ${limitMs}.`,
     });
   }

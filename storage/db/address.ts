@@ -37,7 +37,7 @@ export function settingsOf(url: string): pg.PoolConfig {
       // The library leaves some escapes in the name.
       ...(path.length < 2 ? {} : { database: decodeURIComponent(path.slice(1)) }),
       ...translated,
-    } as pg.PoolConfig;
+    };
   } catch (error) {
     throw unusable(error instanceof Error ? error.message : String(error));
   }

@@ -310,7 +310,7 @@ describe('validateAndRecover', () => {
     const readOnly = createPool(url.href, { applicationName: 'test', max: 2 });
     const client = createSessionChain({ pool: readOnly, temporal: stack.temporal });
     const told = await client.validateAndRecover(projectId, undefined, { dryRun: true });
-    await expect(client.validateAndRecover(projectId)).rejects.toThrow(/read-only/);
+    await expect(client.validateAndRecover(projectId)).rejects.toThrow(/write nothing/);
     await readOnly.end();
     const recovered = await stack.sessionChain.validateAndRecover(projectId);
     expect(told).toEqual(recovered);

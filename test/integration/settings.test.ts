@@ -190,6 +190,25 @@ describe('sessions that write nothing', () => {
   });
 });
 
+it('refuses a table whose rows a policy would hide, where row_security is off', async () => {
+  const reader = `reader_${process.pid}`;
+  await database.pool.query(
+    `CREATE ROLE ${reader} LOGIN; GRANT SELECT ON projects TO ${reader}; ALTER ROLE ${reader} SET row_security TO off;
+     ALTER TABLE projects ENABLE ROW LEVEL SECURITY`,
+  );
+  const url = new URL(database.url);
+  url.username = reader;
+  expect(
+    await failureOf(withPool((pool) => queryRows(pool, { text: 'SELECT FROM projects' }), url.href)),
+  ).toMatchObject({
+    code: 'DATABASE_REFUSED',
+    message: expect.stringContaining('row-level security policy'),
+  });
+  await database.pool.query(
+    `ALTER TABLE projects DISABLE ROW LEVEL SECURITY; DROP OWNED BY ${reader}; DROP ROLE ${reader}`,
+  );
+});
+
 it('works with every other setting, all at once', async () => {
   await alterDatabase(
     ...[`datestyle TO 'ISO, DMY'`, `intervalstyle TO 'sql_standard'`, `timezone TO 'Asia/Kolkata'`],

@@ -5,7 +5,7 @@ import type { ChainKey } from '../../contracts/ids.js';
 import { closeChain, openChain, readChain, releaseChain } from '../../storage/chains/chains.js';
 import { getSessionChain, listTransitions, readHead } from '../../storage/heads/heads.js';
 import { nothingSpent } from '../../storage/ledger/metrics.js';
-import { type Pool, createPool } from '../../storage/db/pool.js';
+import { type Pool, createPool, queryRows } from '../../storage/db/pool.js';
 import {
   type OperationRequest,
   beginOperation,
@@ -322,7 +322,7 @@ describe('a connection that breaks between a question and its answer', () => {
     expect(await everythingOf(projectId)).toEqual(before);
 
     // A connection that is ready, so that it is this answer that gets lost.
-    await distant.query('SELECT 1');
+    await queryRows(distant, { text: 'SELECT 1' });
     proxy.loseNextAnswer();
     await expect(ask(distant)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     expect(await everythingOf(projectId)).not.toEqual(before);

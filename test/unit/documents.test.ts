@@ -45,6 +45,7 @@ const blocks = (text: string, language: string) =>
 const ofOthers = [
   ...['pg_dump', 'pg_restore', 'stop_grace_period', 'read_only', 'mem_limit', 'pids_limit', 'pivot_root'],
   ...['terminationGracePeriodSeconds', 'hostUsers', 'procMount', 'podPidsLimit'],
+  ...['bytea_output', 'plan_cache_mode', 'row_security'],
 ];
 
 /** Everything in a document that is written as code. */
