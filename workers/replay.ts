@@ -39,16 +39,13 @@ export async function* replayOpenWorkflows(
       yield { workflowId, history };
     }
   }
-  try {
-    const results = Worker.runReplayHistories({ workflowBundle: workflowBundle() }, histories());
-    for await (const { workflowId, error } of results) {
-      yield {
-        workflowId,
-        runId: runs.shift() ?? '',
-        failure: error === undefined ? null : saidBy(error.message.replace(/^.*Details: /s, '')),
-      };
-    }
-  } finally {
-    await Runtime.instance().shutdown();
+  const results = Worker.runReplayHistories({ workflowBundle: workflowBundle() }, histories());
+  // The runtime ends with the worker that replays.
+  for await (const { workflowId, error } of results) {
+    yield {
+      workflowId,
+      runId: runs.shift() ?? '',
+      failure: error === undefined ? null : saidBy(error.message.replace(/^.*Details: /s, '')),
+    };
   }
 }
