@@ -49,9 +49,7 @@ export function tellFailingTasks(
 
   async function tell(runId: string, cause: string, said: string): Promise<void> {
     const workflowId = await find(runId);
-    const write = log.error ?? log.warn;
-    write.call(
-      log,
+    log[log.error ? 'error' : 'warn']?.(
       {
         event: 'workflow.task_failing',
         ...(workflowId === null ? {} : { workflowId, ...chainKeyOf(workflowId) }),
