@@ -17,7 +17,7 @@ export async function* replayOpenWorkflows(
   { taskQueue, limit }: { taskQueue: string; limit: number },
 ): AsyncGenerator<Replayed> {
   // The library would print what it finds as well.
-  Runtime.install({
+  const runtime = Runtime.install({
     logger: new DefaultLogger('ERROR', () => undefined),
     telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
   });
@@ -39,13 +39,17 @@ export async function* replayOpenWorkflows(
       yield { workflowId, history };
     }
   }
-  const results = Worker.runReplayHistories({ workflowBundle: workflowBundle() }, histories());
-  // The runtime ends with the worker that replays.
-  for await (const { workflowId, error } of results) {
-    yield {
-      workflowId,
-      runId: runs.shift() ?? '',
-      failure: error === undefined ? null : saidBy(error.message.replace(/^.*Details: /s, '')),
-    };
+  try {
+    const results = Worker.runReplayHistories({ workflowBundle: workflowBundle() }, histories());
+    for await (const { workflowId, error } of results) {
+      yield {
+        workflowId,
+        runId: runs.shift() ?? '',
+        failure: error === undefined ? null : saidBy(error.message.replace(/^.*Details: /s, '')),
+      };
+    }
+  } finally {
+    // It does not end with the worker that replays, and would keep the process.
+    await runtime.shutdown();
   }
 }
