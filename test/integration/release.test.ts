@@ -182,10 +182,8 @@ describe('a worker deployment', () => {
 
   it('that pins lets open chains end on their release, and new ones begin on the current', async () => {
     const a = await worker('pins', 'a', 'pinned');
-    // Its row is written a moment after it polls.
-    await until(async () =>
-      (await stack.sessionChain.workers()).workers.some(({ identity }) => identity === identityOf(a)),
-    );
+    // Temporal lists a poller once the deployment has its version.
+    await until(async () => JSON.stringify(await look('worker')).includes(`polling: ${identityOf(a)}`));
     expect(await look('worker')).toMatchObject({
       status: 'warn',
       message: expect.stringContaining('the deployment pins has no current release'),
