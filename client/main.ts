@@ -116,7 +116,7 @@ export {
   type VersionId,
 } from '../contracts/ids.js';
 export type { AttemptTimeline, ChainTimeline, SpanKind, TimeSpan } from '../contracts/timeline.js';
-export type { WaitKind, WaitingFor } from '../contracts/waiting.js';
+export type { FailingTask, WaitKind, WaitingFor } from '../contracts/waiting.js';
 export type { ShownDefinition, ShownStep, WorkerLimitsInForce } from '../contracts/workers.js';
 export type {
   EntryPart,

@@ -9,6 +9,7 @@ export { type SessionChainPlugin, sessionChainPlugin } from './plugin.js';
 export {
   type ChainWorkerOptions,
   type CreateWorkerOptions,
+  type DeploymentInput,
   type RetentionOptions,
   type WorkerLimits,
   type WorkerLog,

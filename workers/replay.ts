@@ -17,7 +17,7 @@ export async function* replayOpenWorkflows(
   { taskQueue, limit }: { taskQueue: string; limit: number },
 ): AsyncGenerator<Replayed> {
   // The library would print what it finds as well.
-  Runtime.install({
+  const runtime = Runtime.install({
     logger: new DefaultLogger('ERROR', () => undefined),
     telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
   });
@@ -49,6 +49,7 @@ export async function* replayOpenWorkflows(
       };
     }
   } finally {
-    await Runtime.instance().shutdown();
+    // It does not end with the worker that replays, and would keep the process.
+    await runtime.shutdown();
   }
 }

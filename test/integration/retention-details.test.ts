@@ -400,9 +400,9 @@ describe('what takes space', () => {
   it('is told of a project by kind, with what grows and what retention frees', async () => {
     const { projectId } = await oldProject();
     await sql(
-      `INSERT INTO session_chain.workers (id, identity, host, version, sdk, sandbox, namespace, task_queue, limits, definition,
+      `INSERT INTO session_chain.workers (id, identity, host, version, release, sdk, sandbox, namespace, task_queue, limits, definition,
          definition_digest, running_agents, running_chats)
-       VALUES (gen_random_uuid(), '1@here', 'here', '1', '1', 'none', 'default', 'queue', $1, '{}', repeat('0', 64), 0, 0)`,
+       VALUES (gen_random_uuid(), '1@here', 'here', '1', '1', '1', 'none', 'default', 'queue', $1, '{}', repeat('0', 64), 0, 0)`,
       { retention: { archive: 'file:///archive', dropDays: 30 } },
     );
     const stored = await sessionChain.projectStorage(projectId);
