@@ -26,7 +26,7 @@ function guarded(method: Method, closing: Closing | undefined): Method {
   return (...args) => {
     const own = (error: unknown) => {
       if (isAborted(args)) return error;
-      return closing?.closed.aborted ? closing.closed.reason : ownError(error);
+      return closing?.closed.aborted ? (closing.closed.reason as Error) : ownError(error);
     };
     try {
       const returned = closing && isAsync(method) ? endedBy(closing, method, args) : method(...args);
