@@ -24,7 +24,10 @@ export function throwingOwnErrors<Methods extends object>(client: Methods, closi
 
 function guarded(method: Method, closing: Closing | undefined): Method {
   return (...args) => {
-    const own = (error: unknown) => (isAborted(args) ? error : ownError(error));
+    const own = (error: unknown) => {
+      if (isAborted(args)) return error;
+      return closing?.closed.aborted ? (closing.closed.reason as Error) : ownError(error);
+    };
     try {
       const returned = closing && isAsync(method) ? endedBy(closing, method, args) : method(...args);
       if (returned instanceof Promise) {

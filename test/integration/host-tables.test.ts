@@ -89,7 +89,9 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     const died = await begin(pool, chain, 'compact');
     if (died.outcome !== 'begun') throw new Error(died.outcome);
     await accountInterrupted(pool, died.attempt.attemptId, nothingSpent);
-    expect((await readHeadSnapshots(pool, [projectId])).get(projectId)?.holder).toMatchObject({ ticket: chain.ticket });
+    expect((await readHeadSnapshots(pool, [projectId])).get(projectId)?.holder).toMatchObject({
+      ticket: chain.ticket,
+    });
     const state = await readChainState(pool, key);
     await closeChain(pool, chain, {
       ticket: chain.ticket,
