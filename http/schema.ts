@@ -2989,6 +2989,7 @@ export interface components {
       checkpoints:
         | {
             compared: number;
+            malformed: number;
             /** @constant */
             status: 'compared';
           }
