@@ -26,7 +26,8 @@ Starts Postgres, Temporal with its Web UI, Redis (installed where that is possib
 their state in .session-chain/; then runs two chains of a sample project through the real Claude Code.
 
   --once   stop after the two chains; exit code 0 only if both ended well
-  --json   one JSON document on stdout; everything else on stderr
+  --json   one JSON document on stdout; everything else on stderr. npm writes lines of its own to stdout, unless
+           it is told not to: npm start --silent -- --once --json | jq .
 
 DATABASE_URL, REDIS_URL and TEMPORAL_ADDRESS replace the embedded server. With ANTHROPIC_API_KEY (or another model
 credential) the hosted model is used, else the offline model.`;
@@ -113,8 +114,13 @@ async function main(): Promise<number> {
       lost,
       stopping,
     ]);
-    if (json) console.log(JSON.stringify(report.document, null, 2));
-    else
+    if (json) {
+      console.log(JSON.stringify(report.document, null, 2));
+      if (hasBanner(process.env))
+        say(
+          'npm wrote lines of its own to stdout before the document: npm start --silent -- --json leaves them out.',
+        );
+    } else
       console.log(
         summaryOf(report, {
           redisUrl: stack.redisUrl,
@@ -192,6 +198,15 @@ function parsedArguments(): { once: boolean; json: boolean; help: boolean } {
       'Run npm start -- --help for what it takes.',
     );
   }
+}
+
+/** Whether npm has named the script and its command on stdout: it does unless it is silent, or writes JSON itself. */
+function hasBanner({
+  npm_lifecycle_event,
+  npm_config_loglevel,
+  npm_config_json,
+}: NodeJS.ProcessEnv): boolean {
+  return npm_lifecycle_event === 'start' && npm_config_loglevel !== 'silent' && npm_config_json !== 'true';
 }
 
 /** Rejects with StopRequested at the first SIGINT or SIGTERM; a second one ends this process at once. */

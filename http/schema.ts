@@ -3008,6 +3008,7 @@ export interface components {
       checkpoints:
         | {
             compared: number;
+            malformed: number;
             /** @constant */
             status: 'compared';
           }

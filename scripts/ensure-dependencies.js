@@ -40,7 +40,7 @@ export async function ensureDependencies() {
   say('Installing the dependencies (about 1 GB, once) …');
   // The npm that runs us, if one does; its log level must not silence an installation that fails.
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--json=false', '--include=dev', '--no-audit', '--no-fund', '--loglevel=warn'];
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=warn'];
   const ended = npm?.endsWith('.js') ? run(process.execPath, [npm, ...args]) : run('npm', args);
   if ((await withTicker('installing', ended)) !== 0) {
     throw new Error('The dependencies could not be installed; see above. Check the network and run: npm ci');

@@ -56,7 +56,8 @@ export async function inOwnGroup() {
 }
 
 /**
- * Arguments: seconds of grace, the command. It ignores the signals that the group gets, once the command has started, which
+ * Arguments: seconds of grace, the command. The watcher stays: who reads the shell's exit ends the group, and where nobody
+ * does, the pipe is closed. It ignores the signals that the group gets, once the command has started, which
  * would inherit that.
  */
 const guardScript = `
@@ -73,10 +74,6 @@ trap '' HUP INT TERM
   sleep "$grace"
   kill -s KILL 0
 ) >/dev/null 2>&1 &
-watcher=$!
 exec 3<&-
 wait "$script"
-code=$?
-kill -s KILL "$watcher" 2>/dev/null
-exit "$code"
 `;

@@ -37,7 +37,7 @@ async function start(
   const at = join(folder, name);
   const child = spawn(command, args, {
     cwd: at,
-    env: { PATH: process.env['PATH'], HOME: at, npm_config_cache: join(folder, 'cache'), MARK: at },
+    env: { PATH: process.env['PATH'], npm_config_cache: join(folder, 'cache'), MARK: at },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';
@@ -122,14 +122,14 @@ describe('what npm runs in a group of its own', () => {
     const guard = parentOf(pids['inner'] ?? 0);
     const outer = parentOf(guard);
     process.kill({ npm: child.pid ?? 0, outer, inner: pids['inner'] ?? 0, guard }[which], signal);
-    await until(() => left().length === 0, 25_000);
+    await until(() => left().length === 0);
   });
 
   it('leaves nothing when its terminal is closed', async () => {
     tiny('terminal');
     const { child, left } = await start('terminal', 'script', ['-qec', 'npm test', '/dev/null'], names);
     child.kill('SIGKILL');
-    await until(() => left().length === 0, 25_000);
+    await until(() => left().length === 0);
   });
 
   it('leaves nothing when it ends by itself, and ends as it ends', async () => {
@@ -143,14 +143,14 @@ describe('what npm runs in a group of its own', () => {
     const { child, left } = await start('by-itself', 'npm', ['test', '--silent'], ['inner']);
     const [code] = (await once(child, 'exit')) as [number | null];
     expect(code).toBe(7);
-    await until(() => left().length === 0, 25_000);
+    await until(() => left().length === 0);
   });
 });
 
-describe('npm test', () => {
+describe('Jest in such a group', () => {
   it('leaves neither tests nor servers when npm is killed', async () => {
-    mkdirSync(join(folder, 'jest'));
     const at = join(folder, 'jest');
+    mkdirSync(at);
     for (const file of ['one', 'two']) {
       writeFileSync(
         join(at, `${file}.test.js`),
@@ -169,15 +169,18 @@ describe('npm test', () => {
          writeFileSync('${join(at, 'server')}', String(pid));
        };`,
     );
-    const config = JSON.stringify({
-      rootDir: at,
-      globalSetup: join(at, 'setup.mjs'),
-      maxWorkers: 2,
-      transform: {},
-    });
-    const args = ['test', '--prefix', root, '--', `--config=${config}`];
-    const { child, left } = await start('jest', 'npm', args, ['one', 'two', 'server']);
+    const config = { rootDir: at, globalSetup: join(at, 'setup.mjs'), maxWorkers: 2, transform: {} };
+    writeFileSync(join(at, 'package.json'), JSON.stringify({ scripts: { test: 'exec node test.mjs' } }));
+    writeFileSync(
+      join(at, 'test.mjs'),
+      `import { spawn } from 'node:child_process';
+       import { inOwnGroup } from '${join(root, 'scripts/own-group.js')}';
+       await inOwnGroup();
+       const jest = '${join(root, 'node_modules/jest/bin/jest.js')}';
+       spawn(process.execPath, [jest, ${JSON.stringify(`--config=${JSON.stringify(config)}`)}], { stdio: 'inherit' });`,
+    );
+    const { child, left } = await start('jest', 'npm', ['test'], ['one', 'two', 'server']);
     child.kill('SIGKILL');
-    await until(() => left().length === 0, 25_000);
+    await until(() => left().length === 0);
   });
 });

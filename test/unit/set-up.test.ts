@@ -97,6 +97,17 @@ describe('programs that are missing', () => {
   });
 });
 
+describe('npm in a clone', () => {
+  it('prints what it prints elsewhere, and nothing of its own where it is told to be silent', () => {
+    const npm = (...args: string[]) =>
+      spawnSync('npm', args, { cwd: root, env: process.env, encoding: 'utf8' }).stdout;
+    expect(npm('pack', '--dry-run', '--ignore-scripts', '--loglevel=error')).toMatch(
+      /^session-chain-[\d.]+\.tgz\n$/,
+    );
+    expect(npm('start', '--silent', '--', '--help')).toMatch(/^Usage: npm start/);
+  });
+});
+
 describe('programs that only tests use', () => {
   const made = (cache: string) => readdirSync(join(cache, 'session-chain'));
   let cache: string;
