@@ -378,7 +378,7 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
   const record = async (request: RecordSessionRequest) =>
     await recordSession(pool, parseRecordRequest(request));
   const lineage = async (projectId: string) => await getSessionChain(pool, await existing(pool, projectId));
-  return throwingOwnErrors<SessionChain>({
+  return throwingOwnErrors<SessionChain>(pool, {
     ...createImports(pool),
     ...createEntries(pool),
     ...createErasures(client),

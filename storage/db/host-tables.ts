@@ -191,6 +191,7 @@ const hostTables = {
   session_transitions: {
     inserts: true,
     needs: {
+      id: 'other?',
       project_id: 'project!',
       new_session_id: 'session!',
       source: 'text!',
