@@ -16,7 +16,7 @@ import { createCheckpoint } from '../storage/checkpoint.js';
 import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { type Part, currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
-import { type Expectations, findObstacles } from '../storage/db/host-tables.js';
+import { type Expectations, findObstacles, helpOf } from '../storage/db/host-tables.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import { type Pool, queryOne } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
@@ -225,7 +225,7 @@ async function hostTables(pool: Pool, expectations: Expectations): Promise<Findi
     : {
         status: 'fail',
         message: obstacles.map(({ problem }) => problem).join('; '),
-        remedy: `Review, adapt and run: ${obstacles.map(({ statement }) => statement).join(' ')}`,
+        remedy: `Review, adapt and run: ${helpOf(obstacles)}`,
       };
 }
 
