@@ -17,7 +17,7 @@ import { chainsWithoutCostLimit } from '../storage/chains/cost-limits.js';
 import { lateEnds } from '../storage/chains/ends.js';
 import { readHeadKey } from '../storage/heads/enforce-head.js';
 import { type Part, currentRole, missingRights, openSchemas, parts, remedyOf } from '../storage/db/grants.js';
-import { type Expectations, findObstacles } from '../storage/db/host-tables.js';
+import { type Expectations, findObstacles, helpOf } from '../storage/db/host-tables.js';
 import { pendingMigrations } from '../storage/db/migrate.js';
 import type { Pool } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
@@ -261,7 +261,7 @@ async function hostTables(pool: Pool, expectations: Expectations): Promise<Findi
     : {
         status: 'fail',
         message: obstacles.map(({ problem }) => problem).join('; '),
-        remedy: `Review, adapt and run: ${obstacles.map(({ statement }) => statement).join(' ')}`,
+        remedy: `Review, adapt and run: ${helpOf(obstacles)}`,
       };
 }
 

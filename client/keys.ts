@@ -95,7 +95,7 @@ const createSchema = z.strictObject({
 const keyPattern = /^sck_([0-9a-f]{12})_([0-9a-f]{48})$/;
 
 export function createKeys(pool: Pool): Keys {
-  return throwingOwnErrors({
+  return throwingOwnErrors(pool, {
     create: async (request) => {
       const {
         name,

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { SessionChainError } from '../contracts/failures.js';
-import { classified } from '../storage/db/pool.js';
+import { requireAccess } from '../storage/db/host-access.js';
+import { type Connection, classified } from '../storage/db/pool.js';
 import { temporalError } from '../temporal/errors.js';
 import { withSignal } from '../temporal/signal.js';
 
@@ -14,15 +15,22 @@ export interface Closing {
 
 /**
  * The same methods, which throw only our own errors: an error of Postgres or Temporal by its kind, any other as
- * INTERNAL with its cause. The reason of a signal that the caller aborted is passed through. With `closing` the signal ends
- * what is under way, and what is called later; what reads item by item ends by itself.
+ * INTERNAL with its cause. The reason of a signal that the caller aborted is passed through. A row that is not found may be
+ * hidden by row-level security of the host, which is told instead. With `closing` the signal ends what is under way, and what
+ * is called later; what reads item by item ends by itself.
  */
-export function throwingOwnErrors<Methods extends object>(client: Methods, closing?: Closing): Methods {
+export function throwingOwnErrors<Methods extends object>(
+  pool: Connection,
+  client: Methods,
+  closing?: Closing,
+): Methods {
   const methods = Object.entries(client) as [string, Method][];
-  return Object.fromEntries(methods.map(([name, method]) => [name, guarded(method, closing)])) as Methods;
+  return Object.fromEntries(
+    methods.map(([name, method]) => [name, guarded(method, pool, closing)]),
+  ) as Methods;
 }
 
-function guarded(method: Method, closing: Closing | undefined): Method {
+function guarded(method: Method, pool: Connection, closing: Closing | undefined): Method {
   return (...args) => {
     const own = (error: unknown) => {
       if (isAborted(args)) return error;
@@ -31,8 +39,11 @@ function guarded(method: Method, closing: Closing | undefined): Method {
     try {
       const returned = closing && isAsync(method) ? endedBy(closing, method, args) : method(...args);
       if (returned instanceof Promise) {
-        return returned.catch((error: unknown) => {
-          throw own(error);
+        return returned.catch(async (error: unknown) => {
+          const known = own(error);
+          if (known instanceof SessionChainError && /^(PROJECT|VERSION)_NOT_FOUND$/.test(known.code))
+            await requireAccess(pool);
+          throw known;
         });
       }
       return isAsyncGenerator(returned) ? guardedItems(returned, own) : returned;

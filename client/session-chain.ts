@@ -475,8 +475,8 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     getSessionChain: lineage,
   };
   return {
-    ...throwingOwnErrors(methods, { temporal, closed: closing.signal }),
-    ...throwingOwnErrors<Pick<SessionChain, 'close'>>({
+    ...throwingOwnErrors(pool, methods, { temporal, closed: closing.signal }),
+    ...throwingOwnErrors<Pick<SessionChain, 'close'>>(pool, {
       async close() {
         closing.abort(new SessionChainError('CLIENT_CLOSED', 'The client was closed.'));
         hub.close();

@@ -15,6 +15,11 @@ export interface Obstacle {
   statement: string;
 }
 
+/** The statements that would help, in one line, in which a comment must not hide what follows. */
+export function helpOf(obstacles: readonly Obstacle[]): string {
+  return obstacles.map(({ statement }) => statement.replace(/-- (.*)$/, '/* $1 */')).join(' ');
+}
+
 /** What the definition of an installation requires of the host's tables, beyond what every installation does. */
 export interface Expectations {
   /** What it may write as the source of a transition: reserved sources and the names of its steps. */
@@ -191,6 +196,7 @@ const hostTables = {
   session_transitions: {
     inserts: true,
     needs: {
+      id: 'other?',
       project_id: 'project!',
       new_session_id: 'session!',
       source: 'text!',

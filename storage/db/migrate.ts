@@ -10,7 +10,14 @@ import {
   pinnedPath,
   requireGrantable,
 } from './grants.js';
-import { type Expectations, type Obstacle, findObstacles, hostTableNames, inFull } from './host-tables.js';
+import {
+  type Expectations,
+  type Obstacle,
+  findObstacles,
+  helpOf,
+  hostTableNames,
+  inFull,
+} from './host-tables.js';
 import { type Routine, idFunctions } from './id-functions.js';
 import { migrationsFolder } from './migrations-folder.js';
 import {
@@ -353,7 +360,7 @@ function stopped(obstacles: Obstacle[]): SessionChainError {
   return new SessionChainError(
     'MIGRATION_FAILED',
     `Nothing was changed, because the existing tables do not fit: ${obstacles.map(({ problem }) => problem.replace(/\.$/, '')).join('; ')}.`,
-    `Review, adapt and run these statements, then migrate again: ${obstacles.map(({ statement }) => statement).join(' ')}`,
+    `Review, adapt and run these statements, then migrate again: ${helpOf(obstacles)}`,
   );
 }
 

@@ -9,7 +9,7 @@ import {
   type VersionId,
   parseBuildId,
 } from '../../contracts/ids.js';
-import type { StepName, TransitionSource } from '../../contracts/steps.js';
+import type { StepName } from '../../contracts/steps.js';
 import { closeChain, openChain, registerChain } from '../chains/chains.js';
 import { unknownSpend } from '../operations/record.js';
 import {
@@ -125,7 +125,7 @@ async function playOn(
   for (const [n, source] of [...sources.slice(0, 1), ...sources].entries()) {
     const attempt = await begun(connection, projectId, {
       ...{ kind: 'outside', versionId, buildId: `rehearsal:${n}`, sessionId: null },
-      source: source as TransitionSource,
+      source,
     });
     head = await committed(connection, attempt, source);
   }
@@ -194,7 +194,7 @@ async function begun(
 async function committed(connection: Connection, attempt: Attempt, source: string): Promise<SessionId> {
   const { projectId, versionId, attemptId, sessionId } = attempt;
   await commitOperation(connection, {
-    ...{ attempt, source: source as TransitionSource, newSessionId: sessionId, parentSessionId: null },
+    ...{ attempt, source, newSessionId: sessionId, parentSessionId: null },
     ...{ metrics: unknownSpend, result: {}, requireTranscript: false },
   });
   const [there] = await queryRows<Record<string, boolean>>(connection, {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createSessionChain } from '../../client/session-chain.js';
 import {
   type ChainKey,
   parseBuildId,
@@ -738,7 +739,7 @@ function hinder(table: string, when: string, body: string, kind = '', how = ''):
 
 function partitioned(by: string, values: string): string {
   return `DROP TABLE session_transitions;
-    CREATE TABLE session_transitions (project_id varchar(255) NOT NULL, version_id varchar(255), old_session_id varchar(255),
+    CREATE TABLE session_transitions (id bigint, project_id varchar(255) NOT NULL, version_id varchar(255), old_session_id varchar(255),
       new_session_id varchar(255) NOT NULL, source varchar(50) NOT NULL, created_at timestamptz DEFAULT now()) PARTITION BY ${by};
     CREATE TABLE transitions_part PARTITION OF session_transitions ${values}`;
 }
@@ -779,24 +780,31 @@ describe('roles that may not see or write every row', () => {
 
   /** A database whose tables `owner` has; `as` runs a command as a role. */
   const withRoles = async (
-    work: (on: TestDatabase & { as: (role: string, ...args: string[]) => Promise<Ended> }) => Promise<void>,
+    work: (
+      on: TestDatabase & {
+        urlAs: (role: string) => string;
+        as: (role: string, ...args: string[]) => Promise<Ended>;
+      },
+    ) => Promise<void>,
   ) =>
     await withHost('', async (database) => {
       await database.pool.query(
         `GRANT CREATE ON DATABASE ${new URL(database.url).pathname.slice(1)} TO ${owner}; GRANT ALL ON SCHEMA public TO ${owner};
          SET ROLE ${owner}; ${varcharHost.sql}; RESET ROLE`,
       );
-      const as = async (role: string, ...args: string[]) => {
+      const urlAs = (role: string) => {
         const url = new URL(database.url);
         url.username = role;
-        return await cli.run(args, { PATH: process.env['PATH'], DATABASE_URL: url.href });
+        return url.href;
       };
-      await work({ ...database, as });
+      const as = async (role: string, ...args: string[]) =>
+        await cli.run(args, { PATH: process.env['PATH'], DATABASE_URL: urlAs(role) });
+      await work({ ...database, urlAs, as });
       await database.pool.query(`DROP OWNED BY ${owner}, ${client}, ${stranger} CASCADE`);
     });
 
   it('row-level security that may hide rows is refused at each step', async () => {
-    await withRoles(async ({ pool, as }) => {
+    await withRoles(async ({ pool, urlAs, as }) => {
       const hides = `row-level security of projects may hide rows from ${owner}`;
       await pool.query(`ALTER TABLE projects ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
         CREATE POLICY of_tenant ON projects USING (name = current_setting('app.tenant', true))`);
@@ -824,6 +832,16 @@ describe('roles that may not see or write every row', () => {
         7,
         expect.stringMatching(/error DATABASE_REFUSED.*may hide rows/),
       ]);
+      // An application has no command that looks beforehand.
+      const there = createPool(urlAs(client), { applicationName: 'test', max: 2 });
+      const application = createSessionChain({
+        pool: there,
+        temporal: { address: '127.0.0.1:1', namespace: 'none' },
+      });
+      await expect(application.head(varcharHost.projectId)).rejects.toMatchObject({
+        code: 'DATABASE_REFUSED',
+      });
+      await there.end();
       const examined = await as(client, 'doctor', '--only', 'host-tables');
       expect([examined.code, words(examined.stdout)]).toEqual([7, expect.stringContaining(forClient)]);
       await pool.query(`${forClient} DROP POLICY session_chain_${owner} ON projects`);
