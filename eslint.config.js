@@ -40,7 +40,14 @@ const rooms = {
 
 /** What `migrate` and `doctor` consist of: they work on a database that no client could use yet, and try what workers use. */
 const onTheSchema = [
-  ...['commands/migrate', 'commands/doctor', 'doctor-archive', 'doctor-checks', 'doctor-database', 'doctor-redis'],
+  ...[
+    'commands/migrate',
+    'commands/doctor',
+    'doctor-archive',
+    'doctor-checks',
+    'doctor-database',
+    'doctor-redis',
+  ],
   ...['database', 'expectations'],
 ];
 

@@ -10,7 +10,8 @@ export const failureCategories = {
   model: 'The model did not do what was asked, or its service rejected the request.',
   agent: "The step's work failed where it ran: the agent, the host's activity, or their worker.",
   budget: 'A limit is used up: cost, turns, time, or what a sandbox allows.',
-  unavailable: 'Postgres, Temporal or the model service does not answer at the moment, or the client is closed.',
+  unavailable:
+    'Postgres, Temporal or the model service does not answer at the moment, or the client is closed.',
   ended: 'The chain was ended from outside: cancelled, terminated, or its rows are gone.',
   internal: 'An unexpected error of Session Chain itself.',
 } as const;
