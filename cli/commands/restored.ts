@@ -22,7 +22,7 @@ export function restoredCommand(): Command {
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExample:\n  session-chain migrate\n  session-chain restored\n  session-chain reconcile --all --dry-run\n',
+      '\nExample:\n  session-chain restored\n  session-chain reconcile --all --dry-run\n',
     )
     .action(async ({ newInstallation = false, force = false, output }: RestoredCommandOptions) => {
       await withContext(async ({ sessionChain }) => {

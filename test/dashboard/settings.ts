@@ -10,7 +10,7 @@ export function settingsTests(look: () => Looking): void {
     const { open, world } = look();
     const page = await open('/settings');
     const workers = card(page, 'Workers');
-    const living = workers.getByRole('row', { name: new RegExp(`^${world.worker.process.pid}@`) });
+    const living = workers.getByRole('row', { name: new RegExp(`^${world.worker.process.pid}-`) });
     await living.getByText('alive').waitFor();
     await living.getByText(/\d+ of 8/).waitFor();
     const queue = card(page, 'Task queues').getByRole('row', { name: /-of-nobody/ });

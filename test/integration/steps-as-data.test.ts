@@ -590,7 +590,7 @@ describe('two versions of Claude Code during a rollout', () => {
         'SELECT step, worker FROM session_chain.attempts WHERE project_id = $1 ORDER BY id',
         projectId,
       )
-    ).map(({ step, worker }) => [step, Number(worker.split('@')[0])]);
+    ).map(({ step, worker }) => [step, Number.parseInt(worker)]);
 
   /** A chain whose build is committed and whose docs have begun on a worker with the tested version. */
   async function begun() {
@@ -614,7 +614,7 @@ describe('two versions of Claude Code during a rollout', () => {
     expect((await stack.sessionChain.state(started)).steps[1]).toMatchObject({
       ...{ step: 'docs', status: 'waiting' },
       reason: expect.stringMatching(
-        `a worker with Claude Code ${testedAgent.claudeCode}. ${worker.process.pid}@.*has Claude Code 9.9.9`,
+        `a worker with Claude Code ${testedAgent.claudeCode}. ${worker.process.pid}-.*@.*has Claude Code 9.9.9`,
       ),
     });
     // A chain that begins now has no former one.

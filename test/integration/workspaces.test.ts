@@ -83,7 +83,7 @@ describe('a folder', () => {
         {
           ...{ step: 'build', status: 'waiting', attempts: 0 },
           reason: expect.stringMatching(
-            `a worker that has the folder ${asked.workspace}. ${other.process.pid}@.*outside the workspace roots`,
+            `a worker that has the folder ${asked.workspace}. ${other.process.pid}-.*@.*outside the workspace roots`,
           ),
         },
       ],
@@ -216,7 +216,7 @@ describe('a folder, in the end,', () => {
       [here, stack.root],
     ] as const) {
       expect(message).toMatch(
-        new RegExp(`${worker.process.pid}@\\S+: .* does not exist. Its roots: ${roots}\\.`),
+        new RegExp(`${worker.process.pid}-\\S+@\\S+: .* does not exist. Its roots: ${roots}\\.`),
       );
     }
     await expect(
