@@ -24,6 +24,7 @@ const clientDependencies = [
   '@temporalio/envconfig',
   'ioredis',
   'pg',
+  'pg-connection-string',
   'zod',
 ];
 
