@@ -104,7 +104,7 @@ describe('a release that cannot go on with an open chain', () => {
         expect.objectContaining({
           ...{ event: 'workflow.task_failing', workflowId: chain.workflowId, projectId, versionId, cause },
           ...{ worker: identityOf(worker), release: expect.stringMatching(/^0\.2\.0-[0-9a-f]{8}$/) },
-          msg: expect.stringContaining(said),
+          reason: expect.stringContaining(said),
         }),
       ]);
       // Before the rollout it could have been known.

@@ -120,6 +120,15 @@ describe('a line', () => {
     expect(lines).toMatchObject([{ level: 'warn', event: 'chain.closed' }]);
   });
 
+  it('that cannot be written stops nothing', () => {
+    const full = () => {
+      throw new Error('ENOSPC');
+    };
+    const log = createEventLog({ info: full, warn: full, error: full });
+    expect(() => log.error('chain.closed', { code: 'INTERNAL' })).not.toThrow();
+    expect(() => log.info('chain.opened', { steps: 1n })).not.toThrow();
+  });
+
   it('of a failure that quotes somebody has our own words', () => {
     const said = 'API Error: 400 {"messages":[{"content":"build a shop for cats"}]}';
     const spent = {} as AgentSpend;
@@ -199,9 +208,10 @@ describe("what Temporal's library says", () => {
     logger.warn('Workflow failed', { ...meta, error: new Error('failed in build') });
     logger.warn('No workflows registered, not polling for workflow tasks', {});
     logger.info('Worker state changed', {});
+    logger.error('Failed to process Workflow Activation', { ...meta, error: new Error('no determinism') });
     expect(lines).toEqual([]);
     logger.warn('Activity failed', { ...meta, error: new TypeError('not ours') });
-    logger.error('Failed to process Workflow Activation', { ...meta, error: new Error('no determinism') });
+    logger.error('Worker failed', { ...meta, error: new Error('no connection') });
     expect(lines).toMatchObject([
       {
         level: 'warn',
@@ -210,7 +220,7 @@ describe("what Temporal's library says", () => {
         workflowId: 'chain/p/v/b',
         attempt: 2,
       },
-      { level: 'error', event: 'temporal.sdk', err: { message: 'no determinism' } },
+      { level: 'error', event: 'temporal.sdk', err: { message: 'no connection' } },
     ]);
     expect(JSON.stringify(lines)).not.toContain('CiQw');
   });
