@@ -190,6 +190,23 @@ describe('the row of a worker', () => {
     });
     expect(await stack.sessionChain.definitions()).toHaveLength(2);
 
+    // It polls no queue of agents while all of its agents work, and is there.
+    const connection = await NativeConnection.connect({
+      address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+    });
+    const busy = await Worker.create({
+      ...{ connection, taskQueue: chains, identity: '7@elsewhere' },
+      workflowBundle: { codePath: 'dist/workers/workflow-bundle.js' },
+    });
+    await busy.runUntil(
+      until(async () =>
+        JSON.stringify(await checks.worker(settings)).includes(
+          `polling: ${[identityOf(next), '7@elsewhere'].sort().join(', ')}`,
+        ),
+      ),
+    );
+    await connection.close();
+
     // A queue on which a step calls an activity, and that nobody polls, by the definition here or by that of a worker.
     const unpolled = {
       status: 'warn',

@@ -14,9 +14,12 @@ import {
   levelOfTry,
   logEvents,
 } from '../../activities/log.js';
+import { reportingFailures } from '../../activities/failures.js';
+import type { Meter } from '../../activities/meter.js';
 import { createOutage } from '../../activities/outage.js';
 import { AgentRunError, QuotingError, type AgentSpend } from '../../agent/run.js';
 import { SessionChainError, categoryOf, failureCodes } from '../../contracts/failures.js';
+import { payloadVersion } from '../../contracts/plan.js';
 import { temporalLogger, withoutTaskTokens } from '../../workers/temporal-log.js';
 
 type Line = Record<string, unknown> & { level: string };
@@ -144,6 +147,24 @@ describe('a line', () => {
     expect(failureFields(errors[1] as AgentRunError).reason).toBe('The model service answered 400.');
     const ours = new SessionChainError('WORKSPACE_NOT_ALLOWED', 'The workspace /srv/x does not exist.');
     expect(failureFields(ours).reason).toContain('/srv/x');
+  });
+});
+
+describe('a try that another one follows', () => {
+  it.each([
+    ['step', 'warn step.retried'],
+    ['question', 'warn question.retried'],
+    ['part of a chain', 'error activity.retried'],
+  ] as const)('of a %s pages only where nothing else would', async (subject, said) => {
+    const { log, lines } = kept();
+    const report = {
+      ...{ log, subject, maxAttempts: 3, meter: { failed: () => undefined } as unknown as Meter },
+      outages: { database: createOutage(log, { subject: 'database', pageAfterMs: null }) },
+    };
+    const failing = async () =>
+      await reportingFailures({ version: payloadVersion }, report, () => Promise.reject(new Error('A bug.')));
+    await expect(new MockActivityEnvironment().run(failing)).rejects.toThrow('unexpected');
+    expect(lines.map(({ level, event }) => `${level} ${String(event)}`)).toEqual([said]);
   });
 });
 
