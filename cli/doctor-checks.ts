@@ -399,7 +399,7 @@ async function workflowTasks(client: Client, config: Config): Promise<Finding> {
   return {
     status: 'fail',
     message: `the workflow tasks of ${failing.length} of ${looked} open workflows fail, and they stand still: ${shown.join('; ')}${rest > 0 ? `; and ${rest} more` : ''}`,
-    remedy: failingTaskRemedy,
+    remedy: [...new Set(failing.map(({ cause }) => failingTaskRemedy(cause)))].join(' '),
   };
 }
 

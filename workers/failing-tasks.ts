@@ -53,7 +53,7 @@ export function tellFailingTasks(
     if (found?.isOurs === false) return;
     log.error('workflow.task_failing', {
       ...(found === null ? {} : { workflowId: found.workflowId, ...chainKeyOf(found.workflowId) }),
-      ...{ runId, cause, reason: said, ...facts, remedy: failingTaskRemedy },
+      ...{ runId, cause, reason: said, ...facts, remedy: failingTaskRemedy(cause) },
     });
   }
 
