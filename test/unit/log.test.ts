@@ -163,7 +163,10 @@ describe('a try that another one follows', () => {
     };
     const failing = async () =>
       await reportingFailures({ version: payloadVersion }, report, () => Promise.reject(new Error('A bug.')));
-    await expect(new MockActivityEnvironment().run(failing)).rejects.toThrow('unexpected');
+    const environment = new MockActivityEnvironment(undefined, {
+      logger: new DefaultLogger('ERROR', () => undefined),
+    });
+    await expect(environment.run(failing)).rejects.toThrow('unexpected');
     expect(lines.map(({ level, event }) => `${level} ${String(event)}`)).toEqual([said]);
   });
 });
