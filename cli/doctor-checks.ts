@@ -299,7 +299,7 @@ async function worker(client: Client, config: Config): Promise<Finding> {
       status: 'warn',
       message: `${polling}; this database does not know ${strangers.join(', ')}`,
       remedy:
-        'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database: look at their logs.',
+        'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database: look at their logs. Those of a copy of this database take its tasks for their own: run session-chain restored --new-installation on the copy.',
     };
   }
   const unrouted = await unroutedDeployment(client, rows);
