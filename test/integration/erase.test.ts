@@ -105,8 +105,8 @@ async function fillOtherTables(projectId: string, canary: string): Promise<void>
     canary,
   );
   await one(
-    `INSERT INTO session_chain.activity_steps (chain, step, ticket, activity, task_queue, state, scheduled_at, ended_at, failure)
-     SELECT id, 'deploy', 1, 'deploy', 'q', 'failed', now(), now(), jsonb_build_object('message', $2::text)
+    `INSERT INTO session_chain.activity_steps (key, chain, step, ticket, activity, task_queue, state, scheduled_at, ended_at, failure)
+     SELECT gen_random_uuid(), id, 'deploy', 1, 'deploy', 'q', 'failed', now(), now(), jsonb_build_object('message', $2::text)
      FROM session_chain.chains WHERE project_id = $1 LIMIT 1`,
     projectId,
     canary,

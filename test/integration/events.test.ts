@@ -410,7 +410,7 @@ describe('a reader over all projects', () => {
     expect(await idsAfter(seen)).toEqual([one, two]);
   });
 
-  it('and one of a project find by a look whether there is more to read: no commit that writes events notifies', async () => {
+  it('and one of a project find by a look whether there is more to read: no commit that writes events notifies anyone but who waits for a head', async () => {
     const { projectId } = await openNew(pool);
     const other = await openNew(pool);
     const seen = async (of: ProjectId) => ({
@@ -432,8 +432,8 @@ describe('a reader over all projects', () => {
     const { rows } = await pool.query<{ name: string }>(
       `SELECT proname AS name FROM pg_proc WHERE pronamespace = 'session_chain'::regnamespace AND prosrc ~* 'notify' ORDER BY 1`,
     );
-    // These ask a worker to stop what is running, once.
-    expect(rows.map(({ name }) => name)).toEqual(['request_stop', 'stop_attempts']);
+    // These ask a worker to stop what is running, once; and a step or chain that ends tells who waits for that, if anyone does.
+    expect(rows.map(({ name }) => name)).toEqual(['request_stop', 'stop_attempts', 'tell_waiters']);
   });
 
   it('sees each event of 64 writers once, in order, whatever they commit and undo', async () => {
