@@ -47,6 +47,8 @@ export const unknownSpend: AttemptMetrics = { ...nothingSpent, costUsd: null, ap
 
 /** For how long it retries while other operations move the same head. */
 const giveUpAfterMs = 10_000;
+/** However long each takes: one that moves the head on, or waits for another to, may be slow. */
+const fewestTries = 5;
 /** Beginning and committing take milliseconds: an operation that began this long ago will not be committed any more. */
 const abandonedAfterMs = 2_000;
 
@@ -59,7 +61,7 @@ const abandonedAfterMs = 2_000;
 export async function recordSession(pool: Pool, request: RecordRequest): Promise<RecordedSession> {
   const deadlineMs = Date.now() + giveUpAfterMs;
   let why = '';
-  for (let round = 1; Date.now() < deadlineMs; round++) {
+  for (let round = 1; round <= fewestTries || Date.now() < deadlineMs; round++) {
     const recorded = await tryToRecord(pool, request);
     if (typeof recorded !== 'string') return recorded;
     why = recorded;
