@@ -127,7 +127,9 @@ function logFailure(
   if (isRetryable(code) && (most === 0 || attempt < most)) {
     // What is tried without end says so at every doubling.
     if (ofWhat === 'activity' && !isWorthALine(attempt)) return;
-    return log[levelOfTry(code, attempt)](`${ofWhat}.retried`, {
+    const loud = levelOfTry(code, attempt);
+    // The end of an operation has the level; what has no end but success pages by its tries.
+    return log[loud === 'error' && ofWhat !== 'activity' ? 'warn' : loud](`${ofWhat}.retried`, {
       ...fields,
       tries: attempt,
       ...(failure.retryAfterMs === undefined ? {} : { waitMs: failure.retryAfterMs }),

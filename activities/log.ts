@@ -137,9 +137,13 @@ export function createEventLog(sink: LogSink, hide: readonly string[] = []): Log
     const say =
       (level: LogLevel) =>
       (event: LogEvent, fields: LogFields = {}) => {
-        const line = bounded({ event, ...ids, ...fields }, hide);
-        if (level === 'error' && !sink.error) sink.warn(line, logEvents[event]);
-        else sink[level]?.(line, logEvents[event]);
+        try {
+          const line = bounded({ event, ...ids, ...fields }, hide);
+          if (level === 'error' && !sink.error) sink.warn(line, logEvents[event]);
+          else sink[level]?.(line, logEvents[event]);
+        } catch {
+          // The work goes on where a host's logger throws.
+        }
       };
     return {
       ids,

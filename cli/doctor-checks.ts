@@ -22,10 +22,15 @@ import { pendingMigrations } from '../storage/db/migrate.js';
 import type { Pool } from '../storage/db/pool.js';
 import { connectClient, temporalAddressOf } from '../temporal/connect.js';
 import { taskQueuesOf, workflowTypes } from '../temporal/names.js';
-import { strangersOn } from '../workers/neighbours.js';
 import { requireRoots } from '../workspace/workspace.js';
 import type { Check } from './examine.js';
-import { type StoredWorker, listDefinitions, listWorkers } from '../storage/workers/workers.js';
+import {
+  type KnownWorkers,
+  type StoredWorker,
+  knownWorkers,
+  listDefinitions,
+  listWorkers,
+} from '../storage/workers/workers.js';
 import { openPool } from './database.js';
 import { archiveFinding } from './doctor-archive.js';
 import { redisFinding } from './doctor-redis.js';
@@ -35,7 +40,7 @@ import { retentionFindings } from './doctor-retention.js';
 import { sandboxFindings } from './doctor-sandbox.js';
 import { type CheckName, type Finding, ok } from './finding.js';
 import { formatTime } from './format.js';
-import { currentReleaseOf, pollersOf } from '../temporal/task-queues.js';
+import { currentReleaseOf, identitiesPolling, pollersOf } from '../temporal/task-queues.js';
 import { failingWorkflows } from '../temporal/workflow-tasks.js';
 
 /** Looks at one thing, or at several that belong together. Rejects where that cannot even be asked. */
@@ -280,28 +285,21 @@ async function searchAttributes(config: Config): Promise<Finding> {
 }
 
 async function worker(client: Client, config: Config): Promise<Finding> {
-  const { live, others, rows } = await workersOf(client, config);
-  if (live.length === 0) {
+  const { living, gone, unknown, rows } = await workersOf(client, config);
+  const strangers = unknown.length === 0 ? '' : `this database does not know ${unknown.join(', ')}`;
+  if (living.length === 0) {
+    const left = [gone.length === 0 ? '' : `${gone.join(', ')} stopped`, strangers].filter(Boolean);
     return {
       status: 'warn',
-      message:
-        `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait` +
-        (others.length > 0 ? `. They stopped, or work for another database: ${others.join(', ')}` : ''),
-      remedy: 'Run: session-chain worker',
+      message: [
+        `no worker polls the task queues of ${config.SESSION_CHAIN_TASK_QUEUE}; chains wait`,
+        ...left,
+      ].join('; '),
+      remedy: `Run: session-chain worker${strangers && `. ${strangersRemedy}`}`,
     };
   }
-  const polling = `polling: ${live.join(', ')}`;
-  const strangers = await withPool((pool) => strangersOn(pool, client, config.SESSION_CHAIN_TASK_QUEUE))(
-    config,
-  ).catch(() => []);
-  if (strangers.length > 0) {
-    return {
-      status: 'warn',
-      message: `${polling}; this database does not know ${strangers.join(', ')}`,
-      remedy:
-        'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database: look at their logs. Those of a copy of this database take its tasks for their own: run session-chain restored --new-installation on the copy.',
-    };
-  }
+  const polling = `polling: ${living.join(', ')}`;
+  if (strangers) return { status: 'warn', message: `${polling}; ${strangers}`, remedy: strangersRemedy };
   const unrouted = await unroutedDeployment(client, rows);
   if (unrouted) return { ...unrouted, message: `${polling}; ${unrouted.message}` };
   const differing = differencesOf(rows);
@@ -313,6 +311,9 @@ async function worker(client: Client, config: Config): Promise<Finding> {
         remedy: 'No action needed during a rollout. After it, restart the workers that were left behind.',
       };
 }
+
+const strangersRemedy =
+  'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database, or are without session-chain: look at their logs. Those of a copy of this database take its tasks for their own: run session-chain restored --new-installation on the copy.';
 
 /** The first worker deployment whose current release no living worker has: new chains wait for one. */
 async function unroutedDeployment(client: Client, living: readonly StoredWorker[]): Promise<Finding | null> {
@@ -350,8 +351,10 @@ function differencesOf(living: readonly StoredWorker[]): string[] {
 }
 
 async function workerHere(client: Client, config: Config): Promise<Finding> {
-  const { live } = await workersOf(client, config);
-  const here = live.filter((identity) => identity.endsWith(`@${hostname()}`));
+  const { living, rows } = await workersOf(client, config);
+  const hostOf = (identity: string) =>
+    rows.find((row) => row.identity === identity)?.host ?? identity.replace(/^.*@/, '');
+  const here = living.filter((identity) => hostOf(identity) === hostname());
   return here.length > 0
     ? ok(`polling: ${here.join(', ')}`)
     : {
@@ -362,29 +365,19 @@ async function workerHere(client: Client, config: Config): Promise<Finding> {
 }
 
 /**
- * The identities of the workers that poll for both chains and steps. Temporal remembers a poller for minutes; one that lives also has
- * renewed its row in the database. Where that cannot be read, which other checks tell, Temporal alone counts.
+ * The workers that poll for chains, and the living rows of their task queue. Temporal remembers a poller for a while; one that lives
+ * has also renewed its row. Where rows cannot be read, which other checks tell, Temporal alone counts.
  */
-async function workersOf(
-  client: Client,
-  config: Config,
-): Promise<{ live: string[]; others: string[]; rows: StoredWorker[] }> {
-  const queues = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chains;
-  const [chains, agents, rows] = await Promise.all([
-    pollersOf(client, queues.chains, 'workflow'),
-    pollersOf(client, queues.agents, 'activity'),
-    withPool(listWorkers)(config).catch(() => null),
-  ]);
-  const living = rows?.filter(({ alive }) => alive) ?? null;
-  const polling = [...new Set(chains.map(({ identity }) => identity))].filter((identity) =>
-    agents.some((agent) => agent.identity === identity),
-  );
-  const isAlive = (identity: string) => living?.some((row) => row.identity === identity) ?? true;
-  return {
-    live: polling.filter(isAlive),
-    others: polling.filter((identity) => !isAlive(identity)),
-    rows: living ?? [],
-  };
+async function workersOf(client: Client, config: Config): Promise<KnownWorkers & { rows: StoredWorker[] }> {
+  const { SESSION_CHAIN_TASK_QUEUE: taskQueue } = config;
+  const polling = await identitiesPolling(client, taskQueue);
+  const known = await withPool(async (pool) => ({
+    ...(await knownWorkers(pool, polling)),
+    rows: (await listWorkers(pool)).filter(
+      (row) => row.alive && row.taskQueue === taskQueue && row.namespace === client.options.namespace,
+    ),
+  }))(config).catch(() => null);
+  return known ?? { living: polling, gone: [], unknown: [], rows: [] };
 }
 
 /** Of more open workflows, as many are looked at, the newest. */
@@ -406,7 +399,7 @@ async function workflowTasks(client: Client, config: Config): Promise<Finding> {
   return {
     status: 'fail',
     message: `the workflow tasks of ${failing.length} of ${looked} open workflows fail, and they stand still: ${shown.join('; ')}${rest > 0 ? `; and ${rest} more` : ''}`,
-    remedy: failingTaskRemedy,
+    remedy: [...new Set(failing.map(({ cause }) => failingTaskRemedy(cause)))].join(' '),
   };
 }
 

@@ -37,7 +37,7 @@ import { writtenFiles } from '../transcript/written-files.js';
 import { chainKey } from './chain-key.js';
 import { type ChainFilter, cursorOf, moment, parseChainFilter, someProjects } from './chain-filter.js';
 import { checkedOptions, limit as rows } from './input.js';
-import { takenByOthers } from './installation.js';
+import { hasOwnWorker, takenByOthers } from './installation.js';
 import { waitsInItsTaskQueue } from './progress.js';
 import { type Saved, savedOf, sumSaved } from './saved.js';
 
@@ -358,24 +358,24 @@ async function seenByTemporal(
   policy: ChainPolicy,
   page: readonly ListedChain[],
 ): Promise<Map<string, SeenByTemporal>> {
-  const polled = new Map<string, Promise<boolean>>();
-  const isPolled = (taskQueue: string, type: 'workflow' | 'activity') => {
-    const known = polled.get(`${type}/${taskQueue}`);
-    const asked = known ?? pollersOf(temporal, taskQueue, type).then((pollers) => pollers.length > 0);
-    polled.set(`${type}/${taskQueue}`, asked);
-    return asked;
+  const isPolled = {
+    workflow: onceFor(async (taskQueue) => (await pollersOf(temporal, taskQueue, 'workflow')).length > 0),
+    activity: onceFor(async (taskQueue) => (await pollersOf(temporal, taskQueue, 'activity')).length > 0),
   };
+  const hasBusyWorker = onceFor((taskQueue) => hasOwnWorker(pool, temporal, taskQueue));
   const look = async (one: ListedChain): Promise<SeenByTemporal> => {
     const waits = waitsOn(one, policy);
     const description = await describeWorkflow(temporal, one.chain.workflowId);
     const failingTask = description && (await failingTaskOf(temporal, description));
     if (!waits) return { missingWorker: null, failingTask };
     const { type, ...queue } = waits;
-    if (await isPolled(queue.taskQueue, type)) {
+    if (await isPolled[type](queue.taskQueue)) {
       const othersOnly = await takenByOthers(pool, temporal, one.chain.workflowId, policy.taskQueues.chains);
       return { missingWorker: othersOnly === null ? null : { ...queue, othersOnly }, failingTask };
     }
     // A worker with all its slots taken does not poll.
+    if (type === 'activity' && (await hasBusyWorker(queue.taskQueue)))
+      return { missingWorker: null, failingTask };
     const isWaiting = type === 'workflow' || (description !== null && waitsInItsTaskQueue(description));
     return { missingWorker: isWaiting ? { ...queue, othersOnly: null } : null, failingTask };
   };
@@ -389,6 +389,15 @@ async function seenByTemporal(
   } catch {
     return new Map();
   }
+}
+
+function onceFor(ask: (taskQueue: string) => Promise<boolean>): (taskQueue: string) => Promise<boolean> {
+  const asked = new Map<string, Promise<boolean>>();
+  return (taskQueue) => {
+    const answer = asked.get(taskQueue) ?? ask(taskQueue);
+    asked.set(taskQueue, answer);
+    return answer;
+  };
 }
 
 /** The task queue on which a worker has to take something for the chain to go on, as far as Postgres knows. */

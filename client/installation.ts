@@ -16,6 +16,7 @@ import { readHead } from '../storage/heads/heads.js';
 import { listWorkers } from '../storage/workers/workers.js';
 import { type ListedRun, listChainRuns, terminateUnknown } from '../temporal/chain-list.js';
 import { temporalError } from '../temporal/errors.js';
+import { taskQueuesOf } from '../temporal/names.js';
 import { refusedByOthers } from '../temporal/others.js';
 import { checkedOptions } from './input.js';
 
@@ -260,12 +261,16 @@ export async function takenByOthers(
   taskQueue: string,
 ): Promise<string | null> {
   const refusal = await refusedByOthers(temporal, workflowId);
-  if (refusal === null) return null;
+  return refusal === null || (await hasOwnWorker(pool, temporal, taskQueue)) ? null : refusal;
+}
+
+/** Whether a worker of this database lives that polls this task queue, or would with a free slot. */
+export async function hasOwnWorker(pool: Pool, temporal: Client, taskQueue: string): Promise<boolean> {
   const { namespace } = temporal.options;
-  const hasOwn = (await listWorkers(pool)).some(
-    (worker) => worker.alive && worker.taskQueue === taskQueue && worker.namespace === namespace,
-  );
-  return hasOwn ? null : refusal;
+  return (await listWorkers(pool)).some((worker) => {
+    const { chains, agents } = taskQueuesOf(worker.taskQueue).chains;
+    return worker.alive && worker.namespace === namespace && [chains, agents].includes(taskQueue);
+  });
 }
 
 export function noOwnWorker({ options: { namespace } }: Client, taskQueue: string, refusal: string) {

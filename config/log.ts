@@ -13,8 +13,6 @@ export function createLog({
   return pino(
     {
       level,
-      // The SDK's own messages name theirs `error`.
-      serializers: { error: pino.stdSerializers.err },
       hooks: { streamWrite: (line) => withoutValues(withoutCredentials(line), credentials) },
     },
     pino.destination(2),

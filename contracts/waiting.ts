@@ -54,7 +54,10 @@ export function whatFails({ cause, message, worker }: FailingTask): string {
   return [cause, message].filter(Boolean).join(': ') + (worker === '' ? '' : ` (${worker})`);
 }
 
-/** What to do about it. */
-export const failingTaskRemedy =
-  'Run workers of the release before, which goes on with it by itself. Or terminate the workflow in Temporal (temporal workflow terminate), ' +
-  'let session-chain status close the chain, and start it again: steps that are committed are not repeated.';
+/** What to do about it, by its cause. */
+export function failingTaskRemedy(cause: string): string {
+  return cause === 'TIMED_OUT'
+    ? 'Run more workers, or lower the number of agents on each: a worker did not answer within 10 s, more than once.'
+    : 'Run workers of the release before, which goes on with it by itself. Or terminate the workflow in Temporal (temporal workflow terminate), ' +
+        'let session-chain status close the chain, and start it again: steps that are committed are not repeated.';
+}

@@ -17,6 +17,15 @@ export async function pollersOf(client: Client, taskQueue: string, type: TaskQue
   return pollingNow(await describe(client, taskQueue, type));
 }
 
+/**
+ * The identities of the workers that poll for chains. That queue says which processes are there: one whose agents all work polls no
+ * queue of agents for as long as they do.
+ */
+export async function identitiesPolling(client: Client, taskQueue: string): Promise<string[]> {
+  const pollers = await pollersOf(client, taskQueue, 'workflow');
+  return [...new Set(pollers.map(({ identity }) => identity))];
+}
+
 /** What waits in a task queue. Temporal counts approximately. */
 export interface QueueState {
   pollers: Poller[];

@@ -1,6 +1,7 @@
 import { type Client, type WorkflowExecutionDescription, WorkflowNotFoundError } from '@temporalio/client';
 import type { FailingTask } from '../contracts/waiting.js';
 import { startOf } from '../contracts/text.js';
+import { workflowTypes } from './names.js';
 
 /** Workflow tasks that fail: on code that does not replay, that throws, or that cannot read a payload. */
 
@@ -75,19 +76,27 @@ export async function describeWorkflow(
 }
 
 /** The workflow of a run; null where Temporal does not find it: its search lags a moment behind. */
-export async function workflowOfRun(client: Client, runId: string): Promise<string | null> {
-  for await (const { workflowId } of client.workflow.list({ query: `RunId = '${runId}'` })) return workflowId;
+export async function workflowOfRun(
+  client: Client,
+  runId: string,
+): Promise<{ workflowId: string; isOurs: boolean } | null> {
+  for await (const { workflowId, type } of client.workflow.list({ query: `RunId = '${runId}'` }))
+    return { workflowId, isOurs: ourTypes.includes(type) };
   return null;
 }
+
+/** A worker of the host may run workflows of its own on the same task queue. */
+const ourTypes: readonly string[] = Object.values(workflowTypes);
 
 export interface OpenWorkflow {
   workflowId: string;
   runId: string;
 }
 
-/** The open workflows of a task queue, the newest first. */
+/** The open workflows of session-chain on a task queue, the newest first. */
 export async function* openWorkflows(client: Client, taskQueue: string): AsyncGenerator<OpenWorkflow> {
-  const query = `TaskQueue = '${taskQueue}' AND ExecutionStatus = 'Running'`;
+  const types = ourTypes.map((type) => `'${type}'`).join(', ');
+  const query = `TaskQueue = '${taskQueue}' AND ExecutionStatus = 'Running' AND WorkflowType IN (${types})`;
   for await (const { workflowId, runId } of client.workflow.list({ query })) yield { workflowId, runId };
 }
 

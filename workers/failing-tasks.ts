@@ -38,7 +38,8 @@ export function tellFailingTasks(
   const told = new Set<string>();
   evictionsEmitter?.on('eviction', ({ runId, evictJob: { reason, message } }: Eviction) => {
     const cause = causes[Number(reason)];
-    if (cause === undefined) return;
+    // A worker that stops empties its cache, with this cause.
+    if (cause === undefined || message === 'Shutting down') return;
     const said = saidBy(message ?? '');
     const key = `${runId} ${said}`;
     if (told.has(key)) return;
@@ -48,14 +49,16 @@ export function tellFailingTasks(
   });
 
   async function tell(runId: string, cause: string, said: string): Promise<void> {
-    const workflowId = await find(runId);
+    const found = await find(runId);
+    // The host looks after its own workflows.
+    if (found?.isOurs === false) return;
     log.error('workflow.task_failing', {
-      ...(workflowId === null ? {} : { workflowId, ...chainKeyOf(workflowId) }),
-      ...{ runId, cause, reason: said, ...facts, remedy: failingTaskRemedy },
+      ...(found === null ? {} : { workflowId: found.workflowId, ...chainKeyOf(found.workflowId) }),
+      ...{ runId, cause, reason: said, ...facts, remedy: failingTaskRemedy(cause) },
     });
   }
 
-  async function find(runId: string): Promise<string | null> {
+  async function find(runId: string): ReturnType<typeof workflowOfRun> {
     for (let tries = 1; tries <= searchTries; tries++) {
       const found = await workflowOfRun(client, runId).catch(() => null);
       if (found !== null) return found;

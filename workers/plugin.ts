@@ -5,7 +5,7 @@ import { SessionChainError } from '../contracts/failures.js';
 import { taskQueuesOf } from '../temporal/names.js';
 import { createWorkerMetrics } from './metrics.js';
 import { type ChainWorkerOptions, checkChainOptions } from './options.js';
-import { deploymentOptions } from './release.js';
+import { deploymentOptions, releaseOfHost } from './release.js';
 import { withoutTaskTokens } from './temporal-log.js';
 import {
   convertersCollide,
@@ -78,14 +78,16 @@ export function sessionChainPlugin(options: ChainWorkerOptions): SessionChainPlu
       import('./worker.js'),
       import('../activities/workspace.js'),
     ]);
-    const service = await openService(checked, meter);
+    const ofHost = releaseOfHost(host);
+    const service = await openService({ ...checked, ...ofHost }, meter);
     const temporal = { connection, namespace };
     const identity = host.identity ?? workerName();
+    const { workerDeploymentOptions } = host;
     const told = {
       identity,
-      // The host may have versions of its own, of the former kind, too.
-      ...('buildId' in host ? {} : deploymentOptions(checked.deployment, service.release)),
-      ...(host.workerDeploymentOptions ? { workerDeploymentOptions: host.workerDeploymentOptions } : {}),
+      ...(workerDeploymentOptions ? { workerDeploymentOptions } : {}),
+      // It may have a version of the former kind, too.
+      ...(ofHost ? {} : deploymentOptions(checked.deployment, service.release)),
     };
     const more = dataConverter === undefined ? {} : { dataConverter };
     const activities = service.activitiesOn({ ...temporal, taskQueue }, more);

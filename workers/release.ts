@@ -18,6 +18,23 @@ export function releaseOf(configured?: string): string {
   return `${packageVersion()}-${hash.slice(0, 8)}`;
 }
 
+/** What a worker of the host tells Temporal itself, which comes before ours; null for nothing. */
+export function releaseOfHost({
+  workerDeploymentOptions: options,
+  buildId,
+}: Pick<WorkerOptions, 'workerDeploymentOptions' | 'buildId'>): {
+  release: string;
+  deployment: Deployment | undefined;
+} | null {
+  if (!options) return buildId === undefined ? null : { release: buildId, deployment: undefined };
+  const { version, useWorkerVersioning, defaultVersioningBehavior } = options;
+  const versioning = defaultVersioningBehavior === 'PINNED' ? 'pinned' : 'auto-upgrade';
+  return {
+    release: version.buildId,
+    deployment: useWorkerVersioning ? { name: version.deploymentName, versioning } : undefined,
+  };
+}
+
 type DeploymentOptions = Required<Pick<WorkerOptions, 'workerDeploymentOptions'>>;
 
 /**

@@ -359,7 +359,6 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
         ...fields,
         release,
         ...(options.deployment ? { deployment: options.deployment } : {}),
-        identity: workerName(),
         maxAgents,
         maxChats,
         claudeCode,

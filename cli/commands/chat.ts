@@ -213,11 +213,17 @@ function createAnswerView(output: StreamFormat, stream: NodeJS.WriteStream): Ans
 /** After this time without an answer it is checked whether a worker runs. */
 const answeredWithinMs = 10_000;
 
-async function warnOfMissingWorker({ config, temporal }: CommandContext, stop: AbortSignal): Promise<void> {
+async function warnOfMissingWorker(
+  { config, temporal, sessionChain }: CommandContext,
+  stop: AbortSignal,
+): Promise<void> {
   try {
     await delay(answeredWithinMs, undefined, { signal: stop });
     const { chats } = taskQueuesOf(config.SESSION_CHAIN_TASK_QUEUE).chats;
     if ((await pollersOf(await temporal(), chats, 'activity')).length > 0) return;
+    // One with all its slots taken does not poll.
+    const { workers } = await (await sessionChain()).workers();
+    if (workers.some(({ alive, taskQueues }) => alive && taskQueues.includes(chats))) return;
     note(`\nNo worker polls the task queue ${chats}; the question waits. Run: session-chain worker`);
   } catch {
     // Stopped before, or not known: only a remark is lost.

@@ -188,7 +188,8 @@ async function showProgress(
 /** Why a chain stands still as Temporal knows it, and what to do about it. */
 function standstill(summary: ChainSummary | null | undefined): { reason: string | null; remedy?: string } {
   const { failingTask = null, missingWorker = null } = summary ?? {};
-  if (failingTask) return { reason: failingTaskText(failingTask), remedy: failingTaskRemedy };
+  if (failingTask)
+    return { reason: failingTaskText(failingTask), remedy: failingTaskRemedy(failingTask.cause) };
   return { reason: missingWorker && missingWorkerText(missingWorker) };
 }
 

@@ -78,15 +78,24 @@ export async function listWorkers(pool: Pool): Promise<StoredWorker[]> {
   });
 }
 
-/** Those that no worker of this database has had within a day, stopped or not. */
-export async function unknownIdentities(pool: Pool, identities: readonly string[]): Promise<string[]> {
-  const rows = await queryRows<{ identity: string }>(pool, {
-    name: 'unknown_identities',
-    text: `SELECT p.identity FROM unnest($1::text[]) p (identity)
-           WHERE NOT EXISTS (SELECT FROM session_chain.workers w WHERE w.identity = p.identity)`,
+/** What this database knows of workers: `gone` has stopped or not been seen for a minute, `unknown` not for a day. */
+export interface KnownWorkers {
+  living: string[];
+  gone: string[];
+  unknown: string[];
+}
+
+export async function knownWorkers(pool: Pool, identities: readonly string[]): Promise<KnownWorkers> {
+  const rows = await queryRows<{ identity: string; state: keyof KnownWorkers }>(pool, {
+    name: 'known_workers',
+    text: `SELECT p.identity, CASE WHEN bool_or(${alive}) THEN 'living' WHEN count(w.id) > 0 THEN 'gone' ELSE 'unknown' END AS state
+           FROM unnest($1::text[]) p (identity) LEFT JOIN session_chain.workers w ON w.identity = p.identity
+           GROUP BY p.identity ORDER BY p.identity`,
     values: [identities],
   });
-  return rows.map(({ identity }) => identity);
+  const those = (state: keyof KnownWorkers) =>
+    rows.filter((row) => row.state === state).map(({ identity }) => identity);
+  return { living: those('living'), gone: those('gone'), unknown: those('unknown') };
 }
 
 export interface StoredDefinition {

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { NativeConnection, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { findAgentBinary } from '../../agent/process/binary.js';
 import { checks, serverChecks } from '../../cli/doctor-checks.js';
 import { readConfig } from '../../config/environment.js';
@@ -13,6 +13,11 @@ import { type ChainStack, type TestWorker, startChainStack, until } from '../sup
 let stack: ChainStack;
 beforeAll(async () => {
   stack = await startChainStack('bad-worker');
+  // The worker of this process is no part of what is tested.
+  Runtime.install({
+    logger: new DefaultLogger('ERROR', () => undefined),
+    telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
+  });
 });
 afterAll(async () => {
   await stack.stop();
@@ -171,7 +176,7 @@ describe('the row of a worker', () => {
     });
     expect(await checks.worker(settings)).toMatchObject({
       status: 'warn',
-      message: expect.stringMatching(`^no worker polls.* stopped, or .*${identityOf(worker)}`),
+      message: expect.stringMatching(`^no worker polls.*; chains wait; ${identityOf(worker)} stopped`),
     });
     expect(await checks['worker-here'](settings)).toMatchObject({ status: 'fail' });
     await ago('25 hours');
@@ -180,15 +185,39 @@ describe('the row of a worker', () => {
     const left = await pool.query<{ identity: string }>('SELECT identity FROM session_chain.workers');
     expect(left.rows).toEqual([{ identity: identityOf(next) }]);
 
+    // A day has not gone by: Temporal still remembers the polls of the killed one.
+    await pool.query(
+      `INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
+        'identity', $1::text, 'stopped_at', clock_timestamp()))).* FROM session_chain.workers w`,
+      [identityOf(worker)],
+    );
     // A second one, of another version and definition, is told by doctor.
     await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
-      'identity', '7@elsewhere', 'release', '9.9.9', 'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w`);
+      'identity', '7@elsewhere', 'release', '9.9.9', 'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w
+      WHERE w.stopped_at IS NULL`);
     expect(await checks.worker(settings)).toMatchObject({
       status: 'warn',
       message: expect.stringMatching(/session-chain .*9\.9\.9 \(7@elsewhere\)[^]*definition .*000000000000/),
       remedy: expect.stringContaining('rollout'),
     });
     expect(await stack.sessionChain.definitions()).toHaveLength(2);
+
+    // It polls no queue of agents while all of its agents work, and is there.
+    const connection = await NativeConnection.connect({
+      address: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
+    });
+    const busy = await Worker.create({
+      ...{ connection, taskQueue: chains, identity: '7@elsewhere' },
+      workflowBundle: { codePath: 'dist/workers/workflow-bundle.js' },
+    });
+    await busy.runUntil(
+      until(async () =>
+        JSON.stringify(await checks.worker(settings)).includes(
+          `polling: ${[identityOf(next), '7@elsewhere'].sort().join(', ')}`,
+        ),
+      ),
+    );
+    await connection.close();
 
     // A queue on which a step calls an activity, and that nobody polls, by the definition here or by that of a worker.
     const unpolled = {

@@ -224,6 +224,11 @@ describe('a chain that no worker takes', () => {
     const agentless = clientOn({ agents: 'no-agents' });
     const open = await agentless.start(stack.request());
     await until(async () => (await listed(agentless, open))?.missingWorker?.taskQueue === 'no-agents');
+    // A worker whose agents all work polls no longer, and is there.
+    await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w,
+      jsonb_build_object('id', gen_random_uuid(), 'identity', '7@elsewhere', 'task_queue', 'no'))).* FROM session_chain.workers w LIMIT 1`);
+    expect(await listed(agentless, open)).toMatchObject({ missingWorker: null });
+    await pool.query(`DELETE FROM session_chain.workers WHERE identity = '7@elsewhere'`);
     const ticket = (
       await pool.query<{ id: string; ticket: number }>(
         'SELECT id::text, ticket FROM session_chain.chains WHERE project_id = $1',

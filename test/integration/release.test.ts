@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -31,7 +31,8 @@ const environment = () => ({
   TEMPORAL_NAMESPACE: stack.temporal.options.namespace,
   SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
 });
-const look = async (check: 'worker' | 'workflow-tasks') => await checks[check](readConfig(environment()));
+const look = async (check: 'worker' | 'worker-here' | 'workflow-tasks') =>
+  await checks[check](readConfig(environment()));
 const listed = async (projectId: string) =>
   (await stack.sessionChain.chains({ projectId, askTemporal: true })).chains[0];
 
@@ -104,7 +105,7 @@ describe('a release that cannot go on with an open chain', () => {
         expect.objectContaining({
           ...{ event: 'workflow.task_failing', workflowId: chain.workflowId, projectId, versionId, cause },
           ...{ worker: identityOf(worker), release: expect.stringMatching(/^0\.2\.0-[0-9a-f]{8}$/) },
-          msg: expect.stringContaining(said),
+          reason: expect.stringContaining(said),
         }),
       ]);
       // Before the rollout it could have been known.
@@ -134,6 +135,72 @@ describe('a release that cannot go on with an open chain', () => {
       await again.kill('SIGTERM');
     },
   );
+});
+
+describe('a worker of the host', () => {
+  it('tells of chains that stand still on it, not of workflows of the host, and has the identity and the version of the host', async () => {
+    const folder = join(stack.root, 'host');
+    makeRelease(folder, { version: '0.3.0', bundle: released });
+    const chain = join(folder, 'dist/workflows/chain.js');
+    const code = readFileSync(chain, 'utf8');
+    const signature = 'export async function chain(input) {';
+    expect(code).toContain(signature);
+    writeFileSync(chain, code.replace(signature, `${signature} throw new Error('boom');`));
+    writeFileSync(
+      join(folder, 'workflows.js'),
+      `export async function greet() { throw new Error('of the host'); }`,
+    );
+    const program = join(folder, 'host.js');
+    writeFileSync(
+      program,
+      `import { NativeConnection, Worker } from '@temporalio/worker';
+       import { optionsFromEnvironment, sessionChainPlugin } from './dist/workers/package.js';
+       const { temporal, taskQueue, ...options } = optionsFromEnvironment(process.env);
+       const connection = await NativeConnection.connect({ address: temporal.address });
+       const worker = await Worker.create({
+         connection, taskQueue, namespace: temporal.namespace, identity: 'shop-worker',
+         workflowsPath: new URL('./workflows.js', import.meta.url).pathname,
+         workerDeploymentOptions: {
+           version: { deploymentName: 'shop', buildId: 'r7' }, useWorkerVersioning: false,
+         },
+         plugins: [sessionChainPlugin(options)],
+       });
+       await worker.run();
+       await connection.close();`,
+    );
+    const worker = await stack.startWorker({}, (node) => [node, [program]]);
+    const taskQueue = stack.policy.taskQueues.chains;
+    const greeting = await stack.temporal.workflow.start('greet', {
+      taskQueue,
+      workflowId: `greet-${taskQueue}`,
+    });
+    const { workflowId, projectId } = await stack.sessionChain.start(stack.request());
+    await until(async () => Boolean((await listed(projectId))?.failingTask));
+    await until(async () => ((await greeting.describe()).raw.pendingWorkflowTask?.attempt ?? 0) >= 2);
+    await until(() => linesOf(worker).some(({ event }) => event === 'workflow.task_failing'));
+
+    expect(linesOf(worker).filter(({ event }) => event === 'workflow.task_failing')).toMatchObject([
+      { level: 50, workflowId, projectId, release: 'r7', worker: 'shop-worker', reason: 'boom' },
+    ]);
+    expect(linesOf(worker).find(({ event }) => event === 'worker.ready')).toMatchObject({
+      ...{ identity: 'shop-worker', release: 'r7' },
+    });
+    expect((await stack.sessionChain.workers()).workers).toMatchObject([
+      { identity: 'shop-worker', release: 'r7', deployment: null, alive: true },
+    ]);
+    expect(await look('worker')).toEqual({ status: 'ok', message: 'polling: shop-worker' });
+    expect(await look('worker-here')).toMatchObject({ status: 'ok' });
+    expect(await look('workflow-tasks')).toMatchObject({
+      status: 'fail',
+      message: expect.stringContaining(`of 1 of 1 open workflows fail, and they stand still: ${workflowId}`),
+    });
+    expect(await cli.run(['replay'], environment())).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('all of 1 open workflows'),
+    });
+    await worker.kill('SIGTERM');
+    await Promise.all([greeting.terminate(), stack.temporal.workflow.getHandle(workflowId).terminate()]);
+  });
 });
 
 describe('a worker deployment', () => {
@@ -229,7 +296,8 @@ const linesOf = (worker: TestWorker) =>
   worker
     .output()
     .split('\n')
-    .filter(Boolean)
+    // A host's process has lines of Temporal's library, too.
+    .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 const identityOf = (worker: TestWorker) =>
   String(linesOf(worker).find(({ identity }) => identity)?.['identity']);

@@ -14,9 +14,13 @@ import {
   levelOfTry,
   logEvents,
 } from '../../activities/log.js';
+import type { Pool } from '../../storage/db/pool.js';
+import { reportingFailures } from '../../activities/failures.js';
+import type { Meter } from '../../activities/meter.js';
 import { createOutage } from '../../activities/outage.js';
 import { AgentRunError, QuotingError, type AgentSpend } from '../../agent/run.js';
 import { SessionChainError, categoryOf, failureCodes } from '../../contracts/failures.js';
+import { payloadVersion } from '../../contracts/plan.js';
 import { temporalLogger, withoutTaskTokens } from '../../workers/temporal-log.js';
 
 type Line = Record<string, unknown> & { level: string };
@@ -120,6 +124,15 @@ describe('a line', () => {
     expect(lines).toMatchObject([{ level: 'warn', event: 'chain.closed' }]);
   });
 
+  it('that cannot be written stops nothing', () => {
+    const full = () => {
+      throw new Error('ENOSPC');
+    };
+    const log = createEventLog({ info: full, warn: full, error: full });
+    expect(() => log.error('chain.closed', { code: 'INTERNAL' })).not.toThrow();
+    expect(() => log.info('chain.opened', { steps: 1n })).not.toThrow();
+  });
+
   it('of a failure that quotes somebody has our own words', () => {
     const said = 'API Error: 400 {"messages":[{"content":"build a shop for cats"}]}';
     const spent = {} as AgentSpend;
@@ -135,6 +148,28 @@ describe('a line', () => {
     expect(failureFields(errors[1] as AgentRunError).reason).toBe('The model service answered 400.');
     const ours = new SessionChainError('WORKSPACE_NOT_ALLOWED', 'The workspace /srv/x does not exist.');
     expect(failureFields(ours).reason).toContain('/srv/x');
+  });
+});
+
+describe('a try that another one follows', () => {
+  it.each([
+    ['step', 'warn step.retried'],
+    ['question', 'warn question.retried'],
+    ['part of a chain', 'error activity.retried'],
+  ] as const)('of a %s pages only where nothing else would', async (subject, said) => {
+    const { log, lines } = kept();
+    const report = {
+      ...{ log, subject, maxAttempts: 3, meter: { failed: () => undefined } as unknown as Meter },
+      outages: { database: createOutage(log, { subject: 'database', pageAfterMs: null }) },
+      pool: {} as Pool,
+    };
+    const failing = async () =>
+      await reportingFailures({ version: payloadVersion }, report, () => Promise.reject(new Error('A bug.')));
+    const environment = new MockActivityEnvironment(undefined, {
+      logger: new DefaultLogger('ERROR', () => undefined),
+    });
+    await expect(environment.run(failing)).rejects.toThrow('unexpected');
+    expect(lines.map(({ level, event }) => `${level} ${String(event)}`)).toEqual([said]);
   });
 });
 
@@ -199,9 +234,10 @@ describe("what Temporal's library says", () => {
     logger.warn('Workflow failed', { ...meta, error: new Error('failed in build') });
     logger.warn('No workflows registered, not polling for workflow tasks', {});
     logger.info('Worker state changed', {});
+    logger.error('Failed to process Workflow Activation', { ...meta, error: new Error('no determinism') });
     expect(lines).toEqual([]);
     logger.warn('Activity failed', { ...meta, error: new TypeError('not ours') });
-    logger.error('Failed to process Workflow Activation', { ...meta, error: new Error('no determinism') });
+    logger.error('Worker failed', { ...meta, error: new Error('no connection') });
     expect(lines).toMatchObject([
       {
         level: 'warn',
@@ -210,7 +246,7 @@ describe("what Temporal's library says", () => {
         workflowId: 'chain/p/v/b',
         attempt: 2,
       },
-      { level: 'error', event: 'temporal.sdk', err: { message: 'no determinism' } },
+      { level: 'error', event: 'temporal.sdk', err: { message: 'no connection' } },
     ]);
     expect(JSON.stringify(lines)).not.toContain('CiQw');
   });

@@ -59,8 +59,10 @@ export function Now({ chain }: { chain: ChainDetails }) {
           <Text text={message} />
         </p>
         <p>
-          <strong>What to do:</strong> run workers of the release before, which goes on with it by itself; or
-          terminate its workflow in Temporal and start the chain again.
+          <strong>What to do:</strong>{' '}
+          {cause === 'TIMED_OUT'
+            ? 'run more workers, or lower the number of agents on each: a worker did not answer in time.'
+            : 'run workers of the release before, which goes on with it by itself; or terminate its workflow in Temporal and start the chain again.'}
         </p>
       </Notice>
     );

@@ -63,7 +63,11 @@ export function Attention() {
                 <code>{failing[0]?.failingTask?.cause}</code>
               </>
             }
-            todo="Run workers of the release before."
+            todo={
+              failing.every(({ failingTask }) => failingTask?.cause === 'TIMED_OUT')
+                ? 'Run more workers.'
+                : 'Run workers of the release before.'
+            }
             chains={failing}
           />,
         ]
