@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setMaxListeners } from 'node:events';
 import type { Client } from '@temporalio/client';
 
 /**
@@ -45,8 +46,9 @@ export async function withSignal<Result>(
 ): Promise<Result> {
   signal?.throwIfAborted();
   const outer = around.getStore();
-  // Temporal's client adds a listener for each call, and removes none.
   const own = new AbortController();
+  // Temporal's client adds a listener for each call, and removes none.
+  setMaxListeners(0, own.signal);
   const forgets = [signal, outer].map((one) => onAbort(one, () => own.abort(one?.reason)));
   const aborted = new Promise<never>((_, reject) => {
     onAbort(own.signal, () => reject(own.signal.reason as Error));

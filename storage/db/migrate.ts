@@ -272,7 +272,9 @@ export async function rehearseMigration(
     );
     return {
       obstacles: found,
-      notRehearsed: isRehearsed ? null : 'projects has no row with a version, and none could be made',
+      notRehearsed: isRehearsed
+        ? null
+        : 'projects has no row with a version on which nothing works, and none could be made',
     };
   } catch (error) {
     const state = sqlState(error);

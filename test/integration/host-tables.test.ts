@@ -686,7 +686,7 @@ describe('a table that would refuse what chains write', () => {
       await pool.query('TRUNCATE projects, project_versions');
       expect(await rehearseMigration(pool)).toEqual({
         obstacles: [],
-        notRehearsed: 'projects has no row with a version, and none could be made',
+        notRehearsed: 'projects has no row with a version on which nothing works, and none could be made',
       });
     });
   });

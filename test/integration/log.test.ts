@@ -296,3 +296,16 @@ describe('a fact', () => {
     expect(isSaid('worker.stopping')).toBe(true);
   });
 });
+
+it('a database that is away at the first task of a worker is told as at any other', async () => {
+  const fresh = await stack.startWorker({ DATABASE_URL: database.url });
+  await database.cut();
+  const { workflowId, ...key } = await start('early');
+  const pending = async () =>
+    (await stack.temporal.workflow.getHandle(workflowId).describe()).raw.pendingActivities?.[0]?.lastFailure;
+  await until(async () => (await pending()) != null);
+  expect((await pending())?.applicationFailureInfo?.type).toBe('DATABASE_UNAVAILABLE');
+  await database.restore();
+  expect(await impatient.wait(key)).toMatchObject({ status: 'completed' });
+  expect(fresh.output()).toContain('"event":"database.unavailable"');
+});

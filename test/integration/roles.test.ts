@@ -244,6 +244,35 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
     }
   });
 
+  it('a chain from which row-level security hides its project goes on once it is there again', async () => {
+    const projects = `${sql === null ? 'public' : 'app'}.projects`;
+    const held = stack.model.holdNext();
+    const request = {
+      projectId,
+      versionId: version,
+      buildId: 'hidden',
+      workspace: workspace(),
+      steps: ['build'],
+    };
+    const started = await client.start(request);
+    await held.reached;
+    await on.database.pool.query(
+      `ALTER TABLE ${projects} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY`,
+    );
+    held.release();
+    const pendingFailure = async () => {
+      const { raw } = await stack.temporal.workflow.getHandle(started.workflowId).describe();
+      return raw.pendingActivities?.[0]?.lastFailure?.applicationFailureInfo?.type;
+    };
+    await until(async () => (await pendingFailure()) !== undefined);
+    expect(await pendingFailure()).toBe('DATABASE_REFUSED');
+    await expect(client.head(projectId)).rejects.toMatchObject({ code: 'DATABASE_REFUSED' });
+    await on.database.pool.query(
+      `ALTER TABLE ${projects} DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY`,
+    );
+    expect(await client.wait(started)).toMatchObject({ status: 'completed' });
+  });
+
   it('the server lists the keys that another role makes, without a hash', async () => {
     const { id, key: made } = await createKeys(on.pools.keys).create({ name: 'web', scope: 'read' });
     const listed = await createKeys(on.pools.server).list();
@@ -504,7 +533,7 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
 
   it('client and worker erase the project, and the rows of the host stay, named and without what is ours', async () => {
     const { certificate } = await client.erase(projectId, { by: 'a role' });
-    expect(certificate?.erased).toMatchObject({ chains: 2, session_transitions: expect.any(Number) });
+    expect(certificate?.erased).toMatchObject({ chains: 3, session_transitions: expect.any(Number) });
     const left = (certificate?.left ?? []).map(({ what }) => what).filter((what) => /rows? of /.test(what));
     expect(left).toEqual(
       sql === null
