@@ -9,7 +9,8 @@ import {
   toSessionChainError,
 } from '../contracts/failures.js';
 import { payloadVersion } from '../contracts/plan.js';
-import { isDatabaseAway } from '../storage/db/pool.js';
+import { mayBeHidden, requireAccess } from '../storage/db/host-access.js';
+import { type Pool, isDatabaseAway } from '../storage/db/pool.js';
 import { isInterruption } from '../storage/operations/operations.js';
 import {
   type ActivityLog,
@@ -39,6 +40,7 @@ export class AttemptError extends Error {
 }
 
 export interface FailureReport {
+  pool: Pool;
   log: Log;
   meter: Meter;
   outages: { database: Outage };
@@ -53,7 +55,8 @@ export interface FailureReport {
 /**
  * Runs an activity with a log that knows its ids, logs how it failed, and turns its errors into what a workflow can read: type = the failure's code, message = what the code
  * means, details = [number of the attempt, the limit that was reached]. Messages may quote models, agents and files, so they stay in the database:
- * Temporal's histories hold codes. A cancellation that Temporal asked for stays one.
+ * Temporal's histories hold codes. A cancellation that Temporal asked for stays one. A row that is not found may be hidden by
+ * row-level security of the host, which is told instead, as that may be put right while a chain waits.
  */
 export async function reportingFailures<Result>(
   input: { version: number },
@@ -68,10 +71,14 @@ export async function reportingFailures<Result>(
   } catch (error) {
     // Temporal's own, such as a cancellation.
     if (error instanceof TemporalFailure) throw error;
-    const { failure, attempt, log } =
-      error instanceof AttemptError
-        ? error
-        : { failure: toSessionChainError(error), attempt: undefined, log: ofCall };
+    const {
+      failure: found,
+      attempt,
+      log,
+    } = error instanceof AttemptError
+      ? error
+      : { failure: toSessionChainError(error), attempt: undefined, log: ofCall };
+    const failure = await unlessHidden(report.pool, found);
     meter.failed(failure);
     if (failure.code === 'DATABASE_UNAVAILABLE') report.outages.database.trouble(log, failureFields(failure));
     logFailure(log, report, failure);
@@ -89,6 +96,14 @@ export async function reportingFailures<Result>(
       ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
     });
   }
+}
+
+async function unlessHidden(pool: Pool, failure: SessionChainError): Promise<SessionChainError> {
+  if (!mayBeHidden(failure)) return failure;
+  return await requireAccess(pool).then(
+    () => failure,
+    (error: unknown) => toSessionChainError(error),
+  );
 }
 
 /** One line: a try that another follows, or the last one. */

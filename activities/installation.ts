@@ -11,21 +11,19 @@ export type InstallationCheck = (input: OfInstallation) => Promise<string | null
 /** So often, at most, the log says that another installation asks for work here. */
 const toldEveryMs = 60_000;
 
-/** Compares whose a task is with the database of the pool, which is asked once, and again before a task is left alone. */
-export function createInstallationCheck(pool: Pool, log: Log): InstallationCheck {
-  let known: Promise<Installation> | undefined;
-  const own = () => {
-    known ??= readInstallation(pool);
-    known.catch(() => (known = undefined));
-    return known;
-  };
+/**
+ * Compares whose a task is with the database of the pool, `own`, which is asked again before a task is left alone. A database that
+ * is away is none of its matters: the activity itself finds that out, and says so.
+ */
+export function createInstallationCheck(pool: Pool, log: Log, own: Installation): InstallationCheck {
+  let known = own;
   const told = new Map<string, number>();
   return async ({ installation }) => {
-    if (installation === undefined || installation === (await own()).id) return null;
+    if (installation === undefined || installation === known.id) return null;
     // It may have got another id since.
-    known = undefined;
-    const { id, database } = await own();
-    if (installation === id) return null;
+    known = await readInstallation(pool).catch(() => known);
+    if (installation === known.id) return null;
+    const { id, database } = known;
     const { activityType, workflowExecution, taskQueue } = Context.current().info;
     const why = `It is of the installation ${installation}, and the worker ${workerName()} uses the database ${database}, of the installation ${id}.`;
     if (performance.now() - (told.get(installation) ?? -Infinity) >= toldEveryMs) {

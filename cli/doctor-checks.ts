@@ -313,7 +313,7 @@ async function worker(client: Client, config: Config): Promise<Finding> {
 }
 
 const strangersRemedy =
-  'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database, or are without session-chain: look at their logs.';
+  'Workers of another database take tasks of this one and leave them: give each database a task queue (SESSION_CHAIN_TASK_QUEUE) or a namespace of its own. Else they cannot write to this database, or are without session-chain: look at their logs. Those of a copy of this database take its tasks for their own: run session-chain restored --new-installation on the copy.';
 
 /** The first worker deployment whose current release no living worker has: new chains wait for one. */
 async function unroutedDeployment(client: Client, living: readonly StoredWorker[]): Promise<Finding | null> {

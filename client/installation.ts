@@ -5,7 +5,12 @@ import { SessionChainError } from '../contracts/failures.js';
 import { type ProjectId, parseProjectId } from '../contracts/ids.js';
 import { type Installation, isOfOther } from '../contracts/installation.js';
 import { chainsWithoutRow, projectsWithOpenChains, reconcile } from '../storage/chains/queue.js';
-import { type MarkedRestored, markRestored, readInstallation } from '../storage/db/installation.js';
+import {
+  type MarkedRestored,
+  markRestored,
+  readInstallation,
+  requireOwner,
+} from '../storage/db/installation.js';
 import type { Pool } from '../storage/db/pool.js';
 import { readHead } from '../storage/heads/heads.js';
 import { listWorkers } from '../storage/workers/workers.js';
@@ -108,6 +113,7 @@ export function createInstallations({
     async restored(options) {
       const shape = { newInstallation: z.boolean().default(false), force: z.boolean().default(false) };
       const { newInstallation, force } = checkedOptions(shape, options);
+      await requireOwner(pool);
       const living = force ? [] : (await listWorkers(pool)).filter(({ alive }) => alive);
       if (living.length > 0) {
         throw new SessionChainError(

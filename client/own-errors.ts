@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 import { SessionChainError } from '../contracts/failures.js';
-import { requireAccess } from '../storage/db/host-access.js';
+import { mayBeHidden, requireAccess } from '../storage/db/host-access.js';
 import { type Connection, classified } from '../storage/db/pool.js';
 import { temporalError } from '../temporal/errors.js';
 import { withSignal } from '../temporal/signal.js';
@@ -41,8 +41,7 @@ function guarded(method: Method, pool: Connection, closing: Closing | undefined)
       if (returned instanceof Promise) {
         return returned.catch(async (error: unknown) => {
           const known = own(error);
-          if (known instanceof SessionChainError && /^(PROJECT|VERSION)_NOT_FOUND$/.test(known.code))
-            await requireAccess(pool);
+          if (known instanceof SessionChainError && mayBeHidden(known)) await requireAccess(pool);
           throw known;
         });
       }

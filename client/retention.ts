@@ -27,6 +27,7 @@ import { readHead } from '../storage/heads/heads.js';
 import { type ArchiveParts, readParts } from '../storage/retention/status.js';
 import { listWorkers } from '../storage/workers/workers.js';
 import { temporalError } from '../temporal/errors.js';
+import { listWorkflows } from '../temporal/listing.js';
 import { retentionId, workflowTypes } from '../temporal/names.js';
 import { putSchedule, readSchedule, removeSchedule } from '../temporal/schedules.js';
 import { withSignal } from '../temporal/signal.js';
@@ -278,9 +279,10 @@ async function recentRuns(
   const running: RetentionRunState[] = [];
   let seen = 0;
   // Those that run come first, then the one that ended last.
-  for await (const run of client.workflow.list({ query, pageSize: 20 })) {
+  for await (const listed of listWorkflows(client, query, { pageSize: 20 })) {
+    const run = { ...listed, memo: listed.memo ?? {} };
     if (run.status.name === 'RUNNING') running.push(await stateOf(client, ids, run));
-    else if (run.memo?.['dryRun'] !== true && (run.memo?.['projectId'] ?? null) === null)
+    else if (run.memo['dryRun'] !== true && (run.memo['projectId'] ?? null) === null)
       return { running, lastRun: await stateOf(client, ids, run) };
     if (++seen === looked) break;
   }

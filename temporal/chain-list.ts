@@ -1,4 +1,5 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { listWorkflows } from './listing.js';
 import { workflowTypes } from './names.js';
 
 /** A run of a chain, as Temporal lists it. */
@@ -8,6 +9,7 @@ export interface ListedRun {
   /** As Temporal calls it, such as RUNNING or COMPLETED. */
   status: string;
   startedAt: Date;
+  /** Empty where it cannot be read, which then is of another installation. */
   memo: Record<string, unknown>;
 }
 
@@ -16,11 +18,11 @@ export async function* listChainRuns(client: Client, projectId: string | null): 
   const prefix = projectId === null ? 'chain/' : `chain/${projectId}/`;
   const ofProject = projectId === null ? '' : ` AND WorkflowId STARTS_WITH '${prefix}'`;
   const query = `WorkflowType = '${workflowTypes.chain}'${ofProject}`;
-  for await (const run of client.workflow.list({ query })) {
+  for await (const run of listWorkflows(client, query)) {
     // A search may take no notice of case.
     if (!run.workflowId.startsWith(prefix)) continue;
-    const { workflowId, runId, status, startTime: startedAt, memo = {} } = run;
-    yield { workflowId, runId, status: status.name, startedAt, memo };
+    const { workflowId, runId, status, startTime: startedAt, memo } = run;
+    yield { workflowId, runId, status: status.name, startedAt, memo: memo ?? {} };
   }
 }
 

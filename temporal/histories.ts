@@ -1,6 +1,7 @@
 import { type Client, WorkflowNotFoundError, isGrpcServiceError } from '@temporalio/client';
 import type { ProjectId } from '../contracts/ids.js';
 import { isOfOther } from '../contracts/installation.js';
+import { listWorkflows } from './listing.js';
 import { workflowPrefixesOf } from './names.js';
 
 /** The histories of one project in Temporal. */
@@ -40,8 +41,8 @@ export function createProjectHistories(
       const own = await installationId();
       for (const prefix of workflowPrefixesOf(projectId)) {
         const query = `WorkflowId STARTS_WITH '${prefix}/' OR WorkflowId = '${prefix}'`;
-        for await (const { workflowId, runId, memo } of client.workflow.list({ query })) {
-          if (isOfOther(memo, own)) continue;
+        for await (const { workflowId, runId, memo } of listWorkflows(client, query)) {
+          if (memo === null || isOfOther(memo, own)) continue;
           // A search may take no notice of case.
           if (workflowId === prefix || workflowId.startsWith(`${prefix}/`)) yield { workflowId, runId };
         }

@@ -40,7 +40,8 @@ export function tellFailingTasks(
   const told = new Set<string>();
   evictionsEmitter?.on('eviction', ({ runId, evictJob: { reason, message } }: Eviction) => {
     const cause = causes[Number(reason)];
-    if (cause === undefined) return;
+    // A worker that stops empties its cache, with this cause.
+    if (cause === undefined || message === 'Shutting down') return;
     const said = saidBy(message ?? '');
     const key = `${runId} ${said}`;
     if (told.has(key)) return;

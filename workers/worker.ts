@@ -53,6 +53,7 @@ import { missingSubmissionColumns } from '../storage/db/host-tables.js';
 import { requireRights } from '../storage/db/grants.js';
 import { requireAccess } from '../storage/db/host-access.js';
 import { readInstallation } from '../storage/db/installation.js';
+import type { Installation } from '../contracts/installation.js';
 import { requireMigrations } from '../storage/db/migrate.js';
 import { type Pool, createPool, requireAnswer } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
@@ -233,10 +234,12 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
       logAgent(log.with(ids), event, outages.model);
     },
   });
+  let installation: Installation;
   try {
     await requireRights(pool, 'worker');
     await requireMigrations(pool);
     await requireAccess(pool);
+    installation = await readInstallation(pool);
     await requireColumns(pool, definition);
     // Before any chain can end here: it says that ends are wanted.
     if (onEnd) await takeEnds(pool, 0);
@@ -254,7 +257,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
     log.warn('agent.untested', { claudeCode, reason: `${difference}: ${remedy}` });
   }
   const retention = retentionSetting(options);
-  const check = createInstallationCheck(pool, log);
+  const check = createInstallationCheck(pool, log, installation);
   const installationId = async () => (await readInstallation(pool)).id;
   const checkpoint = createCheckpoint(options.redisUrl ?? null, {
     log: (reason) => log.warn('redis.unavailable', { reason }),

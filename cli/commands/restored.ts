@@ -20,10 +20,7 @@ export function restoredCommand(): Command {
     )
     .option('--force', 'also while workers say that they run')
     .addOption(outputOption())
-    .addHelpText(
-      'after',
-      '\nExample:\n  session-chain restored\n  session-chain reconcile --all --dry-run\n',
-    )
+    .addHelpText('after', '\nExample:\n  session-chain restored\n  session-chain reconcile --all --dry-run\n')
     .action(async ({ newInstallation = false, force = false, output }: RestoredCommandOptions) => {
       await withContext(async ({ sessionChain }) => {
         const marked = await (await sessionChain()).restored({ newInstallation, force });
@@ -37,7 +34,7 @@ export function restoredCommand(): Command {
               installationId === formerId ? installationId : `${installationId} (before: ${formerId})`,
             ],
             ['incarnation', String(incarnation)],
-            ['sequences', `${sequences} moved, by ${movedBy} or a tenth of it`],
+            ['sequences', `${sequences} moved, by ${movedBy} at most`],
           ]),
         );
         if (output === 'text')

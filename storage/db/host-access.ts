@@ -45,6 +45,11 @@ export async function requireAccess(connection: Connection): Promise<void> {
   );
 }
 
+/** Whether a row is missing, which a policy may hide: ask `requireAccess`. */
+export function mayBeHidden({ code }: SessionChainError): boolean {
+  return /^(PROJECT_NOT_FOUND|VERSION_NOT_FOUND|REQUEST_LOST|DATABASE_WENT_BACK)$/.test(code);
+}
+
 const madeBy = `(SELECT p.proowner FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
   WHERE n.nspname = 'session_chain' AND p.prosecdef LIMIT 1)`;
 const owner = `coalesce(${madeBy}, current_user::regrole::oid)`;

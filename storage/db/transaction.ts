@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { type Pool, classified, introduceAs, introductionOf } from './pool.js';
+import { type Pool, classified, introduceAs, introductionOf, isDatabaseAway } from './pool.js';
 
 /**
  * Runs statements in one transaction on one connection; an error undoes all of them, and so does `undo`, for a dry run. Most of
@@ -26,11 +26,13 @@ export async function inTransaction<Result>(
     isBroken = false;
     return result;
   } catch (error) {
+    const known = classified(error);
     await client.query('ROLLBACK').then(
-      () => (isBroken = false),
+      // Another connection may have other settings by now, or another server, as one that the pool itself queries with gets.
+      () => (isBroken = isDatabaseAway(known)),
       () => undefined,
     );
-    throw classified(error);
+    throw known;
   } finally {
     client.off('error', ignore);
     client.release(isBroken);

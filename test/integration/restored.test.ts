@@ -6,6 +6,7 @@ import type { SessionChain } from '../../client/session-chain.js';
 import { beginActivityStep } from '../../storage/operations/activity-steps.js';
 import { readAllEvents, readProjectEvents } from '../../storage/events/events.js';
 import { installationMemo } from '../../contracts/installation.js';
+import { createPool } from '../../storage/db/pool.js';
 import { readInstallation } from '../../storage/db/installation.js';
 import { openChain } from '../../storage/chains/chains.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
@@ -122,6 +123,42 @@ describe('after a restore', () => {
     expect(Number(transition?.['id'])).toBeGreaterThan(900_000);
   });
 
+  it("numbers of rows that come from a sequence of the host's do not come back, behind a view either", async () => {
+    const owner = `owner_${randomUUID().slice(0, 8)}`;
+    await sql(`CREATE ROLE ${owner}`);
+    await sql('CREATE SEQUENCE ids AS integer');
+    await sql(
+      `ALTER TABLE session_transitions ALTER COLUMN id DROP IDENTITY, ALTER COLUMN id SET DEFAULT nextval('ids')`,
+    );
+    await sql('CREATE SEQUENCE other_ids');
+    await sql('ALTER TABLE project_chat_log_minimal RENAME TO questions_of_host');
+    await sql(`ALTER TABLE questions_of_host ADD COLUMN number integer DEFAULT nextval('other_ids')`);
+    await sql('CREATE VIEW project_chat_log_minimal AS SELECT * FROM questions_of_host');
+    await sql('ALTER TABLE chat_plan_sessions ADD COLUMN number serial');
+    const before = await sequences();
+    await client.restored();
+    const after = await sequences();
+    const moved = (name: string) => (after.get(name) ?? 0) - (before.get(name) ?? 0);
+    expect([moved('ids') > 2_000_000, moved('other_ids') > 2_000_000]).toEqual([true, true]);
+
+    // The functions run as the owner, who may lack the right.
+    await sql(`ALTER FUNCTION session_chain.mark_restored OWNER TO ${owner}`);
+    await sql(`GRANT ALL ON SCHEMA session_chain TO ${owner}`);
+    await sql(`GRANT ALL ON ALL TABLES IN SCHEMA session_chain TO ${owner}`);
+    await sql(`GRANT ALL ON ALL SEQUENCES IN SCHEMA session_chain, public TO ${owner}`);
+    await sql(`REVOKE UPDATE ON SEQUENCE ids FROM ${owner}`);
+    const { incarnation } = await client.installation();
+    await expect(client.restored()).rejects.toMatchObject({
+      code: 'DATABASE_REFUSED',
+      message: expect.stringContaining(`GRANT UPDATE ON SEQUENCE ids TO ${owner}`),
+    });
+    expect(await client.installation()).toMatchObject({ incarnation });
+    await sql(`GRANT UPDATE ON SEQUENCE ids TO ${owner}`);
+    expect(await client.restored()).toMatchObject({ incarnation: incarnation + 1 });
+    await sql(`DROP OWNED BY ${owner} CASCADE`);
+    await sql(`DROP ROLE ${owner}`);
+  });
+
   it('it is refused while a worker is there, without force, and may be said twice', async () => {
     await sql(
       `SELECT session_chain.renew_worker($1, $2, 0, 0, 0)`,
@@ -140,6 +177,21 @@ describe('after a restore', () => {
     expect(await client.installation()).toMatchObject({ id, incarnation });
     await client.restored({ force: true });
     expect(await client.restored({ force: true })).toMatchObject({ incarnation: incarnation + 2 });
+    const role = `worker_${randomUUID().slice(0, 8)}`;
+    await sql(`CREATE ROLE ${role} LOGIN`);
+    const url = new URL(database.url);
+    const owner = url.username;
+    url.username = role;
+    const pool = createPool(url.href, { applicationName: 'test', max: 1 });
+    const worker = createSessionChain({ pool, temporal, searchAttributes: 'off' });
+    await expect(worker.restored()).rejects.toMatchObject({
+      code: 'DATABASE_REFUSED',
+      message: expect.stringContaining(role),
+      remedy: expect.stringContaining(owner),
+    });
+    await worker.close();
+    await pool.end();
+    await sql(`DROP ROLE ${role}`);
     // A copy that lives beside its original.
     const copy = await client.restored({ force: true, newInstallation: true });
     expect(copy.formerId).toBe(id);

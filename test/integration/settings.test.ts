@@ -183,8 +183,7 @@ describe('sessions that write nothing', () => {
         failure,
       );
       await database.pool.query(failure?.remedy ?? '');
-    });
-    await withPool(async (pool) => {
+      // The connection of the transaction has the former setting.
       await openNew(pool);
     });
   });

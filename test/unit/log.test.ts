@@ -14,6 +14,7 @@ import {
   levelOfTry,
   logEvents,
 } from '../../activities/log.js';
+import type { Pool } from '../../storage/db/pool.js';
 import { reportingFailures } from '../../activities/failures.js';
 import type { Meter } from '../../activities/meter.js';
 import { createOutage } from '../../activities/outage.js';
@@ -160,6 +161,7 @@ describe('a try that another one follows', () => {
     const report = {
       ...{ log, subject, maxAttempts: 3, meter: { failed: () => undefined } as unknown as Meter },
       outages: { database: createOutage(log, { subject: 'database', pageAfterMs: null }) },
+      pool: {} as Pool,
     };
     const failing = async () =>
       await reportingFailures({ version: payloadVersion }, report, () => Promise.reject(new Error('A bug.')));
