@@ -40,8 +40,7 @@ export function tellFailingTasks(
   const told = new Set<string>();
   evictionsEmitter?.on('eviction', ({ runId, evictJob: { reason, message } }: Eviction) => {
     const cause = causes[Number(reason)];
-    // A worker that stops empties its cache, with this cause.
-    if (cause === undefined || message === 'Shutting down') return;
+    if (cause === undefined) return;
     const said = saidBy(message ?? '');
     const key = `${runId} ${said}`;
     if (told.has(key)) return;
