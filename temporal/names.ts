@@ -41,6 +41,27 @@ export function chainKeyOf(workflowId: string): ChainKey | null {
   return { projectId, versionId, buildId } as ChainKey;
 }
 
+/** The ids that the id of a workflow names, whatever kind it is of. */
+export function idsIn(workflowId: string): {
+  projectId?: string;
+  versionId?: string;
+  buildId?: string;
+  chatId?: string;
+} {
+  const [kind, projectId = '', second = '', buildId = ''] = workflowId.split('/');
+  switch (kind) {
+    case 'chain':
+    case 'end':
+      return { projectId, versionId: second, buildId };
+    case 'chat':
+      return { projectId, chatId: second };
+    case 'restore':
+      return { projectId };
+    default:
+      return {};
+  }
+}
+
 /** The workflow id of a chat. */
 export function chatWorkflowId({ projectId, chatId }: { projectId: ProjectId; chatId: string }): string {
   return `chat/${projectId}/${chatId}`;

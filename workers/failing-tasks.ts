@@ -5,14 +5,16 @@ import type { Worker } from '@temporalio/worker';
 import type { Log } from '../activities/log.js';
 import { startOf } from '../contracts/text.js';
 import { failingTaskRemedy } from '../contracts/waiting.js';
-import { chainKeyOf } from '../temporal/names.js';
+import { idsIn } from '../temporal/names.js';
 import { workflowOfRun } from '../temporal/workflow-tasks.js';
 
-/** Why a workflow leaves a worker's cache, as far as its task has failed: the SDK's number, and Temporal's name of the cause. */
+/**
+ * Why a workflow leaves a worker's cache, as far as its task has failed: the SDK's number, and Temporal's name of the cause. What is
+ * fatal to the library is none: it says so of each workflow when a worker stops.
+ */
 const causes: Readonly<Record<number, string>> = {
   3: 'NON_DETERMINISTIC_ERROR',
   4: 'WORKFLOW_WORKER_UNHANDLED_FAILURE',
-  8: 'FATAL',
 };
 /** What has been told is forgotten at some size, so that a worker of months does not grow. */
 const mostTold = 1_000;
@@ -38,8 +40,7 @@ export function tellFailingTasks(
   const told = new Set<string>();
   evictionsEmitter?.on('eviction', ({ runId, evictJob: { reason, message } }: Eviction) => {
     const cause = causes[Number(reason)];
-    // A worker that stops empties its cache, with this cause.
-    if (cause === undefined || message === 'Shutting down') return;
+    if (cause === undefined) return;
     const said = saidBy(message ?? '');
     const key = `${runId} ${said}`;
     if (told.has(key)) return;
@@ -53,7 +54,7 @@ export function tellFailingTasks(
     // The host looks after its own workflows.
     if (found?.isOurs === false) return;
     log.error('workflow.task_failing', {
-      ...(found === null ? {} : { workflowId: found.workflowId, ...chainKeyOf(found.workflowId) }),
+      ...(found === null ? {} : { workflowId: found.workflowId, ...idsIn(found.workflowId) }),
       ...{ runId, cause, reason: said, ...facts, remedy: failingTaskRemedy(cause) },
     });
   }

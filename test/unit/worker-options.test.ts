@@ -1,11 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { Connection } from '@temporalio/client';
 import pg from 'pg';
+import { idsIn } from '../../temporal/names.js';
 import {
   type CreateWorkerOptions,
   checkWorkerOptions,
   optionsFromEnvironment,
 } from '../../workers/options.js';
+import { releaseOfHost } from '../../workers/release.js';
 
 const least = {
   databaseUrl: 'postgres://localhost/app',
@@ -137,4 +139,50 @@ describe('the options of a worker', () => {
       temporal: { namespace: 'builder', apiKey: 'key' },
     });
   });
+});
+
+describe('the release of a worker of the host', () => {
+  const version = { deploymentName: 'shop', buildId: 'r7' };
+  it.each<[what: string, host: Parameters<typeof releaseOfHost>[0], told: unknown]>([
+    ['nothing of its own', {}, null],
+    ['a build id of the former kind', { buildId: 'b1' }, { release: 'b1', deployment: undefined }],
+    [
+      'a version without a deployment in force',
+      { workerDeploymentOptions: { version, useWorkerVersioning: false } },
+      { release: 'r7', deployment: undefined },
+    ],
+    [
+      'a version that pins',
+      {
+        workerDeploymentOptions: { version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' },
+      },
+      { release: 'r7', deployment: { name: 'shop', versioning: 'pinned' } },
+    ],
+    [
+      'a version that upgrades',
+      {
+        workerDeploymentOptions: {
+          ...{
+            version,
+            useWorkerVersioning: true as const,
+            defaultVersioningBehavior: 'AUTO_UPGRADE' as const,
+          },
+        },
+      },
+      { release: 'r7', deployment: { name: 'shop', versioning: 'auto-upgrade' } },
+    ],
+  ])('with %s', (_what, host, told) => {
+    expect(releaseOfHost(host)).toEqual(told);
+  });
+});
+
+it.each([
+  ['chain/p/v/b', { projectId: 'p', versionId: 'v', buildId: 'b' }],
+  ['end/p/v/b/0b7c', { projectId: 'p', versionId: 'v', buildId: 'b' }],
+  ['chat/p/c', { projectId: 'p', chatId: 'c' }],
+  ['restore/p', { projectId: 'p' }],
+  ['erase/0b7c', {}],
+  ['retention/queue', {}],
+])('the id of the workflow %s names what it is about', (workflowId, ids) => {
+  expect(idsIn(workflowId)).toEqual(ids);
 });
