@@ -16,7 +16,8 @@ export const retriesUntilClosed: Interceptor[] = [
 /** The same for a connection that the host made, whose retries we know nothing of: after them, what they call. */
 export function endCallsWithConnection({ connection }: Client): void {
   const { options } = connection as { options?: { interceptors?: unknown } };
-  if (!Array.isArray(options?.interceptors)) return;
+  // The connection has this array; a frozen one stays as it is.
+  if (!Array.isArray(options?.interceptors) || !Object.isExtensible(options.interceptors)) return;
   const interceptors = options.interceptors as Interceptor[];
   if (!interceptors.includes(endsWithConnection)) interceptors.push(endsWithConnection);
 }

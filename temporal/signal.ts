@@ -1,4 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { setMaxListeners } from 'node:events';
 import type { Client } from '@temporalio/client';
 
 /**
@@ -28,10 +29,26 @@ export function onAbort(signal: AbortSignal | undefined, call: () => void): () =
   };
 }
 
+/** What `work` comes to, or the signal's reason. Nothing of it is left on the signal, which may live as long as the process. */
+export async function unlessAborted<Value>(signal: AbortSignal, work: Promise<Value>): Promise<Value> {
+  let forget = () => undefined as void;
+  const aborted = new Promise<never>((_, reject) => {
+    forget = onAbort(signal, () => reject(signal.reason as Error));
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    forget();
+  }
+}
+
 const waiting = new WeakMap<AbortSignal, { calls: Set<() => void>; tell: () => void }>();
 
-/** The signals under which the present call stands: Temporal's client knows the innermost one alone. */
-const around = new AsyncLocalStorage<AbortSignal>();
+/**
+ * Under what the present call stands: the signal that ends it, for Temporal's client knows the innermost one alone, and where its
+ * caller called.
+ */
+const around = new AsyncLocalStorage<{ signal: AbortSignal; caller: AsyncResource }>();
 
 /**
  * Calls to Temporal that a signal ends, with its reason. Temporal's own `withAbortSignal` ends a call that is under
@@ -45,19 +62,24 @@ export async function withSignal<Result>(
 ): Promise<Result> {
   signal?.throwIfAborted();
   const outer = around.getStore();
-  // Temporal's client adds a listener for each call, and removes none.
   const own = new AbortController();
-  const forgets = [signal, outer].map((one) => onAbort(one, () => own.abort(one?.reason)));
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort(own.signal, () => reject(own.signal.reason as Error));
-  });
+  // Temporal's client adds a listener for each call, and removes none.
+  setMaxListeners(0, own.signal);
+  const forgets = [signal, outer?.signal].map((one) => onAbort(one, () => own.abort(one?.reason)));
+  const here = { signal: own.signal, caller: outer?.caller ?? new AsyncResource('session-chain call') };
   try {
-    const working = around.run(own.signal, () => client.withAbortSignal(own.signal, () => work(own.signal)));
-    return await Promise.race([working, aborted]);
+    const working = around.run(here, () => client.withAbortSignal(own.signal, () => work(own.signal)));
+    return await unlessAborted(own.signal, working);
   } catch (error) {
     own.signal.throwIfAborted();
     throw error;
   } finally {
     for (const forget of forgets) forget();
   }
+}
+
+/** A function of the caller, as it called us: what it calls in turn stands under no signal of the present call. */
+export function ofCaller<Args extends unknown[]>(call: (...args: Args) => void): (...args: Args) => void {
+  const { caller } = around.getStore() ?? {};
+  return caller ? (...args) => caller.runInAsyncScope(call, undefined, ...args) : call;
 }
