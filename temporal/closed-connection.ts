@@ -1,15 +1,16 @@
-import type { Client, ConnectionOptions } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
+import { type Interceptor, endsWithSignal } from './signal.js';
 
-type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
 type Call = ReturnType<Interceptor>;
 
 /**
  * The retries of Temporal's client, where one that is due after the connection was closed ends its call: grpc-js would throw out of a
- * timer, which ends the process.
+ * timer, which ends the process. A signal ends its calls as well.
  */
 export const retriesUntilClosed: Interceptor[] = [
   makeGrpcRetryInterceptor(defaultGrpcRetryOptions()),
+  endsWithSignal,
   endsWithConnection,
 ];
 
@@ -19,7 +20,7 @@ export function endCallsWithConnection({ connection }: Client): void {
   // The connection has this array; a frozen one stays as it is.
   if (!Array.isArray(options?.interceptors) || !Object.isExtensible(options.interceptors)) return;
   const interceptors = options.interceptors as Interceptor[];
-  if (!interceptors.includes(endsWithConnection)) interceptors.push(endsWithConnection);
+  if (!interceptors.includes(endsWithConnection)) interceptors.push(endsWithSignal, endsWithConnection);
 }
 
 function endsWithConnection(...[options, nextCall]: Parameters<Interceptor>): Call {

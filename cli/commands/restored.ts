@@ -20,10 +20,7 @@ export function restoredCommand(): Command {
     )
     .option('--force', 'also while workers say that they run')
     .addOption(outputOption())
-    .addHelpText(
-      'after',
-      '\nExample:\n  session-chain restored\n  session-chain reconcile --all --dry-run\n',
-    )
+    .addHelpText('after', '\nExample:\n  session-chain restored\n  session-chain reconcile --all --dry-run\n')
     .action(async ({ newInstallation = false, force = false, output }: RestoredCommandOptions) => {
       await withContext(async ({ sessionChain }) => {
         const marked = await (await sessionChain()).restored({ newInstallation, force });

@@ -204,6 +204,19 @@ describe('a call', () => {
     expect(warnings).toEqual([]);
   });
 
+  it('keeps nothing of what it has asked Temporal', async () => {
+    const temporal = new Client({ connection });
+    await withSignal(temporal, new AbortController().signal, async (signal) => {
+      for (let count = 0; count < 12; count++) {
+        await temporal.workflow
+          .getHandle('nobody')
+          .describe()
+          .catch(() => undefined);
+      }
+      expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    });
+  });
+
   it('that calls back ends none that its caller begins there', async () => {
     const started = await sessionChain.start({ ...newKey(), workspace: '/work', createRows: true });
     const [stop, own] = [new AbortController(), new AbortController()];

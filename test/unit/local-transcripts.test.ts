@@ -27,10 +27,7 @@ const beside = (name: string) => join(file.replace(/\.jsonl$/, ''), 'subagents',
 describe('a local transcript', () => {
   it('is read in bounds', async () => {
     truncateSync(file, 500 * 1024 ** 2 + 1);
-    await expect(readLocalTranscript(claudeDir, sessionId)).rejects.toMatchObject({
-      code: 'TRANSCRIPT_UNREADABLE',
-      message: expect.stringContaining('more than 500 MB') as string,
-    });
+    await expect(readLocalTranscript(claudeDir, sessionId)).rejects.toThrow('more than 500 MB');
   });
 
   it.each([
