@@ -84,9 +84,9 @@ async function* itemsUntil(
   try {
     for (;;) {
       // One that waits for a connection of a pool that is closed would never go on.
-      const { done, value } = await unlessAborted(closed, next());
-      if (done) return;
-      yield value;
+      const item = await unlessAborted(closed, next());
+      if (item.done) return;
+      yield item.value;
     }
   } catch (error) {
     if (!closed.aborted || ending === 'fails') throw own(error);
