@@ -8,7 +8,7 @@ const rooms = {
   contracts: [],
   config: ['contracts'],
   temporal: ['contracts', 'config'],
-  transcript: ['contracts'],
+  transcript: ['contracts', 'workspace'],
   workspace: ['contracts'],
   archive: ['contracts'],
   definition: ['contracts', 'config'],

@@ -51,7 +51,7 @@ import { temporalError } from '../temporal/errors.js';
 import type { WatchHub } from './watch-hub.js';
 import type { WatchItem } from '../contracts/events.js';
 import { type ReplyChunk, followQuestion } from './watch.js';
-import { withSignal } from '../temporal/signal.js';
+import { ofCaller, onAbort, withSignal } from '../temporal/signal.js';
 import { workspacePath } from './start-request.js';
 import { chatWorkflowId, updates, workflowTypes } from '../temporal/names.js';
 
@@ -284,7 +284,7 @@ async function record(
 }
 
 async function ask(options: ChatsOptions, request: AskRequest, asking: AskOptions): Promise<Answer> {
-  const { onChunk, onItem } = asking;
+  const { onChunk, onItem } = callbacksOf(asking);
   const { asked, question } = await record(options, request);
   if (question.state === 'answered') return replyOf(question, true);
   const watching = new AbortController();
@@ -298,6 +298,13 @@ async function ask(options: ChatsOptions, request: AskRequest, asking: AskOption
     watching.abort();
     await watched;
   }
+}
+
+function callbacksOf({ onChunk, onItem }: AskOptions): Pick<AskOptions, 'onChunk' | 'onItem'> {
+  return {
+    ...(onChunk ? { onChunk: ofCaller(onChunk) } : {}),
+    ...(onItem ? { onItem: ofCaller(onItem) } : {}),
+  };
 }
 
 /** How long a worker may take to take up a question whose caller does not wait for the reply. */
@@ -370,21 +377,23 @@ async function whileOurs<Result>(
   signal: AbortSignal | undefined,
   work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  const taken = new AbortController();
+  const ended = new AbortController();
+  const forget = onAbort(signal, () => ended.abort(signal?.reason));
   const workflowId = chatWorkflowId(question);
   const timer = setInterval(() => {
     const taskQueue = policy.taskQueues.chains;
     takenByOthers(pool, temporal, workflowId, taskQueue).then(
-      (refusal) => refusal !== null && taken.abort(noOwnWorker(temporal, taskQueue, refusal)),
+      (refusal) => refusal !== null && ended.abort(noOwnWorker(temporal, taskQueue, refusal)),
       // What does not answer now is noticed by the work itself.
       () => undefined,
     );
   }, lookForOthersMs);
   timer.unref();
   try {
-    return await work(signal ? AbortSignal.any([signal, taken.signal]) : taken.signal);
+    return await work(ended.signal);
   } finally {
     clearInterval(timer);
+    forget();
   }
 }
 
@@ -392,11 +401,10 @@ async function whileOurs<Result>(
 async function updateWithStart(
   { pool, temporal, policy }: ChatsOptions,
   { projectId, chatId, questionId, when }: Question,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   waits: boolean,
 ): Promise<AskResult['outcome'] | 'taken' | Error> {
-  // Temporal's client only notices a signal that is aborted later.
-  signal?.throwIfAborted();
+  signal.throwIfAborted();
   const installation = await readInstallation(pool);
   const input: ChatInput = {
     ...{ version: payloadVersion, installation: installation.id },
@@ -440,7 +448,7 @@ async function updateWithStart(
       )
     ).outcome;
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
       const { type, message } = error.cause;
       if (isFailureCode(type)) {

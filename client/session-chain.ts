@@ -475,7 +475,10 @@ export function createSessionChain(options: SessionChainOptions): SessionChain {
     getSessionChain: lineage,
   };
   return {
-    ...throwingOwnErrors(pool, methods, { temporal, closed: closing.signal }),
+    ...throwingOwnErrors(pool, methods, {
+      ...{ temporal, closed: closing.signal },
+      items: { watch: 'ends', importHeads: 'fails' },
+    }),
     ...throwingOwnErrors<Pick<SessionChain, 'close'>>(pool, {
       async close() {
         closing.abort(new SessionChainError('CLIENT_CLOSED', 'The client was closed.'));

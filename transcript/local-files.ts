@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError } from '../contracts/failures.js';
 import type { SessionId } from '../contracts/ids.js';
+import { readAtMost } from '../workspace/read-at-most.js';
 import { bridgeHoles, isSaying, lateBeginning } from './hole.js';
 import {
   type TranscriptRecord,
@@ -33,6 +34,10 @@ export interface TranscriptPart {
   subpath: string;
   entries: SessionStoreEntry[];
 }
+
+/** Of one file; what is read of it at once is a string, which can hold little more. */
+const mostBytes = 500 * 1024 ** 2;
+const mostMetadataBytes = 1024 ** 2;
 
 /** The SDK's type for the entry that represents a subagent's `.meta.json`. */
 const agentMetadata = 'agent_metadata';
@@ -130,9 +135,10 @@ async function readSubagents(mainPath: string, warnings: string[]): Promise<Tran
 }
 
 async function readMetadata(path: string, warnings: string[]): Promise<SessionStoreEntry[]> {
-  const text = await readFile(path, 'utf8').catch(() => null);
-  if (text === null) return [];
-  const metadata = parseObject(text.replace(/^\ufeff/, ''));
+  const file = await stat(path).catch(() => null);
+  if (file === null) return [];
+  const bytes = file.isFile() ? await readAtMost(path, mostMetadataBytes).catch(() => null) : null;
+  const metadata = bytes && parseObject(bytes.toString().replace(/^\ufeff/, ''));
   if (metadata) return [{ ...metadata, type: agentMetadata }];
   warnings.push(`${path} is not a JSON object and is left out.`);
   return [];
@@ -140,11 +146,13 @@ async function readMetadata(path: string, warnings: string[]): Promise<SessionSt
 
 /** The entries of a file, for each uuid the last. */
 async function readFileRecords(path: string, warnings: string[]): Promise<TranscriptRecords> {
-  const read = await readFile(path)
-    .then(readRecords)
+  const bytes = await stat(path)
+    .then(async (file) => (file.isFile() ? await readAtMost(path, mostBytes) : null))
     .catch((cause: unknown) => {
       throw unreadable(path, cause instanceof Error ? cause.message : String(cause), cause);
     });
+  if (bytes === null) throw unreadable(path, 'it is no file, or has more than 500 MB');
+  const read = readRecords(bytes);
   const { records, replaced } = lastOfEachUuid(read.records);
   const notVerbatim = records.filter(({ isVerbatim }) => !isVerbatim);
   warnings.push(
@@ -256,9 +264,13 @@ export async function writeLocalTranscript(
   });
   const missing: typeof files = [];
   for (const file of files) {
-    const present = await readFile(file.path, 'utf8').catch(() => null);
-    if (present === null) missing.push(file);
-    else if (present !== file.text) {
+    const bytes = Buffer.from(file.text);
+    const present = await readAtMost(file.path, bytes.length).catch((error: NodeJS.ErrnoException) => {
+      // What cannot be read is there all the same, and is not to be lost.
+      return error.code === 'ENOENT' ? 'none' : null;
+    });
+    if (present === 'none') missing.push(file);
+    else if (!present?.equals(bytes)) {
       throw new SessionChainError('TRANSCRIPT_EXISTS', `${file.path} exists with other content.`);
     }
   }

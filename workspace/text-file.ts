@@ -1,16 +1,21 @@
 import { isUtf8 } from 'node:buffer';
-import { readFile } from 'node:fs/promises';
 import { SessionChainError } from '../contracts/failures.js';
 import { placeAt, unstorable } from '../contracts/text.js';
+import { readAtMost } from './read-at-most.js';
+
+/** More than the longest text that is taken has, in any encoding. */
+const mostBytes = 1024 ** 2;
 
 /**
- * A whole text file, in UTF-8 or in UTF-16 with a byte order mark. Throws INVALID_INPUT that says where it is not text.
+ * A whole text file, in UTF-8 or in UTF-16 with a byte order mark. Throws INVALID_INPUT that says where it is not text, or that
+ * it is too large.
  */
 export async function readTextFile(path: string): Promise<string> {
-  const bytes = await readFile(path).catch((cause: unknown) => {
+  const bytes = await readAtMost(path, mostBytes).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SessionChainError('INVALID_INPUT', `${path} cannot be read: ${why}.`, undefined, { cause });
   });
+  if (bytes === null) throw new SessionChainError('INVALID_INPUT', `${path} has more than 1 MB.`);
   const text = textOf(bytes);
   const why = isUtf16(bytes)
     ? (unstorable(text) ?? halfUnit(bytes, text))

@@ -6,11 +6,11 @@
 CREATE FUNCTION session_chain.tell_waiters(p_project text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
+  v_key integer := hashtext('session_chain waits');
   v_group integer := hashtext(p_project) & 63;
 BEGIN
-  IF pg_try_advisory_lock(hashtext('session_chain waits'), v_group) THEN
-    PERFORM pg_advisory_unlock(hashtext('session_chain waits'), v_group);
-  ELSE
+  -- In one expression, which nothing interrupts: the lock would outlive the transaction.
+  IF NOT (pg_try_advisory_lock(v_key, v_group) AND pg_advisory_unlock(v_key, v_group)) THEN
     PERFORM pg_notify('session_chain_wait', v_group::text);
   END IF;
 END

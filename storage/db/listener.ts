@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { onAbort } from '../../temporal/signal.js';
 import type { Connection, Pool } from './pool.js';
 
 /** What is told of a channel. All of it is a hint: whoever listens looks by itself as well, from time to time. */
@@ -37,10 +38,16 @@ interface Shared {
 const firstPauseMs = 1_000;
 const longestPauseMs = 60_000;
 
+/** The connection that hears, and its channels, each with what is done once it listens to that. */
+interface Hearing {
+  client: pg.Client;
+  channels: Map<string, Promise<unknown>>;
+}
+
 function createShared(pool: Pool, onUnused: () => void): Shared {
   const all = new Map<Listener, string>();
   const over = new AbortController();
-  let hearing: pg.Client | null = null;
+  let hearing: Hearing | null = null;
 
   async function listenUntilUnused(): Promise<void> {
     let isTold = false;
@@ -60,9 +67,10 @@ function createShared(pool: Pool, onUnused: () => void): Shared {
   async function hearUntilBroken(onHearing: () => void): Promise<string | null> {
     const client = connectionLike(pool);
     if (!client) return null;
+    let forget = () => undefined as void;
     const ended = new Promise<string | null>((resolve) => {
       client.on('error', (error) => resolve(error.message)).on('end', () => resolve('The connection ended.'));
-      over.signal.addEventListener('abort', () => resolve(null), { once: true });
+      forget = onAbort(over.signal, () => resolve(null));
     });
     client.on('notification', ({ channel, payload = '' }) => {
       for (const [listener, its] of [...all]) if (its === channel) listener.onNotice(payload);
@@ -74,9 +82,12 @@ function createShared(pool: Pool, onUnused: () => void): Shared {
       const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
       if (rows[0]?.pid !== processID) return null;
       await client.query(`SET application_name TO 'session-chain listener'`);
-      for (const channel of new Set(all.values())) await client.query(`LISTEN ${channel}`);
+      const begun: Hearing = { client, channels: new Map() };
+      // Others may come meanwhile, with other channels.
+      const missing = () => [...all.values()].find((channel) => !begun.channels.has(channel));
+      for (let channel = missing(); channel !== undefined; channel = missing()) await heard(begun, channel);
       if (over.signal.aborted) return null;
-      hearing = client;
+      hearing = begun;
       onHearing();
       for (const listener of [...all.keys()]) listener.onHearing?.(client);
       return await ended;
@@ -86,31 +97,38 @@ function createShared(pool: Pool, onUnused: () => void): Shared {
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     } finally {
+      forget();
       if (hearing) for (const listener of [...all.keys()]) listener.onDeaf?.();
       hearing = null;
       client.end().catch(() => undefined);
     }
   }
 
+  async function heard({ client, channels }: Hearing, channel: string): Promise<void> {
+    const known = channels.get(channel) ?? client.query(`LISTEN ${channel}`);
+    channels.set(channel, known);
+    await known;
+  }
+
+  async function tell(connection: Hearing, listener: Listener, channel: string): Promise<void> {
+    await heard(connection, channel);
+    if (hearing === connection && all.has(listener)) listener.onHearing?.(connection.client);
+  }
+
   return {
     add(channel, listener) {
-      const isNew = ![...all.values()].includes(channel);
       all.set(listener, channel);
       if (all.size === 1) void listenUntilUnused();
-      else if (hearing) {
-        const connection = hearing;
-        void (isNew ? connection.query(`LISTEN ${channel}`) : Promise.resolve()).then(
-          () => {
-            if (hearing === connection && all.has(listener)) listener.onHearing?.(connection);
-          },
-          () => undefined,
-        );
-      }
+      else if (hearing) tell(hearing, listener, channel).catch(() => undefined);
       return () => {
-        all.delete(listener);
-        if (all.size > 0) return;
-        over.abort();
-        onUnused();
+        if (!all.delete(listener)) return;
+        if (all.size === 0) {
+          over.abort();
+          onUnused();
+        } else if (hearing && ![...all.values()].includes(channel)) {
+          hearing.channels.delete(channel);
+          hearing.client.query(`UNLISTEN ${channel}`).catch(() => undefined);
+        }
       };
     },
   };

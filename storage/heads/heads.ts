@@ -51,6 +51,8 @@ export async function readHeadSnapshots(
                AND a.seen_at + a.lease_ms * interval '1 ms' > clock_timestamp()
              ORDER BY a.id DESC LIMIT 1) a ON true`,
     values: [projectIds],
+    // All that wait do so for this answer.
+    query_timeout: 10_000,
   });
   return new Map(
     rows.map(({ projectId, sessionId, seq, chainId, workflowId, ticket, attemptId, step }) => [

@@ -39,13 +39,15 @@ export async function sessionFor(
   rooms.set(pool, room);
   return await new Promise((resolve, reject) => {
     let isLate = false;
-    const timer =
+    const late = (afterMs: number) => {
+      isLate = true;
+      room.look([waiter]);
+      timer = setTimeout(() => waiter.fail(unanswered(afterMs)), lastLookMs);
+    };
+    let timer =
       timeoutMs === undefined || timeoutMs > longestTimerMs
         ? undefined
-        : setTimeout(() => {
-            isLate = true;
-            room.look([waiter]);
-          }, timeoutMs);
+        : setTimeout(late, timeoutMs, timeoutMs);
     const forget = onAbort(signal, () => leave(() => reject(signal?.reason as Error)));
     const leave = (settle: () => void) => {
       clearTimeout(timer);
@@ -91,6 +93,8 @@ interface Room {
 
 const rooms = new WeakMap<Pool, Room>();
 
+/** How long the look may take with which a wait ends, where the database does not answer or the pool has no connection to give. */
+const lastLookMs = 2_000;
 const firstLookMs = 200;
 /** As often as nothing would tell of a change. */
 const slowestLookMs = 1_000;
@@ -104,10 +108,13 @@ const listensAfterMs = 1_000;
 function createRoom(pool: Pool): Room {
   const waiters = new Set<Waiter>();
   const due = new Set<Waiter>();
+  let newestMs = 0;
   let isLooking = false;
   let timer: NodeJS.Timeout | undefined;
   let stopListening: (() => void) | undefined;
   let hearing: Connection | null = null;
+  /** The groups that the connection is told of. */
+  let told = new Set<number>();
 
   function look(at: Iterable<Waiter>): void {
     for (const waiter of at) due.add(waiter);
@@ -138,33 +145,38 @@ function createRoom(pool: Pool): Room {
     }
   }
 
-  /** Has changes told of the projects of waiters that are new. Returns these: what happened meanwhile was told to nobody. */
+  /**
+   * Has changes told of the projects of waiters, and of no others. Returns the new ones: what happened meanwhile was told to
+   * nobody.
+   */
   async function newlyTold(): Promise<Waiter[]> {
     const connection = hearing;
-    const untold = [...waiters].filter(({ group }) => group === null);
-    if (!connection || untold.length === 0) return [];
-    const told = [...waiters];
-    const groups = await groupsOf(connection, told);
+    const all = [...waiters];
+    const untold = all.filter(({ group }) => group === null);
+    const groups = new Set(all.map(({ group }) => group));
+    if (!connection || (untold.length === 0 && groups.size === told.size)) return [];
+    const groupOf = await groupsOf(connection, all);
     if (hearing !== connection) return [];
-    if (!groups) hearing = null;
-    for (const waiter of told) waiter.group = groups?.get(waiter.projectId) ?? null;
-    return groups ? untold : [];
+    if (!groupOf) hearing = null;
+    told = new Set(groupOf?.values());
+    for (const waiter of all) waiter.group = groupOf?.get(waiter.projectId) ?? null;
+    return groupOf ? untold : [];
   }
 
   function pauseMs(): number {
     const now = Date.now();
-    const [oldest, youngest] = [Math.min, Math.max].map((of) =>
-      of(...[...waiters].map(({ sinceMs }) => sinceMs)),
-    ) as [number, number];
-    if (now - oldest >= listensAfterMs) stopListening ??= startListening();
+    // A set has them in the order in which they came.
+    const [oldest] = waiters;
+    if (oldest && now - oldest.sinceMs >= listensAfterMs) stopListening ??= startListening();
     if ([...waiters].every(({ group }) => group !== null)) return netMs;
-    return Math.min(Math.max((now - youngest) / 4, firstLookMs), slowestLookMs);
+    return Math.min(Math.max((now - newestMs) / 4, firstLookMs), slowestLookMs);
   }
 
   function startListening(): () => void {
     const tellings = new Set<Waiter>();
     const deaf = () => {
       hearing = null;
+      told = new Set();
       for (const waiter of waiters) waiter.group = null;
     };
     const stop = listen(pool, 'session_chain_wait', {
@@ -184,6 +196,8 @@ function createRoom(pool: Pool): Room {
       onDeaf: deaf,
     });
     return () => {
+      // Others may go on to listen by this connection.
+      if (hearing) void groupsOf(hearing, []);
       stop();
       deaf();
     };
@@ -191,6 +205,7 @@ function createRoom(pool: Pool): Room {
 
   return {
     enter(waiter) {
+      newestMs = waiter.sinceMs;
       waiters.add(waiter);
       look([waiter]);
     },
@@ -238,6 +253,13 @@ function isInTheWay(
     default:
       return assertNever(moment);
   }
+}
+
+function unanswered(timeoutMs: number): SessionChainError {
+  return new SessionChainError(
+    'DATABASE_UNAVAILABLE',
+    `After ${timeoutMs} ms the database did not say within ${lastLookMs} ms where the project stands (it is slow, or all connections of the pool are busy).`,
+  );
 }
 
 function timedOut(

@@ -1,14 +1,18 @@
 import { execFile } from 'node:child_process';
-import { getEventListeners } from 'node:events';
+import { randomUUID } from 'node:crypto';
+import { getEventListeners, once } from 'node:events';
+import { setImmediate as nextRound } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
+import pg from 'pg';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import { readChainState } from '../../storage/chains/chain-state.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { listen } from '../../storage/db/listener.js';
 import { createPool, type Pool } from '../../storage/db/pool.js';
 import { sessionFor } from '../../storage/heads/session-for.js';
+import { ofCaller, withSignal } from '../../temporal/signal.js';
 import { until } from '../support/chain-stack.js';
 import { type OpenedChain, newKey, noStatus, openNew, register } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
@@ -44,6 +48,7 @@ async function closeWhileCalling(setUp: string, close: string): Promise<Record<s
     import { once } from 'node:events';
     import net from 'node:net';
     import { Client, Connection } from '@temporalio/client';
+import pg from 'pg';
     import { createSessionChain } from './dist/client/session-chain.js';
     const [host, port] = ${JSON.stringify(address)}.split(':');
     const sockets = [];
@@ -115,6 +120,122 @@ describe('a client that is closed while calls are under way', () => {
       ...{ wait: closed, waitWithSignal: closed, sessionFor: closed, ask: closed },
       ...{ watch: 'ended', later: 'CLIENT_CLOSED' },
     });
+  });
+});
+
+describe('a client on connections of the host, once it is closed', () => {
+  const closed = { code: 'CLIENT_CLOSED' };
+  const ofHost = (pool: Pool = database.pool) =>
+    createSessionChain({
+      ...{ pool, temporal: new Client({ connection }) },
+      ...{ taskQueue: 'closing', searchAttributes: 'off' as const },
+    });
+
+  it('gives no more items, and begins to give none', async () => {
+    for (const sessionId of [randomUUID(), randomUUID()]) {
+      const { projectId } = newKey();
+      await database.pool.query('INSERT INTO projects (project_id) VALUES ($1)', [projectId]);
+      await sessionChain.recordSession({ projectId, sessionId, source: 'docs', notInStore: true });
+    }
+    const client = ofHost();
+    const heads = client.importHeads({ claudeDir: '/nowhere' });
+    expect(await heads.next()).toMatchObject({ value: { outcome: 'failed' } });
+    await client.close();
+    await expect(heads.next()).rejects.toMatchObject(closed);
+    expect(() => client.watch({ all: true })).toThrow(expect.objectContaining(closed));
+    expect(() => client.importHeads()).toThrow(expect.objectContaining(closed));
+  });
+
+  it('ends what waits for a connection of the pool', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+    const taken = await pool.connect();
+    const client = ofHost(pool);
+    const [watched, imported] = [client.watch({ all: true }).next(), client.importHeads().next()];
+    const asked = client.stats();
+    await client.close();
+    expect(await watched).toEqual({ done: true, value: undefined });
+    await expect(imported).rejects.toMatchObject(closed);
+    await expect(asked).rejects.toMatchObject(closed);
+    taken.release();
+    await pool.end();
+  });
+
+  it('leaves another client of the same connection alone', async () => {
+    const started = await sessionChain.start({ ...newKey(), workspace: '/work', createRows: true });
+    const [one, other] = [ofHost(), ofHost()];
+    const stop = new AbortController();
+    const waits = [one.wait(started), other.wait(started, { signal: stop.signal })];
+    const settled = waits.map(async (wait) => await wait.catch((error: unknown) => error));
+    await other.progress(started);
+    await one.close();
+    expect(await settled[0]).toMatchObject(closed);
+    expect(await other.progress(started)).toBeNull();
+    const reason = new Error('no longer needed');
+    stop.abort(reason);
+    expect(await settled[1]).toBe(reason);
+    const { interceptors } = connection.options as { interceptors: unknown[] };
+    expect(new Set(interceptors).size).toBe(interceptors.length);
+    await other.close();
+  });
+
+  it('may have been given interceptors that nobody can change', async () => {
+    const lazy = Connection.lazy({ address, interceptors: Object.freeze([]) as unknown as [] });
+    const temporal = new Client({ connection: lazy });
+    const client = createSessionChain({ pool: database.pool, temporal, searchAttributes: 'off' });
+    expect(await client.progress(newKey())).toBeNull();
+    await client.close();
+    await lazy.close();
+  });
+});
+
+describe('a call', () => {
+  it('that asks Temporal many times leaves no warning', async () => {
+    const { projectId } = await sessionChain.start({ ...newKey(), workspace: '/work', createRows: true });
+    for (let build = 0; build < 11; build++) {
+      await sessionChain.start({ ...newKey(), projectId, workspace: '/work', createRows: true });
+    }
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning);
+    process.on('warning', onWarning);
+    const { chains } = await sessionChain.chains({ projectId, askTemporal: true });
+    expect(chains.flatMap(({ missingWorker }) => missingWorker ?? [])).toHaveLength(12);
+    await nextRound();
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
+  });
+
+  it('keeps nothing of what it has asked Temporal', async () => {
+    const temporal = new Client({ connection });
+    await withSignal(temporal, new AbortController().signal, async (signal) => {
+      for (let count = 0; count < 12; count++) {
+        await temporal.workflow
+          .getHandle('nobody')
+          .describe()
+          .catch(() => undefined);
+      }
+      expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    });
+  });
+
+  it('that calls back ends none that its caller begins there', async () => {
+    const started = await sessionChain.start({ ...newKey(), workspace: '/work', createRows: true });
+    const [stop, own] = [new AbortController(), new AbortController()];
+    const temporal = new Client({ connection });
+    let begun: Promise<unknown> | undefined;
+    const callBack = () => {
+      begun = sessionChain.wait(started, { signal: own.signal }).catch((error: unknown) => error);
+    };
+    const outer = withSignal(temporal, stop.signal, async (signal) => {
+      ofCaller(callBack)();
+      await once(signal, 'abort');
+    });
+    await sessionChain.progress(started);
+    const [given, reason] = [new Error('of the call'), new Error('of the one that it began')];
+    stop.abort(given);
+    await expect(outer).rejects.toBe(given);
+    await sessionChain.progress(started);
+    own.abort(reason);
+    expect(await begun).toBe(reason);
   });
 });
 
@@ -209,6 +330,30 @@ describe('many that wait for heads', () => {
     await pool.end();
   });
 
+  it('end in time where the pool has no connection to give', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+    const taken = await pool.connect();
+    const { projectId } = await openNew(database.pool);
+    await expect(sessionFor(pool, projectId, 'committed', { timeoutMs: 1 })).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+    });
+    taken.release();
+    await pool.end();
+  });
+
+  it('are no longer told of anything once they are gone, though others go on to listen', async () => {
+    const { pool } = countingPool();
+    const stopOther = listen(pool, 'channel_other', { onNotice: () => undefined });
+    const chain = await openNew(database.pool);
+    const wait = sessionFor(pool, chain.projectId, 'committed');
+    await until(isHeard);
+    await close(chain);
+    await wait;
+    await until(async () => !(await isHeard()));
+    stopOther();
+    await pool.end();
+  });
+
   it('go on by looking where nothing can be heard, and hear again', async () => {
     const { pool } = countingPool();
     // A pool that does not say how it connects.
@@ -255,6 +400,33 @@ describe('a listener', () => {
     expect(heard.sort()).toEqual(['0 a', '1 b', '2 b']);
     for (const stop of stops) stop();
     await until(async () => (await connections()) === 0);
+    await pool.end();
+  });
+
+  it('hears on a channel that comes while it begins to listen', async () => {
+    const { pool } = countingPool();
+    const heard: string[] = [];
+    const stops: (() => void)[] = [];
+    const listenTo = (name: string) =>
+      stops.push(
+        listen(pool, name, {
+          onNotice: (payload) => void heard.push(`${name} ${payload}`),
+          onHearing: () => void heard.push(name),
+        }),
+      );
+    class Watched extends pg.Client {
+      override query = ((...args: Parameters<pg.Client['query']>) => {
+        if (String(args[0]) === 'LISTEN first_channel') listenTo('second_channel');
+        return super.query(...args);
+      }) as pg.Client['query'];
+    }
+    Object.assign(pool, { Client: Watched });
+    listenTo('first_channel');
+    await until(() => heard.length === 2);
+    await database.pool.query(`SELECT pg_notify('second_channel', 'a')`);
+    await until(() => heard.length === 3);
+    expect(heard).toEqual(['first_channel', 'second_channel', 'second_channel a']);
+    for (const stop of stops) stop();
     await pool.end();
   });
 });

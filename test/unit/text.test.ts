@@ -119,6 +119,11 @@ describe('a file for a prompt', () => {
     await expect(readTextFile(fileOf(bytes))).rejects.toThrow(where);
   });
 
+  it('is refused where it is too large, and where it never ends', async () => {
+    for (const path of [fileOf('x'.repeat(1024 ** 2 + 1)), '/dev/zero'])
+      await expect(readTextFile(path)).rejects.toThrow('more than 1 MB');
+  });
+
   it('is no part of a brief where it is no text', async () => {
     fileOf('# Shop 😀', 'README.md');
     expect(await readDocuments(folder, { maxFiles: 1, maxCharacters: 8 })).toEqual([
