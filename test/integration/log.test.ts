@@ -302,8 +302,9 @@ it('a database that is away at the first task of a worker is told as at any othe
   await database.cut();
   const { workflowId, ...key } = await start('early');
   const pending = async () =>
-    (await stack.temporal.workflow.getHandle(workflowId).describe()).raw.pendingActivities?.[0]?.lastFailure;
-  await until(async () => (await pending()) != null);
+    (await stack.temporal.workflow.getHandle(workflowId).describe()).raw.pendingActivities?.[0]
+      ?.lastFailure ?? undefined;
+  await until(async () => (await pending()) !== undefined);
   expect((await pending())?.applicationFailureInfo?.type).toBe('DATABASE_UNAVAILABLE');
   await database.restore();
   expect(await impatient.wait(key)).toMatchObject({ status: 'completed' });
