@@ -31,7 +31,7 @@ export async function requireOwner(pool: Pool): Promise<void> {
   throw new SessionChainError(
     'DATABASE_REFUSED',
     `The role ${found.role} may not say that the database was restored. Nothing was changed.`,
-    `Say it as the role ${found.owner}, which owns what session-chain made.`,
+    `Say it as the role ${found.owner}, which owns the schema session_chain.`,
   );
 }
 
