@@ -179,17 +179,19 @@ describe('the row of a worker', () => {
       message: expect.stringMatching(`^no worker polls.*; chains wait; .*${identityOf(worker)} stopped`),
     });
     expect(await checks['worker-here'](settings)).toMatchObject({ status: 'fail' });
+    const gone = await pool.query<{ identity: string }>('SELECT identity FROM session_chain.workers');
     await ago('25 hours');
     const next = await stack.startWorker();
     await until(async () => (await listed()).length > 0);
     const left = await pool.query<{ identity: string }>('SELECT identity FROM session_chain.workers');
     expect(left.rows).toEqual([{ identity: identityOf(next) }]);
 
-    // A day has not gone by: Temporal still remembers the polls of the killed one.
+    // A day has not gone by: Temporal still remembers the polls of the killed one, and of those of the tests before.
     await pool.query(
       `INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
-        'identity', $1::text, 'stopped_at', clock_timestamp()))).* FROM session_chain.workers w`,
-      [identityOf(worker)],
+        'identity', i.identity, 'stopped_at', clock_timestamp()))).*
+       FROM session_chain.workers w CROSS JOIN unnest($1::text[]) AS i (identity)`,
+      [gone.rows.map(({ identity }) => identity)],
     );
     // A second one, of another version and definition, is told by doctor.
     await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
