@@ -48,7 +48,7 @@ async function closeWhileCalling(setUp: string, close: string): Promise<Record<s
     import { once } from 'node:events';
     import net from 'node:net';
     import { Client, Connection } from '@temporalio/client';
-import pg from 'pg';
+    import pg from 'pg';
     import { createSessionChain } from './dist/client/session-chain.js';
     const [host, port] = ${JSON.stringify(address)}.split(':');
     const sockets = [];
