@@ -78,14 +78,20 @@ async function closeWhileCalling(setUp: string, close: string): Promise<Record<s
       wait: sessionChain.wait(key),
       waitWithSignal: sessionChain.wait(key, { signal: new AbortController().signal }),
       sessionFor: sessionChain.sessionFor(projectId, 'committed'),
-      ask: sessionChain.ask({ projectId, text: 'Where are we?', workspace: '/work' }),
+      ask: sessionChain.ask({ projectId, text: 'Where is ' + projectId + '?', workspace: '/work' }),
       watch: watch(),
     };
     const ends = {};
     const settled = Object.entries(calls).map(async ([name, call]) => {
       ends[name] = await call.catch((error) => error.code + ': ' + error.message);
     });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // The last of them is under way: its question is recorded before Temporal is called.
+    const look = new pg.Client(databaseUrl);
+    await look.connect();
+    const isAsked = async () =>
+      (await look.query('SELECT FROM project_chat_log_minimal WHERE question LIKE $1', ['%' + projectId + '%'])).rowCount > 0;
+    while (!(await isAsked()));
+    await look.end();
     ${close}
     await Promise.all(settled);
     ends.later = await sessionChain.head(projectId).catch((error) => error.code);
