@@ -84,8 +84,9 @@ async function work(client: string): Promise<void> {
     const { projects } = options;
     const project = parseProjectId(Math.random() < 0.7 ? rushedProject(projects) : oneOf(projects));
     await withChance([
-      [0.25, () => read(client, project)],
-      [0.05, () => rewind(client, project)],
+      [0.2, () => read(client, project)],
+      // Most chains of that project are over: a held project cannot be rewound.
+      [0.1, () => rewind(client, parseProjectId(rushedProject(projects, projects.length / 2)))],
       [0.2, () => workOutside(client, project)],
       [0.3, () => workOnChain(client, project)],
       // All ask for the next project at once, which perhaps no chain holds yet.

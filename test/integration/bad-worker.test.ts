@@ -176,7 +176,7 @@ describe('the row of a worker', () => {
     });
     expect(await checks.worker(settings)).toMatchObject({
       status: 'warn',
-      message: expect.stringMatching(`^no worker polls.*; chains wait; .*${identityOf(worker)} stopped`),
+      message: expect.stringMatching(`^no worker polls.*; chains wait; .*${identityOf(worker)}.* stopped`),
     });
     expect(await checks['worker-here'](settings)).toMatchObject({ status: 'fail' });
     const gone = await pool.query<{ identity: string }>('SELECT identity FROM session_chain.workers');
