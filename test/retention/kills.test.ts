@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { openArchive } from '../../archive/open.js';
 import { readErasure, requestErasure } from '../../storage/erasure/erasure.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { until } from '../support/until.js';
 import {
   type Recorded,
   digestOfTables,
@@ -101,7 +102,16 @@ async function runIt(operation: Operation, more: { erasureId?: string; boundary?
     child.on('error', failed).on('close', (code, signal) => ended(code ?? signal));
   });
   expect(end).toBe(more.boundary === undefined ? 0 : 'SIGKILL');
+  await until(hasNoConnection);
   return said;
+}
+
+/** Postgres ends a statement whose client is dead as if it were there. */
+async function hasNoConnection(): Promise<boolean> {
+  const { rows } = await base.pool.query(
+    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'killed'`,
+  );
+  return rows.length === 0;
 }
 
 /**
