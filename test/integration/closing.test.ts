@@ -257,16 +257,23 @@ describe('one signal for a thousand calls', () => {
     const watch = async () => {
       for await (const item of sessionChain.watch(started, { signal })) void item;
     };
-    const times = <Value>(count: number, call: () => Value) => Array.from({ length: count }, call);
-    const calls = Promise.allSettled([
-      ...times(400, () => sessionChain.sessionFor(projectId, 'committed', { signal })),
-      ...times(300, () => sessionChain.wait(started, { signal })),
-      ...times(20, () => sessionChain.ask({ projectId, text: 'Where?', workspace: '/work' }, { signal })),
-      ...times(300, watch),
-    ]);
+    const kinds: [count: number, call: () => Promise<unknown>][] = [
+      [400, () => sessionChain.sessionFor(projectId, 'committed', { signal })],
+      [300, () => sessionChain.wait(started, { signal })],
+      [20, () => sessionChain.ask({ projectId, text: 'Where?', workspace: '/work' }, { signal })],
+      [300, watch],
+    ];
+    const calls: Promise<PromiseSettledResult<unknown>[]>[] = [];
+    for (const [count, call] of kinds) {
+      for (let begun = 0; begun < count; begun += 20) {
+        calls.push(Promise.allSettled(Array.from({ length: 20 }, call)));
+        // All at once would have to wait for a connection longer than a call does.
+        await until(() => database.pool.waitingCount === 0);
+      }
+    }
     await until(() => getEventListeners(signal, 'abort').length === 1);
     stop.abort(new Error('no longer needed'));
-    const ends = await calls;
+    const ends = (await Promise.all(calls)).flat();
     process.off('warning', onWarning);
     expect(warnings).toEqual([]);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
