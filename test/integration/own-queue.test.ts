@@ -13,7 +13,7 @@ let host: { worker: Worker; running: Promise<void>; connection: NativeConnection
 let between: () => Promise<void> = async () => undefined;
 
 beforeAll(async () => {
-  stack = await startChainStack('own-queue');
+  stack = await startChainStack('own-queue', { heartbeatTimeoutMs: 15_000 });
   Runtime.install({
     logger: new DefaultLogger('ERROR', () => undefined),
     telemetryOptions: { logging: { filter: 'OFF', forward: {} } },

@@ -23,7 +23,7 @@ import { attemptsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('steps');
+  stack = await startChainStack('steps', { heartbeatTimeoutMs: 15_000 });
 });
 afterAll(async () => {
   await stack.stop();

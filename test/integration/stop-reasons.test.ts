@@ -13,7 +13,7 @@ import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/projec
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('stop-reasons');
+  stack = await startChainStack('stop-reasons', { heartbeatTimeoutMs: 15_000 });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

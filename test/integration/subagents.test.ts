@@ -234,7 +234,7 @@ describe('a chain with subagents', () => {
     worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: file });
   };
   beforeAll(async () => {
-    stack = await startChainStack('subagents');
+    stack = await startChainStack('subagents', { heartbeatTimeoutMs: 15_000 });
     const step = (name: string, tools: string, writes: string) =>
       `{ name: '${name}', kind: 'work', prompt: () => 'Step: ${name}.', allowedTools: [${tools}], writes: ['${writes}'], critical: true }`;
     file = stack.configuration(`{

@@ -10,7 +10,7 @@ let worker: TestWorker;
 /** Waits are short here, where the service does not say how long. */
 let impatient: SessionChain;
 beforeAll(async () => {
-  stack = await startChainStack('waits');
+  stack = await startChainStack('waits', { heartbeatTimeoutMs: 15_000 });
   worker = await stack.startWorker();
   impatient = createSessionChain({
     pool: stack.database.pool,

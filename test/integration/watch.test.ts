@@ -33,7 +33,7 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 let stack: ChainStack;
 let client: SessionChain;
 beforeAll(async () => {
-  stack = await startChainStack('watch');
+  stack = await startChainStack('watch', { heartbeatTimeoutMs: 15_000 });
   client = stack.sessionChain;
   await stack.startWorker();
 });
