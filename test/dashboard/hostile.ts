@@ -123,8 +123,12 @@ export function hostileTests(look: () => Looking): void {
     await expectHarmless(page);
     expect(await alert.innerText()).toMatch(/The server, or a proxy in front of it, answered 502\./);
     await page.unrouteAll({ behavior: 'wait' });
-    // Each part of the page was refused, and is asked for again by its own button.
-    for (const button of await page.getByRole('button', { name: 'Try again' }).all()) await button.click();
+    // Each part of the page was refused, and is asked for again by its own button. All at once: each goes with its answer.
+    await page
+      .getByRole('button', { name: 'Try again' })
+      .evaluateAll((buttons) =>
+        buttons.forEach((button) => (button as unknown as { click(): void }).click()),
+      );
     await until(async () => (await page.getByRole('alert').count()) === 0);
   });
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { StartRequest } from '../../client/start-request.js';
+import { taskQueuesOf } from '../../temporal/names.js';
 import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
 
 /** A chain and a chat on several workers: the next task goes to the one that keeps the process, then to all. */
@@ -12,7 +13,7 @@ let host: { worker: Worker; running: Promise<void>; connection: NativeConnection
 let between: () => Promise<void> = async () => undefined;
 
 beforeAll(async () => {
-  stack = await startChainStack('own-queue');
+  stack = await startChainStack('own-queue', { heartbeatTimeoutMs: 15_000 });
   Runtime.install({
     logger: new DefaultLogger('ERROR', () => undefined),
     telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
@@ -38,16 +39,20 @@ afterAll(async () => {
 const startWorker = async (environment: Record<string, string> = {}) =>
   await stack.startWorker({ SESSION_CHAIN_CONFIG: configuration, ...environment });
 
-/** The queues on which the agents of a chain were scheduled: of all workers, or of one alone. */
+/** The queues on which the agents of a chain or a chat were scheduled: of all workers, or of one alone. */
 async function queuesOf(workflowId: string): Promise<[string, 'all' | 'own'][]> {
-  const { agents } = stack.policy.taskQueues;
+  const { chains, chats } = taskQueuesOf(stack.policy.taskQueues.chains);
+  const ofAll = [chains.agents, chats.chats];
   const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
   return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) => {
     const queue = scheduled?.taskQueue?.name ?? '';
-    if (!queue.startsWith(agents)) return [];
-    return [[scheduled?.activityType?.name ?? '', queue === agents ? 'all' : 'own']];
+    if (!ofAll.some((name) => queue.startsWith(name))) return [];
+    return [[scheduled?.activityType?.name ?? '', ofAll.includes(queue) ? 'all' : 'own']];
   });
 }
+
+const queuesOfDocs = async (workflowId: string) =>
+  (await queuesOf(workflowId)).flatMap(([step, queue]) => (step === 'docs' ? [queue] : []));
 
 /** The processes of the workers that made the attempts of a project. */
 async function attemptsOf(projectId: string): Promise<{ step: string; attempt: number; pid: number }[]> {
@@ -74,55 +79,79 @@ describe('of two workers', () => {
     workers = [await startWorker(), await startWorker()];
   });
 
+  /** The worker of the newest attempt of a project. */
   const holderOf = async (projectId: string) => {
-    const [first] = await attemptsOf(projectId);
-    const [holder, other] = workers.toSorted(({ process }) => (process.pid === first?.pid ? -1 : 1));
-    if (!holder || !other) throw new Error('There are not two workers.');
-    return { holder, other };
+    const newest = (await attemptsOf(projectId)).at(-1);
+    const holder = workers.find(({ process }) => process.pid === newest?.pid);
+    if (!holder) throw new Error('It is none of the two workers.');
+    return holder;
   };
 
+  /** What agents the workers begin meanwhile, for each that begins any. */
+  async function begunDuring(work: () => Promise<unknown>): Promise<boolean[][]> {
+    const before = workers.map((worker) => startsOf(worker).length);
+    await work();
+    return workers
+      .map((worker, index) => startsOf(worker).slice(before[index]))
+      .filter(({ length }) => length > 0);
+  }
+
+  // On a busy machine a worker may not take within a second what is offered to it alone; then all may, and it is tried once more.
   it('the one that ran a step gets the next, in the same process, also past an activity of the host', async () => {
-    const request = stack.request();
-    const started = await start(request);
-    expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 3 } });
-    const { holder } = await holderOf(request.projectId);
-    expect((await attemptsOf(request.projectId)).map(({ pid }) => pid)).toEqual(
-      Array.from({ length: 3 }, () => holder.process.pid),
-    );
-    expect(await queuesOf(started.workflowId)).toEqual([
-      ['build', 'all'],
-      ['metadata', 'own'],
-      ['docs', 'own'],
-    ]);
-    expect(startsOf(holder)).toEqual([false, true, true]);
+    await until(async () => {
+      const request = stack.request();
+      const started = await start(request);
+      const begun = await begunDuring(async () => {
+        const result = await stack.sessionChain.wait(started);
+        expect(result).toMatchObject({ status: 'completed', head: { seq: 3 } });
+      });
+      const queues = await queuesOf(started.workflowId);
+      expect(queues.filter(([, queue], index) => index === 0 || queue === 'own')).toEqual([
+        ['build', 'all'],
+        ['metadata', 'own'],
+        ['docs', 'own'],
+      ]);
+      if (queues.length > 3) return false;
+      const { process } = await holderOf(request.projectId);
+      expect((await attemptsOf(request.projectId)).map(({ pid }) => pid)).toEqual(
+        Array.from({ length: 3 }, () => process.pid),
+      );
+      expect(begun).toEqual([[false, true, true]]);
+      return true;
+    });
   });
 
   it('the one that answered a question gets the next question of the chat', async () => {
-    const { projectId } = stack.request();
-    await stack.sessionChain.wait(await start({ ...stack.request(projectId), steps: ['build'] }));
-    const before = workers.map((worker) => startsOf(worker).length);
-    await stack.sessionChain.ask({ projectId, text: 'What was built?' });
-    await stack.sessionChain.ask({ projectId, text: 'Why?' });
-    const begun = workers.map((worker, index) => startsOf(worker).slice(before[index]));
-    expect(begun.filter(({ length }) => length > 0)).toEqual([[false, true]]);
+    await until(async () => {
+      const { projectId } = stack.request();
+      await stack.sessionChain.wait(await start({ ...stack.request(projectId), steps: ['build'] }));
+      const begun = await begunDuring(async () => {
+        await stack.sessionChain.ask({ projectId, text: 'What was built?' });
+        await stack.sessionChain.ask({ projectId, text: 'Why?' });
+      });
+      const queues = (await queuesOf(`chat/${projectId}/${projectId}`)).map(([, queue]) => queue);
+      expect(queues.slice(0, 2)).toEqual(['all', 'own']);
+      if (queues.length > 2) return false;
+      expect(begun).toEqual([[false, true]]);
+      return true;
+    });
   });
 
   it('the other takes the next step within seconds when the first stops, and that counts as no try', async () => {
     const request = stack.request();
+    let stopped: number | undefined;
     between = async () => {
-      const { holder } = await holderOf(request.projectId);
+      const holder = await holderOf(request.projectId);
+      stopped = holder.process.pid;
       await holder.kill('SIGTERM');
       workers = [...workers.filter((worker) => worker !== holder), await startWorker()];
     };
     const started = await start({ ...request, limits: { docs: { maxAttempts: 1 } } });
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'completed', head: { seq: 3 } });
-    expect((await queuesOf(started.workflowId)).slice(2)).toEqual([
-      ['docs', 'own'],
-      ['docs', 'all'],
-    ]);
-    const [build, , docs] = await attemptsOf(request.projectId);
+    expect(await queuesOfDocs(started.workflowId)).toEqual(['own', 'all']);
+    const docs = (await attemptsOf(request.projectId)).at(-1);
     expect(docs).toMatchObject({ step: 'docs', attempt: 1 });
-    expect(docs?.pid).not.toBe(build?.pid);
+    expect(docs?.pid).not.toBe(stopped);
   });
 
   it('the other goes on with a step in which the first is killed, as its second attempt', async () => {
@@ -131,16 +160,13 @@ describe('of two workers', () => {
     const held = stack.model.holdNext(({ step }) => step === 'docs');
     const started = await start(request);
     await held.reached;
-    const { holder } = await holderOf(request.projectId);
+    const holder = await holderOf(request.projectId);
     await holder.kill('SIGKILL');
     held.remove();
     const result = await stack.sessionChain.wait(started);
     expect(result).toMatchObject({ status: 'completed', head: { seq: 3 } });
     expect(result.steps.at(-1)).toMatchObject({ step: 'docs', attempts: 2 });
-    expect((await queuesOf(started.workflowId)).slice(2)).toEqual([
-      ['docs', 'own'],
-      ['docs', 'all'],
-    ]);
+    expect(await queuesOfDocs(started.workflowId)).toEqual(['own', 'all']);
   });
 });
 

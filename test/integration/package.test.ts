@@ -178,10 +178,10 @@ const clientProgram = `
   });
   const unknown = await sessionChain.head('nobody').catch((error) => error);
   const started = await sessionChain.start({
-    projectId: 'shop', versionId: 'shop-v1', workspace: WORKSPACE, steps: ['build'], createRows: true,
+    projectId: 'packed', versionId: 'packed-v1', workspace: WORKSPACE, steps: ['build'], createRows: true,
   });
   const result = await sessionChain.wait(started);
-  const head = await sessionChain.head('shop');
+  const head = await sessionChain.head('packed');
   await sessionChain.close();
   const loaded = process.report?.getReport().sharedObjects.filter((path) => path.endsWith('.node')) ?? [];
   console.log(JSON.stringify({

@@ -16,6 +16,12 @@ let worker: TestWorker;
 beforeAll(async () => {
   stack = await startChainStack('queue');
   worker = await stack.startWorker();
+  const { policy, temporal, database } = stack;
+  patient = createSessionChain({
+    pool: database.pool,
+    temporal,
+    policy: { ...policy, queueWaitMs: { initial: 3_600_000, max: 3_600_000 } },
+  });
 });
 afterAll(async () => {
   await stack.stop();
@@ -30,8 +36,11 @@ async function heldChain(projectId?: string) {
   return { chain, build, request, sessionId };
 }
 
+/** Whose chains do not ask for the project by themselves while a test lasts, however slow the machine is: a hint has to wake them. */
+let patient: SessionChain;
+
 /** Starts a chain and waits until it is queued. */
-async function startQueued(projectId: string, sessionChain: SessionChain = stack.sessionChain) {
+async function startQueued(projectId: string, sessionChain: SessionChain = patient) {
   const chain = await sessionChain.start({ ...stack.request(projectId), steps: ['build'] });
   await until(async () => (await sessionChain.state(chain)).queue !== undefined);
   return chain;

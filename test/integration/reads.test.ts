@@ -226,7 +226,8 @@ describe('a chain that no worker takes', () => {
     await until(async () => (await listed(agentless, open))?.missingWorker?.taskQueue === 'no-agents');
     // A worker whose agents all work polls no longer, and is there.
     await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w,
-      jsonb_build_object('id', gen_random_uuid(), 'identity', '7@elsewhere', 'task_queue', 'no'))).* FROM session_chain.workers w LIMIT 1`);
+      jsonb_build_object('id', gen_random_uuid(), 'identity', '7@elsewhere', 'task_queue', 'no', 'seen_at', clock_timestamp()))).*
+      FROM session_chain.workers w LIMIT 1`);
     expect(await listed(agentless, open)).toMatchObject({ missingWorker: null });
     await pool.query(`DELETE FROM session_chain.workers WHERE identity = '7@elsewhere'`);
     const ticket = (

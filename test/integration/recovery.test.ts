@@ -25,7 +25,7 @@ const silent = forActivity(createEventLog({ info: () => undefined, warn: () => u
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('recovery');
+  stack = await startChainStack('recovery', { heartbeatTimeoutMs: 15_000 });
   await stack.startWorker();
   // As on a host's database, where older writers may move a head.
   await sql('ALTER TABLE projects DROP CONSTRAINT projects_head_is_last_transition');

@@ -11,7 +11,7 @@ import { attemptsOf, requestsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('reset');
+  stack = await startChainStack('reset', { heartbeatTimeoutMs: 15_000 });
   await stack.startWorker();
 });
 afterAll(async () => {

@@ -100,7 +100,7 @@ async function refusalOf(pool: Pool, statement: string): Promise<string | null> 
 }
 
 const hosts = [
-  { name: 'own tables', sql: null, project: 'shop', version: 'shop-v1', createRows: true },
+  { name: 'own tables', sql: null, project: `shop-${run}`, version: `shop-${run}-v1`, createRows: true },
   {
     name: 'tables of a host with uuids',
     sql: uuidHost.sql,
@@ -152,6 +152,8 @@ describe.each(hosts)('on $name', ({ sql, project, version, createRows = false })
       await client.start({
         projectId,
         versionId: version,
+        // Tests of other files start the version of the same host, in the same Temporal.
+        buildId: `build-${run}`,
         workspace: workspace(),
         instruction: 'Canary-instruction',
         steps: ['build', 'metadata'],

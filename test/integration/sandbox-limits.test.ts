@@ -29,7 +29,9 @@ beforeAll(async () => {
   model = await startScriptedModel((request) => {
     const [session = ''] = /session [0-9a-f-]{36}/.exec(JSON.stringify(request.messages)) ?? [];
     const command = scripts.get(session)?.shift();
-    return command === undefined ? { text: 'Done.' } : { tools: [{ name: 'Bash', input: { command } }] };
+    return command === undefined
+      ? { text: 'Done.' }
+      : { tools: [{ name: 'Bash', input: { command, timeout: 600_000 } }] };
   });
 });
 afterAll(async () => {
@@ -64,7 +66,7 @@ async function run(limits: Partial<SandboxLimits>, ...commands: string[]): Promi
       instructionKind: 'none',
       workspace: mkdtempSync(join(folder, 'project-')),
       maxTurns: 20,
-      timeoutMs: 100_000,
+      timeoutMs: 500_000,
     },
     {
       signal: new AbortController().signal,

@@ -90,7 +90,7 @@ async function play({
     {
       task: { name: 'build', kind: 'work', role: 'build', allowedTools: shippedDefinition.tools },
       ...{ model: 'default', mode: 'initial', sessionId, baseSessionId: base, store, prompt: 'build' },
-      ...{ instructionKind: 'none', workspace, maxTurns: 40, timeoutMs: 100_000, killGraceMs: 1_000 },
+      ...{ instructionKind: 'none', workspace, maxTurns: 40, timeoutMs: 500_000, killGraceMs: 1_000 },
     },
     { signal: new AbortController().signal, lease: renewedLease(3_600_000), onProgress: () => undefined },
   );

@@ -11,7 +11,7 @@ import { requestsOf } from '../support/project-facts.js';
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('scenarios');
+  stack = await startChainStack('scenarios', { heartbeatTimeoutMs: 15_000 });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

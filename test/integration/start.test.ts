@@ -111,7 +111,7 @@ describe('npm start', () => {
     const [worker] = workers();
     process.kill(worker ?? 0, 'SIGKILL');
     await until(() => workers().some((pid) => pid !== worker));
-    expect(run.stderr()).toContain('Worker: died');
+    await until(() => run.stderr().includes('Worker: died'));
 
     run.child.kill('SIGINT');
     expect(await run.exited).toEqual([0, null]);

@@ -23,7 +23,7 @@ import { attemptsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('steps');
+  stack = await startChainStack('steps', { heartbeatTimeoutMs: 15_000 });
 });
 afterAll(async () => {
   await stack.stop();
@@ -60,11 +60,17 @@ const versionOf = async (versionId: string) =>
     )
   )[0];
 
-/** The activities that a chain scheduled, in their order. */
+/**
+ * The activities of a chain that a worker took, in the order in which they were scheduled. One that is offered to one worker alone
+ * is scheduled again for all where a busy machine lets it wait.
+ */
 async function activitiesOf(workflowId: string): Promise<{ type: string; taskQueue: string }[]> {
   const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
-  return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) =>
-    scheduled
+  const taken = (events ?? []).map(({ activityTaskStartedEventAttributes: started }) =>
+    String(started?.scheduledEventId),
+  );
+  return (events ?? []).flatMap(({ eventId, activityTaskScheduledEventAttributes: scheduled }) =>
+    scheduled && taken.includes(String(eventId))
       ? [{ type: scheduled.activityType?.name ?? '', taskQueue: scheduled.taskQueue?.name ?? '' }]
       : [],
   );

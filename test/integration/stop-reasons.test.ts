@@ -13,7 +13,7 @@ import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/projec
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('stop-reasons');
+  stack = await startChainStack('stop-reasons', { heartbeatTimeoutMs: 15_000 });
   worker = await stack.startWorker();
 });
 afterAll(async () => {
@@ -230,14 +230,14 @@ describe('a context that is full', () => {
 
   it('is gone on with after a kill: compacted first, and not again once it was', async () => {
     const [before, after] = [stack.request(), stack.request()];
+    const disturbances = [before, after].map(({ projectId }) => disturb('work', projectId, untilCompacted));
+    const heldBefore = disturb('work', before.projectId, { hold: 'before', times: 1, when: isSummary });
+    const heldAfter = disturb('work', after.projectId, { hold: 'before', times: 1, when: isCompacted });
     const started = await Promise.all(
       [before, after].map(
         async (request) => await stack.sessionChain.start({ ...request, steps: ['build'] }),
       ),
     );
-    const disturbances = [before, after].map(({ projectId }) => disturb('work', projectId, untilCompacted));
-    const heldBefore = disturb('work', before.projectId, { hold: 'before', times: 1, when: isSummary });
-    const heldAfter = disturb('work', after.projectId, { hold: 'before', times: 1, when: isCompacted });
     await Promise.all([heldBefore.reached, heldAfter.reached]);
     await worker.kill('SIGKILL');
     for (const held of [heldBefore, heldAfter]) held.remove();

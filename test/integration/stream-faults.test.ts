@@ -106,7 +106,7 @@ async function startServer(environment: Record<string, string> = {}): Promise<Se
       SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
       SESSION_CHAIN_HTTP_PORT: String(port),
       SESSION_CHAIN_HTTP_ORIGINS: origin,
-      SESSION_CHAIN_SHUTDOWN_GRACE_MS: '2000',
+      SESSION_CHAIN_SHUTDOWN_GRACE_MS: '10000',
       ...environment,
     },
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -93,7 +93,7 @@ describe('an agent with subagents', () => {
         instructionKind: 'none',
         workspace,
         maxTurns: 20,
-        timeoutMs: 100_000,
+        timeoutMs: 500_000,
         ...request,
       },
       {
@@ -234,7 +234,7 @@ describe('a chain with subagents', () => {
     worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: file });
   };
   beforeAll(async () => {
-    stack = await startChainStack('subagents');
+    stack = await startChainStack('subagents', { heartbeatTimeoutMs: 15_000 });
     const step = (name: string, tools: string, writes: string) =>
       `{ name: '${name}', kind: 'work', prompt: () => 'Step: ${name}.', allowedTools: [${tools}], writes: ['${writes}'], critical: true }`;
     file = stack.configuration(`{
@@ -306,7 +306,8 @@ describe('a chain with subagents', () => {
       expect([first?.subagent, last?.subagent]).toEqual([undefined, undefined]);
       expect(new Set(others.map(({ subagent }) => subagent)).size).toBe(2);
       // At once: the second began before the first had ended.
-      expect(others[0]?.subagent).not.toBe(others[1]?.subagent);
+      const isOfFirst = others.map(({ subagent }) => subagent === others[0]?.subagent);
+      expect(isOfFirst.indexOf(false)).toBeLessThan(isOfFirst.lastIndexOf(true));
       for (const { subagent, model } of others) {
         expect(subagent).toBeDefined();
         expect(model).not.toBe(first?.model);
@@ -381,6 +382,7 @@ describe('a chain with subagents', () => {
     const held = stack.model.inject({ hold: 'before', when: lastOf(projectId), times: 2 });
     const started = await stack.sessionChain.start(request);
     await until(() => held.hits.length === 2);
+    await until(async () => (await writtenBySubagents(projectId)).length === 2);
     await stack.sessionChain.cancel(started);
     expect(await stack.sessionChain.wait(started)).toMatchObject({ status: 'cancelled' });
     expect(worker.agentProcesses()).toEqual([]);

@@ -20,7 +20,7 @@ let proxy: StatementProxy;
 const mark = 'LEFT=by-the-build';
 
 beforeAll(async () => {
-  stack = await startChainStack('warm-chain');
+  stack = await startChainStack('warm-chain', { heartbeatTimeoutMs: 15_000 });
   proxy = await startStatementProxy(stack.database.url);
 });
 afterAll(async () => {

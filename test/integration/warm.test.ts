@@ -82,7 +82,7 @@ async function run(
       workspace,
       maxTurns: 50,
       timeoutMs: 300_000,
-      keepWarm: { idleMs: 60_000 },
+      keepWarm: { idleMs: 3_600_000 },
       ...more,
     },
     { signal: new AbortController().signal, lease: renewedLease(3_600_000), onProgress: () => undefined },

@@ -192,7 +192,11 @@ describe('a folder, in the end,', () => {
   const short = { SESSION_CHAIN_WORKSPACE_WAIT_MS: '2000' };
 
   it('that no worker has fails step and question in the end and names who looked and where', async () => {
-    const other = await stack.onlyWorker({ ...short, SESSION_CHAIN_WORKSPACE_ROOTS: elsewhere });
+    // It leaves the end to the other one, however long that takes to start.
+    const other = await stack.onlyWorker({
+      SESSION_CHAIN_WORKSPACE_WAIT_MS: '160000',
+      SESSION_CHAIN_WORKSPACE_ROOTS: elsewhere,
+    });
     const asked = request();
     rmSync(asked.workspace, { recursive: true });
     const requests = stack.model.requests.length;

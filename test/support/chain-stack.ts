@@ -67,11 +67,16 @@ export interface TestWorker {
 
 /**
  * `database`: in place of one of its own on the server that all tests share. `ownNamespace`: for a file whose projects have names
- * that another file may use, too: the ids of workflows are made of them.
+ * that another file may use, too: the ids of workflows are made of them. `heartbeatTimeoutMs`: as short as it is by default, it
+ * passes on a very busy machine while a worker is alive, and a second attempt begins; for a file that counts attempts.
  */
 export async function startChainStack(
   name: string,
-  { database: given, ownNamespace = false }: { database?: TestDatabase; ownNamespace?: boolean } = {},
+  {
+    database: given,
+    ownNamespace = false,
+    heartbeatTimeoutMs = 3_000,
+  }: { database?: TestDatabase; ownNamespace?: boolean; heartbeatTimeoutMs?: number } = {},
 ): Promise<ChainStack> {
   const database = given ?? (await createTestDatabase());
   const model = await startOfflineModel();
@@ -83,7 +88,7 @@ export async function startChainStack(
   const root = realpathSync(mkdtempSync(join(tmpdir(), `session-chain-${name}-`)));
   const policy: ChainPolicy = {
     ...defaultPolicy,
-    heartbeatTimeoutMs: 3_000,
+    heartbeatTimeoutMs,
     killGraceMs: 1_000,
     taskQueues: taskQueuesOf(taskQueue).chains,
   };
@@ -103,7 +108,7 @@ export async function startChainStack(
       TEMPORAL_NAMESPACE: namespace,
       SESSION_CHAIN_TASK_QUEUE: taskQueue,
       SESSION_CHAIN_WORKSPACE_ROOTS: root,
-      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: String(heartbeatTimeoutMs),
       SESSION_CHAIN_KILL_GRACE_MS: '1000',
       ANTHROPIC_BASE_URL: model.url,
       ANTHROPIC_API_KEY: 'test-credential',

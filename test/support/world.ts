@@ -86,7 +86,7 @@ export async function makeWorld({
   entries = 10_000,
   say = () => undefined,
 }: WorldOptions = {}): Promise<World> {
-  const stack = await startChainStack('world');
+  const stack = await startChainStack('world', { heartbeatTimeoutMs: 15_000 });
   const { sessionChain, database, model, root } = stack;
   const host = await startHost(hostQueueOf(stack));
   const environment = {
