@@ -28,6 +28,12 @@ import { until } from './until.js';
 
 export { until };
 
+/**
+ * A heartbeat timeout for tests that kill no worker and count attempts, requests or calls: a machine that is busy for seconds does
+ * not make a second attempt of one.
+ */
+export const longHeartbeatTimeoutMs = 30_000;
+
 /** Everything that a chain needs, real: a database and a task queue of its own, the offline model, workers as processes. */
 export interface ChainStack {
   database: TestDatabase;
@@ -67,11 +73,16 @@ export interface TestWorker {
 
 /**
  * `database`: in place of one of its own on the server that all tests share. `ownNamespace`: for a file whose projects have names
- * that another file may use, too: the ids of workflows are made of them.
+ * that another file may use, too: the ids of workflows are made of them. `heartbeatTimeoutMs`: of the chains, short for the tests
+ * that kill workers.
  */
 export async function startChainStack(
   name: string,
-  { database: given, ownNamespace = false }: { database?: TestDatabase; ownNamespace?: boolean } = {},
+  {
+    database: given,
+    ownNamespace = false,
+    heartbeatTimeoutMs = 3_000,
+  }: { database?: TestDatabase; ownNamespace?: boolean; heartbeatTimeoutMs?: number } = {},
 ): Promise<ChainStack> {
   const database = given ?? (await createTestDatabase());
   const model = await startOfflineModel();
@@ -83,7 +94,7 @@ export async function startChainStack(
   const root = realpathSync(mkdtempSync(join(tmpdir(), `session-chain-${name}-`)));
   const policy: ChainPolicy = {
     ...defaultPolicy,
-    heartbeatTimeoutMs: 3_000,
+    heartbeatTimeoutMs,
     killGraceMs: 1_000,
     taskQueues: taskQueuesOf(taskQueue).chains,
   };
