@@ -33,18 +33,19 @@ export interface Checkpoint {
 export interface CheckpointOptions {
   /** Called once per outage. */
   log: (message: string) => void;
+  /** How long Redis may take, for a connection and for each command. Default: 500. */
+  answerWithinMs?: number;
 }
 
 const timeToLiveSeconds = 3600;
-const answerWithinMs = 500;
 /** Of one value. A larger one is none of ours, and no more of it is read. */
 const maxBytes = 256 * 1024;
 const readAtOnce = 50;
 
 const options = {
   lazyConnect: true,
-  connectTimeout: answerWithinMs,
-  commandTimeout: answerWithinMs,
+  connectTimeout: 500,
+  commandTimeout: 500,
   maxRetriesPerRequest: 0,
   // A command never waits for a connection: without one it fails at once, while the client reconnects by itself.
   enableOfflineQueue: false,
@@ -54,7 +55,10 @@ const options = {
 } as const;
 
 /** A checkpoint in the Redis at `redisUrl`; without one, `read` finds nothing and `write` does nothing. */
-export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOptions): Checkpoint {
+export function createCheckpoint(
+  redisUrl: string | null,
+  { log, answerWithinMs = options.commandTimeout }: CheckpointOptions,
+): Checkpoint {
   if (redisUrl === null) {
     return {
       write: async () => undefined,
@@ -64,7 +68,10 @@ export function createCheckpoint(redisUrl: string | null, { log }: CheckpointOpt
       close: () => undefined,
     };
   }
-  const redis = new Redis(redisUrl, { ...options, retryStrategy: (tries) => Math.min(tries * 200, 5_000) });
+  const redis = new Redis(redisUrl, {
+    ...{ ...options, connectTimeout: answerWithinMs, commandTimeout: answerWithinMs },
+    retryStrategy: (tries) => Math.min(tries * 200, 5_000),
+  });
   let connected: Promise<void> | undefined;
   let inTrouble = false;
   const trouble = (error: unknown) => {

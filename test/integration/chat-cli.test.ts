@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { exitCodes } from '../../cli/errors.js';
 import type { Answer } from '../../client/chats.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 import { createCommandLine, onTerminal } from '../support/cli.js';
 
 /** The chat tour of a stranger: the compiled command line, as a process where it reads or is stopped, on real servers. */
@@ -15,7 +15,7 @@ const commandLine = createCommandLine();
 let stack: ChainStack;
 let project: string;
 beforeAll(async () => {
-  stack = await startChainStack('chat-cli');
+  stack = await startChainStack('chat-cli', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker();
   const request = { ...stack.request(), steps: ['build' as const] };
   project = request.projectId;
@@ -32,7 +32,7 @@ const environment = () => ({
   TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
   SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
   SESSION_CHAIN_WORKSPACE_ROOTS: stack.root,
-  SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+  SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: String(longHeartbeatTimeoutMs),
   SESSION_CHAIN_KILL_GRACE_MS: '1000',
 });
 

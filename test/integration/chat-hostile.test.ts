@@ -7,13 +7,13 @@ import { parseProjectId } from '../../contracts/ids.js';
 import { submissionTool } from '../../definition/submission.js';
 import type { TurnBlock } from '../../dev/offline-model/messages.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 
 /** A model that wants to change the project in the middle of a chat, by every tool there is. */
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('chat-hostile');
+  stack = await startChainStack('chat-hostile', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker();
 });
 afterAll(async () => {

@@ -10,13 +10,13 @@ import type { ReplyChunk } from '../../client/watch.js';
 import { readProjectEvents } from '../../storage/events/events.js';
 import { recordQuestion } from '../../storage/questions/questions.js';
 import { chatWorkflowId } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 
 /** Questions to a project's session, from the client to the model and back, on real servers. */
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('chat');
+  stack = await startChainStack('chat', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker({ SESSION_CHAIN_MAX_CHATS: '4' });
 });
 afterAll(async () => {

@@ -10,7 +10,13 @@ import type { ChainResult, ChainState } from '../../contracts/chain.js';
 import type { ActivityStepInput } from '../../contracts/plan.js';
 import { defaultPolicy } from '../../contracts/policy.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { flowed } from '../support/flowed.js';
 import { historyOf } from '../support/histories.js';
 
@@ -18,7 +24,7 @@ import { historyOf } from '../support/histories.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('definition');
+  stack = await startChainStack('definition', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
 });
 afterAll(async () => {
   await stack.stop();

@@ -208,6 +208,8 @@ describe('the tour of docs/http.md, then of docs/events.md', () => {
     );
     project.write('clone/.session-chain/http-key', (JSON.parse(made.stdout) as { key: string }).key);
     project.write('clone/.session-chain/env', `SESSION_CHAIN_HTTP_URL=${url}\n`);
+    // The first looks take longest.
+    await until(async () => (await fetch(`${url}/readyz`)).ok);
     // One shell for all blocks, as the document says.
     const tour = blocks.flatMap(({ comment, code }) => (comment === 'run' ? [code] : [])).join('\n');
     const npx = 'npx() { shift; ../node_modules/.bin/session-chain "$@"; }';

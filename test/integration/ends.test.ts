@@ -13,7 +13,7 @@ import { payloadVersion } from '../../contracts/plan.js';
 import { closeChain, openChain, releaseChain } from '../../storage/chains/chains.js';
 import { beginEnd, noteEnd, takeEnds } from '../../storage/chains/ends.js';
 import { chainWorkflowId, endWorkflowId, workflowTypes } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { newKey, openNew, openerOf, plan, register, runStep, shippedStatus } from '../support/chains.js';
 
 /** Every end of a chain is recorded in the statement that makes it, and told to the activity of the host until it succeeds. */
@@ -25,7 +25,7 @@ const calls: ChainEndCall[] = [];
 let onCall: (call: ChainEndCall) => unknown = () => undefined;
 
 beforeAll(async () => {
-  stack = await startChainStack('ends');
+  stack = await startChainStack('ends', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   // The host's worker is no part of what is tested.
   Runtime.install({
     logger: new DefaultLogger('ERROR', () => undefined),

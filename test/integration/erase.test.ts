@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { chainKey } from '../../client/session-chain.js';
 import { parseProjectId } from '../../contracts/ids.js';
@@ -373,7 +374,15 @@ async function historiesWith(...texts: string[]): Promise<string[]> {
   const found: string[] = [];
   const query = `TaskQueue STARTS_WITH '${stack.policy.taskQueues.chains}'`;
   for await (const { workflowId, runId, memo, searchAttributes } of stack.temporal.workflow.list({ query })) {
-    const history = await stack.temporal.workflow.getHandle(workflowId, runId).fetchHistory();
+    const history = await stack.temporal.workflow
+      .getHandle(workflowId, runId)
+      .fetchHistory()
+      .catch((error: unknown) => {
+        // The list is behind: it is deleted.
+        if (error instanceof WorkflowNotFoundError) return null;
+        throw error;
+      });
+    if (history === null) continue;
     const events = JSON.stringify([workflowId, memo, searchAttributes, history], (_, value: unknown) =>
       value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value,
     );

@@ -230,10 +230,10 @@ describe('a tool call that ran on its note, whose entry the store does not have 
       projectId,
     ]);
     return {
-      /** What waits for it goes with the worker. */
+      /** What waits for it, or is about to, goes with the worker. */
       async loseAppends() {
-        await client.query(`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`);
+        await client.query(`SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'session-chain worker'`);
         client.release(true);
       },
     };

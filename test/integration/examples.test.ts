@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Job, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { chainKey } from '../../client/session-chain.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { newKey } from '../support/chains.js';
 import { type Project, installPackage, link } from '../support/installed-package.js';
 
@@ -16,7 +16,7 @@ let project: Project;
 let environment: Record<string, string>;
 
 beforeAll(async () => {
-  stack = await startChainStack('examples');
+  stack = await startChainStack('examples', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   project = installPackage();
   for (const name of ['@anthropic-ai/claude-agent-sdk', 'bullmq', 'standardwebhooks'])
     link(project.folder, name);
@@ -278,6 +278,7 @@ describe('examples/end-webhook', () => {
     const { head } = await stack.sessionChain.wait(started);
     await until(async () => (await stack.sessionChain.ends(started))[0]?.deliveredAt !== null);
     const [end] = await stack.sessionChain.ends(started);
+    await until(() => receiver.output().includes(end?.key ?? ''));
     const received = [...receiver.output().matchAll(/^received (\S+) (.*)$/gm)].filter(([, , body = '']) =>
       body.includes(versionId),
     );

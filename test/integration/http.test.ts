@@ -8,7 +8,7 @@ import { createKeys } from '../../client/keys.js';
 import { createSessionChain } from '../../client/session-chain.js';
 import { createHttpClient } from '../../http/client.js';
 import { createApp } from '../../server/app.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { testProgram } from '../support/programs.js';
 
 /** The routes of the HTTP server, on a chain that a real worker has run. Each answer is compared with docs/openapi.json. */
@@ -30,7 +30,7 @@ let projectId: string;
 let chain: string;
 
 beforeAll(async () => {
-  stack = await startChainStack('http', { ownNamespace: true });
+  stack = await startChainStack('http', { ownNamespace: true, heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   const keys = createKeys(stack.database.pool);
   key = (await keys.create({ name: 'test', scope: 'admin' })).key;
   app = await createApp({
@@ -453,6 +453,8 @@ describe('the HTTP server', () => {
       ...['run', `${base}/openapi.json`, '--header', `Authorization: Bearer ${key}`],
       ...left,
       ...['--checks', checks.join(), '--exclude-path-regex', '/stream$', '--max-examples', '8'],
+      // By itself it gives an answer 10 s, as long as a question may wait for a worker.
+      ...['--request-timeout', '240'],
       ...[
         '--phases',
         'examples,coverage,fuzzing',

@@ -5,7 +5,13 @@ import { checks } from '../../cli/doctor-checks.js';
 import { readConfig } from '../../config/environment.js';
 import { readInstallation } from '../../storage/db/installation.js';
 import { chainWorkflowId } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 
 /** Two databases that share a task queue and a namespace: each does its own work alone, and says so. */
@@ -15,7 +21,7 @@ let other: TestDatabase;
 let stranger: TestWorker;
 let ids: { own: string; other: string };
 beforeAll(async () => {
-  stack = await startChainStack('installations');
+  stack = await startChainStack('installations', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   other = await createTestDatabase();
   // Both are copies of one template.
   await other.pool.query('UPDATE session_chain.installation SET id = gen_random_uuid()');
@@ -44,8 +50,10 @@ describe('while a worker of another database alone polls the task queue', () => 
     const { workflowId } = await stack.sessionChain.start(request);
     const listed = async () =>
       (await stack.sessionChain.chains({ projectId: request.projectId, askTemporal: true })).chains[0];
-    await until(async () => typeof (await listed())?.missingWorker?.othersOnly === 'string');
-    expect(await listed()).toMatchObject({
+    // Each look shows what Temporal says in time.
+    let seen: Awaited<ReturnType<typeof listed>>;
+    await until(async () => typeof (seen = await listed())?.missingWorker?.othersOnly === 'string');
+    expect(seen).toMatchObject({
       status: 'queued',
       reason: expect.stringContaining('no worker of this database polls'),
       missingWorker: { othersOnly: bothIds() },

@@ -3,14 +3,14 @@ import { lifePlot } from '../../bench/life-plot.js';
 import { type Life, liveLong } from '../../bench/long-life.js';
 import { lineageTree } from '../../cli/lineage-tree.js';
 import { readLineage } from '../../storage/heads/lineage.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 
 /** A short life with everything in it; `npm run bench -- --only long-life` lives a long one. */
 
 let stack: ChainStack;
 let life: Life;
 beforeAll(async () => {
-  stack = await startChainStack('long-life');
+  stack = await startChainStack('long-life', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker();
   // As on a host's database, where older writers may move a head.
   await stack.database.pool.query('ALTER TABLE projects DROP CONSTRAINT projects_head_is_last_transition');

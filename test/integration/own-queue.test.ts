@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { StartRequest } from '../../client/start-request.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 
 /** A chain and a chat on several workers: the next task goes to the one that keeps the process, then to all. */
 
@@ -13,7 +19,7 @@ let host: { worker: Worker; running: Promise<void>; connection: NativeConnection
 let between: () => Promise<void> = async () => undefined;
 
 beforeAll(async () => {
-  stack = await startChainStack('own-queue', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('own-queue', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   Runtime.install({
     logger: new DefaultLogger('ERROR', () => undefined),
     telemetryOptions: { logging: { filter: 'OFF', forward: {} } },

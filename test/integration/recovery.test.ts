@@ -13,7 +13,7 @@ import { quarantineSession } from '../../storage/operations/operations.js';
 import { checkSessionValidity } from '../../storage/heads/recovery.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { createCommandLine } from '../support/cli.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 import { flowed } from '../support/flowed.js';
 import { requestsOf } from '../support/project-facts.js';
 
@@ -25,7 +25,7 @@ const silent = forActivity(createEventLog({ info: () => undefined, warn: () => u
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('recovery', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('recovery', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker();
   // As on a host's database, where older writers may move a head.
   await sql('ALTER TABLE projects DROP CONSTRAINT projects_head_is_last_transition');

@@ -4,14 +4,14 @@ import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { contextTokens } from '../../storage/transcripts/store.js';
 import { chainWorkflowId } from '../../temporal/names.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 import { attemptsOf, requestsOf } from '../support/project-facts.js';
 
 /** A memory that has grown long is replaced: the next build starts a fresh session with a brief. */
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('reset', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('reset', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker();
 });
 afterAll(async () => {

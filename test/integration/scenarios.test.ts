@@ -3,7 +3,13 @@ import { Redis } from 'ioredis';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { StepName } from '../../contracts/steps.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { requestsOf } from '../support/project-facts.js';
 
 /** Four stories that an application lives through, each told as it happens. */
@@ -11,7 +17,7 @@ import { requestsOf } from '../support/project-facts.js';
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('scenarios', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('scenarios', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

@@ -13,7 +13,7 @@ import type { ChainResult, ChainState, StepInput } from '../../contracts/chain.j
 import { type ActivityStepInput, payloadVersion } from '../../contracts/plan.js';
 import { repeatedPart } from '../../dev/offline-model/request-log.js';
 import { chainWorkflowId, workflowTypes } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { createCommandLine } from '../support/cli.js';
 import { flowed } from '../support/flowed.js';
 import { newKey, openNew, register } from '../support/chains.js';
@@ -23,7 +23,7 @@ import { attemptsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('steps', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('steps', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
 });
 afterAll(async () => {
   await stack.stop();

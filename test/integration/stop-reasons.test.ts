@@ -3,7 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { AgentTaskKind } from '../../contracts/steps.js';
 import { type Injection, type InjectionHandle, answers } from '../../dev/offline-model/injections.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
-import { type ChainStack, type TestWorker, startChainStack } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/project-facts.js';
 
 /**
@@ -13,7 +18,7 @@ import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/projec
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('stop-reasons', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('stop-reasons', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

@@ -19,7 +19,13 @@ import { type OfflineModel, startOfflineModel } from '../../dev/offline-model/se
 import { createTranscriptStore, loadSubagents } from '../../storage/transcripts/store.js';
 import { acceptedCalls } from '../../transcript/entries.js';
 import { renewedLease } from '../support/agent-runner.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf, loggedUsage, requestsOf } from '../support/project-facts.js';
 
 /** The real Claude Code binary whose model starts subagents: two at once, each of which looks at the folder and writes a file. */
@@ -234,7 +240,7 @@ describe('a chain with subagents', () => {
     worker = await stack.startWorker({ SESSION_CHAIN_CONFIG: file });
   };
   beforeAll(async () => {
-    stack = await startChainStack('subagents', { heartbeatTimeoutMs: 15_000 });
+    stack = await startChainStack('subagents', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
     const step = (name: string, tools: string, writes: string) =>
       `{ name: '${name}', kind: 'work', prompt: () => 'Step: ${name}.', allowedTools: [${tools}], writes: ['${writes}'], critical: true }`;
     file = stack.configuration(`{

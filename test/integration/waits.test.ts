@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import type { ChainState } from '../../contracts/chain.js';
 import { answers } from '../../dev/offline-model/injections.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
 
 let stack: ChainStack;
@@ -10,7 +16,7 @@ let worker: TestWorker;
 /** Waits are short here, where the service does not say how long. */
 let impatient: SessionChain;
 beforeAll(async () => {
-  stack = await startChainStack('waits', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('waits', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
   impatient = createSessionChain({
     pool: stack.database.pool,

@@ -8,7 +8,13 @@ import { shippedDefinition } from '../../definition/shipped.js';
 import { callTools } from '../../dev/offline-model/messages.js';
 import { beforeStep } from '../fault/moments.js';
 import { type StatementProxy, startStatementProxy } from '../fault/statement-proxy.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { requestsOf } from '../support/project-facts.js';
 import { processesNaming } from '../support/processes.js';
 
@@ -20,7 +26,7 @@ let proxy: StatementProxy;
 const mark = 'LEFT=by-the-build';
 
 beforeAll(async () => {
-  stack = await startChainStack('warm-chain', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('warm-chain', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   proxy = await startStatementProxy(stack.database.url);
 });
 afterAll(async () => {

@@ -16,7 +16,7 @@ import { createPool } from '../../storage/db/pool.js';
 import { trimEvents } from '../../storage/events/trim.js';
 import { createTranscriptStore, loadOwnEntries } from '../../storage/transcripts/store.js';
 import { shownEntryOf } from '../../transcript/parts.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import {
   begin,
   beginWithTranscript,
@@ -33,7 +33,7 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 let stack: ChainStack;
 let client: SessionChain;
 beforeAll(async () => {
-  stack = await startChainStack('watch', { heartbeatTimeoutMs: 15_000 });
+  stack = await startChainStack('watch', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   client = stack.sessionChain;
   await stack.startWorker();
 });

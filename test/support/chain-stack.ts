@@ -28,6 +28,12 @@ import { until } from './until.js';
 
 export { until };
 
+/**
+ * A heartbeat timeout for tests that count attempts, requests or calls: a machine that is busy for seconds does not make a second
+ * attempt of one. After a kill the next attempt waits as long.
+ */
+export const longHeartbeatTimeoutMs = 15_000;
+
 /** Everything that a chain needs, real: a database and a task queue of its own, the offline model, workers as processes. */
 export interface ChainStack {
   database: TestDatabase;
@@ -67,8 +73,8 @@ export interface TestWorker {
 
 /**
  * `database`: in place of one of its own on the server that all tests share. `ownNamespace`: for a file whose projects have names
- * that another file may use, too: the ids of workflows are made of them. `heartbeatTimeoutMs`: as short as it is by default, it
- * passes on a very busy machine while a worker is alive, and a second attempt begins; for a file that counts attempts.
+ * that another file may use, too: the ids of workflows are made of them. `heartbeatTimeoutMs`: of the chains, short for the tests
+ * that kill workers.
  */
 export async function startChainStack(
   name: string,

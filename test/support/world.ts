@@ -10,7 +10,13 @@ import type { ActivityStepInput } from '../../contracts/plan.js';
 import type { StartRequest } from '../../client/start-request.js';
 import { answers } from '../../dev/offline-model/injections.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from './chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from './chain-stack.js';
 import { controls, tricks, writeHostileSession, writeLongSession } from './world-hostile.js';
 import { keyOf, makeBrokenProjects, makeLongLine, makeSmallProjects } from './world-states.js';
 
@@ -86,7 +92,7 @@ export async function makeWorld({
   entries = 10_000,
   say = () => undefined,
 }: WorldOptions = {}): Promise<World> {
-  const stack = await startChainStack('world', { heartbeatTimeoutMs: 15_000 });
+  const stack = await startChainStack('world', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   const { sessionChain, database, model, root } = stack;
   const host = await startHost(hostQueueOf(stack));
   const environment = {
