@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { startOf, storableText } from '../../contracts/text.js';
@@ -47,7 +48,8 @@ class Client extends pg.Client {
   override connect(callback?: unknown): Promise<pg.Client> | void {
     if (callback === undefined) return super.connect();
     super.connect((error: Error | null) => {
-      if (error) this.end().catch(() => undefined);
+      // Not end(), which would wait for a TLS that has failed.
+      if (error) (this as unknown as { connection: { stream: Duplex } }).connection.stream.destroy();
       (callback as (error: Error | null) => void)(error);
     });
   }

@@ -269,8 +269,9 @@ it.each([
 ])('a database %s is waited for', async (_what, breaks, mends, code) => {
   await server.breakWith(breaks);
   await withPool(server.url('plain', 'app'), async (pool) => {
-    expect(await failureOf(queryRows(pool, { text: 'SELECT' }))).toMatchObject({ code, away: true });
+    const failure = await failureOf(queryRows(pool, { text: 'SELECT' }));
     await server.admin.query(mends);
+    expect(failure).toMatchObject({ code, away: true });
     expect(await queryRows(pool, { text: 'SELECT' })).toEqual([{}]);
   });
 });
@@ -350,8 +351,7 @@ describe('a worker over TLS', () => {
     await held.reached;
     await breakIt();
     held.release();
-    await until(() => worker.output().includes(said));
-    await mend();
+    await until(() => worker.output().includes(said)).finally(mend);
     expect(await client.wait(started)).toMatchObject(builtAtOnce);
   });
 

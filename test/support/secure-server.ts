@@ -56,15 +56,17 @@ export async function startSecureServer(): Promise<SecureServer> {
   const shows = async (certificate: string) => {
     put('server.crt', readFileSync(file(`${certificate}.pem`)));
     put('server.key', readFileSync(file(`${certificate}.key`)));
-    const { rows } = await admin.query<{ at: Date }>(
-      'SELECT pg_conf_load_time() AS at FROM pg_reload_conf()',
+    // As text, for a Date has no microseconds.
+    const { rows } = await admin.query<{ at: string }>(
+      'SELECT pg_conf_load_time()::text AS at FROM pg_reload_conf()',
     );
     // A new connection has the certificate once its server process has loaded it, which the postmaster did before.
     await until(async () => {
       const client = createPool(server.url, { applicationName: 'test admin', max: 1 });
-      const loaded = await client.query<{ at: Date }>('SELECT pg_conf_load_time() AS at');
+      const text = 'SELECT pg_conf_load_time() > $1::timestamptz AS "isLater"';
+      const loaded = await client.query<{ isLater: boolean }>({ text, values: [rows[0]?.at] });
       await client.end();
-      return Number(loaded.rows[0]?.at) > Number(rows[0]?.at);
+      return loaded.rows[0]?.isLater ?? false;
     });
   };
   put('root.crt', readFileSync(file('authority.pem')));
