@@ -132,7 +132,7 @@ export async function perform<Stored, Outcome>(
         : await run(deps, operation, { attempt, earlier, beat, hold, ledger, store });
     const replaced = done.sessionId === attempt.sessionId ? await operation.replaced?.() : null;
     if (replaced) throw replaced;
-    const outcome = await whenDatabaseAnswers(hold.signal, async () => {
+    const outcome = await whenDatabaseAnswers(deps, hold.signal, async () => {
       // This run shows the prices from which the cost of a killed one is calculated.
       if (attempt.attempt > 1) await settleLedger(deps, operation.projectId, done.spent.byModel);
       return await operation.commit(done);
@@ -289,6 +289,7 @@ async function run<Stored>(
 
 // The agent's work is done and paid: a database that is unavailable for a while must not waste it.
 async function whenDatabaseAnswers<Result>(
+  { log, outages }: Pick<ActivityDependencies, 'log' | 'outages'>,
   signal: AbortSignal,
   attempt: () => Promise<Result>,
 ): Promise<Result> {
@@ -297,6 +298,8 @@ async function whenDatabaseAnswers<Result>(
       return await attempt();
     } catch (error) {
       if (!isDatabaseAway(error) || signal.aborted) throw error;
+      // While connections from before a change of the password live, nothing else may notice it.
+      outages.database.trouble(log, failureFields(toSessionChainError(error)));
       await delay(waitMs);
     }
   }
@@ -328,6 +331,7 @@ async function endedWithout<Outcome>(
   const elsewhere = failure.code === 'WORKSPACE_CHANGED' ? failure : await replaced?.();
   if (elsewhere) {
     await whenDatabaseAnswers(
+      deps,
       hold.signal,
       async () => await quarantineSession(pool, projectId, attempt.sessionId, elsewhere.message),
     ).catch((cause: unknown) => {

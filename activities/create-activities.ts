@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { AgentActivities, ChainActivities } from '../contracts/activities.js';
-import type { StepInput } from '../contracts/chain.js';
+import type { StepInput, StepResult } from '../contracts/chain.js';
 import { isRetryable } from '../contracts/failures.js';
 import type { ChatActivities } from '../contracts/question.js';
 import { isAgentStep } from '../definition/definition.js';
@@ -12,8 +12,8 @@ import { commit } from './commit.js';
 import type { ActivityDependencies, WorkerDependencies } from './dependencies.js';
 import { reportingFailures } from './failures.js';
 import { open } from './open.js';
-import { answerQuestion, failQuestion, readSession } from './question.js';
-import { leaveToOthers, runStep } from './step.js';
+import { answerQuestion, failQuestion, questionWaitsForDatabase, readSession } from './question.js';
+import { leaveToOthers, runStep, stepWaitsForDatabase } from './step.js';
 
 /** The short activities of a chain, which use only the database; for the task queue of the chains. */
 export function createChainActivities(
@@ -60,14 +60,14 @@ export function createChainActivities(
 export function createAgentActivities(deps: WorkerDependencies): AgentActivities {
   const { pool, definition } = deps;
   const reporting =
-    <Result>(run: (deps: ActivityDependencies, input: StepInput) => Promise<Result>) =>
-    (input: StepInput) =>
+    (run: (deps: ActivityDependencies, input: StepInput) => Promise<StepResult>) => (input: StepInput) =>
       reportingFailures(
         input,
         {
           ...{ ...deps, subject: 'step' },
           ...triesOf(deps.ownQueues?.agents, input.plan.limits),
           keep: (failure) => noteFailure(pool, input, input.step, failure),
+          untilDatabaseAnswers: (log) => stepWaitsForDatabase(log, input),
         },
         (log) => run({ ...deps, log }, input),
       );
@@ -108,6 +108,7 @@ export function createChatActivities(deps: WorkerDependencies): Pick<ChatActivit
           keep: async (failure) => {
             if (!isRetryable(failure.code)) await markFailed(pool, input, failure);
           },
+          untilDatabaseAnswers: (log) => questionWaitsForDatabase(log, input),
         },
         (log) => answerQuestion({ ...deps, log }, input),
       ),

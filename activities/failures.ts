@@ -56,11 +56,12 @@ export interface FailureReport {
  * Runs an activity with a log that knows its ids, logs how it failed, and turns its errors into what a workflow can read: type = the failure's code, message = what the code
  * means, details = [number of the attempt, the limit that was reached]. Messages may quote models, agents and files, so they stay in the database:
  * Temporal's histories hold codes. A cancellation that Temporal asked for stays one. A row that is not found may be hidden by
- * row-level security of the host, which is told instead, as that may be put right while a chain waits.
+ * row-level security of the host, which is told instead, as that may be put right while a chain waits. Tries are few: where the
+ * database was away before an attempt began, `untilDatabaseAnswers` is the result in place of one more failure.
  */
 export async function reportingFailures<Result>(
   input: { version: number },
-  report: FailureReport,
+  report: FailureReport & { untilDatabaseAnswers?: (log: ActivityLog) => Result },
   run: (log: ActivityLog) => Promise<Result>,
 ): Promise<Result> {
   const { meter, keep } = report;
@@ -80,7 +81,9 @@ export async function reportingFailures<Result>(
       : { failure: toSessionChainError(error), attempt: undefined, log: ofCall };
     const failure = await unlessHidden(report.pool, found);
     meter.failed(failure);
-    if (failure.code === 'DATABASE_UNAVAILABLE') report.outages.database.trouble(log, failureFields(failure));
+    if (isDatabaseAway(failure)) report.outages.database.trouble(log, failureFields(failure));
+    if (report.untilDatabaseAnswers && log === ofCall && isDatabaseAway(failure) && !isStopped())
+      return report.untilDatabaseAnswers(log);
     logFailure(log, report, failure);
     await keep?.(toFailure(failure)).catch((cause: unknown) => {
       log[isDatabaseAway(cause) ? 'info' : 'warn']('failure.not_stored', { code: failure.code, err: cause });
@@ -96,6 +99,10 @@ export async function reportingFailures<Result>(
       ...(failure.retryAfterMs === undefined ? {} : { nextRetryDelay: failure.retryAfterMs }),
     });
   }
+}
+
+function isStopped(): boolean {
+  return Context.current().cancellationSignal.aborted;
 }
 
 async function unlessHidden(pool: Pool, failure: SessionChainError): Promise<SessionChainError> {

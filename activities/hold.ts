@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { ChainId } from '../contracts/ids.js';
+import { isDatabaseAway } from '../storage/db/pool.js';
 import { type Attempt, renewLease } from '../storage/operations/operations.js';
 import { type Lease, createLease, uptimeMs } from '../agent/process/lease.js';
 import { toSessionChainError } from '../contracts/failures.js';
@@ -74,7 +75,7 @@ export function holdAttempt(
       stopped.abort();
     } catch (error) {
       const failure = failureFields(toSessionChainError(error));
-      if (failure.code === 'DATABASE_UNAVAILABLE') outages.database.trouble(log, failure);
+      if (isDatabaseAway(error)) outages.database.trouble(log, failure);
       // An outage is loud by itself.
       if (!isTold)
         log[failure.code === 'DATABASE_UNAVAILABLE' ? 'info' : 'warn']('lease.not_renewed', {

@@ -29,9 +29,9 @@ import { perform } from './attempt.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
 import { nextLookMs } from './installation.js';
-import { failureFields, levelOf } from './log.js';
+import { type ActivityLog, failureFields, levelOf, waitFields } from './log.js';
 import { bringBack } from './restore.js';
-import { findWorkspace, triesBefore, waitForWorkspace } from './workspace.js';
+import { findWorkspace, tellWait, triesBefore, waitForWorkspace } from './workspace.js';
 
 /** A person reads the answer before the next question. */
 const nextQuestionWithinMs = 60_000;
@@ -67,6 +67,13 @@ const longestLookMs = 60_000;
 /** Leaves the question to a worker of its own installation. */
 export function leftQuestion(_why: string, { looks = 0 }: QuestionInput): WaitingQuestion {
   return { waitMs: nextLookMs(looks, longestLookMs), tries: triesBefore() };
+}
+
+/** Leaves the question until the database answers. */
+export function questionWaitsForDatabase(log: ActivityLog, { looks = 0 }: QuestionInput): WaitingQuestion {
+  const waitMs = nextLookMs(looks, longestLookMs);
+  tellWait(log, looks + 1, waitFields('the database', waitMs));
+  return { waitMs, tries: triesBefore() };
 }
 
 /**

@@ -25,7 +25,7 @@ import { remainingLimits } from './budget.js';
 import type { ActivityDependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
 import { nextLookMs } from './installation.js';
-import { waitFields } from './log.js';
+import { type ActivityLog, waitFields } from './log.js';
 import { bringBack, restoredWarning } from './restore.js';
 import {
   type WorkspaceRequest,
@@ -222,6 +222,8 @@ async function commitStep(
 
 // A chain may wait for weeks, and each try adds to its history.
 const slowestLookMs = 600_000;
+/** Of a database, which is back sooner. */
+const longestOutageLookMs = 60_000;
 
 /**
  * This worker has another definition of the step than the chain was planned with: during a rollout another worker has the
@@ -252,6 +254,17 @@ export function leftToOwnInstallation(why: string, { step, waits }: StepInput): 
     outcome: 'waiting',
     ...{ step, waitMs: nextLookMs(waits, slowestLookMs), attempt: 0, tries: triesBefore() },
     reason: `No worker of its database has taken it: ${why}`,
+  };
+}
+
+/** Leaves the step until the database answers: its tries are for what the agent does. */
+export function stepWaitsForDatabase(log: ActivityLog, { step, waits }: StepInput): WaitingStep {
+  const waitMs = nextLookMs(waits, longestOutageLookMs);
+  tellWait(log, waits + 1, waitFields('the database', waitMs));
+  return {
+    outcome: 'waiting',
+    ...{ step, waitMs, attempt: 0, tries: triesBefore() },
+    reason: 'The database does not answer, or refuses the worker: look at the log of the worker.',
   };
 }
 

@@ -17,6 +17,7 @@ const packageOf = {
   prlimit: ['util-linux', 'util-linux', 'util-linux-misc'],
   chromium: ['chromium', 'chromium', 'chromium'],
   pgbouncer: ['pgbouncer', 'pgbouncer', 'pgbouncer'],
+  openssl: ['openssl', 'openssl', 'openssl'],
 };
 /** Under which a program is also found. */
 const otherNames = { chromium: ['chromium-browser', 'google-chrome'] };

@@ -31,10 +31,12 @@ try {
   await ensureTemporalCli();
   const { missing, advice } = await ensurePrograms([
     ...sandboxPrograms,
-    ...['redis-server', 'chromium', 'pgbouncer'],
+    ...['redis-server', 'chromium', 'pgbouncer', 'openssl'],
   ]);
   if (missing.length > 0)
-    throw new Error(`The tests run agents in their sandbox, Redis, PgBouncer, and a browser. ${advice}`);
+    throw new Error(
+      `The tests run agents in their sandbox, Redis, PgBouncer, OpenSSL, and a browser. ${advice}`,
+    );
   await ensureTestPrograms();
   // The checks beside the tests, which leave cores idle now and then.
   if (!interruption.signal) await Promise.all([jestArgs.length === 0 && runChecks(), runJest()]);

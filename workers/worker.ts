@@ -55,7 +55,7 @@ import { requireAccess } from '../storage/db/host-access.js';
 import { readInstallation } from '../storage/db/installation.js';
 import type { Installation } from '../contracts/installation.js';
 import { requireMigrations } from '../storage/db/migrate.js';
-import { type Pool, createPool, requireAnswer } from '../storage/db/pool.js';
+import { type Pool, createPool, requireWriting } from '../storage/db/pool.js';
 import { keepTrimmed } from '../storage/events/trim.js';
 import { createTranscriptStore } from '../storage/transcripts/store.js';
 import { type NativeTemporal, connectNative } from '../temporal/connect-native.js';
@@ -151,7 +151,7 @@ export interface ChainService {
   ready(fields: { namespace: string; taskQueue: string; identity: string }): void;
   /** Called for the worker that has the workflows: logs those whose tasks fail on it. */
   watch(worker: Worker | undefined, identity: string): void;
-  /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
+  /** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time, or writes nothing. */
   requireDatabase(timeoutMs: number): Promise<void>;
   /** Called when its workers begin to stop: ends the processes that wait for their next task. */
   stopping(): void;
@@ -269,7 +269,7 @@ export async function openService(options: CheckedChainOptions, meter: WorkerMet
   let presence: Presence | undefined;
   let watch: Watch | undefined;
   let keepsWatch: (() => Watch) | undefined;
-  const requireDatabase = async (timeoutMs: number) => await requireAnswer(pool, timeoutMs);
+  const requireDatabase = async (timeoutMs: number) => await requireWriting(pool, timeoutMs);
   let neighbours: ReturnType<typeof warnOfNeighbours> | undefined;
   return {
     release,

@@ -1,4 +1,5 @@
-import type pg from 'pg';
+import { X509Certificate, createPrivateKey } from 'node:crypto';
+import pg from 'pg';
 import { parseIntoClientConfig } from 'pg-connection-string';
 import { SessionChainError } from '../../contracts/failures.js';
 
@@ -31,16 +32,21 @@ export function settingsOf(url: string): pg.PoolConfig {
   }
   const translated = translate(parameters);
   const rest = parameters.toString();
+  let settings: pg.PoolConfig;
   try {
-    return {
+    settings = {
       ...parseIntoClientConfig(rest === '' ? base : `${base}?${rest}`),
       // The library leaves some escapes in the name.
       ...(path.length < 2 ? {} : { database: decodeURIComponent(path.slice(1)) }),
       ...translated,
     };
+    // What it cannot use together it says when a client is made, which connects to nothing yet.
+    new pg.Client(settings);
   } catch (error) {
     throw unusable(error instanceof Error ? error.message : String(error));
   }
+  if (typeof settings.ssl === 'object') requireUsable(settings.ssl);
+  return settings;
 }
 
 /** The settings that node-postgres takes only as options, of parameters that it would not heed; these are removed. */
@@ -63,17 +69,51 @@ function translate(parameters: URLSearchParams): object {
 
 /**
  * `require` and `verify-ca` check the server's certificate and its name, as node-postgres has it, which warns that this
- * changes; `system` stands for the authorities that Node knows.
+ * changes; `system` stands for the authorities that Node knows. `ssl` is a mode, for its texts are not heeded by all of
+ * node-postgres: with ssl=no-verify it would not encrypt.
  */
 function heedTls(parameters: URLSearchParams): void {
+  const [ssl, sslmode] = [parameters.get('ssl'), parameters.get('sslmode')];
+  if (ssl !== null) {
+    const mode = /^(false|0)$/.test(ssl) ? 'disable' : ssl === 'no-verify' ? ssl : 'verify-full';
+    if (sslmode !== null && (mode === 'disable') !== (sslmode === 'disable'))
+      throw unusable(`ssl=${ssl} and sslmode=${sslmode} contradict each other`, 'Write sslmode alone.');
+    parameters.delete('ssl');
+    parameters.set('sslmode', sslmode ?? mode);
+  }
   if (parameters.get('sslrootcert') === 'system') {
     if (/^(disable|no-verify)$/.test(parameters.get('sslmode') ?? ''))
       throw unusable('sslrootcert=system needs a mode that verifies', 'Write sslmode=verify-full.');
     parameters.delete('sslrootcert');
     parameters.set('sslmode', 'verify-full');
   }
+  // With it node-postgres verifies in this mode, too.
+  if (parameters.get('sslmode') === 'no-verify') parameters.delete('uselibpqcompat');
   if (parameters.get('uselibpqcompat') === 'true') return;
   if (/^(require|verify-ca)$/.test(parameters.get('sslmode') ?? '')) parameters.set('sslmode', 'verify-full');
+}
+
+/** Throws where a file holds something else: node-postgres would say so when it connects, or not at all. */
+function requireUsable({ ca, cert, key }: { ca?: unknown; cert?: unknown; key?: unknown }): void {
+  const read = <Read>(name: string, text: unknown, as: (text: string) => Read, what: string): Read | null => {
+    if (typeof text !== 'string') return null;
+    try {
+      return as(text);
+    } catch {
+      throw unusable(`the file of ${name} holds no ${what}`, `Name a file in PEM (${name}).`);
+    }
+  };
+  read('sslrootcert', ca, (text) => new X509Certificate(text), 'certificate');
+  const certificate = read('sslcert', cert, (text) => new X509Certificate(text), 'certificate');
+  const privateKey = read('sslkey', key, createPrivateKey, 'private key that can be read without a password');
+  if (certificate === null && privateKey === null) return;
+  if (certificate === null || privateKey === null)
+    throw unusable('it has one of sslcert and sslkey', 'Name both, or neither.');
+  if (!certificate.checkPrivateKey(privateKey))
+    throw unusable(
+      'the key of sslkey is not that of the certificate of sslcert',
+      'Name two files that belong together (sslcert, sslkey).',
+    );
 }
 
 interface Parameter {
@@ -106,8 +146,8 @@ const parametersOf = new Map<string, Parameter>(
     sslcert: heeded,
     sslkey: heeded,
     sslrootcert: heeded,
-    sslnegotiation: heeded,
-    uselibpqcompat: heeded,
+    sslnegotiation: { heeded: true, values: /^(postgres|direct)$/, instead: 'Give postgres or direct.' },
+    uselibpqcompat: { heeded: true, values: /^(true|false)$/, instead: 'Give true or false.' },
     statement_timeout: milliseconds,
     lock_timeout: milliseconds,
     idle_in_transaction_session_timeout: milliseconds,

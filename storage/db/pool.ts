@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { type FailureCode, SessionChainError } from '../../contracts/failures.js';
 import { startOf, storableText } from '../../contracts/text.js';
@@ -32,12 +33,26 @@ export function createPool(url: string, { applicationName, max = 10, log }: Pool
     types: { getTypeParser },
     ...settingsOf(url),
   };
-  const pool = new pg.Pool(settings);
+  const pool = new pg.Pool({ ...settings, Client });
   // An idle connection that breaks (a restarted server) is replaced at the next use; it must not end the process.
   pool.on('error', (error) => log?.(`An idle database connection broke: ${error.message}`));
   // Nor must one that breaks the moment it is made, before its user can listen; the user's first statement fails.
   pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
+}
+
+/** Hangs up where it is refused: node-postgres would leave it to the server, which waits a minute for a password, say. */
+class Client extends pg.Client {
+  override connect(): Promise<pg.Client>;
+  override connect(callback: ((error: Error) => void) | ((error: null, client: pg.Client) => void)): void;
+  override connect(callback?: unknown): Promise<pg.Client> | void {
+    if (callback === undefined) return super.connect();
+    super.connect((error: Error | null) => {
+      // Not end(), which would wait for a TLS that has failed.
+      if (error) (this as unknown as { connection: { stream: Duplex } }).connection.stream.destroy();
+      (callback as (error: Error | null) => void)(error);
+    });
+  }
 }
 
 const numbers = new Set<number>([pg.types.builtins.INT8, pg.types.builtins.NUMERIC]);
@@ -83,6 +98,7 @@ export async function queryRows<Row extends pg.QueryResultRow>(
       values: values.map((value) => (typeof value === 'string' ? storableText(value) : value)),
     });
   } catch (error) {
+    if (isReadOnly(error) && isPool(connection)) closeIdle(connection);
     const known = explained(error, introductions.get(connection));
     throw classified(known, {
       connectMs: (connection as Partial<pg.Pool>).options?.connectionTimeoutMillis,
@@ -172,14 +188,30 @@ async function within<Result>(ms: number, work: Promise<Result>): Promise<Result
 /** An error that a setting of the connection explains. */
 function explained(error: unknown, introduction: Introduction | undefined): unknown {
   const state = sqlState(error);
-  if (state === '25006') return introduction?.readOnly ?? error;
+  if (state === readOnly) return introduction?.readOnly ?? error;
   return state === '42P01' ? (introduction?.hidden ?? error) : error;
 }
 
-/** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time. */
-export async function requireAnswer(pool: Pool, timeoutMs: number): Promise<void> {
-  const statement = { text: 'SELECT', query_timeout: timeoutMs };
-  await queryRows(pool, statement);
+/** Throws DATABASE_UNAVAILABLE, DATABASE_REFUSED where the database does not answer within this time, or writes nothing. */
+export async function requireWriting(pool: Pool, timeoutMs: number): Promise<void> {
+  const { writes } = await queryOne<{ writes: boolean }>(pool, {
+    text: `SELECT current_setting('transaction_read_only') = 'off' AS writes`,
+    query_timeout: timeoutMs,
+  });
+  if (writes) return;
+  closeIdle(pool);
+  const error = Object.assign(new Error('its transactions are read-only'), { code: readOnly });
+  throw classified(explained(error, introductions.get(pool)));
+}
+
+/** Closes what nothing uses. After a fail-over every connection may lead to the server that was the primary, and stay there. */
+export function closeIdle(pool: Pool): void {
+  for (let left = pool.idleCount; left > 0; left -= 1) {
+    pool.connect().then(
+      (client) => client.release(true),
+      () => undefined,
+    );
+  }
 }
 
 /** The time limits of a statement, as far as the caller knows them. */
@@ -216,7 +248,8 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
     return as(
       'DATABASE_REFUSED',
       `Client and database do not agree on how to connect: ${described}`,
-      'Correct the address of the database (DATABASE_URL): its password, its sslmode, or its certificates.',
+      helpToConnect(error) ??
+        'Correct the address of the database (DATABASE_URL): its password, its sslmode, or its certificates.',
     );
   }
   if (state === '42501') {
@@ -227,15 +260,26 @@ export function classified(error: unknown, limits: Limits = {}): unknown {
     );
   }
   if (state !== null && refusals.test(state)) {
-    return as('DATABASE_REFUSED', `The database refuses what is asked of it: ${described}`);
+    return as(
+      'DATABASE_REFUSED',
+      `The database refuses what is asked of it: ${described}`,
+      helpToConnect(error),
+    );
   }
   if (isForeignConstraint(error, state)) {
     const { schema = '', table = '' } = error as { schema?: string; table?: string };
     return as('DATABASE_REFUSED', `A constraint of the table ${schema}.${table} refuses a row: ${described}`);
   }
+  if (state === readOnly) {
+    return as(
+      'DATABASE_UNAVAILABLE',
+      `The database writes nothing: ${described}`,
+      'Name the primary in the address of the database (DATABASE_URL), or a name that moves with it; a fail-over is waited for. Or end what makes it read-only: default_transaction_read_only, a disk that is full.',
+    );
+  }
   if (isAway(error))
     return as('DATABASE_UNAVAILABLE', `The database ${lateness(error, limits)}: ${described}`);
-  if ((error as { severity?: unknown } | null)?.severity === 'FATAL') {
+  if (isFatal(error)) {
     return as(
       'DATABASE_REFUSED',
       `The database refuses the connection: ${described}`,
@@ -257,16 +301,24 @@ export function sqlState(error: unknown): string | null {
 
 /** Whether the same statement may succeed a moment later, so that waiting and retrying makes sense. */
 export function isDatabaseAway(error: unknown): boolean {
-  return isAway(error instanceof SessionChainError ? error.cause : error);
+  const cause = error instanceof SessionChainError ? error.cause : error;
+  return isAway(cause) || isFatal(cause);
+}
+
+/** Whether it was the server that would not write. */
+export function isReadOnly(error: unknown): boolean {
+  return sqlState(error) === readOnly;
 }
 
 /** What refuse_erased() raises. */
 const erased = 'SC004';
+/** read_only_sql_transaction */
+const readOnly = '25006';
 // Wrong role or password, no such database, missing permissions, and errors raised by the host's triggers.
 const refusals = /^(28000|28P01|3D000|42501|P0001)$/;
 const connectionCodes = /^(ECONN\w+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH)$/;
 // Connection exceptions; shutting down, starting, dropped; no room, memory or connection; a read-only server during a
-// fail-over; a wrong role, password or database, which may be put right; a conflict with another transaction; a time-out;
+// fail-over; a wrong role, password or database, which may be put right, as may a certificate; a conflict with another transaction; a time-out;
 // what is wrong with the server itself: its system, its disk.
 const awayStates =
   /^(08...|57P0[1-5]|53...|25006|28000|28P01|3D000|40001|40P01|55P03|57014|25P03|25P04|58...|XX...)$/;
@@ -280,7 +332,7 @@ const awayMessages =
 
 function isAway(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false;
-  if (error instanceof Unsuitable) return true;
+  if (error instanceof Unsuitable || isInsecure(error)) return true;
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.every(isAway);
   const { code, message, syscall } = error as { code?: unknown; message?: unknown; syscall?: unknown };
   // Also a socket in the file system that is not there (ENOENT).
@@ -289,15 +341,45 @@ function isAway(error: unknown): boolean {
   return awayMessages.test(String(message));
 }
 
+/** The server refused or ended the session, for whatever reason: nothing is wrong with the statement. */
+function isFatal(error: unknown): boolean {
+  return (error as { severity?: unknown } | null | undefined)?.severity === 'FATAL';
+}
+
 // What Node's TLS says of a certificate, and what node-postgres says without a code: a server without TLS, no password.
-const certificateCodes = /CERT|^ERR_(TLS|SSL)_|^UNABLE_TO_|^HOSTNAME_MISMATCH$/;
+const certificateCodes = /CERT|^ERR_(TLS|SSL|OSSL)_|^UNABLE_TO_|^HOSTNAME_MISMATCH$/;
 const handshakeMessages = /^The server does not support SSL connections|^SASL: /;
 
 /** A connection that is refused before any statement, by the client or by the server. */
 function isInsecure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? certificateCodes.test(code) : handshakeMessages.test(error.message);
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return typeof code === 'string' ? certificateCodes.test(code) : handshakeMessages.test(String(message));
+}
+
+/** What helps against a refusal to connect, by its code and its text; the first that fits. */
+const connectionRemedies: readonly (readonly [RegExp, string])[] = [
+  [/^28000 .*(no encryption|SSL off)$/, 'Encrypt the connection: sslmode=verify-full'],
+  [
+    /^28000 .*client certificate|^ERR_SSL_\w+ALERT\w+(CERTIFICATE|UNKNOWN_CA)/,
+    'Name a certificate of this role that the server trusts, and its key: sslcert, sslkey',
+  ],
+  [/^28P01 |^ SASL: .*password/, 'Correct the password, there or in PGPASSWORD or PGPASSFILE'],
+  [
+    /ALTNAME|HOSTNAME_MISMATCH/,
+    'Name the server by a name that its certificate has, or let its certificate have this name',
+  ],
+  [/HAS_EXPIRED|NOT_YET_VALID/, `Renew the server's certificate, or set the clock right`],
+  [
+    /SELF_SIGNED|^UNABLE_TO_/,
+    `Name the file of the authority that signed the server's certificate, or that of a self-signed certificate: sslrootcert. sslmode=no-verify would trust every server`,
+  ],
+  [/does not support SSL/, 'Let the server offer TLS, or do without: sslmode=disable'],
+];
+
+function helpToConnect(error: unknown): string | undefined {
+  const { code = '', message = '' } = error as { code?: string; message?: string };
+  const [, help] = connectionRemedies.find(([said]) => said.test(`${code} ${message}`)) ?? [];
+  return help && `Correct the address of the database (DATABASE_URL). ${help}.`;
 }
 
 /** Which limit passed, where one did. */
@@ -331,5 +413,8 @@ function isForeignConstraint(error: unknown, state: string | null): boolean {
 
 function describe(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(describe).join('; ');
-  return error instanceof Error ? error.message : String(error);
+  // OpenSSL's message is about its own source.
+  const { code, message, reason } = (error ?? {}) as Record<string, unknown>;
+  if (/^ERR_SSL_/.test(String(code)) && typeof reason === 'string') return reason;
+  return typeof message === 'string' ? message : String(error);
 }

@@ -1,5 +1,13 @@
 import type pg from 'pg';
-import { type Pool, classified, introduceAs, introductionOf, isDatabaseAway } from './pool.js';
+import {
+  type Pool,
+  classified,
+  closeIdle,
+  introduceAs,
+  introductionOf,
+  isDatabaseAway,
+  isReadOnly,
+} from './pool.js';
 
 /**
  * Runs statements in one transaction on one connection; an error undoes all of them, and so does `undo`, for a dry run. Most of
@@ -27,6 +35,7 @@ export async function inTransaction<Result>(
     return result;
   } catch (error) {
     const known = classified(error);
+    if (isReadOnly(known)) closeIdle(pool);
     await client.query('ROLLBACK').then(
       // Another connection may have other settings by now, or another server, as one that the pool itself queries with gets.
       () => (isBroken = isDatabaseAway(known)),

@@ -26,17 +26,25 @@ describe('the address of a database', () => {
     ['postgres://h/d?client_encoding=utf8&target_session_attrs=any&gssencmode=disable', { database: 'd' }],
     ['postgres://h/d?sslmode=disable', { ssl: false }],
     ['postgres://h/d?sslmode=no-verify', { ssl: { rejectUnauthorized: false } }],
+    ['postgres://h/d?ssl=no-verify', { ssl: { rejectUnauthorized: false } }],
+    ['postgres://h/d?ssl=0', { ssl: false }],
+    ['postgres://h/d?ssl=true&sslmode=no-verify', { ssl: { rejectUnauthorized: false } }],
+    ['postgres://h/d?uselibpqcompat=true&sslmode=no-verify', { ssl: { rejectUnauthorized: false } }],
     ['postgres://h/d?uselibpqcompat=true&sslmode=require', { ssl: { rejectUnauthorized: false } }],
   ])('%s', (url, settings) => {
     expect(settingsOf(url)).toMatchObject(settings);
   });
 
-  it.each(['sslmode=require', 'sslmode=verify-ca', 'sslmode=verify-full', 'sslrootcert=system'])(
-    'with %s checks the certificate and the name of the server',
-    (parameter) => {
-      expect(settingsOf(`postgres://h/d?${parameter}`).ssl).toEqual({});
-    },
-  );
+  it.each([
+    'ssl=true',
+    'ssl=1',
+    'sslmode=require',
+    'sslmode=verify-ca',
+    'sslmode=verify-full',
+    'sslrootcert=system',
+  ])('with %s checks the certificate and the name of the server', (parameter) => {
+    expect(settingsOf(`postgres://h/d?${parameter}`).ssl).toEqual({});
+  });
 
   it.each([
     ['mysql://u:secret@h/d', 'postgres://'],
@@ -53,6 +61,8 @@ describe('the address of a database', () => {
     ['postgres://u:secret one@h/d', 'space'],
     ['postgres://u:secret@h/d?sslrootcert=/nowhere.pem', '/nowhere.pem'],
     ['postgres://u:secret@h/d?sslrootcert=system&sslmode=no-verify', 'sslrootcert=system'],
+    ['postgres://u:secret@h/d?ssl=false&sslmode=require', 'ssl=false and sslmode=require'],
+    ['postgres://u:secret@h/d?sslnegotiation=direct&ssl=0', 'sslnegotiation=direct'],
     ['postgres://u:secret@h/d?sslpassword=secret', 'sslpassword'],
     ['postgres://u:secret@h/d?port=5432,5433', 'several hosts'],
     ['postgres://u:secret@h/d?connect_timeout=3s', 'connect_timeout=3s'],
@@ -62,6 +72,8 @@ describe('the address of a database', () => {
       'sslmode=allow',
       'sslmode=verify_full',
       'ssl=require',
+      'sslnegotiation=encrypted',
+      'uselibpqcompat=1',
       'channel_binding=require',
       'target_session_attrs=read-write',
       'client_encoding=LATIN1',
