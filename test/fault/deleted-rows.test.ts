@@ -8,7 +8,7 @@ import { type ChainStack, type TestWorker, startChainStack, until } from '../sup
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('deleted-rows');
+  stack = await startChainStack('deleted-rows', { heartbeatTimeoutMs: 12_000 });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

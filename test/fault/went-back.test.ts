@@ -21,7 +21,7 @@ let stack: ChainStack;
 let proxy: StatementProxy;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('went-back');
+  stack = await startChainStack('went-back', { heartbeatTimeoutMs: 12_000 });
   proxy = await startStatementProxy(stack.database.url);
   worker = await stack.startWorker({
     DATABASE_URL: proxy.url,

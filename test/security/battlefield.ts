@@ -51,7 +51,7 @@ export interface Battlefield {
 }
 
 export async function startBattlefield(user: User): Promise<Battlefield> {
-  const stack = await startChainStack(`attacks-${user}`);
+  const stack = await startChainStack(`attacks-${user}`, { heartbeatTimeoutMs: 30_000 });
   const own = user === 'user' && process.geteuid?.() === 0;
   const give = (path: string) => {
     if (own) execFileSync('chown', ['-hR', `${ordinaryUid}:${ordinaryUid}`, path]);

@@ -65,13 +65,18 @@ export interface TestWorker {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-/**
- * `database`: in place of one of its own on the server that all tests share. `ownNamespace`: for a file whose projects have names
- * that another file may use, too: the ids of workflows are made of them.
- */
+interface ChainStackOptions {
+  /** In place of one of its own on the server that all tests share. */
+  database?: TestDatabase;
+  /** For a file whose projects have names that another file may use, too: the ids of workflows are made of them. */
+  ownNamespace?: boolean;
+  /** Long for a file that loses no worker: no machine is so busy that a heartbeat is late, and a second attempt begins. Default: 3,000. */
+  heartbeatTimeoutMs?: number;
+}
+
 export async function startChainStack(
   name: string,
-  { database: given, ownNamespace = false }: { database?: TestDatabase; ownNamespace?: boolean } = {},
+  { database: given, ownNamespace = false, heartbeatTimeoutMs = 3_000 }: ChainStackOptions = {},
 ): Promise<ChainStack> {
   const database = given ?? (await createTestDatabase());
   const model = await startOfflineModel();
@@ -83,7 +88,7 @@ export async function startChainStack(
   const root = realpathSync(mkdtempSync(join(tmpdir(), `session-chain-${name}-`)));
   const policy: ChainPolicy = {
     ...defaultPolicy,
-    heartbeatTimeoutMs: 3_000,
+    heartbeatTimeoutMs,
     killGraceMs: 1_000,
     taskQueues: taskQueuesOf(taskQueue).chains,
   };
@@ -103,7 +108,7 @@ export async function startChainStack(
       TEMPORAL_NAMESPACE: namespace,
       SESSION_CHAIN_TASK_QUEUE: taskQueue,
       SESSION_CHAIN_WORKSPACE_ROOTS: root,
-      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+      SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: String(heartbeatTimeoutMs),
       SESSION_CHAIN_KILL_GRACE_MS: '1000',
       ANTHROPIC_BASE_URL: model.url,
       ANTHROPIC_API_KEY: 'test-credential',
