@@ -75,7 +75,7 @@ async function observe(fenced: FencedProcess): Promise<Before> {
   };
 }
 
-const settledWithinMs = 500;
+const settledWithinMs = 5_000;
 
 /** Claude Code's own, with preferences that it reads again whenever the file is newer. */
 function settingsOf({ config }: FencedProcess): string {

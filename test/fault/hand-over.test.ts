@@ -26,7 +26,7 @@ afterAll(async () => {
 
 describe('a worker that is told to stop', () => {
   it('interrupts its agent, and a worker with other folders goes on from there', async () => {
-    const first = await workerOfItsOwn();
+    const first = await workerOfItsOwn({ SESSION_CHAIN_SHUTDOWN_GRACE_MS: '200000' });
     const { started, barrier, witness } = await chainInBuild();
     await first.kill('SIGTERM');
     barrier.release();
@@ -44,7 +44,7 @@ describe('a worker that is told to stop', () => {
   });
 
   it.each([
-    ['a second signal', {}, true],
+    ['a second signal', { SESSION_CHAIN_SHUTDOWN_GRACE_MS: '200000' }, true],
     ['the grace limit', { SESSION_CHAIN_SHUTDOWN_GRACE_MS: '1000' }, false],
   ])('and cannot, ends hard at %s', async (_what, environment, secondSignal) => {
     const first = await workerOfItsOwn({ DATABASE_URL: proxy.url, ...environment });

@@ -8,7 +8,13 @@ import { parseProjectId } from '../../contracts/ids.js';
 import { recordQuestion } from '../../storage/questions/questions.js';
 import { registerChain } from '../../storage/chains/chains.js';
 import type { InjectionHandle } from '../../dev/offline-model/injections.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf, requestsOf } from '../support/project-facts.js';
 import { type StatementProxy, startStatementProxy } from './statement-proxy.js';
 
@@ -21,7 +27,7 @@ let stack: ChainStack;
 let proxy: StatementProxy;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('went-back');
+  stack = await startChainStack('went-back', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   proxy = await startStatementProxy(stack.database.url);
   worker = await stack.startWorker({
     DATABASE_URL: proxy.url,

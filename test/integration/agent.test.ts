@@ -133,7 +133,7 @@ async function run(options: RunOptions = {}): Promise<AgentResult> {
       instructionKind: 'none',
       workspace,
       maxTurns: 20,
-      timeoutMs: 100_000,
+      timeoutMs: 500_000,
       ...request,
     },
     {

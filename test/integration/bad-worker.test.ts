@@ -193,9 +193,10 @@ describe('the row of a worker', () => {
        FROM session_chain.workers w CROSS JOIN unnest($1::text[]) AS i (identity)`,
       [gone.rows.map(({ identity }) => identity)],
     );
-    // A second one, of another version and definition, is told by doctor.
+    // A second one, of another version and definition, is told by doctor. Nobody tells that it lives on: it was seen just now for long.
     await pool.query(`INSERT INTO session_chain.workers SELECT (jsonb_populate_record(w, jsonb_build_object('id', gen_random_uuid(),
-      'identity', '7@elsewhere', 'release', '9.9.9', 'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w
+      'identity', '7@elsewhere', 'seen_at', clock_timestamp() + interval '1 hour', 'release', '9.9.9',
+      'definition_digest', repeat('0', 64)))).* FROM session_chain.workers w
       WHERE w.stopped_at IS NULL`);
     expect(await checks.worker(settings)).toMatchObject({
       status: 'warn',

@@ -11,7 +11,7 @@ import { parse } from 'yaml';
 import { readConfig } from '../../config/environment.js';
 import { failureCodes } from '../../contracts/failures.js';
 import { metrics } from '../../server/metrics.js';
-import { requireAnswer } from '../../storage/db/pool.js';
+import { requireWriting } from '../../storage/db/pool.js';
 import { openEndpoint } from '../../workers/endpoint.js';
 import { createHealth } from '../../workers/health.js';
 import {
@@ -185,7 +185,7 @@ describe('the health of a worker', () => {
       });
       const health = createHealth({
         ...{ connection, states: () => [idle.getState()] },
-        database: async () => await requireAnswer(stack.database.pool, 60_000),
+        database: async () => await requireWriting(stack.database.pool, 60_000),
       });
       const checks = { temporal: 'ok', database: 'ok' };
       const run = idle.run();

@@ -52,7 +52,7 @@ describe.each(users)('hostile code of a worker that runs as %s', (user) => {
       const endVictim = company === 'alone' ? undefined : await startVictim(field);
       if (endVictim) {
         const known = { ...target, processes: `/proc/${target.worker}` };
-        const printed = await field.runOutside(field.request().workspace, scriptOf(attacks, known));
+        const printed = await field.runOutside(field.request().workspace, scriptOf(attacks, known, 120));
         outside = outputsOf(attacks, printed);
         field.reached();
       }

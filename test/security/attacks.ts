@@ -303,12 +303,12 @@ export const attacks: readonly Attack[] = [
   { name: 'has a terminal to type into', without: 'varies', command: () => writable('/dev/tty') },
 ];
 
-/** One script of many attacks; each has its own shell and a time limit. */
-export function scriptOf(chosen: readonly Attack[], target: Target): string {
+/** One script of many attacks; each has its own shell and a time limit, which must be ample where they are to win. */
+export function scriptOf(chosen: readonly Attack[], target: Target, seconds = 15): string {
   return chosen
     .map(
       ({ command }, index) =>
-        `echo '== ${index}'; timeout -k 1 15 bash -c ${quoted(command(target))} </dev/null 2>/dev/null | head -c 400; echo`,
+        `echo '== ${index}'; timeout -k 1 ${seconds} bash -c ${quoted(command(target))} </dev/null 2>/dev/null | head -c 400; echo`,
     )
     .join('\n');
 }

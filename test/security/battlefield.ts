@@ -12,6 +12,7 @@ import {
   type ChainStack,
   type TestWorker,
   type WorkerCommand,
+  longHeartbeatTimeoutMs,
   startChainStack,
 } from '../support/chain-stack.js';
 import type { Target } from './attacks.js';
@@ -51,7 +52,7 @@ export interface Battlefield {
 }
 
 export async function startBattlefield(user: User): Promise<Battlefield> {
-  const stack = await startChainStack(`attacks-${user}`);
+  const stack = await startChainStack(`attacks-${user}`, { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   const own = user === 'user' && process.geteuid?.() === 0;
   const give = (path: string) => {
     if (own) execFileSync('chown', ['-hR', `${ordinaryUid}:${ordinaryUid}`, path]);

@@ -71,18 +71,18 @@ export interface TestWorker {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-/**
- * `database`: in place of one of its own on the server that all tests share. `ownNamespace`: for a file whose projects have names
- * that another file may use, too: the ids of workflows are made of them. `heartbeatTimeoutMs`: of the chains, short for the tests
- * that kill workers.
- */
+interface ChainStackOptions {
+  /** In place of one of its own on the server that all tests share. */
+  database?: TestDatabase;
+  /** For a file whose projects have names that another file may use, too: the ids of workflows are made of them. */
+  ownNamespace?: boolean;
+  /** {@link longHeartbeatTimeoutMs} or short, for tests that kill workers. Default: 3,000. */
+  heartbeatTimeoutMs?: number;
+}
+
 export async function startChainStack(
   name: string,
-  {
-    database: given,
-    ownNamespace = false,
-    heartbeatTimeoutMs = 3_000,
-  }: { database?: TestDatabase; ownNamespace?: boolean; heartbeatTimeoutMs?: number } = {},
+  { database: given, ownNamespace = false, heartbeatTimeoutMs = 3_000 }: ChainStackOptions = {},
 ): Promise<ChainStack> {
   const database = given ?? (await createTestDatabase());
   const model = await startOfflineModel();
