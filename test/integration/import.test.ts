@@ -467,6 +467,8 @@ describe('import', () => {
         sessionId: local?.sessionId ?? '',
         claudeDir,
       });
+      // As the planner sees it in the end: many projects, and no version.
+      await own.pool.query('ANALYZE');
       const { heads, count } = await walk();
       expect(count).toEqual({ imported: 11, 'failed TRANSCRIPT_NOT_FOUND': 588, already_there: 1 });
       expect(new Set(heads.map(({ projectId }) => projectId)).size).toBe(600);
