@@ -174,7 +174,8 @@ const rowsOf = async (projectId: string) => ({
     projectId,
   ),
   briefs: await sql(
-    `SELECT to_jsonb(b) AS row FROM session_chain.briefs b JOIN session_chain.chains c ON c.id = b.chain WHERE c.project_id = $1`,
+    `SELECT to_jsonb(b) AS row FROM session_chain.briefs b JOIN session_chain.chains c ON c.id = b.chain
+     WHERE c.project_id = $1 ORDER BY b.chain, b.head_session_id`,
     projectId,
   ),
 });
