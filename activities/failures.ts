@@ -53,11 +53,12 @@ export interface FailureReport {
 }
 
 /**
- * Runs an activity with a log that knows its ids, logs how it failed, and turns its errors into what a workflow can read: type = the failure's code, message = what the code
- * means, details = [number of the attempt, the limit that was reached]. Messages may quote models, agents and files, so they stay in the database:
- * Temporal's histories hold codes. A cancellation that Temporal asked for stays one. A row that is not found may be hidden by
- * row-level security of the host, which is told instead, as that may be put right while a chain waits. Tries are few: where the
- * database was away before an attempt began, `untilDatabaseAnswers` is the result in place of one more failure.
+ * Runs an activity with a log that knows its ids, logs how it failed, and turns its errors into what a workflow can read: type =
+ * the failure's code, message = what the code means, details = [number of the attempt, the limit that was reached]. Messages may
+ * quote models, agents and files, so they stay in the database: Temporal's histories hold codes. A cancellation that Temporal
+ * asked for stays one. A row that is not found may be hidden by row-level security of the host, which is told instead, as that
+ * may be put right while a chain waits. Tries are few: where the database was away before an attempt began,
+ * `untilDatabaseAnswers` is the result in place of one more failure.
  */
 export async function reportingFailures<Result>(
   input: { version: number },
@@ -82,7 +83,8 @@ export async function reportingFailures<Result>(
     const failure = await unlessHidden(report.pool, found);
     meter.failed(failure);
     if (isDatabaseAway(failure)) report.outages.database.trouble(log, failureFields(failure));
-    if (report.untilDatabaseAnswers && log === ofCall && isDatabaseAway(failure) && !isStopped())
+    const isBeforeAttempt = attempt === undefined;
+    if (report.untilDatabaseAnswers && isBeforeAttempt && isDatabaseAway(failure) && !isStopped())
       return report.untilDatabaseAnswers(log);
     logFailure(log, report, failure);
     await keep?.(toFailure(failure)).catch((cause: unknown) => {
