@@ -202,6 +202,16 @@ export default tseslint.config(
     files: ['dashboard/**/*.tsx'],
     rules: { 'no-restricted-syntax': ['error', noEnvironment, textOfOthers()] },
   },
+  {
+    files: ['test/**'],
+    ignores: ['test/support/properties.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { name: 'fast-check', message: 'test/support/properties.ts has it with the seed of the run.' },
+      ],
+    },
+  },
   { files: ['**/*.js'], ...tseslint.configs.disableTypeChecked },
   {
     files: [

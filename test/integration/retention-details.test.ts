@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import { type SessionChain, createSessionChain } from '../../client/main.js';
 import { type AttemptId, type ProjectId, parseProjectId } from '../../contracts/ids.js';
 import type { Pool } from '../../storage/db/pool.js';
@@ -16,6 +15,7 @@ import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { rollUpDetails } from '../../storage/retention/details.js';
 import { type OpenedChain, begin, newKey, openNew, plan, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { fc } from '../support/properties.js';
 
 /** Details of chains that ended long ago: what they spent is counted by day, and no figure changes. */
 

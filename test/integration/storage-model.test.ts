@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { ChainId, ChainKey, SessionId } from '../../contracts/ids.js';
 import type { StepName } from '../../contracts/steps.js';
@@ -19,6 +18,7 @@ import {
   storeMessage,
 } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { fc } from '../support/properties.js';
 
 /**
  * The storage functions against a model of them in memory: whatever is asked in whatever order, by any run, the

@@ -3,7 +3,6 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import { query, type SessionStore, type SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { type ProjectId, parseProjectId, parseSessionId, type SessionId } from '../../contracts/ids.js';
 import { createPool, type Pool } from '../../storage/db/pool.js';
@@ -20,6 +19,7 @@ import {
 import { readEntries } from '../../storage/transcripts/entries.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startScriptedModel, toolResults } from '../../agent/probe/scripted-model.js';
+import { fc } from '../support/properties.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 

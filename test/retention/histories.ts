@@ -1,5 +1,4 @@
 import { expect } from '@jest/globals';
-import fc from 'fast-check';
 import { ApplicationFailure } from '@temporalio/common';
 import { SessionChainError } from '../../contracts/failures.js';
 import type { SessionId } from '../../contracts/ids.js';
@@ -7,6 +6,7 @@ import { checkSessionValidity } from '../../storage/heads/recovery.js';
 import { requestErasure } from '../../storage/erasure/erasure.js';
 import { rewindProject } from '../../storage/operations/rewind.js';
 import { holdProject, releaseProject } from '../../storage/retention/hold.js';
+import { fc } from '../support/properties.js';
 import {
   type Recorded,
   digestOfTables,

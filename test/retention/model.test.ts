@@ -3,21 +3,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
-import fc from 'fast-check';
 import { openArchive } from '../../archive/open.js';
 import { readInstallation } from '../../storage/db/installation.js';
 import { createProjectHistories } from '../../temporal/histories.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { fc, seed } from '../support/properties.js';
 import { expectHeadsResume, histories, newModel, reached } from './histories.js';
 import type { World } from './world.js';
 
 /**
  * Random histories of projects: chains, questions, rewinds, time, retention, restorations, holds and erasures. After each command
- * nothing that ever was is missing. More of them: RETENTION_HISTORIES=500 and, to begin elsewhere, RETENTION_SEED.
+ * nothing that ever was is missing. More of them: RETENTION_HISTORIES=500 and, to begin elsewhere, TEST_SEED.
  */
 
 const runs = Number(process.env['RETENTION_HISTORIES'] ?? 6);
-const seed = Number(process.env['RETENTION_SEED'] ?? 18);
 
 let database: TestDatabase;
 let folder: string;

@@ -1,7 +1,7 @@
 import type { SDKMessage, SessionKey, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import { type ToolCall, createToolGate } from '../../agent/tool-gate.js';
+import { fc } from '../support/properties.js';
 
 const key: SessionKey = { projectKey: 'project', sessionId: 'session' };
 const toolCall = (id: string): SessionStoreEntry => ({

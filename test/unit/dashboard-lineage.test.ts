@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import {
   type Layout,
   type LineageChain,
   type LineageNode,
   layOut,
 } from '../../dashboard/pages/project/layout.js';
+import { fc } from '../support/properties.js';
 
 const at = (minute: number) => new Date(Date.UTC(2026, 10, 1) + minute * 60_000).toISOString();
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import type { ChainInput, ChainState, Head } from '../../contracts/chain.js';
 import type { Failure, FailureCode } from '../../contracts/failures.js';
 import type { AttemptId, SessionId } from '../../contracts/ids.js';
@@ -12,6 +11,7 @@ import { resolvePlan } from '../../definition/resolve-plan.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
+import { fc } from '../support/properties.js';
 
 /** What holds for every chain: for the runs that a workflow can make, and where it can, for any events in any order. */
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import type { ChainInput, CommittedStep, OpenedChain } from '../../contracts/chain.js';
 import type { Failure } from '../../contracts/failures.js';
 import type { AttemptId, SessionId } from '../../contracts/ids.js';
@@ -11,6 +10,7 @@ import { resolvePlan } from '../../definition/resolve-plan.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { type ChainEvent, baseOf, initialState, reduce, resultOf } from '../../workflows/reducer.js';
 import { newKey } from '../support/chains.js';
+import { fc } from '../support/properties.js';
 
 const input: ChainInput = {
   version: payloadVersion,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk';
 import { encodeBatch, entryDecoder } from '../../transcript/codec.js';
+import { fc } from '../support/properties.js';
 
 const parent = 'c75a033a-bfbb-49e2-a33f-a7c2a0a73038';
 const child = '61240d01-f3f0-4fd5-8642-7ca4435fb852';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import { visibleParts, visibleText } from '../../dashboard/ui/visible-text.js';
+import { fc } from '../support/properties.js';
 
 describe('text that a page shows', () => {
   it.each([
