@@ -6,12 +6,21 @@ export interface SseMessage {
   data: string;
 }
 
-/** The messages of a stream, in their order; one that is cut off is dropped. `alive` is called whenever something arrives. */
-export async function* messagesOf(
+/**
+ * The messages of a stream, in their order; one that is cut off is dropped. `alive` is called whenever something arrives. The
+ * body is locked at once: fetch cancels one that nobody reads when its response is collected as garbage.
+ */
+export function messagesOf(
   body: ReadableStream<Uint8Array>,
   alive: () => void = () => undefined,
 ): AsyncGenerator<SseMessage, void, undefined> {
-  const reader = body.getReader();
+  return readMessages(body.getReader(), alive);
+}
+
+async function* readMessages(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  alive: () => void,
+): AsyncGenerator<SseMessage, void, undefined> {
   const decoder = new TextDecoder();
   let rest = '';
   try {
