@@ -254,7 +254,16 @@ const old: Spending = {
 
 async function oldProject(spendings: readonly Spending[] = [old]) {
   const projectId = parseProjectId(`p-${randomUUID()}`);
-  return { projectId, chain: await spend(projectId, spendings) };
+  const chain = await spend(projectId, spendings);
+  // All on one day, whenever this runs: what is of two months is in two parts.
+  await sql(
+    `WITH noon AS (SELECT date_trunc('day', now(), 'UTC') - interval '40 days' + interval '12 hours' AS at),
+       closed AS (UPDATE session_chain.chains SET closed_at = noon.at FROM noon WHERE id = $1),
+       ended AS (UPDATE session_chain.attempts SET ended_at = noon.at FROM noon WHERE chain = $1 RETURNING id, noon.at)
+     UPDATE project_ai_session_metrics m SET created_at = ended.at FROM ended WHERE m.attempt_id = ended.id`,
+    chain.chainId,
+  );
+  return { projectId, chain };
 }
 
 const rollUp = async (projectId: ProjectId, hostTables = false) =>
