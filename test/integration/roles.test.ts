@@ -577,7 +577,8 @@ describe('a database that others share', () => {
     const { rows } = await on.database.pool.query<{ name: string }>(
       `SELECT DISTINCT p.proname AS name FROM pg_proc p
        WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = ANY ($1)
-         AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS part (role) WHERE has_function_privilege(part.role, p.oid, 'EXECUTE'))`,
+         AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS part (role) WHERE has_function_privilege(part.role, p.oid, 'EXECUTE'))
+       ORDER BY 1`,
       [called, parts.map(role)],
     );
     expect(rows.map(({ name }) => name)).toEqual(['adopt_head', 'mark_restored']);
