@@ -351,6 +351,26 @@ describe('a part of details', () => {
     expect((await rowsOf(held.projectId)).metrics).toHaveLength(3);
   });
 
+  it('counts steps in the order in which they began, however the planner groups them', async () => {
+    const projectId = parseProjectId(`p-${randomUUID()}`);
+    const spendings = (['build', 'metadata', 'docs'] as const).map((step) => ({ ...old, step }));
+    const chains: OpenedChain[] = [];
+    for (let count = 0; count < 3; count++) chains.push(await spend(projectId, spendings));
+    const stepsOf = async () =>
+      await Promise.all(
+        chains.map(async (key) => (await chainSpend(pool, key)).steps.map(({ step }) => step)),
+      );
+    const before = await stepsOf();
+    await archive(projectId);
+    await sql('ALTER FUNCTION session_chain.count_spent SET enable_hashagg = off');
+    try {
+      await rollUp(projectId);
+    } finally {
+      await sql('ALTER FUNCTION session_chain.count_spent RESET enable_hashagg');
+    }
+    expect(await stepsOf()).toEqual(before);
+  });
+
   it("touches a host's table only where it may", async () => {
     const { projectId } = await oldProject();
     await sql('UPDATE session_chain.installation SET owns_host_tables = false');
