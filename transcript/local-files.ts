@@ -75,7 +75,7 @@ async function findTranscript(claudeDir: string, sessionId: SessionId, warnings:
     const file = await stat(path).catch(() => null);
     if (file?.isFile()) found.push({ path, changedMs: file.mtimeMs });
   }
-  const [newest, ...others] = found.sort((a, b) => b.changedMs - a.changedMs);
+  const [newest, ...others] = found.sort((a, b) => b.changedMs - a.changedMs || (a.path < b.path ? -1 : 1));
   if (!newest) {
     throw new SessionChainError(
       'TRANSCRIPT_NOT_FOUND',

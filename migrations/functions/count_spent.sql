@@ -68,8 +68,8 @@ BEGIN
         FROM jsonb_populate_recordset(NULL::session_chain.spend_days, new.rows) n
       ) r GROUP BY r.step, r.model HAVING sum(r.sign * r.attempts) <> 0
     ) t)
-  FROM (SELECT (one ->> 'chain')::bigint AS chain, jsonb_agg(one) AS rows FROM jsonb_array_elements(v_spent) AS one
-    WHERE one ->> 'chain' IS NOT NULL GROUP BY 1) new
+  FROM (SELECT (e.one ->> 'chain')::bigint AS chain, jsonb_agg(e.one ORDER BY e.n) AS rows
+    FROM jsonb_array_elements(v_spent) WITH ORDINALITY AS e (one, n) WHERE e.one ->> 'chain' IS NOT NULL GROUP BY 1) new
   WHERE c.id = new.chain;
 END
 $$;

@@ -94,7 +94,7 @@ export async function requireGrantable(connection: Connection, grants: readonly 
     text: `SELECT g.role, r.oid IS NOT NULL AS exists, coalesce(r.rolsuper OR pg_has_role(r.oid,
              coalesce((SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'session_chain'), current_user::regrole::oid), 'MEMBER'),
              false) AS "isOwner"
-           FROM unnest($1::text[]) AS g (role) LEFT JOIN pg_roles r ON r.rolname = g.role`,
+           FROM unnest($1::text[]) WITH ORDINALITY AS g (role, n) LEFT JOIN pg_roles r ON r.rolname = g.role ORDER BY g.n`,
     values: [grants.map(({ role }) => role)],
   });
   for (const { role, exists, isOwner } of roles) {
@@ -187,7 +187,7 @@ export async function missingRights(
     ),
   );
   const closed = await queryRows<{ name: string }>(connection, {
-    text: `SELECT name FROM unnest($1::text[]) AS s (name) WHERE NOT has_schema_privilege($2, name, 'USAGE')`,
+    text: `SELECT name FROM unnest($1::text[]) AS s (name) WHERE NOT has_schema_privilege($2, name, 'USAGE') ORDER BY 1`,
     values: [[...schemas], role],
   });
   const isHidden = missing.some((one) => one.isHidden);
@@ -225,7 +225,7 @@ export function remedyOf(part: Part, { role }: MissingRights): string {
  */
 export async function openSchemas(connection: Connection): Promise<string[]> {
   const rows = await queryRows<{ name: string }>(connection, {
-    text: `SELECT n.nspname AS name FROM pg_namespace n WHERE n.nspname = ANY (current_schemas(false)) AND ${anyoneCreates}`,
+    text: `SELECT n.nspname AS name FROM pg_namespace n WHERE n.nspname = ANY (current_schemas(false)) AND ${anyoneCreates} ORDER BY 1`,
   });
   return rows.map(({ name }) => `REVOKE CREATE ON SCHEMA ${quoted(name)} FROM PUBLIC;`);
 }

@@ -20,7 +20,7 @@ const columns = `a.id::text AS "attemptId", a.project_id AS "projectId", a.sessi
   CASE WHEN a.chain IS NULL THEN substring(a.build_id FROM '^chat:(.*)$') END AS "questionId"`;
 const isAgents = `(a.chain IS NOT NULL OR a.build_id LIKE 'chat:%')`;
 
-/** These attempts, as far as they are a project's. */
+/** These attempts, as far as they are a project's, in the order in which they began. */
 export async function readLiveAttempts(
   pool: Pool,
   projectId: ProjectId,
@@ -29,14 +29,14 @@ export async function readLiveAttempts(
   return await queryRows<LiveAttempt>(pool, {
     name: 'read_live_attempts',
     text: `SELECT ${columns} FROM session_chain.attempts a
-           WHERE a.id = ANY ($2::bigint[]) AND a.project_id = $1 AND ${isAgents}`,
+           WHERE a.id = ANY ($2::bigint[]) AND a.project_id = $1 AND ${isAgents} ORDER BY a.id`,
     values: [projectId, attemptIds],
   });
 }
 
 /**
  * The attempts of a project, or of one of its chains, that ran as of an event: it or an earlier one says that they began, and
- * none up to it that they ended.
+ * none up to it that they ended; in the order in which they began.
  */
 export async function readAttemptsRunningAt(
   pool: Pool,
@@ -61,7 +61,8 @@ export async function readAttemptsRunningAt(
           WHEN l.type IN ('step.started', 'chain.closed') THEN l.chain = e.chain
           WHEN l.type IN ('question.started', 'question.answered', 'question.failed')
             THEN l.data ->> 'questionId' = e.data ->> 'questionId'
-          ELSE false END)`,
+          ELSE false END)
+      ORDER BY a.id`,
     values: [projectId, eventId, chainId],
   });
 }

@@ -72,7 +72,7 @@ export async function listWorkers(pool: Pool): Promise<StoredWorker[]> {
              w.seen_at AS "seenAt", ${alive} AS alive,
              ARRAY(SELECT q #>> '{}' FROM jsonb_path_query(w.definition, '$.steps[*].taskQueue') q
                WHERE jsonb_typeof(q) = 'string' UNION SELECT w.definition #>> '{onEnd,taskQueue}'
-               WHERE w.definition #>> '{onEnd,taskQueue}' IS NOT NULL) AS "hostQueues"
+               WHERE w.definition #>> '{onEnd,taskQueue}' IS NOT NULL ORDER BY 1) AS "hostQueues"
            FROM session_chain.workers w WHERE w.stopped_at IS NULL AND w.seen_at > clock_timestamp() - interval '1 day'
            ORDER BY alive DESC, w.started_at DESC, w.id`,
   });
@@ -112,9 +112,9 @@ export async function listDefinitions(pool: Pool): Promise<StoredDefinition[]> {
     name: 'list_definitions',
     text: `SELECT w.definition_digest AS digest, (array_agg(w.definition ORDER BY w.started_at DESC))[1] AS definition,
              array_remove(array_agg(DISTINCT w.definition_file), NULL) AS files,
-             array_agg(w.identity ORDER BY w.started_at DESC) AS workers
+             array_agg(w.identity ORDER BY w.started_at DESC, w.id) AS workers
            FROM session_chain.workers w WHERE ${alive}
-           GROUP BY w.definition_digest ORDER BY count(*) DESC, max(w.started_at) DESC`,
+           GROUP BY w.definition_digest ORDER BY count(*) DESC, max(w.started_at) DESC, w.definition_digest`,
   });
 }
 

@@ -254,7 +254,16 @@ const old: Spending = {
 
 async function oldProject(spendings: readonly Spending[] = [old]) {
   const projectId = parseProjectId(`p-${randomUUID()}`);
-  return { projectId, chain: await spend(projectId, spendings) };
+  const chain = await spend(projectId, spendings);
+  // All on one day, whenever this runs: what is of two months is in two parts.
+  await sql(
+    `WITH noon AS (SELECT date_trunc('day', now(), 'UTC') - interval '40 days' + interval '12 hours' AS at),
+       closed AS (UPDATE session_chain.chains SET closed_at = noon.at FROM noon WHERE id = $1),
+       ended AS (UPDATE session_chain.attempts SET ended_at = noon.at FROM noon WHERE chain = $1 RETURNING id, noon.at)
+     UPDATE project_ai_session_metrics m SET created_at = ended.at FROM ended WHERE m.attempt_id = ended.id`,
+    chain.chainId,
+  );
+  return { projectId, chain };
 }
 
 const rollUp = async (projectId: ProjectId, hostTables = false) =>
@@ -340,6 +349,26 @@ describe('a part of details', () => {
     );
     expect(await rollUp(held.projectId)).toBe(0);
     expect((await rowsOf(held.projectId)).metrics).toHaveLength(3);
+  });
+
+  it('counts steps in the order in which they began, however the planner groups them', async () => {
+    const projectId = parseProjectId(`p-${randomUUID()}`);
+    const spendings = (['build', 'metadata', 'docs'] as const).map((step) => ({ ...old, step }));
+    const chains: OpenedChain[] = [];
+    for (let count = 0; count < 3; count++) chains.push(await spend(projectId, spendings));
+    const stepsOf = async () =>
+      await Promise.all(
+        chains.map(async (key) => (await chainSpend(pool, key)).steps.map(({ step }) => step)),
+      );
+    const before = await stepsOf();
+    await archive(projectId);
+    await sql('ALTER FUNCTION session_chain.count_spent SET enable_hashagg = off');
+    try {
+      await rollUp(projectId);
+    } finally {
+      await sql('ALTER FUNCTION session_chain.count_spent RESET enable_hashagg');
+    }
+    expect(await stepsOf()).toEqual(before);
   });
 
   it("touches a host's table only where it may", async () => {

@@ -148,7 +148,12 @@ describe('transitions', () => {
       page: await listTransitions(on, projectId, 2, { before: 4, skip: 0 }),
       lineage: await readLineage(on, projectId, 100),
       cut: await readLineage(on, projectId, 3),
-      line: await rowsOf(on, 'SELECT * FROM session_chain.line_of_heads($1, $2)', projectId, seq),
+      line: await rowsOf(
+        on,
+        'SELECT * FROM session_chain.line_of_heads($1, $2) ORDER BY low',
+        projectId,
+        seq,
+      ),
       ancestors: await rowsOf(
         on,
         'SELECT * FROM session_chain.session_ancestors($1, $2) ORDER BY distance',

@@ -6,7 +6,7 @@ import { createKeys } from '../../client/keys.js';
 import { type SessionChain, chainKey, createSessionChain } from '../../client/session-chain.js';
 import { failureOfCode } from '../../contracts/failures.js';
 import { parseProjectId } from '../../contracts/ids.js';
-import { type Part, missingRights, parts } from '../../storage/db/grants.js';
+import { type Part, missingRights, openSchemas, parts } from '../../storage/db/grants.js';
 import { migrate, requireMigrations } from '../../storage/db/migrate.js';
 import { type Pool, createPool, sqlState } from '../../storage/db/pool.js';
 import { readAllEvents } from '../../storage/events/events.js';
@@ -577,10 +577,28 @@ describe('a database that others share', () => {
     const { rows } = await on.database.pool.query<{ name: string }>(
       `SELECT DISTINCT p.proname AS name FROM pg_proc p
        WHERE p.pronamespace = 'session_chain'::regnamespace AND p.proname = ANY ($1)
-         AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS part (role) WHERE has_function_privilege(part.role, p.oid, 'EXECUTE'))`,
+         AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS part (role) WHERE has_function_privilege(part.role, p.oid, 'EXECUTE'))
+       ORDER BY 1`,
       [called, parts.map(role)],
     );
     expect(rows.map(({ name }) => name)).toEqual(['adopt_head', 'mark_restored']);
+  });
+
+  it('schemas in which everyone may create are named in the order of their names', async () => {
+    const connection = await on.database.pool.connect();
+    try {
+      await connection.query(
+        'BEGIN; CREATE SCHEMA open_b; CREATE SCHEMA open_a; GRANT CREATE ON SCHEMA open_b, open_a TO PUBLIC',
+      );
+      await connection.query('SET LOCAL search_path TO open_b, open_a');
+      expect(await openSchemas(connection)).toEqual([
+        'REVOKE CREATE ON SCHEMA open_a FROM PUBLIC;',
+        'REVOKE CREATE ON SCHEMA open_b FROM PUBLIC;',
+      ]);
+    } finally {
+      await connection.query('ROLLBACK');
+      connection.release();
+    }
   });
 
   /** Registers a chain and opens it as far as the client and the owner can without a worker. */

@@ -58,7 +58,8 @@ const kinds: Record<Kind, { key: (row: Record<string, string | null>) => string;
 
 const queries: Record<Kind, string> = {
   transition: 'SELECT t.* FROM session_transitions t WHERE t.project_id = $1 AND t.seq IS NOT NULL',
-  session: 'SELECT s.* FROM session_chain.sessions s WHERE s.project_id = $1',
+  // In order: a history restores one of them by its number.
+  session: 'SELECT s.* FROM session_chain.sessions s WHERE s.project_id = $1 ORDER BY s.id',
   attempt: 'SELECT a.* FROM session_chain.attempts a WHERE a.project_id = $1',
   metrics:
     'SELECT m.* FROM project_ai_session_metrics m WHERE m.project_id = $1 AND m.attempt_id IS NOT NULL',

@@ -82,16 +82,16 @@ async function truthOf(projectId: string): Promise<unknown> {
     head: await stack.sessionChain.head(projectId),
     transitions: await stack.sessionChain.transitions(projectId),
     versions: await rows(
-      'SELECT version_id, status, ai_session_id FROM project_versions WHERE project_id = $1',
+      'SELECT version_id, status, ai_session_id FROM project_versions WHERE project_id = $1 ORDER BY 1',
     ),
     chains: await rows(
-      'SELECT id, ticket, status, result, failures, workspace FROM session_chain.chains WHERE project_id = $1',
+      'SELECT id, ticket, status, result, failures, workspace FROM session_chain.chains WHERE project_id = $1 ORDER BY id',
     ),
     attempts: await rows(
       'SELECT id, state, session_id, result FROM session_chain.attempts WHERE project_id = $1 ORDER BY id',
     ),
     questions: await rows(
-      'SELECT question_id, state, reply, failure FROM project_chat_log_minimal WHERE project_id = $1',
+      'SELECT question_id, state, reply, failure FROM project_chat_log_minimal WHERE project_id = $1 ORDER BY 1',
     ),
   };
 }

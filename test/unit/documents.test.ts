@@ -129,7 +129,9 @@ describe('docs/operations.md', () => {
 
 describe('docs/decisions', () => {
   const index = textOf('docs/decisions/README.md');
-  const pages = readdirSync(join(root, 'docs/decisions')).filter((name) => name !== 'README.md');
+  const pages = readdirSync(join(root, 'docs/decisions'))
+    .filter((name) => name !== 'README.md')
+    .sort();
 
   it('has an index of all pages, numbered without a gap', () => {
     expect([...index.matchAll(/\]\((\d{4}-[\w-]+\.md)\)/g)].map(([, name]) => name)).toEqual(pages);
