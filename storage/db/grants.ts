@@ -225,7 +225,7 @@ export function remedyOf(part: Part, { role }: MissingRights): string {
  */
 export async function openSchemas(connection: Connection): Promise<string[]> {
   const rows = await queryRows<{ name: string }>(connection, {
-    text: `SELECT n.nspname AS name FROM pg_namespace n WHERE n.nspname = ANY (current_schemas(false)) AND ${anyoneCreates}`,
+    text: `SELECT n.nspname AS name FROM pg_namespace n WHERE n.nspname = ANY (current_schemas(false)) AND ${anyoneCreates} ORDER BY 1`,
   });
   return rows.map(({ name }) => `REVOKE CREATE ON SCHEMA ${quoted(name)} FROM PUBLIC;`);
 }

@@ -64,17 +64,18 @@ async function missingOfOwner(connection: Connection): Promise<Obstacle[]> {
              WHERE ${madeBy} IS NOT NULL OR pg_has_role(c.relowner, 'USAGE')
            )
            SELECT h.relname AS table, m.what, m.name, pg_get_userbyid(h.role) AS role FROM host h CROSS JOIN LATERAL (
-             SELECT 'USAGE ON SCHEMA' AS what, h.relnamespace::regnamespace::text AS name
+             SELECT 1 AS n, 'USAGE ON SCHEMA' AS what, h.relnamespace::regnamespace::text AS name
              WHERE NOT has_schema_privilege(h.role, h.relnamespace, 'USAGE')
              UNION ALL
-             SELECT string_agg(p.privilege, ', ') || ' ON', h.oid::regclass::text FROM unnest(string_to_array(h.commands, ',')) AS p (privilege)
+             SELECT 2, string_agg(p.privilege, ', ' ORDER BY p.n) || ' ON', h.oid::regclass::text
+             FROM unnest(string_to_array(h.commands, ',')) WITH ORDINALITY AS p (privilege, n)
              WHERE NOT has_table_privilege(h.role, h.oid, p.privilege) HAVING count(*) > 0
              UNION ALL
-             SELECT DISTINCT 'USAGE ON SEQUENCE', s.oid::regclass::text FROM pg_attrdef d
+             SELECT DISTINCT 3, 'USAGE ON SEQUENCE', s.oid::regclass::text FROM pg_attrdef d
              JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass
              JOIN pg_class s ON s.oid = u.refobjid AND s.relkind = 'S'
              WHERE d.adrelid = h.oid AND h.commands LIKE '%INSERT%' AND NOT has_sequence_privilege(h.role, s.oid, 'USAGE')) m
-           ORDER BY h.n`,
+           ORDER BY h.n, m.n, m.name`,
     values: [
       Object.keys(done),
       Object.values(done).map((commands) =>

@@ -306,7 +306,8 @@ type TableRow = Omit<Table, 'name' | 'isView' | 'columns'> & { table: HostTable 
 async function readTables(connection: Connection): Promise<Map<HostTable, Table>> {
   const rows = await queryRows<Column & TableRow>(connection, {
     text: `SELECT c.relname AS table, c.relkind AS kind, c.relpersistence AS persistence,
-             (SELECT array_agg(coalesce(k.attname, '')::text) FROM pg_partitioned_table p CROSS JOIN unnest(p.partattrs::smallint[]) AS by (n)
+             (SELECT array_agg(coalesce(k.attname, '')::text ORDER BY by.place) FROM pg_partitioned_table p
+              CROSS JOIN unnest(p.partattrs::smallint[]) WITH ORDINALITY AS by (n, place)
               LEFT JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = by.n AND by.n > 0 WHERE p.partrelid = c.oid) AS "partitionedBy",
              (SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE c.relispartition AND i.inhrelid = c.oid) AS "partitionOf",
              ARRAY(SELECT w.rulename::text FROM pg_rewrite w
@@ -623,7 +624,7 @@ async function narrowChecks(
            SELECT 'DOMAIN ' || k.contypid::regtype, k.conname, pg_get_constraintdef(k.oid),
              regexp_replace(pg_get_expr(k.conbin, 0), '\\mVALUE\\M', quote_ident($2), 'g'), true
            FROM pg_constraint k JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attname = $2
-           WHERE a.attrelid = to_regclass($1) AND k.contype = 'c'`,
+           WHERE a.attrelid = to_regclass($1) AND k.contype = 'c' ORDER BY owner DESC, name`,
     values: [table, column],
   });
   const obstacles: Obstacle[] = [];

@@ -140,7 +140,7 @@ export function lineageQuery(projectId: ProjectId, oldest: number, seq: number |
           AND NOT EXISTS (SELECT FROM session_chain.all_transitions($1) o
             WHERE o.new_session_id = s.session_id AND o.seq <= $2))
         OR (SELECT at FROM since) IS NULL
-      ORDER BY coalesce(a.started_at, s.created_at, t.created_at), t.seq`,
+      ORDER BY coalesce(a.started_at, s.created_at, t.created_at), t.seq, "sessionId"`,
     values: [projectId, oldest, seq],
   };
 }

@@ -29,7 +29,7 @@ export async function readLiveAttempts(
   return await queryRows<LiveAttempt>(pool, {
     name: 'read_live_attempts',
     text: `SELECT ${columns} FROM session_chain.attempts a
-           WHERE a.id = ANY ($2::bigint[]) AND a.project_id = $1 AND ${isAgents}`,
+           WHERE a.id = ANY ($2::bigint[]) AND a.project_id = $1 AND ${isAgents} ORDER BY a.id`,
     values: [projectId, attemptIds],
   });
 }
@@ -61,7 +61,8 @@ export async function readAttemptsRunningAt(
           WHEN l.type IN ('step.started', 'chain.closed') THEN l.chain = e.chain
           WHEN l.type IN ('question.started', 'question.answered', 'question.failed')
             THEN l.data ->> 'questionId' = e.data ->> 'questionId'
-          ELSE false END)`,
+          ELSE false END)
+      ORDER BY a.id`,
     values: [projectId, eventId, chainId],
   });
 }

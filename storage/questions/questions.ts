@@ -330,7 +330,7 @@ export async function listSideBranches(
                  AND c.opened_at < coalesce($2, clock_timestamp())
                  AND NOT session_chain.is_rewound($1, coalesce(a.adopts, a.session_id))
                ORDER BY a.id DESC LIMIT 1), '-infinity')
-           ORDER BY answered_at DESC LIMIT $3`,
+           ORDER BY answered_at DESC, question_id DESC LIMIT $3`,
     values: [projectId, before ?? null, limit],
   });
   return newestFirst.reverse();
