@@ -114,9 +114,10 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     expect((await projectSpend(pool, projectId)).costUsd).toBe(1);
     expect(await countedUsage(pool, projectId)).toHaveLength(2);
     expect(await uncostedAttempts(pool, projectId)).toEqual([]);
-    const { rows: audit } = await pool.query('SELECT head FROM head_audit WHERE project_id = $1', [
-      projectId,
-    ]);
+    const { rows: audit } = await pool.query(
+      'SELECT head FROM head_audit WHERE project_id = $1 ORDER BY id',
+      [projectId],
+    );
     expect(audit.map(({ head }: { head: string }) => head)).toEqual([build.newSessionId, docs.newSessionId]);
     const { events } = await readProjectEvents(pool, { projectId }, 0, 100);
     expect(events.map(({ type }) => type)).toEqual([
@@ -1116,8 +1117,10 @@ describe.each(hostSchemas)('migrate --enforce-head on $name', (host) => {
       ]);
       expect(await countDriftedHeads(pool)).toBe(2);
 
-      const [first] = await Promise.all([enforceHead(pool), enforceHead(pool)]);
-      expect(first.added).toBe(true);
+      // Whichever comes first; another that comes later may find nothing to do.
+      const both = await Promise.all([enforceHead(pool), enforceHead(pool)]);
+      expect(both.map(({ added }) => added)).toContain(true);
+      expect(both.reduce((sum, { adopted }) => sum + adopted, 0)).toBe(2);
       expect(await readHeadKey(pool)).toEqual({ status: 'valid' });
       expect(await enforceHead(pool)).toEqual({ added: false, adopted: 0 });
       expect(

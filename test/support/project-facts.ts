@@ -61,7 +61,7 @@ export function loggedUsage(requests: readonly OfflineRequest[]): Usage {
   };
 }
 
-/** The tool calls that stand in a session's stored transcript, by id. */
+/** The tool calls that stand in a session's stored transcript, by id, in their order. */
 export async function storedToolCalls(
   stack: ChainStack,
   projectId: string,
@@ -71,7 +71,7 @@ export async function storedToolCalls(
     `SELECT t.content FROM session_chain.sessions s
      JOIN session_chain.transcript_batches b ON b.session = s.id
      JOIN session_chain.transcript_texts t ON t.id = ANY (b.entry_ids)
-     WHERE s.project_id = $1 AND s.session_id = $2`,
+     WHERE s.project_id = $1 AND s.session_id = $2 ORDER BY b.ordinal, array_position(b.entry_ids, t.id)`,
     [projectId, sessionId],
   );
   return [...new Set(rows.flatMap(({ content }) => content.match(/toolu_\w+/g) ?? []))];
