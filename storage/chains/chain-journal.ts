@@ -73,7 +73,7 @@ export async function readJournal(
     queryRows<{ step: StepName } & ActivityDetails>(pool, {
       name: 'chain_activities',
       text: `SELECT step, activity, task_queue AS "taskQueue", round, state, started_at AS "startedAt", ended_at AS "endedAt"
-             FROM session_chain.activity_steps WHERE chain = $1 ORDER BY started_at`,
+             FROM session_chain.activity_steps WHERE chain = $1 ORDER BY started_at, key`,
       values: [chainId],
     }),
   ]);

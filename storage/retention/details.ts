@@ -13,7 +13,7 @@ export async function rollUpDetails(
   const parts = await queryRows<{ part: string }>(pool, {
     name: 'parts_to_roll_up',
     text: `SELECT id::text AS part FROM session_chain.archive_parts
-           WHERE project_id = $1 AND state = 'verified' AND rolled_up_at IS NULL ORDER BY verified_at`,
+           WHERE project_id = $1 AND state = 'verified' AND rolled_up_at IS NULL ORDER BY verified_at, id`,
     values: [projectId],
   });
   let details = 0;

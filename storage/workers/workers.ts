@@ -110,7 +110,7 @@ export interface StoredDefinition {
 export async function listDefinitions(pool: Pool): Promise<StoredDefinition[]> {
   return await queryRows<StoredDefinition & Record<string, unknown>>(pool, {
     name: 'list_definitions',
-    text: `SELECT w.definition_digest AS digest, (array_agg(w.definition ORDER BY w.started_at DESC))[1] AS definition,
+    text: `SELECT w.definition_digest AS digest, (array_agg(w.definition ORDER BY w.started_at DESC, w.id))[1] AS definition,
              array_remove(array_agg(DISTINCT w.definition_file), NULL) AS files,
              array_agg(w.identity ORDER BY w.started_at DESC, w.id) AS workers
            FROM session_chain.workers w WHERE ${alive}

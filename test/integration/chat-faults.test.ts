@@ -192,6 +192,11 @@ describe('questions', () => {
     const handle = stack.temporal.workflow.getHandle(
       chatWorkflowId({ projectId: parseProjectId(projectId), chatId: projectId }),
     );
+    // A chat that is over would take the other one anew.
+    await until(async () => {
+      const { events } = await handle.fetchHistory();
+      return events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes).length === 2;
+    });
     await handle.cancel();
     const ends = await Promise.allSettled(asked);
     expect(ends).toMatchObject([{ reason: { code: 'CANCELLED' } }, { reason: { code: 'CANCELLED' } }]);

@@ -88,7 +88,8 @@ describe('a turn that did not end the work', () => {
     injected.remove();
     const before = answered(await requestsOf(stack, projectId)).length;
     expect(await run(request)).toMatchObject({ status: 'completed', head: { seq: 2 } });
-    const [, , left] = await attemptsOf(stack, projectId);
+    const left = (await attemptsOf(stack, projectId)).find(({ state }) => state === 'failed');
+    expect(left?.step).toBe('build');
     const next = answered(await requestsOf(stack, projectId))[before];
     const stored = await storedToolCalls(stack, projectId, left?.sessionId ?? '');
     expect(stored).not.toEqual([]);

@@ -114,9 +114,10 @@ describe.each(hostSchemas)('on a host with $name', (host) => {
     expect((await projectSpend(pool, projectId)).costUsd).toBe(1);
     expect(await countedUsage(pool, projectId)).toHaveLength(2);
     expect(await uncostedAttempts(pool, projectId)).toEqual([]);
-    const { rows: audit } = await pool.query('SELECT head FROM head_audit WHERE project_id = $1', [
-      projectId,
-    ]);
+    const { rows: audit } = await pool.query(
+      'SELECT head FROM head_audit WHERE project_id = $1 ORDER BY id',
+      [projectId],
+    );
     expect(audit.map(({ head }: { head: string }) => head)).toEqual([build.newSessionId, docs.newSessionId]);
     const { events } = await readProjectEvents(pool, { projectId }, 0, 100);
     expect(events.map(({ type }) => type)).toEqual([
@@ -953,8 +954,11 @@ describe('a status that is no text', () => {
 });
 
 describe('what a definition asks of the tables', () => {
-  const problems = async (url: TestDatabase, expectations: Parameters<typeof findObstacles>[1]) =>
-    (await findObstacles(url.pool, expectations)).map(({ problem, statement }) => [problem, statement]);
+  type Asked = Parameters<typeof findObstacles>;
+  const problemsOf = async (...asked: Asked) =>
+    (await findObstacles(...asked)).map(({ problem, statement }) => [problem, statement]);
+  const problems = async ({ pool }: TestDatabase, expectations: Asked[1]) =>
+    await problemsOf(pool, expectations);
 
   it('is a source that the host accepts, whatever words its rule is written in', async () => {
     await withHost(varcharHost.sql, async (database) => {
@@ -964,7 +968,7 @@ describe('what a definition asks of the tables', () => {
           ADD CONSTRAINT no_test CHECK (source <> 'test'),
           ADD CONSTRAINT with_version CHECK (source IN ('metadata_generation', 'build', 'test') OR version_id IS NOT NULL)`);
       expect(await problems(database, { sources: ['build'] })).toEqual([]);
-      expect(await problems(database, { sources: ['build', 'test', 'e2e'] })).toEqual([
+      const found = [
         [
           expect.stringMatching(/^session_transitions.source is bound to other values than test: CHECK/),
           'ALTER TABLE session_transitions DROP CONSTRAINT no_test;',
@@ -977,7 +981,17 @@ describe('what a definition asks of the tables', () => {
           expect.stringContaining('is bound to other values than e2e: CHECK'),
           'ALTER TABLE session_transitions DROP CONSTRAINT words;',
         ],
-      ]);
+      ];
+      const sources = ['build', 'test', 'e2e'];
+      expect(await problems(database, { sources })).toEqual(found);
+      // By their names, whatever the planner does.
+      const client = await pool.connect();
+      try {
+        await client.query('SET enable_indexscan = off; SET enable_bitmapscan = off');
+        expect(await problemsOf(client, { sources })).toEqual(found);
+      } finally {
+        client.release(true);
+      }
       const long = 'a_step_with_a_name_of_forty_characters__';
       await pool.query('ALTER TABLE session_transitions ALTER COLUMN source TYPE varchar(39)');
       expect(await problems(database, { sources: ['build', long] })).toContainEqual([
@@ -1103,8 +1117,10 @@ describe.each(hostSchemas)('migrate --enforce-head on $name', (host) => {
       ]);
       expect(await countDriftedHeads(pool)).toBe(2);
 
-      const [first] = await Promise.all([enforceHead(pool), enforceHead(pool)]);
-      expect(first.added).toBe(true);
+      // Whichever comes first; another that comes later may find nothing to do.
+      const both = await Promise.all([enforceHead(pool), enforceHead(pool)]);
+      expect(both.map(({ added }) => added)).toContain(true);
+      expect(both.reduce((sum, { adopted }) => sum + adopted, 0)).toBe(2);
       expect(await readHeadKey(pool)).toEqual({ status: 'valid' });
       expect(await enforceHead(pool)).toEqual({ added: false, adopted: 0 });
       expect(

@@ -412,9 +412,7 @@ describe('import', () => {
 
     rmSync(join(root, 'claude'), { recursive: true });
     await imports.exportSession({ sessionId, claudeDir });
-    const asked = model.requests.length;
-    await claude(root, ['-p', 'And now?', '--resume', sessionId]);
-    expect(JSON.stringify(model.requests[asked]?.messages)).toContain('The answer is 42.');
+    expect(JSON.stringify(await resumed(sessionId, claudeDir))).toContain('The answer is 42.');
   });
 
   it('refuses what Claude Code does not resume either, and says what the file holds', async () => {
@@ -781,9 +779,7 @@ describe('export', () => {
     expect(exported).toEqual({ projectId: key.projectId, sessionId, path: file, cwd: join(root, 'work') });
     expect(linesOf(file)).toEqual(before);
     expect(statSync(file).mode & 0o777).toBe(0o600);
-    const asked = model.requests.length;
-    await claude(root, ['-p', 'What was the answer?', '--resume', sessionId]);
-    const context = JSON.stringify(model.requests[asked]?.messages);
+    const context = JSON.stringify(await resumed(sessionId, claudeDir));
     expect(context).toContain('Ask a helper.');
     expect(context).toContain('The answer is 42.');
     expect(linesOf(file).length).toBeGreaterThan(before.length);

@@ -26,7 +26,7 @@ const seedTransitions = `
 
 /** Notes every head that it sees, and stamps rows. */
 const triggers = `
-  CREATE TABLE head_audit (project_id text, head text);
+  CREATE TABLE head_audit (project_id text, head text, id bigint GENERATED ALWAYS AS IDENTITY);
   CREATE FUNCTION note_head() RETURNS trigger LANGUAGE plpgsql AS $$
   BEGIN
     IF NEW.last_ai_session_id IS DISTINCT FROM OLD.last_ai_session_id THEN
