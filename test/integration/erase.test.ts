@@ -17,7 +17,7 @@ import {
 } from '../../storage/erasure/erasure.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { createCommandLine } from '../support/cli.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { beginWithTranscript, commitAttempt, newKey, openNew, register } from '../support/chains.js';
 
 /** What is left of a project that was erased: its certificate. */
@@ -26,7 +26,7 @@ let stack: ChainStack;
 let pool: Pool;
 let redis: Redis;
 beforeAll(async () => {
-  stack = await startChainStack('erase');
+  stack = await startChainStack('erase', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   ({ pool } = stack.database);
   redis = new Redis(process.env['TEST_REDIS_URL'] ?? '', { lazyConnect: true });
 });

@@ -6,7 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { checks } from '../../cli/doctor-checks.js';
 import { readConfig } from '../../config/environment.js';
 import { findTemporalCli } from '../../dev/temporal-cli.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { type CommandLine, createCommandLine } from '../support/cli.js';
 import { type Release, makeRelease, reversedBundle } from '../support/release.js';
 
@@ -15,7 +21,10 @@ let cli: CommandLine;
 let reversed: string;
 const released = readFileSync('dist/workers/workflow-bundle.js', 'utf8');
 beforeAll(async () => {
-  stack = await startChainStack('release', { ownNamespace: true });
+  stack = await startChainStack('release', {
+    ownNamespace: true,
+    heartbeatTimeoutMs: longHeartbeatTimeoutMs,
+  });
   cli = createCommandLine();
   reversed = await reversedBundle();
 });
