@@ -221,8 +221,8 @@ describe('a worker deployment', () => {
     const cliPath = await findTemporalCli({ onProgress: () => undefined });
     return await promisify(execFile)(cliPath, [...args, '--address', address, '--namespace', namespace]);
   };
-  /** As docs/operations.md says; refused until a worker of the release polls. */
-  const setCurrent = async (deployment: string, release: string) =>
+  /** As docs/operations.md says; refused until a worker of the release polls. Task queues may learn of it later. */
+  const setCurrent = async (deployment: string, release: string) => {
     await until(async () =>
       temporal(
         'worker',
@@ -238,6 +238,16 @@ describe('a worker deployment', () => {
         () => false,
       ),
     );
+    await until(async () => {
+      const { versioningInfo } = await stack.temporal.workflowService.describeTaskQueue({
+        namespace: stack.temporal.options.namespace,
+        taskQueue: { name: stack.policy.taskQueues.chains },
+        taskQueueType: 1,
+      });
+      const { deploymentName, buildId } = versioningInfo?.currentDeploymentVersion ?? {};
+      return deploymentName === deployment && buildId === release;
+    });
+  };
   const worker = async (deployment: string, name: string, versioning: string, command?: Release) =>
     await stack.startWorker(
       {
