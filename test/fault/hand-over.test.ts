@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StartedChain } from '../../client/session-chain.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { shippedStep } from './definition.js';
 import { type Barrier, holdWithStoredResult } from './moments.js';
 import { type StatementProxy, startStatementProxy } from './statement-proxy.js';
@@ -13,7 +19,7 @@ let stack: ChainStack;
 let proxy: StatementProxy;
 const workers: TestWorker[] = [];
 beforeAll(async () => {
-  stack = await startChainStack('hand-over');
+  stack = await startChainStack('hand-over', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   proxy = await startStatementProxy(stack.database.url);
 });
 afterEach(async () => {

@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createSessionChain } from '../../client/session-chain.js';
 import { defaultChatPolicy } from '../../contracts/question.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 import { type HeldStatement, type StatementProxy, startStatementProxy } from './statement-proxy.js';
 
@@ -11,7 +17,7 @@ let stack: ChainStack;
 let proxy: StatementProxy;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('lost-answers');
+  stack = await startChainStack('lost-answers', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   proxy = await startStatementProxy(stack.database.url);
   await startWorker();
 });

@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type StartedChain, createSessionChain } from '../../client/session-chain.js';
 import type { StepName } from '../../contracts/steps.js';
 import { shippedDefinition } from '../../definition/shipped.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { shippedStep } from './definition.js';
 import { type Barrier, holdWithStoredResult } from './moments.js';
 import { type Witness, createWitness } from './witness.js';
@@ -11,7 +17,7 @@ import { type Witness, createWitness } from './witness.js';
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('operations');
+  stack = await startChainStack('operations', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

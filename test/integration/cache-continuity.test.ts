@@ -3,7 +3,7 @@ import type { ChainResult } from '../../contracts/chain.js';
 import { parseMessagesRequest } from '../../dev/offline-model/messages.js';
 import { type OfflineRequest, repeatedPart } from '../../dev/offline-model/request-log.js';
 import { countTokens } from '../../dev/offline-model/usage.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 
 /**
  * The prompt cache of the model reads what a request repeats of an earlier one from its very first byte. So what counts
@@ -12,7 +12,7 @@ import { type ChainStack, startChainStack, until } from '../support/chain-stack.
  */
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('cache');
+  stack = await startChainStack('cache', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
 });
 afterAll(async () => {
   await stack.stop();

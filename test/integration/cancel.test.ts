@@ -1,12 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createSessionChain } from '../../client/session-chain.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { attemptsOf, requestsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('cancel');
+  stack = await startChainStack('cancel', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
 });
 afterAll(async () => {
   await stack.stop();

@@ -654,17 +654,16 @@ describe('projects', () => {
     for (const chain of chains) await runStep(pool, chain, 'build');
     if (!first || !second) throw new Error('unreachable');
     await runStep(pool, first, 'metadata');
+    // Midnight may have come between two of them.
+    const { rows } = await pool.query<{ day: string }>(
+      `WITH moved AS (UPDATE project_ai_session_metrics SET created_at = now() WHERE project_id = ANY ($1))
+       SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day`,
+      [chains.map(({ projectId }) => projectId)],
+    );
     const projectIds = [first.projectId];
     const usage = { inputTokens: 2, outputTokens: 4, cacheReadTokens: 6, cacheWriteTokens: 8 };
     const all = { attempts: 2, turns: 2, usage, costUsd: 1, attemptsOfUnknownCost: 0 };
-    // At one moment, for midnight may lie between the two.
-    const { rows: moments } = await pool.query<{ day: string }>(
-      `UPDATE project_ai_session_metrics SET created_at = (
-         SELECT min(created_at) FROM project_ai_session_metrics WHERE project_id = $1)
-       WHERE project_id = $1 RETURNING to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day`,
-      [first.projectId],
-    );
-    expect(await sessionChain.spendBy('day', { projectIds })).toEqual([{ key: moments[0]?.day, ...all }]);
+    expect(await sessionChain.spendBy('day', { projectIds })).toEqual([{ key: rows[0]?.day, ...all }]);
     const one = { attempts: 1, turns: 1, usage: someMetrics.usage, costUsd: 0.5, attemptsOfUnknownCost: 0 };
     expect(await sessionChain.spendBy('step', { projectIds })).toEqual([
       { key: 'build', ...one },

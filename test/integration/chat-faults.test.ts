@@ -5,7 +5,13 @@ import type { AskRequest } from '../../client/chats.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import type { OfflineRequest } from '../../dev/offline-model/request-log.js';
 import { chatWorkflowId } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf } from '../support/project-facts.js';
 
 /** Questions whose worker, workflow or model fails half-way: the reply comes, and no turn of the model is paid twice. */
@@ -13,7 +19,7 @@ import { answered, attemptsOf } from '../support/project-facts.js';
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('chat-faults');
+  stack = await startChainStack('chat-faults', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterEach(async () => {

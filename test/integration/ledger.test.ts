@@ -5,13 +5,19 @@ import { lastCounters } from '../../transcript/entries.js';
 import { answers } from '../../dev/offline-model/injections.js';
 import { projectSpend } from '../../storage/ledger/ledger.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { answered, attemptsOf, loggedUsage, requestsOf, storedToolCalls } from '../support/project-facts.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('ledger');
+  stack = await startChainStack('ledger', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

@@ -6,7 +6,13 @@ import type { logEvents } from '../../activities/log.js';
 import { levelOf } from '../../activities/log.js';
 import { type SessionChain, createSessionChain } from '../../client/session-chain.js';
 import { isFailureCode } from '../../contracts/failures.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { type TcpProxy, startTcpProxy } from '../support/tcp-proxy.js';
 
 /** The log of one worker through what happens to chains: each line on its own, and all lines of each fact. */
@@ -92,7 +98,7 @@ async function start(what: string, more: object = {}) {
 }
 
 beforeAll(async () => {
-  stack = await startChainStack('log');
+  stack = await startChainStack('log', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   database = await startTcpProxy(stack.database.url);
   temporal = await startTcpProxy(`http://${process.env['TEST_TEMPORAL_ADDRESS'] ?? ''}`);
   worker = await stack.startWorker({

@@ -11,7 +11,7 @@ import { parse } from 'yaml';
 import { readConfig, variables } from '../../config/environment.js';
 import { loadChainDefinition } from '../../definition/load.js';
 import { createSessionChain } from '../../client/session-chain.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { anchorsOf, codeBlocksOf, linksOf } from '../support/markdown.js';
 import { type Project, filesOf, installPackage, link } from '../support/installed-package.js';
 
@@ -33,7 +33,7 @@ let clientOnly: Project;
 let project: Project;
 
 beforeAll(async () => {
-  stack = await startChainStack('package');
+  stack = await startChainStack('package', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   clientOnly = installPackage(clientDependencies);
   project = installPackage();
 });
@@ -367,7 +367,7 @@ function onQueueOf(program: string) {
       temporal,
       taskQueue: queue,
       overrides: stack.overrides,
-      policy: { heartbeatTimeoutMs: 3_000, killGraceMs: 1_000 },
+      policy: { heartbeatTimeoutMs: longHeartbeatTimeoutMs, killGraceMs: 1_000 },
     });
   return { taskQueue, environment, clientOf };
 }

@@ -3,7 +3,7 @@ import { createSessionChain } from '../../client/session-chain.js';
 import { migrate, pendingMigrations } from '../../storage/db/migrate.js';
 import { type Pool, createPool, introductionOf, queryOne, queryRows } from '../../storage/db/pool.js';
 import { inTransaction } from '../../storage/db/transaction.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Pooler, startPooler } from '../support/pooler.js';
 
@@ -117,6 +117,7 @@ describe('a chain whose worker and client are behind a pooler of transactions', 
     pooler = await startPooler(database.url, 'transaction');
     pool = createPool(pooler.url, { applicationName: 'test' });
     stack = await startChainStack('pooler', {
+      heartbeatTimeoutMs: longHeartbeatTimeoutMs,
       database: {
         ...database,
         url: pooler.url,

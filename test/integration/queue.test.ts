@@ -7,14 +7,20 @@ import { reconcile } from '../../storage/chains/queue.js';
 import { taskQueuesOf } from '../../temporal/names.js';
 import { readInstallation } from '../../storage/db/installation.js';
 import { createChainRuns } from '../../temporal/runs.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 
 let stack: ChainStack;
 const ownId = async () => (await readInstallation(stack.database.pool)).id;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('queue');
+  stack = await startChainStack('queue', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
   const { policy, temporal, database } = stack;
   patient = createSessionChain({

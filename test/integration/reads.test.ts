@@ -13,13 +13,19 @@ import { nothingSpent } from '../../storage/ledger/metrics.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { type SessionMoment, sessionMoments } from '../../contracts/question.js';
 import { sessionFor } from '../../storage/heads/session-for.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { type OpenedChain, begin, newKey, noStatus, openNew, register, runStep } from '../support/chains.js';
 
 let stack: ChainStack;
 let worker: TestWorker;
 beforeAll(async () => {
-  stack = await startChainStack('reads');
+  stack = await startChainStack('reads', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   worker = await stack.startWorker();
 });
 afterAll(async () => {

@@ -12,7 +12,7 @@ import { projectSpend } from '../../storage/ledger/ledger.js';
 import { validateAndRecover } from '../../storage/heads/recovery.js';
 import { recordSession } from '../../storage/operations/record.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,
   begin,
@@ -459,7 +459,7 @@ describe('bad input', () => {
 describe('an old writer of the host, without the key to the last transition', () => {
   let stack: ChainStack;
   beforeAll(async () => {
-    stack = await startChainStack('record');
+    stack = await startChainStack('record', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
     await stack.database.pool.query('ALTER TABLE projects DROP CONSTRAINT projects_head_is_last_transition');
     await stack.startWorker();
   });

@@ -6,7 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { checks } from '../../cli/doctor-checks.js';
 import { readConfig } from '../../config/environment.js';
 import { findTemporalCli } from '../../dev/temporal-cli.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { type CommandLine, createCommandLine } from '../support/cli.js';
 import { type Release, makeRelease, reversedBundle } from '../support/release.js';
 
@@ -15,7 +21,10 @@ let cli: CommandLine;
 let reversed: string;
 const released = readFileSync('dist/workers/workflow-bundle.js', 'utf8');
 beforeAll(async () => {
-  stack = await startChainStack('release', { ownNamespace: true });
+  stack = await startChainStack('release', {
+    ownNamespace: true,
+    heartbeatTimeoutMs: longHeartbeatTimeoutMs,
+  });
   cli = createCommandLine();
   reversed = await reversedBundle();
 });
@@ -212,8 +221,8 @@ describe('a worker deployment', () => {
     const cliPath = await findTemporalCli({ onProgress: () => undefined });
     return await promisify(execFile)(cliPath, [...args, '--address', address, '--namespace', namespace]);
   };
-  /** As docs/operations.md says; refused until a worker of the release polls. */
-  const setCurrent = async (deployment: string, release: string) =>
+  /** As docs/operations.md says; refused until a worker of the release polls. Task queues may learn of it later. */
+  const setCurrent = async (deployment: string, release: string) => {
     await until(async () =>
       temporal(
         'worker',
@@ -229,6 +238,16 @@ describe('a worker deployment', () => {
         () => false,
       ),
     );
+    await until(async () => {
+      const { versioningInfo } = await stack.temporal.workflowService.describeTaskQueue({
+        namespace: stack.temporal.options.namespace,
+        taskQueue: { name: stack.policy.taskQueues.chains },
+        taskQueueType: 1,
+      });
+      const { deploymentName, buildId } = versioningInfo?.currentDeploymentVersion ?? {};
+      return deploymentName === deployment && buildId === release;
+    });
+  };
   const worker = async (deployment: string, name: string, versioning: string, command?: Release) =>
     await stack.startWorker(
       {

@@ -16,7 +16,13 @@ import type { Pool } from '../../storage/db/pool.js';
 import { restoreLines } from '../../storage/retention/restore.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { type CommandLine, createCommandLine } from '../support/cli.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { createTestDatabase } from '../support/database.js';
 
 /** What was archived comes back: by hand, and by itself when a step or a question needs it. */
@@ -27,7 +33,7 @@ let folder: string;
 let cli: CommandLine;
 let client: SessionChain;
 beforeAll(async () => {
-  stack = await startChainStack('restore');
+  stack = await startChainStack('restore', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   cli = createCommandLine();
   client = stack.sessionChain;
   // Not below the root of the workspaces, where agents write.

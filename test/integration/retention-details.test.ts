@@ -49,6 +49,8 @@ interface Spending {
 /** A closed chain whose attempts spent that, as rows that are that old. */
 async function spend(projectId: string, spendings: readonly Spending[]): Promise<OpenedChain> {
   const chain = await openNew(pool, newKey(projectId));
+  // Of one moment, so that no day and no month ends between them.
+  const [moment] = await sql<{ now: Date }>('SELECT now()');
   for (const spending of spendings) {
     for (let failures = 0; failures < spending.failures; failures++) await begin(pool, chain, spending.step);
     await runStep(pool, chain, spending.step);
@@ -67,14 +69,14 @@ async function spend(projectId: string, spendings: readonly Spending[]): Promise
     );
     await sql(
       `UPDATE project_ai_session_metrics m SET turns = $3, cost_usd = $4, usage_by_model = $5, input_tokens = $6,
-         turn_in_flight_unknown = a.state = 'failed', created_at = m.created_at - $7 * interval '1 day'
+         turn_in_flight_unknown = a.state = 'failed', created_at = $8::timestamptz - $7 * interval '1 day'
        FROM session_chain.attempts a WHERE a.chain = $1 AND a.step = $2 AND m.attempt_id = a.id`,
       ...[...own, spending.turns, spending.cost, byModel],
-      ...[spending.models.reduce((sum, { tokens }) => sum + tokens, 0), spending.daysAgo],
+      ...[spending.models.reduce((sum, { tokens }) => sum + tokens, 0), spending.daysAgo, moment?.now],
     );
     await sql(
-      `UPDATE session_chain.attempts SET ended_at = ended_at - $3 * interval '1 day' WHERE chain = $1 AND step = $2`,
-      ...[...own, spending.daysAgo],
+      `UPDATE session_chain.attempts SET ended_at = $4::timestamptz - $3 * interval '1 day' WHERE chain = $1 AND step = $2`,
+      ...[...own, spending.daysAgo, moment?.now],
     );
   }
   await sql(
@@ -86,8 +88,9 @@ async function spend(projectId: string, spendings: readonly Spending[]): Promise
     ...[chain.projectId, chain.versionId, chain.buildId, chain.ticket, chain.runId],
   );
   await sql(
-    `UPDATE session_chain.chains SET closed_at = closed_at - interval '50 days' WHERE id = $1`,
+    `UPDATE session_chain.chains SET closed_at = $2::timestamptz - interval '50 days' WHERE id = $1`,
     chain.chainId,
+    moment?.now,
   );
   return chain;
 }
@@ -247,23 +250,15 @@ describe('details that are old', () => {
   });
 });
 
+/** As old as the end of its chain, so that one part holds all, whatever day is today. */
 const old: Spending = {
-  ...{ step: 'build', failures: 2, daysAgo: 40, turns: 3, cost: 0.25 },
+  ...{ step: 'build', failures: 2, daysAgo: 50, turns: 3, cost: 0.25 },
   models: [{ model: 'large', tokens: 7, cost: 0.25 }],
 };
 
 async function oldProject(spendings: readonly Spending[] = [old]) {
   const projectId = parseProjectId(`p-${randomUUID()}`);
-  const chain = await spend(projectId, spendings);
-  // All on one day, whenever this runs: what is of two months is in two parts.
-  await sql(
-    `WITH noon AS (SELECT date_trunc('day', now(), 'UTC') - interval '40 days' + interval '12 hours' AS at),
-       closed AS (UPDATE session_chain.chains SET closed_at = noon.at FROM noon WHERE id = $1),
-       ended AS (UPDATE session_chain.attempts SET ended_at = noon.at FROM noon WHERE chain = $1 RETURNING id, noon.at)
-     UPDATE project_ai_session_metrics m SET created_at = ended.at FROM ended WHERE m.attempt_id = ended.id`,
-    chain.chainId,
-  );
-  return { projectId, chain };
+  return { projectId, chain: await spend(projectId, spendings) };
 }
 
 const rollUp = async (projectId: ProjectId, hostTables = false) =>

@@ -14,14 +14,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { checks } from '../../cli/doctor-checks.js';
 import { createKeys } from '../../client/keys.js';
-import type { StartedChain } from '../../client/session-chain.js';
+import { type StartedChain, createSessionChain } from '../../client/session-chain.js';
 import { readConfig } from '../../config/environment.js';
 import type { ChainResult } from '../../contracts/chain.js';
 import type { RetentionRun, RetentionRunState } from '../../contracts/retention.js';
 import { createApp } from '../../server/app.js';
 import { closeChain } from '../../storage/chains/chains.js';
 import { retentionId } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { newKey, openNew, runStep, shippedStatus } from '../support/chains.js';
 import { createCommandLine } from '../support/cli.js';
 
@@ -40,7 +40,7 @@ const ahead = `--import=data:text/javascript,${encodeURIComponent(
 const withArchive = () => ({ SESSION_CHAIN_ARCHIVE: archive, NODE_OPTIONS: ahead });
 
 beforeAll(async () => {
-  stack = await startChainStack('retention');
+  stack = await startChainStack('retention', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   archive = realpathSync(mkdtempSync(join(tmpdir(), 'session-chain-archive-')));
 });
 afterAll(async () => {
@@ -273,7 +273,10 @@ describe('a worker that is killed', () => {
     );
     const gate = await pool.connect();
     await gate.query('SELECT pg_advisory_lock(4711)');
-    const started = await stack.sessionChain.startRetention({ projectId: killed });
+    // What is asserted holds for any number of attempts, so that none has to be waited for longer than needed.
+    const { temporal, policy } = stack;
+    const hasty = createSessionChain({ pool, temporal, policy: { ...policy, heartbeatTimeoutMs: 3_000 } });
+    const started = await hasty.startRetention({ projectId: killed });
     const waiting = async () =>
       await sql<{ pid: number }>(
         `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
@@ -288,7 +291,7 @@ describe('a worker that is killed', () => {
     await sql('DROP FUNCTION public.wait_here CASCADE');
 
     await stack.onlyWorker(withArchive());
-    const ended = await stack.sessionChain.retentionRun(started.id, { waitMs: 120_000 });
+    const ended = await stack.sessionChain.retentionRun(started.id, { waitMs: 500_000 });
     expect(ended).toMatchObject({ state: 'finished', failure: null, result: { total: { failed: 0 } } });
     const rows = await rowsOf(killed);
     expect(rows).toMatchObject({ hot: 1, parts: 1 });
@@ -314,7 +317,7 @@ describe('its schedule', () => {
     DATABASE_URL: stack.database.url,
     TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'] ?? '',
     SESSION_CHAIN_TASK_QUEUE: stack.policy.taskQueues.chains,
-    SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: '3000',
+    SESSION_CHAIN_HEARTBEAT_TIMEOUT_MS: String(stack.policy.heartbeatTimeoutMs),
   });
   const cli = async (...args: string[]) => await commandLine.run(['retention', ...args], environment());
   const doctor = async () => [await checks.retention(readConfig(environment()))].flat();

@@ -34,7 +34,7 @@ import { recordSession } from '../../storage/operations/record.js';
 import { type RewoundProject, rewindProject } from '../../storage/operations/rewind.js';
 import { createTranscriptStore, transcriptBytes } from '../../storage/transcripts/store.js';
 import { createCommandLine } from '../support/cli.js';
-import { type ChainStack, startChainStack } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 import {
   type OpenedChain,
   newKey,
@@ -726,7 +726,7 @@ describe('at the same moment', () => {
 describe('with Claude Code', () => {
   let stack: ChainStack;
   beforeAll(async () => {
-    stack = await startChainStack('rewind');
+    stack = await startChainStack('rewind', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
     await stack.startWorker();
   });
   afterAll(async () => {

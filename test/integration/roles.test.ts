@@ -13,7 +13,13 @@ import { readAllEvents } from '../../storage/events/events.js';
 import { failQuestion, recordQuestion } from '../../storage/questions/questions.js';
 import { createTranscriptStore } from '../../storage/transcripts/store.js';
 import { taskQueuesOf } from '../../temporal/names.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
 import { uuidHost } from '../support/host-schemas.js';
 
@@ -25,7 +31,7 @@ const roles = ['owner', 'host', 'stranger', ...parts].map(role);
 
 let stack: ChainStack;
 beforeAll(async () => {
-  stack = await startChainStack('roles');
+  stack = await startChainStack('roles', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   for (const one of roles) await stack.database.pool.query(`CREATE ROLE ${one} LOGIN`);
 });
 afterAll(async () => {

@@ -14,7 +14,7 @@ import { isAgentStep } from '../../definition/definition.js';
 import { shippedDefinition } from '../../definition/shipped.js';
 import { renewedLease } from '../support/agent-runner.js';
 import { processesNaming } from '../support/processes.js';
-import { startChainStack } from '../support/chain-stack.js';
+import { longHeartbeatTimeoutMs, startChainStack } from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 
 /** What a command of the model may use: attacks by the real binary's shell, with limits that are soon reached. */
@@ -147,7 +147,7 @@ describe('a command that uses more than the sandbox allows', () => {
 
 describe('a worker whose limit no agent keeps', () => {
   it('fails the step and the question, with the limit and what they spent', async () => {
-    const stack = await startChainStack('sandbox-limits');
+    const stack = await startChainStack('sandbox-limits', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
     try {
       const request = { ...stack.request(), steps: ['build' as const] };
       const worker = await stack.startWorker();

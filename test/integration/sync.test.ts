@@ -9,6 +9,7 @@ import { recordSession } from '../../storage/operations/record.js';
 import { type SyncOptions, readSyncReport } from '../../storage/heads/sync.js';
 import { type OpenedChain, newKey, noStatus, openNew, register, runStep } from '../support/chains.js';
 import { type TestDatabase, createTestDatabase } from '../support/database.js';
+import { until } from '../support/until.js';
 
 /** Every test has a database of its own: the report is about all projects. */
 let database: TestDatabase;
@@ -218,7 +219,7 @@ describe('checkpoints', () => {
   const redisUrl = process.env['TEST_REDIS_URL'] ?? '';
   let checkpoint: ReturnType<typeof createCheckpoint>;
   beforeAll(() => {
-    checkpoint = createCheckpoint(redisUrl, { log: () => undefined });
+    checkpoint = createCheckpoint(redisUrl, { log: () => undefined, answerWithinMs: 60_000 });
   });
   afterAll(() => {
     checkpoint.close();
@@ -237,7 +238,13 @@ describe('checkpoints', () => {
     if (!right || !wrong) throw new Error('unreachable');
     await write(right, right.head ?? '');
     await write(wrong, 'stale');
-    expect(await report({ redisUrl })).toMatchObject({
+    // It waits half a second for Redis; a busy machine may take longer.
+    let told: Awaited<ReturnType<typeof report>> | undefined;
+    await until(async () => {
+      told = await report({ redisUrl });
+      return told.checkpoints.status !== 'unavailable';
+    });
+    expect(told).toMatchObject({
       share: 1,
       drifted: [{ projectId: wrong.projectId, inSync: true, reasons: ['checkpoint_differs'] }],
       checkpoints: { status: 'compared', compared: 2 },

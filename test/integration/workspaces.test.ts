@@ -17,7 +17,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { StartRequest } from '../../client/start-request.js';
 import type { ChainResult } from '../../contracts/chain.js';
-import { type ChainStack, type TestWorker, startChainStack, until } from '../support/chain-stack.js';
+import {
+  type ChainStack,
+  type TestWorker,
+  longHeartbeatTimeoutMs,
+  startChainStack,
+  until,
+} from '../support/chain-stack.js';
 import { attemptsOf } from '../support/project-facts.js';
 
 /** Where a chain works: in its project's folder, on a worker that has it, and nowhere else. */
@@ -28,7 +34,7 @@ let elsewhere: string;
 const workers: TestWorker[] = [];
 
 beforeAll(async () => {
-  stack = await startChainStack('workspaces');
+  stack = await startChainStack('workspaces', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   elsewhere = join(stack.root, 'elsewhere');
   mkdirSync(elsewhere);
 });

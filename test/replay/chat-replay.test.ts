@@ -4,7 +4,7 @@ import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { createSessionChain } from '../../client/session-chain.js';
 import { parseProjectId } from '../../contracts/ids.js';
 import { chatWorkflowId, updates } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { historyOf } from '../support/histories.js';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -15,7 +15,7 @@ const released = { codePath: join(import.meta.dirname, '../../dist/workers/workf
 describe('a chat that ran just now', () => {
   let stack: ChainStack;
   beforeAll(async () => {
-    stack = await startChainStack('chat-replay');
+    stack = await startChainStack('chat-replay', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
     await stack.startWorker();
   });
   afterAll(async () => {

@@ -10,7 +10,7 @@ import { payloadVersion } from '../../contracts/plan.js';
 import { releaseChain } from '../../storage/chains/chains.js';
 import { takeEnds } from '../../storage/chains/ends.js';
 import { chainWorkflowId, endWorkflowId, workflowTypes } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 import { openNew } from '../support/chains.js';
 import { historyOf, recordedHistories, recordedReleases } from '../support/histories.js';
 
@@ -64,7 +64,7 @@ describe('a chain that ran just now', () => {
   let stack: ChainStack;
   let host: { worker: Worker; running: Promise<void>; connection: NativeConnection };
   beforeAll(async () => {
-    stack = await startChainStack('replay');
+    stack = await startChainStack('replay', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
     host = await startHost(hostQueue());
     const file = join(stack.root, 'replay.config.ts');
     writeFileSync(file, definition(hostQueue()));

@@ -12,14 +12,14 @@ import type { StepName } from '../../contracts/steps.js';
 import { recordQuestion } from '../../storage/questions/questions.js';
 import { parseChatId, parseMessageId, parseProjectId } from '../../contracts/ids.js';
 import { chainWorkflowId, chatWorkflowId, taskQueuesOf, workflowTypes } from '../../temporal/names.js';
-import { type ChainStack, startChainStack, until } from '../support/chain-stack.js';
+import { type ChainStack, longHeartbeatTimeoutMs, startChainStack, until } from '../support/chain-stack.js';
 
 /** What access to Temporal alone can do: forge, flood, end; and what of a chain's texts it can read. */
 
 let stack: ChainStack;
 let forger: { worker: Worker; running: Promise<void>; connection: NativeConnection; taskQueue: string };
 beforeAll(async () => {
-  stack = await startChainStack('temporal-access');
+  stack = await startChainStack('temporal-access', { heartbeatTimeoutMs: longHeartbeatTimeoutMs });
   await stack.startWorker();
   forger = await startForger(`${stack.policy.taskQueues.chains}-forger`);
 });

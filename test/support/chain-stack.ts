@@ -279,6 +279,14 @@ async function polling(child: ChildProcess, scratch: string, ended: Promise<unkn
   return worker;
 }
 
+/** Whether a process that waited for the next step of a project was given up: a busy machine may come to the step later than that. */
+export function waitedInVain(worker: TestWorker, projectId: string): boolean {
+  return worker
+    .output()
+    .split('\n')
+    .some((line) => line.includes('No task came for it.') && line.includes(projectId));
+}
+
 function isAlive({ exitCode, signalCode }: ChildProcess): boolean {
   return exitCode === null && signalCode === null;
 }

@@ -36,9 +36,10 @@ describe('an address in a text', () => {
 
   it('takes no time that a long text could stretch', () => {
     for (const part of ['a.', '?pass', 'a://b@', '?sig=&', 'Bearer ']) {
-      const begun = performance.now();
+      // Of the processor: a busy machine lets it wait.
+      const begun = process.cpuUsage();
       withoutCredentials(part.repeat(200_000));
-      expect(performance.now() - begun).toBeLessThan(5_000);
+      expect(process.cpuUsage(begun).user).toBeLessThan(5_000_000);
     }
   });
 });
