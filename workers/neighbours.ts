@@ -14,16 +14,25 @@ export function warnOfNeighbours(
   { namespace, taskQueue }: { namespace: string; taskQueue: string },
 ): { close(): void } {
   const closed = new AbortController();
-  const strangers = async () =>
-    (await knownWorkers(pool, await identitiesPolling(client, taskQueue))).unknown;
+  const pause = async () => await sleep(lookAgainMs, undefined, { signal: closed.signal, ref: false });
+  const strangers = async (): Promise<string[]> => {
+    for (;;) {
+      try {
+        return (await knownWorkers(pool, await identitiesPolling(client, taskQueue))).unknown;
+      } catch {
+        // Temporal or the database is late or away.
+        await pause();
+      }
+    }
+  };
   const look = async () => {
     if ((await strangers()).length === 0) return;
-    await sleep(lookAgainMs, undefined, { signal: closed.signal, ref: false });
+    await pause();
     const workers = await strangers();
     if (workers.length === 0 || closed.signal.aborted) return;
     log.warn('installation.neighbours', { namespace, taskQueue, workers });
   };
-  // What cannot be asked now doctor asks.
+  // It ends with an error where it is closed in a pause.
   void look().catch(() => undefined);
   return { close: () => closed.abort() };
 }
