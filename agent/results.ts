@@ -3,6 +3,7 @@ import type {
   SDKAssistantMessageError,
   SDKMessage,
   SDKResultMessage,
+  SDKResultSuccess,
   SessionStoreEntry,
 } from '@anthropic-ai/claude-agent-sdk';
 import { SessionChainError, type FailureCode, failureOfCode } from '../contracts/failures.js';
@@ -147,7 +148,7 @@ export interface JudgedRun {
  * names what happened.
  */
 export function judgeRun(run: JudgedRun): Verdict {
-  const { seen, task, own, filesTouched } = run;
+  const { seen } = run;
   const refused = run.stopped === 'store_refused' || (run.stopped === null && run.refusal !== null);
   if (refused || seen.lostEntries !== null) {
     // It is then expected that something could not be stored: the database was unavailable, or another attempt has
@@ -160,9 +161,19 @@ export function judgeRun(run: JudgedRun): Verdict {
   if (run.baseFailure instanceof SessionChainError) throw run.baseFailure;
   const result = seen.result;
   if (result?.subtype !== 'success' || (result.is_error && !isSubmitted(run))) throw failureOf(run);
-  const { compactionError } = seen;
-  const verdict = kinds[task.kind].judge({ task, result, own, filesTouched, compactionError });
+  const verdict = verdictOf(run, result);
   return { ...verdict, warnings: [...serverWarnings(seen.serversAway), ...verdict.warnings] };
+}
+
+function verdictOf(run: JudgedRun, result: SDKResultSuccess): Verdict {
+  const { task, own, filesTouched, stopped } = run;
+  const { compactionError } = run.seen;
+  try {
+    return kinds[task.kind].judge({ task, result, own, filesTouched, compactionError });
+  } catch (error) {
+    // What a stop left undone is no failure of the step: an interrupted compaction, too, ends as a success without a summary.
+    throw stopped === null ? error : failureOf(run);
+  }
 }
 
 /** Whether a value has been accepted and only the text after it has failed. */

@@ -201,6 +201,15 @@ describe('judgeRun', () => {
     expect(codeOf(judged({ stopped: 'timed_out' }, []))).toBe('STEP_TIMED_OUT');
     expect(codeOf(judged({ stopped: 'unauthorized' }, []))).toBe('MODEL_UNAUTHORIZED');
     expect(judgeRun(judged({ stopped: 'cancelled' })).text).toBe('Done.');
+    // Claude Code calls what it was stopped in a success.
+    expect(codeOf(judged({ stopped: 'cancelled', own: [] }))).toBe('CANCELLED');
+    expect(codeOf(judged({ stopped: 'lease_lost', own: [assistant([], 'tool_use')] }))).toBe('WORKER_LOST');
+    const compaction = { name: 'compact', kind: 'compaction', allowedTools: [] } as const;
+    const aborted = system('status', {
+      compact_result: 'failed',
+      compact_error: 'API Error: Request was aborted.',
+    });
+    expect(codeOf(judged({ task: compaction, stopped: 'cancelled' }, [aborted, result()]))).toBe('CANCELLED');
   });
 
   it('tells how an agent without a result ended', () => {
