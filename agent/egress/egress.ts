@@ -124,8 +124,9 @@ export function createEgress({ model, worker, allow, log }: EgressOptions): Egre
           const all = { ...taskHeaders(task), ...headers, ...credentials, ...own };
           await forward(url, all, incoming, outgoing, body);
         } catch (error) {
-          if (outgoing.destroyed && !outgoing.headersSent) return;
           const code = codeOf(error);
+          // The agent has hung up, which says nothing about the service.
+          if (outgoing.destroyed && (!outgoing.headersSent || code === 'ERR_STREAM_PREMATURE_CLOSE')) return;
           log({ event: 'agent.model_unreachable', ...run(), host: url.host, error: code });
           if (outgoing.headersSent) outgoing.destroy();
           else if (isRefusedCredential(error)) {

@@ -276,6 +276,14 @@ describe('a raw connection', () => {
     const ended = once(second, 'error');
     answer?.destroy();
     expect(((await ended)[0] as Error).message).toMatch(/aborted/);
+    // Whoever was stopped and hung up says nothing about the service.
+    await until(() => events.length > 0);
+    expect(events).toEqual([
+      {
+        ...{ event: 'agent.model_unreachable', sessionId: 'a-session', step: 'build' },
+        ...{ host: slow, error: 'UND_ERR_SOCKET' },
+      },
+    ]);
   });
 
   it('listens on a socket whose path is long, and says that a service is away', async () => {
